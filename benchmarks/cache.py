@@ -1,0 +1,84 @@
+"""Stages on disk: computed once, found again by what they depend on, used only if unharmed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a stage made: its tensors, its key, and the seconds that making it took."""
+
+    tensors: dict[str, Tensor]
+    key: str
+    seconds: float
+
+
+def fingerprint(inputs: dict[str, Any]) -> str:
+    """Digest of everything that a stage depends on: JSON values, dictionaries in any order."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def checksum(path: str | Path) -> str:
+    """SHA-256 of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Cache:
+    """A folder with one subfolder `<name>-<key>` a stage.
+
+    The tensors come first and `stage.json`, with their checksum, last, each through a temporary file
+    and a rename: a stage is there completely or not at all, whenever the process is killed.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def get(self, name: str, inputs: dict[str, Any], build: Callable[[Path], dict[str, Tensor]]) -> Artifact:
+        """The stage's artifact, from disk if it is there and unharmed, else from `build`.
+
+        Args:
+            name: the stage's name, for the reader of the folder.
+            inputs: everything that the stage depends on.
+            build: makes the tensors; gets the stage's folder, where it may leave logs and unfinished work.
+        """
+        inputs = {"stage": name, **inputs}
+        key = fingerprint(inputs)
+        folder = self.folder / f"{name}-{key}"
+        tensors_file, stage_file = folder / "tensors.safetensors", folder / "stage.json"
+        if stage_file.exists():
+            try:
+                stage = json.loads(stage_file.read_text())
+                if checksum(tensors_file) == stage["sha256"]:
+                    return Artifact(load_file(tensors_file), key, stage["seconds"])
+            except (OSError, ValueError, KeyError):
+                pass
+            warnings.warn(f"{folder} is damaged (its checksum differs); it is made again", stacklevel=2)
+            stage_file.unlink()
+        folder.mkdir(parents=True, exist_ok=True)
+        start = time.perf_counter()
+        tensors = {name: tensor.contiguous() for name, tensor in build(folder).items()}
+        seconds = time.perf_counter() - start
+        replace(tensors_file, lambda path: save_file(tensors, path))
+        stage = {"inputs": inputs, "seconds": seconds, "sha256": checksum(tensors_file)}
+        replace(stage_file, lambda path: path.write_text(json.dumps(stage, indent=1)))
+        return Artifact(tensors, key, seconds)
+
+
+def replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file beside `path` and rename it: a reader finds the old content or all of the new."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    write(temporary)
+    os.replace(temporary, path)

@@ -1,0 +1,148 @@
+"""The config of a benchmark: its schema is the signatures of the classes that it names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
+from pytorch_lightning import Trainer
+
+from compat.data import RetrievalData
+from compat.methods import SingleModel, Upgrade
+from compat.models import Embedder
+
+
+@dataclass
+class Training:
+    """How one embedder is trained.
+
+    Args:
+        model: the embedder and how it learns.
+        trainer: any argument of Lightning's Trainer.
+        seed: of the weights, the order of the images and their augmentation.
+        checkpoint: weights to use instead of training (.safetensors, .ckpt or .pt).
+    """
+
+    model: SingleModel
+    trainer: Trainer
+    seed: int = 0
+    checkpoint: str | None = None
+
+
+@dataclass
+class Heads:
+    """How the methods' heads are trained: the same for all methods.
+
+    Args:
+        trainer: any argument of Lightning's Trainer.
+        batch_size: of cached embeddings, or of images; even, since batches hold pairs of a class.
+        images: train through augmented images instead of on cached embeddings (slow).
+    """
+
+    trainer: Trainer
+    batch_size: int = 1024
+    images: bool = False
+
+
+@dataclass
+class Replay:
+    """How the backfilling is replayed.
+
+    Args:
+        points: completion ratios from 0 to 1, or how many of them, evenly spaced.
+        orders: random orders of the gallery for each seed; the lists of a result are means over them.
+        distance: cosine, or l2 between embeddings as they are.
+    """
+
+    points: int | list[float] = 11
+    orders: int = 5
+    distance: Literal["cosine", "l2"] = "cosine"
+
+
+Methods = dict[str, Callable[[Embedder, Embedder], Upgrade]]
+
+
+@dataclass
+class Benchmark:
+    """One benchmark: train the old and the new model, train each method's head, replay the backfilling.
+
+    Args:
+        name: of the benchmark, and of its folder under `results`.
+        data: the dataset.
+        old: the old model.
+        new: the new model.
+        heads: the training of the methods' heads.
+        methods: name -> class_path and init_args of a method.
+        replay: the replay of the backfilling.
+        seed: of the heads and of the orders; a list runs one after the other.
+        only: the methods to run, comma-separated; default all.
+        runs: folder of checkpoints, embeddings and logs (git-ignored); finished stages are found there again.
+        results: folder of the results.
+        overwrite: replace results that were made with another config.
+    """
+
+    name: str
+    data: RetrievalData
+    old: Training
+    new: Training
+    heads: Heads
+    methods: Methods
+    replay: Replay = field(default_factory=Replay)
+    seed: int | list[int] = 0
+    only: str | None = None
+    runs: str = "runs"
+    results: str = "results"
+    overwrite: bool = False
+
+
+class _Help(DefaultHelpFormatter):
+    """jsonargparse's help without the hundreds of importable subclasses of nn.Module."""
+
+    def _expand_help(self, action: Any) -> str:
+        return re.sub(r",? ?known subclasses: [^)]*", "", super()._expand_help(action) or "")
+
+
+def parser() -> ArgumentParser:
+    """The command line of `benchmarks.run`: a config file, then any value of it."""
+    command_line = ArgumentParser(
+        prog="python -m benchmarks.run CONFIG",
+        description="Run one benchmark from its YAML file. Any value can be overridden: --new.trainer.max_epochs=3",
+        formatter_class=_Help,
+        exit_on_error=False,
+    )
+    command_line.add_argument("--config", action=ActionConfigFile, help="the YAML file, where it does not come first")
+    command_line.add_class_arguments(Benchmark)
+    return command_line
+
+
+def parse(arguments: list[str]) -> Namespace:
+    """Parse and validate `CONFIG [options]` without instantiating anything."""
+    if arguments and not arguments[0].startswith("-"):
+        arguments = ["--config", *arguments]
+    return parser().parse_args(arguments)
+
+
+def as_dict(config: Any) -> Any:
+    """A parsed config as plain JSON values; what is None was not set and is left out."""
+    if isinstance(config, Namespace):
+        config = config.as_dict()
+    if isinstance(config, dict):
+        return {key: as_dict(value) for key, value in config.items() if value is not None and key != "config"}
+    if isinstance(config, (list, tuple)):
+        return [as_dict(value) for value in config]
+    return config
+
+
+def build(kind: Any, spec: dict[str, Any]) -> Any:
+    """Instantiate what a part of the config describes.
+
+    Args:
+        kind: the declared type.
+        spec: class_path and init_args, as plain values.
+    """
+    one = ArgumentParser(exit_on_error=False)
+    one.add_argument("--value", type=kind)
+    return one.instantiate_classes(one.parse_object({"value": spec})).value

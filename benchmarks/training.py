@@ -1,0 +1,83 @@
+"""Lightning trainings that can be killed at any moment and end with the same weights."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+
+from benchmarks.cache import checksum
+from benchmarks.config import build
+
+
+class EpochState(Checkpoint):
+    """Lets an epoch depend on nothing but the seed, its number and the state before it, and saves that state.
+
+    The checksum is part of the file's name, so a damaged state is noticed.
+
+    Args:
+        folder: where the state is saved.
+        seed: of the training.
+        interval: seconds between two saves; short trainings save nothing and start again instead.
+    """
+
+    def __init__(self, folder: Path, seed: int, interval: float = 30.0) -> None:
+        self.folder, self.seed, self.interval = folder, seed, interval
+        self.saved_at = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        pl.seed_everything(self.seed * 100_003 + trainer.current_epoch, verbose=False)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if time.monotonic() - self.saved_at < self.interval:
+            return
+        unfinished = self.folder / "unfinished.ckpt"
+        trainer.save_checkpoint(unfinished)
+        state = self.folder / f"epoch-{trainer.current_epoch:05d}-{checksum(unfinished)}.ckpt"
+        os.replace(unfinished, state)
+        for older in set(self.folder.glob("epoch-*.ckpt")) - {state}:
+            older.unlink()
+        self.saved_at = time.monotonic()
+
+    def newest(self) -> Path | None:
+        """The last saved state that is unharmed."""
+        for state in sorted(self.folder.glob("epoch-*.ckpt"), reverse=True):
+            if checksum(state) == state.stem.rsplit("-", 1)[1]:
+                return state
+            warnings.warn(f"{state} is damaged (its checksum differs); it is not used", stacklevel=2)
+            state.unlink()
+        return None
+
+
+def fit(
+    module: pl.LightningModule, trainer: dict[str, Any], seed: int, folder: Path, **fit_arguments: Any
+) -> pl.LightningModule:
+    """Train `module`, from its last saved state if there is one, and delete that state at the end.
+
+    Args:
+        module: trained in place.
+        trainer: the configured `Trainer` as class_path and init_args.
+        seed: of the epochs' random numbers.
+        folder: for logs (CSV and TensorBoard) and the saved state.
+        fit_arguments: the data, as `Trainer.fit` takes it.
+    """
+    state = EpochState(folder, seed)
+    arguments = {
+        **trainer["init_args"],
+        "default_root_dir": str(folder),
+        "enable_checkpointing": True,
+        "reload_dataloaders_every_n_epochs": 1,
+    }
+    runner = build(pl.Trainer, {**trainer, "init_args": arguments})
+    runner.callbacks = [c for c in runner.callbacks if not isinstance(c, Checkpoint)] + [state]
+    runner.loggers = [CSVLogger(folder, name="csv"), TensorBoardLogger(folder, name="tensorboard")]
+    runner.fit(module, ckpt_path=state.newest(), weights_only=True, **fit_arguments)
+    for leftover in folder.glob("*.ckpt"):
+        leftover.unlink()
+    return module.eval()

@@ -1,0 +1,291 @@
+"""Images with labels and groups, and how the old model's share of them is chosen.
+
+A `LightningDataModule` here yields `(image, label, group)`. Retrieval ignores, for each query, the
+gallery items of the query's own group; where the query set is also the gallery, the group is the
+image's index, which removes the query itself (methods.md, C).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
+from torchvision.datasets.folder import IMG_EXTENSIONS, default_loader
+from torchvision.transforms import v2
+
+from compat.errors import InputError
+
+Part = Literal["old", "new"]
+
+
+class Sample(NamedTuple):
+    """One item, or a collated batch of them: image (3, H, W) float32, class label, group."""
+
+    image: Tensor
+    label: Tensor
+    group: Tensor
+
+
+class LabelledImages(Dataset[Sample]):
+    """Images in memory, or on disk below `root`, with one label and one group each.
+
+    Args:
+        images: (N, H, W) or (N, H, W, 3) uint8 array, or N file paths relative to `root`.
+        labels: (N,) class indices.
+        transform: from a PIL image to a (3, H, W) tensor.
+        groups: (N,) integers; default: the item's own index.
+        root: the folder of the paths.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray | Sequence[str],
+        labels: Sequence[int] | np.ndarray,
+        transform: Callable[[Image.Image], Tensor],
+        groups: Sequence[int] | np.ndarray | None = None,
+        root: Path | None = None,
+    ) -> None:
+        self.images = images
+        self.labels = torch.as_tensor(np.asarray(labels), dtype=torch.long)
+        self.groups = torch.arange(len(self.labels)) if groups is None else torch.as_tensor(np.asarray(groups))
+        self.transform = transform
+        self.root = root
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(self.transform(self._load(index)), self.labels[index], self.groups[index])
+
+    def _load(self, index: int) -> Image.Image:
+        if isinstance(self.images, np.ndarray):
+            return Image.fromarray(self.images[index]).convert("RGB")
+        path = Path(self.root or "", self.images[index])
+        try:
+            return default_loader(path)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"data: cannot read the image {path} ({error}); expected a readable image file") from error
+
+    def fingerprint(self) -> str:
+        """Digest of labels, groups and content (pixels, or relative paths and file sizes)."""
+        digest = hashlib.sha256()
+        if isinstance(self.images, np.ndarray):
+            digest.update(self.images.tobytes())
+        else:
+            for name in self.images:
+                digest.update(f"{name}\0{Path(self.root or '', name).stat().st_size}\0".encode())
+        digest.update(self.labels.numpy().tobytes() + self.groups.numpy().tobytes())
+        return digest.hexdigest()
+
+
+class RetrievalData(pl.LightningDataModule):
+    """What every dataset shares: the old model's part of the training data, and the loaders.
+
+    A dataset implements `train_images` and `gallery_images`, and `query_images` where the queries
+    are not the gallery itself.
+
+    Args:
+        old_classes: share of the classes, the first ones by class index, that the old model sees.
+        old_images: share of the images of each of these classes that the old model sees, drawn with
+            a fixed seed.
+        batch_size: images a batch, for training and for extraction.
+        num_workers: loading processes; 0 loads in the main process.
+
+    Raises:
+        InputError: a share outside (0, 1].
+    """
+
+    def __init__(
+        self, old_classes: float = 1.0, old_images: float = 1.0, batch_size: int = 128, num_workers: int = 0
+    ) -> None:
+        super().__init__()
+        for name, share in {"old_classes": old_classes, "old_images": old_images}.items():
+            if not 0 < share <= 1:
+                raise InputError(f"data.{name}: {share}, expected a share in (0, 1]")
+        self.old_classes, self.old_images = old_classes, old_images
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.part: Part = "new"
+        self.seed = 0
+
+    def train_images(self, augment: bool) -> LabelledImages:
+        """All training images; `augment` for training, plain for extraction."""
+        raise NotImplementedError
+
+    def gallery_images(self) -> LabelledImages:
+        """The gallery that is backfilled."""
+        raise NotImplementedError
+
+    def query_images(self) -> LabelledImages:
+        """The queries; by default the gallery itself."""
+        return self.gallery_images()
+
+    def part_indices(self, part: Part) -> Tensor:
+        """Indices of the training images that the old or the new model is trained on, ascending."""
+        labels = self.train_images(augment=False).labels
+        if part == "new":
+            return torch.arange(len(labels))
+        classes = round(self.old_classes * (int(labels.max()) + 1))
+        random = torch.Generator().manual_seed(0)
+        chosen = []
+        for label in range(max(classes, 1)):
+            of_class = (labels == label).nonzero().flatten()
+            share = max(round(self.old_images * len(of_class)), 1)
+            chosen.append(of_class[torch.randperm(len(of_class), generator=random)[:share]])
+        return torch.cat(chosen).sort().values
+
+    def num_classes(self, part: Part) -> int:
+        """Number of classes that the old or the new model's classifier tells apart."""
+        return int(self.train_images(augment=False).labels[self.part_indices(part)].max()) + 1
+
+    def fit_on(self, part: Part, seed: int) -> None:
+        """Choose what `train_dataloader` yields: whose part, in which random order."""
+        self.part, self.seed = part, seed
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """The chosen part, augmented. The order depends on the seed and the epoch alone, so that a resumed
+        training goes on as if it had not stopped (the trainer reloads this loader every epoch)."""
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        images = Subset(self.train_images(augment=True), self.part_indices(self.part).tolist())
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
+        last_is_single = len(images) % self.batch_size == 1  # batch normalisation cannot train on one image
+        return DataLoader(
+            images,
+            batch_size=self.batch_size,
+            shuffle=True,
+            drop_last=last_is_single,
+            num_workers=self.num_workers,
+            generator=generator,
+        )
+
+    def predict_dataloader(self) -> list[DataLoader[Sample]]:
+        """Training images, queries and gallery, each in its own order and not augmented."""
+        return [
+            DataLoader(images, batch_size=self.batch_size, num_workers=self.num_workers)
+            for images in (self.train_images(augment=False), self.query_images(), self.gallery_images())
+        ]
+
+    def fingerprint(self) -> list[str]:
+        """Digests of the content of the training images, the queries and the gallery."""
+        return [s.fingerprint() for s in (self.train_images(False), self.query_images(), self.gallery_images())]
+
+
+class Digits(RetrievalData):
+    """scikit-learn's bundled 8x8 digits, shown at 32x32: half for training, half as queries and gallery.
+
+    The split is stratified by class and fixed. See `RetrievalData` for the other arguments.
+    """
+
+    def __init__(
+        self, old_classes: float = 0.5, old_images: float = 1.0, batch_size: int = 128, num_workers: int = 0
+    ) -> None:
+        super().__init__(old_classes, old_images, batch_size, num_workers)
+        bunch = load_digits()
+        pixels = (bunch.images * (255 / 16)).round().astype(np.uint8)
+        train, gallery = train_test_split(np.arange(len(pixels)), test_size=0.5, stratify=bunch.target, random_state=0)
+        resize, to_tensor = v2.Resize((32, 32)), _to_tensor([0.3], [0.35])
+        shift = v2.RandomAffine(degrees=10, translate=(0.1, 0.1), scale=(0.9, 1.1))
+        self._train = {
+            augment: LabelledImages(
+                pixels[train], bunch.target[train], v2.Compose([resize, *([shift] if augment else []), to_tensor])
+            )
+            for augment in (False, True)
+        }
+        self._gallery = LabelledImages(pixels[gallery], bunch.target[gallery], v2.Compose([resize, to_tensor]))
+
+    def train_images(self, augment: bool) -> LabelledImages:
+        return self._train[augment]
+
+    def gallery_images(self) -> LabelledImages:
+        return self._gallery
+
+
+class ImageFolder(RetrievalData):
+    """Any labelled images on disk: `root/train/<class>/*` and `root/val/<class>/*`.
+
+    Queries and gallery are the validation images, each query's own image ignored. Classes are numbered
+    by name, by number where all names are numbers (so that "first" classes means 0, 1, 2, ..., not
+    0, 1, 10, ...). Classes of `val` that `train` lacks come after those of `train`.
+
+    Args:
+        root: the folder.
+        image_size: side of the square image that the model sees, in pixels.
+        min_crop: smallest share of the image's area that a training crop keeps.
+        old_classes, old_images, batch_size, num_workers: see `RetrievalData`.
+
+    Raises:
+        InputError: a missing folder, another layout, a training class with a single image.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        image_size: int = 224,
+        min_crop: float = 0.25,
+        old_classes: float = 0.5,
+        old_images: float = 1.0,
+        batch_size: int = 128,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__(old_classes, old_images, batch_size, num_workers)
+        train, val = _list_images(Path(root), "train"), _list_images(Path(root), "val")
+        for name, files in train.items():
+            if len(files) < 2:
+                raise InputError(
+                    f"data.root: class {name!r} has a single image ({Path(root, files[0])}), expected at least 2 "
+                    "images in each training class"
+                )
+        names = _by_number(train) + _by_number(val.keys() - train.keys())
+        to_tensor = _to_tensor([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+        crop = v2.RandomResizedCrop(image_size, scale=(min_crop, 1.0), antialias=True)
+        plain = v2.Compose([v2.Resize(image_size, antialias=True), v2.CenterCrop(image_size), to_tensor])
+
+        def images(files: dict[str, list[str]], transform: Callable[[Image.Image], Tensor]) -> LabelledImages:
+            items = [(file, label) for label, name in enumerate(names) for file in files.get(name, [])]
+            return LabelledImages([file for file, _ in items], [label for _, label in items], transform, None, Path(root))
+
+        self._train = {
+            False: images(train, plain),
+            True: images(train, v2.Compose([crop, v2.RandomHorizontalFlip(), to_tensor])),
+        }
+        self._gallery = images(val, plain)
+
+    def train_images(self, augment: bool) -> LabelledImages:
+        return self._train[augment]
+
+    def gallery_images(self) -> LabelledImages:
+        return self._gallery
+
+
+def _to_tensor(mean: list[float], std: list[float]) -> v2.Transform:
+    return v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
+
+
+def _list_images(root: Path, split: str) -> dict[str, list[str]]:
+    """Class name -> sorted image paths relative to `root`; says the expected layout where it is another."""
+    layout = f"expected {root}/train/<class>/* and {root}/val/<class>/* with images ({', '.join(IMG_EXTENSIONS)})"
+    if not (root / split).is_dir():
+        raise InputError(f"data.root: no folder {root / split}; {layout}")
+    found: dict[str, list[str]] = {}
+    for folder in sorted(path for path in (root / split).iterdir() if path.is_dir()):
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)
+        if not files:
+            raise InputError(f"data.root: no image in {folder}; {layout}")
+        found[folder.name] = [path.relative_to(root).as_posix() for path in files]
+    if not found:
+        raise InputError(f"data.root: no class folder in {root / split}; {layout}")
+    return found
+
+
+def _by_number(names: Any) -> list[str]:
+    numeric = all(name.isdigit() for name in names)
+    return sorted(names, key=int if numeric else None)

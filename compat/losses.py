@@ -1,0 +1,129 @@
+"""The losses of the reverse query transform, as pure functions (methods.md, B.0; arXiv 2301.03767).
+
+The paper's body was not available: the forms are those of methods.md, where each is marked with how
+sure it is. Nothing here knows of networks; psi and rho are applied by the caller.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Mode = Literal["old_only", "new_only", "independent", "joint"]
+
+
+def squared_distances(a: Tensor, b: Tensor, normalize: bool = True) -> Tensor:
+    """Squared L2 distances; on unit vectors these are 2 - 2 cos.
+
+    Args:
+        a: (N, D).
+        b: (M, D).
+        normalize: compare directions only.
+
+    Returns:
+        (N, M), in float32.
+    """
+    a, b = a.float(), b.float()
+    if normalize:
+        a, b = F.normalize(a, dim=1), F.normalize(b, dim=1)
+    return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp_min(0)
+
+
+def alignment_loss(transformed: Tensor, old: Tensor, normalize: bool = True) -> Tensor:
+    """L_RQT = mean_i |psi(z_i) - o_i|^2 (methods.md, B.0; squared L2 is our choice).
+
+    Args:
+        transformed: psi(z), (B, D_old).
+        old: phi_old of the same images, (B, D_old).
+        normalize: compare directions only, as `squared_distances` does.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> alignment_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0]])).item()
+        2.0
+    """
+    transformed, old = transformed.float(), old.float()
+    if normalize:
+        transformed, old = F.normalize(transformed, dim=1), F.normalize(old, dim=1)
+    return (transformed - old).square().sum(1).mean()
+
+
+def metric_compatible_loss(
+    transformed: Tensor,
+    old: Tensor,
+    new: Tensor,
+    labels: Tensor,
+    *,
+    mode: Mode = "joint",
+    temperature: float = 0.1,
+    k_pos: int | None = 1,
+    k_neg: int | None = 10,
+    normalize: bool = True,
+) -> Tensor:
+    """L_MCL: a supervised contrastive loss whose negatives come from both retrieval systems.
+
+    With s^o_ij = exp(-dist(psi(z_i), o_j) / t) and s^n_ij = exp(-dist(z_i, z_j) / t), the loss of anchor i is
+    the sum of two terms, -log(P^o / (P^o + N)) and -log(P^n / (P^n + N)): P^o sums s^o over the images of i's
+    class, i itself included (the two spaces differ); P^n sums s^n over the other images of the class; N sums
+    s^o + s^n over the images of other classes (methods.md, B.0, recollected form of the paper's Eq. 11).
+
+    The ablations of `mode`: "old_only" is the first term with negatives from s^o alone, "new_only" the second
+    with negatives from s^n alone, "independent" the sum of these two, "joint" the loss above.
+
+    Hard mining keeps, for each anchor and each system, the `k_pos` most distant positives and the `k_neg`
+    closest negatives of the batch. An anchor that is alone in its class has no second term: that term is the
+    mean over the others (and zero if there are none). Computed with logsumexp in float32.
+
+    Args:
+        transformed: psi(z), (B, D_old): queries in the old space.
+        old: o, (B, D_old): gallery items in the old space.
+        new: z, or rho(z), (B, D_new): both in the new space.
+        labels: (B,) class indices.
+        mode: which terms, and whose negatives.
+        temperature: t.
+        k_pos: hardest positives to keep; None keeps all.
+        k_neg: hardest negatives to keep; None keeps all.
+        normalize: compare directions only, as `squared_distances` does.
+
+    Returns:
+        A scalar.
+    """
+    same = labels[:, None] == labels
+    others = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    old_logits = -squared_distances(transformed, old, normalize) / temperature
+    new_logits = -squared_distances(new, new, normalize) / temperature
+    old_positive, old_negative = _positives(old_logits, same, k_pos), _negatives(old_logits, ~same, k_neg)
+    new_positive, new_negative = _positives(new_logits, others, k_pos), _negatives(new_logits, ~same, k_neg)
+    if mode == "joint":
+        old_negative = new_negative = torch.logaddexp(old_negative, new_negative)
+    old_term = _contrast(old_positive, old_negative).mean()
+    if mode == "old_only":
+        return old_term
+    has_positive = others.any(1)
+    new_terms = _contrast(new_positive[has_positive], new_negative[has_positive])
+    new_term = new_terms.sum() / max(len(new_terms), 1)
+    return new_term if mode == "new_only" else old_term + new_term
+
+
+def _contrast(positive: Tensor, negative: Tensor) -> Tensor:
+    """-log(P / (P + N)) from log P and log N."""
+    return F.softplus(negative - positive)
+
+
+def _positives(logits: Tensor, mask: Tensor, k: int | None) -> Tensor:
+    """log of the sum over the masked entries of each row, of the k smallest of them if k is given."""
+    if k is None or k >= logits.shape[1]:
+        return logits.masked_fill(~mask, -torch.inf).logsumexp(1)
+    hardest = logits.masked_fill(~mask, torch.inf).topk(k, dim=1, largest=False).values
+    return hardest.masked_fill(hardest == torch.inf, -torch.inf).logsumexp(1)
+
+
+def _negatives(logits: Tensor, mask: Tensor, k: int | None) -> Tensor:
+    """log of the sum over the masked entries of each row, of the k largest of them if k is given."""
+    masked = logits.masked_fill(~mask, -torch.inf)
+    return (masked if k is None or k >= logits.shape[1] else masked.topk(k, dim=1).values).logsumexp(1)

@@ -1,0 +1,109 @@
+"""Reverse query transform: one pass of the new model serves both parts of the gallery."""
+
+from __future__ import annotations
+
+import torch
+from pytorch_lightning.cli import OptimizerCallable
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from compat.errors import InputError
+from compat.losses import Mode, alignment_loss, metric_compatible_loss
+from compat.methods.upgrade import Pair, Upgrade
+from compat.models import Embedder, ResidualHead, head
+from compat.optim import warmup_cosine
+
+
+class ReverseQuery(Upgrade):
+    """psi maps the new model's query into the old space (methods.md, B.0; arXiv 2301.03767).
+
+    Loss: L_RQT + mcl_weight * L_MCL, the second only if `mcl` names a mode. With `rho`, the new embedding
+    becomes rho(phi_new(x)) for queries, for backfilled items and as psi's input; without it nothing but psi
+    can learn, and the new space stays as it is.
+
+    Args:
+        old: the old model, frozen.
+        new: the new model, frozen.
+        blocks: of psi and of rho, 1 to 5.
+        hidden: width of psi and rho; default max(2048, 4 * D_new).
+        rho: learn a residual embedding on top of the new model.
+        mcl: mode of the metric-compatible contrastive loss; none trains the alignment alone.
+        mcl_weight: lambda.
+        temperature: of the contrastive loss.
+        k_pos: hardest positives that it keeps for each anchor; none keeps all.
+        k_neg: hardest negatives that it keeps for each anchor and system; none keeps all.
+        normalize: losses compare directions, as cosine retrieval does; false goes with l2 retrieval.
+        warmup: share of the steps in which the learning rate rises, before its cosine.
+        optimizer: from parameters to an optimizer; its learning rate is the peak.
+
+    Raises:
+        InputError: the mode "new_only" without rho: nothing would learn from it.
+    """
+
+    encoder_passes = 1
+
+    def __init__(
+        self,
+        old: Embedder,
+        new: Embedder,
+        blocks: int = 3,
+        hidden: int | None = None,
+        rho: bool = False,
+        mcl: Mode | None = None,
+        mcl_weight: float = 1.0,
+        temperature: float = 0.1,
+        k_pos: int | None = 1,
+        k_neg: int | None = 10,
+        normalize: bool = True,
+        warmup: float = 0.1,
+        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=2**-15),
+    ) -> None:
+        super().__init__(old, new)
+        if mcl == "new_only" and not rho:
+            raise InputError("mcl: new_only without rho, expected rho: true (nothing else learns from the new space)")
+        dim = new.project.out_features
+        self.psi = head(dim, old.project.out_features, blocks, hidden)
+        self.rho = ResidualHead(dim, blocks, hidden) if rho else nn.Identity()
+        self.mcl, self.mcl_weight = mcl, mcl_weight
+        self.temperature, self.k_pos, self.k_neg, self.normalize = temperature, k_pos, k_neg, normalize
+        self.warmup, self.optimizer = warmup, optimizer
+
+    def query(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+        new = self.rho(new)
+        return self.psi(new), new
+
+    def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+        return old, self.rho(new)
+
+    def on_train_epoch_start(self) -> None:
+        """Batch normalisation keeps its statistics in the second half of the training, as in FCT."""
+        if 2 * self.current_epoch >= (self.trainer.max_epochs or 0):
+            for module in [*self.psi.modules(), *self.rho.modules()]:
+                if isinstance(module, nn.BatchNorm1d):
+                    module.eval()
+
+    def training_step(self, batch: Pair, batch_idx: int) -> Tensor:
+        transformed, new = self.query(batch.old, batch.new)
+        loss = alignment = alignment_loss(transformed, batch.old, self.normalize)
+        self.log("train/alignment", alignment, on_step=False, on_epoch=True)
+        if self.mcl is not None:
+            contrast = metric_compatible_loss(
+                transformed,
+                batch.old,
+                new,
+                batch.label,
+                mode=self.mcl,
+                temperature=self.temperature,
+                k_pos=self.k_pos,
+                k_neg=self.k_neg,
+                normalize=self.normalize,
+            )
+            self.log("train/mcl", contrast, on_step=False, on_epoch=True)
+            loss = alignment + self.mcl_weight * contrast
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True)
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        steps = int(self.trainer.estimated_stepping_batches)
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return warmup_cosine(self.optimizer(learning), steps, self.warmup)

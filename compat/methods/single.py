@@ -1,0 +1,79 @@
+"""One embedder, trained as a classifier: this gives the old model and the new model."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pytorch_lightning import LightningModule
+from pytorch_lightning.cli import OptimizerCallable
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from compat.data import RetrievalData, Sample
+from compat.models import Embedder
+from compat.optim import warmup_cosine
+
+
+class SingleModel(LightningModule):
+    """Trains an embedder with cross entropy on a linear classifier, which is thrown away afterwards.
+
+    With `normalize`, both the embedding and the class weights are unit vectors and the logits are
+    `scale` times their cosine (openBCT's "normed softmax"); otherwise plain softmax, as FCT, BT-2 and
+    openBCT train.
+
+    Args:
+        backbone: from images (B, 3, H, W) to features (B, F); see `Embedder`.
+        embed_dim: dimension of the embedding.
+        normalize: embeddings are unit vectors.
+        scale: of the cosine logits; used with `normalize` only.
+        warmup: share of the steps in which the learning rate rises, before its cosine.
+        optimizer: from parameters to an optimizer; its learning rate is the peak.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        embed_dim: int = 128,
+        normalize: bool = False,
+        scale: float = 16.0,
+        warmup: float = 0.2,
+        optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=5e-4),
+    ) -> None:
+        super().__init__()
+        self.embedder = Embedder(backbone, embed_dim, normalize)
+        self.scale = scale
+        self.warmup = warmup
+        self.optimizer = optimizer
+
+    def setup(self, stage: str) -> None:
+        """Give the embedder its input size, and the classifier its number of classes, from the data."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if stage == "fit":
+            assert isinstance(data, RetrievalData)
+            self.materialize(data)
+            self.classifier = nn.Linear(self.embedder.project.out_features, data.num_classes(data.part))
+
+    def materialize(self, data: RetrievalData) -> None:
+        """Show the embedder one image, so that its lazy projection knows the backbone's features."""
+        with torch.no_grad():
+            self.embedder.eval()(data.gallery_images()[0].image[None])
+        self.embedder.train()
+
+    def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
+        embeddings = self.embedder(batch.image)
+        if self.embedder.normalize:
+            logits = self.scale * F.linear(embeddings, F.normalize(self.classifier.weight, dim=1))
+        else:
+            logits = self.classifier(embeddings)
+        loss = F.cross_entropy(logits, batch.label)
+        accuracy = (logits.argmax(1) == batch.label).float().mean()
+        self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True, on_step=False, on_epoch=True)
+        return loss
+
+    def predict_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Embeddings (B, D) of a batch."""
+        return self.embedder(batch.image)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        steps = int(self.trainer.estimated_stepping_batches)
+        return warmup_cosine(self.optimizer(self.parameters()), steps, self.warmup)

@@ -1,0 +1,133 @@
+"""The networks: an embedder around any backbone, and the heads psi and rho on top of embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from compat.errors import InputError
+
+
+class Embedder(nn.Module):
+    """Backbone -> linear projection to `embed_dim` -> optional L2 normalisation.
+
+    The classifier of a timm or torchvision model is removed, so that the projection sees its pooled
+    features; a backbone from elsewhere is used as it is and returns features of shape (B, F). F is
+    found at the first forward pass.
+
+    Args:
+        backbone: from images (B, 3, H, W) to features (B, F).
+        embed_dim: D, the dimension of the embedding.
+        normalize: return unit vectors.
+    """
+
+    def __init__(self, backbone: nn.Module, embed_dim: int = 128, normalize: bool = False) -> None:
+        super().__init__()
+        self.backbone = without_classifier(backbone).to(memory_format=torch.channels_last)  # faster on CPU and GPU
+        self.project = nn.LazyLinear(embed_dim)
+        self.normalize = normalize
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> embeddings (B, D)."""
+        features = self.backbone(images.contiguous(memory_format=torch.channels_last))
+        if features.ndim != 2:
+            raise InputError(
+                f"backbone: {type(self.backbone).__name__} returns shape {tuple(features.shape)} for images of shape "
+                f"{tuple(images.shape)}, expected (batch, features)"
+            )
+        embeddings = self.project(features)
+        return F.normalize(embeddings, dim=1) if self.normalize else embeddings
+
+
+def without_classifier(backbone: nn.Module) -> nn.Module:
+    """Remove the classifier of a timm (`reset_classifier`) or torchvision model; others stay as they are."""
+    if callable(reset := getattr(backbone, "reset_classifier", None)):
+        reset(0)
+    elif type(backbone).__module__.startswith("torchvision.models"):
+        for name in ("fc", "classifier", "heads", "head"):
+            if layers := [key for key, m in backbone.named_modules() if isinstance(m, nn.Linear) and key.split(".")[0] == name]:
+                backbone.set_submodule(layers[-1], nn.Identity())
+                break
+    return backbone
+
+
+def head(in_dim: int, out_dim: int, blocks: int = 3, hidden: int | None = None) -> nn.Sequential:
+    """The network of psi and rho: `blocks` of Linear-BatchNorm-ReLU, the last one Linear only (methods.md, B.0).
+
+    Args:
+        in_dim: dimension of the input embedding.
+        out_dim: dimension of the output embedding.
+        blocks: 1 to 5; 1 is a single linear map.
+        hidden: width between the blocks; default max(2048, 4 * in_dim).
+
+    Raises:
+        InputError: `blocks` outside 1 to 5.
+    """
+    if not 1 <= blocks <= 5:
+        raise InputError(f"blocks: {blocks}, expected 1 to 5")
+    hidden = hidden or max(2048, 4 * in_dim)
+    layers: list[nn.Module] = []
+    for _ in range(blocks - 1):
+        layers += [nn.Linear(in_dim, hidden), nn.BatchNorm1d(hidden), nn.ReLU()]
+        in_dim = hidden
+    return nn.Sequential(*layers, nn.Linear(in_dim, out_dim))
+
+
+class ResidualHead(nn.Module):
+    """rho: z + head(z), with the head's last layer at zero at first, so that rho starts at the identity."""
+
+    def __init__(self, dim: int, blocks: int = 3, hidden: int | None = None) -> None:
+        super().__init__()
+        self.residual = head(dim, dim, blocks, hidden)
+        last = self.residual[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """(B, D) -> (B, D)."""
+        return embeddings + self.residual(embeddings)
+
+
+def read_checkpoint(path: str) -> dict[str, Tensor]:
+    """An embedder's state dict from a .safetensors file or a PyTorch or Lightning checkpoint.
+
+    Nothing pickled is executed (`weights_only=True`). Of a `SingleModel`'s checkpoint the embedder's part is taken.
+
+    Raises:
+        InputError: a missing or unreadable file.
+    """
+    try:
+        if Path(path).suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            state = content.get("state_dict", content)
+    except Exception as error:  # each format and each kind of damage raises its own type
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"checkpoint: cannot read {path} ({reason}), expected weights only") from error
+    inner = {key.removeprefix("embedder."): value for key, value in state.items() if key.startswith("embedder.")}
+    return inner or state
+
+
+def load_embedder(embedder: Embedder, state: dict[str, Tensor], source: str) -> None:
+    """Load weights into a fresh embedder and check that they fit.
+
+    Raises:
+        InputError: weights of another embedding dimension or another backbone.
+    """
+    weight = state.get("project.weight")
+    if weight is not None and len(weight) != embedder.project.out_features:
+        raise InputError(
+            f"embed_dim: {embedder.project.out_features}, but {source} holds an embedder of {len(weight)} dimensions; "
+            f"expected embed_dim: {len(weight)}"
+        )
+    try:
+        embedder.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"checkpoint: {source} does not fit the backbone ({reason})") from error

@@ -1,0 +1,23 @@
+"""The learning-rate schedule that every training here uses."""
+
+from __future__ import annotations
+
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
+
+
+def warmup_cosine(optimizer: Optimizer, steps: int, warmup: float) -> OptimizerLRScheduler:
+    """Warm up over the first share of the steps, then follow a cosine to zero.
+
+    Args:
+        optimizer: its learning rates are the peaks.
+        steps: optimizer steps of the whole training.
+        warmup: share of the steps, in (0, 1).
+
+    Returns:
+        What `LightningModule.configure_optimizers` returns.
+    """
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    schedule = OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=warmup, cycle_momentum=False)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
