@@ -52,17 +52,17 @@ class Replay:
     """How the backfilling is replayed.
 
     Args:
-        points: completion ratios from 0 to 1, or how many of them, evenly spaced.
+        progress: completion ratios in [0, 1], or how many of them, evenly spaced.
         orders: random orders of the gallery for each seed; the lists of a result are means over them.
         distance: cosine, or l2 between embeddings as they are.
     """
 
-    points: int | list[float] = 11
+    progress: int | list[float] = 11
     orders: int = 5
     distance: Literal["cosine", "l2"] = "cosine"
 
 
-Methods = dict[str, Callable[[Embedder, Embedder], Upgrade]]
+Method = Callable[[Embedder, Embedder], Upgrade]
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Benchmark:
     old: Training
     new: Training
     heads: Heads
-    methods: Methods
+    methods: dict[str, Method]
     replay: Replay = field(default_factory=Replay)
     seed: int | list[int] = 0
     only: str | None = None

@@ -56,7 +56,7 @@ class EpochState(Checkpoint):
 
 
 def fit(
-    module: pl.LightningModule, trainer: dict[str, Any], seed: int, folder: Path, **fit_arguments: Any
+    module: pl.LightningModule, trainer: dict[str, Any], seed: int, folder: Path, data: pl.LightningDataModule
 ) -> pl.LightningModule:
     """Train `module`, from its last saved state if there is one, and delete that state at the end.
 
@@ -65,7 +65,7 @@ def fit(
         trainer: the configured `Trainer` as class_path and init_args.
         seed: of the epochs' random numbers.
         folder: for logs (CSV and TensorBoard) and the saved state.
-        fit_arguments: the data, as `Trainer.fit` takes it.
+        data: yields the training batches.
     """
     state = EpochState(folder, seed)
     arguments = {
@@ -77,7 +77,7 @@ def fit(
     runner = build(pl.Trainer, {**trainer, "init_args": arguments})
     runner.callbacks = [c for c in runner.callbacks if not isinstance(c, Checkpoint)] + [state]
     runner.loggers = [CSVLogger(folder, name="csv"), TensorBoardLogger(folder, name="tensorboard")]
-    runner.fit(module, ckpt_path=state.newest(), weights_only=True, **fit_arguments)
+    runner.fit(module, ckpt_path=state.newest(), weights_only=True, datamodule=data)
     for leftover in folder.glob("*.ckpt"):
         leftover.unlink()
     return module.eval()

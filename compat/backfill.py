@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from compat.curve import area
 from compat.errors import InputError
 from compat.metrics import BackfillCurve
 from compat.retrieval import Distance
@@ -132,12 +133,6 @@ class Curve:
         return area(self.progress, self.mean_ap)
 
 
-def area(progress: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray) -> float:
-    """Trapezoidal mean of a curve over its range of progress; of a single point, its value."""
-    p, v = np.asarray(progress, float), np.asarray(values, float)
-    return float(((v[1:] + v[:-1]) / 2 * np.diff(p)).sum() / (p[-1] - p[0])) if len(p) > 1 else float(v[0])
-
-
 def backfill_order(items: int, seed: int | Sequence[int]) -> np.ndarray:
     """A random order in which a gallery of that many items is backfilled: a permutation (G,) int64."""
     return np.random.default_rng(seed).permutation(items)
@@ -146,7 +141,7 @@ def backfill_order(items: int, seed: int | Sequence[int]) -> np.ndarray:
 def backfill_curve(
     embeddings: Embeddings,
     order: Any,
-    progress: Any = np.linspace(0, 1, 11),
+    progress: Any = 11,
     *,
     top_k: tuple[int, ...] = (1, 5),
     distance: Distance = "cosine",
@@ -169,7 +164,7 @@ def backfill_curve(
     Args:
         embeddings: the four matrices, labels and groups.
         order: a permutation of the gallery, (G,), or several, (S, G).
-        progress: the completion ratios, (T,), ascending, in [0, 1].
+        progress: the completion ratios, (T,), ascending, in [0, 1]; or how many, from 0 to 1.
         top_k: the cut-offs of CMC@k.
         distance: "cosine", or "l2" between the embeddings as they are.
         query_chunk: queries at a time; by default so many that a chunk takes about 256 MiB.
@@ -193,7 +188,7 @@ def backfill_curve(
         True
     """
     items = len(embeddings.gallery_old)
-    points = _progress(progress)
+    points = completion_ratios(progress)
     step = torch.from_numpy(_steps(order, items, points))
     for k in top_k:
         if k < 1:
@@ -229,7 +224,16 @@ def backfill_curve(
     )
 
 
-def _progress(progress: Any) -> np.ndarray:
+def completion_ratios(progress: Any) -> np.ndarray:
+    """The completion ratios (T,): those given, or so many from 0 to 1.
+
+    Raises:
+        InputError: a ratio outside [0, 1], ratios that do not ascend, none at all.
+    """
+    if isinstance(progress, int):
+        if progress < 2:
+            raise InputError(f"progress: {progress} points, expected at least 2, or a list of completion ratios")
+        return np.linspace(0, 1, progress)
     points = np.atleast_1d(np.asarray(progress, dtype=float))
     if points.ndim != 1 or len(points) == 0:
         raise InputError(f"progress: shape {points.shape}, expected a list of completion ratios")

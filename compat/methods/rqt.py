@@ -34,7 +34,7 @@ class ReverseQuery(Upgrade):
         k_neg: hardest negatives that it keeps for each anchor and system; none keeps all.
         normalize: losses compare directions, as cosine retrieval does; false goes with l2 retrieval.
         warmup: share of the steps in which the learning rate rises, before its cosine.
-        optimizer: from parameters to an optimizer; its learning rate is the peak.
+        optimizer: from parameters to an optimizer; its learning rate is the peak (weight decay 2**-15 as in FCT).
 
     Raises:
         InputError: the mode "new_only" without rho: nothing would learn from it.
@@ -56,7 +56,7 @@ class ReverseQuery(Upgrade):
         k_neg: int | None = 10,
         normalize: bool = True,
         warmup: float = 0.1,
-        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=2**-15),
+        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=3.0517578125e-05),
     ) -> None:
         super().__init__(old, new)
         if mcl == "new_only" and not rho:

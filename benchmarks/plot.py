@@ -1,0 +1,29 @@
+"""Draw the backfill curves of a benchmark's results. Needs no torch."""
+
+from __future__ import annotations
+
+import argparse
+
+from compat.errors import InputError, exit_on_input_error
+from compat.plot import plot_curves
+from compat.results import METRICS, load_results
+
+
+def main() -> None:
+    """Command line of `python -m benchmarks.plot`."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.plot", description=__doc__)
+    parser.add_argument("folder", help="results/<benchmark>")
+    parser.add_argument("-o", "--output", required=True, help="image file: .png, .pdf or .svg")
+    parser.add_argument("--metrics", nargs="+", choices=list(METRICS), default=["mean_ap", "cmc_1"], help="one panel each")
+    arguments = parser.parse_args()
+    with exit_on_input_error():
+        figure = plot_curves(load_results(arguments.folder), arguments.metrics)
+        try:
+            figure.savefig(arguments.output, dpi=150)
+        except (OSError, ValueError) as error:
+            raise InputError(f"output: {arguments.output} ({error}), expected a file that can be written") from error
+        print(f"The plot is in {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""One result: a small, self-describing JSON file for each benchmark, method and seed. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from compat.curve import area, relative_gain, sum_of_drops
+from compat.errors import InputError
+
+
+@dataclass(frozen=True)
+class Result:
+    """The replay of one method. Lists run over `progress`; figures are fractions, means over the orders.
+
+    Attributes:
+        benchmark: name of the benchmark.
+        method: name of the method.
+        seed: of the method's head and of the orders.
+        progress: completion ratios.
+        mean_ap: mAP at each.
+        cmc_1: CMC@1 at each.
+        cmc_5: CMC@5 at each.
+        negative_flip_rate: share of queries correct at rank 1 under the old system and wrong at each ratio.
+        mean_ap_orders: the mAP list of each order.
+        old: figures of the old system, old queries on old items: mean_ap, cmc_1, cmc_5.
+        new: figures of the new system, new queries on new items, likewise.
+        queries: queries evaluated.
+        queries_without_positive: queries skipped because no relevant item is in the gallery.
+        gallery_items: size of the gallery.
+        encoder_passes_per_query: forward passes of an embedder while the backfilling goes on.
+        config: the full merged config.
+        fingerprint: of everything in the config and the images that the figures depend on.
+        versions: of Python and the packages.
+        git_commit: of the project, with "-dirty" if it had changes; None outside a repository.
+        hardware: of the machine.
+        seconds: that each stage took when it was computed.
+    """
+
+    benchmark: str
+    method: str
+    seed: int
+    progress: list[float]
+    mean_ap: list[float]
+    cmc_1: list[float]
+    cmc_5: list[float]
+    negative_flip_rate: list[float]
+    mean_ap_orders: list[list[float]]
+    old: dict[str, float]
+    new: dict[str, float]
+    queries: int
+    queries_without_positive: int
+    gallery_items: int
+    encoder_passes_per_query: int
+    config: dict[str, Any]
+    fingerprint: str
+    versions: dict[str, str]
+    git_commit: str | None
+    hardware: dict[str, Any]
+    seconds: dict[str, float]
+
+    @property
+    def auc(self) -> float:
+        """Area under the mAP curve."""
+        return area(self.progress, self.mean_ap)
+
+    @property
+    def relative_gain(self) -> float:
+        """Share of the old-to-new gain in mAP that the backfilling has on average."""
+        return relative_gain(self.auc, self.old["mean_ap"], self.new["mean_ap"])
+
+    @property
+    def drops(self) -> float:
+        """Sum of the drops along the mAP curve."""
+        return sum_of_drops(self.mean_ap)
+
+    @property
+    def flips(self) -> float:
+        """Negative flip rate, averaged over progress."""
+        return area(self.progress, self.negative_flip_rate)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a figure of a `Result` is shown: its label, and whether more of it is better."""
+
+    label: str
+    higher_is_better: bool
+
+
+METRICS = {
+    "mean_ap": Metric("mAP", True),
+    "cmc_1": Metric("CMC@1", True),
+    "cmc_5": Metric("CMC@5", True),
+    "negative_flip_rate": Metric("negative flip rate", False),
+}
+
+
+def result_path(folder: str | Path, benchmark: str, method: str, seed: int) -> Path:
+    """Where a result lies below the folder of all results."""
+    return Path(folder, benchmark, f"{method}-s{seed}.json")
+
+
+def save_result(result: Result, path: Path) -> None:
+    """Write a result through a temporary file, so that a reader never finds half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(asdict(result), indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+def load_result(path: str | Path) -> Result:
+    """Read one result; fields that this version does not know are left out.
+
+    Raises:
+        InputError: no such file, no JSON, or a field is missing.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+        return Result(**{field.name: content[field.name] for field in fields(Result)})
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {error}, expected a result of benchmarks.run") from error
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: no field {error}, expected a result of benchmarks.run") from error
+
+
+def load_results(folder: str | Path) -> list[Result]:
+    """All results of a benchmark's folder, methods in order of their AUC, seeds ascending.
+
+    Raises:
+        InputError: no such folder, or no result in it.
+    """
+    results = [load_result(path) for path in sorted(Path(folder).glob("*.json"))]
+    if not results:
+        raise InputError(f"{folder}: no results, expected a folder of <method>-s<seed>.json files")
+    aucs: dict[str, list[float]] = {}
+    for result in results:
+        aucs.setdefault(result.method, []).append(result.auc)
+    return sorted(results, key=lambda r: (sum(aucs[r.method]) / len(aucs[r.method]), r.method, r.seed))
