@@ -32,8 +32,7 @@ def fingerprint(inputs: dict[str, Any]) -> str:
 
 def checksum(path: str | Path) -> str:
     """SHA-256 of a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 class Cache:

@@ -145,4 +145,4 @@ def build(kind: Any, spec: dict[str, Any]) -> Any:
     """
     one = ArgumentParser(exit_on_error=False)
     one.add_argument("--value", type=kind)
-    return one.instantiate_classes(one.parse_object({"value": spec})).value
+    return one.instantiate(one.parse_object({"value": spec})).value

@@ -14,6 +14,9 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from benchmarks.cache import checksum
 from benchmarks.config import build
+from compat.data import epoch_seed
+
+SAVE_INTERVAL = 30.0  # seconds between two saves; shorter trainings start again instead
 
 
 class EpochState(Checkpoint):
@@ -24,18 +27,17 @@ class EpochState(Checkpoint):
     Args:
         folder: where the state is saved.
         seed: of the training.
-        interval: seconds between two saves; short trainings save nothing and start again instead.
     """
 
-    def __init__(self, folder: Path, seed: int, interval: float = 30.0) -> None:
-        self.folder, self.seed, self.interval = folder, seed, interval
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder, self.seed = folder, seed
         self.saved_at = time.monotonic()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        pl.seed_everything(self.seed * 100_003 + trainer.current_epoch, verbose=False)
+        pl.seed_everything(epoch_seed(self.seed, trainer.current_epoch), verbose=False)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if time.monotonic() - self.saved_at < self.interval:
+        if time.monotonic() - self.saved_at < SAVE_INTERVAL:
             return
         unfinished = self.folder / "unfinished.ckpt"
         trainer.save_checkpoint(unfinished)

@@ -210,17 +210,22 @@ def backfill_curve(
             "least one"
         )
     means = metric.compute()
-    mean_ap = means.mean_ap.numpy()
+    curves = step.shape[0], len(points)  # torchmetrics squeezes what has one element
+    mean_ap = means.mean_ap.reshape(curves).numpy()
+    cmc = means.cmc.reshape(len(top_k), *curves).numpy().mean(1)
+    each: tuple[np.ndarray | None, ...] = (None, None)
+    if means.average_precision is not None and means.first_rank is not None:
+        each = tuple(v.reshape(-1, *curves).numpy() for v in (means.average_precision, means.first_rank))
     return Curve(
         progress=points,
         mean_ap=mean_ap.mean(0),
-        cmc={k: values.numpy().mean(0) for k, values in zip(top_k, means.cmc, strict=True)},
-        negative_flip_rate=means.negative_flip_rate.numpy().mean(0),
+        cmc=dict(zip(top_k, cmc, strict=True)),
+        negative_flip_rate=means.negative_flip_rate.reshape(curves).numpy().mean(0),
         mean_ap_orders=mean_ap,
         queries=means.queries,
         queries_without_positive=means.queries_without_positive,
-        average_precision=None if means.average_precision is None else means.average_precision.numpy(),
-        first_rank=None if means.first_rank is None else means.first_rank.numpy(),
+        average_precision=each[0],
+        first_rank=each[1],
     )
 
 

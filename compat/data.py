@@ -88,6 +88,25 @@ class LabelledImages(Dataset[Sample]):
         return digest.hexdigest()
 
 
+def epoch_seed(seed: int, epoch: int) -> int:
+    """The seed of one epoch of a training."""
+    return seed * 100_003 + epoch
+
+
+class RepeatableLoader(DataLoader[Any]):
+    """A loader whose order and augmentation are the same each time that it is iterated.
+
+    Both come from its generator, which starts anew. A trainer that resumes may start an epoch's iterator twice.
+    """
+
+    def __init__(self, dataset: Any, *, seed: int, **arguments: Any) -> None:
+        super().__init__(dataset, generator=torch.Generator().manual_seed(seed), **arguments)
+
+    def __iter__(self) -> Any:
+        self.generator.manual_seed(self.generator.initial_seed())
+        return super().__iter__()
+
+
 class RetrievalData(pl.LightningDataModule):
     """What every dataset shares: the old model's part of the training data, and the loaders.
 
@@ -156,15 +175,14 @@ class RetrievalData(pl.LightningDataModule):
         training goes on as if it had not stopped (the trainer reloads this loader every epoch)."""
         epoch = self.trainer.current_epoch if self.trainer else 0
         images = Subset(self.train_images(augment=True), self.part_indices(self.part).tolist())
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
         last_is_single = len(images) % self.batch_size == 1  # batch normalisation cannot train on one image
-        return DataLoader(
+        return RepeatableLoader(
             images,
+            seed=epoch_seed(self.seed, epoch),
             batch_size=self.batch_size,
             shuffle=True,
             drop_last=last_is_single,
             num_workers=self.num_workers,
-            generator=generator,
         )
 
     def predict_dataloader(self) -> list[DataLoader[Sample]]:

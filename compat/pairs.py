@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from compat.data import RepeatableLoader, epoch_seed
 from compat.methods import Pair
 
 
@@ -50,23 +51,24 @@ class PairSampler(Sampler[int]):
 
     Args:
         labels: (N,).
-        generator: of the random order.
+        seed: of the order, which is the same each time that the sampler is iterated.
     """
 
-    def __init__(self, labels: Tensor, generator: torch.Generator) -> None:
+    def __init__(self, labels: Tensor, seed: int) -> None:
         self.classes = [(labels == label).nonzero().flatten() for label in labels.unique()]
-        self.generator = generator
+        self.seed = seed
 
     def __len__(self) -> int:
         return sum(len(members) + len(members) % 2 for members in self.classes)
 
     def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed)
         pairs = []
         for members in self.classes:
-            shuffled = members[torch.randperm(len(members), generator=self.generator)]
+            shuffled = members[torch.randperm(len(members), generator=generator)]
             pairs.append(torch.cat([shuffled, shuffled[: len(shuffled) % 2]]).view(-1, 2))
         together = torch.cat(pairs)
-        yield from together[torch.randperm(len(together), generator=self.generator)].flatten().tolist()
+        yield from together[torch.randperm(len(together), generator=generator)].flatten().tolist()
 
 
 class PairData(pl.LightningDataModule):
@@ -85,11 +87,11 @@ class PairData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         epoch = self.trainer.current_epoch if self.trainer else 0
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
-        return DataLoader(
-            self.items,  # type: ignore[arg-type]
+        seed = epoch_seed(self.seed, epoch)
+        return RepeatableLoader(
+            self.items,
+            seed=seed,
             batch_size=self.batch_size,
-            sampler=PairSampler(self.items.labels, generator),
+            sampler=PairSampler(self.items.labels, seed),
             num_workers=self.num_workers,
-            generator=generator,
         )

@@ -1,0 +1,33 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: bench test format lint typecheck
+
+bench: .venv/installed
+	$(BIN)/python -m benchmarks.run configs/digits.yaml
+	$(BIN)/python -m benchmarks.plot results/digits -o results/digits/digits.png
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest
+
+format: .venv/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: .venv/installed-dev
+	$(BIN)/mypy
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+.venv/installed-%: .venv/bin/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet -e ".[$*]"
+	touch $@

@@ -1,0 +1,112 @@
+"""Each loss against plain loops over the pairs of methods.md, B.0, and a case worked out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from compat.losses import alignment_loss, metric_compatible_loss, squared_distances
+
+MODES = ("old_only", "new_only", "independent", "joint")
+
+
+def batch(seed=0, size=12, classes=4):
+    random = torch.Generator().manual_seed(seed)
+    transformed, old, new = (torch.randn(size, dim, generator=random) for dim in (3, 3, 5))
+    return transformed, old, new, torch.randint(0, classes, (size,), generator=random)
+
+
+def distance(a, b, normalize):
+    if normalize:
+        a, b = a / a.norm(), b / b.norm()
+    return float(((a - b) ** 2).sum())
+
+
+def reference(transformed, old, new, labels, mode, temperature, k_pos, k_neg, normalize):
+    """L_MCL pair by pair."""
+    size = len(labels)
+    old_terms, new_terms = [], []
+    for i in range(size):
+        s_old = [math.exp(-distance(transformed[i], old[j], normalize) / temperature) for j in range(size)]
+        s_new = [math.exp(-distance(new[i], new[j], normalize) / temperature) for j in range(size)]
+        positives = [j for j in range(size) if labels[j] == labels[i]]
+        negatives = [j for j in range(size) if labels[j] != labels[i]]
+        p_old = sorted(s_old[j] for j in positives)[:k_pos]
+        p_new = sorted(s_new[j] for j in positives if j != i)[:k_pos]
+        n_old = sum(sorted((s_old[j] for j in negatives), reverse=True)[:k_neg])
+        n_new = sum(sorted((s_new[j] for j in negatives), reverse=True)[:k_neg])
+        if mode == "joint":
+            n_old = n_new = n_old + n_new
+        old_terms.append(-math.log(sum(p_old) / (sum(p_old) + n_old)))
+        if p_new:
+            new_terms.append(-math.log(sum(p_new) / (sum(p_new) + n_new)))
+    old_term = sum(old_terms) / size
+    new_term = sum(new_terms) / len(new_terms) if new_terms else 0.0
+    return {"old_only": old_term, "new_only": new_term}.get(mode, old_term + new_term)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize(("k_pos", "k_neg"), [(1, 10), (1, 2), (None, None), (2, None), (None, 3), (50, 50)])
+@pytest.mark.parametrize("mode", MODES)
+def test_metric_compatible_loss_equals_loops(mode, k_pos, k_neg, normalize):
+    for seed in range(3):
+        arrays = batch(seed)
+        found = metric_compatible_loss(
+            *arrays, mode=mode, temperature=0.7, k_pos=k_pos, k_neg=k_neg, normalize=normalize
+        )
+        assert found.item() == pytest.approx(reference(*arrays, mode, 0.7, k_pos, k_neg, normalize), rel=2e-5)
+
+
+def test_metric_compatible_loss_by_hand():
+    """Two images of two classes, unit vectors, t = 1: s^o_ii = 1, s^o_01 = s^n_01 = e^-2, no second term."""
+    space = torch.eye(2)
+    labels = torch.tensor([0, 1])
+    joint = metric_compatible_loss(space, space, space, labels, temperature=1.0)
+    assert joint.item() == pytest.approx(math.log(1 + 2 * math.exp(-2)))
+    alone = metric_compatible_loss(space, space, space, labels, temperature=1.0, mode="old_only")
+    assert alone.item() == pytest.approx(math.log(1 + math.exp(-2)))
+    assert metric_compatible_loss(space, space, space, labels, mode="new_only").item() == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 1, 2, 3], [0, 0, 0, 1]])
+def test_one_sided_batches_have_finite_losses_and_gradients(mode, labels):
+    """No negatives at all, no positives at all, one anchor alone in its class."""
+    arrays = [torch.randn(4, 3, requires_grad=True) for _ in range(3)]
+    loss = metric_compatible_loss(*arrays, torch.tensor(labels), mode=mode)
+    (loss + 0 * sum(a.sum() for a in arrays)).backward()
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(a.grad).all() for a in arrays)
+    if labels == [0, 0, 0, 0]:
+        assert loss.item() == 0
+
+
+def test_joint_teaches_psi_about_the_new_space_only_through_the_negatives():
+    """With a constant new space, the second term reaches psi through s^o in its negatives (methods.md, B.0)."""
+    transformed, old, new, labels = batch()
+    transformed.requires_grad_()
+    for mode, reaches in {"new_only": False, "joint": True, "independent": True}.items():
+        loss = metric_compatible_loss(transformed, old, new, labels, mode=mode)
+        assert loss.requires_grad is reaches
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_alignment_loss_equals_loops(normalize):
+    transformed, old, _, _ = batch()
+    expected = sum(distance(a, b, normalize) for a, b in zip(transformed, old, strict=True)) / len(old)
+    assert alignment_loss(transformed, old, normalize).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_alignment_loss_by_hand():
+    a, b = torch.tensor([[3.0, 4.0], [0.0, 2.0]]), torch.tensor([[3.0, 0.0], [0.0, 1.0]])
+    assert alignment_loss(a, b, normalize=False).item() == pytest.approx((16 + 1) / 2)
+    assert alignment_loss(a, b).item() == pytest.approx((0.4**2 + 0.8**2) / 2)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_squared_distances_equal_loops(normalize):
+    transformed, old, _, _ = batch()
+    found = squared_distances(transformed, old, normalize)
+    for i in range(len(transformed)):
+        for j in range(len(old)):
+            assert found[i, j].item() == pytest.approx(distance(transformed[i], old[j], normalize), abs=1e-5)

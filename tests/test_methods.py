@@ -1,0 +1,115 @@
+"""How the methods fill the four matrices, what they train and what they leave alone."""
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from compat.data import Sample
+from compat.errors import InputError
+from compat.losses import alignment_loss, metric_compatible_loss
+from compat.methods import Pair, ReverseQuery, Upgrade
+from compat.models import Embedder
+from compat.pairs import CachedEmbeddings, PairData, PairSampler
+from tests.backbones import TinyConv
+
+IMAGES = torch.randn(24, 3, 9, 9, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(24) % 4
+
+
+def embedders(old_dim=3, new_dim=5):
+    torch.manual_seed(0)
+    pair = Embedder(TinyConv(4), old_dim), Embedder(TinyConv(6), new_dim)
+    for embedder in pair:
+        embedder.eval()(IMAGES)
+    return pair
+
+
+def embedded():
+    old, new = embedders()
+    with torch.no_grad():
+        return Pair(old(IMAGES), new(IMAGES), LABELS)
+
+
+def fitted(method, epochs=4):
+    data = PairData(CachedEmbeddings(*embedded()), batch_size=8, seed=0)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = pl.Trainer(max_epochs=epochs, enable_model_summary=False, accelerator="cpu", **quiet)
+    trainer.fit(method, data)
+    return method
+
+
+def test_independent_compares_each_part_with_its_own_model():
+    method, (old, new, _) = Upgrade(*embedders()), embedded()
+    assert method.query(old, new) == (old, new)
+    assert method.gallery(old, new) == (old, new)
+    assert method.heads() == {}
+    assert method.encoder_passes == 2
+
+
+@pytest.mark.parametrize("rho", [True, False])
+def test_rqt_serves_both_parts_from_the_new_query(rho):
+    method, (old, new, _) = fitted(ReverseQuery(*embedders(), hidden=8, rho=rho, mcl="joint")).eval(), embedded()
+    query_old, query_new = method.query(torch.full_like(old, torch.nan), new)
+    gallery_old, gallery_new = method.gallery(old, new)
+    torch.testing.assert_close(query_old, method.psi(method.rho(new)))
+    torch.testing.assert_close(query_new, method.rho(new))
+    torch.testing.assert_close(gallery_new, query_new)
+    torch.testing.assert_close(gallery_old, old)
+    assert torch.equal(gallery_new, new) is not rho
+    assert method.encoder_passes == 1
+
+
+@pytest.mark.parametrize(("mcl", "rho"), [(None, False), ("joint", False), ("joint", True), ("new_only", True)])
+def test_training_changes_the_heads_and_nothing_else(mcl, rho):
+    method = ReverseQuery(*embedders(), hidden=8, mcl=mcl, rho=rho)
+    before = {key: value.clone() for key, value in method.state_dict().items()}
+    for key, value in fitted(method).state_dict().items():
+        frozen = key.startswith(("old.", "new."))
+        assert torch.equal(before[key], value) is frozen, key
+    assert not method.old.training
+    assert not method.new.training
+    assert all(key.startswith(("psi.", "rho.")) for key in method.heads())
+
+
+def test_the_loss_is_alignment_plus_lambda_times_contrast():
+    method, batch = ReverseQuery(*embedders(), hidden=8, mcl="joint", mcl_weight=0.3, temperature=0.5), embedded()
+    method.log = lambda *_, **__: None  # type: ignore[method-assign]
+    method.eval()
+    transformed = method.psi(batch.new)
+    contrast = metric_compatible_loss(transformed, batch.old, batch.new, batch.label, temperature=0.5)
+    expected = alignment_loss(transformed, batch.old) + 0.3 * contrast
+    torch.testing.assert_close(method.training_step(batch, 0), expected)
+
+
+def test_images_are_embedded_on_arrival():
+    method = Upgrade(*embedders())
+    batch = method.on_after_batch_transfer(Sample(IMAGES, LABELS, torch.arange(24)), 0)
+    for found, expected in zip(batch, embedded(), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_batch_normalisation_is_frozen_in_the_second_half():
+    modes = []
+
+    class Spy(ReverseQuery):
+        def training_step(self, batch, batch_idx):
+            modes.append(self.psi[1].training)
+            return super().training_step(batch, batch_idx)
+
+    fitted(Spy(*embedders(), hidden=8))
+    assert modes == [True] * 6 + [False] * 6
+
+
+def test_new_only_needs_rho():
+    with pytest.raises(InputError, match="mcl: new_only without rho, expected rho: true"):
+        ReverseQuery(*embedders(), mcl="new_only")
+
+
+def test_every_batch_of_pairs_has_two_of_a_class():
+    labels = torch.tensor([0] * 7 + [1] * 4 + [2] * 3)
+    order = list(PairSampler(labels, 0))
+    assert sorted(set(order)) == list(range(14))
+    assert len(order) == len(PairSampler(labels, 0)) == 16
+    assert labels[order[::2]].tolist() == labels[order[1::2]].tolist()
+    again = list(PairSampler(labels, 1))
+    assert order != again

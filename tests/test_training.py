@@ -1,0 +1,85 @@
+"""A training that was stopped goes on as if it had not been, to the last bit."""
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from benchmarks import training
+from benchmarks.config import build
+from benchmarks.training import EpochState, fit
+from compat.data import ImageFolder
+from compat.methods import SingleModel
+
+MODEL = {"backbone": {"class_path": "tests.backbones.TinyConv"}, "embed_dim": 4}
+
+
+class Stop(Exception):
+    """In place of kill -9."""
+
+
+class StopAfter(pl.Callback):
+    """Raises after so many batches in all."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.batches:
+            raise Stop
+
+
+def train(folder, image_root, workers, callbacks=(), monkeypatch=None):
+    pl.seed_everything(0, verbose=False)
+    data = ImageFolder(str(image_root), image_size=8, batch_size=24, num_workers=workers)
+    data.fit_on("new", 0)
+    module = build(SingleModel, MODEL)
+    if callbacks:
+        original = EpochState.on_train_epoch_start
+
+        def with_stop(self, trainer, pl_module):
+            original(self, trainer, pl_module)
+            trainer.callbacks += [c for c in callbacks if c not in trainer.callbacks]
+
+        monkeypatch.setattr(EpochState, "on_train_epoch_start", with_stop)
+    arguments = {"max_epochs": 4, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    fit(module, {"class_path": "pytorch_lightning.Trainer", "init_args": arguments}, 0, folder, data)
+    return module.embedder.state_dict()
+
+
+@pytest.fixture(autouse=True)
+def save_every_epoch(monkeypatch):
+    monkeypatch.setattr(training, "SAVE_INTERVAL", 0.0)
+
+
+@pytest.mark.parametrize("batches", [2, 5, 9])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_resuming_gives_the_same_weights(tmp_path, image_root, batches, workers, monkeypatch):
+    whole = train(tmp_path / "whole", image_root, workers)
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        train(tmp_path / "stopped", image_root, workers, [StopAfter(batches)], patch)
+    assert len(list((tmp_path / "stopped").glob("epoch-*.ckpt"))) == (batches >= 3)
+    resumed = train(tmp_path / "stopped", image_root, workers)
+    for key, value in whole.items():
+        assert torch.equal(value, resumed[key]), key
+    assert not list(tmp_path.glob("*/*.ckpt"))
+
+
+def test_a_damaged_state_is_not_used(tmp_path, image_root, monkeypatch):
+    whole = train(tmp_path / "whole", image_root, 0)
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        train(tmp_path / "stopped", image_root, 0, [StopAfter(9)], patch)
+    (state,) = (tmp_path / "stopped").glob("epoch-*.ckpt")
+    content = bytearray(state.read_bytes())
+    content[len(content) // 2] ^= 1
+    state.write_bytes(content)
+    with pytest.warns(UserWarning, match="damaged"):
+        again = train(tmp_path / "stopped", image_root, 0)
+    assert all(torch.equal(value, again[key]) for key, value in whole.items())
+
+
+def test_the_logs_have_the_training_curve(tmp_path, image_root):
+    train(tmp_path, image_root, 0)
+    lines = (tmp_path / "csv" / "version_0" / "metrics.csv").read_text().splitlines()
+    assert "train/loss" in lines[0]
+    assert len(lines) == 5
+    assert list(tmp_path.glob("tensorboard/version_0/events*"))
