@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from argparse import ArgumentError
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter,
 from pytorch_lightning import Trainer
 
 from compat.data import RetrievalData
+from compat.errors import InputError
 from compat.methods import SingleModel, Upgrade
 from compat.models import Embedder
 
@@ -119,10 +121,17 @@ def parser() -> ArgumentParser:
 
 
 def parse(arguments: list[str]) -> Namespace:
-    """Parse and validate `CONFIG [options]` without instantiating anything."""
+    """Parse and validate `CONFIG [options]` without instantiating anything.
+
+    Raises:
+        InputError: an unknown key or class_path, a value of another type, a missing key or file.
+    """
     if arguments and not arguments[0].startswith("-"):
         arguments = ["--config", *arguments]
-    return parser().parse_args(arguments)
+    try:
+        return parser().parse_args(arguments)
+    except ArgumentError as error:
+        raise InputError(f"{_one_line(error)}; expected what --help and --<key>.help name") from error
 
 
 def as_dict(config: Any) -> Any:
@@ -142,7 +151,22 @@ def build(kind: Any, spec: dict[str, Any]) -> Any:
     Args:
         kind: the declared type.
         spec: class_path and init_args, as plain values.
+
+    Raises:
+        InputError: the constructor refuses its arguments.
     """
     one = ArgumentParser(exit_on_error=False)
     one.add_argument("--value", type=kind)
-    return one.instantiate(one.parse_object({"value": spec})).value
+    try:
+        return one.instantiate(one.parse_object({"value": spec})).value
+    except InputError:
+        raise
+    except Exception as error:  # whatever a constructor raises for arguments that it does not like
+        found = f"{type(error).__name__}: {_one_line(error)}"
+        raise InputError(
+            f"{spec.get('class_path', kind)}: cannot be built ({found}), expected fitting init_args"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -14,7 +14,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.plot", description=__doc__)
     parser.add_argument("folder", help="results/<benchmark>")
     parser.add_argument("-o", "--output", required=True, help="image file: .png, .pdf or .svg")
-    parser.add_argument("--metrics", nargs="+", choices=list(METRICS), default=["mean_ap", "cmc_1"], help="one panel each")
+    parser.add_argument(
+        "--metrics", nargs="+", choices=list(METRICS), default=["mean_ap", "cmc_1"], help="one panel each"
+    )
     arguments = parser.parse_args()
     with exit_on_input_error():
         figure = plot_curves(load_results(arguments.folder), arguments.metrics)

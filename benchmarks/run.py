@@ -57,6 +57,12 @@ def run(config: dict[str, Any]) -> Path:
             prints[name, seed] = fingerprint(parts)
             check_free(result_path(config["results"], config["name"], name, seed), prints[name, seed], config)
 
+    models = [build(stages.SingleModel, spec["model"]) for spec in specs.values()]
+    for model in models:  # what cannot be built is found before anything is trained
+        model.materialize(data)
+    for spec in methods.values():
+        build(stages.Method, spec)(*(model.embedder for model in models))
+
     cache = Cache(config["runs"])
     weights = {p: stages.train(cache, p, specs[p], config["data"], data) for p in specs}  # type: ignore
     embedded = {p: stages.extract(cache, p, specs[p], weights[p], config["data"], data) for p in specs}  # type: ignore

@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -89,7 +90,7 @@ def extract(cache: Cache, part: Part, spec: Spec, weights: Artifact, data_spec: 
         trainer = pl.Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1)
         loaders = [DataLoader(i, batch_size=data.batch_size, num_workers=data.num_workers) for i in images.values()]
         batches = trainer.predict(module, loaders) or []
-        return {name: torch.cat(each).float() for name, each in zip(images, batches, strict=True)}  # type: ignore
+        return {name: torch.cat(each).float() for name, each in zip(images, batches, strict=True)}
 
     return cache.get(f"extract-{part}", inputs, make)
 
@@ -139,13 +140,22 @@ def fill(method: Upgrade, embedded: tuple[Artifact, Artifact], data: RetrievalDa
 
     queries, gallery = data.query_images(), data.gallery_images()
     with torch.inference_mode():
-        matrices = [*both(method.query, "query"), *both(method.gallery, "gallery")]
+        query_old, query_new = both(method.query, "query")
+        gallery_old, gallery_new = both(method.gallery, "gallery")
+    matrices = (query_old, query_new, gallery_old, gallery_new)
     return Embeddings(*matrices, queries.labels, gallery.labels, queries.groups, gallery.groups)
 
 
 def replay(
-    cache: Cache, name: str, method: Upgrade, head: Artifact, embedded: tuple[Artifact, Artifact],
-    correct_before: Tensor | None, spec: Spec, seed: int, data: RetrievalData,
+    cache: Cache,
+    name: str,
+    method: Upgrade,
+    head: Artifact,
+    embedded: tuple[Artifact, Artifact],
+    correct_before: Tensor | None,
+    spec: Spec,
+    seed: int,
+    data: RetrievalData,
 ) -> Artifact:
     """Replay the backfilling of a method; the tensors are the lists of its result."""
     inputs = {"head": head.key, "embedded": [a.key for a in embedded], "replay": spec, "seed": seed}
@@ -155,8 +165,13 @@ def replay(
         items = len(embeddings.gallery_old)
         orders = [backfill_order(items, (seed, number)) for number in range(spec["orders"])]
         curve = backfill_curve(
-            embeddings, orders, spec["progress"], distance=spec["distance"], correct_before=correct_before,
-            per_query=correct_before is None, show_progress=True,
+            embeddings,
+            orders,
+            spec["progress"],
+            distance=spec["distance"],
+            correct_before=correct_before,
+            per_query=correct_before is None,
+            show_progress=True,
         )
         lists = {
             "progress": curve.progress,
@@ -165,15 +180,21 @@ def replay(
             "cmc_5": curve.cmc[5],
             "negative_flip_rate": curve.negative_flip_rate,
         }
-        for logger in (CSVLogger(folder, name="csv"), TensorBoardLogger(folder, name="tensorboard")):
-            for point, ratio in enumerate(curve.progress):
-                figures = {f"backfill/{key}": float(values[point]) for key, values in lists.items()}
-                logger.log_metrics(figures, step=round(100 * ratio))
-            logger.finalize("success")
-        lists["mean_ap_orders"] = curve.mean_ap_orders
-        lists["queries"] = [curve.queries, curve.queries_without_positive]
+        log_curve(folder, lists)
+        counts = np.array([curve.queries, curve.queries_without_positive])
+        lists |= {"mean_ap_orders": curve.mean_ap_orders, "queries": counts}
         if curve.first_rank is not None:
             lists["correct"] = curve.first_rank[:, 0, 0] == 1
         return {key: torch.as_tensor(values) for key, values in lists.items()}
 
     return cache.get(f"replay-{name}-s{seed}", inputs, make)
+
+
+def log_curve(folder: Path, lists: dict[str, np.ndarray]) -> None:
+    """Write the backfill curve to Lightning's loggers, with the progress in percent as the step."""
+    loggers: list[Logger] = [CSVLogger(folder, name="csv"), TensorBoardLogger(folder, name="tensorboard")]
+    for logger in loggers:
+        for point, ratio in enumerate(lists["progress"]):
+            figures = {f"backfill/{key}": float(values[point]) for key, values in lists.items()}
+            logger.log_metrics(figures, step=round(100 * ratio))
+        logger.finalize("success")

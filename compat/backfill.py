@@ -16,10 +16,9 @@ from compat.errors import InputError
 from compat.metrics import BackfillCurve
 from compat.retrieval import Distance
 
-Array: TypeAlias = Tensor | np.ndarray
+Array: TypeAlias = Tensor | np.ndarray | Sequence[Any]
 
 
-@dataclass
 class Embeddings:
     """All that a method is to the evaluation: four matrices, with labels and groups.
 
@@ -34,69 +33,84 @@ class Embeddings:
         gallery_new: (G, D_new) float.
         query_labels: (Q,) integers.
         gallery_labels: (G,) integers.
-        query_groups: (Q,) integers >= 0; default: no group.
-        gallery_groups: (G,) integers >= 0; default: no group.
+        query_groups: (Q,) integers; default: no group.
+        gallery_groups: (G,) integers; default: no group.
+
+    Attributes: the same names, as tensors.
 
     Raises:
         InputError: another shape, row counts or dimensions that differ, NaN or infinite values, one of the
             groups without the other.
     """
 
-    query_old: Array
-    query_new: Array
-    gallery_old: Array
-    gallery_new: Array
-    query_labels: Array
-    gallery_labels: Array
-    query_groups: Array | None = None
-    gallery_groups: Array | None = None
-
-    def __post_init__(self) -> None:
-        if (self.query_groups is None) != (self.gallery_groups is None):
-            missing = "query_groups" if self.query_groups is None else "gallery_groups"
+    def __init__(
+        self,
+        query_old: Array,
+        query_new: Array,
+        gallery_old: Array,
+        gallery_new: Array,
+        query_labels: Array,
+        gallery_labels: Array,
+        query_groups: Array | None = None,
+        gallery_groups: Array | None = None,
+    ) -> None:
+        self.query_old, self.gallery_old = _matrices("old", query_old, gallery_old)
+        self.query_new, self.gallery_new = _matrices("new", query_new, gallery_new)
+        _same_rows("query_new", self.query_new, "query_old", self.query_old)
+        _same_rows("gallery_new", self.gallery_new, "gallery_old", self.gallery_old)
+        self.query_labels = _integers("query_labels", query_labels, "query_old", self.query_old)
+        self.gallery_labels = _integers("gallery_labels", gallery_labels, "gallery_old", self.gallery_old)
+        if query_groups is None and gallery_groups is None:
+            self.query_groups = torch.full_like(self.query_labels, 0)
+            self.gallery_groups = torch.full_like(self.gallery_labels, 1)
+        elif query_groups is None or gallery_groups is None:
+            missing = "query_groups" if query_groups is None else "gallery_groups"
             raise InputError(f"{missing}: none, expected the groups of both queries and gallery or of neither")
-        if self.query_groups is None:
-            self.query_groups = torch.full((len(self.query_labels),), -1)
-            self.gallery_groups = torch.full((len(self.gallery_labels),), -2)
-        for side in ("query", "gallery"):
-            matrices = {f"{side}_{time}": _tensor(self, f"{side}_{time}", 2) for time in ("old", "new")}
-            vectors = {f"{side}_{what}": _tensor(self, f"{side}_{what}", 1) for what in ("labels", "groups")}
-            rows = len(matrices[f"{side}_old"])
-            if rows == 0:
-                raise InputError(f"{side}_old: shape {tuple(matrices[f'{side}_old'].shape)}, expected at least one row")
-            for name, value in {**matrices, **vectors}.items():
-                if len(value) != rows:
-                    raise InputError(
-                        f"{name}: shape {tuple(value.shape)}, expected {rows} rows as in {side}_old "
-                        f"{tuple(matrices[f'{side}_old'].shape)}"
-                    )
-                setattr(self, name, value)
-        for time in ("old", "new"):
-            query, gallery = getattr(self, f"query_{time}"), getattr(self, f"gallery_{time}")
-            if query.shape[1] != gallery.shape[1]:
-                raise InputError(
-                    f"query_{time}: shape {tuple(query.shape)}, expected {gallery.shape[1]} columns as in "
-                    f"gallery_{time} {tuple(gallery.shape)}"
-                )
+        else:
+            self.query_groups = _integers("query_groups", query_groups, "query_old", self.query_old)
+            self.gallery_groups = _integers("gallery_groups", gallery_groups, "gallery_old", self.gallery_old)
 
 
-def _tensor(embeddings: Embeddings, name: str, dimensions: int) -> Tensor:
-    """A field as a tensor of the right number of dimensions and finite values."""
+def _matrices(time: str, query: Array, gallery: Array) -> tuple[Tensor, Tensor]:
+    """The queries and the gallery of one space, as finite matrices of the same dimension."""
+    name, other = f"query_{time}", f"gallery_{time}"
+    queries, items = _tensor(name, query, 2), _tensor(other, gallery, 2)
+    for field, value in ((name, queries), (other, items)):
+        if len(value) == 0:
+            raise InputError(f"{field}: shape {tuple(value.shape)}, expected at least one row")
+        finite = torch.isfinite(value).all(1)
+        if not finite.all():
+            row = int((~finite).nonzero()[0])
+            raise InputError(f"{field}: NaN or infinite values (first in row {row}), expected finite embeddings")
+    if queries.shape[1] != items.shape[1]:
+        found, wanted = tuple(queries.shape), tuple(items.shape)
+        raise InputError(f"{name}: shape {found}, expected {wanted[1]} columns as in {other} {wanted}")
+    return queries, items
+
+
+def _integers(name: str, value: Array, other: str, rows: Tensor) -> Tensor:
+    vector = _tensor(name, value, 1)
+    if vector.is_floating_point() or vector.is_complex():
+        raise InputError(f"{name}: {vector.dtype}, expected integers")
+    _same_rows(name, vector, other, rows)
+    return vector.long()
+
+
+def _same_rows(name: str, value: Tensor, other: str, rows: Tensor) -> None:
+    if len(value) != len(rows):
+        shapes = f"shape {tuple(value.shape)}, expected {len(rows)} rows as in {other} {tuple(rows.shape)}"
+        raise InputError(f"{name}: {shapes}")
+
+
+def _tensor(name: str, value: Array, dimensions: int) -> Tensor:
     try:
-        value = torch.as_tensor(getattr(embeddings, name))
+        tensor = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{name}: {type(getattr(embeddings, name)).__name__}, expected an array or tensor") from error
-    if value.ndim != dimensions:
+        raise InputError(f"{name}: {type(value).__name__}, expected an array or tensor") from error
+    if tensor.ndim != dimensions:
         shape = "(rows, dimension)" if dimensions == 2 else "(rows,)"
-        raise InputError(f"{name}: shape {tuple(value.shape)}, expected {shape}")
-    if dimensions == 1:
-        if value.is_floating_point() or value.is_complex():
-            raise InputError(f"{name}: {value.dtype}, expected integers")
-        return value.long()
-    if not torch.isfinite(value).all():
-        row = int((~torch.isfinite(value).all(1)).nonzero()[0])
-        raise InputError(f"{name}: NaN or infinite values (first in row {row}), expected finite embeddings")
-    return value if value.is_floating_point() else value.float()
+        raise InputError(f"{name}: shape {tuple(tensor.shape)}, expected {shape}")
+    return tensor
 
 
 @dataclass(frozen=True)
@@ -193,17 +207,17 @@ def backfill_curve(
     for k in top_k:
         if k < 1:
             raise InputError(f"top_k: {k}, expected at least 1")
-    gallery = (embeddings.gallery_old, embeddings.gallery_new, embeddings.gallery_labels, embeddings.gallery_groups)
-    queries = (embeddings.query_old, embeddings.query_new, embeddings.query_labels, embeddings.query_groups)
+    e = embeddings
     before = None if correct_before is None else torch.as_tensor(correct_before, dtype=torch.bool)
-    if before is not None and before.shape != (len(embeddings.query_old),):
-        raise InputError(f"correct_before: shape {tuple(before.shape)}, expected ({len(embeddings.query_old)},)")
-    metric = BackfillCurve(*gallery, step, len(points), top_k, distance, per_query)  # type: ignore[arg-type]
+    if before is not None and before.shape != (len(e.query_old),):
+        raise InputError(f"correct_before: shape {tuple(before.shape)}, expected ({len(e.query_old)},)")
+    gallery = (e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups)
+    metric = BackfillCurve(*gallery, step, len(points), top_k, distance, per_query)
     chunk = query_chunk or max(2**28 // (64 * items), 1)
-    starts = range(0, len(embeddings.query_old), chunk)
-    for start in tqdm(starts, "Replaying", disable=not show_progress, leave=False):
+    for start in tqdm(range(0, len(e.query_old), chunk), "Replaying", disable=not show_progress, leave=False):
         rows = slice(start, start + chunk)
-        metric.update(*(q[rows] for q in queries), None if before is None else before[rows])  # type: ignore[index]
+        queries = (e.query_old[rows], e.query_new[rows], e.query_labels[rows], e.query_groups[rows])
+        metric.update(*queries, correct_before=None if before is None else before[rows])
     if metric.queries == 0:
         raise InputError(
             f"query_labels: none of the {len(embeddings.query_old)} queries has a relevant gallery item, expected at "

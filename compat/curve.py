@@ -31,7 +31,8 @@ def relative_gain(auc: float, old: float, new: float) -> float:
         0.5
     """
     if new <= old:
-        warnings.warn(f"relative gain is undefined: the new system ({new:.4f}) is not better than the old ({old:.4f})")
+        systems = f"the new system ({new:.4f}) is not better than the old ({old:.4f})"
+        warnings.warn(f"relative gain is undefined: {systems}", stacklevel=2)
         return math.nan
     return (auc - old) / (new - old)
 

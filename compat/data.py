@@ -185,13 +185,6 @@ class RetrievalData(pl.LightningDataModule):
             num_workers=self.num_workers,
         )
 
-    def predict_dataloader(self) -> list[DataLoader[Sample]]:
-        """Training images, queries and gallery, each in its own order and not augmented."""
-        return [
-            DataLoader(images, batch_size=self.batch_size, num_workers=self.num_workers)
-            for images in (self.train_images(augment=False), self.query_images(), self.gallery_images())
-        ]
-
     def fingerprint(self) -> list[str]:
         """Digests of the content of the training images, the queries and the gallery."""
         return [s.fingerprint() for s in (self.train_images(False), self.query_images(), self.gallery_images())]
@@ -269,7 +262,9 @@ class ImageFolder(RetrievalData):
 
         def images(files: dict[str, list[str]], transform: Callable[[Image.Image], Tensor]) -> LabelledImages:
             items = [(file, label) for label, name in enumerate(names) for file in files.get(name, [])]
-            return LabelledImages([file for file, _ in items], [label for _, label in items], transform, None, Path(root))
+            return LabelledImages(
+                [file for file, _ in items], [label for _, label in items], transform, None, Path(root)
+            )
 
         self._train = {
             False: images(train, plain),

@@ -49,7 +49,9 @@ def without_classifier(backbone: nn.Module) -> nn.Module:
         reset(0)
     elif type(backbone).__module__.startswith("torchvision.models"):
         for name in ("fc", "classifier", "heads", "head"):
-            if layers := [key for key, m in backbone.named_modules() if isinstance(m, nn.Linear) and key.split(".")[0] == name]:
+            if layers := [
+                key for key, m in backbone.named_modules() if isinstance(m, nn.Linear) and key.split(".")[0] == name
+            ]:
                 backbone.set_submodule(layers[-1], nn.Identity())
                 break
     return backbone

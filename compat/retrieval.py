@@ -45,9 +45,7 @@ def distances(query: Tensor, gallery: Tensor, distance: Distance = "cosine") -> 
     return squared.clamp_min(0).sqrt().float()
 
 
-def backfill_figures(
-    old: Tensor, new: Tensor, relevant: Tensor, ignored: Tensor, step: Tensor, points: int
-) -> Figures:
+def backfill_figures(old: Tensor, new: Tensor, relevant: Tensor, ignored: Tensor, step: Tensor, points: int) -> Figures:
     """Exact figures of every query at every completion ratio, from one pass over the distances.
 
     A precision counts the items at least as close as a positive, so only the distances of the positives

@@ -11,14 +11,14 @@ torch.set_num_threads(1)
 
 
 def write_images(root: Path, split: str, names: list[str], count: int, size: int = 16) -> None:
-    """An image folder of coloured noise; each class has its own mean colour."""
+    """An image folder of coloured noise; each class has its own mean colour, hidden in more noise than colour."""
     random = np.random.default_rng(len(names) + count)
     for number, name in enumerate(names):
         folder = root / split / name
         folder.mkdir(parents=True)
-        colour = random.integers(0, 200, 3)
+        colour = random.integers(0, 80, 3)
         for index in range(count):
-            pixels = colour + random.integers(0, 55, (size, size, 3))
+            pixels = colour + random.integers(0, 100, 3) + random.integers(0, 75, (size, size, 3))
             Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}_{index}.png")
 
 

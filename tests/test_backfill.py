@@ -1,6 +1,7 @@
 """The replay against re-ranking query by query with scikit-learn, cases worked out by hand, and invariants."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ def slow_curve(e, order, progress, distance, top_k=(1, 5)):
     old = distances(e.query_old, e.gallery_old, distance).numpy()
     new = distances(e.query_new, e.gallery_new, distance).numpy()
     labels, groups = e.gallery_labels.numpy(), e.gallery_groups.numpy()
-    precision, ranks = [], []
+    precision: Any = []
+    ranks: Any = []
     for ratio in progress:
         backfilled = np.zeros(items, bool)
         backfilled[order[: math.floor(ratio * items)]] = True
@@ -35,7 +37,7 @@ def slow_curve(e, order, progress, distance, top_k=(1, 5)):
             else:
                 precision.append(np.nan)
                 ranks.append(0)
-    precision, ranks = (np.reshape(values, (len(progress), -1)) for values in (precision, ranks))
+    precision, ranks = np.reshape(precision, (len(progress), -1)), np.reshape(ranks, (len(progress), -1))
     evaluated = ranks[0] > 0
     return {
         "precision": precision,
@@ -85,6 +87,8 @@ def test_equals_reranking_with_scikit_learn(seed, queries, items, classes, tied,
             backfill_curve(e, order, ratios, distance=distance)
         return
     curve = backfill_curve(e, order, ratios, distance=distance, query_chunk=chunk, per_query=True)
+    assert curve.average_precision is not None
+    assert curve.first_rank is not None
     np.testing.assert_allclose(curve.average_precision[:, 0].T, expected["precision"], atol=1e-12)
     np.testing.assert_array_equal(curve.first_rank[:, 0].T, expected["ranks"])
     np.testing.assert_allclose(curve.mean_ap, expected["mean_ap"], atol=1e-12)
@@ -119,7 +123,8 @@ def test_by_hand():
 
 
 def test_a_tie_with_a_wrong_item_is_no_hit_at_1():
-    tied = Embeddings(*[np.ones((2, 2))] * 4, [0, 1], [0, 1])
+    ones = np.ones((2, 2))
+    tied = Embeddings(ones, ones, ones, ones, [0, 1], [0, 1])
     curve = backfill_curve(tied, [0, 1], 2)
     assert curve.cmc[1].tolist() == [0, 0]
     assert curve.mean_ap.tolist() == [0.5, 0.5]
@@ -180,6 +185,7 @@ def test_several_orders_are_averaged_and_kept():
 def test_negative_flips_against_another_system():
     e = random_embeddings(4, grouped=False)
     curve = backfill_curve(e, range(30), per_query=True)
+    assert curve.first_rank is not None
     evaluated = curve.first_rank[:, 0, 0] > 0
     flips = backfill_curve(e, range(30), correct_before=np.ones(12, bool)).negative_flip_rate
     wrong = (curve.first_rank[evaluated, 0] != 1).mean(0)

@@ -16,7 +16,7 @@ IMAGES = torch.randn(24, 3, 9, 9, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(24) % 4
 
 
-def embedders(old_dim=3, new_dim=5):
+def embedders(old_dim=3, new_dim=5) -> tuple[Embedder, Embedder]:
     torch.manual_seed(0)
     pair = Embedder(TinyConv(4), old_dim), Embedder(TinyConv(6), new_dim)
     for embedder in pair:
@@ -24,7 +24,7 @@ def embedders(old_dim=3, new_dim=5):
     return pair
 
 
-def embedded():
+def embedded() -> Pair:
     old, new = embedders()
     with torch.no_grad():
         return Pair(old(IMAGES), new(IMAGES), LABELS)
@@ -32,8 +32,14 @@ def embedded():
 
 def fitted(method, epochs=4):
     data = PairData(CachedEmbeddings(*embedded()), batch_size=8, seed=0)
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = pl.Trainer(max_epochs=epochs, enable_model_summary=False, accelerator="cpu", **quiet)
+    trainer = pl.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
     trainer.fit(method, data)
     return method
 
