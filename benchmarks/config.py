@@ -83,7 +83,6 @@ class Benchmark:
         only: the methods to run, comma-separated; default all.
         runs: folder of checkpoints, embeddings and logs (git-ignored); finished stages are found there again.
         results: folder of the results.
-        overwrite: replace results that were made with another config.
     """
 
     name: str
@@ -97,7 +96,6 @@ class Benchmark:
     only: str | None = None
     runs: str = "runs"
     results: str = "results"
-    overwrite: bool = False
 
 
 class _Help(DefaultHelpFormatter):
@@ -117,6 +115,9 @@ def parser() -> ArgumentParser:
     )
     command_line.add_argument("--config", action=ActionConfigFile, help="the YAML file, where it does not come first")
     command_line.add_class_arguments(Benchmark)
+    command_line.add_argument(
+        "--overwrite", action="store_true", help="replace results that were made with another config"
+    )
     return command_line
 
 

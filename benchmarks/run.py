@@ -95,7 +95,7 @@ def run(config: dict[str, Any]) -> Path:
                 queries_without_positive=skipped,
                 gallery_items=len(data.gallery_images()),
                 encoder_passes_per_query=method.encoder_passes,
-                config=config,
+                config={key: value for key, value in config.items() if key != "overwrite"},
                 fingerprint=prints[name, seed],
                 versions={"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
                 git_commit=git_commit(),
@@ -121,7 +121,7 @@ def check_free(path: Path, key: str, config: dict[str, Any]) -> None:
     """Refuse, before anything is computed, to replace a result that was made with another config."""
     if path.exists() and not config["overwrite"] and (found := load_result(path).fingerprint) != key:
         raise InputError(
-            f"overwrite: {path} has the fingerprint {found} of another config, expected {key}; give --overwrite=true, "
+            f"overwrite: {path} has the fingerprint {found} of another config, expected {key}; give --overwrite, "
             "or another --name or --results"
         )
 

@@ -16,8 +16,8 @@ def area(progress: Values, values: Values) -> float:
     """AUC: the trapezoidal mean of a curve over its range of progress; of a single point, its value.
 
     Example:
-        >>> area([0.0, 0.5, 1.0], [0.2, 0.4, 0.4])
-        0.35
+        >>> area([0.0, 0.5, 1.0], [0.25, 0.5, 0.5])
+        0.4375
     """
     p, v = np.asarray(progress, float), np.asarray(values, float)
     return float(((v[1:] + v[:-1]) / 2 * np.diff(p)).sum() / (p[-1] - p[0])) if len(p) > 1 else float(v[0])

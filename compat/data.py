@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -76,6 +77,7 @@ class LabelledImages(Dataset[Sample]):
         except (OSError, SyntaxError, ValueError) as error:
             raise InputError(f"data: cannot read the image {path} ({error}); expected a readable image file") from error
 
+    @cached_property
     def fingerprint(self) -> str:
         """Digest of labels, groups and content (pixels, or relative paths and file sizes)."""
         digest = hashlib.sha256()
@@ -187,7 +189,7 @@ class RetrievalData(pl.LightningDataModule):
 
     def fingerprint(self) -> list[str]:
         """Digests of the content of the training images, the queries and the gallery."""
-        return [s.fingerprint() for s in (self.train_images(False), self.query_images(), self.gallery_images())]
+        return [images.fingerprint for images in (self.train_images(False), self.query_images(), self.gallery_images())]
 
 
 class Digits(RetrievalData):

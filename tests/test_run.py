@@ -124,7 +124,7 @@ def test_heads_can_train_through_augmented_images(config):
 def test_old_models_come_from_checkpoints_too(config):
     before = run(config, "--only=independent")
     (weights,) = (config.parent / "runs").glob("train-old-*/tensors.safetensors")
-    after = run(config, "--only=independent", f"--old.checkpoint={weights}", "--overwrite=true")
+    after = run(config, "--only=independent", f"--old.checkpoint={weights}", "--overwrite")
     assert figures(before["independent-s0"]) == figures(after["independent-s0"])
 
 
@@ -142,7 +142,7 @@ def test_another_config_does_not_overwrite_a_result(config, capsys, monkeypatch)
     code, line = main(capsys, monkeypatch, config, "--only=rqt", "--methods.rqt.init_args.hidden=9")
     assert code == 2
     assert re.search(r"overwrite: .*rqt-s0.json has the fingerprint \w+ of another config, expected \w+", line)
-    after = run(config, "--only=rqt", "--methods.rqt.init_args.hidden=9", "--overwrite=true")["rqt-s0"]
+    after = run(config, "--only=rqt", "--methods.rqt.init_args.hidden=9", "--overwrite")["rqt-s0"]
     assert after.fingerprint != before.fingerprint
     assert after.config["methods"]["rqt"]["init_args"]["hidden"] == 9
 
@@ -267,7 +267,7 @@ def test_the_readmes_backbones_run_as_shown(config, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     for number, block in enumerate(blocks):
         (tmp_path / "backbone.yaml").write_text(block)
-        results = run(config, "--config", str(tmp_path / "backbone.yaml"), "--only=rqt", "--overwrite=true")
+        results = run(config, "--config", str(tmp_path / "backbone.yaml"), "--only=rqt", "--overwrite")
         class_path = yaml.safe_load(block)["new"]["model"]["init_args"]["backbone"]["class_path"]
         config_of_result = results["rqt-s0"].config["new"]["model"]["init_args"]
         assert config_of_result["backbone"]["class_path"] == class_path, number

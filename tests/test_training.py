@@ -51,8 +51,7 @@ def save_every_epoch(monkeypatch):
     monkeypatch.setattr(training, "SAVE_INTERVAL", 0.0)
 
 
-@pytest.mark.parametrize("batches", [2, 5, 9])
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(("batches", "workers"), [(2, 0), (9, 0), (5, 1)])
 def test_resuming_gives_the_same_weights(tmp_path, image_root, batches, workers, monkeypatch):
     whole = train(tmp_path / "whole", image_root, workers)
     with monkeypatch.context() as patch, pytest.raises(Stop):
