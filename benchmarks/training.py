@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from benchmarks.cache import checksum
 from benchmarks.config import build
-from compat.data import epoch_seed
+from compat.data.base import epoch_seed
 
 SAVE_INTERVAL = 30.0  # seconds between two saves; shorter trainings start again instead
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from compat.data import RepeatableLoader, epoch_seed
+from compat.data.base import RepeatableLoader, epoch_seed
 from compat.methods import Pair
 
 
