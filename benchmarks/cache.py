@@ -18,16 +18,23 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a stage made: its tensors, its key, and the seconds that making it took."""
+    """What a stage made: its tensors, its key, the seconds that making it took, and whether it was found on disk."""
 
     tensors: dict[str, Tensor]
     key: str
     seconds: float
+    cached: bool
 
 
 def fingerprint(inputs: dict[str, Any]) -> str:
-    """Digest of everything that a stage depends on: JSON values, dictionaries in any order."""
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+    """Digest of everything that a stage depends on: JSON values, dictionaries in any order, None as if left out."""
+    return hashlib.sha256(json.dumps(_without_none(inputs), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
 
 
 def checksum(path: str | Path) -> str:
@@ -60,20 +67,22 @@ class Cache:
         if stage_file.exists():
             try:
                 stage = json.loads(stage_file.read_text())
-                if checksum(tensors_file) == stage["sha256"]:
-                    return Artifact(load_file(tensors_file), key, stage["seconds"])
-            except (OSError, ValueError, KeyError):
+                if fingerprint(stage["inputs"]) == key and checksum(tensors_file) == stage["sha256"]:
+                    return Artifact(load_file(tensors_file), key, float(stage["seconds"]), cached=True)
+            except (OSError, ValueError, KeyError, TypeError):
                 pass
             warnings.warn(f"{folder} is damaged (its checksum differs); it is made again", stacklevel=2)
             stage_file.unlink()
         folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(".*"):
+            leftover.unlink()
         start = time.perf_counter()
         tensors = {name: tensor.contiguous() for name, tensor in build(folder).items()}
         seconds = time.perf_counter() - start
         replace(tensors_file, lambda path: save_file(tensors, path))
         stage = {"inputs": inputs, "seconds": seconds, "sha256": checksum(tensors_file)}
         replace(stage_file, lambda path: path.write_text(json.dumps(stage, indent=1)))
-        return Artifact(tensors, key, seconds)
+        return Artifact(tensors, key, seconds, cached=False)
 
 
 def replace(path: Path, write: Callable[[Path], Any]) -> None:

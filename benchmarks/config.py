@@ -6,6 +6,7 @@ import re
 from argparse import ArgumentError
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Literal
 
 from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
@@ -131,19 +132,21 @@ def parse(arguments: list[str]) -> Namespace:
         arguments = ["--config", *arguments]
     try:
         return parser().parse_args(arguments)
-    except ArgumentError as error:
+    except (ArgumentError, UnicodeDecodeError) as error:
         raise InputError(f"{_one_line(error)}; expected what --help and --<key>.help name") from error
 
 
 def as_dict(config: Any) -> Any:
-    """A parsed config as plain JSON values; what is None was not set and is left out."""
+    """A parsed config as plain JSON values: enumerations by name, paths as text."""
     if isinstance(config, Namespace):
-        config = config.as_dict()
+        config = {key: value for key, value in config.as_dict().items() if key != "config"}
     if isinstance(config, dict):
-        return {key: as_dict(value) for key, value in config.items() if value is not None and key != "config"}
+        return {key: as_dict(value) for key, value in config.items()}
     if isinstance(config, (list, tuple)):
         return [as_dict(value) for value in config]
-    return config
+    if isinstance(config, Enum):
+        return config.name
+    return config if isinstance(config, (str, int, float, bool, type(None))) else str(config)
 
 
 def build(kind: Any, spec: dict[str, Any]) -> Any:

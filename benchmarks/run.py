@@ -16,11 +16,12 @@ import torch
 
 from benchmarks import stages
 from benchmarks.cache import Cache, fingerprint
-from benchmarks.config import as_dict, build, parse
+from benchmarks.config import Method, as_dict, build, parse
 from benchmarks.table import table
 from compat.backfill import completion_ratios
 from compat.data import RetrievalData
 from compat.errors import InputError, exit_on_input_error
+from compat.methods import SingleModel
 from compat.results import Result, load_result, load_results, result_path, save_result
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "timm", "numpy", "scikit-learn")
@@ -42,26 +43,20 @@ def run(config: dict[str, Any]) -> Path:
     specs = {part: config[part] for part in ("old", "new")}
     methods = chosen_methods(config)
     seeds = config["seed"] if isinstance(config["seed"], list) else [config["seed"]]
-    if config["heads"]["batch_size"] % 2:
-        raise InputError(f"heads.batch_size: {config['heads']['batch_size']}, expected an even number")
+    check_numbers(config, seeds)
     replay = {**config["replay"], "progress": completion_ratios(config["replay"]["progress"]).tolist()}
-    if replay["orders"] < 1:
-        raise InputError(f"replay.orders: {replay['orders']}, expected at least 1")
 
-    keys = {part: stages.training_key(part, spec, config["data"], data) for part, spec in specs.items()}  # type: ignore
-    images = data.fingerprint()
-    prints = {}
-    for seed in seeds:
-        for name, spec in methods.items():
-            parts = {**keys, "method": spec, "heads": config["heads"], "replay": replay, "seed": seed, "images": images}
-            prints[name, seed] = fingerprint(parts)
-            check_free(result_path(config["results"], config["name"], name, seed), prints[name, seed], config)
-
-    models = [build(stages.SingleModel, spec["model"]) for spec in specs.values()]
+    models = [build(SingleModel, spec["model"]) for spec in specs.values()]
     for model in models:  # what cannot be built is found before anything is trained
         model.materialize(data)
-    for spec in methods.values():
-        build(stages.Method, spec)(*(model.embedder for model in models))
+    keys = {part: stages.training_key(part, spec, config["data"], data) for part, spec in specs.items()}  # type: ignore
+    prints = {}
+    for name, spec in methods.items():
+        method = build(Method, spec)(*(model.embedder for model in models))
+        parts = {**keys, **stages.method_key(method, spec, config["heads"]), "replay": replay}
+        for seed in seeds:
+            prints[name, seed] = fingerprint({**parts, "seed": seed, "images": data.fingerprint()})
+            check_free(result_path(config["results"], config["name"], name, seed), prints[name, seed], config)
 
     cache = Cache(config["runs"])
     weights = {p: stages.train(cache, p, specs[p], config["data"], data) for p in specs}  # type: ignore
@@ -84,6 +79,9 @@ def run(config: dict[str, Any]) -> Path:
             queries, skipped = lists.pop("queries")
             made = {**{f"train_{p}": a for p, a in weights.items()}, **{f"extract_{p}": a for p, a in embedded.items()}}
             made |= {"head": head, "replay": curve}
+            path = result_path(config["results"], config["name"], name, seed)
+            if path.exists() and not config["overwrite"] and all(artifact.cached for artifact in made.values()):
+                continue  # nothing was computed: the file keeps saying when and where it was
             result = Result(
                 benchmark=config["name"],
                 method=name,
@@ -102,13 +100,34 @@ def run(config: dict[str, Any]) -> Path:
                 hardware=hardware(),
                 seconds={stage: round(artifact.seconds, 2) for stage, artifact in made.items()},
             )
-            save_result(result, result_path(config["results"], config["name"], name, seed))
+            save_result(result, path)
     return Path(config["results"], config["name"])
+
+
+def check_numbers(config: dict[str, Any], seeds: list[int]) -> None:
+    """Refuse numbers out of range before anything is computed."""
+    size, orders = config["heads"]["batch_size"], config["replay"]["orders"]
+    if size < 2 or size % 2:
+        raise InputError(f"heads.batch_size: {size}, expected an even number")
+    if orders < 1:
+        raise InputError(f"replay.orders: {orders}, expected at least 1")
+    for name, values in {
+        "seed": seeds,
+        "old.seed": [config["old"]["seed"]],
+        "new.seed": [config["new"]["seed"]],
+    }.items():
+        for value in values:
+            if not 0 <= value < 2**31:
+                raise InputError(f"{name}: {value}, expected 0 to {2**31 - 1}")
+    for part in ("old", "new", "heads"):
+        epochs = config[part]["trainer"]["init_args"]["max_epochs"]
+        if epochs is None or epochs < 1:
+            raise InputError(f"{part}.trainer.max_epochs: {epochs}, expected at least 1")
 
 
 def chosen_methods(config: dict[str, Any]) -> dict[str, Any]:
     """The methods that `only` names, or all."""
-    if "only" not in config:
+    if config["only"] is None:
         return config["methods"]
     names = [name.strip() for name in config["only"].split(",")]
     for name in names:

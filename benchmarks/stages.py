@@ -6,6 +6,8 @@ four matrices with them, and the replay makes the curve. Each stage is found aga
 
 from __future__ import annotations
 
+import pkgutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from compat.pairs import CachedEmbeddings, PairData
 Spec = dict[str, Any]
 OLD_PART = ("old_classes", "old_images")
 LOADING = ("batch_size", "num_workers")
+DISPLAY = ("enable_progress_bar", "enable_model_summary", "log_every_n_steps", "logger", "default_root_dir", "profiler")
 
 
 def data_key(spec: Spec, without: tuple[str, ...] = ()) -> Spec:
@@ -36,17 +39,40 @@ def data_key(spec: Spec, without: tuple[str, ...] = ()) -> Spec:
     return {**spec, "init_args": init_args}
 
 
+def trainer_key(spec: Spec) -> Spec:
+    """What a stage depends on of a Trainer's config: not what it shows or logs."""
+    return {**spec, "init_args": {k: v for k, v in spec["init_args"].items() if k not in DISPLAY}}
+
+
+def own_code(spec: Any) -> Spec | None:
+    """Digests of the files of the classes that a config names, where these are the user's own.
+
+    An installed package is known by its version, which a result records, and so is this project.
+    """
+    found: Spec = {}
+    if isinstance(spec, dict) and isinstance(path := spec.get("class_path"), str):
+        module = sys.modules[pkgutil.resolve_name(path).__module__]
+        file = Path(module.__file__ or "")
+        if path.split(".")[0] != "compat" and not {"site-packages", "dist-packages"} & set(file.parts):
+            found[path] = checksum(file)
+    for value in spec.values() if isinstance(spec, dict) else spec if isinstance(spec, list) else ():
+        found |= own_code(value) or {}
+    return found or None
+
+
 def training_key(part: Part, spec: Spec, data_spec: Spec, data: RetrievalData) -> Spec:
     """What the old or the new model's weights depend on."""
     if path := spec.get("checkpoint"):
-        return {"model": spec["model"], "checkpoint": checksum(path) if Path(path).is_file() else path}
+        weights = checksum(path) if Path(path).is_file() else path
+        return {"model": spec["model"], "checkpoint": weights, "code": own_code(spec)}
     return {
         "part": part,
         "model": spec["model"],
-        "trainer": spec["trainer"],
+        "trainer": trainer_key(spec["trainer"]),
         "seed": spec["seed"],
         "data": data_key(data_spec, without=() if part == "old" else OLD_PART),
         "images": data.fingerprint()[0],
+        "code": own_code([spec, data_spec]),
     }
 
 
@@ -79,6 +105,7 @@ def extract(cache: Cache, part: Part, spec: Spec, weights: Artifact, data_spec: 
         "weights": weights.key,
         "data": data_key(data_spec, without=(*OLD_PART, *LOADING)),
         "images": data.fingerprint(),
+        "code": own_code([spec, data_spec]),
     }
 
     def make(folder: Path) -> dict[str, Tensor]:
@@ -87,7 +114,9 @@ def extract(cache: Cache, part: Part, spec: Spec, weights: Artifact, data_spec: 
         images = {"train": data.train_images(augment=False), "gallery": data.gallery_images()}
         if data.query_images() is not data.gallery_images():
             images["query"] = data.query_images()
-        trainer = pl.Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1)
+        accelerator = spec["trainer"]["init_args"]["accelerator"]
+        quiet = {"enable_checkpointing": False, "enable_model_summary": False}
+        trainer = pl.Trainer(accelerator=accelerator, devices=1, logger=False, **quiet)
         loaders = [DataLoader(i, batch_size=data.batch_size, num_workers=data.num_workers) for i in images.values()]
         batches = trainer.predict(module, loaders) or []
         return {name: torch.cat(each).float() for name, each in zip(images, batches, strict=True)}
@@ -109,8 +138,8 @@ def train_head(
     """Train what a method learns, if it learns anything; returns the method ready to fill the four matrices."""
     pl.seed_everything(seed, verbose=False)
     method: Upgrade = build(Method, spec)(*embedders)
-    inputs = {"method": spec, "heads": heads, "embedded": [a.key for a in embedded], "seed": seed}
-    if heads["images"]:
+    inputs = {"embedded": [a.key for a in embedded], "seed": seed, **method_key(method, spec, heads)}
+    if heads["images"] and method.heads():
         inputs["data"] = data_key(data_spec, without=("batch_size",))
 
     def make(folder: Path) -> dict[str, Tensor]:
@@ -128,6 +157,12 @@ def train_head(
     artifact = cache.get(f"head-{name}-s{seed}", inputs, make)
     method.load_state_dict(artifact.tensors, strict=False)
     return method.eval(), artifact
+
+
+def method_key(method: Upgrade, spec: Spec, heads: Spec) -> Spec:
+    """What a method's head depends on of the config; how heads are trained only if it has one."""
+    training = {**heads, "trainer": trainer_key(heads["trainer"])} if method.heads() else None
+    return {"method": spec, "heads": training, "code": own_code(spec)}
 
 
 def fill(method: Upgrade, embedded: tuple[Artifact, Artifact], data: RetrievalData) -> Embeddings:

@@ -104,7 +104,7 @@ def _same_rows(name: str, value: Tensor, other: str, rows: Tensor) -> None:
 
 def _tensor(name: str, value: Array, dimensions: int) -> Tensor:
     try:
-        tensor = torch.as_tensor(value)
+        tensor = torch.as_tensor(value).detach().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{name}: {type(value).__name__}, expected an array or tensor") from error
     if tensor.ndim != dimensions:
@@ -166,7 +166,8 @@ def backfill_curve(
 ) -> Curve:
     """Replay a backfilling by distance rank merge and measure retrieval at each completion ratio.
 
-    At ratio p the first floor(p * G) items of the order are backfilled: an item's distance is the new-space
+    At ratio p the first floor(p * G) items of the order are backfilled (in floating point, so 0.29 * 100 gives
+    28): an item's distance is the new-space
     one if it is among them, else the old-space one, and all items are ranked by it (methods.md, B.0).
 
     mAP is non-interpolated, with all relevant non-ignored items in the denominator; equally distant items are
@@ -213,7 +214,8 @@ def backfill_curve(
         raise InputError(f"correct_before: shape {tuple(before.shape)}, expected ({len(e.query_old)},)")
     gallery = (e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups)
     metric = BackfillCurve(*gallery, step, len(points), top_k, distance, per_query)
-    chunk = query_chunk or max(2**28 // (64 * items), 1)
+    positives = int(e.gallery_labels.unique(return_counts=True)[1].max())
+    chunk = query_chunk or max(2**28 // (64 * items + 24 * (len(points) + 1) * (2 * positives + 1)), 1)
     for start in tqdm(range(0, len(e.query_old), chunk), "Replaying", disable=not show_progress, leave=False):
         rows = slice(start, start + chunk)
         queries = (e.query_old[rows], e.query_new[rows], e.query_labels[rows], e.query_groups[rows])

@@ -24,12 +24,13 @@ def squared_distances(a: Tensor, b: Tensor, normalize: bool = True) -> Tensor:
         normalize: compare directions only.
 
     Returns:
-        (N, M), in float32.
+        (N, M), in float32 under autocast too.
     """
-    a, b = a.float(), b.float()
-    if normalize:
-        a, b = F.normalize(a, dim=1), F.normalize(b, dim=1)
-    return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp_min(0)
+    with torch.autocast(a.device.type, enabled=False):
+        a, b = a.float(), b.float()
+        if normalize:
+            a, b = F.normalize(a, dim=1), F.normalize(b, dim=1)
+        return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp_min(0)
 
 
 def alignment_loss(transformed: Tensor, old: Tensor, normalize: bool = True) -> Tensor:

@@ -27,6 +27,8 @@ class Embedder(nn.Module):
 
     def __init__(self, backbone: nn.Module, embed_dim: int = 128, normalize: bool = False) -> None:
         super().__init__()
+        if embed_dim < 1:
+            raise InputError(f"embed_dim: {embed_dim}, expected at least 1")
         self.backbone = without_classifier(backbone).to(memory_format=torch.channels_last)  # faster on CPU and GPU
         self.project = nn.LazyLinear(embed_dim)
         self.normalize = normalize
@@ -109,11 +111,11 @@ def read_checkpoint(path: str) -> dict[str, Tensor]:
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
             state = content.get("state_dict", content)
+        inner = {key.removeprefix("embedder."): value for key, value in state.items() if key.startswith("embedder.")}
+        return inner or state
     except Exception as error:  # each format and each kind of damage raises its own type
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"checkpoint: cannot read {path} ({reason}), expected weights only") from error
-    inner = {key.removeprefix("embedder."): value for key, value in state.items() if key.startswith("embedder.")}
-    return inner or state
 
 
 def load_embedder(embedder: Embedder, state: dict[str, Tensor], source: str) -> None:
@@ -123,13 +125,13 @@ def load_embedder(embedder: Embedder, state: dict[str, Tensor], source: str) -> 
         InputError: weights of another embedding dimension or another backbone.
     """
     weight = state.get("project.weight")
-    if weight is not None and len(weight) != embedder.project.out_features:
+    if isinstance(weight, Tensor) and len(weight) != embedder.project.out_features:
         raise InputError(
             f"embed_dim: {embedder.project.out_features}, but {source} holds an embedder of {len(weight)} dimensions; "
             f"expected embed_dim: {len(weight)}"
         )
     try:
         embedder.load_state_dict(state)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"checkpoint: {source} does not fit the backbone ({reason})") from error

@@ -6,6 +6,8 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
+from compat.errors import InputError
+
 
 def warmup_cosine(optimizer: Optimizer, steps: int, warmup: float) -> OptimizerLRScheduler:
     """Warm up over the first share of the steps, then follow a cosine to zero.
@@ -17,7 +19,14 @@ def warmup_cosine(optimizer: Optimizer, steps: int, warmup: float) -> OptimizerL
 
     Returns:
         What `LightningModule.configure_optimizers` returns.
+
+    Raises:
+        InputError: a share outside (0, 1).
     """
+    if not 0 < warmup < 1:
+        raise InputError(f"warmup: {warmup}, expected a share in (0, 1)")
+    if round(warmup * steps, 9) == 1:  # OneCycleLR divides by the length of the first phase less one step
+        warmup += 0.5 / steps
     peaks = [group["lr"] for group in optimizer.param_groups]
     schedule = OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=warmup, cycle_momentum=False)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from compat.data.base import RepeatableLoader, epoch_seed
+from compat.errors import InputError
 from compat.methods import Pair
 
 
@@ -52,10 +53,16 @@ class PairSampler(Sampler[int]):
     Args:
         labels: (N,).
         seed: of the order, which is the same each time that the sampler is iterated.
+
+    Raises:
+        InputError: a class with a single item.
     """
 
     def __init__(self, labels: Tensor, seed: int) -> None:
         self.classes = [(labels == label).nonzero().flatten() for label in labels.unique()]
+        for members in self.classes:
+            if len(members) == 1:
+                raise InputError(f"data: class {labels[members[0]]} has a single training image, expected at least 2")
         self.seed = seed
 
     def __len__(self) -> int:

@@ -131,11 +131,16 @@ def load_results(folder: str | Path) -> list[Result]:
     """All results of a benchmark's folder, methods in order of their AUC, seeds ascending.
 
     Raises:
-        InputError: no such folder, or no result in it.
+        InputError: no such folder, no result in it, or results that cannot be compared.
     """
     results = [load_result(path) for path in sorted(Path(folder).glob("*.json"))]
     if not results:
         raise InputError(f"{folder}: no results, expected a folder of <method>-s<seed>.json files")
+    for result in results:
+        for name in ("progress", "old", "new"):
+            if getattr(result, name) != getattr(results[0], name):
+                one, other = (f"{r.method}-s{r.seed}.json" for r in (results[0], result))
+                raise InputError(f"{folder}: {name} differs between {one} and {other}, expected one benchmark")
     aucs: dict[str, list[float]] = {}
     for result in results:
         aucs.setdefault(result.method, []).append(result.auc)

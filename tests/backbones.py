@@ -34,3 +34,10 @@ class Broken(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return images.mean((2, 3)) * float("nan")
+
+
+class Fragile(nn.Module):
+    """A backbone that takes no image of ours."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise AssertionError("expected 224 pixels")

@@ -105,6 +105,13 @@ def test_alignment_loss_by_hand():
     assert alignment_loss(a, b).item() == pytest.approx((0.4**2 + 0.8**2) / 2)
 
 
+def test_distances_stay_in_float32_under_autocast():
+    transformed, old, _, _ = batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = squared_distances(transformed, old)
+    assert torch.equal(found, squared_distances(transformed, old))
+
+
 @pytest.mark.parametrize("normalize", [True, False])
 def test_squared_distances_equal_loops(normalize):
     transformed, old, _, _ = batch()

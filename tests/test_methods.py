@@ -111,6 +111,11 @@ def test_new_only_needs_rho():
         ReverseQuery(*embedders(), mcl="new_only")
 
 
+def test_a_class_with_a_single_image_has_no_pairs():
+    with pytest.raises(InputError, match="class 7 has a single training image, expected at least 2"):
+        PairSampler(torch.tensor([0, 0, 7]), 0)
+
+
 def test_every_batch_of_pairs_has_two_of_a_class():
     labels = torch.tensor([0] * 7 + [1] * 4 + [2] * 3)
     order = list(PairSampler(labels, 0))

@@ -91,6 +91,12 @@ def test_unknown_fields_are_left_out_and_missing_ones_named(tmp_path):
         load_results(tmp_path / "nowhere")
 
 
+def test_results_of_different_systems_are_not_mixed(tmp_path):
+    save_result(replace(RESULT, seed=3, new={**RESULT.new, "mean_ap": 0.9}), folder(tmp_path) / "rqt-s3.json")
+    with pytest.raises(InputError, match=r"new differs between best-s0.json and rqt-s3.json, expected one benchmark"):
+        load_results(tmp_path / "toy")
+
+
 def test_the_table_has_a_row_for_each_method_and_means_over_seeds(tmp_path):
     lines = table.table(load_results(folder(tmp_path))).splitlines()
     assert lines[0].startswith("| method | seeds | AUC mAP (%) | relative gain (%) | old mAP (%) | new mAP (%) |")

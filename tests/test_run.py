@@ -14,8 +14,10 @@ import yaml
 
 from benchmarks import run as runner
 from benchmarks import stages
-from benchmarks.config import as_dict, build, parse
+from benchmarks.cache import fingerprint
+from benchmarks.config import Method, as_dict, build, parse
 from compat.data import RetrievalData
+from compat.methods import SingleModel
 from compat.results import load_result
 
 ROOT = Path(__file__).parents[1]
@@ -155,14 +157,21 @@ def test_queries_without_a_positive_are_counted(config, image_root):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["train-old", "train-new", "extract", "head-rqt", "replay-rqt"])
+@pytest.mark.parametrize("stage", ["an epoch", "train-new", "extract", "head-rqt", "replay-rqt"])
 def test_killed_at_any_stage_it_resumes_to_the_same_result(config, stage):
     """kill -9 while a stage is at work, then run again."""
     whole = run(config, "--seed=3")
     code = f"""
 import os, signal, sys
 from pathlib import Path
-from benchmarks import cache, run
+from benchmarks import cache, run, training
+training.SAVE_INTERVAL = 0.0
+end = training.EpochState.on_train_epoch_end
+def on_train_epoch_end(self, *arguments):
+    end(self, *arguments)
+    if {stage!r} == "an epoch":
+        os.kill(os.getpid(), signal.SIGKILL)
+training.EpochState.on_train_epoch_end = on_train_epoch_end
 original = cache.save_file
 def save_file(tensors, path):
     original(tensors, path)
@@ -176,6 +185,8 @@ run.main()
     command = [sys.executable, "-c", code, str(config), *other]
     killed = subprocess.run(command, cwd=ROOT, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    if stage == "an epoch":
+        assert list((config.parent / "other").glob("train-old-*/epoch-00000-*.ckpt"))
     runner.run(as_dict(parse([str(config), *other])))
     for key, value in whole.items():
         assert figures(load_result(config.parent / "elsewhere" / "tiny" / f"{key}.json")) == figures(value)
@@ -194,6 +205,19 @@ WRONG = [
     ("--replay.orders=0", "replay.orders: 0, expected at least 1"),
     ("--replay.distance=cosinus", r"distance.*cosinus"),
     ("--heads.batch_size=15", "heads.batch_size: 15, expected an even number"),
+    ("--heads.batch_size=0", "heads.batch_size: 0, expected an even number"),
+    ("--data.batch_size=0", "data.batch_size: 0, expected at least 1"),
+    ("--data.image_size=0", "data.image_size: 0, expected at least 1 pixel"),
+    ("--seed=-1", "seed: -1, expected 0 to"),
+    ("--old.seed=-1", "old.seed: -1, expected 0 to"),
+    ("--heads.trainer.max_epochs=-1", "heads.trainer.max_epochs: -1, expected at least 1"),
+    ("--old.model.embed_dim=-1", "embed_dim: -1, expected at least 1"),
+    ("--old.model.warmup=1.5", r"warmup: 1.5, expected a share in \(0, 1\)"),
+    (
+        "--old.model.backbone={class_path: torch.nn.Linear, init_args: {in_features: 2, out_features: 2}}",
+        "Linear fails on",
+    ),
+    ("--old.model.backbone={class_path: timm.create_model, init_args: {model_name: resnet19}}", r"model.*resnet19"),
     ("--only=rqtt", "only: 'rqtt', expected some of independent, rqt, rqt_mcl_rho"),
     ("--methods.rqt.init_args.blocks=9", "blocks: 9, expected 1 to 5"),
     ("--methods.rqt.init_args.mcl=new_only", "mcl: new_only without rho, expected rho: true"),
@@ -239,13 +263,38 @@ def test_an_unreadable_image_stops_the_run_and_keeps_what_was_computed(config, i
 def test_every_config_parses_and_its_parts_can_be_built(path):
     config = as_dict(parse([str(path)]))
     json.dumps(config)
-    old, new = (build(stages.SingleModel, config[part]["model"]) for part in ("old", "new"))
+    old, new = (build(SingleModel, config[part]["model"]) for part in ("old", "new"))
     for model in (old, new):
         model.embedder.eval()(torch.zeros(1, 3, 64, 64))
     for spec in config["methods"].values():
-        build(stages.Method, spec)(old.embedder, new.embedder)
+        build(Method, spec)(old.embedder, new.embedder)
     if config["data"]["class_path"] == "compat.data.Digits":
         build(RetrievalData, config["data"])
+
+
+def test_values_keep_their_meaning_from_the_command_line_to_the_class(config):
+    """A null is a value, an enumeration is written by its name, and both come back."""
+    weights = "--new.model.backbone={class_path: torchvision.models.resnet18, init_args: {weights: IMAGENET1K_V1}}"
+    content = as_dict(parse([str(config), "--methods.rqt.init_args.k_neg=null", weights]))
+    assert json.loads(json.dumps(content)) == content
+    assert content["new"]["model"]["init_args"]["backbone"]["init_args"]["weights"] == "IMAGENET1K_V1"
+    embedder = build(SingleModel, content["old"]["model"]).embedder
+    embedder.eval()(torch.zeros(1, 3, 12, 12))
+    assert build(Method, content["methods"]["rqt"])(embedder, embedder).k_neg is None
+    default = as_dict(parse([str(config)]))
+    assert fingerprint(default["methods"]["rqt"]) != fingerprint(content["methods"]["rqt"])
+
+
+def test_what_a_class_of_the_user_does_is_part_of_the_key(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "my_code.py").write_text("class Mine:\n    pass\n")
+    spec = {"deep": [{"class_path": "my_code.Mine"}], "class_path": "timm.create_model"}
+    before = stages.own_code(spec)
+    (tmp_path / "my_code.py").write_text("class Mine:\n    value = 1\n")
+    assert before is not None
+    assert before.keys() == {"my_code.Mine"}
+    assert stages.own_code(spec) != before
+    assert stages.own_code({"class_path": "compat.methods.Upgrade"}) is None
 
 
 def test_help_is_short_and_names_the_parts(capsys):

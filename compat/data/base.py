@@ -72,7 +72,7 @@ class LabelledImages(Dataset[Sample]):
         path = Path(self.root or "", self.images[index])
         try:
             return default_loader(path)
-        except (OSError, SyntaxError, ValueError) as error:
+        except Exception as error:  # each format and each kind of damage raises its own type
             raise InputError(f"data: cannot read the image {path} ({error}); expected a readable image file") from error
 
     @cached_property
@@ -83,14 +83,18 @@ class LabelledImages(Dataset[Sample]):
             digest.update(self.images.tobytes())
         else:
             for name in self.images:
-                digest.update(f"{name}\0{Path(self.root or '', name).stat().st_size}\0".encode())
+                path = Path(self.root or "", name)
+                try:
+                    digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+                except OSError as error:
+                    raise InputError(f"data: cannot read the image {path} ({error}); expected a file") from error
         digest.update(self.labels.numpy().tobytes() + self.groups.numpy().tobytes())
         return digest.hexdigest()
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
     """The seed of one epoch of a training."""
-    return seed * 100_003 + epoch
+    return (seed * 100_003 + epoch) % 2**32
 
 
 class RepeatableLoader(DataLoader[Any]):
@@ -121,7 +125,7 @@ class RetrievalData(pl.LightningDataModule):
         num_workers: loading processes; 0 loads in the main process.
 
     Raises:
-        InputError: a share outside (0, 1].
+        InputError: a share outside (0, 1], a batch size below 1, a negative number of workers.
     """
 
     def __init__(
@@ -131,6 +135,10 @@ class RetrievalData(pl.LightningDataModule):
         for name, share in {"old_classes": old_classes, "old_images": old_images}.items():
             if not 0 < share <= 1:
                 raise InputError(f"data.{name}: {share}, expected a share in (0, 1]")
+        if batch_size < 1:
+            raise InputError(f"data.batch_size: {batch_size}, expected at least 1")
+        if num_workers < 0:
+            raise InputError(f"data.num_workers: {num_workers}, expected at least 0")
         self.old_classes, self.old_images = old_classes, old_images
         self.batch_size, self.num_workers = batch_size, num_workers
         self.part: Part = "new"

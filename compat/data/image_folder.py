@@ -42,6 +42,10 @@ class ImageFolder(RetrievalData):
         num_workers: int = 0,
     ) -> None:
         super().__init__(old_classes, old_images, batch_size, num_workers)
+        if image_size < 1:
+            raise InputError(f"data.image_size: {image_size}, expected at least 1 pixel")
+        if not 0 < min_crop <= 1:
+            raise InputError(f"data.min_crop: {min_crop}, expected a share in (0, 1]")
         train, val = _list_images(Path(root), "train"), _list_images(Path(root), "val")
         for name, files in train.items():
             if len(files) < 2:

@@ -10,6 +10,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from compat.data import RetrievalData, Sample
+from compat.errors import InputError
 from compat.models import Embedder
 from compat.optim import warmup_cosine
 
@@ -54,9 +55,21 @@ class SingleModel(LightningModule):
             self.classifier = nn.Linear(self.embedder.project.out_features, data.num_classes(data.part))
 
     def materialize(self, data: RetrievalData) -> None:
-        """Show the embedder one image, so that its lazy projection knows the backbone's features."""
-        with torch.no_grad():
-            self.embedder.eval()(data.gallery_images()[0].image[None])
+        """Show the embedder one image, so that its lazy projection knows the backbone's features.
+
+        Raises:
+            InputError: the backbone does not take such images.
+        """
+        image = data.gallery_images()[0].image[None]
+        try:
+            with torch.no_grad():
+                self.embedder.eval()(image)
+        except InputError:
+            raise
+        except Exception as error:  # whatever a backbone raises for a shape that it does not take
+            found = f"{type(self.embedder.backbone).__name__} fails on images of shape {tuple(image.shape)}"
+            reason = " ".join(str(error).split())
+            raise InputError(f"backbone: {found} ({reason}), expected one that takes them") from error
         self.embedder.train()
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
