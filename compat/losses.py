@@ -77,9 +77,9 @@ def metric_compatible_loss(
     with negatives from s^n alone, "independent" the sum of these two, "joint" the loss above.
 
     Hard mining keeps, for each anchor and each system, the `k_pos` most distant positives and the `k_neg`
-    closest negatives of the batch. We deviate from methods.md, whose own choice is 1 and 10, by not mining unless
-    asked to: results/README.md shows what these numbers cost. An anchor that is alone in its class has no second term: that term is the
-    mean over the others (and zero if there are none). Computed with logsumexp in float32.
+    closest negatives of the batch. Where methods.md chose 1 and 10, we do not mine unless asked to:
+    results/README.md shows what those numbers cost. An anchor that is alone in its class has no second term:
+    that term is the mean over the others (and zero if there are none). Computed with logsumexp in float32.
 
     Args:
         transformed: psi(z), (B, D_old): queries in the old space.
