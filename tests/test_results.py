@@ -16,6 +16,7 @@ from compat.errors import InputError
 from compat.plot import plot_curves
 from compat.results import Result, load_result, load_results, result_path, save_result
 
+ROOT = Path(__file__).parents[1]
 RESULT = Result(
     benchmark="toy",
     method="rqt",
@@ -132,7 +133,19 @@ def test_plotting_needs_no_torch(tmp_path):
         f"sys.argv = ['plot', {str(folder(tmp_path))!r}, '-o', {str(tmp_path / 'curve.png')!r}]; "
         "from benchmarks import plot, table; plot.main(); sys.argv = sys.argv[:2]; table.main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "| best |" in done.stdout
     assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("document", "name"),
+    [
+        ("README.md", "tiny_imagenet"),
+        ("results/README.md", "tiny_imagenet"),
+        ("results/README.md", "tiny_imagenet_mining"),
+    ],
+)
+def test_tables_in_documents_are_what_the_command_prints(document, name):
+    assert table.table(load_results(ROOT / "results" / name)) in (ROOT / document).read_text()
