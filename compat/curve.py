@@ -1,4 +1,4 @@
-"""Summaries of one curve over progress: pure numpy (methods.md, C)."""
+"""Summaries of one curve over progress: pure numpy."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The losses of the reverse query transform, as pure functions (methods.md, B.0; arXiv 2301.03767).
+"""The losses of the reverse query transform, as pure functions (arXiv 2301.03767).
 
-The paper's body was not available: the forms are those of methods.md, where each is marked with how
-sure it is. Nothing here knows of networks; psi and rho are applied by the caller.
+The paper's body was not available: the forms are consistent with its abstract and the texts that quote it, and
+where a docstring says "our choice" no source was found. Nothing here knows of networks: the caller applies psi
+and rho.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def squared_distances(a: Tensor, b: Tensor, normalize: bool = True) -> Tensor:
 
 
 def alignment_loss(transformed: Tensor, old: Tensor, normalize: bool = True) -> Tensor:
-    """L_RQT = mean_i |psi(z_i) - o_i|^2 (methods.md, B.0; squared L2 is our choice).
+    """L_RQT = mean_i |psi(z_i) - o_i|^2 (arXiv 2301.03767; squared L2 is our choice).
 
     Args:
         transformed: psi(z), (B, D_old).
@@ -71,14 +72,14 @@ def metric_compatible_loss(
     With s^o_ij = exp(-dist(psi(z_i), o_j) / t) and s^n_ij = exp(-dist(z_i, z_j) / t), the loss of anchor i is
     the sum of two terms, -log(P^o / (P^o + N)) and -log(P^n / (P^n + N)): P^o sums s^o over the images of i's
     class, i itself included (the two spaces differ); P^n sums s^n over the other images of the class; N sums
-    s^o + s^n over the images of other classes (methods.md, B.0, recollected form of the paper's Eq. 11).
+    s^o + s^n over the images of other classes (arXiv 2301.03767, Eq. 11 as recollected, not read).
 
     The ablations of `mode`: "old_only" is the first term with negatives from s^o alone, "new_only" the second
     with negatives from s^n alone, "independent" the sum of these two, "joint" the loss above.
 
     Hard mining keeps, for each anchor and each system, the `k_pos` most distant positives and the `k_neg`
-    closest negatives of the batch. Where methods.md chose 1 and 10, we do not mine unless asked to:
-    results/README.md shows what those numbers cost. An anchor that is alone in its class has no second term:
+    closest negatives of the batch. The paper mines, with numbers not known to us; we do not unless
+    asked to: results/README.md shows what 1 and 10 cost. An anchor that is alone in its class has no second term:
     that term is the mean over the others (and zero if there are none). Computed with logsumexp in float32.
 
     Args:

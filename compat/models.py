@@ -60,7 +60,7 @@ def without_classifier(backbone: nn.Module) -> nn.Module:
 
 
 def head(in_dim: int, out_dim: int, blocks: int = 3, hidden: int | None = None) -> nn.Sequential:
-    """The network of psi and rho: `blocks` of Linear-BatchNorm-ReLU, the last one Linear only (methods.md, B.0).
+    """The network of psi and rho: `blocks` of Linear-BatchNorm-ReLU, the last one Linear only (arXiv 2301.03767).
 
     Args:
         in_dim: dimension of the input embedding.

@@ -1,4 +1,4 @@
-"""Each loss against plain loops over the pairs of methods.md, B.0, and a case worked out by hand."""
+"""Each loss against plain loops over the pairs of its definition, and a case worked out by hand."""
 
 import math
 
@@ -83,7 +83,7 @@ def test_one_sided_batches_have_finite_losses_and_gradients(mode, labels):
 
 
 def test_joint_teaches_psi_about_the_new_space_only_through_the_negatives():
-    """With a constant new space, the second term reaches psi through s^o in its negatives (methods.md, B.0)."""
+    """With a constant new space, the second term reaches psi through s^o in its negatives (arXiv 2301.03767)."""
     transformed, old, new, labels = batch()
     transformed.requires_grad_()
     modes: dict[Mode, bool] = {"new_only": False, "joint": True, "independent": True}

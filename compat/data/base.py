@@ -2,7 +2,7 @@
 
 A `LightningDataModule` here yields `(image, label, group)`. Retrieval ignores, for each query, the
 gallery items of the query's own group; where the query set is also the gallery, the group is the
-image's index, which removes the query itself (methods.md, C).
+image's index, which removes the query itself.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from compat.optim import warmup_cosine
 
 
 class ReverseQuery(Upgrade):
-    """psi maps the new model's query into the old space (methods.md, B.0; arXiv 2301.03767).
+    """psi maps the new model's query into the old space (arXiv 2301.03767).
 
     Loss: L_RQT + mcl_weight * L_MCL, the second only if `mcl` names a mode. With `rho`, the new embedding
     becomes rho(phi_new(x)) for queries, for backfilled items and as psi's input; without it nothing but psi

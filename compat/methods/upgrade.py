@@ -21,7 +21,7 @@ class Pair(NamedTuple):
 
 
 class Upgrade(LightningModule):
-    """Frozen old and new embedders. Trains nothing: as it stands it is distance rank merge (methods.md, B.0).
+    """Frozen old and new embedders. Trains nothing: as it stands it is distance rank merge (arXiv 2301.03767).
 
     A method fills the four matrices of `compat.Embeddings` by overriding `query` and `gallery`; one that
     learns adds a `training_step(Pair)`. Batches of images are embedded on arrival, so the same method
