@@ -164,6 +164,7 @@ def test_killed_at_any_stage_it_resumes_to_the_same_result(config, stage):
     code = f"""
 import os, signal, sys
 from pathlib import Path
+sys.path.insert(0, {str(ROOT)!r})
 from benchmarks import cache, run, training
 training.SAVE_INTERVAL = 0.0
 end = training.EpochState.on_train_epoch_end
