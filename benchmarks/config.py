@@ -24,7 +24,7 @@ class Training:
 
     Args:
         model: the embedder and how it learns.
-        trainer: any argument of Lightning's Trainer.
+        trainer: any argument of Lightning's Trainer; the device is one, unless it says otherwise.
         seed: of the weights, the order of the images and their augmentation.
         checkpoint: weights to use instead of training (.safetensors, .ckpt or .pt).
     """
@@ -128,7 +128,9 @@ def parse(arguments: list[str]) -> Namespace:
     Raises:
         InputError: an unknown key or class_path, a value of another type, a missing key or file.
     """
-    if arguments and not arguments[0].startswith("-"):
+    if not arguments:
+        raise InputError("config: none, expected a YAML file: python -m benchmarks.run configs/digits.yaml")
+    if not arguments[0].startswith("-"):
         arguments = ["--config", *arguments]
     try:
         return parser().parse_args(arguments)

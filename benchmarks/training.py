@@ -70,8 +70,10 @@ def fit(
         data: yields the training batches.
     """
     state = EpochState(folder, seed)
+    devices = trainer["init_args"].get("devices", "auto")
     arguments = {
         **trainer["init_args"],
+        "devices": 1 if devices == "auto" else devices,
         "default_root_dir": str(folder),
         "enable_checkpointing": True,
         "reload_dataloaders_every_n_epochs": 1,

@@ -237,6 +237,14 @@ def test_wrong_input_is_one_line_and_exit_code_2(config, capsys, monkeypatch, ar
     assert re.search(message, line), line
 
 
+def test_without_a_config_it_says_what_it_needs(capsys, monkeypatch):
+    code, line = main(capsys, monkeypatch)
+    assert (code, line) == (
+        2,
+        "error: config: none, expected a YAML file: python -m benchmarks.run configs/digits.yaml",
+    )
+
+
 def test_a_checkpoint_of_another_dimension_is_refused(config, capsys, monkeypatch):
     run(config, "--only=independent")
     (weights,) = (config.parent / "runs").glob("train-old-*/tensors.safetensors")
