@@ -115,8 +115,9 @@ def extract(cache: Cache, part: Part, spec: Spec, weights: Artifact, data_spec: 
         if data.query_images() is not data.gallery_images():
             images["query"] = data.query_images()
         accelerator = spec["trainer"]["init_args"]["accelerator"]
-        quiet = {"enable_checkpointing": False, "enable_model_summary": False}
-        trainer = pl.Trainer(accelerator=accelerator, devices=1, logger=False, **quiet)
+        trainer = pl.Trainer(
+            accelerator=accelerator, devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False
+        )
         loaders = [DataLoader(i, batch_size=data.batch_size, num_workers=data.num_workers) for i in images.values()]
         batches = trainer.predict(module, loaders) or []
         return {name: torch.cat(each).float() for name, each in zip(images, batches, strict=True)}
