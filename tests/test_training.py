@@ -8,7 +8,9 @@ from benchmarks import training
 from benchmarks.config import build
 from benchmarks.training import EpochState, fit
 from compat.data import ImageFolder
-from compat.methods import SingleModel
+from compat.methods import ReverseQuery, SingleModel
+from compat.pairs import CachedEmbeddings, PairData
+from tests.test_methods import embedded, embedders
 
 MODEL = {"backbone": {"class_path": "tests.backbones.TinyConv"}, "embed_dim": 4}
 
@@ -29,10 +31,20 @@ class StopAfter(pl.Callback):
 
 
 def train(folder, image_root, workers, callbacks=(), monkeypatch=None):
+    """Train an embedder on images."""
     pl.seed_everything(0, verbose=False)
     data = ImageFolder(str(image_root), image_size=8, batch_size=24, num_workers=workers)
     data.fit_on("new", 0)
-    module = build(SingleModel, MODEL)
+    return finish(build(SingleModel, MODEL), data, folder, callbacks, monkeypatch)
+
+
+def train_head(folder, callbacks=(), monkeypatch=None):
+    """Train psi and rho on cached embeddings."""
+    method = ReverseQuery(*embedders(), hidden=8, mcl="joint", rho=True)
+    return finish(method, PairData(CachedEmbeddings(*embedded()), 8, seed=0), folder, callbacks, monkeypatch)
+
+
+def finish(module, data, folder, callbacks, monkeypatch):
     if callbacks:
         original = EpochState.on_train_epoch_start
 
@@ -43,7 +55,7 @@ def train(folder, image_root, workers, callbacks=(), monkeypatch=None):
         monkeypatch.setattr(EpochState, "on_train_epoch_start", with_stop)
     arguments = {"max_epochs": 4, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     fit(module, {"class_path": "pytorch_lightning.Trainer", "init_args": arguments}, 0, folder, data)
-    return module.embedder.state_dict()
+    return module.state_dict()
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +73,17 @@ def test_resuming_gives_the_same_weights(tmp_path, image_root, batches, workers,
     for key, value in whole.items():
         assert torch.equal(value, resumed[key]), key
     assert not list(tmp_path.glob("*/*.ckpt"))
+
+
+def test_resuming_a_head_gives_the_same_head(tmp_path, monkeypatch):
+    whole = train_head(tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        train_head(tmp_path / "stopped", [StopAfter(9)], patch)
+    (state,) = (tmp_path / "stopped").glob("epoch-*.ckpt")
+    saved = torch.load(state, weights_only=True)["state_dict"]
+    assert {key.split(".")[0] for key in saved} == {"psi", "rho"}
+    resumed = train_head(tmp_path / "stopped")
+    assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
 
 
 def test_a_damaged_state_is_not_used(tmp_path, image_root, monkeypatch):
