@@ -25,9 +25,11 @@ typecheck: .venv/installed-dev
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python setup.cfg pyproject.toml
+	@echo "Installing; this takes some minutes"
 	$(BIN)/python -m pip install --quiet -e .
 	touch $@
 
 .venv/installed-%: .venv/bin/python setup.cfg pyproject.toml
+	@echo "Installing; this takes some minutes"
 	$(BIN)/python -m pip install --quiet -e ".[$*]"
 	touch $@

@@ -19,7 +19,7 @@ from benchmarks.cache import Cache, fingerprint
 from benchmarks.config import Method, as_dict, build, parse
 from benchmarks.table import table
 from compat.backfill import completion_ratios
-from compat.data import RetrievalData
+from compat.data import Part, RetrievalData
 from compat.errors import InputError, exit_on_input_error
 from compat.methods import SingleModel
 from compat.results import Result, load_result, load_results, result_path, save_result
@@ -40,7 +40,7 @@ def run(config: dict[str, Any]) -> Path:
         InputError: wrong input, or a result made with another config is in the way.
     """
     data: RetrievalData = build(RetrievalData, config["data"])
-    specs = {part: config[part] for part in ("old", "new")}
+    specs: dict[Part, Any] = {"old": config["old"], "new": config["new"]}
     methods = chosen_methods(config)
     seeds = config["seed"] if isinstance(config["seed"], list) else [config["seed"]]
     check_numbers(config, seeds)
@@ -49,18 +49,19 @@ def run(config: dict[str, Any]) -> Path:
     models = [build(SingleModel, spec["model"]) for spec in specs.values()]
     for model in models:  # what cannot be built is found before anything is trained
         model.materialize(data)
-    keys = {part: stages.training_key(part, spec, config["data"], data) for part, spec in specs.items()}  # type: ignore
+    keys = {part: stages.training_key(part, spec, config["data"], data) for part, spec in specs.items()}
     prints = {}
     for name, spec in methods.items():
         method = build(Method, spec)(*(model.embedder for model in models))
-        parts = {**keys, **stages.method_key(method, spec, config["heads"]), "replay": replay}
+        parts: dict[str, Any] = {"old": keys["old"], "new": keys["new"], "replay": replay}
+        parts |= stages.method_key(method, spec, config["heads"])
         for seed in seeds:
             prints[name, seed] = fingerprint({**parts, "seed": seed, "images": data.fingerprint()})
             check_free(result_path(config["results"], config["name"], name, seed), prints[name, seed], config)
 
     cache = Cache(config["runs"])
-    weights = {p: stages.train(cache, p, specs[p], config["data"], data) for p in specs}  # type: ignore
-    embedded = {p: stages.extract(cache, p, specs[p], weights[p], config["data"], data) for p in specs}  # type: ignore
+    weights = {p: stages.train(cache, p, specs[p], config["data"], data) for p in specs}
+    embedded = {p: stages.extract(cache, p, specs[p], weights[p], config["data"], data) for p in specs}
     pair = (embedded["old"], embedded["new"])
     embedders = {p: stages.embedder(specs[p]["model"], weights[p].tensors, p) for p in specs}
     frozen = (embedders["old"], embedders["new"])

@@ -39,6 +39,8 @@ def table(results: Sequence[Result]) -> str:
 
 
 def _percent(values: list[float]) -> str:
+    if np.isnan(values).any():  # the relative gain, where the new system is not better than the old
+        return "undefined"
     percent = 100 * np.asarray(values)
     spread = percent.std(ddof=1) if len(values) > 1 else 0.0
     return f"{percent.mean():.2f} ± {spread:.2f}" if spread >= 0.005 else f"{percent.mean():.2f}"

@@ -106,6 +106,11 @@ def test_the_table_has_a_row_for_each_method_and_means_over_seeds(tmp_path):
     assert [row[-1] for row in rows] == ["1", "2"]
 
 
+def test_an_undefined_gain_is_called_so():
+    with pytest.warns(UserWarning, match="undefined"):
+        assert "| undefined |" in table.table([replace(RESULT, new=RESULT.old)])
+
+
 def test_the_plot_has_a_line_and_a_band_for_each_method_and_dashes_for_the_systems(tmp_path):
     figure = plot_curves(load_results(folder(tmp_path)))
     for panel, new in zip(figure.axes, (0.6, 0.7), strict=True):

@@ -8,6 +8,7 @@ image's index, which removes the query itself.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -111,7 +112,7 @@ class RepeatableLoader(DataLoader[Any]):
         return super().__iter__()
 
 
-class RetrievalData(pl.LightningDataModule):
+class RetrievalData(pl.LightningDataModule, ABC):
     """What every dataset shares: the old model's part of the training data, and the loaders.
 
     A dataset implements `train_images` and `gallery_images`, and `query_images` where the queries
@@ -144,13 +145,13 @@ class RetrievalData(pl.LightningDataModule):
         self.part: Part = "new"
         self.seed = 0
 
+    @abstractmethod
     def train_images(self, augment: bool) -> LabelledImages:
         """All training images; `augment` for training, plain for extraction."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gallery_images(self) -> LabelledImages:
         """The gallery that is backfilled."""
-        raise NotImplementedError
 
     def query_images(self) -> LabelledImages:
         """The queries; by default the gallery itself."""
