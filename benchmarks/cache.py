@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable
@@ -14,6 +13,8 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from compat.files import replace
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,3 @@ class Cache:
         stage = {"inputs": inputs, "seconds": seconds, "sha256": checksum(tensors_file)}
         replace(stage_file, lambda path: path.write_text(json.dumps(stage, indent=1)))
         return Artifact(tensors, key, seconds, cached=False)
-
-
-def replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file beside `path` and rename it: a reader finds the old content or all of the new."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    write(temporary)
-    os.replace(temporary, path)

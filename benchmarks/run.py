@@ -60,11 +60,11 @@ def run(config: dict[str, Any]) -> Path:
             check_free(result_path(config["results"], config["name"], name, seed), prints[name, seed], config)
 
     cache = Cache(config["runs"])
-    weights = {p: stages.train(cache, p, specs[p], config["data"], data) for p in specs}
-    embedded = {p: stages.extract(cache, p, specs[p], weights[p], config["data"], data) for p in specs}
+    weights = {p: stages.train(cache, p, specs[p], keys[p], data) for p in specs}
+    trained = {p: stages.trained(specs[p]["model"], weights[p].tensors, p) for p in specs}
+    embedded = {p: stages.extract(cache, p, specs[p], weights[p], trained[p], config["data"], data) for p in specs}
     pair = (embedded["old"], embedded["new"])
-    embedders = {p: stages.embedder(specs[p]["model"], weights[p].tensors, p) for p in specs}
-    frozen = (embedders["old"], embedders["new"])
+    frozen = (trained["old"].embedder, trained["new"].embedder)
     heads = (config["heads"], frozen, pair, config["data"], data)
 
     baseline, none = stages.train_head(cache, "systems", {"class_path": "compat.methods.Upgrade"}, *heads, 0)

@@ -76,12 +76,15 @@ def training_key(part: Part, spec: Spec, data_spec: Spec, data: RetrievalData) -
     }
 
 
-def train(cache: Cache, part: Part, spec: Spec, data_spec: Spec, data: RetrievalData) -> Artifact:
-    """Train the old or the new model, or read its checkpoint; the tensors are the embedder's weights."""
+def train(cache: Cache, part: Part, spec: Spec, inputs: Spec, data: RetrievalData) -> Artifact:
+    """Train the old or the new model, or read its checkpoint; the tensors are the embedder's weights.
+
+    `inputs` is its `training_key`.
+    """
 
     def make(folder: Path) -> dict[str, Tensor]:
         if path := spec.get("checkpoint"):
-            return embedder(spec["model"], read_checkpoint(path), path).state_dict()
+            return trained(spec["model"], read_checkpoint(path), path).embedder.state_dict()
         seed = 2 * spec["seed"] + (part == "new")  # the same seed and backbone must not give both the same weights
         data.fit_on(part, seed)
         pl.seed_everything(seed, verbose=False)
@@ -89,17 +92,25 @@ def train(cache: Cache, part: Part, spec: Spec, data_spec: Spec, data: Retrieval
         fit(module, spec["trainer"], seed, folder, data)
         return module.embedder.state_dict()
 
-    return cache.get(f"train-{part}", training_key(part, spec, data_spec, data), make)
+    return cache.get(f"train-{part}", inputs, make)
 
 
-def embedder(model_spec: Spec, weights: dict[str, Tensor], source: str) -> Embedder:
-    """The embedder of a config with given weights, in evaluation mode."""
+def trained(model_spec: Spec, weights: dict[str, Tensor], source: str) -> SingleModel:
+    """The model of a config with given weights, in evaluation mode."""
     module: SingleModel = build(SingleModel, model_spec)
     load_embedder(module.embedder, weights, source)
-    return module.embedder.eval()
+    return module.eval()
 
 
-def extract(cache: Cache, part: Part, spec: Spec, weights: Artifact, data_spec: Spec, data: RetrievalData) -> Artifact:
+def extract(
+    cache: Cache,
+    part: Part,
+    spec: Spec,
+    weights: Artifact,
+    model: SingleModel,
+    data_spec: Spec,
+    data: RetrievalData,
+) -> Artifact:
     """Embed the training images, the gallery and the queries (left out where they are the gallery itself)."""
     inputs = {
         "weights": weights.key,
@@ -109,8 +120,6 @@ def extract(cache: Cache, part: Part, spec: Spec, weights: Artifact, data_spec: 
     }
 
     def make(folder: Path) -> dict[str, Tensor]:
-        module: SingleModel = build(SingleModel, spec["model"])
-        load_embedder(module.embedder, weights.tensors, weights.key)
         images = {"train": data.train_images(augment=False), "gallery": data.gallery_images()}
         if data.query_images() is not data.gallery_images():
             images["query"] = data.query_images()
@@ -119,7 +128,7 @@ def extract(cache: Cache, part: Part, spec: Spec, weights: Artifact, data_spec: 
             accelerator=accelerator, devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False
         )
         loaders = [DataLoader(i, batch_size=data.batch_size, num_workers=data.num_workers) for i in images.values()]
-        batches = trainer.predict(module, loaders) or []
+        batches = trainer.predict(model, loaders) or []
         return {name: torch.cat(each).float() for name, each in zip(images, batches, strict=True)}
 
     return cache.get(f"extract-{part}", inputs, make)

@@ -167,8 +167,8 @@ def backfill_curve(
     """Replay a backfilling by distance rank merge and measure retrieval at each completion ratio.
 
     At ratio p the first floor(p * G) items of the order are backfilled (in floating point, so 0.29 * 100 gives
-    28): an item's distance is the new-space
-    one if it is among them, else the old-space one, and all items are ranked by it (arXiv 2301.03767).
+    28): an item's distance is the new-space one if it is among them, else the old-space one, and all items are
+    ranked by it (arXiv 2301.03767).
 
     mAP is non-interpolated, with all relevant non-ignored items in the denominator; equally distant items are
     one group, as in scikit-learn's `average_precision_score`. CMC@k is the share of queries whose first

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from compat.curve import area, relative_gain, sum_of_drops
 from compat.errors import InputError
+from compat.files import replace
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,7 @@ def result_path(folder: str | Path, benchmark: str, method: str, seed: int) -> P
 def save_result(result: Result, path: Path) -> None:
     """Write a result through a temporary file, so that a reader never finds half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(asdict(result), indent=1) + "\n")
-    os.replace(temporary, path)
+    replace(path, lambda file: file.write_text(json.dumps(asdict(result), indent=1) + "\n"))
 
 
 def load_result(path: str | Path) -> Result:

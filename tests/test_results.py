@@ -129,7 +129,8 @@ def test_commands_print_one_line_for_a_wrong_folder(runner, tmp_path, monkeypatc
     with pytest.raises(SystemExit) as stop:
         runner.main()
     assert stop.value.code == 2
-    assert capsys.readouterr().err == f"error: {tmp_path / 'none'}: no results, expected a folder of <method>-s<seed>.json files\n"  # fmt: skip # noqa: E501
+    expected = "no results, expected a folder of <method>-s<seed>.json files"
+    assert capsys.readouterr().err == f"error: {tmp_path / 'none'}: {expected}\n"
 
 
 def test_plotting_needs_no_torch(tmp_path):

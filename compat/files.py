@@ -1,0 +1,15 @@
+"""Writing files so that a killed process leaves the old content or all of the new."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file beside `path` and rename it: a reader finds the old content or all of the new."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    write(temporary)
+    os.replace(temporary, path)
