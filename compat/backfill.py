@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from compat.curve import area
+from compat.engine.exact import Distance, Gallery
+from compat.engine.replay import Backend
 from compat.errors import InputError
 from compat.metrics import BackfillCurve
-from compat.retrieval import Distance
 
 Array: TypeAlias = Tensor | np.ndarray | Sequence[Any]
 
@@ -36,11 +38,11 @@ class Embeddings:
         query_groups: (Q,) integers; default: no group.
         gallery_groups: (G,) integers; default: no group.
 
-    Attributes: the same names, as tensors.
+    Attributes: the same names, as tensors; arrays are not copied, so they may be memory-mapped.
 
     Raises:
-        InputError: another shape, row counts or dimensions that differ, NaN or infinite values, one of the
-            groups without the other.
+        InputError: another shape, row counts, dimensions or devices that differ, values that are NaN, infinite or
+            beyond 1e150, one of the groups without the other.
     """
 
     def __init__(
@@ -56,6 +58,10 @@ class Embeddings:
     ) -> None:
         self.query_old, self.gallery_old = _matrices("old", query_old, gallery_old)
         self.query_new, self.gallery_new = _matrices("new", query_new, gallery_new)
+        device = self.gallery_old.device
+        for name in ("query_old", "query_new", "gallery_new"):
+            if (found := getattr(self, name).device) != device:
+                raise InputError(f"{name}: on {found}, expected {device} as gallery_old")
         _same_rows("query_new", self.query_new, "query_old", self.query_old)
         _same_rows("gallery_new", self.gallery_new, "gallery_old", self.gallery_old)
         self.query_labels = _integers("query_labels", query_labels, "query_old", self.query_old)
@@ -74,18 +80,31 @@ class Embeddings:
 def _matrices(time: str, query: Array, gallery: Array) -> tuple[Tensor, Tensor]:
     """The queries and the gallery of one space, as finite matrices of the same dimension."""
     name, other = f"query_{time}", f"gallery_{time}"
-    queries, items = _tensor(name, query, 2), _tensor(other, gallery, 2)
+    queries, items = _floating(name, query), _floating(other, gallery)
     for field, value in ((name, queries), (other, items)):
         if len(value) == 0:
             raise InputError(f"{field}: shape {tuple(value.shape)}, expected at least one row")
-        finite = torch.isfinite(value).all(1)
-        if not finite.all():
-            row = int((~finite).nonzero()[0])
-            raise InputError(f"{field}: NaN or infinite values (first in row {row}), expected finite embeddings")
+        if value.shape[1] == 0:
+            raise InputError(f"{field}: shape {tuple(value.shape)}, expected at least one column")
+        for start in range(0, len(value), 2**16):
+            finite = (value[start : start + 2**16].abs() <= 1e150).all(1)
+            if not finite.all():
+                row = start + int((~finite).nonzero()[0])
+                raise InputError(f"{field}: NaN or infinite values (first in row {row}), expected finite embeddings")
     if queries.shape[1] != items.shape[1]:
         found, wanted = tuple(queries.shape), tuple(items.shape)
         raise InputError(f"{name}: shape {found}, expected {wanted[1]} columns as in {other} {wanted}")
     return queries, items
+
+
+def _floating(name: str, value: Array) -> Tensor:
+    """float32 and float64 as they are, without a copy; half precision as float32, integers as float64."""
+    matrix = _tensor(name, value, 2)
+    if matrix.is_complex():
+        raise InputError(f"{name}: {matrix.dtype}, expected real numbers")
+    if matrix.dtype not in (torch.float32, torch.float64):
+        matrix = matrix.float() if matrix.is_floating_point() else matrix.double()
+    return matrix.contiguous()
 
 
 def _integers(name: str, value: Array, other: str, rows: Tensor) -> Tensor:
@@ -93,7 +112,7 @@ def _integers(name: str, value: Array, other: str, rows: Tensor) -> Tensor:
     if vector.is_floating_point() or vector.is_complex():
         raise InputError(f"{name}: {vector.dtype}, expected integers")
     _same_rows(name, vector, other, rows)
-    return vector.long()
+    return vector.long().to(rows.device).contiguous()
 
 
 def _same_rows(name: str, value: Tensor, other: str, rows: Tensor) -> None:
@@ -104,7 +123,10 @@ def _same_rows(name: str, value: Tensor, other: str, rows: Tensor) -> None:
 
 def _tensor(name: str, value: Array, dimensions: int) -> Tensor:
     try:
-        tensor = torch.as_tensor(value).detach().cpu()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # memory-mapped; only read here
+            tensor = torch.as_tensor(value).detach()
+        tensor = tensor.cpu() if tensor.device.type == "mps" else tensor  # which has no float64
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{name}: {type(value).__name__}, expected an array or tensor") from error
     if tensor.ndim != dimensions:
@@ -159,7 +181,9 @@ def backfill_curve(
     *,
     top_k: tuple[int, ...] = (1, 5),
     distance: Distance = "cosine",
+    backend: Backend = "auto",
     query_chunk: int | None = None,
+    shard: Literal["queries", "gallery"] | None = None,
     correct_before: Any = None,
     per_query: bool = False,
     show_progress: bool = False,
@@ -168,13 +192,23 @@ def backfill_curve(
 
     At ratio p the first floor(p * G) items of the order are backfilled (in floating point, so 0.29 * 100 gives
     28): an item's distance is the new-space one if it is among them, else the old-space one, and all items are
-    ranked by it (arXiv 2301.03767).
+    ranked by it (arXiv 2301.03767). All completion ratios and orders come from one pass over the distances; no
+    array of Q x G elements is made.
 
     mAP is non-interpolated, with all relevant non-ignored items in the denominator; equally distant items are
     one group, as in scikit-learn's `average_precision_score`. CMC@k is the share of queries whose first
     relevant item has a rank <= k, where that rank counts every non-relevant item at its distance before it.
     So nothing depends on the order of the gallery's rows. Queries without a relevant item are skipped and
-    counted.
+    counted. A query to which every item is relevant has an average precision of 1; a zero vector is at cosine
+    distance 1 from everything.
+
+    Distances are float64 values rounded to float32, so equal embeddings are equally far, on every backend and
+    however chunks and processes divide the work: the counts are then the same to the last one.
+
+    Several processes (`torchrun`, any `torch.distributed` group): each passes its own part and all of them return
+    the curve of the whole. With shard="queries" each has the whole gallery and queries of its own; with "gallery"
+    all the queries and rows of its own, where `order` numbers the rows of all processes one after the other by rank.
+    Positives' distances are gathered then, and integer histograms added.
 
     Args:
         embeddings: the four matrices, labels and groups.
@@ -182,7 +216,10 @@ def backfill_curve(
         progress: the completion ratios, (T,), ascending, in [0, 1]; or how many, from 0 to 1.
         top_k: the cut-offs of CMC@k.
         distance: "cosine", or "l2" between the embeddings as they are.
-        query_chunk: queries at a time; by default so many that a chunk takes about 256 MiB.
+        backend: "numba" (compiled, on the CPU), "torch" (on whatever device the embeddings are) or "auto": numba
+            on the CPU, else torch. The CPU is used with `torch.get_num_threads()` threads.
+        query_chunk: queries at a time; by default so many that all chunks under way take about 256 MiB.
+        shard: what each process of torch.distributed has a part of; None if this process has everything.
         correct_before: (Q,) bool, the queries that the old system answers correctly at rank 1, as reference of
             the negative flips; by default those correct at the first completion ratio.
         per_query: keep each query's average precision and first rank, (Q, S, T).
@@ -193,7 +230,8 @@ def backfill_curve(
 
     Raises:
         InputError: an order that is not a permutation, a completion ratio outside [0, 1] or not ascending, no
-            query with a positive.
+            query with a positive, a gallery of 2**31 items or more (ranks are counted in 32 bits), `shard` without
+            torch.distributed.
 
     Example:
         >>> space = torch.eye(4)
@@ -202,47 +240,75 @@ def backfill_curve(
         >>> curve.cmc[1].tolist() == [1.0] * 11
         True
     """
-    items = len(embeddings.gallery_old)
+    e = embeddings
+    sizes = _gallery_sizes(e, shard)
     points = completion_ratios(progress)
-    step = torch.from_numpy(_steps(order, items, points))
+    step = _steps(order, sum(sizes), points)
+    if shard == "gallery":
+        step = step[:, sum(sizes[: dist.get_rank()]) :][:, : sizes[dist.get_rank()]]
     for k in top_k:
         if k < 1:
             raise InputError(f"top_k: {k}, expected at least 1")
-    e = embeddings
-    before = None if correct_before is None else torch.as_tensor(correct_before, dtype=torch.bool)
+    if query_chunk is not None and query_chunk < 1:
+        raise InputError(f"query_chunk: {query_chunk}, expected at least 1")
+    if distance not in ("cosine", "l2"):
+        raise InputError(f"distance: {distance!r}, expected cosine or l2")
+    device = e.gallery_old.device
+    before = None if correct_before is None else torch.as_tensor(correct_before, dtype=torch.bool, device=device)
     if before is not None and before.shape != (len(e.query_old),):
         raise InputError(f"correct_before: shape {tuple(before.shape)}, expected ({len(e.query_old)},)")
-    gallery = (e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups)
-    metric = BackfillCurve(*gallery, step, len(points), top_k, distance, per_query)
-    positives = int(e.gallery_labels.unique(return_counts=True)[1].max())
-    chunk = query_chunk or max(2**28 // (64 * items + 24 * (len(points) + 1) * (2 * positives + 1)), 1)
-    for start in tqdm(range(0, len(e.query_old), chunk), "Replaying", disable=not show_progress, leave=False):
-        rows = slice(start, start + chunk)
-        queries = (e.query_old[rows], e.query_new[rows], e.query_labels[rows], e.query_groups[rows])
-        metric.update(*queries, correct_before=None if before is None else before[rows])
-    if metric.queries == 0:
-        raise InputError(
-            f"query_labels: none of the {len(embeddings.query_old)} queries has a relevant gallery item, expected at "
-            "least one"
-        )
+    rows = (e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups)
+    gallery = Gallery(*rows, torch.from_numpy(step).to(device), len(points), distance)
+    metric = BackfillCurve(
+        gallery,
+        top_k,
+        backend,
+        query_chunk,
+        gallery_sharded=shard == "gallery",
+        per_query=per_query,
+        show_progress=show_progress,
+        sync_on_compute=shard == "queries",
+    ).to(device)
+    metric.update(e.query_old, e.query_new, e.query_labels, e.query_groups, before)
     means = metric.compute()
-    curves = step.shape[0], len(points)  # torchmetrics squeezes what has one element
-    mean_ap = means.mean_ap.reshape(curves).numpy()
-    cmc = means.cmc.reshape(len(top_k), *curves).numpy().mean(1)
+    if means.queries == 0:
+        raise InputError(
+            f"query_labels: none of the {means.queries_without_positive} queries has a relevant gallery item, expected "
+            "at least one"
+        )
+    curves = len(step), len(points)  # torchmetrics squeezes what has one element
+    mean_ap = means.mean_ap.reshape(curves).cpu().numpy()
+    cmc = means.cmc.reshape(len(top_k), *curves).cpu().numpy().mean(1)
     each: tuple[np.ndarray | None, ...] = (None, None)
     if means.average_precision is not None and means.first_rank is not None:
-        each = tuple(v.reshape(-1, *curves).numpy() for v in (means.average_precision, means.first_rank))
+        each = tuple(v.reshape(-1, *curves).cpu().numpy() for v in (means.average_precision, means.first_rank))
     return Curve(
         progress=points,
         mean_ap=mean_ap.mean(0),
         cmc=dict(zip(top_k, cmc, strict=True)),
-        negative_flip_rate=means.negative_flip_rate.reshape(curves).numpy().mean(0),
+        negative_flip_rate=means.negative_flip_rate.reshape(curves).cpu().numpy().mean(0),
         mean_ap_orders=mean_ap,
         queries=means.queries,
         queries_without_positive=means.queries_without_positive,
         average_precision=each[0],
         first_rank=each[1],
     )
+
+
+def _gallery_sizes(embeddings: Embeddings, shard: str | None) -> list[int]:
+    """Items of the gallery in each process that has a part of it."""
+    if shard not in (None, "queries", "gallery"):
+        raise InputError(f"shard: {shard!r}, expected queries, gallery or None")
+    if shard is not None and not dist.is_initialized():
+        raise InputError(f"shard: {shard!r} without torch.distributed, expected an initialised process group")
+    sizes = [len(embeddings.gallery_old)]
+    if shard == "gallery":
+        parts: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(parts, sizes[0])
+        sizes = parts
+    if sum(sizes) >= 2**31:
+        raise InputError(f"gallery_old: {sum(sizes)} rows, expected fewer than 2**31")
+    return sizes
 
 
 def completion_ratios(progress: Any) -> np.ndarray:

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+from tqdm.auto import tqdm
 
-from compat.retrieval import Distance, backfill_figures, distances
+from compat.engine.exact import Figures, Gallery, Queries
+from compat.engine.replay import Backend, choose_engine, replay
 
 
 class CurveMeans(NamedTuple):
@@ -37,19 +39,17 @@ class CurveMeans(NamedTuple):
 class BackfillCurve(Metric):
     """mAP, CMC@k and negative flips at every completion ratio, for one gallery and any queries.
 
-    `update` takes chunks of queries; the states are sums over queries, so chunks and processes add up exactly
-    as `torchmetrics` adds them.
+    `update` takes any queries; the states are sums over them, so updates and processes add up exactly as
+    `torchmetrics` adds them.
 
     Args:
-        gallery_old: (G, D_old).
-        gallery_new: (G, D_new).
-        gallery_labels: (G,).
-        gallery_groups: (G,).
-        step: (S, G), for each order the first completion ratio at which an item is backfilled; T for never.
-        points: T.
+        gallery: with its labels, groups and the completion ratio at which each item is backfilled.
         top_k: the cut-offs of CMC@k.
-        distance: "cosine" or "l2".
+        backend: "numba" (on the CPU), "torch" (on any device) or "auto".
+        query_chunk: queries at a time; by default as many as take about 256 MiB.
+        gallery_sharded: whether `gallery` is this process's shard; every process then updates with all queries.
         per_query: keep each query's figures too.
+        show_progress: draw a progress bar.
     """
 
     full_state_update = False
@@ -63,23 +63,20 @@ class BackfillCurve(Metric):
 
     def __init__(
         self,
-        gallery_old: Tensor,
-        gallery_new: Tensor,
-        gallery_labels: Tensor,
-        gallery_groups: Tensor,
-        step: Tensor,
-        points: int,
+        gallery: Gallery,
         top_k: tuple[int, ...] = (1, 5),
-        distance: Distance = "cosine",
+        backend: Backend = "auto",
+        query_chunk: int | None = None,
+        gallery_sharded: bool = False,
         per_query: bool = False,
+        show_progress: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.gallery = (gallery_old, gallery_new)
-        self.gallery_labels, self.gallery_groups = gallery_labels, gallery_groups
-        self.step, self.points, self.top_k, self.distance = step, points, top_k, distance
-        self.per_query = per_query
-        curve = (len(step), points)
+        self.gallery, self.top_k, self.backend = gallery, top_k, backend
+        self.query_chunk, self.gallery_sharded = query_chunk, gallery_sharded
+        self.per_query, self.show_progress = per_query, show_progress
+        curve = (len(gallery.step), gallery.points)
         self.add_state("ap_sum", torch.zeros(curve, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("hit_sum", torch.zeros(len(top_k), *curve, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("flip_sum", torch.zeros(curve, dtype=torch.int64), dist_reduce_fx="sum")
@@ -96,7 +93,7 @@ class BackfillCurve(Metric):
         query_groups: Tensor,
         correct_before: Tensor | None = None,
     ) -> None:
-        """Add a chunk of queries.
+        """Add queries.
 
         Args:
             query_old: (Q, D_old), compared with items before their backfill.
@@ -106,11 +103,25 @@ class BackfillCurve(Metric):
             correct_before: (Q,) bool, queries that the old system answers correctly at rank 1, the reference of
                 the negative flips; default: at the first completion ratio.
         """
-        old = distances(query_old, self.gallery[0], self.distance)
-        new = distances(query_new, self.gallery[1], self.distance)
-        relevant = query_labels[:, None] == self.gallery_labels
-        ignored = query_groups[:, None] == self.gallery_groups
-        precision, rank = backfill_figures(old, new, relevant, ignored, self.step, self.points)
+        queries = Queries(query_old, query_new, query_labels, query_groups)
+        engine = choose_engine(self.gallery, queries, self.backend)
+        count = len(query_labels)
+        kept: list[Tensor] = []
+        if self.per_query:
+            shape = (count, *self.ap_sum.shape)
+            kept = [self.ap_sum.new_full(shape, torch.nan), self.hit_sum.new_zeros(shape)]
+        with tqdm(total=count, desc="Replaying", disable=not self.show_progress, leave=False) as bar:
+            for rows, figures in replay(engine, queries, self.query_chunk, self.gallery_sharded):
+                self._add(figures, None if correct_before is None else correct_before[rows])
+                for whole, part in zip(kept, figures, strict=False):
+                    whole[rows] = part.permute(2, 0, 1)
+                bar.update(len(rows))
+        if self.per_query:
+            self.average_precision.append(kept[0])
+            self.first_rank.append(kept[1])
+
+    def _add(self, figures: Figures, correct_before: Tensor | None) -> None:
+        precision, rank = figures
         evaluated = rank[0, 0] > 0
         hits = [(rank > 0) & (rank <= k) for k in self.top_k]
         correct = rank == 1
@@ -120,9 +131,6 @@ class BackfillCurve(Metric):
         self.flip_sum += (before & ~correct & evaluated).sum(2)
         self.queries += evaluated.sum()
         self.skipped += (~evaluated).sum()
-        if self.per_query:
-            self.average_precision.append(precision.permute(2, 0, 1))
-            self.first_rank.append(rank.permute(2, 0, 1))
 
     def compute(self) -> CurveMeans:
         queries = int(self.queries)

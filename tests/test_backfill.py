@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score
 from compat import Embeddings, backfill_curve, backfill_order
 from compat.errors import InputError
 from compat.metrics import BackfillCurve
-from compat.retrieval import distances
+from compat.engine.exact import Gallery, distances
 
 
 def slow_curve(e, order, progress, distance, top_k=(1, 5)):
@@ -202,7 +202,7 @@ def test_the_metric_adds_chunks_as_it_adds_processes():
     step = torch.randint(0, 4, (2, 30), generator=torch.Generator().manual_seed(0))
 
     def metric():
-        return BackfillCurve(e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, step, points=3)
+        return BackfillCurve(Gallery(e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, step, points=3))
 
     queries = (e.query_old, e.query_new, e.query_labels, e.query_groups)
     whole, first, second = metric(), metric(), metric()

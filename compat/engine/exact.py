@@ -1,0 +1,214 @@
+"""The one-pass replay in torch operations, on any device: distances -> positives -> ranks -> figures.
+
+A precision counts the items at least as close as a positive. So for each query only the distances of its P
+positives matter, once in the old and once in the new space: 2P thresholds, sorted. Every gallery item falls into a
+bin between them by its old distance and into another by its new one. A histogram over (bin, completion ratio) takes
++1 in the old bin from ratio 0 up to the item's backfill and +1 in the new bin from there on; its cumulative sums are
+all ranks at all completion ratios. They are integers, so they add up exactly over chunks, gallery shards and
+processes.
+
+Ties are one group, as in scikit-learn's `average_precision_score`: nothing depends on the gallery's order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+Distance = Literal["cosine", "l2"]
+
+
+class Queries(NamedTuple):
+    """A chunk of queries: (Q, D_old), (Q, D_new), (Q,), (Q,)."""
+
+    old: Tensor
+    new: Tensor
+    labels: Tensor
+    groups: Tensor
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The gallery, or one shard of it, and when its items are backfilled.
+
+    Attributes:
+        old: (G, D_old).
+        new: (G, D_new).
+        labels: (G,) int64.
+        groups: (G,) int64; items of a query's group are not ranked for it.
+        step: (S, G) int64, for each order the first completion ratio at which an item is backfilled; T for never.
+        points: T, the number of completion ratios.
+        distance: "cosine" or "l2".
+    """
+
+    old: Tensor
+    new: Tensor
+    labels: Tensor
+    groups: Tensor
+    step: Tensor
+    points: int
+    distance: Distance = "cosine"
+
+
+class Positives(NamedTuple):
+    """Each query's relevant items, padded to P of them.
+
+    Attributes:
+        old: (Q, P) float32 distances before backfill; infinite where there is none.
+        new: (Q, P) float32 distances after it, likewise.
+        step: (S, Q, P) int64, first completion ratio at which each is backfilled; T where there is none.
+        count: (Q,) int64, how many there are.
+    """
+
+    old: Tensor
+    new: Tensor
+    step: Tensor
+    count: Tensor
+
+
+class Figures(NamedTuple):
+    """Per query, for each order and completion ratio.
+
+    Attributes:
+        average_precision: (S, T, Q) float64; NaN for a query without positives.
+        first_rank: (S, T, Q) int64, rank of the first positive: 1 + the number of non-relevant items at its
+            distance or closer; 0 for a query without positives.
+    """
+
+    average_precision: Tensor
+    first_rank: Tensor
+
+
+def norms(rows: Tensor) -> Tensor:
+    """Euclidean norms (N,) in float64."""
+    return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
+
+
+def inverse_norms(rows: Tensor) -> Tensor:
+    """1 / norm (N,) in float64, 0 for a zero vector."""
+    length = norms(rows)
+    return torch.where(length > 0, 1 / length, 0.0)
+
+
+def distances(query: Tensor, gallery: Tensor, distance: Distance = "cosine") -> Tensor:
+    """Distances between every query and every gallery item.
+
+    Computed in float64 and rounded to float32, so that items which are equally far are so to the last bit
+    wherever they stand in the gallery, and are found as ties.
+
+    Args:
+        query: (Q, D).
+        gallery: (G, D).
+        distance: "cosine" is 1 - cos, on the grid of a float32 cos (a zero vector is at distance 1 from
+            everything); "l2" is Euclidean, 0 below the 1e-7th part of the norms.
+
+    Returns:
+        (Q, G) float32.
+    """
+    dot = query.double() @ gallery.double().T
+    if distance == "cosine":
+        return 1 - (dot * inverse_norms(query)[:, None] * inverse_norms(gallery)).float()
+    total = norms(query).square()[:, None] + norms(gallery).square()
+    squared = total - 2 * dot
+    return squared.where(squared > 1e-14 * total, 0.0).sqrt().float()
+
+
+class TorchEngine:
+    """The replay of one gallery in torch operations, on the device of its tensors.
+
+    Args:
+        gallery: whole or a shard.
+    """
+
+    def __init__(self, gallery: Gallery) -> None:
+        self.gallery = gallery
+
+    def positives(self, queries: Queries) -> Positives:
+        """The distances of each query's relevant items of this gallery."""
+        old, new = self._distances(queries)
+        relevant = (queries.labels[:, None] == self.gallery.labels) & ~self._ignored(queries)
+        rows, columns = relevant.nonzero(as_tuple=True)
+        count = relevant.sum(1)
+        width = int(count.max()) if len(count) else 0
+        slot = torch.arange(len(rows), device=old.device) - (count.cumsum(0) - count)[rows]
+        places = (len(old), width)
+        distance = torch.full((2, *places), torch.inf, device=old.device)
+        distance[0, rows, slot], distance[1, rows, slot] = old[rows, columns], new[rows, columns]
+        orders = self.gallery.step
+        step = torch.full((len(orders), *places), self.gallery.points, device=old.device)
+        step[:, rows, slot] = orders[:, columns]
+        return Positives(distance[0], distance[1], step, count)
+
+    def ranks(self, queries: Queries, thresholds: Tensor) -> Tensor:
+        """Number of ranked items of this gallery at each threshold or closer.
+
+        Args:
+            queries: Q of them.
+            thresholds: (Q, W) float32, ascending, padded with infinity.
+
+        Returns:
+            (S, T, Q, W) int64.
+        """
+        width, points = thresholds.shape[1], self.gallery.points
+        ignored = self._ignored(queries)
+        bins = [torch.searchsorted(thresholds, d).masked_fill_(ignored, width) for d in self._distances(queries)]
+        every = [_histogram(*bins, step.expand_as(ignored), width, points) for step in self.gallery.step]
+        return torch.stack(every).cumsum(3)
+
+    def _distances(self, queries: Queries) -> tuple[Tensor, Tensor]:
+        old = distances(queries.old, self.gallery.old, self.gallery.distance)
+        return old, distances(queries.new, self.gallery.new, self.gallery.distance)
+
+    def _ignored(self, queries: Queries) -> Tensor:
+        return queries.groups[:, None] == self.gallery.groups
+
+
+def thresholds_of(positives: Positives) -> Tensor:
+    """The sorted distances of the positives in both spaces, (Q, 2P) float32."""
+    return torch.cat([positives.old, positives.new], 1).sort(1).values
+
+
+def figures(ranks: Tensor, positives: Positives, thresholds: Tensor) -> Figures:
+    """Average precision and first rank from the ranks at the thresholds.
+
+    Args:
+        ranks: (S, T, Q, W) int64, as `TorchEngine.ranks` gives them, summed over gallery shards.
+        positives: of the whole gallery.
+        thresholds: (Q, W).
+
+    Returns:
+        `Figures` with (S, T, Q) each.
+    """
+    orders, points, queries, width = ranks.shape
+    if width == 0:
+        nothing = torch.zeros(orders, points, queries, device=ranks.device)
+        return Figures(nothing.double() / 0, nothing.long())
+    count = positives.count
+    present = torch.isfinite(positives.old)
+    old, new = (torch.searchsorted(thresholds, d).masked_fill_(~present, width) for d in positives[:2])
+    average, first = [], []
+    for rank, step in zip(ranks, positives.step, strict=True):
+        among = _histogram(old, new, step, width, points).cumsum(2)
+        moment = torch.arange(points, device=ranks.device)[:, None, None]
+        own = torch.where(step > moment, old, new)
+        at = own.clamp_max(width - 1)
+        ratio = (among.gather(2, at).double() / rank.gather(2, at)).where(present, 0)
+        average.append(ratio.sum(2) / count)
+        nearest = own.amin(2, keepdim=True).clamp_max(width - 1)
+        ahead = rank.gather(2, nearest) - among.gather(2, nearest)
+        first.append((ahead.squeeze(2) + 1).where(count > 0, 0))
+    return Figures(torch.stack(average), torch.stack(first))
+
+
+def _histogram(bin_old: Tensor, bin_new: Tensor, step: Tensor, width: int, points: int) -> Tensor:
+    """Number of items in each bin at each completion ratio, (T, Q, width) int64; bin `width` is not counted."""
+    queries, bins = len(bin_old), width + 1
+    histogram = torch.zeros(queries, (points + 1) * bins, dtype=torch.int64, device=bin_old.device)
+    one = torch.ones((), dtype=torch.int64, device=bin_old.device).expand(bin_old.shape)
+    histogram.scatter_add_(1, bin_old, one)
+    histogram.scatter_add_(1, step * bins + bin_old, -one)
+    histogram.scatter_add_(1, step * bins + bin_new, one)
+    return histogram.view(queries, points + 1, bins)[:, :points, :width].cumsum(1).transpose(0, 1)

@@ -1,0 +1,296 @@
+"""Compiled loops of the CPU engine. The algorithm is that of `compat.engine.exact`, where it is explained.
+
+The loops differ from it in one thing: most items are put into their bin by a float32 matrix product. Its error is
+bounded (`screening error`), so an item is certain unless a threshold is that near; then its distance is computed
+again in float64, as the distances of the positives are. The counts are those of float64 distances throughout.
+
+No array is sliced in an inner loop: numba would count references there, in turn with every other thread.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+F32, U64 = np.float32, np.uint64
+compiled = njit(nogil=True, cache=True)
+summing = njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})  # lets sums run in vector registers
+
+
+@summing
+def _dot(a, i, b, j):
+    total = 0.0
+    for k in range(a.shape[1]):
+        total += np.float64(a[i, k]) * np.float64(b[j, k])
+    return total
+
+
+@compiled
+def _distance(query, i, gallery, j, query_norm, gallery_norm, cosine):
+    """As `compat.engine.exact.distances`; the norms are inverse for cosine, squared for l2."""
+    dot = _dot(query, i, gallery, j)
+    if cosine:
+        return F32(1.0) - F32(dot * query_norm[i] * gallery_norm[j])
+    total = query_norm[i] + gallery_norm[j]
+    squared = total - 2.0 * dot
+    return F32(math.sqrt(squared)) if squared > 1e-14 * total else F32(0.0)
+
+
+@compiled
+def positive_distances(query, gallery, query_norm, gallery_norm, cosine, items, count, out):
+    """Distances of the items (Q, P) that are each query's positives, into `out`, infinite beyond its count."""
+    for q in range(len(query)):
+        for p in range(count[q]):
+            out[q, p] = _distance(query, q, gallery, items[q, p], query_norm, gallery_norm, cosine)
+        out[q, count[q] :] = np.inf
+
+
+@compiled
+def positive_items(by_label, start, stop, groups, query_groups, items, count):
+    """The relevant items of each query that are not ignored: by_label[start : stop] without those of its group."""
+    for q in range(len(start)):
+        n = 0
+        for k in range(start[q], stop[q]):
+            item = by_label[k]
+            if groups[item] != query_groups[q]:
+                items[q, n] = item
+                n += 1
+        count[q] = n
+
+
+@compiled
+def _lower_bound(thresholds, q, width, x):
+    low, high = 0, width
+    while low < high:
+        middle = (low + high) >> 1
+        if thresholds[q, middle] < x:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def tables(thresholds, width, error, squared, near, far, table, origin, scale):
+    """For each query a table over its range of distances: the bin of all items there, or that it is uncertain.
+
+    Args:
+        thresholds: (Q, W) ascending.
+        width: (Q,) how many of them there are.
+        error: (Q,) float32, screening error.
+        squared: whether items are screened by their squared distance.
+        near, far: (Q, W) out, the screened distances between which an item may be on either side of a threshold.
+        table: (Q, B) out, bin numbers; with the highest bit set, the lowest bin that it can be.
+        origin, scale: (Q,) out, an item at x is in cell (x - origin) * scale + 2.
+    """
+    queries, cells = table.shape
+    uncertain = table.dtype.type(1) << table.dtype.type(8 * table.itemsize - 1)
+    for q in range(queries):
+        n = width[q]
+        for k in range(n):
+            t = np.float64(thresholds[q, k])
+            x = t * t if squared else t
+            slack = error[q] + x * 2.0**-21
+            near[q, k], far[q, k] = F32(x - slack), F32(x + slack)
+        low = near[q, 0] if n else F32(0.0)
+        high = far[q, n - 1] if n else F32(0.0)
+        origin[q] = low
+        scale[q] = F32(cells - 5) / max(high - low, F32(1e-30))
+        cell = 0
+        for k in range(n):
+            first = int((near[q, k] - low) * scale[q] + F32(1.98))
+            last = min(int((far[q, k] - low) * scale[q] + F32(2.02)), cells - 2)
+            while cell < first:
+                table[q, cell] = k
+                cell += 1
+            while cell <= last:
+                table[q, cell] = table.dtype.type(k) | uncertain
+                cell += 1
+        while cell < cells:
+            table[q, cell] = n
+            cell += 1
+
+
+@compiled
+def _cells(product, b, d, constant, factor, scale, last, cell):
+    for j in range(len(product)):
+        v = constant + b[j] * scale - product[j] * factor * d[j]
+        v = v if v > F32(0) else F32(0)
+        v = v if v < last else last
+        cell[j] = np.uint16(np.int32(v))
+
+
+@compiled
+def _look_up(table, cell, uncertain, bins, unsure):
+    n = U64(0)
+    for j in range(len(cell)):
+        found = table[cell[j]]
+        bins[j] = found
+        unsure[n] = j
+        n += U64(found >= uncertain)
+    return n
+
+
+@compiled
+def _narrow(product, b, d, a, c, near, far, q, width, mask, bins, unsure, n):
+    """Look at the thresholds themselves; what stays uncertain is moved to the front of `unsure`."""
+    kept = U64(0)
+    for k in range(n):
+        j = unsure[k]
+        x = a + b[j] - product[j] * c * d[j]
+        at = U64(bins[j] & mask)
+        while at < width and far[q, at] < x:
+            at += U64(1)
+        bins[j] = at
+        unsure[kept] = j
+        kept += U64(at < width and near[q, at] <= x)
+    return kept
+
+
+@compiled
+def _settle(query, q, gallery, first, query_norm, gallery_norm, cosine, thresholds, width, labels, label, bins, unsure, n):
+    """Compute again, in float64, what the screening left uncertain; the query's own label is settled elsewhere."""
+    for k in range(n):
+        j = np.int64(unsure[k])
+        if labels[first + j] != label:
+            x = _distance(query, q, gallery, first + j, query_norm, gallery_norm, cosine)
+            at = U64(bins[j])
+            while at < width and thresholds[q, at] < x:
+                at += U64(1)
+            bins[j] = at
+
+
+@compiled
+def assign(
+    product, first, query, gallery, query_norm, gallery_norm, cosine, a, b, c, d, thresholds, width, near, far, table,
+    origin, scale, labels, query_labels, bins, cell, unsure,
+):  # fmt: skip
+    """Bins of a tile of the gallery, items first to first + N, in one space.
+
+    Args:
+        product: (Q, N) float32 products of queries and items; x = a + b - product * c * d is screened.
+        a, c: (Q,) float32.
+        b, d: (N,) float32.
+        bins: (Q, G) out.
+        cell, unsure: (N,) and (N + 1,) uint16, room to work in.
+    """
+    uncertain = table.dtype.type(1) << table.dtype.type(8 * table.itemsize - 1)
+    mask = uncertain - table.dtype.type(1)
+    count = product.shape[1]
+    for q in range(len(product)):
+        row, out, n = product[q], bins[q, first : first + count], U64(width[q])
+        constant = F32((np.float64(a[q]) - origin[q]) * scale[q] + 2.0)
+        _cells(row, b, d, constant, c[q] * scale[q], scale[q], F32(table.shape[1] - 1), cell[:count])
+        left = _look_up(table[q], cell[:count], uncertain, out, unsure)
+        left = _narrow(row, b, d, a[q], c[q], near, far, q, n, mask, out, unsure, left)
+        _settle(
+            query, q, gallery, first, query_norm, gallery_norm, cosine, thresholds, n, labels, query_labels[q], out,
+            unsure, left,
+        )  # fmt: skip
+
+
+@compiled
+def overwrite(thresholds, width, items, count, distance, by_group, start, stop, bins):
+    """Give positives the bins of their exact distances, and take ignored items out of every bin that counts."""
+    for q in range(len(bins)):
+        for k in range(count[q]):
+            bins[q, items[q, k]] = _lower_bound(thresholds, q, width[q], distance[q, k])
+        for k in range(start[q], stop[q]):
+            bins[q, by_group[k]] = width[q]
+
+
+@compiled
+def _tally(old, new, order, leaving, arriving):
+    for k in range(len(order)):
+        item = order[k]
+        leaving[k & 1, old[item]] += np.int32(1)
+        arriving[k & 1, new[item]] += np.int32(1)
+
+
+@compiled
+def ranks(bins_old, bins_new, order, ends, widest, out):
+    """Number of items at each threshold or closer for one order, (T, Q, W) int64 `out`."""
+    for q in range(len(bins_old)):
+        current = np.zeros(widest + 1, np.int64)
+        for j in range(bins_old.shape[1]):
+            current[bins_old[q, j]] += 1
+        at = 0
+        for t in range(len(ends)):
+            for k in range(at, ends[t]):
+                current[bins_old[q, order[k]]] -= 1
+                current[bins_new[q, order[k]]] += 1
+            at = ends[t]
+            total = 0
+            for k in range(widest):
+                total += current[k]
+                out[t, q, k] = total
+
+
+@summing
+def _sum_of_precisions(ranks, own, count):
+    """Ranks are items in the lower, positives in the upper half."""
+    total = 0.0
+    for k in range(count):
+        rank = ranks[own[k]]
+        total += np.float64(np.int32(rank >> 32)) / np.float64(np.int32(rank & 0xFFFFFFFF))
+    return total
+
+
+@compiled
+def figures(bins_old, bins_new, order, ends, step, items, count, width, average, first):
+    """Average precision and first rank for one order, (T, Q) `average` and `first`.
+
+    Args:
+        bins_old, bins_new: (Q, G).
+        order: (N,) items in the order of their backfill.
+        ends: (T,) how many of them are backfilled at each completion ratio.
+        step: (G,) the first completion ratio at which an item is backfilled.
+        items: (Q, P) the positives.
+        count: (Q,) how many positives there are.
+        width: (Q,) thresholds.
+    """
+    points, room = len(ends), 2 * items.shape[1] + 1
+    base, positives = np.empty(room, np.int32), np.empty(room, np.int32)
+    leaving, arriving = np.empty((2, room), np.int32), np.empty((2, room), np.int32)
+    ranks = np.empty(room, np.int64)
+    own, head, following = np.empty(room, np.uint32), np.empty(points + 1, np.int32), np.empty(room, np.int32)
+    for q in range(len(bins_old)):
+        n, found = width[q], count[q]
+        if found == 0:
+            average[:, q], first[:, q] = np.nan, 0
+            continue
+        old, new = bins_old[q], bins_new[q]
+        base[: n + 1], positives[: n + 1] = 0, 0
+        leaving[:, : n + 1], arriving[:, : n + 1] = 0, 0
+        head[:] = -1
+        for j in range(len(old)):
+            base[old[j]] += np.int32(1)
+        for k in range(found):
+            own[k] = old[items[q, k]]
+            positives[own[k]] += 1
+            moment = step[items[q, k]]
+            following[k], head[moment] = head[moment], k
+        at = 0
+        for t in range(points):
+            _tally(old, new, order[at : ends[t]], leaving, arriving)
+            at = ends[t]
+            k = head[t]
+            while k >= 0:
+                positives[own[k]] -= 1
+                own[k] = new[items[q, k]]
+                positives[own[k]] += 1
+                k = following[k]
+            for k in range(n):
+                present = base[k] - leaving[0, k] - leaving[1, k] + arriving[0, k] + arriving[1, k]
+                ranks[k] = np.int64(present) + (np.int64(positives[k]) << 32)
+            total = np.int64(0)
+            for k in range(n):
+                total += ranks[k]
+                ranks[k] = total
+            nearest = own[0]
+            for k in range(found):
+                nearest = min(nearest, own[k])
+            average[t, q] = _sum_of_precisions(ranks, own, found) / found
+            first[t, q] = (ranks[nearest] & 0xFFFFFFFF) - (ranks[nearest] >> 32) + 1
