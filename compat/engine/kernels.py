@@ -79,7 +79,7 @@ def tables(thresholds, width, error, squared, near, far, table, origin, scale):
     Args:
         thresholds: (Q, W) ascending.
         width: (Q,) how many of them there are.
-        error: (Q,) float32, screening error.
+        error: (Q,) screening error, of the distance or its square.
         squared: whether items are screened by their squared distance.
         near, far: (Q, W) out, the screened distances between which an item may be on either side of a threshold.
         table: (Q, B) out, bin numbers; with the highest bit set, the lowest bin that it can be.
@@ -114,52 +114,54 @@ def tables(thresholds, width, error, squared, near, far, table, origin, scale):
 
 
 @compiled
-def _cells(product, b, d, constant, factor, scale, last, cell):
-    for j in range(len(product)):
-        v = constant + b[j] * scale - product[j] * factor * d[j]
+def _cells(product, q, b, d, constant, factor, scale, last, cell):
+    for j in range(product.shape[1]):
+        v = constant + b[j] * scale - product[q, j] * factor * d[j]
         v = v if v > F32(0) else F32(0)
         v = v if v < last else last
         cell[j] = np.uint16(np.int32(v))
 
 
 @compiled
-def _look_up(table, cell, uncertain, bins, unsure):
+def _look_up(table, q, cell, uncertain, bins, first, unsure):
     n = U64(0)
     for j in range(len(cell)):
-        found = table[cell[j]]
-        bins[j] = found
+        found = table[q, cell[j]]
+        bins[q, first + j] = found
         unsure[n] = j
         n += U64(found >= uncertain)
     return n
 
 
 @compiled
-def _narrow(product, b, d, a, c, near, far, q, width, mask, bins, unsure, n):
+def _narrow(product, q, b, d, a, c, near, far, width, mask, bins, first, unsure, n):
     """Look at the thresholds themselves; what stays uncertain is moved to the front of `unsure`."""
     kept = U64(0)
     for k in range(n):
-        j = unsure[k]
-        x = a + b[j] - product[j] * c * d[j]
-        at = U64(bins[j] & mask)
+        j = np.int64(unsure[k])
+        x = a[q] + b[j] - product[q, j] * c[q] * d[j]
+        at = U64(bins[q, first + j] & mask)
         while at < width and far[q, at] < x:
             at += U64(1)
-        bins[j] = at
+        bins[q, first + j] = at
         unsure[kept] = j
         kept += U64(at < width and near[q, at] <= x)
     return kept
 
 
 @compiled
-def _settle(query, q, gallery, first, query_norm, gallery_norm, cosine, thresholds, width, labels, label, bins, unsure, n):
+def _settle(
+    query, q, gallery, query_norm, gallery_norm, cosine, thresholds, width, labels, query_labels, bins, first, unsure, n
+):
     """Compute again, in float64, what the screening left uncertain; the query's own label is settled elsewhere."""
     for k in range(n):
-        j = np.int64(unsure[k])
-        if labels[first + j] != label:
-            x = _distance(query, q, gallery, first + j, query_norm, gallery_norm, cosine)
-            at = U64(bins[j])
+        item = first + np.int64(unsure[k])
+        if labels[item] != query_labels[q]:
+            x = _distance(query, q, gallery, item, query_norm, gallery_norm, cosine)
+            at = U64(bins[q, item])
             while at < width and thresholds[q, at] < x:
                 at += U64(1)
-            bins[j] = at
+            bins[q, item] = at
 
 
 @compiled
@@ -178,15 +180,15 @@ def assign(
     """
     uncertain = table.dtype.type(1) << table.dtype.type(8 * table.itemsize - 1)
     mask = uncertain - table.dtype.type(1)
-    count = product.shape[1]
+    cell = cell[: product.shape[1]]
     for q in range(len(product)):
-        row, out, n = product[q], bins[q, first : first + count], U64(width[q])
+        n = U64(width[q])
         constant = F32((np.float64(a[q]) - origin[q]) * scale[q] + 2.0)
-        _cells(row, b, d, constant, c[q] * scale[q], scale[q], F32(table.shape[1] - 1), cell[:count])
-        left = _look_up(table[q], cell[:count], uncertain, out, unsure)
-        left = _narrow(row, b, d, a[q], c[q], near, far, q, n, mask, out, unsure, left)
+        _cells(product, q, b, d, constant, c[q] * scale[q], scale[q], F32(table.shape[1] - 1), cell)
+        left = _look_up(table, q, cell, uncertain, bins, first, unsure)
+        left = _narrow(product, q, b, d, a, c, near, far, n, mask, bins, first, unsure, left)
         _settle(
-            query, q, gallery, first, query_norm, gallery_norm, cosine, thresholds, n, labels, query_labels[q], out,
+            query, q, gallery, query_norm, gallery_norm, cosine, thresholds, n, labels, query_labels, bins, first,
             unsure, left,
         )  # fmt: skip
 
@@ -202,11 +204,17 @@ def overwrite(thresholds, width, items, count, distance, by_group, start, stop, 
 
 
 @compiled
-def _tally(old, new, order, leaving, arriving):
-    for k in range(len(order)):
-        item = order[k]
-        leaving[k & 1, old[item]] += np.int32(1)
-        arriving[k & 1, new[item]] += np.int32(1)
+def _tally(old, new, q, order, start, stop, leaving, arriving):
+    """Count into two arrays in turn: an increment need not wait for the one before it."""
+    for k in range(start, stop - 1, 2):
+        item, other = order[k], order[k + 1]
+        leaving[0, old[q, item]] += np.int32(1)
+        arriving[0, new[q, item]] += np.int32(1)
+        leaving[1, old[q, other]] += np.int32(1)
+        arriving[1, new[q, other]] += np.int32(1)
+    if (stop - start) & 1:
+        leaving[0, old[q, order[stop - 1]]] += np.int32(1)
+        arriving[0, new[q, order[stop - 1]]] += np.int32(1)
 
 
 @compiled
@@ -261,25 +269,24 @@ def figures(bins_old, bins_new, order, ends, step, items, count, width, average,
         if found == 0:
             average[:, q], first[:, q] = np.nan, 0
             continue
-        old, new = bins_old[q], bins_new[q]
         base[: n + 1], positives[: n + 1] = 0, 0
         leaving[:, : n + 1], arriving[:, : n + 1] = 0, 0
         head[:] = -1
-        for j in range(len(old)):
-            base[old[j]] += np.int32(1)
+        for j in range(bins_old.shape[1]):
+            base[bins_old[q, j]] += np.int32(1)
         for k in range(found):
-            own[k] = old[items[q, k]]
+            own[k] = bins_old[q, items[q, k]]
             positives[own[k]] += 1
             moment = step[items[q, k]]
             following[k], head[moment] = head[moment], k
         at = 0
         for t in range(points):
-            _tally(old, new, order[at : ends[t]], leaving, arriving)
+            _tally(bins_old, bins_new, q, order, at, ends[t], leaving, arriving)
             at = ends[t]
             k = head[t]
             while k >= 0:
                 positives[own[k]] -= 1
-                own[k] = new[items[q, k]]
+                own[k] = bins_new[q, items[q, k]]
                 positives[own[k]] += 1
                 k = following[k]
             for k in range(n):

@@ -1,0 +1,222 @@
+"""Both engines, any chunks, and any division among processes give the same counts."""
+
+import signal
+import threading
+from datetime import timedelta
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compat import Embeddings, backfill_curve, backfill_order
+from compat.engine.cpu import CpuEngine
+from compat.engine.exact import Gallery, Queries, TorchEngine, thresholds_of
+from compat.errors import InputError
+from tests.test_backfill import random_embeddings, slow_curve
+
+FIELDS = (
+    "query_old", "query_new", "gallery_old", "gallery_new", "query_labels", "gallery_labels", "query_groups",
+    "gallery_groups",
+)  # fmt: skip
+
+
+def counts(e, orders, progress, **options):
+    curve = backfill_curve(e, orders, progress, per_query=True, **options)
+    assert curve.average_precision is not None
+    return curve.first_rank, curve.average_precision
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    items=st.integers(1, 60),
+    classes=st.integers(1, 5),
+    tied=st.booleans(),
+    grouped=st.booleans(),
+    distance=st.sampled_from(["cosine", "l2"]),
+    orders=st.integers(1, 3),
+    chunk=st.integers(1, 9),
+)
+def test_backends_and_chunks_give_the_same_counts(seed, items, classes, tied, grouped, distance, orders, chunk):
+    e = random_embeddings(seed, 8, items, tied, classes, grouped)
+    order = [backfill_order(items, (seed, number)) for number in range(orders)]
+    e.query_labels[0] = e.gallery_labels[0]
+    e.query_groups[0] = -1
+    rank, precision = counts(e, order, 6, distance=distance, backend="numba")
+    for options in ({"backend": "torch"}, {"backend": "torch", "query_chunk": chunk}, {"query_chunk": chunk}):
+        other_rank, other_precision = counts(e, order, 6, distance=distance, **options)
+        np.testing.assert_array_equal(rank, other_rank)
+        np.testing.assert_allclose(precision, other_precision, rtol=1e-13)
+
+
+@pytest.mark.parametrize("distance", ["cosine", "l2"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+def test_ranks_at_every_threshold_are_the_same(distance, dtype):
+    """Thousands of items and near ties: duplicates, and rows that differ in the last bit of float32."""
+    random = torch.Generator().manual_seed(0)
+    old, new = (torch.randn(3000, d, generator=random, dtype=torch.float64).to(dtype) for d in (24, 40))
+    for rows in (old, new):
+        rows[1000:1500] = rows[:500]
+        if dtype == torch.float32:
+            rows[1500:2000] = torch.nextafter(rows[:500], torch.tensor(9.0))
+    labels, group = torch.arange(3000) % 37, torch.arange(3000)
+    e = Embeddings(old[:200], new[:200], old, new, labels[:200], labels, group[:200], group)
+    step = torch.randint(0, 12, (2, 3000), generator=random)
+    gallery = Gallery(e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, step, 11, distance)
+    queries = Queries(e.query_old, e.query_new, e.query_labels, e.query_groups)
+    compiled, plain = CpuEngine(gallery), TorchEngine(gallery)
+    positives = plain.positives(queries)
+    for ours, theirs in zip(compiled.positives(queries), positives, strict=True):
+        found = ours.sort(-1).values[..., : theirs.shape[-1]]  # it may be padded further
+        torch.testing.assert_close(found, theirs.sort(-1).values, rtol=0, atol=0)
+    thresholds = thresholds_of(positives)
+    known = thresholds.isfinite().expand(2, 11, -1, -1)
+    expected = plain.ranks(queries, thresholds)[known]
+    torch.testing.assert_close(compiled.ranks(queries, thresholds)[known], expected, rtol=0, atol=0)
+
+
+def test_large_embeddings_of_many_dimensions_against_scikit_learn():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 300)
+    old, new = (random.normal(size=(300, 600)).astype(np.float32) for _ in range(2))
+    for scale in (1.0, 1e-20, 1e20):
+        e = Embeddings(old[:5] * scale, new[:5] * scale, old * scale, new * scale, labels[:5], labels)
+        order, points = backfill_order(300, 0), np.linspace(0, 1, 5)
+        curve = backfill_curve(e, order, points)
+        np.testing.assert_allclose(curve.mean_ap, slow_curve(e, order, points, "cosine")["mean_ap"], atol=1e-12)
+
+
+def one_class(items, **changes):
+    """All items relevant to every query."""
+    random = np.random.default_rng(0)
+    rows = {name: random.normal(size=(3 if "query" in name else items, 4)) for name in FIELDS[:4]}
+    return Embeddings(**{**rows, "query_labels": [0, 0, 0], "gallery_labels": [0] * items, **changes})
+
+
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+class TestDegenerate:
+    def test_everything_is_relevant(self, backend):
+        curve = backfill_curve(one_class(50), range(50), backend=backend)
+        assert curve.mean_ap.tolist() == [1] * 11
+        assert curve.cmc[1].tolist() == [1] * 11
+
+    def test_all_but_one_are_relevant(self, backend):
+        labels = [0] * 49 + [1]
+        e = one_class(50, gallery_labels=labels)
+        curve = backfill_curve(e, range(50), backend=backend)
+        expected = slow_curve(e, np.arange(50), curve.progress, "cosine")
+        np.testing.assert_allclose(curve.mean_ap, expected["mean_ap"], atol=1e-12)
+
+    def test_one_item(self, backend):
+        curve = backfill_curve(one_class(1), [0], backend=backend)
+        assert curve.mean_ap.tolist() == [1] * 11
+
+    @pytest.mark.parametrize("distance", ["cosine", "l2"])
+    @pytest.mark.parametrize("value", [0.0, 0.1, 3.0])
+    def test_all_distances_are_equal(self, backend, distance, value):
+        """One tie: AP is the share of relevant items, and the first positive comes after all the others."""
+        rows = {name: np.full((3 if "query" in name else 40, 4), value) for name in FIELDS[:4]}
+        e = one_class(40, gallery_labels=[0] * 10 + [1] * 30, **rows)
+        curve = backfill_curve(e, range(40), backend=backend, distance=distance, top_k=(30, 31))
+        assert curve.mean_ap.tolist() == [0.25] * 11
+        assert curve.cmc[30].tolist() == [0] * 11
+        assert curve.cmc[31].tolist() == [1] * 11
+
+    def test_zero_vectors_under_cosine(self, backend):
+        """A zero query is equally far from everything; a zero item is between the similar and the opposite."""
+        line = np.array([[1.0, 0.0], [0.0, 0.0], [-1.0, 0.0]])
+        e = Embeddings([[1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]], line, line, [0, 0], [1, 0, 1])
+        curve = backfill_curve(e, range(3), 2, backend=backend, per_query=True)
+        assert curve.average_precision is not None
+        assert curve.average_precision[:, 0, 0].tolist() == pytest.approx([1 / 2, 1 / 3])
+
+
+def test_more_positives_than_16_bits_count():
+    """The compiled bins are wider then."""
+    items = 20_000
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(items, 3)).astype(np.float32)
+    labels = (np.arange(items) % 10 == 0).astype(int)
+    e = Embeddings(rows[:2], rows[:2], rows, rows[::-1].copy(), [0, 1], labels)
+    order = backfill_order(items, 0)
+    rank, precision = counts(e, order, 3, backend="numba")
+    other_rank, other_precision = counts(e, order, 3, backend="torch")
+    np.testing.assert_array_equal(rank, other_rank)
+    np.testing.assert_allclose(precision, other_precision, rtol=1e-12)
+
+
+def in_process(rank, world, folder):
+    torch.set_num_threads(1)
+    meeting = f"file://{folder}/meeting"
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world, timeout=timedelta(seconds=60))
+    e, order = random_embeddings(7, 23, 61), [backfill_order(61, s) for s in range(2)]
+    cut = {part: np.array_split(np.arange(len(getattr(e, f"{part}_old"))), world)[rank] for part in ("query", "gallery")}
+    for shard, part in (("queries", "query"), ("gallery", "gallery")):
+        fields = {name: getattr(e, name) for name in FIELDS}
+        mine = {name: values[cut[part]] if name.startswith(part) else values for name, values in fields.items()}
+        for backend in ("numba", "torch"):
+            options = {"shard": shard, "backend": backend, "query_chunk": 5}
+            curve = backfill_curve(Embeddings(**mine), order, 7, per_query=True, **options)
+            found = [curve.mean_ap, curve.first_rank, curve.average_precision, curve.queries]
+            torch.save(found, f"{folder}/{shard}-{backend}-{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_give_the_same_counts(tmp_path, world):
+    e, order = random_embeddings(7, 23, 61), [backfill_order(61, s) for s in range(2)]
+    whole = backfill_curve(e, order, 7, per_query=True)
+    mp.start_processes(in_process, (world, tmp_path), world, start_method="spawn")
+    results = list(tmp_path.glob("*.pt"))
+    assert len(results) == 4 * world
+    for path in results:
+        mean_ap, first_rank, precision, queries = torch.load(path, weights_only=False)
+        np.testing.assert_array_equal(first_rank, whole.first_rank)
+        np.testing.assert_allclose(precision, whole.average_precision, rtol=1e-13)
+        np.testing.assert_allclose(mean_ap, whole.mean_ap, rtol=1e-13)
+        assert queries == whole.queries
+
+
+def test_shard_needs_processes():
+    e = random_embeddings(0)
+    with pytest.raises(InputError, match="shard: 'gallery' without torch.distributed"):
+        backfill_curve(e, range(30), shard="gallery")
+    with pytest.raises(InputError, match="shard: 'both', expected queries, gallery or None"):
+        backfill_curve(e, range(30), shard="both")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backend": "cuda"}, "backend: 'cuda', expected auto, numba or torch"),
+        ({"distance": "dot"}, "distance: 'dot', expected cosine or l2"),
+        ({"query_chunk": 0}, "query_chunk: 0, expected at least 1"),
+    ],
+)
+def test_wrong_options_name_the_field(options, message):
+    with pytest.raises(InputError, match=message):
+        backfill_curve(random_embeddings(0), range(30), **options)
+
+
+def test_an_interrupt_ends_the_threads(monkeypatch):
+    """The chunk under way is finished, no other is begun, and torch has its threads back."""
+    begun = []
+
+    def interrupted(self, queries):
+        begun.append(len(queries.labels))
+        if len(begun) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return figures(self, queries)
+
+    figures = CpuEngine.figures
+    monkeypatch.setattr(CpuEngine, "figures", interrupted)
+    before = torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt):
+        backfill_curve(random_embeddings(0, 200), range(30), query_chunk=1)
+    assert len(begun) < 200
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("replay")]
+    assert torch.get_num_threads() == before
