@@ -40,7 +40,11 @@ def _without_none(value: Any) -> Any:
 
 def checksum(path: str | Path) -> str:
     """SHA-256 of a file's content."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(2**22):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 class Cache:

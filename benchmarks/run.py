@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
-import os
-import platform
-import subprocess
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks import stages
 from benchmarks.cache import Cache, fingerprint
 from benchmarks.config import Method, as_dict, build, parse
+from benchmarks.provenance import git_commit, hardware, versions
 from benchmarks.table import table
 from compat.backfill import completion_ratios
 from compat.data import Part, RetrievalData
 from compat.errors import InputError, exit_on_input_error
 from compat.methods import SingleModel
-from compat.results import Result, load_result, load_results, result_path, save_result
-
-PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "timm", "numpy", "scikit-learn")
+from compat.results import Result, check_free, load_results, result_path, save_result
 
 
 def run(config: dict[str, Any]) -> Path:
@@ -57,7 +50,7 @@ def run(config: dict[str, Any]) -> Path:
         parts |= stages.method_key(method, spec, config["heads"])
         for seed in seeds:
             prints[name, seed] = fingerprint({**parts, "seed": seed, "images": data.fingerprint()})
-            check_free(result_path(config["results"], config["name"], name, seed), prints[name, seed], config)
+            check_free(result_path(config["results"], config["name"], name, seed), prints[name, seed], config["overwrite"])
 
     cache = Cache(config["runs"])
     weights = {p: stages.train(cache, p, specs[p], keys[p], data) for p in specs}
@@ -96,7 +89,7 @@ def run(config: dict[str, Any]) -> Path:
                 encoder_passes_per_query=method.encoder_passes,
                 config={key: value for key, value in config.items() if key != "overwrite"},
                 fingerprint=prints[name, seed],
-                versions={"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
+                versions=versions(),
                 git_commit=git_commit(),
                 hardware=hardware(),
                 seconds={stage: round(artifact.seconds, 2) for stage, artifact in made.items()},
@@ -135,35 +128,6 @@ def chosen_methods(config: dict[str, Any]) -> dict[str, Any]:
         if name not in config["methods"]:
             raise InputError(f"only: {name!r}, expected some of {', '.join(config['methods'])}")
     return {name: config["methods"][name] for name in names}
-
-
-def check_free(path: Path, key: str, config: dict[str, Any]) -> None:
-    """Refuse, before anything is computed, to replace a result that was made with another config."""
-    if path.exists() and not config["overwrite"] and (found := load_result(path).fingerprint) != key:
-        raise InputError(
-            f"overwrite: {path} has the fingerprint {found} of another config, expected {key}; give --overwrite, "
-            "or another --name or --results"
-        )
-
-
-def git_commit() -> str | None:
-    """The project's commit, marked if tracked files differ from it."""
-    here = Path(__file__).parent
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
-        changes = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit.stdout.strip() + ("-dirty" if changes.stdout.strip() else "")
-
-
-def hardware() -> dict[str, Any]:
-    """Processor, cores and accelerator."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"cpu": names[0] if names else platform.processor(), "cores": os.cpu_count(), "gpu": gpu}
 
 
 def main() -> None:

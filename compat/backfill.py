@@ -139,7 +139,7 @@ def _tensor(name: str, value: Array, dimensions: int) -> Tensor:
 class Curve:
     """What `backfill_curve` returns; figures are fractions, means over the queries that have a positive.
 
-    With several orders every curve is the mean over them, and `mean_ap_orders` keeps each.
+    With several orders every curve is the mean over them, and `..._orders` keeps each.
 
     Attributes:
         progress: (T,) completion ratios.
@@ -147,6 +147,8 @@ class Curve:
         cmc: k -> (T,) CMC@k.
         negative_flip_rate: (T,) share of queries that were correct at rank 1 before and are not any more.
         mean_ap_orders: (S, T) mAP for each order.
+        cmc_orders: k -> (S, T) likewise.
+        negative_flip_rate_orders: (S, T) likewise.
         queries: number of queries evaluated.
         queries_without_positive: number of queries skipped.
         average_precision: (Q, S, T) for each query (NaN if skipped), or None if not asked for.
@@ -158,6 +160,8 @@ class Curve:
     cmc: Mapping[int, np.ndarray]
     negative_flip_rate: np.ndarray
     mean_ap_orders: np.ndarray
+    cmc_orders: Mapping[int, np.ndarray]
+    negative_flip_rate_orders: np.ndarray
     queries: int
     queries_without_positive: int
     average_precision: np.ndarray | None = None
@@ -277,17 +281,19 @@ def backfill_curve(
             "at least one"
         )
     curves = len(step), len(points)  # torchmetrics squeezes what has one element
-    mean_ap = means.mean_ap.reshape(curves).cpu().numpy()
-    cmc = means.cmc.reshape(len(top_k), *curves).cpu().numpy().mean(1)
+    mean_ap, flips = (v.reshape(curves).cpu().numpy() for v in (means.mean_ap, means.negative_flip_rate))
+    cmc = dict(zip(top_k, means.cmc.reshape(len(top_k), *curves).cpu().numpy(), strict=True))
     each: tuple[np.ndarray | None, ...] = (None, None)
     if means.average_precision is not None and means.first_rank is not None:
         each = tuple(v.reshape(-1, *curves).cpu().numpy() for v in (means.average_precision, means.first_rank))
     return Curve(
         progress=points,
         mean_ap=mean_ap.mean(0),
-        cmc=dict(zip(top_k, cmc, strict=True)),
-        negative_flip_rate=means.negative_flip_rate.reshape(curves).cpu().numpy().mean(0),
+        cmc={k: values.mean(0) for k, values in cmc.items()},
+        negative_flip_rate=flips.mean(0),
         mean_ap_orders=mean_ap,
+        cmc_orders=cmc,
+        negative_flip_rate_orders=flips,
         queries=means.queries,
         queries_without_positive=means.queries_without_positive,
         average_precision=each[0],

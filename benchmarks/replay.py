@@ -1,0 +1,246 @@
+"""Replay a backfilling with embeddings of your own: arrays in, one result for each seed out.
+
+    python -m benchmarks.replay --query-old q_old.npy --query-new q_new.npy --gallery-old g_old.npy \\
+        --gallery-new g_new.npy --query-labels q_labels.npy --gallery-labels g_labels.npy --seeds 5 -o results/mine
+
+Arrays are .npy files (memory-mapped) or .safetensors files, file.safetensors:name where one holds several tensors.
+Under torchrun the queries, or with --shard gallery the gallery, are divided among the processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pkgutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from benchmarks.cache import checksum, fingerprint
+from benchmarks.provenance import git_commit, hardware, versions
+from benchmarks.table import table
+from compat.backfill import Curve, Embeddings, backfill_curve, backfill_order, completion_ratios
+from compat.errors import InputError, exit_on_input_error
+from compat.results import Result, check_free, load_results, save_result
+
+ARRAYS = (
+    "query_old", "query_new", "gallery_old", "gallery_new", "query_labels", "gallery_labels", "query_groups",
+    "gallery_groups",
+)  # fmt: skip
+OPTIONAL = ("query_old", "query_groups", "gallery_groups")
+
+
+def load_array(name: str, given: str) -> np.ndarray | Tensor:
+    """A .npy file, memory-mapped, or a tensor of a .safetensors file.
+
+    Raises:
+        InputError: no such file, another format, or no such tensor in it.
+    """
+    path, _, key = given.partition(".safetensors:")
+    try:
+        if given.endswith(".npy"):
+            return np.load(given, mmap_mode="r")
+        if key or given.endswith(".safetensors"):
+            with safe_open(path + ".safetensors" if key else given, "pt") as file:
+                names = list(file.keys())
+                if not key and len(names) != 1:
+                    raise InputError(f"{name}: {given} holds {', '.join(names)}, expected {given}:name for one of them")
+                return file.get_tensor(key or names[0])
+    except (OSError, ValueError, SafetensorError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{name}: {given} ({error}), expected an array in .npy or .safetensors") from error
+    raise InputError(f"{name}: {given}, expected a file that ends in .npy or .safetensors")
+
+
+def load_transform(given: str) -> Callable[[Tensor], Tensor]:
+    """What makes query_old from query_new: a matrix (D_new, D_old) in a file, or a function by its import path.
+
+    Raises:
+        InputError: neither.
+    """
+    if ".npy" in given or ".safetensors" in given:
+        matrix = torch.as_tensor(np.array(load_array("transform", given)))
+        return lambda queries: queries @ matrix.to(queries.dtype)
+    try:
+        function = pkgutil.resolve_name(given)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"transform: {given} ({error}), expected a matrix file or module.function") from error
+    if not callable(function):
+        raise InputError(f"transform: {given} is a {type(function).__name__}, expected a function of (Q, D_new)")
+    return function
+
+
+def transformed(given: str, query_new: Any) -> Tensor:
+    """query_old, (Q, D_old), as the transform makes it."""
+    queries = torch.as_tensor(np.array(query_new))
+    try:
+        with torch.inference_mode():
+            return torch.as_tensor(load_transform(given)(queries))
+    except (RuntimeError, TypeError) as error:
+        shape = tuple(queries.shape)
+        raise InputError(f"transform: {given} on query_new {shape} ({error}), expected (Q, D_old) from it") from error
+
+
+def load_orders(given: str, seeds: int, items: int) -> np.ndarray:
+    """The orders (S, G): random ones, seeds 0 to S - 1, or those of a file."""
+    if given == "random":
+        if seeds < 1:
+            raise InputError(f"seeds: {seeds}, expected at least 1")
+        return np.stack([backfill_order(items, seed) for seed in range(seeds)])
+    return np.atleast_2d(np.asarray(load_array("order", given)))
+
+
+def replay(arguments: argparse.Namespace) -> Path:
+    """Replay and write a result for each order.
+
+    Returns:
+        The folder of the results.
+
+    Raises:
+        InputError: wrong input, or a result made from other input is in the way.
+    """
+    given = {name: value for name in ARRAYS if (value := getattr(arguments, name)) is not None}
+    for name in ARRAYS:
+        if name not in given and name not in OPTIONAL:
+            raise InputError(f"{name}: not given, expected --{name.replace('_', '-')} FILE")
+    if "query_old" not in given and arguments.transform is None:
+        raise InputError("query_old: not given, expected --query-old FILE, or --transform to make it from query_new")
+    arrays: dict[str, Any] = {name: load_array(name, path) for name, path in given.items()}
+    points = completion_ratios(int(p[0]) if len(p := arguments.progress) == 1 and p[0] > 1 else p)
+    orders = load_orders(arguments.order, arguments.seeds, len(arrays["gallery_old"]))
+
+    settings = {name: getattr(arguments, name) for name in ("order", "seeds", "distance", "transform")}
+    inputs = {name: checksum(path.partition(":")[0]) for name, path in given.items()}
+    files = [path for path in (arguments.order, arguments.transform) if path and Path(path).is_file()]
+    inputs |= {"settings": settings, "progress": points.tolist(), "files": [checksum(path) for path in files]}
+    folder = Path(arguments.output)
+    paths = [folder / f"{arguments.name}-s{seed}.json" for seed in range(len(orders))]
+    key = fingerprint(inputs)
+    for path in paths:
+        check_free(path, key, arguments.overwrite)
+
+    shard = arguments.shard if dist.is_initialized() else None
+    if shard is not None:
+        part = "query" if shard == "queries" else "gallery"
+        rank, world = dist.get_rank(), dist.get_world_size()
+        for name in [name for name in arrays if name.startswith(part)]:
+            cuts = [len(arrays[name]) * r // world for r in (rank, rank + 1)]
+            arrays[name] = arrays[name][slice(*cuts)]
+    started = time.perf_counter()
+    before = arrays.get("query_old")
+    if arguments.transform is not None:
+        arrays["query_old"] = transformed(arguments.transform, arrays["query_new"])
+    options = {"distance": arguments.distance, "backend": arguments.backend, "shard": shard}
+    old = None
+    if before is not None and arguments.transform is not None:
+        alone = Embeddings(**{**arrays, "query_old": before})
+        old = backfill_curve(alone, orders[0], [0.0], per_query=True, **options)
+    # the ends are the old and the new system, whatever ratios are asked for
+    whole = np.union1d(points, [0.0, 1.0])
+    correct = None if old is None or old.first_rank is None else _own(old.first_rank[:, 0, 0] == 1, shard, arrays)
+    curve = backfill_curve(
+        Embeddings(**arrays), orders, whole, correct_before=correct, show_progress=_is_first(), **options
+    )
+    seconds = round(time.perf_counter() - started, 2)
+    if _is_first():
+        asked = np.searchsorted(whole, points)
+        for seed, path in enumerate(paths):
+            result = Result(
+                benchmark=folder.name,
+                method=arguments.name,
+                seed=seed,
+                progress=points.tolist(),
+                mean_ap=curve.mean_ap_orders[seed, asked].tolist(),
+                cmc_1=curve.cmc_orders[1][seed, asked].tolist(),
+                cmc_5=curve.cmc_orders[5][seed, asked].tolist(),
+                negative_flip_rate=curve.negative_flip_rate_orders[seed, asked].tolist(),
+                mean_ap_orders=[curve.mean_ap_orders[seed, asked].tolist()],
+                old=_system(curve if old is None else old, 0),
+                new=_system(curve, -1),
+                queries=curve.queries,
+                queries_without_positive=curve.queries_without_positive,
+                gallery_items=orders.shape[1],
+                encoder_passes_per_query=2 if arguments.transform is None else 1,
+                config={**given, **settings, "shard": shard, "backend": arguments.backend},
+                fingerprint=key,
+                versions=versions(),
+                git_commit=git_commit(),
+                hardware=hardware(),
+                seconds={"replay": seconds},
+            )
+            save_result(result, path)
+    return folder
+
+
+def _system(curve: Curve, end: int) -> dict[str, float]:
+    """The figures of the old or the new system, from an end of a curve."""
+    return {"mean_ap": float(curve.mean_ap[end]), **{f"cmc_{k}": float(curve.cmc[k][end]) for k in (1, 5)}}
+
+
+def _own(values: np.ndarray, shard: str | None, arrays: dict[str, Any]) -> np.ndarray:
+    """This process's part of what every process has of all queries."""
+    if shard != "queries":
+        return values
+    sizes: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(sizes, len(arrays["query_new"]))
+    start = sum(sizes[: dist.get_rank()])
+    return values[start : start + sizes[dist.get_rank()]]
+
+
+def _is_first() -> bool:
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `python -m benchmarks.replay`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.replay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    shapes = {"query_old": "(Q, D_old)", "query_new": "(Q, D_new)", "gallery_old": "(G, D_old)"}
+    shapes |= {"gallery_new": "(G, D_new)", "query_labels": "(Q,) integers", "gallery_labels": "(G,) integers"}
+    for name in ARRAYS:
+        note = "integers; items of a query's own group are ignored for it"
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar="FILE", help=shapes.get(name, note))
+    parser.add_argument(
+        "--transform", help="makes query_old from query_new: a file with a matrix (D_new, D_old), or module.function"
+    )
+    parser.add_argument("--order", default="random", help="random, or a file with one order (G,) or several (S, G)")
+    parser.add_argument("--seeds", type=int, default=1, help="how many random orders; one result each (default 1)")
+    parser.add_argument(
+        "--progress", type=float, nargs="+", default=[11], help="completion ratios, or how many of them (default 11)"
+    )
+    parser.add_argument("--distance", choices=["cosine", "l2"], default="cosine")
+    parser.add_argument("--backend", choices=["auto", "numba", "torch"], default="auto")
+    parser.add_argument("--shard", choices=["queries", "gallery"], default="queries", help="under torchrun")
+    parser.add_argument("--name", default="mine", help="of the method, in tables and plots (default mine)")
+    parser.add_argument("--overwrite", action="store_true", help="replace results made from other input")
+    parser.add_argument("-o", "--output", required=True, help="folder of the results, results/<benchmark>")
+    return parser
+
+
+def main() -> None:
+    """Command line of `python -m benchmarks.replay`."""
+    arguments = parser().parse_args()
+    with exit_on_input_error():
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            dist.init_process_group("gloo")
+        try:
+            folder = replay(arguments)
+        finally:
+            if dist.is_initialized():
+                dist.destroy_process_group()
+        if int(os.environ.get("RANK", 0)) == 0:
+            print(table(load_results(folder)))
+            print(f"\nResults are in {folder}; draw them with: python -m benchmarks.plot {folder} -o {folder.name}.png")
+
+
+if __name__ == "__main__":
+    main()
