@@ -118,7 +118,7 @@ def replay(arguments: argparse.Namespace) -> Path:
     orders = load_orders(arguments.order, arguments.seeds, len(arrays["gallery_old"]))
 
     settings = {name: getattr(arguments, name) for name in ("order", "seeds", "distance", "transform")}
-    inputs = {name: checksum(path.partition(":")[0]) for name, path in given.items()}
+    inputs: dict[str, Any] = {name: checksum(path.partition(":")[0]) for name, path in given.items()}
     files = [path for path in (arguments.order, arguments.transform) if path and Path(path).is_file()]
     inputs |= {"settings": settings, "progress": points.tolist(), "files": [checksum(path) for path in files]}
     folder = Path(arguments.output)

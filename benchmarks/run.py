@@ -50,7 +50,9 @@ def run(config: dict[str, Any]) -> Path:
         parts |= stages.method_key(method, spec, config["heads"])
         for seed in seeds:
             prints[name, seed] = fingerprint({**parts, "seed": seed, "images": data.fingerprint()})
-            check_free(result_path(config["results"], config["name"], name, seed), prints[name, seed], config["overwrite"])
+            check_free(
+                result_path(config["results"], config["name"], name, seed), prints[name, seed], config["overwrite"]
+            )
 
     cache = Cache(config["runs"])
     weights = {p: stages.train(cache, p, specs[p], keys[p], data) for p in specs}

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from compat import Embeddings, backfill_curve, backfill_order
+from compat.engine.exact import Gallery, distances
 from compat.errors import InputError
 from compat.metrics import BackfillCurve
-from compat.engine.exact import Gallery, distances
 
 
 def slow_curve(e, order, progress, distance, top_k=(1, 5)):

@@ -3,6 +3,7 @@
 import signal
 import threading
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,17 +150,19 @@ def test_more_positives_than_16_bits_count():
     np.testing.assert_allclose(precision, other_precision, rtol=1e-12)
 
 
-def in_process(rank, world, folder):
+def in_process(rank: int, world: int, folder: str) -> None:
     torch.set_num_threads(1)
     meeting = f"file://{folder}/meeting"
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world, timeout=timedelta(seconds=60))
     e, order = random_embeddings(7, 23, 61), [backfill_order(61, s) for s in range(2)]
-    cut = {part: np.array_split(np.arange(len(getattr(e, f"{part}_old"))), world)[rank] for part in ("query", "gallery")}
+    cut = {
+        part: np.array_split(np.arange(len(getattr(e, f"{part}_old"))), world)[rank] for part in ("query", "gallery")
+    }
     for shard, part in (("queries", "query"), ("gallery", "gallery")):
         fields = {name: getattr(e, name) for name in FIELDS}
         mine = {name: values[cut[part]] if name.startswith(part) else values for name, values in fields.items()}
         for backend in ("numba", "torch"):
-            options = {"shard": shard, "backend": backend, "query_chunk": 5}
+            options: Any = {"shard": shard, "backend": backend, "query_chunk": 5}
             curve = backfill_curve(Embeddings(**mine), order, 7, per_query=True, **options)
             found = [curve.mean_ap, curve.first_rank, curve.average_precision, curve.queries]
             torch.save(found, f"{folder}/{shard}-{backend}-{rank}.pt")
@@ -170,6 +173,8 @@ def in_process(rank, world, folder):
 def test_processes_give_the_same_counts(tmp_path, world):
     e, order = random_embeddings(7, 23, 61), [backfill_order(61, s) for s in range(2)]
     whole = backfill_curve(e, order, 7, per_query=True)
+    assert whole.average_precision is not None
+    assert whole.first_rank is not None
     mp.start_processes(in_process, (world, tmp_path), world, start_method="spawn")
     results = list(tmp_path.glob("*.pt"))
     assert len(results) == 4 * world
@@ -183,10 +188,11 @@ def test_processes_give_the_same_counts(tmp_path, world):
 
 def test_shard_needs_processes():
     e = random_embeddings(0)
-    with pytest.raises(InputError, match="shard: 'gallery' without torch.distributed"):
+    with pytest.raises(InputError, match=r"shard: 'gallery' without torch\.distributed"):
         backfill_curve(e, range(30), shard="gallery")
+    wrong: Any = "both"
     with pytest.raises(InputError, match="shard: 'both', expected queries, gallery or None"):
-        backfill_curve(e, range(30), shard="both")
+        backfill_curve(e, range(30), shard=wrong)
 
 
 @pytest.mark.parametrize(

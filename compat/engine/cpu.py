@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from compat.engine import kernels
-from compat.engine.exact import Figures, Gallery, Positives, Queries, inverse_norms, norms
+from compat.engine.exact import Figures, Gallery, Positives, Queries
 
 TILE = 4096  # items of the gallery at a time: their rows stay in a core's cache
-CELLS = 8192
+CELLS = 8192  # of a query's table of bins
 
 
 class _Space(NamedTuple):
@@ -29,9 +29,16 @@ class _Chunk(NamedTuple):
     """The positives of a chunk of queries in this gallery."""
 
     items: np.ndarray
-    count: np.ndarray
+    found: np.ndarray
     old: np.ndarray
     new: np.ndarray
+
+
+def squared_norms(rows: Tensor) -> np.ndarray:
+    """Squares of the Euclidean norms, (N,) float64."""
+    out = np.empty(len(rows))
+    kernels.squared_norms(rows.numpy(), out)
+    return out
 
 
 class CpuEngine:
@@ -52,17 +59,23 @@ class CpuEngine:
         self.sorted_labels, self.sorted_groups = self.labels[self.by_label], self.groups[self.by_group]
         self.step = gallery.step.numpy()
         orders = np.argsort(self.step, axis=1, kind="stable")
-        self.orders = [order[: (step < gallery.points).sum()].astype(np.uint32) for order, step in zip(orders, self.step, strict=True)]
+        self.orders = [
+            order[: (step < gallery.points).sum()].astype(np.uint32)
+            for order, step in zip(orders, self.step, strict=True)
+        ]
         moments = np.arange(gallery.points)
-        self.ends = [np.searchsorted(step[order], moments, side="right") for order, step in zip(self.orders, self.step, strict=True)]
+        self.ends = [
+            np.searchsorted(step[order], moments, side="right")
+            for order, step in zip(self.orders, self.step, strict=True)
+        ]
 
     def positives(self, queries: Queries) -> Positives:
         """As `TorchEngine.positives`."""
         chunk = self._positives(queries)
         step = np.full((len(self.step), *chunk.items.shape), self.gallery.points)
-        present = np.arange(chunk.items.shape[1]) < chunk.count[:, None]
+        present = np.arange(chunk.items.shape[1]) < chunk.found[:, None]
         step[:, present] = self.step[:, chunk.items[present]]
-        arrays = (chunk.old, chunk.new, step, chunk.count)
+        arrays = (chunk.old, chunk.new, step, chunk.found)
         return Positives(*(torch.from_numpy(array) for array in arrays))
 
     def ranks(self, queries: Queries, thresholds: Tensor) -> Tensor:
@@ -80,26 +93,28 @@ class CpuEngine:
         """`positives`, `ranks` and `compat.engine.exact.figures` in one, with no table of ranks kept."""
         chunk = self._positives(queries)
         thresholds = np.sort(np.concatenate([chunk.old, chunk.new], 1), 1)
-        width = 2 * chunk.count
+        width = 2 * chunk.found
         bins = self._bins(queries, chunk, thresholds, width)
         shape = (len(self.orders), self.gallery.points, len(width))
         average, first = np.empty(shape), np.empty(shape, np.int64)
         for number, (order, ends) in enumerate(zip(self.orders, self.ends, strict=True)):
-            found = (chunk.items, chunk.count, width, average[number], first[number])
+            found = (chunk.items, chunk.found, width, average[number], first[number])
             kernels.figures(*bins, order, ends, self.step[number], *found)
         return Figures(torch.from_numpy(average), torch.from_numpy(first))
 
     def _space(self, rows: Tensor) -> _Space:
         ones, zeros = np.ones(len(rows), np.float32), np.zeros(len(rows), np.float32)
-        length = norms(rows)
+        norm = self._norms(rows)
         if self.cosine:
-            inverse = inverse_norms(rows).numpy()
-            return _Space(rows, inverse, zeros, inverse.astype(np.float32), 1.0)
-        squared = length.square().numpy()
-        return _Space(rows, squared, squared.astype(np.float32), ones, float(squared.max()))
+            return _Space(rows, norm, zeros, norm.astype(np.float32), 1.0)
+        return _Space(rows, norm, norm.astype(np.float32), ones, float(norm.max()))
 
-    def _query_norms(self, rows: Tensor) -> np.ndarray:
-        return (inverse_norms(rows) if self.cosine else norms(rows).square()).numpy()
+    def _norms(self, rows: Tensor) -> np.ndarray:
+        """As the kernels want them: inverse for cosine, 0 for a zero vector, and squared for l2."""
+        squared = squared_norms(rows)
+        if not self.cosine:
+            return squared
+        return np.divide(1, np.sqrt(squared), out=np.zeros_like(squared), where=squared > 0)
 
     def _positives(self, queries: Queries) -> _Chunk:
         labels = queries.labels.numpy()
@@ -109,11 +124,13 @@ class CpuEngine:
         kernels.positive_items(self.by_label, start, stop, self.groups, queries.groups.numpy(), items, count)
         distance = np.empty((2, *items.shape), np.float32)
         for space, rows, out in zip(self.spaces, queries[:2], distance, strict=True):
-            given = (rows.numpy(), space.rows.numpy(), self._query_norms(rows), space.norm, self.cosine)
+            given = (rows.numpy(), space.rows.numpy(), self._norms(rows), space.norm, self.cosine)
             kernels.positive_distances(*given, items, count, out)
         return _Chunk(items, count, *distance)
 
-    def _bins(self, queries: Queries, chunk: _Chunk, thresholds: np.ndarray, width: np.ndarray) -> list[np.ndarray]:
+    def _bins(
+        self, queries: Queries, chunk: _Chunk, thresholds: np.ndarray, width: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The bin of every item for every query, (Q, G), in the old and in the new space."""
         rows, items = len(queries.labels), len(self.labels)
         kind = np.uint16 if thresholds.shape[1] < 2**15 else np.uint32
@@ -122,9 +139,8 @@ class CpuEngine:
         near, far = np.empty_like(thresholds), np.empty_like(thresholds)
         table, origin = np.empty((rows, CELLS), kind), np.empty(rows, np.float32)
         scale = np.empty_like(origin)
-        product = torch.empty(rows * TILE)
         cell, unsure = np.empty(TILE, np.uint16), np.empty(TILE + 1, np.uint16)
-        norm = [self._query_norms(query) for query in queries[:2]]
+        norm = [self._norms(query) for query in queries[:2]]
         error = np.zeros(rows)
         for space, query, length in zip(self.spaces, queries[:2], norm, strict=True):
             size = 1.0 if self.cosine else length + space.largest
@@ -135,6 +151,7 @@ class CpuEngine:
             a = np.ones(rows, np.float32) if self.cosine else query_norm.astype(np.float32)
             c = query_norm.astype(np.float32) if self.cosine else np.full(rows, 2, np.float32)
             bins = np.empty((rows, items), kind)
+            product = torch.empty(rows * TILE)
             for first in range(0, items, TILE):
                 tile = slice(first, first + TILE)
                 part = space.rows[tile].float().T
@@ -145,6 +162,8 @@ class CpuEngine:
                     a, space.b[tile], c, space.d[tile], thresholds, width, near, far, table, origin, scale,
                     self.labels, queries.labels.numpy(), bins, cell, unsure,
                 )  # fmt: skip
-            kernels.overwrite(thresholds, width, chunk.items, chunk.count, exact, self.by_group, *ignored, bins)
+            kernels.overwrite(
+                thresholds, width, chunk.items, chunk.found, exact, self.by_group, ignored[0], ignored[1], bins
+            )
             found.append(bins)
-        return found
+        return found[0], found[1]

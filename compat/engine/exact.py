@@ -60,13 +60,13 @@ class Positives(NamedTuple):
         old: (Q, P) float32 distances before backfill; infinite where there is none.
         new: (Q, P) float32 distances after it, likewise.
         step: (S, Q, P) int64, first completion ratio at which each is backfilled; T where there is none.
-        count: (Q,) int64, how many there are.
+        found: (Q,) int64, how many there are.
     """
 
     old: Tensor
     new: Tensor
     step: Tensor
-    count: Tensor
+    found: Tensor
 
 
 class Figures(NamedTuple):
@@ -154,8 +154,8 @@ class TorchEngine:
         """
         width, points = thresholds.shape[1], self.gallery.points
         ignored = self._ignored(queries)
-        bins = [torch.searchsorted(thresholds, d).masked_fill_(ignored, width) for d in self._distances(queries)]
-        every = [_histogram(*bins, step.expand_as(ignored), width, points) for step in self.gallery.step]
+        old, new = (torch.searchsorted(thresholds, d).masked_fill_(ignored, width) for d in self._distances(queries))
+        every = [_histogram(old, new, step.expand_as(ignored), width, points) for step in self.gallery.step]
         return torch.stack(every).cumsum(3)
 
     def _distances(self, queries: Queries) -> tuple[Tensor, Tensor]:
@@ -186,7 +186,7 @@ def figures(ranks: Tensor, positives: Positives, thresholds: Tensor) -> Figures:
     if width == 0:
         nothing = torch.zeros(orders, points, queries, device=ranks.device)
         return Figures(nothing.double() / 0, nothing.long())
-    count = positives.count
+    count = positives.found
     present = torch.isfinite(positives.old)
     old, new = (torch.searchsorted(thresholds, d).masked_fill_(~present, width) for d in positives[:2])
     average, first = [], []

@@ -28,6 +28,13 @@ def _dot(a, i, b, j):
 
 
 @compiled
+def squared_norms(rows, out):
+    """Squares of the Euclidean norms of rows (N, D) in float64, into `out` (N,)."""
+    for i in range(len(rows)):
+        out[i] = _dot(rows, i, rows, i)
+
+
+@compiled
 def _distance(query, i, gallery, j, query_norm, gallery_norm, cosine):
     """As `compat.engine.exact.distances`; the norms are inverse for cosine, squared for l2."""
     dot = _dot(query, i, gallery, j)

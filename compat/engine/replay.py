@@ -11,8 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from compat.engine.cpu import CpuEngine
-from compat.engine.exact import Figures, Gallery, Positives, Queries, TorchEngine, figures, norms, thresholds_of
+from compat.engine.cpu import CpuEngine, squared_norms
+from compat.engine.exact import Figures, Gallery, Positives, Queries, TorchEngine, figures, thresholds_of
 from compat.errors import InputError
 
 Backend = Literal["auto", "numba", "torch"]
@@ -36,10 +36,10 @@ def choose_engine(gallery: Gallery, queries: Queries, backend: Backend) -> Engin
         raise InputError(f"backend: numba with embeddings on {device}, expected them on the CPU")
     if backend == "torch" or device != "cpu":
         return TorchEngine(gallery)
-    lengths = torch.cat([norms(rows) for rows in (gallery.old, gallery.new, *queries[:2])])
-    lengths = lengths[lengths > 0]
-    if len(lengths) and not (SCREENABLE[0] < lengths.min() and lengths.max() < SCREENABLE[1]):
-        return TorchEngine(gallery)
+    for rows in (gallery.old, gallery.new, *queries[:2]):
+        squared = squared_norms(rows)
+        if ((squared < SCREENABLE[0] ** 2) & (squared > 0) | (squared > SCREENABLE[1] ** 2)).any():
+            return TorchEngine(gallery)
     return CpuEngine(gallery)
 
 
@@ -116,7 +116,7 @@ def _gather(positives: Positives, points: int) -> Positives:
     """The positives in every process's shard, side by side."""
     width = torch.tensor(positives.old.shape[1], device=positives.old.device)
     dist.all_reduce(width, dist.ReduceOp.MAX)
-    count = positives.count.clone()
+    count = positives.found.clone()
     dist.all_reduce(count)
     padding = (0, int(width) - positives.old.shape[1])
     old, new = (_side_by_side(torch.nn.functional.pad(d, padding, value=torch.inf)) for d in positives[:2])

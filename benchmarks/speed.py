@@ -1,0 +1,288 @@
+"""How fast the replay is, next to the limit and to what public code does, measured side by side in one run.
+
+    python -m benchmarks.speed            # some minutes; --quick within one, on small data
+    python -m benchmarks.speed --device cuda
+
+Contenders are timed in turn, round after round, and medians are given; peak memory is that of a process of its own,
+above its embeddings. What takes minutes is timed on a part and multiplied, and marked so: re-ranking costs the same
+at every completion ratio, and the scikit-learn loop the same for every query.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import average_precision_score
+from torch import Tensor
+
+from benchmarks.provenance import git_commit, hardware, versions
+from compat.backfill import Embeddings, backfill_curve, backfill_order
+from compat.errors import InputError, exit_on_input_error
+from compat.files import replace
+
+ROUNDS = 5
+ENGINE, LIMIT, NAIVE, LOOP = "engine", "matrix products alone", "re-ranking in torch", "scikit-learn loop"
+
+
+def make(queries: int, items: int, dimension: int, classes: int, device: str = "cpu") -> Embeddings:
+    """Old and new embeddings of classes that overlap, those of the new model less."""
+    random = torch.Generator().manual_seed(0)
+
+    def space(signal: float) -> tuple[Tensor, Tensor]:
+        centres = torch.randn(classes, dimension, generator=random)
+        parts = []
+        for count in (queries, items):
+            rows = torch.randn(count, dimension, generator=random)
+            rows += signal * centres[torch.arange(count) % classes]
+            parts.append(torch.nn.functional.normalize(rows).to(device))
+        return parts[0], parts[1]
+
+    (query_old, gallery_old), (query_new, gallery_new) = space(0.25), space(0.35)
+    labels = [torch.arange(count) % classes for count in (queries, items)]
+    return Embeddings(query_old, query_new, gallery_old, gallery_new, labels[0], labels[1])
+
+
+def engine(e: Embeddings, points: int = 101, orders: int = 1) -> np.ndarray:
+    """This project's replay: (T,) mAP."""
+    items = len(e.gallery_old)
+    return backfill_curve(e, [backfill_order(items, seed) for seed in range(orders)], points).mean_ap
+
+
+def products(e: Embeddings) -> None:
+    """The two distance matrix products alone, in chunks: what no exact replay can do without."""
+    out = torch.empty(1024, len(e.gallery_old), device=e.gallery_old.device)
+    for query, gallery in ((e.query_old, e.gallery_old), (e.query_new, e.gallery_new)):
+        for rows in query.split(len(out)):
+            torch.mm(rows, gallery.T, out=out[: len(rows)])
+
+
+def rerank(e: Embeddings, points: list[float], chunk: int = 2500) -> list[float]:
+    """What public code does, without its loop over queries: sort the merged distances again for each ratio."""
+    items = len(e.gallery_old)
+    order = torch.from_numpy(backfill_order(items, 0)).to(e.gallery_old.device)
+    place = torch.arange(1, items + 1, device=order.device)
+    curve = []
+    for point in points:
+        backfilled = torch.zeros(items, dtype=torch.bool, device=order.device)
+        backfilled[order[: int(point * items)]] = True
+        total = 0.0
+        for start in range(0, len(e.query_old), chunk):
+            rows = slice(start, start + chunk)
+            old, new = 1 - e.query_old[rows] @ e.gallery_old.T, 1 - e.query_new[rows] @ e.gallery_new.T
+            nearest = torch.where(backfilled, new, old).argsort(dim=1)
+            relevant = e.gallery_labels[nearest] == e.query_labels[rows, None]
+            precision = relevant.cumsum(1) / place
+            total += float(((precision * relevant).sum(1) / relevant.sum(1)).sum())
+        curve.append(total / len(e.query_old))
+    return curve
+
+
+def loop(e: Embeddings, point: float, queries: int) -> float:
+    """scikit-learn's average precision, query by query, at one completion ratio."""
+    items = len(e.gallery_old)
+    backfilled = np.zeros(items, bool)
+    backfilled[backfill_order(items, 0)[: int(point * items)]] = True
+    labels = e.gallery_labels.cpu().numpy()
+    values = []
+    for query in range(queries):
+        old, new = (q[query] @ g.T for q, g in ((e.query_old, e.gallery_old), (e.query_new, e.gallery_new)))
+        similarity = np.where(backfilled, new.cpu(), old.cpu())
+        values.append(average_precision_score(labels == int(e.query_labels[query]), similarity))
+    return float(np.mean(values))
+
+
+def in_turn(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each call in each round, after one that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(rounds + 1):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if number:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def peak_memory(contender: str, size: tuple[int, int, int, int], device: str, threads: int) -> int | None:
+    """Bytes that a contender takes above its embeddings, in a process of its own; None where that is not known."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_memory, (contender, size, device, threads))
+
+
+def _peak_memory(contender: str, size: tuple[int, int, int, int], device: str, threads: int) -> int | None:
+    torch.set_num_threads(threads)
+    engine(make(100, 100, 8, 4, device))  # compiled code and libraries are not counted
+    e = make(*size, device)
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        _contender(contender, e)()
+        return torch.cuda.max_memory_allocated() - before
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten (Linux)
+        before = _status("VmRSS")
+        _contender(contender, e)()
+        return _status("VmHWM") - before
+    except OSError:
+        return None
+
+
+def _status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(field)))
+
+
+def _contender(name: str, e: Embeddings) -> Callable[[], Any]:
+    """Once over the data, at one completion ratio where each costs as much as the next."""
+    calls: dict[str, Callable[[], Any]] = {
+        ENGINE: lambda: engine(e),
+        LIMIT: lambda: products(e),
+        NAIVE: lambda: rerank(e, [0.5]),
+        LOOP: lambda: loop(e, 0.5, 20),
+    }
+    return calls[name]
+
+
+def measure(quick: bool, device: str) -> dict[str, Any]:
+    """All figures, as they are saved."""
+    side, loops, rounds = (2000, 50, 3) if quick else (10_000, 100, ROUNDS)
+    size = (side, side, 128, 100)
+    e = make(*size, device)
+    print(f"{side} queries x {side} items x 128, 100 classes, on {_device(device)}")
+    timed = in_turn(
+        {
+            "engine, 11 points": lambda: engine(e, 11),
+            "engine, 101 points": lambda: engine(e, 101),
+            "engine, 11 points, 5 orders": lambda: engine(e, 11, 5),
+            "engine, 101 points, 5 orders": lambda: engine(e, 101, 5),
+            LIMIT: lambda: products(e),
+            f"{LOOP}, {loops} queries": lambda: loop(e, 0.5, loops),
+        },
+        rounds,
+    )
+    timed |= in_turn({f"{NAIVE}, 1 point": lambda: rerank(e, [0.5])}, min(rounds, 3))
+    median = {name: statistics.median(seconds) for name, seconds in timed.items()}
+    naive, each = median[f"{NAIVE}, 1 point"], median[f"{LOOP}, {loops} queries"] * side / loops
+    for points in (11, 101):
+        median[f"{NAIVE}, {points} points (multiplied)"] = points * naive
+        median[f"{LOOP}, {points} points (multiplied)"] = points * each
+    fast, slow = median["engine, 11 points"], median["engine, 101 points"]
+    ratios = {
+        "101 points / matrix products": slow / median[LIMIT],
+        "101 points / 11 points": slow / fast,
+        "5 orders / 1 order, 11 points": median["engine, 11 points, 5 orders"] / fast,
+        "5 orders / 1 order, 101 points": median["engine, 101 points, 5 orders"] / slow,
+        "re-ranking / engine, 11 points": 11 * naive / fast,
+        "re-ranking / engine, 101 points": 101 * naive / slow,
+        "scikit-learn loop / engine, 11 points": 11 * each / fast,
+        "largest difference of mAP to re-ranking": float(np.abs(engine(e, 3)[1] - rerank(e, [0.5])[0])),
+    }
+    memory = {name: peak_memory(name, size, device, torch.get_num_threads()) for name in (ENGINE, LIMIT, NAIVE, LOOP)}
+    growth = grow(quick, device)
+    if not quick:
+        large = (50_000, 50_000, 128, 1000)
+        big = make(*large, device)
+        seconds = in_turn({"large": lambda: engine(big)}, 1)["large"]
+        median["engine, 101 points, 50,000 x 50,000"] = seconds[0]
+        ratios["50,000 x 50,000 / 10,000 x 10,000"] = seconds[0] / slow
+        memory["engine, 50,000 x 50,000"] = peak_memory(ENGINE, large, device, torch.get_num_threads())
+    return {
+        "size": dict(zip(("queries", "items", "dimension", "classes"), size, strict=True)),
+        "device": _device(device),
+        "threads": torch.get_num_threads(),
+        "seconds": timed,
+        "median_seconds": median,
+        "ratios": ratios,
+        "peak_memory_bytes": memory,
+        "growth_seconds": growth,
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "hardware": hardware(),
+    }
+
+
+def grow(quick: bool, device: str) -> dict[str, dict[str, float]]:
+    """Median seconds of the engine as one thing grows: queries x items, positives a query, points, orders."""
+    side = 1000 if quick else 5000
+    e = make(side, side, 128, 100, device)
+    calls: dict[str, Callable[[], Any]] = {}
+    for factor in (1, 2, 4):
+        square = make(side * factor, side * factor, 128, side * factor // 50, device)
+        calls[f"queries x items|{side * factor} x {side * factor}"] = partial(engine, square)
+    for classes in (side // 10, side // 100, 5):
+        classed = make(side, side, 128, classes, device)
+        calls[f"positives|{side // classes}"] = partial(engine, classed)
+    for points in (11, 101, 1001):
+        calls[f"points|{points}"] = partial(engine, e, points)
+    for orders in (1, 2, 5):
+        calls[f"orders|{orders}"] = partial(engine, e, 11, orders)
+    found: dict[str, dict[str, float]] = {}
+    for name, seconds in in_turn(calls, 1 if quick else 3).items():
+        group, value = name.split("|")
+        found.setdefault(group, {})[value] = statistics.median(seconds)
+    return found
+
+
+def _device(device: str) -> str:
+    found = hardware()
+    return str(found["gpu"]) if device != "cpu" else f"{found['cpu']}, {torch.get_num_threads()} threads"
+
+
+def table(found: dict[str, Any]) -> str:
+    """Markdown of what `measure` found."""
+    median, memory = found["median_seconds"], found["peak_memory_bytes"]
+    lines = ["| | seconds | peak memory (MiB) |", "| --- | --: | --: |"]
+    for name, seconds in median.items():
+        place = next((key for key in sorted(memory, key=len, reverse=True) if _is_of(name, key)), None)
+        space = "" if place is None or memory[place] is None else f"{memory[place] / 2**20:,.0f}"
+        lines.append(f"| {name} | {seconds:,.2f} | {space} |")
+    lines += ["", "| ratio | |", "| --- | --: |"]
+    lines += [f"| {name} | {value:.3g} |" for name, value in found["ratios"].items()]
+    lines += ["", "| seconds as it grows | | | |", "| --- | --: | --: | --: |"]
+    for name, values in found["growth_seconds"].items():
+        lines.append(f"| {name} | " + " | ".join(f"{value}: {seconds:.2f}" for value, seconds in values.items()) + " |")
+    return "\n".join(lines)
+
+
+def _is_of(name: str, contender: str) -> bool:
+    """Whether a row shows the memory of a contender: measured at 101 points, or at one where all are alike."""
+    if contender == ENGINE:
+        return name == "engine, 101 points"
+    if contender.startswith(ENGINE):
+        return name.endswith("50,000 x 50,000")
+    return name == contender or (name.startswith(contender) and "multiplied" not in name)
+
+
+def main() -> None:
+    """Command line of `python -m benchmarks.speed`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="small data, within a minute")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("-o", "--output", default="speed.json", help="JSON file of the figures (default speed.json)")
+    arguments = parser.parse_args()
+    with exit_on_input_error():
+        if arguments.device != "cpu" and not torch.cuda.is_available():
+            raise InputError(f"device: {arguments.device}, but torch finds no GPU, expected cpu")
+        found = measure(arguments.quick, arguments.device)
+        path = Path(arguments.output)
+        replace(path, lambda file: file.write_text(json.dumps(found, indent=1) + "\n"))
+        print(table(found))
+        print(f"\nThe figures are in {path}")
+
+
+if __name__ == "__main__":
+    main()
