@@ -247,7 +247,7 @@ def backfill_curve(
     e = embeddings
     sizes = _gallery_sizes(e, shard)
     points = completion_ratios(progress)
-    step = _steps(order, sum(sizes), points)
+    step = backfill_steps(order, sum(sizes), points)
     if shard == "gallery":
         step = step[:, sum(sizes[: dist.get_rank()]) :][:, : sizes[dist.get_rank()]]
     for k in top_k:
@@ -338,8 +338,17 @@ def completion_ratios(progress: Any) -> np.ndarray:
     return points
 
 
-def _steps(order: Any, items: int, points: np.ndarray) -> np.ndarray:
-    """(S, G): the first completion ratio at which each item is backfilled, T for never."""
+def backfill_steps(order: Any, items: int, points: np.ndarray) -> np.ndarray:
+    """The first completion ratio at which each item is backfilled, T for never: (S, G) int64.
+
+    Args:
+        order: a permutation of the gallery, (G,), or several, (S, G).
+        items: G.
+        points: (T,) completion ratios.
+
+    Raises:
+        InputError: not permutations of 0 to G - 1; the message names the first item that is there twice.
+    """
     orders = np.atleast_2d(np.asarray(order))
     if orders.ndim != 2 or orders.shape[1] != items:
         raise InputError(f"order: shape {np.shape(order)}, expected ({items},) or (orders, {items})")
@@ -352,8 +361,9 @@ def _steps(order: Any, items: int, points: np.ndarray) -> np.ndarray:
         if one.min() < 0 or one.max() >= items:
             wrong = one[(one < 0) | (one >= items)][0]
             raise InputError(f"order: {wrong}, expected a permutation of 0 to {items - 1}")
-        values, counts = np.unique(one, return_counts=True)
+        values, where = np.unique(one, return_index=True)
         if len(values) < items:
-            raise InputError(f"order: {values[counts > 1][0]} twice, expected a permutation of 0 to {items - 1}")
+            again = one[np.setdiff1d(np.arange(items), where)[0]]
+            raise InputError(f"order: {again} twice, expected a permutation of 0 to {items - 1}")
         row[one] = first
     return steps

@@ -255,6 +255,7 @@ def test_wrong_embeddings_name_the_field(changes, message):
     ("arguments", "message"),
     [
         ({"order": [0, 1, 2, 3, 3]}, "order: 3 twice, expected a permutation of 0 to 4"),
+        ({"order": [4, 1, 4, 1, 0]}, "order: 4 twice, expected a permutation of 0 to 4"),
         ({"order": [0, 1, 2, 3, 5]}, "order: 5, expected a permutation of 0 to 4"),
         ({"order": [0, 1, 2]}, r"order: shape \(3,\), expected \(5,\)"),
         ({"order": [0.0, 1.0, 2.0, 3.0, 4.0]}, "order: float64, expected integers"),

@@ -1,0 +1,297 @@
+"""The replay for galleries too large to rank whole: of each part, a faiss index gives the nearest items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+import torch
+from torch import Tensor
+
+from compat.backfill import Embeddings, backfill_steps, completion_ratios
+from compat.curve import area
+from compat.engine.exact import Distance, inverse_norms, norms
+from compat.errors import InputError
+
+MEMORY = 2**28  # bytes that a chunk's candidates take, and as many their embeddings
+ROWS = 2**16  # gallery rows converted at a time
+GPU_LIMIT = 2048  # nearest items that faiss finds on a GPU
+
+
+@dataclass(frozen=True)
+class TopkCurve:
+    """What `topk_curve` returns; figures are fractions, means over the queries that have a positive.
+
+    Attributes:
+        progress: (T,) completion ratios.
+        mean_ap: (T,) mAP@k.
+        cmc: j -> (T,) CMC@j.
+        recall: (T,) share of the exact k nearest items that the index found; 1 for "Flat".
+        k: length of the ranked list.
+        index: the faiss index_factory string.
+        queries: number of queries evaluated.
+        queries_without_positive: number of queries skipped.
+    """
+
+    progress: np.ndarray
+    mean_ap: np.ndarray
+    cmc: Mapping[int, np.ndarray]
+    recall: np.ndarray
+    k: int
+    index: str
+    queries: int
+    queries_without_positive: int
+
+    @property
+    def auc(self) -> float:
+        """Area under the mAP@k curve by the trapezoidal rule, divided by the range of progress."""
+        return area(self.progress, self.mean_ap)
+
+
+def topk_curve(
+    embeddings: Embeddings,
+    order: Any,
+    progress: Any = 11,
+    *,
+    k: int = 100,
+    top_k: tuple[int, ...] = (1, 5),
+    distance: Distance = "cosine",
+    index: str = "Flat",
+    search: str = "",
+    recall_queries: int = 1000,
+) -> TopkCurve:
+    """Replay a backfilling as `backfill_curve` does, ranking only the k items nearest to each query.
+
+    At each completion ratio one index holds the items not yet backfilled, in the old space, and another the
+    backfilled ones, in the new space. Both are searched, items of the query's group dropped and the two lists
+    merged by distance rank merge. The candidates' distances are computed anew as in `backfill_curve`, in float64
+    rounded to float32.
+
+    AP@k is the sum, over the relevant items among the k, of the precision at each, divided by min(P, k) for a
+    query with P relevant non-ignored items in the gallery: the denominator of mAP@100 in Google Landmarks
+    Retrieval. Equally distant items of the list are one group, and CMC@j counts every non-relevant item of the
+    list at the first relevant one's distance before it, so with k >= G both equal those of `backfill_curve`.
+    faiss searches in float32: of items that are equally far as the k-th to that precision it keeps some.
+
+    Recall is the share of the list found that is no farther than the last item of the list that a flat index
+    finds; items equally far are as good as each other. Where it is low mAP@k may come out too high as well as too
+    low, since wrong items are missed too.
+
+    Embeddings are read on the CPU. Indexes move to the GPUs if faiss has any and supports them there.
+
+    Args:
+        embeddings: the four matrices, labels and groups.
+        order: a permutation of the gallery, (G,).
+        progress: the completion ratios, (T,), ascending, in [0, 1]; or how many, from 0 to 1.
+        k: length of the ranked list.
+        top_k: the cut-offs of CMC@j, at most k.
+        distance: "cosine", or "l2" between the embeddings as they are.
+        index: a faiss index_factory string; one that needs it is trained on the whole gallery, in each space.
+        search: faiss's search-time parameters, such as "nprobe=16" or "efSearch=64".
+        recall_queries: how many queries, evenly spaced, the recall is measured with.
+
+    Returns:
+        The `TopkCurve`.
+
+    Raises:
+        InputError: several orders or one that is not a permutation, a wrong completion ratio, a cut-off beyond k,
+            an index that faiss does not know or cannot train on this gallery or with these parameters, no query
+            with a positive.
+
+    Example:
+        >>> space = torch.eye(4)
+        >>> labels = torch.tensor([0, 0, 1, 1])
+        >>> curve = topk_curve(Embeddings(space, space, space, space, labels, labels), range(4), k=2, top_k=(1,))
+        >>> curve.cmc[1].tolist() == [1.0] * 11
+        True
+    """
+    e, items = embeddings, len(embeddings.gallery_old)
+    points = completion_ratios(progress)
+    if np.ndim(order) != 1:
+        raise InputError(f"order: shape {np.shape(order)}, expected one permutation, ({items},)")
+    backfill_steps(order, items, points)
+    _check(k, top_k, distance, recall_queries)
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    query_labels, gallery_labels = e.query_labels.cpu(), e.gallery_labels.cpu()
+    groups = e.query_groups.cpu(), e.gallery_groups.cpu()
+    ignored = _occurrences(*groups)
+    positives = _occurrences(query_labels, gallery_labels)
+    positives -= _occurrences(*_pairs((query_labels, gallery_labels), groups))
+    evaluated = positives.nonzero()[:, 0]
+    if len(evaluated) == 0:
+        raise InputError(
+            f"query_labels: none of the {len(positives)} queries has a relevant gallery item, expected at least one"
+        )
+    wanted = min(k + int(ignored[evaluated].max()), items)
+    spaces = (e.query_old, e.gallery_old), (e.query_new, e.gallery_new)
+    parts = [_Part(*space, distance, index, search, wanted) for space in spaces]
+    flat = [] if index == "Flat" else [_Part(*space, distance, "Flat", "", wanted) for space in spaces]
+    sampled = torch.zeros(len(positives), dtype=torch.bool)
+    sampled[evaluated[np.linspace(0, len(evaluated) - 1, min(len(evaluated), recall_queries)).astype(int)]] = True
+
+    permutation = torch.from_numpy(np.array(order, dtype=np.int64))
+    mean_ap, recall = np.zeros(len(points)), np.zeros(len(points))
+    cmc = {j: np.zeros(len(points)) for j in top_k}
+    before = 0
+    for point, count in enumerate(np.floor(points * items).astype(np.int64).tolist()):
+        for old, new in (parts, flat) if flat else (parts,):
+            old.reset()
+            old.add(permutation[count:])
+            new.add(permutation[before:count])
+        before = count
+        for rows in evaluated.split(max(1, MEMORY // (128 * wanted))):
+            distances, found = _merged(parts, rows, groups, k, wanted)
+            relevant = (gallery_labels[found] == query_labels[rows, None]) & distances.isfinite()
+            precision, first = _figures(distances, relevant)
+            mean_ap[point] += float((precision / positives[rows].clamp_max(k)).sum())
+            for j in cmc:
+                cmc[j][point] += int(((first > 0) & (first <= j)).sum())
+            if flat and (sample := sampled[rows]).any():
+                exact, _ = _merged(flat, rows[sample], groups, k, wanted)
+                known = exact.isfinite()
+                last = exact.where(known, -torch.inf).amax(1, keepdim=True)
+                recall[point] += float(((distances[sample] <= last).sum(1) / known.sum(1)).double().sum())
+    return TopkCurve(
+        progress=points,
+        mean_ap=mean_ap / len(evaluated),
+        cmc={j: hits / len(evaluated) for j, hits in cmc.items()},
+        recall=recall / int(sampled.sum()) if flat else np.ones(len(points)),
+        k=k,
+        index=index,
+        queries=len(evaluated),
+        queries_without_positive=len(positives) - len(evaluated),
+    )
+
+
+class _Part:
+    """Queries and gallery of one space, (Q, D) and (G, D), with a faiss index of some of the gallery's rows.
+
+    `wanted` is how many items a search is to find.
+    """
+
+    def __init__(
+        self, queries: Tensor, gallery: Tensor, distance: Distance, index: str, search: str, wanted: int
+    ) -> None:
+        self.queries, self.gallery, self.distance = queries.cpu(), gallery.cpu(), distance
+        self.query_norms, self.gallery_norms = norms(self.queries), norms(self.gallery)
+        self.largest = max(float(self.query_norms.max()), float(self.gallery_norms.max())) or 1.0
+        self.items = torch.empty(0, dtype=torch.int64)
+        metric = faiss.METRIC_INNER_PRODUCT if distance == "cosine" else faiss.METRIC_L2
+        try:
+            self.index = faiss.index_factory(gallery.shape[1], index, metric)
+            if not self.index.is_trained:
+                self.index.train(np.concatenate([self._vectors(rows) for rows in self.gallery.split(ROWS)]))
+        except RuntimeError as error:
+            known = "a faiss index_factory string such as Flat, IVF1024,Flat or HNSW32"
+            raise InputError(f"index: {index!r} ({_reason(error)}), expected {known}") from error
+        try:
+            parameters: Any = faiss.ParameterSpace()  # its stub lacks the call with a string
+            parameters.set_index_parameters(self.index, search)
+        except RuntimeError as error:
+            raise InputError(f"search: {search!r} ({_reason(error)}), expected parameters of {index}") from error
+        if wanted <= GPU_LIMIT:
+            self.index = _on_gpus(self.index)
+
+    def reset(self) -> None:
+        """Empty the index."""
+        self.index.reset()
+        self.items = self.items[:0]
+
+    def add(self, items: Tensor) -> None:
+        """Add these rows of the gallery, (N,)."""
+        for some in items.split(ROWS) if len(items) else ():
+            self.index.add(self._vectors(self.gallery[some]))
+        self.items = torch.cat([self.items, items])
+
+    def search(self, rows: Tensor, wanted: int) -> tuple[Tensor, Tensor]:
+        """The nearest items in the index to these queries (N,): float32 distances and gallery rows, (N, wanted) each.
+
+        Fewer columns if the index has fewer items; an infinite distance where it found none.
+        """
+        _, found = self.index.search(self._vectors(self.queries[rows]), min(wanted, len(self.items)))
+        labels = torch.from_numpy(found)
+        items = self.items[labels.clamp_min(0)]
+        return self._pair_distances(rows, items).masked_fill(labels < 0, torch.inf), items
+
+    def _pair_distances(self, rows: Tensor, items: Tensor) -> Tensor:
+        """As `compat.engine.exact.distances`, of queries (N,) to items of their own (N, K): (N, K) float32."""
+        result = torch.empty(items.shape)
+        step = max(1, MEMORY // (16 * items.shape[1] * self.gallery.shape[1]))
+        for out, row, item in zip(result.split(step), rows.split(step), items.split(step), strict=True):
+            dot = (self.gallery[item].double() @ self.queries[row].double()[:, :, None])[:, :, 0]
+            query, gallery = self.query_norms[row, None], self.gallery_norms[item]
+            if self.distance == "cosine":
+                inverse = (torch.where(length > 0, 1 / length, 0.0) for length in (query, gallery))
+                out.copy_(1 - (dot * next(inverse) * next(inverse)).float())
+            else:
+                total = query.square() + gallery.square()
+                squared = total - 2 * dot
+                out.copy_(squared.where(squared > 1e-14 * total, 0.0).sqrt())
+        return result
+
+    def _vectors(self, rows: Tensor) -> np.ndarray:
+        """Rows (N, D) as faiss compares them, float32: of unit length for cosine, of at most that for l2."""
+        scale = inverse_norms(rows)[:, None] if self.distance == "cosine" else 1 / self.largest
+        return (rows.double() * scale).float().numpy()
+
+
+def _reason(error: RuntimeError) -> str:
+    return " ".join(str(error).rsplit(": ", 1)[-1].split())
+
+
+def _check(k: int, top_k: tuple[int, ...], distance: str, recall_queries: int) -> None:
+    for name, value in (("k", k), ("recall_queries", recall_queries), *(("top_k", j) for j in top_k)):
+        if value < 1:
+            raise InputError(f"{name}: {value}, expected at least 1")
+    if top_k and max(top_k) > k:
+        raise InputError(f"top_k: {max(top_k)}, expected at most k = {k}")
+    if distance not in ("cosine", "l2"):
+        raise InputError(f"distance: {distance!r}, expected cosine or l2")
+
+
+def _on_gpus(index: faiss.Index) -> faiss.Index:
+    """The index on all GPUs, or as it is if there is none or faiss has no such index there."""
+    if not hasattr(faiss, "index_cpu_to_all_gpus") or getattr(faiss, "get_num_gpus", int)() == 0:
+        return index
+    try:
+        return faiss.index_cpu_to_all_gpus(index)
+    except RuntimeError:
+        return index
+
+
+def _occurrences(queries: Tensor, gallery: Tensor) -> Tensor:
+    """How often each query's value, (Q,), occurs in the gallery's, (G,): (Q,) int64."""
+    values, counts = gallery.unique(return_counts=True)
+    at = torch.searchsorted(values, queries).clamp_max(len(values) - 1)
+    return counts[at].where(values[at] == queries, 0)
+
+
+def _pairs(labels: tuple[Tensor, Tensor], groups: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """One number for each pair of label and group, of the queries (Q,) and of the gallery (G,)."""
+    label, group = (torch.cat(values).unique(return_inverse=True)[1] for values in (labels, groups))
+    query, gallery = (label * (group.max() + 1) + group).split([len(values) for values in labels])
+    return query, gallery
+
+
+def _merged(
+    parts: list[_Part], rows: Tensor, groups: tuple[Tensor, Tensor], k: int, wanted: int
+) -> tuple[Tensor, Tensor]:
+    """The k nearest items to these queries (N,) in both parts: ascending distances, infinite where none, and rows."""
+    lists = [part.search(rows, wanted) for part in parts if len(part.items)]
+    distances, items = (torch.cat(values, 1) for values in zip(*lists, strict=True))
+    ignored = groups[1][items] == groups[0][rows, None]
+    nearest, at = distances.masked_fill_(ignored, torch.inf).sort(1)
+    return nearest[:, :k].contiguous(), items.gather(1, at[:, :k])
+
+
+def _figures(distances: Tensor, relevant: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of the precisions at the relevant items, and the first one's rank or 0, of ascending lists (N, k)."""
+    rank = torch.searchsorted(distances, distances, right=True)
+    among = relevant.cumsum(1).gather(1, rank - 1)
+    precision = (among.double() / rank).where(relevant, 0.0).sum(1)
+    nearest = relevant.int().argmax(1, keepdim=True)
+    first = 1 + (rank - among).gather(1, nearest)[:, 0]
+    return precision, first.where(relevant.any(1), 0)

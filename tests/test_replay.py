@@ -1,0 +1,147 @@
+"""`python -m benchmarks.replay` from files on disk, and `python -m benchmarks.speed` in small."""
+
+import json
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+
+from benchmarks import replay, speed, table
+from compat import Embeddings, backfill_curve, backfill_order
+from compat.results import load_results
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Arrays of 12 queries and 40 items, D_old = 6 and D_new = 8, in .npy and .safetensors."""
+    random = np.random.default_rng(0)
+    labels = np.arange(40) % 4
+    arrays: dict[str, Any] = {}
+    for time, dimension in (("old", 6), ("new", 8)):
+        centres = random.normal(size=(4, dimension))
+        gallery = (centres[labels] + 2 * random.normal(size=(40, dimension))).astype(np.float32)
+        arrays |= {f"gallery_{time}": gallery, f"query_{time}": gallery[:12] + np.float32(0.5)}
+    arrays |= {"query_labels": labels[:12], "gallery_labels": labels}
+    arrays |= {"query_groups": np.arange(12), "gallery_groups": np.arange(40)}
+    for name, values in arrays.items():
+        np.save(tmp_path / f"{name}.npy", values)
+    np.save(tmp_path / "matrix.npy", random.normal(size=(8, 6)).astype(np.float32))
+    save_file({"gallery": arrays["gallery_old"], "query": arrays["query_old"]}, tmp_path / "old.safetensors")
+    return tmp_path, arrays
+
+
+def call(monkeypatch, folder, *options, without=(), **changes):
+    names = {name: f"{name}.npy" for name in replay.ARRAYS if name not in without} | changes
+    given = [part for name, file in names.items() for part in (f"--{name.replace('_', '-')}", str(folder / file))]
+    monkeypatch.setattr(sys, "argv", ["replay", *given, "-o", str(folder / "results" / "mine"), *options])
+    replay.main()
+    return load_results(folder / "results" / "mine")
+
+
+def test_a_result_for_each_seed_equals_the_function(files, monkeypatch, capsys):
+    folder, arrays = files
+    results = call(monkeypatch, folder, "--seeds", "3", gallery_old="old.safetensors:gallery")
+    assert [result.seed for result in results] == [0, 1, 2]
+    for result in results:
+        curve = backfill_curve(Embeddings(**arrays), backfill_order(40, result.seed))
+        assert result.mean_ap == pytest.approx(curve.mean_ap.tolist(), abs=1e-12)
+        assert result.cmc_5 == curve.cmc[5].tolist()
+        assert result.negative_flip_rate == curve.negative_flip_rate.tolist()
+        assert (result.old["mean_ap"], result.new["mean_ap"]) == (result.mean_ap[0], result.mean_ap[-1])
+        assert (result.benchmark, result.method, result.encoder_passes_per_query) == ("mine", "mine", 2)
+    assert table.table(results) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("given", ["matrix", "function"])
+def test_a_transform_takes_the_place_of_query_old(files, monkeypatch, given):
+    folder, arrays = files
+    matrix = torch.from_numpy(np.load(folder / "matrix.npy"))
+    monkeypatch.setattr(sys.modules[__name__], "psi", lambda queries: queries @ matrix, raising=False)
+    transform = str(folder / "matrix.npy") if given == "matrix" else f"{__name__}.psi"
+    (result,) = call(monkeypatch, folder, "--transform", transform, without=("query_old",))
+    made = torch.from_numpy(arrays["query_new"]) @ matrix
+    curve = backfill_curve(Embeddings(**{**arrays, "query_old": made}), backfill_order(40, 0))
+    assert result.mean_ap == pytest.approx(curve.mean_ap.tolist(), abs=1e-12)
+    assert result.encoder_passes_per_query == 1
+    assert result.old["mean_ap"] == result.mean_ap[0]
+
+
+def test_the_old_system_is_that_of_query_old_even_with_a_transform(files, monkeypatch):
+    folder, arrays = files
+    (plain,) = call(monkeypatch, folder)
+    options = ("--transform", str(folder / "matrix.npy"), "--overwrite", "--progress", "0.25", "0.75")
+    (result,) = call(monkeypatch, folder, *options)
+    assert result.progress == [0.25, 0.75]
+    assert (result.old, result.new) == (plain.old, plain.new)
+    alone = backfill_curve(Embeddings(**arrays), range(40), [0.0], per_query=True)
+    assert alone.first_rank is not None
+    made = torch.from_numpy(arrays["query_new"]) @ torch.from_numpy(np.load(folder / "matrix.npy"))
+    correct = alone.first_rank[:, 0, 0] == 1
+    merged = Embeddings(**{**arrays, "query_old": made})
+    curve = backfill_curve(merged, backfill_order(40, 0), [0.25, 0.75], correct_before=correct)
+    assert result.negative_flip_rate == curve.negative_flip_rate.tolist()
+
+
+def test_an_order_from_a_file(files, monkeypatch):
+    folder, arrays = files
+    np.save(folder / "order.npy", np.arange(40)[::-1])
+    (result,) = call(monkeypatch, folder, "--order", str(folder / "order.npy"))
+    curve = backfill_curve(Embeddings(**arrays), np.arange(40)[::-1])
+    assert result.mean_ap == pytest.approx(curve.mean_ap.tolist(), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "without", "message"),
+    [
+        ((), {}, ("query_old",), "query_old: not given, expected --query-old FILE, or --transform"),
+        ((), {}, ("gallery_new",), "gallery_new: not given, expected --gallery-new FILE"),
+        ((), {"query_old": "none.npy"}, (), "expected an array in .npy or .safetensors"),
+        ((), {"query_old": "query.txt"}, (), "expected a file that ends in .npy or .safetensors"),
+        ((), {"query_old": "old.safetensors"}, (), "holds gallery, query, expected"),
+        ((), {"query_old": "old.safetensors:images"}, (), "query_old: "),
+        ((), {"query_old": "query_new.npy"}, (), "query_old: shape (12, 8), expected 6 columns as in gallery_old"),
+        ((), {"gallery_labels": "query_labels.npy"}, (), "gallery_labels: shape (12,), expected 40 rows"),
+        (("--seeds", "0"), {}, (), "seeds: 0, expected at least 1"),
+        (("--progress", "0", "2"), {}, (), "progress: 2, expected completion ratios in [0, 1]"),
+        (("--transform", "no.such.function"), {}, (), "transform: no.such.function"),
+        (("--transform", "matrix:gallery_labels.npy"), {}, (), "transform: "),
+    ],
+)
+def test_wrong_input_is_one_line_and_code_2(files, monkeypatch, capsys, options, changes, without, message):
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, files[0], *options, without=without, **changes)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (files[0] / "results").exists()
+
+
+def test_results_from_other_input_are_not_replaced(files, monkeypatch, capsys):
+    folder, _ = files
+    call(monkeypatch, folder)
+    with pytest.raises(SystemExit):
+        call(monkeypatch, folder, "--distance", "l2")
+    assert "overwrite: " in capsys.readouterr().err
+    call(monkeypatch, folder, "--distance", "l2", "--overwrite")
+
+
+def test_the_contenders_agree():
+    """What the engine is timed against computes the same mAP."""
+    e = speed.make(60, 80, 16, 5)
+    curve = speed.engine(e, 3)
+    assert speed.rerank(e, [0.0, 0.5, 1.0], chunk=7) == pytest.approx(curve.tolist(), abs=1e-6)
+    assert speed.loop(e, 0.5, 60) == pytest.approx(curve[1], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_speed_is_measured_and_saved(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["speed", "--quick", "-o", str(tmp_path / "speed.json")])
+    speed.main()
+    found = json.loads((tmp_path / "speed.json").read_text())
+    assert speed.table(found) in capsys.readouterr().out
+    assert found["ratios"]["largest difference of mAP to re-ranking"] < 1e-6
