@@ -122,14 +122,14 @@ def in_turn(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[
     return seconds
 
 
-def peak_memory(contender: str, size: tuple[int, int, int, int], device: str, threads: int) -> int | None:
-    """Bytes that a contender takes above its embeddings, in a process of its own; None where that is not known."""
+def peak_memory(contenders: list[str], size: tuple[int, int, int, int], device: str) -> dict[str, int | None]:
+    """Bytes that each contender takes above its embeddings, in a process of its own; None where that is not known."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_peak_memory, contender, size, device, threads).result()
+        pool.submit(torch.set_num_threads, torch.get_num_threads()).result()
+        return {name: pool.submit(_peak_memory, name, size, device).result() for name in contenders}
 
 
-def _peak_memory(contender: str, size: tuple[int, int, int, int], device: str, threads: int) -> int | None:
-    torch.set_num_threads(threads)
+def _peak_memory(contender: str, size: tuple[int, int, int, int], device: str) -> int | None:
     engine(make(100, 100, 8, 4, device))  # compiled code and libraries are not counted
     e = make(*size, device)
     if device != "cpu":
@@ -199,7 +199,7 @@ def measure(quick: bool, device: str) -> dict[str, Any]:
         "scikit-learn loop / engine, 11 points": 11 * each / fast,
         "largest difference of mAP to re-ranking": float(np.abs(engine(e, 3)[1] - rerank(e, [0.5])[0])),
     }
-    memory = {name: peak_memory(name, size, device, torch.get_num_threads()) for name in CONTENDERS}
+    memory = peak_memory(list(CONTENDERS), size, device)
     growth = grow(quick, device)
     if not quick:
         large = (50_000, 50_000, 128, 1000)
@@ -207,7 +207,7 @@ def measure(quick: bool, device: str) -> dict[str, Any]:
         seconds = in_turn({"large": lambda: engine(big)}, 1)["large"]
         median["engine, 101 points, 50,000 x 50,000"] = seconds[0]
         ratios["50,000 x 50,000 / 10,000 x 10,000"] = seconds[0] / slow
-        memory["engine, 50,000 x 50,000"] = peak_memory(ENGINE, large, device, torch.get_num_threads())
+        memory["engine, 50,000 x 50,000"] = peak_memory([ENGINE], large, device)[ENGINE]
     return {
         "size": dict(zip(("queries", "items", "dimension", "classes"), size, strict=True)),
         "device": _device(device),

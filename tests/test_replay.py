@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -145,3 +146,8 @@ def test_speed_is_measured_and_saved(tmp_path, monkeypatch, capsys):
     found = json.loads((tmp_path / "speed.json").read_text())
     assert speed.table(found) in capsys.readouterr().out
     assert found["ratios"]["largest difference of mAP to re-ranking"] < 1e-6
+
+
+def test_the_readme_has_the_table_of_the_committed_figures():
+    found = json.loads(Path("results/speed.json").read_text())
+    assert speed.table(found) in Path("README.md").read_text()
