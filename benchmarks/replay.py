@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import pkgutil
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,7 @@ from benchmarks.provenance import git_commit, hardware, versions
 from benchmarks.table import table
 from compat.backfill import Curve, Embeddings, backfill_curve, backfill_order, completion_ratios
 from compat.errors import InputError, exit_on_input_error
-from compat.results import Result, check_free, load_results, save_result
+from compat.results import Result, load_result, load_results, save_result
 
 ARRAYS = (
     "query_old", "query_new", "gallery_old", "gallery_new", "query_labels", "gallery_labels", "query_groups",
@@ -37,38 +38,54 @@ ARRAYS = (
 OPTIONAL = ("query_old", "query_groups", "gallery_groups")
 
 
+def split(given: str) -> tuple[str, str]:
+    """File and, for file.safetensors:name, the tensor in it."""
+    path, found, key = given.rpartition(".safetensors:")
+    return (f"{path}.safetensors", key) if found else (given, "")
+
+
 def load_array(name: str, given: str) -> np.ndarray | Tensor:
     """A .npy file, memory-mapped, or a tensor of a .safetensors file.
 
     Raises:
-        InputError: no such file, another format, or no such tensor in it.
+        InputError: no such file, another format, no such tensor in it, or a single number.
     """
-    path, _, key = given.partition(".safetensors:")
+    path, key = split(given)
+    if not path.endswith((".npy", ".safetensors")):
+        raise InputError(f"{name}: {given}, expected a file that ends in .npy or .safetensors")
     try:
-        if given.endswith(".npy"):
-            return np.load(given, mmap_mode="r")
-        if key or given.endswith(".safetensors"):
-            with safe_open(path + ".safetensors" if key else given, "pt") as file:
+        if path.endswith(".npy"):
+            array: Any = np.load(path, mmap_mode="r")
+        else:
+            with safe_open(path, "pt") as file:
                 names = list(file.keys())
                 if not key and len(names) != 1:
                     raise InputError(f"{name}: {given} holds {', '.join(names)}, expected {given}:name for one of them")
-                return file.get_tensor(key or names[0])
-    except (OSError, ValueError, SafetensorError) as error:
-        if isinstance(error, InputError):
-            raise
+                array = file.get_tensor(key or names[0])
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, SafetensorError) as error:
         raise InputError(f"{name}: {given} ({error}), expected an array in .npy or .safetensors") from error
-    raise InputError(f"{name}: {given}, expected a file that ends in .npy or .safetensors")
+    if array.ndim == 0:
+        raise InputError(f"{name}: {given} holds a single value, expected an array")
+    return array
 
 
-def load_transform(given: str) -> Callable[[Tensor], Tensor]:
+def digest(given: str) -> list[str]:
+    """What an array depends on: its file's content, and which tensor of it."""
+    path, key = split(given)
+    return [checksum(path), key]
+
+
+def load_transform(given: str) -> Callable[[Tensor], Any]:
     """What makes query_old from query_new: a matrix (D_new, D_old) in a file, or a function by its import path.
 
     Raises:
         InputError: neither.
     """
-    if ".npy" in given or ".safetensors" in given:
-        matrix = torch.as_tensor(np.array(load_array("transform", given)))
-        return lambda queries: queries @ matrix.to(queries.dtype)
+    if split(given)[0].endswith((".npy", ".safetensors")):
+        matrix = tensor(load_array("transform", given)).double()
+        return lambda queries: (queries.double() @ matrix).float()
     try:
         function = pkgutil.resolve_name(given)
     except (ImportError, AttributeError, ValueError) as error:
@@ -78,15 +95,23 @@ def load_transform(given: str) -> Callable[[Tensor], Tensor]:
     return function
 
 
+def tensor(array: np.ndarray | Tensor) -> Tensor:
+    """In memory, whatever it was."""
+    return array if isinstance(array, Tensor) else torch.from_numpy(np.array(array))
+
+
 def transformed(given: str, query_new: Any) -> Tensor:
     """query_old, (Q, D_old), as the transform makes it."""
-    queries = torch.as_tensor(np.array(query_new))
+    queries = tensor(query_new)
     try:
         with torch.inference_mode():
             return torch.as_tensor(load_transform(given)(queries))
-    except (RuntimeError, TypeError) as error:
+    except InputError:
+        raise
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
         shape = tuple(queries.shape)
-        raise InputError(f"transform: {given} on query_new {shape} ({error}), expected (Q, D_old) from it") from error
+        raise InputError(f"transform: {given} on query_new {shape} ({reason}), expected (Q, D_old) from it") from error
 
 
 def load_orders(given: str, seeds: int, items: int) -> np.ndarray:
@@ -114,18 +139,22 @@ def replay(arguments: argparse.Namespace) -> Path:
     if "query_old" not in given and arguments.transform is None:
         raise InputError("query_old: not given, expected --query-old FILE, or --transform to make it from query_new")
     arrays: dict[str, Any] = {name: load_array(name, path) for name, path in given.items()}
-    points = completion_ratios(int(p[0]) if len(p := arguments.progress) == 1 and p[0] > 1 else p)
+    asked = arguments.progress
+    points = completion_ratios(int(asked[0]) if len(asked) == 1 and asked[0] > 1 and asked[0].is_integer() else asked)
     orders = load_orders(arguments.order, arguments.seeds, len(arrays["gallery_old"]))
 
     settings = {name: getattr(arguments, name) for name in ("order", "seeds", "distance", "transform")}
-    inputs: dict[str, Any] = {name: checksum(path.partition(":")[0]) for name, path in given.items()}
-    files = [path for path in (arguments.order, arguments.transform) if path and Path(path).is_file()]
-    inputs |= {"settings": settings, "progress": points.tolist(), "files": [checksum(path) for path in files]}
+    inputs: dict[str, Any] = {name: digest(path) for name, path in given.items()}
+    for name in ("order", "transform"):
+        value = settings[name]
+        inputs[name] = digest(value) if value and Path(split(value)[0]).is_file() else value
+    base = fingerprint({**inputs, "distance": arguments.distance, "progress": points.tolist()})
     folder = Path(arguments.output)
     paths = [folder / f"{arguments.name}-s{seed}.json" for seed in range(len(orders))]
-    key = fingerprint(inputs)
-    for path in paths:
-        check_free(path, key, arguments.overwrite)
+    same = [p for p in folder.glob("*.json") if re.fullmatch(re.escape(arguments.name) + r"-s\d+", p.stem)]
+    others = [path for path in same if load_result(path).config.get("inputs") != base]
+    if others and not arguments.overwrite:
+        raise InputError(f"overwrite: {others[0]} was made from other input, expected --overwrite or another --name")
 
     shard = arguments.shard if dist.is_initialized() else None
     if shard is not None:
@@ -151,38 +180,42 @@ def replay(arguments: argparse.Namespace) -> Path:
     )
     seconds = round(time.perf_counter() - started, 2)
     if _is_first():
-        asked = np.searchsorted(whole, points)
+        at = np.searchsorted(whole, points)
         for seed, path in enumerate(paths):
             result = Result(
                 benchmark=folder.name,
                 method=arguments.name,
                 seed=seed,
                 progress=points.tolist(),
-                mean_ap=curve.mean_ap_orders[seed, asked].tolist(),
-                cmc_1=curve.cmc_orders[1][seed, asked].tolist(),
-                cmc_5=curve.cmc_orders[5][seed, asked].tolist(),
-                negative_flip_rate=curve.negative_flip_rate_orders[seed, asked].tolist(),
-                mean_ap_orders=[curve.mean_ap_orders[seed, asked].tolist()],
+                mean_ap=curve.mean_ap_orders[seed, at].tolist(),
+                cmc_1=curve.cmc_orders[1][seed, at].tolist(),
+                cmc_5=curve.cmc_orders[5][seed, at].tolist(),
+                negative_flip_rate=curve.negative_flip_rate_orders[seed, at].tolist(),
+                mean_ap_orders=[curve.mean_ap_orders[seed, at].tolist()],
                 old=_system(curve if old is None else old, 0),
                 new=_system(curve, -1),
                 queries=curve.queries,
                 queries_without_positive=curve.queries_without_positive,
                 gallery_items=orders.shape[1],
                 encoder_passes_per_query=2 if arguments.transform is None else 1,
-                config={**given, **settings, "shard": shard, "backend": arguments.backend},
-                fingerprint=key,
+                config={"inputs": base, **given, **settings, "shard": shard, "backend": arguments.backend},
+                fingerprint=fingerprint({"inputs": base, "order": seed}),
                 versions=versions(),
                 git_commit=git_commit(),
                 hardware=hardware(),
                 seconds={"replay": seconds},
             )
             save_result(result, path)
+        for path in others:
+            if path not in paths:
+                path.unlink()
     return folder
 
 
 def _system(curve: Curve, end: int) -> dict[str, float]:
     """The figures of the old or the new system, from an end of a curve."""
-    return {"mean_ap": float(curve.mean_ap[end]), **{f"cmc_{k}": float(curve.cmc[k][end]) for k in (1, 5)}}
+    cmc = {f"cmc_{k}": float(curve.cmc_orders[k][0, end]) for k in (1, 5)}
+    return {"mean_ap": float(curve.mean_ap_orders[0, end]), **cmc}
 
 
 def _own(values: np.ndarray, shard: str | None, arrays: dict[str, Any]) -> np.ndarray:
@@ -215,7 +248,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--order", default="random", help="random, or a file with one order (G,) or several (S, G)")
     parser.add_argument("--seeds", type=int, default=1, help="how many random orders; one result each (default 1)")
     parser.add_argument(
-        "--progress", type=float, nargs="+", default=[11], help="completion ratios, or how many of them (default 11)"
+        "--progress", type=float, nargs="+", default=[11.0], help="completion ratios, or how many of them (default 11)"
     )
     parser.add_argument("--distance", choices=["cosine", "l2"], default="cosine")
     parser.add_argument("--backend", choices=["auto", "numba", "torch"], default="auto")

@@ -123,6 +123,8 @@ def _same_rows(name: str, value: Tensor, other: str, rows: Tensor) -> None:
 
 def _tensor(name: str, value: Array, dimensions: int) -> Tensor:
     try:
+        if isinstance(value, np.ndarray) and (not value.dtype.isnative or min(value.strides, default=0) < 0):
+            value = value.astype(value.dtype.newbyteorder("="), order="C")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # memory-mapped; only read here
             tensor = torch.as_tensor(value).detach()
@@ -206,8 +208,8 @@ def backfill_curve(
     counted. A query to which every item is relevant has an average precision of 1; a zero vector is at cosine
     distance 1 from everything.
 
-    Distances are float64 values rounded to float32, so equal embeddings are equally far, on every backend and
-    however chunks and processes divide the work: the counts are then the same to the last one.
+    Distances are computed in float64 and then rounded to float32, so equal embeddings are equally far, on every
+    backend and however chunks and processes divide the work: the counts are then the same to the last one.
 
     Several processes (`torchrun`, any `torch.distributed` group): each passes its own part and all of them return
     the curve of the whole. With shard="queries" each has the whole gallery and queries of its own; with "gallery"
@@ -235,7 +237,7 @@ def backfill_curve(
     Raises:
         InputError: an order that is not a permutation, a completion ratio outside [0, 1] or not ascending, no
             query with a positive, a gallery of 2**31 items or more (ranks are counted in 32 bits), `shard` without
-            torch.distributed.
+            torch.distributed, values beyond 1e30 for l2.
 
     Example:
         >>> space = torch.eye(4)
@@ -250,6 +252,8 @@ def backfill_curve(
     step = backfill_steps(order, sum(sizes), points)
     if shard == "gallery":
         step = step[:, sum(sizes[: dist.get_rank()]) :][:, : sizes[dist.get_rank()]]
+    if len(top_k) == 0:
+        raise InputError("top_k: none, expected at least one cut-off")
     for k in top_k:
         if k < 1:
             raise InputError(f"top_k: {k}, expected at least 1")
@@ -257,6 +261,10 @@ def backfill_curve(
         raise InputError(f"query_chunk: {query_chunk}, expected at least 1")
     if distance not in ("cosine", "l2"):
         raise InputError(f"distance: {distance!r}, expected cosine or l2")
+    if distance == "l2":
+        for name in ("query_old", "query_new", "gallery_old", "gallery_new"):
+            if (largest := float(getattr(e, name).abs().max())) > 1e30 or 0 < largest < 1e-30:
+                raise InputError(f"{name}: values up to {largest:g}, expected between 1e-30 and 1e30 for l2")
     device = e.gallery_old.device
     before = None if correct_before is None else torch.as_tensor(correct_before, dtype=torch.bool, device=device)
     if before is not None and before.shape != (len(e.query_old),):
@@ -349,8 +357,11 @@ def backfill_steps(order: Any, items: int, points: np.ndarray) -> np.ndarray:
     Raises:
         InputError: not permutations of 0 to G - 1; the message names the first item that is there twice.
     """
-    orders = np.atleast_2d(np.asarray(order))
-    if orders.ndim != 2 or orders.shape[1] != items:
+    try:
+        orders = np.atleast_2d(np.asarray(order.cpu() if isinstance(order, Tensor) else order))
+    except ValueError as error:
+        raise InputError(f"order: {error}, expected ({items},) or (orders, {items})") from error
+    if orders.ndim != 2 or orders.shape[1] != items or len(orders) == 0:
         raise InputError(f"order: shape {np.shape(order)}, expected ({items},) or (orders, {items})")
     if not np.issubdtype(orders.dtype, np.integer):
         raise InputError(f"order: {orders.dtype}, expected integers")

@@ -104,7 +104,7 @@ class BackfillCurve(Metric):
                 the negative flips; default: at the first completion ratio.
         """
         queries = Queries(query_old, query_new, query_labels, query_groups)
-        engine = choose_engine(self.gallery, queries, self.backend)
+        engine = choose_engine(self.gallery, queries, self.backend, self.gallery_sharded)
         count = len(query_labels)
         kept: list[Tensor] = []
         if self.per_query:

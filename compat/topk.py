@@ -29,7 +29,7 @@ class TopkCurve:
         progress: (T,) completion ratios.
         mean_ap: (T,) mAP@k.
         cmc: j -> (T,) CMC@j.
-        recall: (T,) share of the exact k nearest items that the index found; 1 for "Flat".
+        recall: (T,) share of a flat index's k nearest items that the index found; 1 for "Flat".
         k: length of the ranked list.
         index: the faiss index_factory string.
         queries: number of queries evaluated.
@@ -219,17 +219,17 @@ class _Part:
     def _pair_distances(self, rows: Tensor, items: Tensor) -> Tensor:
         """As `compat.engine.exact.distances`, of queries (N,) to items of their own (N, K): (N, K) float32."""
         result = torch.empty(items.shape)
-        step = max(1, MEMORY // (16 * items.shape[1] * self.gallery.shape[1]))
+        step = max(1, MEMORY // (32 * items.shape[1] * self.gallery.shape[1]))
         for out, row, item in zip(result.split(step), rows.split(step), items.split(step), strict=True):
-            dot = (self.gallery[item].double() @ self.queries[row].double()[:, :, None])[:, :, 0]
-            query, gallery = self.query_norms[row, None], self.gallery_norms[item]
-            if self.distance == "cosine":
-                inverse = (torch.where(length > 0, 1 / length, 0.0) for length in (query, gallery))
-                out.copy_(1 - (dot * next(inverse) * next(inverse)).float())
+            query, gallery = self.queries[row].double()[:, None], self.gallery[item].double()
+            if self.distance == "l2":
+                out.copy_((query - gallery).square().sum(2).sqrt())
             else:
-                total = query.square() + gallery.square()
-                squared = total - 2 * dot
-                out.copy_(squared.where(squared > 1e-14 * total, 0.0).sqrt())
+                inverse = (
+                    torch.where(n > 0, 1 / n, 0.0) for n in (self.query_norms[row, None], self.gallery_norms[item])
+                )
+                apart = 1 - (query * gallery).sum(2) * next(inverse) * next(inverse)
+                out.copy_(apart.where(apart > 1e-12, 0.0))
         return result
 
     def _vectors(self, rows: Tensor) -> np.ndarray:

@@ -12,13 +12,16 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
 
 from compat import Embeddings, backfill_curve, backfill_order
 from compat.engine.cpu import CpuEngine
 from compat.engine.exact import Gallery, Queries, TorchEngine, thresholds_of
+from compat.engine.replay import Backend
 from compat.errors import InputError
 from tests.test_backfill import random_embeddings, slow_curve
 
+BACKENDS: tuple[Backend, ...] = ("numba", "torch")
 FIELDS = (
     "query_old", "query_new", "gallery_old", "gallery_new", "query_labels", "gallery_labels", "query_groups",
     "gallery_groups",
@@ -89,6 +92,26 @@ def test_large_embeddings_of_many_dimensions_against_scikit_learn():
         order, points = backfill_order(300, 0), np.linspace(0, 1, 5)
         curve = backfill_curve(e, order, points)
         np.testing.assert_allclose(curve.mean_ap, slow_curve(e, order, points, "cosine")["mean_ap"], atol=1e-12)
+
+
+@pytest.mark.parametrize("offset", [0, 10, 1000, 3e4])
+@pytest.mark.parametrize("distance", ["cosine", "l2"])
+def test_far_from_the_origin_nothing_is_lost(offset, distance):
+    """Against scikit-learn on distances from differences, in float64."""
+    random = np.random.default_rng(0)
+    old, new = ((offset + random.normal(size=(300, 16))).astype(np.float32) for _ in range(2))
+    labels = random.integers(0, 9, 300)
+    e = Embeddings(old[:9], new[:9], old[9:], new[9:], labels[:9], labels[9:])
+    found = [backfill_curve(e, range(291), [0.0], distance=distance, per_query=True, backend=b) for b in BACKENDS]
+    np.testing.assert_array_equal(found[0].first_rank, found[1].first_rank)
+    for query in range(9):
+        q, g = old[query].astype(float), old[9:].astype(float)
+        if distance == "cosine":
+            q, g = q / np.linalg.norm(q), g / np.linalg.norm(g, axis=1, keepdims=True)
+        expected = average_precision_score(labels[9:] == labels[query], -np.square(q - g).sum(1))
+        for curve in found:
+            assert curve.average_precision is not None
+            assert curve.average_precision[query, 0, 0] == pytest.approx(expected, abs=1e-6)
 
 
 def one_class(items, **changes):

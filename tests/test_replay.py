@@ -122,6 +122,16 @@ def test_wrong_input_is_one_line_and_code_2(files, monkeypatch, capsys, options,
     assert not (files[0] / "results").exists()
 
 
+def test_other_seeds_join_a_folder_and_stale_ones_leave_it(files, monkeypatch):
+    folder, _ = files
+    assert len(call(monkeypatch, folder, "--seeds", "1", "--name", "one")) == 1
+    assert len(call(monkeypatch, folder, "--seeds", "3", "--name", "three")) == 4
+    assert len(call(monkeypatch, folder, "--seeds", "2", "--name", "one")) == 5
+    np.save(folder / "order.npy", np.arange(40))
+    order = ("--order", str(folder / "order.npy"), "--name", "three", "--overwrite")
+    assert [r.method for r in call(monkeypatch, folder, *order)].count("three") == 1
+
+
 def test_results_from_other_input_are_not_replaced(files, monkeypatch, capsys):
     folder, _ = files
     call(monkeypatch, folder)

@@ -102,18 +102,17 @@ def distances(query: Tensor, gallery: Tensor, distance: Distance = "cosine") -> 
     Args:
         query: (Q, D).
         gallery: (G, D).
-        distance: "cosine" is 1 - cos, on the grid of a float32 cos (a zero vector is at distance 1 from
-            everything); "l2" is Euclidean, 0 below the 1e-7th part of the norms.
+        distance: "cosine" is 1 - cos, 0 below 1e-12 (a zero vector is at distance 1 from everything); "l2" is
+            Euclidean, from differences, so that near neighbours far from the origin keep their digits.
 
     Returns:
         (Q, G) float32.
     """
-    dot = query.double() @ gallery.double().T
-    if distance == "cosine":
-        return 1 - (dot * inverse_norms(query)[:, None] * inverse_norms(gallery)).float()
-    total = norms(query).square()[:, None] + norms(gallery).square()
-    squared = total - 2 * dot
-    return squared.where(squared > 1e-14 * total, 0.0).sqrt().float()
+    query, gallery = query.double(), gallery.double()
+    if distance == "l2":
+        return torch.cdist(query, gallery, compute_mode="donot_use_mm_for_euclid_dist").float()
+    apart = 1 - (query @ gallery.T) * inverse_norms(query)[:, None] * inverse_norms(gallery)
+    return apart.where(apart > 1e-12, 0.0).float()
 
 
 class TorchEngine:

@@ -27,6 +27,15 @@ def _dot(a, i, b, j):
     return total
 
 
+@summing
+def _squared_difference(a, i, b, j):
+    total = 0.0
+    for k in range(a.shape[1]):
+        difference = np.float64(a[i, k]) - np.float64(b[j, k])
+        total += difference * difference
+    return total
+
+
 @compiled
 def squared_norms(rows, out):
     """Squares of the Euclidean norms of rows (N, D) in float64, into `out` (N,)."""
@@ -36,13 +45,11 @@ def squared_norms(rows, out):
 
 @compiled
 def _distance(query, i, gallery, j, query_norm, gallery_norm, cosine):
-    """As `compat.engine.exact.distances`; the norms are inverse for cosine, squared for l2."""
-    dot = _dot(query, i, gallery, j)
+    """As `compat.engine.exact.distances`; the norms are inverse ones, for cosine."""
     if cosine:
-        return F32(1.0) - F32(dot * query_norm[i] * gallery_norm[j])
-    total = query_norm[i] + gallery_norm[j]
-    squared = total - 2.0 * dot
-    return F32(math.sqrt(squared)) if squared > 1e-14 * total else F32(0.0)
+        apart = 1.0 - _dot(query, i, gallery, j) * query_norm[i] * gallery_norm[j]
+        return F32(apart) if apart > 1e-12 else F32(0.0)
+    return F32(math.sqrt(_squared_difference(query, i, gallery, j)))
 
 
 @compiled

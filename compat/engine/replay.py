@@ -21,7 +21,7 @@ MEMORY = 2**28  # bytes that all chunks under way take together
 SCREENABLE = (1e-15, 1e15)  # norms whose products float32 holds
 
 
-def choose_engine(gallery: Gallery, queries: Queries, backend: Backend) -> Engine:
+def choose_engine(gallery: Gallery, queries: Queries, backend: Backend, sharded: bool = False) -> Engine:
     """The compiled engine on the CPU and torch elsewhere, or the one asked for.
 
     Embeddings with norms that float32 products do not hold are always left to torch, which computes in float64.
@@ -36,11 +36,14 @@ def choose_engine(gallery: Gallery, queries: Queries, backend: Backend) -> Engin
         raise InputError(f"backend: numba with embeddings on {device}, expected them on the CPU")
     if backend == "torch" or device != "cpu":
         return TorchEngine(gallery)
+    beyond = torch.tensor(0)
     for rows in (gallery.old, gallery.new, *queries[:2]):
         squared = squared_norms(rows)
-        if ((squared < SCREENABLE[0] ** 2) & (squared > 0) | (squared > SCREENABLE[1] ** 2)).any():
-            return TorchEngine(gallery)
-    return CpuEngine(gallery)
+        wrong = (squared < SCREENABLE[0] ** 2) & (squared > 0) | (squared > SCREENABLE[1] ** 2)
+        beyond += int(wrong.any())
+    if sharded:  # all processes take the same engine
+        dist.all_reduce(beyond)
+    return TorchEngine(gallery) if beyond else CpuEngine(gallery)
 
 
 def replay(engine: Engine, queries: Queries, chunk: int | None, sharded: bool) -> Iterator[tuple[Tensor, Figures]]:
@@ -107,7 +110,7 @@ def _chunk(engine: Engine, queries: Queries, threads: int, sharded: bool) -> int
     width, orders = 2 * int(positives) + 1, len(gallery.step)
     ranks = 24 * orders * (gallery.points + 1) * width
     if isinstance(engine, CpuEngine):
-        need = 4 * int(items) + 32 * width + (ranks if sharded else 0) + 2**15
+        need = 8 * int(items) + 32 * width + (ranks if sharded else 0) + 2**15
         return max(1, min(256, MEMORY // threads // need))
     return max(1, MEMORY // (64 * int(items) + ranks))
 
