@@ -157,12 +157,14 @@ def replay(arguments: argparse.Namespace) -> Path:
         raise InputError(f"overwrite: {others[0]} was made from other input, expected --overwrite or another --name")
 
     shard = arguments.shard if dist.is_initialized() else None
+    own = slice(None)  # of the queries' rows
     if shard is not None:
         part = "query" if shard == "queries" else "gallery"
         rank, world = dist.get_rank(), dist.get_world_size()
         for name in [name for name in arrays if name.startswith(part)]:
-            cuts = [len(arrays[name]) * r // world for r in (rank, rank + 1)]
-            arrays[name] = arrays[name][slice(*cuts)]
+            cut = slice(*(len(arrays[name]) * r // world for r in (rank, rank + 1)))
+            arrays[name] = arrays[name][cut]
+            own = cut if part == "query" else own
     started = time.perf_counter()
     before = arrays.get("query_old")
     if arguments.transform is not None:
@@ -174,7 +176,7 @@ def replay(arguments: argparse.Namespace) -> Path:
         old = backfill_curve(alone, orders[0], [0.0], per_query=True, **options)
     # the ends are the old and the new system, whatever ratios are asked for
     whole = np.union1d(points, [0.0, 1.0])
-    correct = None if old is None or old.first_rank is None else _own(old.first_rank[:, 0, 0] == 1, shard, arrays)
+    correct = None if old is None or old.first_rank is None else old.first_rank[own, 0, 0] == 1
     curve = backfill_curve(
         Embeddings(**arrays), orders, whole, correct_before=correct, show_progress=_is_first(), **options
     )
@@ -216,16 +218,6 @@ def _system(curve: Curve, end: int) -> dict[str, float]:
     """The figures of the old or the new system, from an end of a curve."""
     cmc = {f"cmc_{k}": float(curve.cmc_orders[k][0, end]) for k in (1, 5)}
     return {"mean_ap": float(curve.mean_ap_orders[0, end]), **cmc}
-
-
-def _own(values: np.ndarray, shard: str | None, arrays: dict[str, Any]) -> np.ndarray:
-    """This process's part of what every process has of all queries."""
-    if shard != "queries":
-        return values
-    sizes: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(sizes, len(arrays["query_new"]))
-    start = sum(sizes[: dist.get_rank()])
-    return values[start : start + sizes[dist.get_rank()]]
 
 
 def _is_first() -> bool:

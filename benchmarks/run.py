@@ -17,7 +17,7 @@ from compat.backfill import completion_ratios
 from compat.data import Part, RetrievalData
 from compat.errors import InputError, exit_on_input_error
 from compat.methods import SingleModel
-from compat.results import Result, check_free, load_results, result_path, save_result
+from compat.results import Result, load_result, load_results, result_path, save_result
 
 
 def run(config: dict[str, Any]) -> Path:
@@ -50,9 +50,7 @@ def run(config: dict[str, Any]) -> Path:
         parts |= stages.method_key(method, spec, config["heads"])
         for seed in seeds:
             prints[name, seed] = fingerprint({**parts, "seed": seed, "images": data.fingerprint()})
-            check_free(
-                result_path(config["results"], config["name"], name, seed), prints[name, seed], config["overwrite"]
-            )
+            check_free(result_path(config["results"], config["name"], name, seed), prints[name, seed], config)
 
     cache = Cache(config["runs"])
     weights = {p: stages.train(cache, p, specs[p], keys[p], data) for p in specs}
@@ -130,6 +128,15 @@ def chosen_methods(config: dict[str, Any]) -> dict[str, Any]:
         if name not in config["methods"]:
             raise InputError(f"only: {name!r}, expected some of {', '.join(config['methods'])}")
     return {name: config["methods"][name] for name in names}
+
+
+def check_free(path: Path, key: str, config: dict[str, Any]) -> None:
+    """Refuse, before anything is computed, to replace a result that was made with another config."""
+    if path.exists() and not config["overwrite"] and (found := load_result(path).fingerprint) != key:
+        raise InputError(
+            f"overwrite: {path} has the fingerprint {found} of another config, expected {key}; give --overwrite, "
+            "or another --name or --results"
+        )
 
 
 def main() -> None:

@@ -263,7 +263,8 @@ def backfill_curve(
         raise InputError(f"distance: {distance!r}, expected cosine or l2")
     if distance == "l2":
         for name in ("query_old", "query_new", "gallery_old", "gallery_new"):
-            if (largest := float(getattr(e, name).abs().max())) > 1e30 or 0 < largest < 1e-30:
+            low, high = getattr(e, name).aminmax()
+            if (largest := float(max(-low, high))) > 1e30 or 0 < largest < 1e-30:
                 raise InputError(f"{name}: values up to {largest:g}, expected between 1e-30 and 1e30 for l2")
     device = e.gallery_old.device
     before = None if correct_before is None else torch.as_tensor(correct_before, dtype=torch.bool, device=device)

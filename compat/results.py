@@ -111,19 +111,6 @@ def save_result(result: Result, path: Path) -> None:
     replace(path, lambda file: file.write_text(json.dumps(asdict(result), indent=1) + "\n"))
 
 
-def check_free(path: Path, fingerprint: str, overwrite: bool) -> None:
-    """Refuse, before anything is computed, to replace a result that was made from other input.
-
-    Raises:
-        InputError: a result with another fingerprint lies there, and `overwrite` is not given.
-    """
-    if path.exists() and not overwrite and (found := load_result(path).fingerprint) != fingerprint:
-        raise InputError(
-            f"overwrite: {path} has the fingerprint {found} of another config, expected {fingerprint}; give "
-            "--overwrite, or another name or folder"
-        )
-
-
 def load_result(path: str | Path) -> Result:
     """Read one result; fields that this version does not know are left out.
 

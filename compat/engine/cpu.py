@@ -26,10 +26,11 @@ class _Space(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """The positives of a chunk of queries in this gallery."""
+    """The positives of a chunk of queries in this gallery, and the queries' norms in both spaces."""
 
     items: np.ndarray
     found: np.ndarray
+    norms: list[np.ndarray]
     old: np.ndarray
     new: np.ndarray
 
@@ -122,11 +123,12 @@ class CpuEngine:
         widest = int((stop - start).max()) if len(labels) else 0
         items, count = np.zeros((len(labels), widest), np.int64), np.empty(len(labels), np.int64)
         kernels.positive_items(self.by_label, start, stop, self.groups, queries.groups.numpy(), items, count)
+        norms = [self._norms(rows) for rows in queries[:2]]
         distance = np.empty((2, *items.shape), np.float32)
-        for space, rows, out in zip(self.spaces, queries[:2], distance, strict=True):
-            given = (rows.numpy(), space.rows.numpy(), self._norms(rows), space.norm, self.cosine)
+        for space, rows, norm, out in zip(self.spaces, queries[:2], norms, distance, strict=True):
+            given = (rows.numpy(), space.rows.numpy(), norm, space.norm, self.cosine)
             kernels.positive_distances(*given, items, count, out)
-        return _Chunk(items, count, *distance)
+        return _Chunk(items, count, norms, *distance)
 
     def _bins(
         self, queries: Queries, chunk: _Chunk, thresholds: np.ndarray, width: np.ndarray
@@ -140,14 +142,14 @@ class CpuEngine:
         table, origin = np.empty((rows, CELLS), kind), np.empty(rows, np.float32)
         scale = np.empty_like(origin)
         cell, unsure = np.empty(TILE, np.uint16), np.empty(TILE + 1, np.uint16)
-        norm = [self._norms(query) for query in queries[:2]]
         error = np.zeros(rows)
-        for space, query, length in zip(self.spaces, queries[:2], norm, strict=True):
+        for space, query, length in zip(self.spaces, queries[:2], chunk.norms, strict=True):
             size = 1.0 if self.cosine else length + space.largest
             error = np.maximum(error, (query.shape[1] + 32) * 2.0**-24 * size)
         kernels.tables(thresholds, width, error, not self.cosine, near, far, table, origin, scale)
         found = []
-        for space, query, query_norm, exact in zip(self.spaces, queries[:2], norm, chunk[2:], strict=True):
+        both = (self.spaces, queries[:2], chunk.norms, (chunk.old, chunk.new))
+        for space, query, query_norm, exact in zip(*both, strict=True):
             a = np.ones(rows, np.float32) if self.cosine else query_norm.astype(np.float32)
             c = query_norm.astype(np.float32) if self.cosine else np.full(rows, 2, np.float32)
             bins = np.empty((rows, items), kind)
