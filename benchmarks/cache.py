@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytorch_lightning.utilities import rank_zero_only
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -51,7 +52,8 @@ class Cache:
     """A folder with one subfolder `<name>-<key>` a stage.
 
     The tensors come first and `stage.json`, with their checksum, last, each through a temporary file
-    and a rename: a stage is there completely or not at all, whenever the process is killed.
+    and a rename: a stage is there completely or not at all, whenever the process is killed. Of several
+    processes all build and the first one writes.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -79,11 +81,14 @@ class Cache:
             warnings.warn(f"{folder} is damaged (its checksum differs); it is made again", stacklevel=2)
             stage_file.unlink()
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(".*"):
-            leftover.unlink()
+        if rank_zero_only.rank == 0:
+            for leftover in folder.glob(".*"):
+                leftover.unlink()
         start = time.perf_counter()
         tensors = {name: tensor.contiguous() for name, tensor in build(folder).items()}
         seconds = time.perf_counter() - start
+        if rank_zero_only.rank != 0:
+            return Artifact(tensors, key, seconds, cached=False)
         replace(tensors_file, lambda path: save_file(tensors, path))
         stage = {"inputs": inputs, "seconds": seconds, "sha256": checksum(tensors_file)}
         replace(stage_file, lambda path: path.write_text(json.dumps(stage, indent=1)))

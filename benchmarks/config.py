@@ -77,6 +77,9 @@ class Benchmark:
         data: the dataset.
         old: the old model.
         new: the new model.
+        newest: a third generation: a second upgrade, from new to newest, is replayed after the first.
+        second_starts: with newest, the progress of the first upgrade at which the second starts, one replay for
+            each; 1 is one after the other, less leaves items of all three generations in the gallery.
         heads: the training of the methods' heads.
         methods: name -> class_path and init_args of a method.
         replay: the replay of the backfilling.
@@ -92,6 +95,8 @@ class Benchmark:
     new: Training
     heads: Heads
     methods: dict[str, Method]
+    newest: Training | None = None
+    second_starts: list[float] = field(default_factory=lambda: [1.0, 0.5])
     replay: Replay = field(default_factory=Replay)
     seed: int | list[int] = 0
     only: str | None = None

@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from itertools import product
 from pathlib import Path
 from typing import Any
+
+import torch.distributed as dist
+from pytorch_lightning.utilities import rank_zero_only
 
 from benchmarks import stages
 from benchmarks.cache import Cache, fingerprint
@@ -33,7 +37,7 @@ def run(config: dict[str, Any]) -> Path:
         InputError: wrong input, or a result made with another config is in the way.
     """
     data: RetrievalData = build(RetrievalData, config["data"])
-    specs: dict[Part, Any] = {"old": config["old"], "new": config["new"]}
+    specs: dict[Part, Any] = {p: config[p] for p in ("old", "new", "newest") if config[p]}
     methods = chosen_methods(config)
     seeds = config["seed"] if isinstance(config["seed"], list) else [config["seed"]]
     check_numbers(config, seeds)
@@ -42,60 +46,96 @@ def run(config: dict[str, Any]) -> Path:
     models = [build(SingleModel, spec["model"]) for spec in specs.values()]
     for model in models:  # what cannot be built is found before anything is trained
         model.materialize(data)
+    trained_on = {p: {"images": len(data.part_indices(p)), "classes": data.class_names(p)} for p in specs}
     keys = {part: stages.training_key(part, spec, config["data"], data) for part, spec in specs.items()}
+    upgrades = ["first", *(f"second_from_{start:g}" for start in config["second_starts"])] if config["newest"] else [""]
     prints = {}
     for name, spec in methods.items():
-        method = build(Method, spec)(*(model.embedder for model in models))
-        parts: dict[str, Any] = {"old": keys["old"], "new": keys["new"], "replay": replay}
-        parts |= stages.method_key(method, spec, config["heads"])
+        method = build(Method, spec)(*(model.embedder for model in models[:2]))
+        parts: dict[str, Any] = {**keys, "replay": replay, **stages.method_key(method, spec, config["heads"])}
         for seed in seeds:
-            prints[name, seed] = fingerprint({**parts, "seed": seed, "images": data.fingerprint()})
-            check_free(result_path(config["results"], config["name"], name, seed), prints[name, seed], config)
+            for upgrade in upgrades:
+                later = upgrade.removeprefix("first") or None
+                inputs = {**parts, "seed": seed, "images": data.fingerprint(), "upgrade": later}
+                prints[name, seed, upgrade] = fingerprint(inputs)
+                check_free(result_file(config, name, seed, upgrade), prints[name, seed, upgrade], config)
 
     cache = Cache(config["runs"])
     weights = {p: stages.train(cache, p, specs[p], keys[p], data) for p in specs}
     trained = {p: stages.trained(specs[p]["model"], weights[p].tensors, p) for p in specs}
     embedded = {p: stages.extract(cache, p, specs[p], weights[p], trained[p], config["data"], data) for p in specs}
-    pair = (embedded["old"], embedded["new"])
-    frozen = (trained["old"].embedder, trained["new"].embedder)
-    heads = (config["heads"], frozen, pair, config["data"], data)
+    leave_process_group()
+    systems = {p: stages.System(trained[p].embedder, embedded[p]) for p in specs}
+    made = {**{f"train_{p}": a for p, a in weights.items()}, **{f"extract_{p}": a for p, a in embedded.items()}}
 
-    baseline, none = stages.train_head(cache, "systems", {"class_path": "compat.methods.Upgrade"}, *heads, 0)
-    ends = {**replay, "progress": [0.0, 1.0], "orders": 1}
-    systems = stages.replay(cache, "systems", baseline, none, pair, None, ends, 0, data).tensors
-    old, new = ({key: float(systems[key][end]) for key in ("mean_ap", "cmc_1", "cmc_5")} for end in (0, 1))
+    def fit(name: str, spec: Any, old: stages.System, part: Part, seed: int) -> stages.Fitted:
+        pair = (old, systems[part])
+        return stages.train_head(cache, name, spec, config["heads"], pair, config["data"], data, part, seed)
 
-    for seed in seeds:
-        for name, spec in methods.items():
-            method, head = stages.train_head(cache, name, spec, *heads, seed)
-            curve = stages.replay(cache, name, method, head, pair, systems["correct"], replay, seed, data)
+    alone: dict[Part, stages.Artifact] = {}
+    for before, part in zip(specs, list(specs)[1:], strict=False):
+        merge = fit("systems", {"class_path": "compat.methods.Upgrade"}, systems[before], part, 0)
+        ends = {**replay, "progress": [0.0, 1.0], "orders": 1}
+        alone[part] = stages.replay(cache, "systems", merge, None, ends, 0, data)
+
+    for seed, (name, spec) in product(seeds, methods.items()):
+
+        def save(upgrade: str, fitted: stages.Fitted, part: Part, after: tuple[stages.Fitted, float] | None) -> None:
+            start = after[1] if after else 0.0
+            overlap = after if start < 1 else None
+            before, now = alone["new" if overlap else part].tensors, alone[part].tensors
+            curve = stages.replay(cache, name, fitted, before["correct"], replay, seed, data, overlap)
+            stage = {**made, "head": fitted.head, "replay": curve}
+            path = result_file(config, name, seed, upgrade)
+            if path.exists() and not config["overwrite"] and all(artifact.cached for artifact in stage.values()):
+                return  # nothing was computed: the file keeps saying when and where it was
             lists = {key: values.tolist() for key, values in curve.tensors.items()}
             queries, skipped = lists.pop("queries")
-            made = {**{f"train_{p}": a for p, a in weights.items()}, **{f"extract_{p}": a for p, a in embedded.items()}}
-            made |= {"head": head, "replay": curve}
-            path = result_path(config["results"], config["name"], name, seed)
-            if path.exists() and not config["overwrite"] and all(artifact.cached for artifact in made.values()):
-                continue  # nothing was computed: the file keeps saying when and where it was
+            passes = fitted.method.encoder_passes
             result = Result(
-                benchmark=config["name"],
+                benchmark=path.parent.relative_to(config["results"]).as_posix(),
                 method=name,
                 seed=seed,
                 **lists,
-                old=old,
-                new=new,
+                old={key: float(before[key][0]) for key in ("mean_ap", "cmc_1", "cmc_5")},
+                new={key: float(now[key][1]) for key in ("mean_ap", "cmc_1", "cmc_5")},
                 queries=queries,
                 queries_without_positive=skipped,
                 gallery_items=len(data.gallery_images()),
-                encoder_passes_per_query=method.encoder_passes,
+                encoder_passes_per_query=passes + (passes - 1 if overlap else 0),
                 config={key: value for key, value in config.items() if key != "overwrite"},
-                fingerprint=prints[name, seed],
+                fingerprint=prints[name, seed, upgrade],
                 versions=versions(),
                 git_commit=git_commit(),
                 hardware=hardware(),
-                seconds={stage: round(artifact.seconds, 2) for stage, artifact in made.items()},
+                seconds={key: round(artifact.seconds, 2) for key, artifact in stage.items()},
+                trained_on=trained_on,
+                images_skipped=data.skipped,
+                starts_at=start,
             )
             save_result(result, path)
+
+        first = fit(name, spec, systems["old"], "new", seed)
+        save(upgrades[0], first, "new", None)
+        if config["newest"]:
+            second = fit(name, spec, stages.served(first), "newest", seed)
+            for upgrade, start in zip(upgrades[1:], config["second_starts"], strict=True):
+                save(upgrade, second, "newest", (first, start))
     return Path(config["results"], config["name"])
+
+
+def result_file(config: dict[str, Any], name: str, seed: int, upgrade: str) -> Path:
+    """Where a result lies; those of the upgrades of a sequence are in folders of their own."""
+    return result_path(config["results"], f"{config['name']}/{upgrade}".rstrip("/"), name, seed)
+
+
+def leave_process_group() -> None:
+    """What follows on training and extraction runs in one process; the others have done their part."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+    if rank_zero_only.rank != 0:
+        sys.exit(0)
 
 
 def check_numbers(config: dict[str, Any], seeds: list[int]) -> None:
@@ -109,11 +149,19 @@ def check_numbers(config: dict[str, Any], seeds: list[int]) -> None:
         "seed": seeds,
         "old.seed": [config["old"]["seed"]],
         "new.seed": [config["new"]["seed"]],
+        "newest.seed": [config["newest"]["seed"]] if config["newest"] else [],
     }.items():
         for value in values:
             if not 0 <= value < 2**31:
                 raise InputError(f"{name}: {value}, expected 0 to {2**31 - 1}")
-    for part in ("old", "new", "heads"):
+    for start in config["second_starts"]:
+        if not 0 < start <= 1:
+            raise InputError(f"second_starts: {start}, expected a progress in (0, 1]")
+    if config["newest"] and config["heads"]["images"]:
+        raise InputError("heads.images: true with newest, expected false (heads of a sequence train on embeddings)")
+    for part in ("old", "new", "newest", "heads"):
+        if config[part] is None:
+            continue
         epochs = config[part]["trainer"]["init_args"]["max_epochs"]
         if epochs is None or epochs < 1:
             raise InputError(f"{part}.trainer.max_epochs: {epochs}, expected at least 1")
@@ -145,8 +193,9 @@ def main() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     with exit_on_input_error():
         folder = run(as_dict(parse(sys.argv[1:])))
-        print(table(load_results(folder)))
-        print(f"\nResults are in {folder}; draw them with: python -m benchmarks.plot {folder} -o {folder.name}.png")
+        for upgrade in sorted({path.parent for path in folder.rglob("*-s*.json")}):
+            print(f"{upgrade.relative_to(folder.parent)}\n\n{table(load_results(upgrade))}\n")
+        print(f"Results are in {folder}; draw them with: python -m benchmarks.plot {folder} -o {folder.name}.png")
 
 
 if __name__ == "__main__":

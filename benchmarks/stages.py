@@ -9,34 +9,58 @@ from __future__ import annotations
 import pkgutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from benchmarks.cache import Artifact, Cache, checksum
 from benchmarks.config import Method, build
-from benchmarks.training import fit
+from benchmarks.training import build_trainer, fit
 from compat.backfill import Embeddings, backfill_curve, backfill_order
 from compat.data import Part, RetrievalData
 from compat.methods import SingleModel, Upgrade
 from compat.models import Embedder, load_embedder, read_checkpoint
 from compat.pairs import CachedEmbeddings, PairData
+from compat.sequence import overlapping_curve
 
 Spec = dict[str, Any]
-OLD_PART = ("old_classes", "old_images")
-LOADING = ("batch_size", "num_workers")
+PARTS = {"old": ("old_classes", "old_images"), "new": ("new_classes", "new_images")}
+LOADING = ("batch_size", "num_workers", "images_per_class")
+ELSEWHERE = ("root", "on_error", "verify")  # the fingerprint of the images says what these make of them
+PROCESSES = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "enable_progress_bar")
 DISPLAY = ("enable_progress_bar", "enable_model_summary", "log_every_n_steps", "logger", "default_root_dir", "profiler")
+
+
+class System(NamedTuple):
+    """A generation as an upgrade meets it: its model, and the embeddings that it serves."""
+
+    embedder: Embedder
+    embedded: Artifact
+
+
+class Fitted(NamedTuple):
+    """An upgrade from one system to the next, with what its method has learned."""
+
+    method: Upgrade
+    head: Artifact
+    old: System
+    new: System
 
 
 def data_key(spec: Spec, without: tuple[str, ...] = ()) -> Spec:
     """What a stage depends on of the data's config; where the data lies is not a part of it."""
-    init_args = {k: v for k, v in spec.get("init_args", {}).items() if k not in ("root", *without)}
+    init_args = {k: v for k, v in spec.get("init_args", {}).items() if k not in (*ELSEWHERE, *without)}
     return {**spec, "init_args": init_args}
+
+
+def others(part: Part | None) -> tuple[str, ...]:
+    """The arguments of the data that say what the other generations see."""
+    return tuple(name for owner, names in PARTS.items() if owner != part for name in names)
 
 
 def trainer_key(spec: Spec) -> Spec:
@@ -61,7 +85,7 @@ def own_code(spec: Any) -> Spec | None:
 
 
 def training_key(part: Part, spec: Spec, data_spec: Spec, data: RetrievalData) -> Spec:
-    """What the old or the new model's weights depend on."""
+    """What the weights of one generation's model depend on."""
     if path := spec.get("checkpoint"):
         weights = checksum(path) if Path(path).is_file() else path
         return {"model": spec["model"], "checkpoint": weights, "code": own_code(spec)}
@@ -70,14 +94,14 @@ def training_key(part: Part, spec: Spec, data_spec: Spec, data: RetrievalData) -
         "model": spec["model"],
         "trainer": trainer_key(spec["trainer"]),
         "seed": spec["seed"],
-        "data": data_key(data_spec, without=() if part == "old" else OLD_PART),
+        "data": data_key(data_spec, without=others(part)),
         "images": data.fingerprint()[0],
         "code": own_code([spec, data_spec]),
     }
 
 
 def train(cache: Cache, part: Part, spec: Spec, inputs: Spec, data: RetrievalData) -> Artifact:
-    """Train the old or the new model, or read its checkpoint; the tensors are the embedder's weights.
+    """Train one generation's model, or read its checkpoint; the tensors are the embedder's weights.
 
     `inputs` is its `training_key`.
     """
@@ -85,7 +109,8 @@ def train(cache: Cache, part: Part, spec: Spec, inputs: Spec, data: RetrievalDat
     def make(folder: Path) -> dict[str, Tensor]:
         if path := spec.get("checkpoint"):
             return trained(spec["model"], read_checkpoint(path), path).embedder.state_dict()
-        seed = 2 * spec["seed"] + (part == "new")  # the same seed and backbone must not give both the same weights
+        offset = {"old": 0, "new": 1, "newest": 2**31}  # same seed and backbone must not give the same weights
+        seed = (2 * spec["seed"] + offset[part]) % 2**32
         data.fit_on(part, seed)
         pl.seed_everything(seed, verbose=False)
         module: SingleModel = build(SingleModel, spec["model"])
@@ -111,25 +136,36 @@ def extract(
     data_spec: Spec,
     data: RetrievalData,
 ) -> Artifact:
-    """Embed the training images, the gallery and the queries (left out where they are the gallery itself)."""
+    """Embed the training images, the gallery and the queries (left out where they are the gallery itself).
+
+    Of several processes each embeds a run of the rows and writes it; the first one puts them together.
+    """
     inputs = {
         "weights": weights.key,
-        "data": data_key(data_spec, without=(*OLD_PART, *LOADING)),
+        "data": data_key(data_spec, without=(*others(None), *LOADING)),
         "images": data.fingerprint(),
         "code": own_code([spec, data_spec]),
     }
 
     def make(folder: Path) -> dict[str, Tensor]:
-        images = {"train": data.train_images(augment=False), "gallery": data.gallery_images()}
-        if data.query_images() is not data.gallery_images():
-            images["query"] = data.query_images()
-        accelerator = spec["trainer"]["init_args"]["accelerator"]
-        trainer = pl.Trainer(
-            accelerator=accelerator, devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False
-        )
-        loaders = [DataLoader(i, batch_size=data.batch_size, num_workers=data.num_workers) for i in images.values()]
-        batches = trainer.predict(model, loaders) or []
-        return {name: torch.cat(each).float() for name, each in zip(images, batches, strict=True)}
+        process = {key: spec["trainer"]["init_args"][key] for key in PROCESSES if key in spec["trainer"]["init_args"]}
+        quiet = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
+        trainer = build_trainer({**spec["trainer"], "init_args": process}, **quiet)
+        predicted = trainer.predict(model, datamodule=data) or []
+        empty = torch.empty(0, model.embedder.project.out_features)
+        batches = dict(zip(data.splits(), predicted, strict=True))
+        rows = {name: torch.cat([empty, *of_split]).float() for name, of_split in batches.items()}
+        if trainer.world_size == 1:
+            return rows
+        save_file(rows, folder / f"rows-{trainer.global_rank}.safetensors")
+        trainer.strategy.barrier()
+        if not trainer.is_global_zero:
+            return {}
+        files = [folder / f"rows-{rank}.safetensors" for rank in range(trainer.world_size)]
+        shards = [load_file(file) for file in files]
+        for file in files:
+            file.unlink()
+        return {name: torch.cat([shard[name] for shard in shards]) for name in rows}
 
     return cache.get(f"extract-{part}", inputs, make)
 
@@ -139,34 +175,38 @@ def train_head(
     name: str,
     spec: Spec,
     heads: Spec,
-    embedders: tuple[Embedder, Embedder],
-    embedded: tuple[Artifact, Artifact],
+    pair: tuple[System, System],
     data_spec: Spec,
     data: RetrievalData,
+    part: Part,
     seed: int,
-) -> tuple[Upgrade, Artifact]:
-    """Train what a method learns, if it learns anything; returns the method ready to fill the four matrices."""
+) -> Fitted:
+    """Train what a method learns, if it learns anything, on the images that the model of `part` is trained on."""
     pl.seed_everything(seed, verbose=False)
-    method: Upgrade = build(Method, spec)(*embedders)
-    inputs = {"embedded": [a.key for a in embedded], "seed": seed, **method_key(method, spec, heads)}
+    method: Upgrade = build(Method, spec)(*(system.embedder for system in pair))
+    inputs = {"embedded": [system.embedded.key for system in pair], "seed": seed, **method_key(method, spec, heads)}
+    given = data_spec.get("init_args", {})
+    if method.heads():
+        inputs["trained_on"] = {name: given.get(name) for name in PARTS.get(part, ()) if given.get(name)} or None
     if heads["images"] and method.heads():
-        inputs["data"] = data_key(data_spec, without=("batch_size",))
+        inputs["data"] = data_key(data_spec, without=("batch_size", *others(None)))
 
     def make(folder: Path) -> dict[str, Tensor]:
         if not method.heads():
             return {}
-        labels = data.train_images(augment=False).labels
+        rows = data.part_indices(part)
         if heads["images"]:
-            items = PairData(data.train_images(augment=True), heads["batch_size"], seed, data.num_workers)
+            items = PairData(data.train_images(augment=True).subset(rows), heads["batch_size"], seed, data.num_workers)
         else:
-            cached = CachedEmbeddings(embedded[0].tensors["train"], embedded[1].tensors["train"], labels)
-            items = PairData(cached, heads["batch_size"], seed)
+            old, new = (system.embedded.tensors["train"][rows] for system in pair)
+            labels = data.train_images(augment=False).labels[rows]
+            items = PairData(CachedEmbeddings(old, new, labels), heads["batch_size"], seed)
         fit(method, heads["trainer"], seed, folder, items)
         return method.heads()
 
     artifact = cache.get(f"head-{name}-s{seed}", inputs, make)
     method.load_state_dict(artifact.tensors, strict=False)
-    return method.eval(), artifact
+    return Fitted(method.eval(), artifact, *pair)
 
 
 def method_key(method: Upgrade, spec: Spec, heads: Spec) -> Spec:
@@ -175,18 +215,40 @@ def method_key(method: Upgrade, spec: Spec, heads: Spec) -> Spec:
     return {"method": spec, "heads": training, "code": own_code(spec)}
 
 
-def fill(method: Upgrade, embedded: tuple[Artifact, Artifact], data: RetrievalData) -> Embeddings:
-    """The four matrices of a method."""
-
-    def both(transform: Any, split: str) -> list[Tensor]:
-        old, new = (artifact.tensors.get(split, artifact.tensors["gallery"]) for artifact in embedded)
-        parts = [transform(o, n) for o, n in zip(old.split(4096), new.split(4096), strict=True)]
-        return [torch.cat(part) for part in zip(*parts, strict=True)]
-
-    queries, gallery = data.query_images(), data.gallery_images()
+def through(transform: Any, upgrade: Fitted, split: str) -> tuple[Tensor, Tensor]:
+    """What `query` or `gallery` of a method makes of a split; of the gallery's where the queries are the gallery."""
+    rows = [system.embedded.tensors.get(split, system.embedded.tensors["gallery"]).split(4096) for system in upgrade[2:]]
     with torch.inference_mode():
-        query_old, query_new = both(method.query, "query")
-        gallery_old, gallery_new = both(method.gallery, "gallery")
+        old, new = zip(*(transform(*pair) for pair in zip(*rows, strict=True)), strict=True)
+    return torch.cat(old), torch.cat(new)
+
+
+def served(upgrade: Fitted) -> System:
+    """The system that an upgrade ends in: the new model, with its embeddings as the method serves them."""
+    method, head, old, new = upgrade
+    tensors = {split: through(method.gallery, upgrade, split)[1] for split in new.embedded.tensors}
+    tensors["query"] = through(method.query, upgrade, "query")[1]
+    same = all(torch.equal(tensors[split], rows) for split, rows in new.embedded.tensors.items())
+    key = new.embedded.key if same else f"{head.key}-{new.embedded.key}"
+    return System(new.embedder, Artifact(tensors, key, 0.0, cached=True))
+
+
+def fill(upgrade: Fitted, data: RetrievalData, after: Fitted | None = None) -> Embeddings:
+    """The four matrices of an upgrade.
+
+    Args:
+        upgrade: the last one.
+        data: labels and groups.
+        after: the upgrade before it, for the items that this one has not reached.
+    """
+    queries, gallery = data.query_images(), data.gallery_images()
+    query_old, query_new = through(upgrade.method.query, upgrade, "query")
+    gallery_old, gallery_new = through(upgrade.method.gallery, upgrade, "gallery")
+    if after:
+        oldest = after.old.embedded.tensors
+        with torch.inference_mode():
+            query_old = after.method.back(oldest.get("query", oldest["gallery"]), query_old)
+        gallery_old = through(after.method.gallery, after, "gallery")[0]
     matrices = (query_old, query_new, gallery_old, gallery_new)
     return Embeddings(*matrices, queries.labels, gallery.labels, queries.groups, gallery.groups)
 
@@ -194,30 +256,39 @@ def fill(method: Upgrade, embedded: tuple[Artifact, Artifact], data: RetrievalDa
 def replay(
     cache: Cache,
     name: str,
-    method: Upgrade,
-    head: Artifact,
-    embedded: tuple[Artifact, Artifact],
+    upgrade: Fitted,
     correct_before: Tensor | None,
     spec: Spec,
     seed: int,
     data: RetrievalData,
+    after: tuple[Fitted, float] | None = None,
 ) -> Artifact:
-    """Replay the backfilling of a method; the tensors are the lists of its result."""
-    inputs = {"head": head.key, "embedded": [a.key for a in embedded], "replay": spec, "seed": seed}
+    """Replay the backfilling of a method; the tensors are the lists of its result.
+
+    `after` is the upgrade before this one and its progress when this one starts, where that is less than 1.
+    """
+    embedded = [upgrade.old.embedded.key, upgrade.new.embedded.key]
+    inputs = {"head": upgrade.head.key, "embedded": embedded, "replay": spec, "seed": seed}
+    if after:
+        first, start = after
+        inputs["after"] = {"head": first.head.key, "embedded": first.old.embedded.key, "start": start}
 
     def make(folder: Path) -> dict[str, Tensor]:
-        embeddings = fill(method, embedded, data)
+        embeddings = fill(upgrade, data)
         items = len(embeddings.gallery_old)
         orders = [backfill_order(items, (seed, number)) for number in range(spec["orders"])]
-        curve = backfill_curve(
-            embeddings,
-            orders,
-            spec["progress"],
-            distance=spec["distance"],
-            correct_before=correct_before,
-            per_query=correct_before is None,
-            show_progress=True,
-        )
+        options = {
+            "distance": spec["distance"],
+            "correct_before": correct_before,
+            "per_query": correct_before is None,
+            "show_progress": True,
+        }
+        if after:
+            then = [backfill_order(items, (seed, number, 2)) for number in range(spec["orders"])]
+            stale = fill(upgrade, data, first)
+            curve = overlapping_curve(stale, embeddings, start, orders, then, spec["progress"], **options)
+        else:
+            curve = backfill_curve(embeddings, orders, spec["progress"], **options)
         lists = {
             "progress": curve.progress,
             "mean_ap": curve.mean_ap,

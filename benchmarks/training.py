@@ -37,15 +37,17 @@ class EpochState(Checkpoint):
         pl.seed_everything(epoch_seed(self.seed, trainer.current_epoch), verbose=False)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if time.monotonic() - self.saved_at < SAVE_INTERVAL:
+        if not trainer.strategy.broadcast(time.monotonic() - self.saved_at >= SAVE_INTERVAL):
             return
         unfinished = self.folder / "unfinished.ckpt"
         trainer.save_checkpoint(unfinished)
+        self.saved_at = time.monotonic()
+        if not trainer.is_global_zero:
+            return
         state = self.folder / f"epoch-{trainer.current_epoch:05d}-{checksum(unfinished)}.ckpt"
         os.replace(unfinished, state)
         for older in set(self.folder.glob("epoch-*.ckpt")) - {state}:
             older.unlink()
-        self.saved_at = time.monotonic()
 
     def newest(self) -> Path | None:
         """The last saved state that is unharmed."""
@@ -53,7 +55,7 @@ class EpochState(Checkpoint):
             if checksum(state) == state.stem.rsplit("-", 1)[1]:
                 return state
             warnings.warn(f"{state} is damaged (its checksum differs); it is not used", stacklevel=2)
-            state.unlink()
+            state.unlink(missing_ok=True)
         return None
 
 
@@ -70,18 +72,24 @@ def fit(
         data: yields the training batches.
     """
     state = EpochState(folder, seed)
-    devices = trainer["init_args"].get("devices", "auto")
-    arguments = {
-        **trainer["init_args"],
-        "devices": 1 if devices == "auto" else devices,
-        "default_root_dir": str(folder),
-        "enable_checkpointing": True,
-        "reload_dataloaders_every_n_epochs": 1,
-    }
-    runner = build(pl.Trainer, {**trainer, "init_args": arguments})
+    runner = build_trainer(
+        trainer, default_root_dir=str(folder), enable_checkpointing=True, reload_dataloaders_every_n_epochs=1
+    )
     runner.callbacks = [c for c in runner.callbacks if not isinstance(c, Checkpoint)] + [state]
     runner.loggers = [CSVLogger(folder, name="csv"), TensorBoardLogger(folder, name="tensorboard")]
     runner.fit(module, ckpt_path=state.newest(), weights_only=True, datamodule=data)
-    for leftover in folder.glob("*.ckpt"):
-        leftover.unlink()
+    if runner.is_global_zero:
+        for leftover in folder.glob("*.ckpt"):
+            leftover.unlink()
     return module.eval()
+
+
+def build_trainer(spec: dict[str, Any], **arguments: Any) -> pl.Trainer:
+    """The configured `Trainer`, with one device unless the config says otherwise, and with the given arguments.
+
+    The data modules divide the images among processes themselves, so Lightning does not.
+    """
+    init_args = {**spec["init_args"], **arguments, "use_distributed_sampler": False}
+    if init_args.get("devices", "auto") == "auto":
+        init_args["devices"] = 1
+    return build(pl.Trainer, {**spec, "init_args": init_args})

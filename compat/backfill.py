@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -181,7 +182,7 @@ def backfill_order(items: int, seed: int | Sequence[int]) -> np.ndarray:
 
 
 def backfill_curve(
-    embeddings: Embeddings,
+    embeddings: Embeddings | Sequence[Embeddings],
     order: Any,
     progress: Any = 11,
     *,
@@ -216,8 +217,12 @@ def backfill_curve(
     all the queries and rows of its own, where `order` numbers the rows of all processes one after the other by rank.
     Positives' distances are gathered then, and integer histograms added.
 
+    A gallery may come in parts whose items are in different spaces before their backfill, as when an upgrade starts
+    before the one before it has ended. Each part has the same queries in the same order, with a `query_old` of its
+    own; `order` numbers the items of all parts one after the other.
+
     Args:
-        embeddings: the four matrices, labels and groups.
+        embeddings: the four matrices, labels and groups; or one of these for each part of the gallery.
         order: a permutation of the gallery, (G,), or several, (S, G).
         progress: the completion ratios, (T,), ascending, in [0, 1]; or how many, from 0 to 1.
         top_k: the cut-offs of CMC@k.
@@ -235,7 +240,7 @@ def backfill_curve(
         The `Curve`.
 
     Raises:
-        InputError: an order that is not a permutation, a completion ratio outside [0, 1] or not ascending, no
+        InputError: parts whose queries differ or that are to be sharded, an order that is not a permutation, a completion ratio outside [0, 1] or not ascending, no
             query with a positive, a gallery of 2**31 items or more (ranks are counted in 32 bits), `shard` without
             torch.distributed, values beyond 1e30 for l2.
 
@@ -246,8 +251,15 @@ def backfill_curve(
         >>> curve.cmc[1].tolist() == [1.0] * 11
         True
     """
-    e = embeddings
-    sizes = _gallery_sizes(e, shard)
+    whole = [embeddings] if isinstance(embeddings, Embeddings) else list(embeddings)
+    if len(whole) == 0 or (len(whole) > 1 and shard is not None):
+        raise InputError(f"embeddings: {len(whole)} parts and shard {shard!r}, expected one, or parts without shard")
+    e = whole[0]
+    for part in whole[1:]:
+        for name in ("query_new", "query_labels", "query_groups"):
+            if not torch.equal(getattr(part, name), getattr(e, name)):
+                raise InputError(f"{name}: differs between the parts of the gallery, expected the same queries")
+    sizes = _gallery_sizes(whole, shard)
     points = completion_ratios(progress)
     step = backfill_steps(order, sum(sizes), points)
     if shard == "gallery":
@@ -262,18 +274,20 @@ def backfill_curve(
     if distance not in ("cosine", "l2"):
         raise InputError(f"distance: {distance!r}, expected cosine or l2")
     if distance == "l2":
-        for name in ("query_old", "query_new", "gallery_old", "gallery_new"):
-            low, high = getattr(e, name).aminmax()
+        for name, part in product(("query_old", "query_new", "gallery_old", "gallery_new"), whole):
+            low, high = getattr(part, name).aminmax()
             if (largest := float(max(-low, high))) > 1e30 or 0 < largest < 1e-30:
                 raise InputError(f"{name}: values up to {largest:g}, expected between 1e-30 and 1e30 for l2")
     device = e.gallery_old.device
     before = None if correct_before is None else torch.as_tensor(correct_before, dtype=torch.bool, device=device)
     if before is not None and before.shape != (len(e.query_old),):
         raise InputError(f"correct_before: shape {tuple(before.shape)}, expected ({len(e.query_old)},)")
-    rows = (e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups)
-    gallery = Gallery(*rows, torch.from_numpy(step).to(device), len(points), distance)
+    steps = torch.from_numpy(step).to(device).split([len(part.gallery_old) for part in whole], dim=1)
     metric = BackfillCurve(
-        gallery,
+        [
+            Gallery(p.gallery_old, p.gallery_new, p.gallery_labels, p.gallery_groups, its, len(points), distance)
+            for p, its in zip(whole, steps, strict=True)
+        ],
         top_k,
         backend,
         query_chunk,
@@ -282,7 +296,7 @@ def backfill_curve(
         show_progress=show_progress,
         sync_on_compute=shard == "queries",
     ).to(device)
-    metric.update(e.query_old, e.query_new, e.query_labels, e.query_groups, before)
+    metric.update([part.query_old for part in whole], e.query_new, e.query_labels, e.query_groups, before)
     means = metric.compute()
     if means.queries == 0:
         raise InputError(
@@ -310,17 +324,17 @@ def backfill_curve(
     )
 
 
-def _gallery_sizes(embeddings: Embeddings, shard: str | None) -> list[int]:
-    """Items of the gallery in each process that has a part of it."""
+def _gallery_sizes(parts: Sequence[Embeddings], shard: str | None) -> list[int]:
+    """Items of each part of the gallery, or of each process's shard of it."""
     if shard not in (None, "queries", "gallery"):
         raise InputError(f"shard: {shard!r}, expected queries, gallery or None")
     if shard is not None and not dist.is_initialized():
         raise InputError(f"shard: {shard!r} without torch.distributed, expected an initialised process group")
-    sizes = [len(embeddings.gallery_old)]
+    sizes = [len(part.gallery_old) for part in parts]
     if shard == "gallery":
-        parts: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(parts, sizes[0])
-        sizes = parts
+        shards: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(shards, sizes[0])
+        sizes = shards
     if sum(sizes) >= 2**31:
         raise InputError(f"gallery_old: {sum(sizes)} rows, expected fewer than 2**31")
     return sizes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -43,7 +44,8 @@ class BackfillCurve(Metric):
     `torchmetrics` adds them.
 
     Args:
-        gallery: with its labels, groups and the completion ratio at which each item is backfilled.
+        gallery: with its labels, groups and the completion ratio at which each item is backfilled; or several
+            parts of one, whose items before their backfill are in different spaces.
         top_k: the cut-offs of CMC@k.
         backend: "numba" (on the CPU), "torch" (on any device) or "auto".
         query_chunk: queries at a time; by default as many as take about 256 MiB.
@@ -63,7 +65,7 @@ class BackfillCurve(Metric):
 
     def __init__(
         self,
-        gallery: Gallery,
+        gallery: Gallery | Sequence[Gallery],
         top_k: tuple[int, ...] = (1, 5),
         backend: Backend = "auto",
         query_chunk: int | None = None,
@@ -73,10 +75,11 @@ class BackfillCurve(Metric):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.gallery, self.top_k, self.backend = gallery, top_k, backend
+        self.galleries = [gallery] if isinstance(gallery, Gallery) else list(gallery)
+        self.top_k, self.backend = top_k, backend
         self.query_chunk, self.gallery_sharded = query_chunk, gallery_sharded
         self.per_query, self.show_progress = per_query, show_progress
-        curve = (len(gallery.step), gallery.points)
+        curve = (len(self.galleries[0].step), self.galleries[0].points)
         self.add_state("ap_sum", torch.zeros(curve, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("hit_sum", torch.zeros(len(top_k), *curve, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("flip_sum", torch.zeros(curve, dtype=torch.int64), dist_reduce_fx="sum")
@@ -87,7 +90,7 @@ class BackfillCurve(Metric):
 
     def update(
         self,
-        query_old: Tensor,
+        query_old: Tensor | Sequence[Tensor],
         query_new: Tensor,
         query_labels: Tensor,
         query_groups: Tensor,
@@ -96,22 +99,26 @@ class BackfillCurve(Metric):
         """Add queries.
 
         Args:
-            query_old: (Q, D_old), compared with items before their backfill.
+            query_old: (Q, D_old), compared with items before their backfill; one for each part of the gallery.
             query_new: (Q, D_new), compared with items after it.
             query_labels: (Q,).
             query_groups: (Q,); gallery items of the query's group are ignored.
             correct_before: (Q,) bool, queries that the old system answers correctly at rank 1, the reference of
                 the negative flips; default: at the first completion ratio.
         """
-        queries = Queries(query_old, query_new, query_labels, query_groups)
-        engine = choose_engine(self.gallery, queries, self.backend, self.gallery_sharded)
+        olds = [query_old] if isinstance(query_old, Tensor) else query_old
+        queries = [Queries(old, query_new, query_labels, query_groups) for old in olds]
+        engines = [
+            choose_engine(gallery, part, self.backend, self.gallery_sharded)
+            for gallery, part in zip(self.galleries, queries, strict=True)
+        ]
         count = len(query_labels)
         kept: list[Tensor] = []
         if self.per_query:
             shape = (count, *self.ap_sum.shape)
             kept = [self.ap_sum.new_full(shape, torch.nan), self.hit_sum.new_zeros(shape)]
         with tqdm(total=count, desc="Replaying", disable=not self.show_progress, leave=False) as bar:
-            for rows, figures in replay(engine, queries, self.query_chunk, self.gallery_sharded):
+            for rows, figures in replay(engines, queries, self.query_chunk, self.gallery_sharded):
                 self._add(figures, None if correct_before is None else correct_before[rows])
                 for whole, part in zip(kept, figures, strict=False):
                     whole[rows] = part.permute(2, 0, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from math import isclose
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,9 @@ class Result:
         git_commit: of the project, with "-dirty" if it had changes; None outside a repository.
         hardware: of the machine.
         seconds: that each stage took when it was computed.
+        trained_on: for each generation of the model the number of its training images and the names of their classes.
+        images_skipped: paths of the images that could not be decoded and were left out.
+        starts_at: progress of the upgrade before this one when this one starts; 0 if there is none.
     """
 
     benchmark: str
@@ -62,6 +65,9 @@ class Result:
     git_commit: str | None
     hardware: dict[str, Any]
     seconds: dict[str, float]
+    trained_on: dict[str, dict[str, Any]] = field(default_factory=dict)
+    images_skipped: list[str] = field(default_factory=list)
+    starts_at: float = 0.0
 
     @property
     def auc(self) -> float:
@@ -119,11 +125,17 @@ def load_result(path: str | Path) -> Result:
     """
     try:
         content = json.loads(Path(path).read_text())
-        return Result(**{field.name: content[field.name] for field in fields(Result)})
+        required = {f.name: content[f.name] for f in fields(Result) if f.name in content or _needed(f)}
+        return Result(**required)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: {error}, expected a result of benchmarks.run") from error
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: no field {error}, expected a result of benchmarks.run") from error
+
+
+def _needed(field: Field[Any]) -> bool:
+    """Whether results have had the field from the first version on."""
+    return field.default is MISSING and field.default_factory is MISSING
 
 
 def _same(system: dict[str, float], other: dict[str, float]) -> bool:

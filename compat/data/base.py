@@ -8,8 +8,8 @@ image's index, which removes the query itself.
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,13 +19,17 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset
 from torchvision.datasets.folder import default_loader
 from torchvision.transforms import v2
+from tqdm.auto import tqdm
 
+from compat.data.samplers import IdentityBatches
 from compat.errors import InputError
 
-Part = Literal["old", "new"]
+Part = Literal["old", "new", "newest"]
+Share = float | tuple[float, float]
+Transform = Callable[[Image.Image], Tensor]
 
 
 class Sample(NamedTuple):
@@ -51,7 +55,7 @@ class LabelledImages(Dataset[Sample]):
         self,
         images: np.ndarray | Sequence[str],
         labels: Sequence[int] | np.ndarray,
-        transform: Callable[[Image.Image], Tensor],
+        transform: Transform,
         groups: Sequence[int] | np.ndarray | None = None,
         root: Path | None = None,
     ) -> None:
@@ -75,6 +79,30 @@ class LabelledImages(Dataset[Sample]):
             return default_loader(path)
         except Exception as error:  # each format and each kind of damage raises its own type
             raise InputError(f"data: cannot read the image {path} ({error}); expected a readable image file") from error
+
+    def subset(self, indices: Tensor) -> LabelledImages:
+        """The images of the given rows (N,), with their labels and groups."""
+        rows = indices.numpy()
+        images = self.images[rows] if isinstance(self.images, np.ndarray) else [self.images[row] for row in rows]
+        return LabelledImages(images, self.labels[indices], self.transform, self.groups[indices], self.root)
+
+    def seen_through(self, transform: Transform) -> LabelledImages:
+        """The same images with another transform."""
+        return LabelledImages(self.images, self.labels, transform, self.groups, self.root)
+
+    def unreadable(self) -> list[int]:
+        """Rows of the images that cannot be decoded; decodes all of them, in threads."""
+
+        def fails(index: int) -> bool:
+            try:
+                self._load(index)
+            except InputError:
+                return True
+            return False
+
+        with ThreadPoolExecutor() as pool:
+            checked = tqdm(pool.map(fails, range(len(self))), "Checking images", len(self), leave=False)
+            return [index for index, failed in enumerate(checked) if failed]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -112,87 +140,192 @@ class RepeatableLoader(DataLoader[Any]):
         return super().__iter__()
 
 
-class RetrievalData(pl.LightningDataModule, ABC):
-    """What every dataset shares: the old model's part of the training data, and the loaders.
+class RetrievalData(pl.LightningDataModule):
+    """What every dataset shares: which of the training data each model sees, and the loaders.
 
-    A dataset implements `train_images` and `gallery_images`, and `query_images` where the queries
-    are not the gallery itself.
+    A dataset calls `hold` at the end of its constructor, or overrides `train_images`, `gallery_images` and, where
+    the queries are not the gallery itself, `query_images`.
+
+    The upgrade settings of the literature are shares of the training classes and of their images. A share of the
+    classes means the first ones by class index, a pair of shares those from one to the other: 0.5 is the first
+    half, [0.3, 1] all but the first 30 %. Shares of the images are drawn in each class with a fixed seed. The
+    newest model of a sequence sees all.
 
     Args:
-        old_classes: share of the classes, the first ones by class index, that the old model sees.
-        old_images: share of the images of each of these classes that the old model sees, drawn with
-            a fixed seed.
-        batch_size: images a batch, for training and for extraction.
-        num_workers: loading processes; 0 loads in the main process.
+        old_classes: share of the classes that the old model sees.
+        old_images: share of the images of each of these classes that the old model sees.
+        new_classes: share of the classes that the new model, and the heads, see; default all.
+        new_images: share of the images of each of these; default all.
+        batch_size: images a batch and process, for training and for extraction.
+        images_per_class: images of a class in each training batch, which then holds batch_size / images_per_class
+            classes (the identity-balanced batches of person re-identification); default: images in random order.
+        num_workers: loading processes of each process; 0 loads in the main process.
+        on_error: what happens with an image that cannot be decoded: "raise" stops where it is met; "skip" decodes
+            all of them first, leaves such images out, and counts them in the result.
 
     Raises:
-        InputError: a share outside (0, 1], a batch size below 1, a negative number of workers.
+        InputError: a share outside (0, 1] or one that leaves nothing, a batch size below 1 or one that
+            images_per_class does not divide, a negative number of workers.
     """
 
     def __init__(
-        self, old_classes: float = 1.0, old_images: float = 1.0, batch_size: int = 128, num_workers: int = 0
+        self,
+        old_classes: Share = 0.5,
+        old_images: float = 1.0,
+        new_classes: Share | None = None,
+        new_images: float | None = None,
+        batch_size: int = 128,
+        images_per_class: int | None = None,
+        num_workers: int = 0,
+        on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
         super().__init__()
-        for name, share in {"old_classes": old_classes, "old_images": old_images}.items():
+        self.classes_of: dict[Part, Share] = {"old": old_classes, "new": new_classes or 1.0, "newest": 1.0}
+        self.images_of: dict[Part, float] = {"old": old_images, "new": new_images or 1.0, "newest": 1.0}
+        for part, share in self.classes_of.items():
+            low, high = share if isinstance(share, Sequence) else (0.0, share)
+            if not 0 <= low < high <= 1:
+                raise InputError(f"data.{part}_classes: {share}, expected a share in (0, 1] or a pair of shares")
+        for part, share in self.images_of.items():
             if not 0 < share <= 1:
-                raise InputError(f"data.{name}: {share}, expected a share in (0, 1]")
+                raise InputError(f"data.{part}_images: {share}, expected a share in (0, 1]")
         if batch_size < 1:
             raise InputError(f"data.batch_size: {batch_size}, expected at least 1")
+        if images_per_class is not None and (images_per_class < 1 or batch_size % images_per_class):
+            raise InputError(f"data.images_per_class: {images_per_class}, expected a divisor of batch_size {batch_size}")
         if num_workers < 0:
             raise InputError(f"data.num_workers: {num_workers}, expected at least 0")
-        self.old_classes, self.old_images = old_classes, old_images
-        self.batch_size, self.num_workers = batch_size, num_workers
+        self.batch_size, self.images_per_class = batch_size, images_per_class
+        self.num_workers, self.on_error = num_workers, on_error
         self.part: Part = "new"
         self.seed = 0
+        self.skipped: list[str] = []
 
-    @abstractmethod
+    def hold(
+        self,
+        train: LabelledImages,
+        gallery: LabelledImages,
+        augment: Transform,
+        query: LabelledImages | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        """Keep what the dataset consists of.
+
+        Args:
+            train: training images, seen plainly; labels 0 to C - 1.
+            gallery: the gallery that is backfilled.
+            augment: the transform of the training images in training.
+            query: the queries; by default the gallery itself.
+            class_names: of the C training classes; default: their indices.
+        """
+        if self.on_error == "skip":
+            train, gallery = self._readable(train), self._readable(gallery)
+            query = None if query is None else self._readable(query)
+        self._train = {False: train, True: train.seen_through(augment)}
+        self._gallery, self._query = gallery, gallery if query is None else query
+        self._class_names = class_names
+
+    def _readable(self, images: LabelledImages) -> LabelledImages:
+        bad = images.unreadable()
+        self.skipped += [str(images.images[index]) for index in bad]
+        keep = torch.ones(len(images), dtype=torch.bool)
+        keep[bad] = False
+        return images.subset(keep.nonzero().flatten()) if bad else images
+
     def train_images(self, augment: bool) -> LabelledImages:
         """All training images; `augment` for training, plain for extraction."""
+        return self._train[augment]
 
-    @abstractmethod
     def gallery_images(self) -> LabelledImages:
         """The gallery that is backfilled."""
+        return self._gallery
 
     def query_images(self) -> LabelledImages:
         """The queries; by default the gallery itself."""
-        return self.gallery_images()
+        return self._query
+
+    def class_names(self, part: Part) -> list[str]:
+        """Names of the classes that a model is trained on, in the order of their indices."""
+        names = self._class_names
+        return [str(label) if names is None else names[label] for label in self.classes(part)]
+
+    def classes(self, part: Part) -> range:
+        """Indices of the classes that a model is trained on."""
+        total = int(self.train_images(augment=False).labels.max()) + 1
+        share = self.classes_of[part]
+        low, high = share if isinstance(share, Sequence) else (0.0, share)
+        chosen = range(round(low * total), round(high * total))
+        if not chosen:
+            raise InputError(f"data.{part}_classes: {share} of {total} classes is none, expected a share of 1 or more")
+        return chosen
 
     def part_indices(self, part: Part) -> Tensor:
-        """Indices of the training images that the old or the new model is trained on, ascending."""
-        labels = self.train_images(augment=False).labels
-        if part == "new":
-            return torch.arange(len(labels))
-        classes = round(self.old_classes * (int(labels.max()) + 1))
+        """Indices of the training images that a model is trained on, ascending."""
+        labels, share = self.train_images(augment=False).labels, self.images_of[part]
         random = torch.Generator().manual_seed(0)
         chosen = []
-        for label in range(max(classes, 1)):
+        for label in self.classes(part):
             of_class = (labels == label).nonzero().flatten()
-            share = max(round(self.old_images * len(of_class)), 1)
-            chosen.append(of_class[torch.randperm(len(of_class), generator=random)[:share]])
+            count = round(share * len(of_class))
+            if count == 0:
+                raise InputError(
+                    f"data.{part}_images: {share} of the {len(of_class)} images of class "
+                    f"{self._class_names[label] if self._class_names else label} is none, expected a greater share"
+                )
+            chosen.append(of_class[torch.randperm(len(of_class), generator=random)[:count]])
         return torch.cat(chosen).sort().values
 
     def num_classes(self, part: Part) -> int:
-        """Number of classes that the old or the new model's classifier tells apart."""
-        return int(self.train_images(augment=False).labels[self.part_indices(part)].max()) + 1
+        """Number of classes that a model's classifier tells apart."""
+        return len(self.classes(part))
 
     def fit_on(self, part: Part, seed: int) -> None:
         """Choose what `train_dataloader` yields: whose part, in which random order."""
         self.part, self.seed = part, seed
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """The chosen part, augmented. The order depends on the seed and the epoch alone, so that a resumed
-        training goes on as if it had not stopped (the trainer reloads this loader every epoch)."""
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        images = Subset(self.train_images(augment=True), self.part_indices(self.part).tolist())
-        last_is_single = len(images) % self.batch_size == 1  # batch normalisation cannot train on one image
+        """The chosen part, augmented, with labels from 0 on. The order depends on the seed and the epoch alone, so
+        that a resumed training goes on as if it had not stopped (the trainer reloads this loader every epoch). Of
+        several processes each loads its share."""
+        epoch, rank, world = 0, 0, 1
+        if self.trainer:
+            epoch, rank, world = self.trainer.current_epoch, self.trainer.global_rank, self.trainer.world_size
+        seed = epoch_seed(self.seed, epoch)
+        images = self.train_images(augment=True).subset(self.part_indices(self.part))
+        images.labels = images.labels - self.classes(self.part).start
+        if self.images_per_class:
+            batches = IdentityBatches(images.labels, self.batch_size, self.images_per_class, seed, rank, world)
+            return RepeatableLoader(images, seed=seed + rank, batch_sampler=batches, num_workers=self.num_workers)
+        sampler = DistributedSampler(images, world, rank, seed=seed) if world > 1 else None
+        last_is_single = -(-len(images) // world) % self.batch_size == 1  # batch normalisation cannot train on one
         return RepeatableLoader(
             images,
-            seed=epoch_seed(self.seed, epoch),
+            seed=seed + rank,
             batch_size=self.batch_size,
-            shuffle=True,
+            sampler=sampler,
+            shuffle=sampler is None,
             drop_last=last_is_single,
             num_workers=self.num_workers,
         )
+
+    def splits(self) -> dict[str, LabelledImages]:
+        """What is embedded: the training images, the gallery and the queries, these unless they are the gallery."""
+        splits = {"train": self.train_images(augment=False), "gallery": self.gallery_images()}
+        if self.query_images() is not self.gallery_images():
+            splits["query"] = self.query_images()
+        return splits
+
+    def predict_dataloader(self) -> list[DataLoader[Sample]]:
+        """A loader for each of `splits`, in the dataset's order; of several processes each has a run of the rows."""
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return [
+            DataLoader(
+                Subset(images, range(len(images) * rank // world, len(images) * (rank + 1) // world)),
+                batch_size=self.batch_size,
+                num_workers=self.num_workers,
+            )
+            for images in self.splits().values()
+        ]
 
     def fingerprint(self) -> list[str]:
         """Digests of the content of the training images, the queries and the gallery."""

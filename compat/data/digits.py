@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -13,28 +15,22 @@ from compat.data.base import LabelledImages, RetrievalData, normalized_tensor
 class Digits(RetrievalData):
     """scikit-learn's bundled 8x8 digits, shown at 32x32: half for training, half as queries and gallery.
 
-    The split is stratified by class and fixed. See `RetrievalData` for the other arguments.
+    The split is stratified by class and fixed.
+
+    Args:
+        options: see `RetrievalData`.
     """
 
-    def __init__(
-        self, old_classes: float = 0.5, old_images: float = 1.0, batch_size: int = 128, num_workers: int = 0
-    ) -> None:
-        super().__init__(old_classes, old_images, batch_size, num_workers)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         bunch = load_digits()
         pixels = (bunch.images * (255 / 16)).round().astype(np.uint8)
         train, gallery = train_test_split(np.arange(len(pixels)), test_size=0.5, stratify=bunch.target, random_state=0)
         resize, to_tensor = v2.Resize((32, 32)), normalized_tensor([0.3], [0.35])
         shift = v2.RandomAffine(degrees=10, translate=(0.1, 0.1), scale=(0.9, 1.1))
-        self._train = {
-            augment: LabelledImages(
-                pixels[train], bunch.target[train], v2.Compose([resize, *([shift] if augment else []), to_tensor])
-            )
-            for augment in (False, True)
-        }
-        self._gallery = LabelledImages(pixels[gallery], bunch.target[gallery], v2.Compose([resize, to_tensor]))
-
-    def train_images(self, augment: bool) -> LabelledImages:
-        return self._train[augment]
-
-    def gallery_images(self) -> LabelledImages:
-        return self._gallery
+        plain = v2.Compose([resize, to_tensor])
+        self.hold(
+            LabelledImages(pixels[train], bunch.target[train], plain),
+            LabelledImages(pixels[gallery], bunch.target[gallery], plain),
+            augment=v2.Compose([resize, shift, to_tensor]),
+        )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from PIL import Image
-from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
 
@@ -25,23 +24,14 @@ class ImageFolder(RetrievalData):
         root: the folder.
         image_size: side of the square image that the model sees, in pixels.
         min_crop: smallest share of the image's area that a training crop keeps.
-        old_classes, old_images, batch_size, num_workers: see `RetrievalData`.
+        options: see `RetrievalData`.
 
     Raises:
         InputError: a missing folder, another layout, a training class with a single image.
     """
 
-    def __init__(
-        self,
-        root: str,
-        image_size: int = 224,
-        min_crop: float = 0.25,
-        old_classes: float = 0.5,
-        old_images: float = 1.0,
-        batch_size: int = 128,
-        num_workers: int = 0,
-    ) -> None:
-        super().__init__(old_classes, old_images, batch_size, num_workers)
+    def __init__(self, root: str, image_size: int = 224, min_crop: float = 0.25, **options: Any) -> None:
+        super().__init__(**options)
         if image_size < 1:
             raise InputError(f"data.image_size: {image_size}, expected at least 1 pixel")
         if not 0 < min_crop <= 1:
@@ -58,23 +48,11 @@ class ImageFolder(RetrievalData):
         crop = v2.RandomResizedCrop(image_size, scale=(min_crop, 1.0), antialias=True)
         plain = v2.Compose([v2.Resize(image_size, antialias=True), v2.CenterCrop(image_size), to_tensor])
 
-        def images(files: dict[str, list[str]], transform: Callable[[Image.Image], Tensor]) -> LabelledImages:
+        def images(files: dict[str, list[str]]) -> LabelledImages:
             items = [(file, label) for label, name in enumerate(names) for file in files.get(name, [])]
-            return LabelledImages(
-                [file for file, _ in items], [label for _, label in items], transform, None, Path(root)
-            )
+            return LabelledImages([file for file, _ in items], [label for _, label in items], plain, None, Path(root))
 
-        self._train = {
-            False: images(train, plain),
-            True: images(train, v2.Compose([crop, v2.RandomHorizontalFlip(), to_tensor])),
-        }
-        self._gallery = images(val, plain)
-
-    def train_images(self, augment: bool) -> LabelledImages:
-        return self._train[augment]
-
-    def gallery_images(self) -> LabelledImages:
-        return self._gallery
+        self.hold(images(train), images(val), v2.Compose([crop, v2.RandomHorizontalFlip(), to_tensor]), None, names)
 
 
 def _list_images(root: Path, split: str) -> dict[str, list[str]]:

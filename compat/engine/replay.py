@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Literal
@@ -46,31 +46,34 @@ def choose_engine(gallery: Gallery, queries: Queries, backend: Backend, sharded:
     return TorchEngine(gallery) if beyond else CpuEngine(gallery)
 
 
-def replay(engine: Engine, queries: Queries, chunk: int | None, sharded: bool) -> Iterator[tuple[Tensor, Figures]]:
+def replay(
+    engines: Sequence[Engine], queries: Sequence[Queries], chunk: int | None, sharded: bool
+) -> Iterator[tuple[Tensor, Figures]]:
     """The figures of all queries, a chunk at a time.
 
     Args:
-        engine: of the gallery, or of this process's shard of it.
-        queries: all of them.
+        engines: of the gallery, or of this process's shard of it; several where the gallery is in parts.
+        queries: all of them, as compared with each part.
         chunk: how many at a time; by default what takes about 256 MiB.
         sharded: whether the gallery is spread over the processes of torch.distributed, each with all queries.
 
     Yields:
         Row numbers of the queries (N,) and their figures, (S, T, N).
     """
-    rows = queries.labels.argsort(stable=True)  # those of a label share their positives' rows in the cache
-    threads = torch.get_num_threads() if isinstance(engine, CpuEngine) and not sharded else 1
-    chunks = rows.split(chunk or _chunk(engine, queries, threads, sharded))
-    if isinstance(engine, CpuEngine) and not sharded:
-        yield from _in_threads(engine, queries, chunks, threads)
+    rows = queries[0].labels.argsort(stable=True)  # those of a label share their positives' rows in the cache
+    alone = engines[0] if len(engines) == 1 and not sharded else None
+    threads = torch.get_num_threads() if isinstance(alone, CpuEngine) else 1
+    chunks = rows.split(chunk or _chunk(engines, threads, sharded))
+    if isinstance(alone, CpuEngine):
+        yield from _in_threads(alone, queries[0], chunks, threads)
     else:
         for some in chunks:
-            part = Queries(*(values[some] for values in queries))
-            positives = engine.positives(part)
+            compared = [Queries(*(values[some] for values in part)) for part in queries]
+            positives = _join([engine.positives(part) for engine, part in zip(engines, compared, strict=True)])
             if sharded:
-                positives = _gather(positives, engine.gallery.points)
+                positives = _gather(positives, engines[0].gallery.points)
             thresholds = thresholds_of(positives)
-            ranks = engine.ranks(part, thresholds)
+            ranks = torch.stack([e.ranks(part, thresholds) for e, part in zip(engines, compared, strict=True)]).sum(0)
             if sharded:
                 dist.all_reduce(ranks)
             yield some, figures(ranks, positives, thresholds)
@@ -99,20 +102,27 @@ def _one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _chunk(engine: Engine, queries: Queries, threads: int, sharded: bool) -> int:
+def _chunk(engines: Sequence[Engine], threads: int, sharded: bool) -> int:
     """Queries at a time; the same in every process, as they have to meet in each chunk."""
-    gallery = engine.gallery
-    items = torch.tensor(len(gallery.labels), device=gallery.labels.device)
-    positives = gallery.labels.unique(return_counts=True)[1].max()
+    gallery = engines[0].gallery
+    labels = torch.cat([engine.gallery.labels for engine in engines])
+    items = torch.tensor(len(labels), device=labels.device)
+    positives = labels.unique(return_counts=True)[1].max()
     if sharded:
         dist.all_reduce(items, dist.ReduceOp.MAX)
         dist.all_reduce(positives)
     width, orders = 2 * int(positives) + 1, len(gallery.step)
     ranks = 24 * orders * (gallery.points + 1) * width
-    if isinstance(engine, CpuEngine):
-        need = 8 * int(items) + 32 * width + (ranks if sharded else 0) + 2**15
+    if all(isinstance(engine, CpuEngine) for engine in engines):
+        need = 8 * int(items) + 32 * width + (ranks if sharded or len(engines) > 1 else 0) + 2**15
         return max(1, min(256, MEMORY // threads // need))
     return max(1, MEMORY // (64 * int(items) + ranks))
+
+
+def _join(parts: Sequence[Positives]) -> Positives:
+    """The positives in every part of the gallery, side by side."""
+    old, new, step, found = zip(*parts, strict=True)
+    return Positives(torch.cat(old, 1), torch.cat(new, 1), torch.cat(step, 2), torch.stack(found).sum(0))
 
 
 def _gather(positives: Positives, points: int) -> Positives:

@@ -69,8 +69,10 @@ class ReverseQuery(Upgrade):
         self.warmup, self.optimizer = warmup, optimizer
 
     def query(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
-        new = self.rho(new)
-        return self.psi(new), new
+        return super().query(old, self.rho(new))
+
+    def back(self, old: Tensor, served: Tensor) -> Tensor:
+        return self.psi(served)
 
     def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         return old, self.rho(new)

@@ -45,7 +45,14 @@ class Upgrade(LightningModule):
 
     def query(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         """(phi_old(q), phi_new(q)) -> the query for the un-backfilled part and the query for the backfilled part."""
-        return old, new
+        return self.back(old, new), new
+
+    def back(self, old: Tensor, served: Tensor) -> Tensor:
+        """The query for the un-backfilled part, from phi_old(q) and from the query for the backfilled part.
+
+        A later upgrade that starts before this one has ended calls it with its own query for this one's new space.
+        """
+        return old
 
     def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         """(phi_old(g), phi_new(g)) -> an item before its backfill and after it."""

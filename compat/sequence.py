@@ -1,0 +1,72 @@
+"""Two upgrades in one gallery, the second one starting before the first has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import floor
+
+import numpy as np
+import torch
+
+from compat.backfill import Curve, Embeddings, backfill_curve
+
+
+def overlapping_curve(
+    stale: Embeddings,
+    reached: Embeddings,
+    start: float,
+    first_orders: Sequence[np.ndarray],
+    second_orders: Sequence[np.ndarray],
+    progress: Sequence[float] | int = 11,
+    **options: object,
+) -> Curve:
+    """Replay the second of two upgrades from the moment when the first one is at `start`.
+
+    The first backfill stops there, as nobody goes on extracting with a model that is already outdated: the second
+    one goes through the whole gallery and takes each item straight to the newest space, from the oldest one or from
+    the middle one. So three generations are in the gallery until it ends, and the query is compared with each in its
+    own space. (Our definition; no publication that we know of replays this.)
+
+    Args:
+        stale: every item as it is where the first upgrade has not reached it, and in the newest space.
+        reached: every item as it is where the first upgrade has reached it, and in the newest space.
+        start: progress of the first upgrade at which the second starts, in [0, 1]; at 1 all items are `reached`.
+        first_orders: S permutations of the gallery (G,), in which the first upgrade backfills.
+        second_orders: S permutations likewise, for the second one.
+        progress: of the second upgrade; see `backfill_curve`.
+        options: of `backfill_curve`.
+
+    Returns:
+        The `Curve`, over the second upgrade's progress.
+    """
+    curves = []
+    for first, second in zip(first_orders, second_orders, strict=True):
+        done = floor(start * len(first))
+        items = [np.sort(first[done:]), np.sort(first[:done])]
+        parts = [_rows(e, rows) for e, rows in zip((stale, reached), items, strict=True) if len(rows)]
+        place = np.argsort(np.concatenate(items))  # of an item among the items of both parts
+        curves.append(backfill_curve(parts, place[second], progress, **options))  # type: ignore[arg-type]
+    orders = np.concatenate([c.mean_ap_orders for c in curves])
+    flips = np.concatenate([c.negative_flip_rate_orders for c in curves])
+    cmc = {k: np.concatenate([c.cmc_orders[k] for c in curves]) for k in curves[0].cmc}
+    return Curve(
+        progress=curves[0].progress,
+        mean_ap=orders.mean(0),
+        cmc={k: values.mean(0) for k, values in cmc.items()},
+        negative_flip_rate=flips.mean(0),
+        mean_ap_orders=orders,
+        cmc_orders=cmc,
+        negative_flip_rate_orders=flips,
+        queries=curves[0].queries,
+        queries_without_positive=curves[0].queries_without_positive,
+    )
+
+
+def _rows(e: Embeddings, rows: np.ndarray) -> Embeddings:
+    """The embeddings with some of the gallery's items."""
+    i = torch.from_numpy(rows).to(e.gallery_old.device)
+    queries = (e.query_old, e.query_new)
+    gallery = (e.gallery_old[i], e.gallery_new[i])
+    return Embeddings(
+        *queries, *gallery, e.query_labels, e.gallery_labels[i], e.query_groups, e.gallery_groups[i]
+    )
