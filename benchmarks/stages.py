@@ -217,7 +217,9 @@ def method_key(method: Upgrade, spec: Spec, heads: Spec) -> Spec:
 
 def through(transform: Any, upgrade: Fitted, split: str) -> tuple[Tensor, Tensor]:
     """What `query` or `gallery` of a method makes of a split; of the gallery's where the queries are the gallery."""
-    rows = [system.embedded.tensors.get(split, system.embedded.tensors["gallery"]).split(4096) for system in upgrade[2:]]
+    rows = [
+        system.embedded.tensors.get(split, system.embedded.tensors["gallery"]).split(4096) for system in upgrade[2:]
+    ]
     with torch.inference_mode():
         old, new = zip(*(transform(*pair) for pair in zip(*rows, strict=True)), strict=True)
     return torch.cat(old), torch.cat(new)

@@ -130,3 +130,23 @@ def _negatives(logits: Tensor, mask: Tensor, k: int | None) -> Tensor:
     """log of the sum over the masked entries of each row, of the k largest of them if k is given."""
     masked = logits.masked_fill(~mask, -torch.inf)
     return (masked if k is None or k >= logits.shape[1] else masked.topk(k, dim=1).values).logsumexp(1)
+
+
+def batch_hard_triplet_loss(embeddings: Tensor, labels: Tensor, margin: float = 0.3) -> Tensor:
+    """Mean over anchors of max(0, margin + farthest positive - nearest negative), Euclidean distances.
+
+    The "batch hard" of Hermans et al., "In Defense of the Triplet Loss" (arXiv 1703.07737, equation 5). An anchor
+    without a positive or without a negative in the batch is left out; if all are, the loss is 0.
+
+    Args:
+        embeddings: (B, D).
+        labels: (B,).
+        margin: by which the nearest negative should be farther than the farthest positive.
+    """
+    distance = torch.cdist(embeddings, embeddings)
+    same = labels[:, None] == labels
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    farthest = distance.masked_fill(~same | itself, -torch.inf).amax(1)
+    nearest = distance.masked_fill(same, torch.inf).amin(1)
+    found = torch.isfinite(farthest) & torch.isfinite(nearest)
+    return F.relu(margin + farthest - nearest)[found].sum() / found.sum().clamp(min=1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
+import timm
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
@@ -57,6 +59,29 @@ def without_classifier(backbone: nn.Module) -> nn.Module:
                 backbone.set_submodule(layers[-1], nn.Identity())
                 break
     return backbone
+
+
+def resnet(
+    model_name: str, pretrained: bool = False, small_images: bool = False, last_stride: Literal[1, 2] = 2
+) -> nn.Module:
+    """A timm ResNet with the two changes that retrieval papers make to it.
+
+    Args:
+        model_name: of a ResNet in timm, such as resnet18 or resnet50.
+        pretrained: with timm's weights (a download).
+        small_images: a 3x3 stem of stride 1 without max pooling, for images of 32x32 (He et al.'s for CIFAR);
+            its weights are new even if the others are pretrained.
+        last_stride: 1 leaves the last stage at the resolution of the one before, as in person re-identification.
+    """
+    model = timm.create_model(model_name, pretrained=pretrained)
+    if small_images:
+        model.conv1 = nn.Conv2d(3, model.conv1.out_channels, 3, padding=1, bias=False)
+        model.maxpool = nn.Identity()
+    if last_stride == 1:
+        for layer in model.layer4.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.stride = (1, 1)
+    return model
 
 
 def head(in_dim: int, out_dim: int, blocks: int = 3, hidden: int | None = None) -> nn.Sequential:

@@ -67,6 +67,4 @@ def _rows(e: Embeddings, rows: np.ndarray) -> Embeddings:
     i = torch.from_numpy(rows).to(e.gallery_old.device)
     queries = (e.query_old, e.query_new)
     gallery = (e.gallery_old[i], e.gallery_new[i])
-    return Embeddings(
-        *queries, *gallery, e.query_labels, e.gallery_labels[i], e.query_groups, e.gallery_groups[i]
-    )
+    return Embeddings(*queries, *gallery, e.query_labels, e.gallery_labels[i], e.query_groups, e.gallery_groups[i])

@@ -1,7 +1,22 @@
 """The datasets: each a `RetrievalData` that yields image, label and group."""
 
 from compat.data.base import LabelledImages, Part, RetrievalData, Sample
+from compat.data.cifar import CIFAR100
 from compat.data.digits import Digits
 from compat.data.image_folder import ImageFolder
+from compat.data.imagenet import ImageNet
+from compat.data.market import Market1501
+from compat.data.places import Places365
 
-__all__ = ["Digits", "ImageFolder", "LabelledImages", "Part", "RetrievalData", "Sample"]
+__all__ = [
+    "CIFAR100",
+    "Digits",
+    "ImageFolder",
+    "ImageNet",
+    "LabelledImages",
+    "Market1501",
+    "Part",
+    "Places365",
+    "RetrievalData",
+    "Sample",
+]

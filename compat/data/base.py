@@ -8,8 +8,9 @@ image's index, which removes the query itself.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -21,7 +22,6 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset
 from torchvision.datasets.folder import default_loader
-from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from compat.data.samplers import IdentityBatches
@@ -59,7 +59,7 @@ class LabelledImages(Dataset[Sample]):
         groups: Sequence[int] | np.ndarray | None = None,
         root: Path | None = None,
     ) -> None:
-        self.images = images
+        self.images = np.asarray(images)  # one array of paths: loading processes share it, unlike a list's objects
         self.labels = torch.as_tensor(np.asarray(labels), dtype=torch.long)
         self.groups = torch.arange(len(self.labels)) if groups is None else torch.as_tensor(np.asarray(groups))
         self.transform = transform
@@ -72,18 +72,25 @@ class LabelledImages(Dataset[Sample]):
         return Sample(self.transform(self._load(index)), self.labels[index], self.groups[index])
 
     def _load(self, index: int) -> Image.Image:
-        if isinstance(self.images, np.ndarray):
+        if not self.on_disk:
             return Image.fromarray(self.images[index]).convert("RGB")
-        path = Path(self.root or "", self.images[index])
+        path = self._path(self.images[index])
         try:
             return default_loader(path)
         except Exception as error:  # each format and each kind of damage raises its own type
             raise InputError(f"data: cannot read the image {path} ({error}); expected a readable image file") from error
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether `images` are paths."""
+        return self.images.dtype.kind == "U"
+
+    def _path(self, name: str) -> Path:
+        return Path(self.root or "", name)
+
     def subset(self, indices: Tensor) -> LabelledImages:
         """The images of the given rows (N,), with their labels and groups."""
-        rows = indices.numpy()
-        images = self.images[rows] if isinstance(self.images, np.ndarray) else [self.images[row] for row in rows]
+        images = self.images[indices.numpy()]
         return LabelledImages(images, self.labels[indices], self.transform, self.groups[indices], self.root)
 
     def seen_through(self, transform: Transform) -> LabelledImages:
@@ -108,15 +115,17 @@ class LabelledImages(Dataset[Sample]):
     def fingerprint(self) -> str:
         """Digest of labels, groups and content (pixels, or relative paths and file sizes)."""
         digest = hashlib.sha256()
-        if isinstance(self.images, np.ndarray):
+        if not self.on_disk:
             digest.update(self.images.tobytes())
         else:
             for name in self.images:
-                path = Path(self.root or "", name)
                 try:
-                    digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+                    digest.update(f"{name}\0{self._path(name).stat().st_size}\0".encode())
                 except OSError as error:
-                    raise InputError(f"data: cannot read the image {path} ({error}); expected a file") from error
+                    raise InputError(
+                        f"data: cannot read the image {self._path(name)} ({error.strerror}), expected a file; is the "
+                        "archive unpacked completely?"
+                    ) from error
         digest.update(self.labels.numpy().tobytes() + self.groups.numpy().tobytes())
         return digest.hexdigest()
 
@@ -192,7 +201,9 @@ class RetrievalData(pl.LightningDataModule):
         if batch_size < 1:
             raise InputError(f"data.batch_size: {batch_size}, expected at least 1")
         if images_per_class is not None and (images_per_class < 1 or batch_size % images_per_class):
-            raise InputError(f"data.images_per_class: {images_per_class}, expected a divisor of batch_size {batch_size}")
+            raise InputError(
+                f"data.images_per_class: {images_per_class}, expected a divisor of batch_size {batch_size}"
+            )
         if num_workers < 0:
             raise InputError(f"data.num_workers: {num_workers}, expected at least 0")
         self.batch_size, self.images_per_class = batch_size, images_per_class
@@ -217,13 +228,20 @@ class RetrievalData(pl.LightningDataModule):
             augment: the transform of the training images in training.
             query: the queries; by default the gallery itself.
             class_names: of the C training classes; default: their indices.
+
+        Raises:
+            InputError: a class without a training image.
         """
+        names = [str(label) for label in range(int(train.labels.max()) + 1)] if class_names is None else class_names
+        for name, count in zip(names, torch.bincount(train.labels, minlength=len(names)), strict=True):
+            if count == 0:
+                raise InputError(f"data.root: class {name!r} has no training image, expected at least one")
         if self.on_error == "skip":
             train, gallery = self._readable(train), self._readable(gallery)
             query = None if query is None else self._readable(query)
         self._train = {False: train, True: train.seen_through(augment)}
         self._gallery, self._query = gallery, gallery if query is None else query
-        self._class_names = class_names
+        self._class_names = names
 
     def _readable(self, images: LabelledImages) -> LabelledImages:
         bad = images.unreadable()
@@ -246,12 +264,11 @@ class RetrievalData(pl.LightningDataModule):
 
     def class_names(self, part: Part) -> list[str]:
         """Names of the classes that a model is trained on, in the order of their indices."""
-        names = self._class_names
-        return [str(label) if names is None else names[label] for label in self.classes(part)]
+        return [self._class_names[label] for label in self.classes(part)]
 
     def classes(self, part: Part) -> range:
         """Indices of the classes that a model is trained on."""
-        total = int(self.train_images(augment=False).labels.max()) + 1
+        total = len(self._class_names)
         share = self.classes_of[part]
         low, high = share if isinstance(share, Sequence) else (0.0, share)
         chosen = range(round(low * total), round(high * total))
@@ -270,7 +287,7 @@ class RetrievalData(pl.LightningDataModule):
             if count == 0:
                 raise InputError(
                     f"data.{part}_images: {share} of the {len(of_class)} images of class "
-                    f"{self._class_names[label] if self._class_names else label} is none, expected a greater share"
+                    f"{self._class_names[label]!r} is none, expected a greater share"
                 )
             chosen.append(of_class[torch.randperm(len(of_class), generator=random)[:count]])
         return torch.cat(chosen).sort().values
@@ -332,6 +349,33 @@ class RetrievalData(pl.LightningDataModule):
         return [images.fingerprint for images in (self.train_images(False), self.query_images(), self.gallery_images())]
 
 
-def normalized_tensor(mean: list[float], std: list[float]) -> v2.Transform:
-    """From a PIL image to a float32 tensor, normalised; the last step of every transform."""
-    return v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
+def check_counts(root: Path, counts: dict[str, tuple[int, int]]) -> None:
+    """Compare what is there with the published protocol.
+
+    Args:
+        root: of the dataset.
+        counts: what is counted -> (found, expected).
+
+    Raises:
+        InputError: the first count that differs.
+    """
+    for what, (found, expected) in counts.items():
+        if found != expected:
+            raise InputError(
+                f"data.root: {found:,} {what} in {root}, expected the protocol's {expected:,}; is the archive unpacked "
+                "completely? (verify: false takes what is there)"
+            )
+
+
+@contextmanager
+def reading(root: Path, layout: str) -> Iterator[None]:
+    """Turn whatever reading `root` raises into one line that says the expected layout, or how to get it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except PermissionError as error:
+        raise InputError(f"data.root: no permission to read {error.filename or root}, expected {layout}") from error
+    except Exception as error:  # each reader has its own
+        reason = " ".join(str(error).split())
+        raise InputError(f"data.root: cannot read {root} ({reason}), expected {layout}") from error

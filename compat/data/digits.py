@@ -9,7 +9,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torchvision.transforms import v2
 
-from compat.data.base import LabelledImages, RetrievalData, normalized_tensor
+from compat.data.base import LabelledImages, RetrievalData
+from compat.data.transforms import NormalizedTensor
 
 
 class Digits(RetrievalData):
@@ -26,7 +27,7 @@ class Digits(RetrievalData):
         bunch = load_digits()
         pixels = (bunch.images * (255 / 16)).round().astype(np.uint8)
         train, gallery = train_test_split(np.arange(len(pixels)), test_size=0.5, stratify=bunch.target, random_state=0)
-        resize, to_tensor = v2.Resize((32, 32)), normalized_tensor([0.3], [0.35])
+        resize, to_tensor = v2.Resize((32, 32)), NormalizedTensor([0.3], [0.35])
         shift = v2.RandomAffine(degrees=10, translate=(0.1, 0.1), scale=(0.9, 1.1))
         plain = v2.Compose([resize, to_tensor])
         self.hold(

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
-from torchvision.transforms import v2
 
-from compat.data.base import LabelledImages, RetrievalData, normalized_tensor
+from compat.data.base import LabelledImages, RetrievalData, reading
+from compat.data.transforms import photographs
 from compat.errors import InputError
 
 
@@ -32,27 +32,23 @@ class ImageFolder(RetrievalData):
 
     def __init__(self, root: str, image_size: int = 224, min_crop: float = 0.25, **options: Any) -> None:
         super().__init__(**options)
-        if image_size < 1:
-            raise InputError(f"data.image_size: {image_size}, expected at least 1 pixel")
-        if not 0 < min_crop <= 1:
-            raise InputError(f"data.min_crop: {min_crop}, expected a share in (0, 1]")
-        train, val = _list_images(Path(root), "train"), _list_images(Path(root), "val")
+        augment, plain = photographs(image_size, min_crop, resize=image_size)
+        with reading(Path(root), f"{root}/train/<class>/* and {root}/val/<class>/*"):
+            train, val = _list_images(Path(root), "train"), _list_images(Path(root), "val")
         for name, files in train.items():
             if len(files) < 2:
                 raise InputError(
                     f"data.root: class {name!r} has a single image ({Path(root, files[0])}), expected at least 2 "
                     "images in each training class"
                 )
-        names = _by_number(train) + _by_number(val.keys() - train.keys())
-        to_tensor = normalized_tensor([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-        crop = v2.RandomResizedCrop(image_size, scale=(min_crop, 1.0), antialias=True)
-        plain = v2.Compose([v2.Resize(image_size, antialias=True), v2.CenterCrop(image_size), to_tensor])
+        names = _by_number(train)
+        everywhere = names + _by_number(val.keys() - train.keys())
 
         def images(files: dict[str, list[str]]) -> LabelledImages:
-            items = [(file, label) for label, name in enumerate(names) for file in files.get(name, [])]
+            items = [(file, label) for label, name in enumerate(everywhere) for file in files.get(name, [])]
             return LabelledImages([file for file, _ in items], [label for _, label in items], plain, None, Path(root))
 
-        self.hold(images(train), images(val), v2.Compose([crop, v2.RandomHorizontalFlip(), to_tensor]), None, names)
+        self.hold(images(train), images(val), augment, class_names=names)
 
 
 def _list_images(root: Path, split: str) -> dict[str, list[str]]:

@@ -11,12 +11,16 @@ from torch import Tensor, nn
 
 from compat.data import RetrievalData, Sample
 from compat.errors import InputError
+from compat.losses import batch_hard_triplet_loss
 from compat.models import Embedder
 from compat.optim import warmup_cosine
 
 
 class SingleModel(LightningModule):
     """Trains an embedder with cross entropy on a linear classifier, which is thrown away afterwards.
+
+    With `triplet_margin`, the batch-hard triplet loss of the embeddings is added, as in person re-identification;
+    the data's `images_per_class` then makes batches in which every image has positives.
 
     With `normalize`, both the embedding and the class weights are unit vectors and the logits are
     `scale` times their cosine (openBCT's "normed softmax"); otherwise plain softmax, as FCT, BT-2 and
@@ -27,6 +31,8 @@ class SingleModel(LightningModule):
         embed_dim: dimension of the embedding.
         normalize: embeddings are unit vectors.
         scale: of the cosine logits; used with `normalize` only.
+        label_smoothing: of the cross entropy; default none.
+        triplet_margin: of the triplet loss; default no such loss.
         warmup: share of the steps in which the learning rate rises, before its cosine.
         optimizer: from parameters to an optimizer; its learning rate is the peak.
     """
@@ -37,12 +43,15 @@ class SingleModel(LightningModule):
         embed_dim: int = 128,
         normalize: bool = False,
         scale: float = 16.0,
+        label_smoothing: float | None = None,
+        triplet_margin: float | None = None,
         warmup: float = 0.2,
         optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=5e-4),
     ) -> None:
         super().__init__()
         self.embedder = Embedder(backbone, embed_dim, normalize)
         self.scale = scale
+        self.label_smoothing, self.triplet_margin = label_smoothing or 0.0, triplet_margin
         self.warmup = warmup
         self.optimizer = optimizer
 
@@ -78,7 +87,11 @@ class SingleModel(LightningModule):
             logits = self.scale * F.linear(embeddings, F.normalize(self.classifier.weight, dim=1))
         else:
             logits = self.classifier(embeddings)
-        loss = F.cross_entropy(logits, batch.label)
+        loss = F.cross_entropy(logits, batch.label, label_smoothing=self.label_smoothing)
+        if self.triplet_margin is not None:
+            triplet = batch_hard_triplet_loss(embeddings, batch.label, self.triplet_margin)
+            self.log("train/triplet", triplet, on_step=False, on_epoch=True)
+            loss = loss + triplet
         accuracy = (logits.argmax(1) == batch.label).float().mean()
         self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True, on_step=False, on_epoch=True)
         return loss

@@ -1,0 +1,264 @@
+"""Fetch and unpack the public datasets, and check that a config finds its images."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from torchvision import datasets
+from torchvision.datasets import imagenet as ilsvrc
+from torchvision.datasets.utils import download_url
+from tqdm.auto import tqdm
+
+from benchmarks.config import as_dict, build, parse
+from compat.data import LabelledImages, Part, RetrievalData
+from compat.data.archives import scratch, unpack, verify
+from compat.errors import InputError, exit_on_input_error
+
+T = TypeVar("T")
+
+
+class Archive(NamedTuple):
+    """A published archive: its file name, its MD5, and the URL of the file or of the page that tells how to get it."""
+
+    name: str
+    md5: str
+    url: str
+
+
+# The MD5 is open-reid's (reid/datasets/market1501.py); its folders are those of the authors' protocol.
+MARKET = Archive(
+    "Market-1501-v15.09.15.zip",
+    "65005ab7d12ec1c44de4eeafe813e68a",
+    "https://zheng-lab.cecs.anu.edu.au/Project/project_reid.html",
+)
+MARKET_FOLDERS = ("bounding_box_train", "bounding_box_test", "query")
+MARKET_HELP = f"""\
+Market-1501 cannot be downloaded automatically. Get {MARKET.name} by the links (Google Drive, Kaggle) on
+{MARKET.url} and put it into {{root}}.
+If a mirror packed it anew, unpack it yourself, to {{root}}/{Path(MARKET.name).stem}/{MARKET_FOLDERS[0]} and so on."""
+
+IMAGENET_URL = "https://image-net.org/challenges/LSVRC/2012/2012-downloads.php"
+IMAGENET_HELP = f"""\
+ImageNet cannot be downloaded automatically. Register at https://image-net.org, agree to the terms of access, get
+from {IMAGENET_URL} the development kit (task 1 & 2), the
+training images (task 1 & 2, 138 GB) and the validation images (6 GB), and put the archives into {{root}}."""
+
+
+def cifar100(root: Path) -> str:
+    """CIFAR-100: 169 MB, downloaded."""
+    source = datasets.CIFAR100
+
+    def fetch() -> None:
+        unpack(downloaded(root, Archive(source.filename, source.tgz_md5, source.url)), root)
+
+    train, test = intact_or(fetch, lambda: [source(root, train=train) for train in (True, False)])
+    return f"{root / source.base_folder}: {len(train):,} training and {len(test):,} test images"
+
+
+def places365(root: Path) -> str:
+    """Places365-Standard at 256x256: 25 GB, downloaded."""
+    source = datasets.Places365
+
+    def archive(name: str, md5: str) -> Path:
+        return downloaded(root, Archive(name, md5, source._BASE_URL + name))
+
+    def read() -> list[datasets.Places365]:
+        return [source(root, split, small=True) for split in ("train-standard", "val")]
+
+    train, val = intact_or(lambda: unpack(archive(*source._DEVKIT_META["standard"]), root), read)
+    for split, unpacked in ((train, "data_256"), (val, "val_256")):
+        folder = Path(split.images_dir)
+        if not folder.is_dir():
+            with scratch(root / f".{folder.name}") as work:
+                unpack(archive(*source._IMAGES_META[split.split, True]), work)
+                os.rename(work / unpacked, folder)
+    return f"{train.images_dir} and {val.images_dir}: {len(train):,} training and {len(val):,} validation images"
+
+
+def imagenet(root: Path) -> str:
+    """ImageNet-1k (ILSVRC 2012): 145 GB of archives that you get by registration."""
+    archives = {split: Archive(*name_and_md5, IMAGENET_URL) for split, name_and_md5 in ilsvrc.ARCHIVE_META.items()}
+    needed = [archives[split] for split in ("train", "val") if not (root / split).is_dir()]
+    meta = root / ilsvrc.META_FILE
+    by_hand(root, needed if meta.exists() else [archives["devkit"], *needed], IMAGENET_HELP)
+    if not meta.exists():
+        with scratch(root / ".devkit") as work:
+            ilsvrc.parse_devkit_archive(work, verified(root, archives["devkit"]).resolve())
+            os.rename(work / meta.name, meta)
+    try:
+        _, val_wnids = ilsvrc.load_meta_file(root)
+    except Exception as error:  # what torch.load raises depends on the damage
+        raise InputError(f"{meta}: cannot be read, expected what the development kit gives; delete it") from error
+
+    if not (train := root / "train").is_dir():
+        with scratch(root / ".train") as work:
+            unpack(verified(root, archives["train"]), work)
+            for of_class in tqdm(sorted(work.glob("*.tar")), "Unpacking the classes", disable=None):
+                unpack(of_class, of_class.with_suffix(""))
+                of_class.unlink()
+            os.rename(work, train)
+    if not (val := root / "val").is_dir():
+        with scratch(root / ".val") as work:
+            unpack(verified(root, archives["val"]), work)
+            for image, wnid in zip(sorted(work.iterdir()), val_wnids, strict=True):
+                (work / wnid).mkdir(exist_ok=True)
+                os.rename(image, work / wnid / image.name)
+            os.rename(work, val)
+    for folder in (train, val):
+        if different := {entry.name for entry in folder.iterdir()} ^ set(val_wnids):
+            raise InputError(
+                f"{folder}: {len(different)} entries missing or too many, such as {min(different)}, expected a folder "
+                f"for each of {len(set(val_wnids))} WordNet ids; move it away and run this again"
+            )
+    return f"{train} and {val}: {len(set(val_wnids)):,} classes, {len(val_wnids):,} validation images"
+
+
+def market1501(root: Path) -> str:
+    """Market-1501: about 150 MB, to be got from the authors' page."""
+    folders = [root / Path(MARKET.name).stem / name for name in MARKET_FOLDERS]
+    if not all(folder.is_dir() for folder in folders):
+        by_hand(root, [MARKET], MARKET_HELP)
+        unpack(verified(root, MARKET), root)
+    return f"{folders[0].parent}: " + ", ".join(f"{len(list(f.glob('*.jpg'))):,} images in {f.name}" for f in folders)
+
+
+def intact_or(fetch: Callable[[], None], read: Callable[[], T]) -> T:
+    """What torchvision reads; fetched first where files are missing or have another checksum."""
+    try:
+        return read()
+    except RuntimeError:
+        fetch()
+        return read()
+
+
+def downloaded(root: Path, archive: Archive) -> Path:
+    """The archive in `root`, verified, or downloaded by torchvision.
+
+    Raises:
+        InputError: another MD5, no connection, nothing at the URL, no room.
+    """
+    path = root / archive.name
+    if path.exists():
+        return verified(root, archive)
+    unfinished = path.with_name(f".{path.name}.part")
+    print(f"Downloading {archive.url}")
+    try:
+        download_url(archive.url, root, unfinished.name, archive.md5)
+    except (OSError, HTTPException, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{archive.url}: cannot be downloaded to {root} ({reason}); get {archive.name} by other means, put it into "
+            f"{root} and run this again"
+        ) from error
+    os.replace(unfinished, path)
+    return path
+
+
+def verified(root: Path, archive: Archive) -> Path:
+    """The archive in `root`; `InputError` if its MD5 is another."""
+    verify(root / archive.name, archive.md5)
+    return root / archive.name
+
+
+def by_hand(root: Path, archives: list[Archive], instructions: str) -> None:
+    """Print how to get the archives unless all are in `root`; then an `InputError` names those that are not."""
+    if missing := [archive for archive in archives if not (root / archive.name).exists()]:
+        print(instructions.format(root=root))
+        names = ", ".join(archive.name for archive in missing)
+        raise InputError(f"--root: no {names} in {root}, expected there; get it from {missing[0].url}")
+
+
+def check(arguments: list[str], decode: bool) -> None:
+    """Print what a config's models train on and search in; decode every image.
+
+    Args:
+        arguments: CONFIG and overrides, as for `benchmarks.run`.
+        decode: false leaves out the decoding.
+
+    Raises:
+        InputError: whatever the dataset misses, or an image that cannot be decoded.
+    """
+    config = as_dict(parse(arguments))
+    data: RetrievalData = build(RetrievalData, config["data"])
+    train, gallery, query = data.train_images(augment=False), data.gallery_images(), data.query_images()
+    parts: list[Part] = ["old", "new", *(["newest"] if config["newest"] else [])]
+    rows = {
+        "dataset": config["data"]["class_path"],
+        "root": config["data"].get("init_args", {}).get("root", "none"),
+        "training": _count(train),
+        **{f"{part} sees": _seen(data, part) for part in parts},
+        "gallery": _count(gallery),
+        "queries": "the gallery itself" if query is gallery else _count(query),
+    }
+    for name, value in rows.items():
+        print(f"{name:12} {value}")
+    if data.skipped:
+        print(f"{'skipped':12} {len(data.skipped):,} unreadable images, such as {data.skipped[0]}")
+    if decode:
+        bad = [str(images.images[row]) for images in data.splits().values() for row in images.unreadable()]
+        if bad:
+            raise InputError(
+                f"data: cannot decode {len(bad):,} images ({', '.join(bad[:3])}{', ...' if len(bad) > 3 else ''}), "
+                "expected readable image files; get them again, or leave them out by on_error: skip"
+            )
+    print("OK")
+
+
+def _count(images: LabelledImages) -> str:
+    return f"{len(images):,} images of {len(images.labels.unique()):,} classes"
+
+
+def _seen(data: RetrievalData, part: Part) -> str:
+    names = data.class_names(part)
+    return f"{len(data.part_indices(part)):,} images of {len(names):,} classes: {names[0]} to {names[-1]}"
+
+
+DATASETS: dict[str, tuple[Callable[[Path], str], str]] = {
+    "cifar100": (cifar100, "data"),
+    "imagenet": (imagenet, "data/imagenet"),
+    "places365": (places365, "data/places365"),
+    "market1501": (market1501, "data"),
+}
+
+
+def prepare(name: str, root: Path) -> None:
+    """Make a dataset ready in `root`, as far as it is not, and say how to go on."""
+    function, usual = DATASETS[name]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        print(function(root))
+    except OSError as error:
+        raise InputError(f"--root: {error}, expected a folder that can be read and written") from error
+    elsewhere = "" if root == Path(usual) else f" {shlex.quote(f'--data.root={root}')}"
+    print(f"Go on with: python -m benchmarks.data check configs/{name}.yaml{elsewhere}")
+
+
+def main() -> None:
+    """Command line of `python -m benchmarks.data`."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (function, usual) in DATASETS.items():
+        command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+        command.add_argument("--root", default=usual, help="folder of the archives and of the images (%(default)s)")
+    described = "Print what a config's models train on and search in, and decode every image."
+    command = commands.add_parser("check", help=described, description=described, allow_abbrev=False)
+    command.add_argument("config", metavar="CONFIG", help="a YAML file, then any overrides: --data.root=path/to/images")
+    command.add_argument("--no-decode", action="store_true", help="do not decode the images: takes minutes of millions")
+    arguments, overrides = parser.parse_known_args()
+    with exit_on_input_error():
+        if arguments.command == "check":
+            check([arguments.config, *overrides], decode=not arguments.no_decode)
+        elif overrides:
+            parser.error(f"unrecognized arguments: {' '.join(overrides)}")
+        else:
+            prepare(arguments.command, Path(arguments.root).expanduser())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Every shipped config: its header's command parses, its parts can be built, and it runs end to end on small images."""
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import run as runner
+from benchmarks.config import Method, as_dict, build, parse
+from compat.data import RetrievalData
+from compat.methods import SingleModel
+from compat.results import load_result
+from tests.conftest import write_images
+from tests.layouts import write_cifar100, write_imagenet, write_market1501, write_places365
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+PRETRAINED = "model.backbone.init_args.pretrained"
+
+
+def arguments_of(path: Path) -> list[str]:
+    """The arguments of the command that the first line of a config names."""
+    command = path.read_text().splitlines()[0]
+    assert command.startswith("# python -m benchmarks.run configs/")
+    assert str(path.relative_to(ROOT)) in command
+    return shlex.split(command)[5 - 1 :]
+
+
+def offline(config: list[str]) -> list[str]:
+    """What keeps a config from downloading weights."""
+    content = as_dict(parse(config))
+    parts = [
+        part for part in ("old", "new") if "pretrained" in content[part]["model"]["init_args"]["backbone"]["init_args"]
+    ]
+    return [f"--{part}.{PRETRAINED}=false" for part in parts]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_header_s_command_parses_and_every_part_can_be_built(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    arguments = arguments_of(path)
+    config = as_dict(parse([*arguments, *offline(arguments)]))
+    json.dumps(config)
+    models = {part: build(SingleModel, config[part]["model"]) for part in ("old", "new", "newest") if config[part]}
+    for model in models.values():
+        model.embedder.eval()(torch.zeros(1, 3, 64, 64))
+    for spec in config["methods"].values():
+        build(Method, spec)(models["old"].embedder, models["new"].embedder)
+    if config["data"]["class_path"] == "compat.data.Digits":
+        build(RetrievalData, config["data"])
+
+
+WRITE = {
+    "CIFAR100": (write_cifar100, []),
+    "ImageNet": (write_imagenet, ["--data.image_size=32"]),
+    "Places365": (write_places365, ["--data.image_size=32"]),
+    "Market1501": (write_market1501, ["--data.height=32", "--data.width=16", "--data.batch_size=8"]),
+}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_it_runs_end_to_end_on_small_images(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    arguments = arguments_of(path)
+    config = as_dict(parse(arguments))
+    kind = config["data"]["class_path"].rsplit(".", 1)[1]
+    if kind in WRITE:
+        write, overrides = WRITE[kind]
+        write(tmp_path / "data")
+        overrides = [*overrides, "--data.verify=false"]
+    elif kind == "ImageFolder":
+        for split, count in (("train", 6), ("val", 3)):
+            write_images(tmp_path / "data", split, [str(number) for number in range(10)], count, 64)
+        overrides = ["--data.image_size=32"]
+    else:
+        overrides = []
+    if kind != "Digits":
+        overrides.append(f"--data.root={tmp_path / 'data'}")
+    if "--data.batch_size=8" not in overrides:
+        overrides.append("--data.batch_size=16")
+    for part in ("old", "new", "newest", "heads"):
+        if config[part]:
+            overrides += [f"--{part}.trainer.max_epochs=1", f"--{part}.trainer.enable_progress_bar=false"]
+            overrides.append(f"--{part}.trainer.accelerator=cpu")
+    for name, spec in config["methods"].items():
+        if "Reverse" in spec["class_path"]:
+            overrides.append(f"--methods.{name}.init_args.hidden=8")
+    overrides += [
+        "--data.num_workers=0",
+        "--heads.batch_size=16",
+        "--seed=0",
+        "--replay.orders=2",
+        "--replay.progress=3",
+    ]
+    overrides += [f"--runs={tmp_path / 'runs'}", f"--results={tmp_path / 'results'}", *offline(arguments)]
+    folder = runner.run(as_dict(parse([*arguments, *overrides])))
+
+    results = [load_result(file) for file in folder.rglob("*.json")]
+    upgrades = 1 + len(config["second_starts"]) if config["newest"] else 1
+    assert len(results) == upgrades * len(config["methods"])
+    for result in results:
+        assert np.isfinite(result.mean_ap).all() and 0 < result.mean_ap[-1] <= 1
+        assert result.trained_on["old"]["images"] <= len(result.trained_on["old"]["classes"]) * 100
+        if result.method == "independent" and not result.starts_at:
+            assert result.mean_ap[0] == pytest.approx(result.old["mean_ap"], abs=1e-12)
+            assert result.mean_ap[-1] == pytest.approx(result.new["mean_ap"], abs=1e-12)

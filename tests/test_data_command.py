@@ -1,0 +1,346 @@
+"""`python -m benchmarks.data` on archives that the tests make, without a network."""
+
+import hashlib
+import io
+import pickle
+import shutil
+import sys
+import urllib.error
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import yaml
+from torchvision import datasets
+from torchvision.datasets import imagenet as ilsvrc
+
+from benchmarks import data as command
+from tests.test_archives import pack, read
+
+WNIDS = ["n01", "n02", "n03"]
+VAL = [2, 3, 1, 2]  # the numbers (from 1) of the validation images' classes
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the command; returns its exit code, the lines of its stdout, and stderr."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["data", *map(str, arguments)])
+        code = 0
+        try:
+            command.main()
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), err
+
+    return call
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Downloads fail; the list holds the URLs that were asked for."""
+    asked = []
+
+    def download(url, *_):
+        asked.append(url)
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(command, "download_url", download)
+    return asked
+
+
+def refused(result, *words):
+    """One line on stderr, exit code 2, and the words in it."""
+    code, _, err = result
+    err = err.split("\r")[-1]  # after a progress bar
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("error: ")
+    assert all(word in err for word in words), err
+
+
+@pytest.fixture
+def cifar(tmp_path, monkeypatch):
+    """CIFAR-100's archive with 3 training images and 2 test images."""
+
+    def part(count):
+        return pickle.dumps({"data": np.zeros((count, 3072), np.uint8), "fine_labels": [0] * count})
+
+    files = {"train": part(3), "test": part(2), "meta": pickle.dumps({"fine_label_names": ["apple"]})}
+    archive = pack(tmp_path / "cifar-100-python.tar.gz", {f"cifar-100-python/{name}": files[name] for name in files})
+    source = datasets.CIFAR100
+    monkeypatch.setattr(source, "tgz_md5", md5(archive.read_bytes()))
+    monkeypatch.setattr(source, "train_list", [["train", md5(files["train"])]])
+    monkeypatch.setattr(source, "test_list", [["test", md5(files["test"])]])
+    monkeypatch.setattr(source, "meta", {**source.meta, "md5": md5(files["meta"])})
+    return archive
+
+
+def test_cifar_is_unpacked_from_an_archive_that_is_there(run, offline, cifar):
+    code, out, _ = run("cifar100", "--root", cifar.parent)
+    assert code == 0
+    assert out == [
+        f"{cifar.parent}/cifar-100-python: 3 training and 2 test images",
+        f"Go on with: python -m benchmarks.data check configs/cifar100.yaml --data.root={cifar.parent}",
+    ]
+    cifar.unlink()
+    assert run("cifar100", "--root", cifar.parent)[:2] == (0, out)
+    assert not offline
+
+
+def test_cifar_is_downloaded_where_it_is_missing(run, tmp_path, monkeypatch, cifar):
+    monkeypatch.setattr(command, "download_url", lambda url, root, name, md5: shutil.copy(cifar, Path(root, name)))
+    code, out, _ = run("cifar100", "--root", tmp_path / "new")
+    assert (code, out[0]) == (0, f"Downloading {datasets.CIFAR100.url}")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["cifar-100-python", "cifar-100-python.tar.gz"]
+
+
+def test_without_a_network_the_url_and_the_way_by_hand_are_named(run, tmp_path, offline):
+    by_hand = f"put it into {tmp_path} and run this again"
+    refused(run("cifar100", "--root", tmp_path), datasets.CIFAR100.url, "no network", by_hand)
+    refused(run("places365", "--root", tmp_path), "filelist_places365-standard.tar", "no network", by_hand)
+    assert len(offline) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_checksum_leaves_the_archive_packed(run, cifar, monkeypatch):
+    monkeypatch.setattr(datasets.CIFAR100, "tgz_md5", "0" * 32)
+    refused(run("cifar100", "--root", cifar.parent), cifar.name, "0" * 32, md5(cifar.read_bytes()), "download it again")
+    assert list(cifar.parent.iterdir()) == [cifar]
+
+
+def test_a_damaged_folder_is_not_overwritten(run, cifar):
+    (cifar.parent / "cifar-100-python").mkdir()
+    (cifar.parent / "cifar-100-python" / "mine").touch()
+    refused(run("cifar100", "--root", cifar.parent), "cifar-100-python is in the way", "move or delete it")
+    assert (cifar.parent / "cifar-100-python" / "mine").exists()
+
+
+@pytest.mark.parametrize("name", command.DATASETS)
+def test_a_root_that_is_no_folder_is_named(run, tmp_path, name):
+    (tmp_path / "file").touch()
+    refused(run(name, "--root", tmp_path / "file" / "data"), "--root: ", str(tmp_path / "file"))
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """The three archives of Places365 with two training images and one validation image."""
+    lists = {
+        "categories_places365.txt": b"/a/airfield 0\n/z/zoo 1\n",
+        "places365_train_standard.txt": b"/a/airfield/1.jpg 0\n/z/zoo/1.jpg 1\n",
+        "places365_val.txt": b"Places365_val_1.jpg 1\n",
+    }
+    archives = [
+        pack(tmp_path / "filelist_places365-standard.tar", lists),
+        pack(
+            tmp_path / "train_256_places365standard.tar",
+            {"data_256/a/airfield/1.jpg": b"a", "data_256/z/zoo/1.jpg": b"z"},
+        ),
+        pack(tmp_path / "val_256.tar", {"val_256/Places365_val_1.jpg": b"v"}),
+    ]
+    meta = [(archive.name, md5(archive.read_bytes())) for archive in archives]
+    categories, train, val = [(name, md5(content)) for name, content in lists.items()]
+    monkeypatch.setattr(datasets.Places365, "_DEVKIT_META", {"standard": meta[0]})
+    monkeypatch.setattr(datasets.Places365, "_CATEGORIES_META", categories)
+    monkeypatch.setattr(datasets.Places365, "_FILE_LIST_META", {"train-standard": train, "val": val})
+    monkeypatch.setattr(datasets.Places365, "_IMAGES_META", {("train-standard", True): meta[1], ("val", True): meta[2]})
+    return tmp_path
+
+
+def test_places_is_unpacked_as_torchvision_lays_it_out(run, offline, places):
+    (places / ".data_256_standard" / "half").mkdir(parents=True)  # of a killed run
+    code, out, _ = run("places365", "--root", places)
+    assert code == 0
+    assert "2 training and 1 validation images" in out[0]
+    loaded = [datasets.Places365(places, split, small=True) for split in ("train-standard", "val")]
+    assert all(Path(file).exists() for split in loaded for file, _ in split.imgs)
+    for archive in places.glob("*.tar"):
+        archive.unlink()
+    assert run("places365", "--root", places)[:2] == (0, out)
+    assert not offline
+    assert not list(places.glob(".*"))
+
+
+def inner_tar(folder: Path, wnid: str) -> bytes:
+    return pack(folder / "inner.tar", {f"{wnid}_{i}.JPEG": f"{wnid} {i}".encode() for i in range(2)}).read_bytes()
+
+
+@pytest.fixture
+def imagenet(tmp_path, monkeypatch):
+    """ImageNet's three archives, of three classes."""
+    root = tmp_path / "imagenet"
+    root.mkdir()
+    synsets = [(i, wnid, f"name {i}, other {i}", "gloss", 0) for i, wnid in enumerate(WNIDS, 1)]
+    synsets.append((4, "n00", "all", "gloss", 3))  # an inner node of the hierarchy
+    fields = ["ILSVRC2012_ID", "WNID", "words", "gloss", "num_children"]
+    mat = io.BytesIO()
+    scipy.io.savemat(mat, {"synsets": np.array(synsets, dtype=[(field, object) for field in fields])})
+    devkit = {
+        "data/meta.mat": mat.getvalue(),
+        "data/ILSVRC2012_validation_ground_truth.txt": "".join(f"{number}\n" for number in VAL).encode(),
+    }
+    contents = {
+        "devkit": {f"ILSVRC2012_devkit_t12/{name}": content for name, content in devkit.items()},
+        "train": {f"{wnid}.tar": inner_tar(tmp_path, wnid) for wnid in WNIDS},
+        "val": {f"ILSVRC2012_val_{i}.JPEG": b"%d" % i for i in (3, 1, 2, 4)},
+    }
+    meta = {}
+    for split, files in contents.items():
+        archive = pack(root / ilsvrc.ARCHIVE_META[split][0], files)
+        meta[split] = (archive.name, md5(archive.read_bytes()))
+    monkeypatch.setattr(ilsvrc, "ARCHIVE_META", meta)
+    return root
+
+
+IMAGENET = {f"train/{wnid}/{wnid}_{i}.JPEG": f"{wnid} {i}".encode() for wnid in WNIDS for i in range(2)} | {
+    f"val/{WNIDS[number - 1]}/ILSVRC2012_val_{i}.JPEG": b"%d" % i for i, number in enumerate(VAL, 1)
+}
+
+
+def images(root: Path) -> dict[str, bytes]:
+    return {name: content for name, content in read(root).items() if name.endswith(".JPEG")}
+
+
+def test_imagenet_is_unpacked_as_torchvision_lays_it_out(run, imagenet):
+    code, out, _ = run("imagenet", "--root", imagenet)
+    assert code == 0
+    assert "3 classes, 4 validation images" in out[0]
+    assert images(imagenet) == IMAGENET
+    assert sorted(path.name for path in imagenet.iterdir() if not path.name.startswith("ILSVRC2012")) == [
+        "meta.bin",
+        "train",
+        "val",
+    ]
+    loaded = datasets.ImageNet(imagenet, "val")
+    assert loaded.classes[1] == ("name 2", "other 2")
+    for archive in imagenet.glob("ILSVRC2012*"):
+        archive.unlink()
+    assert run("imagenet", "--root", imagenet)[:2] == (0, out)
+
+
+def test_imagenet_goes_on_after_an_interruption(run, imagenet, monkeypatch):
+    unpack, calls = command.unpack, []
+
+    def interrupted(archive, target):
+        calls.append(archive.name)
+        if archive.name == "n02.tar":
+            raise KeyboardInterrupt
+        unpack(archive, target)
+
+    monkeypatch.setattr(command, "unpack", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run("imagenet", "--root", imagenet)
+    assert calls == ["ILSVRC2012_img_train.tar", "n01.tar", "n02.tar"]
+    assert images(imagenet) == {}
+    (imagenet / ".train" / "n01").mkdir(parents=True)  # what a killed process leaves besides
+    monkeypatch.setattr(command, "unpack", unpack)
+    assert run("imagenet", "--root", imagenet)[0] == 0
+    assert images(imagenet) == IMAGENET
+
+
+def test_imagenet_refuses_a_class_whose_archive_leads_outside(run, imagenet, monkeypatch):
+    evil = pack(imagenet / "evil.tar", {"../../evil.JPEG": b""}).read_bytes()
+    archive = pack(imagenet / "ILSVRC2012_img_train.tar", {"n01.tar": evil})
+    monkeypatch.setitem(ilsvrc.ARCHIVE_META, "train", (archive.name, md5(archive.read_bytes())))
+    refused(run("imagenet", "--root", imagenet), "n01.tar: member '../../evil.JPEG' leads outside")
+    assert images(imagenet) == {}
+
+
+def test_imagenet_says_what_a_half_unpacked_split_lacks(run, imagenet):
+    (imagenet / "train" / "n01").mkdir(parents=True)
+    result = run("imagenet", "--root", imagenet)
+    refused(result, f"{imagenet}/train: 2 entries missing or too many, such as n02", "for each of 3 WordNet ids")
+
+
+def test_imagenet_says_which_archives_to_get_where(run, imagenet, tmp_path):
+    (imagenet / "ILSVRC2012_img_val.tar").unlink()
+    result = run("imagenet", "--root", imagenet)
+    refused(result, f"no ILSVRC2012_img_val.tar in {imagenet}", "image-net.org")
+    assert "Register at https://image-net.org" in result[1][0]
+    refused(
+        run("imagenet", "--root", tmp_path / "new"), "devkit_t12.tar.gz, ILSVRC2012_img_train.tar, ILSVRC2012_img_v"
+    )
+
+
+def test_a_damaged_meta_file_is_named(run, imagenet):
+    (imagenet / "meta.bin").write_bytes(b"half")
+    refused(run("imagenet", "--root", imagenet), "meta.bin: cannot be read", "delete it")
+
+
+def test_market_is_unpacked(run, tmp_path, monkeypatch):
+    result = run("market1501", "--root", tmp_path)
+    refused(result, f"no {command.MARKET.name} in {tmp_path}", command.MARKET.url)
+    assert "cannot be downloaded automatically" in result[1][0]
+    files = {f"Market-1501-v15.09.15/{folder}/0002_c1s1_000451_03.jpg": b"" for folder in command.MARKET_FOLDERS}
+    archive = pack(tmp_path / command.MARKET.name, files)
+    refused(run("market1501", "--root", tmp_path), "its MD5 is", command.MARKET.md5)
+    monkeypatch.setattr(command, "MARKET", command.MARKET._replace(md5=md5(archive.read_bytes())))
+    code, out, _ = run("market1501", "--root", tmp_path)
+    assert (code, out[0].count("1 images in")) == (0, 3)
+    assert set(read(tmp_path)) == {archive.name, *files}
+    archive.unlink()
+    assert run("market1501", "--root", tmp_path)[:2] == (0, out)
+
+
+@pytest.fixture
+def config(tmp_path, image_root):
+    """A config whose data is the image folder."""
+    model = {"model": {"backbone": {"class_path": "tests.backbones.TinyConv"}, "embed_dim": 6}, "trainer": {}}
+    content = {
+        "name": "tiny",
+        "data": {"class_path": "compat.data.ImageFolder", "init_args": {"root": str(image_root), "old_classes": 0.25}},
+        "old": model,
+        "new": model,
+        "heads": {"trainer": {}},
+        "methods": {"independent": {"class_path": "compat.methods.Upgrade"}},
+    }
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(content))
+    return tmp_path / "tiny.yaml"
+
+
+def test_check_says_what_is_seen_and_searched(run, config, image_root):
+    code, out, _ = run("check", config)
+    assert code == 0
+    assert {line[:12].strip(): line[13:] for line in out[:-1]} == {
+        "dataset": "compat.data.ImageFolder",
+        "root": str(image_root),
+        "training": "72 images of 12 classes",
+        "old sees": "18 images of 3 classes: 0 to 2",
+        "new sees": "72 images of 12 classes: 0 to 11",
+        "gallery": "36 images of 12 classes",
+        "queries": "the gallery itself",
+    }
+    assert out[-1] == "OK"
+
+
+def test_check_takes_overrides(run, config, tmp_path):
+    _, out, _ = run("check", config, "--data.old_classes=0.5", "--no-decode", "--data.old_images", "0.5")
+    assert "old sees     18 images of 6 classes: 0 to 5" in out
+    refused(run("check", config, f"--data.root={tmp_path / 'nowhere'}"), f"{tmp_path}/nowhere", "expected")
+    refused(run("check", config, "--data.rot=x"), "rot")
+    refused(run("check", tmp_path / "nowhere.yaml"), "nowhere.yaml")
+
+
+def test_check_names_unreadable_images(run, config, image_root):
+    broken = ["train/3/3_0.png", "train/4/4_5.png", "val/0/0_0.png", "val/11/11_2.png"]
+    for name in broken:
+        (image_root / name).write_bytes(b"no image")
+    result = run("check", config)
+    refused(result, f"cannot decode 4 images ({', '.join(broken[:3])}, ...)", "on_error: skip")
+    assert "OK" not in result[1]
+    assert run("check", config, "--no-decode")[1][-1] == "OK"
+    code, out, _ = run("check", config, "--data.on_error=skip")
+    assert (code, out[-1]) == (0, "OK")
+    assert "skipped      4 unreadable images, such as train/3/3_0.png" in out
+
+
+def test_an_unknown_option_of_a_dataset_is_refused(run, tmp_path):
+    code, _, err = run("cifar100", "--root", tmp_path, "--data.root=x")
+    assert code == 2
+    assert "unrecognized arguments: --data.root=x" in err

@@ -1,0 +1,267 @@
+"""The four datasets on small copies of their layouts: what is read, what is refused, and Market-1501's rules by hand."""
+
+import os
+import pickle
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from compat.backfill import Embeddings, backfill_curve
+from compat.data import CIFAR100, ImageFolder, ImageNet, Market1501, Places365, RetrievalData
+from compat.errors import InputError
+from tests.layouts import CATEGORIES, WNIDS, save, write_cifar100, write_imagenet, write_market1501, write_places365
+
+SMALL = {
+    CIFAR100: (write_cifar100, {}),
+    ImageNet: (write_imagenet, {"image_size": 32}),
+    Places365: (write_places365, {"image_size": 32}),
+}
+
+
+def read(kind, root, **options) -> RetrievalData:
+    write, size = SMALL[kind]
+    write(root)
+    return kind(root=str(root), verify=False, **size, **options)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_the_gallery_is_the_test_split_and_each_query_ignores_itself_only(kind, tmp_path):
+    data = read(kind, tmp_path)
+    train, gallery = data.train_images(augment=False), data.gallery_images()
+    assert (len(train), len(gallery)) == (24, 12)
+    assert data.query_images() is gallery
+    assert gallery.groups.tolist() == list(range(12))
+    assert gallery.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    assert train.labels.bincount().tolist() == [6] * 4
+    assert (
+        train[0].image.shape == gallery[0].image.shape == data.train_images(augment=True)[0].image.shape == (3, 32, 32)
+    )
+    assert data.part_indices("old").tolist() == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"), [(CIFAR100, ["class_0", "class_1"]), (ImageNet, WNIDS[:2]), (Places365, CATEGORIES[:2])]
+)
+def test_the_first_half_of_the_classes_is_by_number(kind, names, tmp_path):
+    assert read(kind, tmp_path).class_names("old") == names
+
+
+def test_the_pixels_are_those_of_the_files(tmp_path):
+    data = read(CIFAR100, tmp_path)
+    row = pickle.loads((tmp_path / "cifar-100-python/test").read_bytes())["data"][5]
+    assert (np.array(data.gallery_images().images[5]).transpose(2, 0, 1).ravel() == row).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [
+        (CIFAR100, "has another checksum"),
+        (ImageNet, r"4 classes in .* expected the protocol's 1,000"),
+        (Places365, "has another checksum"),
+    ],
+)
+def test_another_dataset_than_the_published_one_is_refused(kind, count, tmp_path):
+    write, _ = SMALL[kind]
+    write(tmp_path)
+    with pytest.raises(InputError, match=count):
+        kind(root=str(tmp_path))
+
+
+def test_wrong_counts_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("compat.data.cifar.check_integrity", lambda path, checksum: True)
+    monkeypatch.setattr("compat.data.places.check_integrity", lambda path, checksum: True)
+    write_cifar100(tmp_path / "cifar"), write_places365(tmp_path / "places"), write_market1501(tmp_path)
+    with pytest.raises(InputError, match="24 training images in .*cifar, expected the protocol's 50,000"):
+        CIFAR100(str(tmp_path / "cifar"))
+    with pytest.raises(InputError, match="4 classes in .*places, expected the protocol's 365"):
+        Places365(str(tmp_path / "places"))
+    with pytest.raises(InputError, match="24 training images in .*, expected the protocol's 12,936"):
+        Market1501(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [(CIFAR100, "cifar100"), (ImageNet, "imagenet"), (Places365, "places365"), (Market1501, "market1501")],
+)
+def test_absent_data_says_how_to_get_it(kind, command, tmp_path):
+    with pytest.raises(InputError, match=f"python -m benchmarks.data {command} --root {tmp_path}/none") as error:
+        kind(root=f"{tmp_path}/none")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [ImageNet, Places365, Market1501, CIFAR100])
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_root_without_permission_is_named(kind, tmp_path):
+    write_market1501(tmp_path), write_cifar100(tmp_path), write_imagenet(tmp_path), write_places365(tmp_path)
+    tmp_path.chmod(0)
+    try:
+        with pytest.raises(InputError, match="no permission to read"):
+            kind(root=str(tmp_path), verify=False)
+    finally:
+        tmp_path.chmod(0o755)
+
+
+def test_no_permission_is_one_line_whoever_runs_this(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr("compat.data.imagenet.ImageFolder", refuse)
+    with pytest.raises(InputError, match=f"data.root: no permission to read {tmp_path}, expected"):
+        ImageNet(str(tmp_path))
+
+
+def test_a_half_unpacked_imagenet_is_refused(tmp_path):
+    write_imagenet(tmp_path)
+    shutil.rmtree(tmp_path / "val" / WNIDS[3])
+    with pytest.raises(InputError, match=f"class '{WNIDS[3]}' is in one of"):
+        ImageNet(str(tmp_path), verify=False)
+    for image in (tmp_path / "train" / WNIDS[3]).iterdir():
+        image.unlink()
+    with pytest.raises(InputError, match=WNIDS[3]):
+        ImageNet(str(tmp_path), verify=False)
+
+
+def test_a_listed_image_that_is_not_there_is_named(tmp_path):
+    data = read(Places365, tmp_path)
+    gone = tmp_path / "val_256/Places365_val_00000002.jpg"
+    gone.unlink()
+    with pytest.raises(
+        InputError, match=re.escape(f"{gone} (No such file or directory), expected a file; is the archive")
+    ):
+        data.fingerprint()
+    shutil.rmtree(tmp_path / "val_256")
+    with pytest.raises(InputError, match="val_256"):
+        Places365(str(tmp_path), verify=False)
+
+
+def test_a_class_without_training_images_is_named(tmp_path):
+    write_places365(tmp_path)
+    with (tmp_path / "categories_places365.txt").open("a") as categories:
+        categories.write("/z/zoo 4\n")
+    with pytest.raises(InputError, match="class '/z/zoo' has no training image"):
+        Places365(str(tmp_path), verify=False)
+
+
+@pytest.mark.parametrize("broken", [b"no pickle", b""])
+def test_a_damaged_pickle_is_one_line(broken, tmp_path):
+    write_cifar100(tmp_path)
+    (tmp_path / "cifar-100-python/train").write_bytes(broken)
+    with pytest.raises(InputError, match="cannot read") as error:
+        CIFAR100(str(tmp_path), verify=False)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("root", ["{}/", "{}/../{name}"])
+def test_the_root_may_be_spelled_as_one_likes(root, tmp_path):
+    for kind in (ImageNet, Places365):
+        SMALL[kind][0](tmp_path)
+        data = kind(root.format(tmp_path, name=tmp_path.name), image_size=32, verify=False)
+        assert data.gallery_images()[11].image.shape == (3, 32, 32)
+
+
+@pytest.fixture
+def market(tmp_path):
+    write_market1501(tmp_path)
+    return Market1501(str(tmp_path), height=32, width=16, verify=False, batch_size=8, images_per_class=2)
+
+
+def test_market_drops_junk_and_keeps_distractors(market):
+    gallery, query = market.gallery_images(), market.query_images()
+    assert sorted(gallery.labels.tolist()) == [0] * 5 + [1] * 4 + [3] * 4 + [4] * 4
+    assert sorted(query.labels.tolist()) == [1, 1, 3, 3, 4, 4]
+    assert not any("/-1_" in str(path) for path in gallery.images)
+    assert market.train_images(augment=False).labels.bincount().tolist() == [6] * 4
+    assert market.class_names("new") == ["2", "7", "10", "11"]
+    assert market.class_names("old") == ["2", "7"]
+    assert gallery[0].image.shape == market.train_images(augment=True)[0].image.shape == (3, 32, 16)
+
+
+def test_market_ignores_a_query_s_own_camera_for_its_own_identity_only(market):
+    gallery, query = market.gallery_images(), market.query_images()
+    for identity, group in zip(query.labels, query.groups, strict=True):
+        ignored = (gallery.groups == group).nonzero().flatten()
+        camera = int(group) - 10 * int(identity)
+        names = sorted(str(gallery.images[index]) for index in ignored)
+        assert all(f"/{identity:04d}_c{camera}" in name for name in names)
+        assert len(names) == {1: 2, 2: 1}[camera]
+
+
+def test_market_by_hand(tmp_path):
+    """One query of identity 1 taken by camera 1. By distance: the same person by the same camera (ignored), a
+    distractor, the person by camera 2, junk (not in the gallery), another person, the person by camera 3.
+    So the ranking is distractor, hit, other, hit: AP = (1/2 + 2/4) / 2 = 0.5, first hit at rank 2."""
+    folder = tmp_path / "Market-1501-v15.09.15"
+    pixels = np.zeros((8, 4, 3), np.uint8)
+    far = {"0001_c1s1_000001_00": 0, "0000_c2s1_000001_00": 1, "0001_c2s1_000001_00": 2, "-1_c2s1_000001_00": 3}
+    far |= {"0005_c1s1_000001_00": 4, "0001_c3s1_000001_00": 5}
+    for name in far:
+        save(folder / "bounding_box_test" / f"{name}.jpg", pixels)
+    save(folder / "query/0001_c1s1_000009_00.jpg", pixels)
+    for camera in (1, 2):
+        save(folder / f"bounding_box_train/0002_c{camera}s1_000001_00.jpg", pixels)
+    data = Market1501(str(tmp_path), verify=False, old_classes=1.0)
+    query, gallery = data.query_images(), data.gallery_images()
+    assert len(gallery) == 5
+    angles = torch.tensor([far[str(path).split("/")[1].removesuffix(".jpg")] for path in gallery.images]) / 10
+    items = torch.stack([angles.cos(), angles.sin()], 1)
+    one = torch.tensor([[1.0, 0.0]])
+    curve = backfill_curve(
+        Embeddings(one, one, items, items, query.labels, gallery.labels, query.groups, gallery.groups),
+        range(5),
+        [0.0, 0.2, 0.4, 0.6, 0.8, 1.0],
+        top_k=(1, 2),
+    )
+    assert curve.mean_ap.tolist() == [0.5] * 6
+    assert (curve.cmc[1].tolist(), curve.cmc[2].tolist()) == ([0.0] * 6, [1.0] * 6)
+
+
+def test_a_market_query_found_by_its_own_camera_only_is_skipped_and_counted(tmp_path):
+    folder = tmp_path / "Market-1501-v15.09.15"
+    pixels = np.zeros((8, 4, 3), np.uint8)
+    for name in ("bounding_box_test/0001_c1s1_000001_00", "bounding_box_test/0003_c2s1_000001_00"):
+        save(folder / f"{name}.jpg", pixels)
+    for name in ("0001_c1s2_000009_00", "0003_c1s2_000009_00"):
+        save(folder / f"query/{name}.jpg", pixels)
+    for camera in (1, 2):
+        save(folder / f"bounding_box_train/0002_c{camera}s1_000001_00.jpg", pixels)
+    data = Market1501(str(tmp_path), verify=False, old_classes=1.0)
+    query, gallery = data.query_images(), data.gallery_images()
+    rows = torch.eye(2)
+    labels = (query.labels, gallery.labels, query.groups, gallery.groups)
+    curve = backfill_curve(Embeddings(rows, rows, rows, rows, *labels), range(2))
+    assert (curve.queries, curve.queries_without_positive) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["0002_c9s1_000451_03.jpg", "person.jpg", "0002c1s1_000451_03.jpg"])
+def test_a_market_name_that_does_not_parse_is_named(name, tmp_path):
+    write_market1501(tmp_path)
+    save(tmp_path / "Market-1501-v15.09.15/query" / name, np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(InputError, match=f"query/{name} is not named as Market-1501's images"):
+        Market1501(str(tmp_path), verify=False)
+
+
+def test_market_s_batches_hold_a_few_images_of_each_identity(market):
+    market.fit_on("new", seed=0)
+    for batch in market.train_dataloader():
+        assert sorted(batch.label.bincount().tolist()) == [2] * 4
+
+
+def test_an_empty_market_folder_is_refused(tmp_path):
+    write_market1501(tmp_path)
+    shutil.rmtree(tmp_path / "Market-1501-v15.09.15/query")
+    (tmp_path / "Market-1501-v15.09.15/query").mkdir()
+    with pytest.raises(InputError, match="no image in .*query"):
+        Market1501(str(tmp_path), verify=False)
+
+
+def test_an_image_folder_without_permission_is_one_line(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "train").mkdir()
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    with pytest.raises(InputError, match="no permission to read"):
+        ImageFolder(str(tmp_path))
