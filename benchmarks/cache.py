@@ -81,13 +81,13 @@ class Cache:
             warnings.warn(f"{folder} is damaged (its checksum differs); it is made again", stacklevel=2)
             stage_file.unlink()
         folder.mkdir(parents=True, exist_ok=True)
-        if rank_zero_only.rank == 0:
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
             for leftover in folder.glob(".*"):
                 leftover.unlink()
         start = time.perf_counter()
         tensors = {name: tensor.contiguous() for name, tensor in build(folder).items()}
         seconds = time.perf_counter() - start
-        if rank_zero_only.rank != 0:
+        if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
             return Artifact(tensors, key, seconds, cached=False)
         replace(tensors_file, lambda path: save_file(tensors, path))
         stage = {"inputs": inputs, "seconds": seconds, "sha256": checksum(tensors_file)}

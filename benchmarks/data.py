@@ -83,7 +83,7 @@ def places365(root: Path) -> str:
 
 def imagenet(root: Path) -> str:
     """ImageNet-1k (ILSVRC 2012): 145 GB of archives that you get by registration."""
-    archives = {split: Archive(*name_and_md5, IMAGENET_URL) for split, name_and_md5 in ilsvrc.ARCHIVE_META.items()}
+    archives = {split: Archive(name, md5, IMAGENET_URL) for split, (name, md5) in ilsvrc.ARCHIVE_META.items()}
     needed = [archives[split] for split in ("train", "val") if not (root / split).is_dir()]
     meta = root / ilsvrc.META_FILE
     by_hand(root, needed if meta.exists() else [archives["devkit"], *needed], IMAGENET_HELP)
@@ -187,7 +187,7 @@ def check(arguments: list[str], decode: bool) -> None:
     config = as_dict(parse(arguments))
     data: RetrievalData = build(RetrievalData, config["data"])
     train, gallery, query = data.train_images(augment=False), data.gallery_images(), data.query_images()
-    parts: list[Part] = ["old", "new", *(["newest"] if config["newest"] else [])]
+    parts: list[Part] = ["old", "new", "newest"] if config["newest"] else ["old", "new"]
     rows = {
         "dataset": config["data"]["class_path"],
         "root": config["data"].get("init_args", {}).get("root", "none"),

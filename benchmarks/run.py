@@ -46,13 +46,19 @@ def run(config: dict[str, Any]) -> Path:
     models = [build(SingleModel, spec["model"]) for spec in specs.values()]
     for model in models:  # what cannot be built is found before anything is trained
         model.materialize(data)
-    trained_on = {p: {"images": len(data.part_indices(p)), "classes": data.class_names(p)} for p in specs}
+    trained_on: dict[str, Any] = {
+        p: {"images": len(data.part_indices(p)), "classes": data.class_names(p)} for p in specs
+    }
     keys = {part: stages.training_key(part, spec, config["data"], data) for part, spec in specs.items()}
     upgrades = ["first", *(f"second_from_{start:g}" for start in config["second_starts"])] if config["newest"] else [""]
     prints = {}
     for name, spec in methods.items():
         method = build(Method, spec)(*(model.embedder for model in models[:2]))
-        parts: dict[str, Any] = {**keys, "replay": replay, **stages.method_key(method, spec, config["heads"])}
+        parts: dict[str, Any] = {
+            **{str(p): key for p, key in keys.items()},
+            "replay": replay,
+            **stages.method_key(method, spec, config["heads"]),
+        }
         for seed in seeds:
             for upgrade in upgrades:
                 later = upgrade.removeprefix("first") or None
@@ -79,16 +85,19 @@ def run(config: dict[str, Any]) -> Path:
         alone[part] = stages.replay(cache, "systems", merge, None, ends, 0, data)
 
     for seed, (name, spec) in product(seeds, methods.items()):
-
-        def save(upgrade: str, fitted: stages.Fitted, part: Part, after: tuple[stages.Fitted, float] | None) -> None:
-            start = after[1] if after else 0.0
-            overlap = after if start < 1 else None
-            before, now = alone["new" if overlap else part].tensors, alone[part].tensors
-            curve = stages.replay(cache, name, fitted, before["correct"], replay, seed, data, overlap)
-            stage = {**made, "head": fitted.head, "replay": curve}
+        first = fit(name, spec, systems["old"], "new", seed)
+        steps: list[tuple[str, stages.Fitted, Part, float]] = [(upgrades[0], first, "new", 0.0)]
+        if config["newest"]:
+            second = fit(name, spec, stages.served(first), "newest", seed)
+            steps += [(u, second, "newest", at) for u, at in zip(upgrades[1:], config["second_starts"], strict=True)]
+        for upgrade, fitted, part, starts_at in steps:
+            overlap = (first, starts_at) if 0 < starts_at < 1 else None
+            begin, end = alone["new" if overlap else part].tensors, alone[part].tensors
+            curve = stages.replay(cache, name, fitted, begin["correct"], replay, seed, data, overlap)
+            used = {**made, "head": fitted.head, "replay": curve}
             path = result_file(config, name, seed, upgrade)
-            if path.exists() and not config["overwrite"] and all(artifact.cached for artifact in stage.values()):
-                return  # nothing was computed: the file keeps saying when and where it was
+            if path.exists() and not config["overwrite"] and all(artifact.cached for artifact in used.values()):
+                continue  # nothing was computed: the file keeps saying when and where it was
             lists = {key: values.tolist() for key, values in curve.tensors.items()}
             queries, skipped = lists.pop("queries")
             passes = fitted.method.encoder_passes
@@ -97,8 +106,8 @@ def run(config: dict[str, Any]) -> Path:
                 method=name,
                 seed=seed,
                 **lists,
-                old={key: float(before[key][0]) for key in ("mean_ap", "cmc_1", "cmc_5")},
-                new={key: float(now[key][1]) for key in ("mean_ap", "cmc_1", "cmc_5")},
+                old={key: float(begin[key][0]) for key in ("mean_ap", "cmc_1", "cmc_5")},
+                new={key: float(end[key][1]) for key in ("mean_ap", "cmc_1", "cmc_5")},
                 queries=queries,
                 queries_without_positive=skipped,
                 gallery_items=len(data.gallery_images()),
@@ -108,19 +117,12 @@ def run(config: dict[str, Any]) -> Path:
                 versions=versions(),
                 git_commit=git_commit(),
                 hardware=hardware(),
-                seconds={key: round(artifact.seconds, 2) for key, artifact in stage.items()},
+                seconds={key: round(artifact.seconds, 2) for key, artifact in used.items()},
                 trained_on=trained_on,
                 images_skipped=data.skipped,
-                starts_at=start,
+                starts_at=starts_at,
             )
             save_result(result, path)
-
-        first = fit(name, spec, systems["old"], "new", seed)
-        save(upgrades[0], first, "new", None)
-        if config["newest"]:
-            second = fit(name, spec, stages.served(first), "newest", seed)
-            for upgrade, start in zip(upgrades[1:], config["second_starts"], strict=True):
-                save(upgrade, second, "newest", (first, start))
     return Path(config["results"], config["name"])
 
 
@@ -134,7 +136,7 @@ def leave_process_group() -> None:
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
-    if rank_zero_only.rank != 0:
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         sys.exit(0)
 
 

@@ -227,7 +227,7 @@ def through(transform: Any, upgrade: Fitted, split: str) -> tuple[Tensor, Tensor
 
 def served(upgrade: Fitted) -> System:
     """The system that an upgrade ends in: the new model, with its embeddings as the method serves them."""
-    method, head, old, new = upgrade
+    method, head, _, new = upgrade
     tensors = {split: through(method.gallery, upgrade, split)[1] for split in new.embedded.tensors}
     tensors["query"] = through(method.query, upgrade, "query")[1]
     same = all(torch.equal(tensors[split], rows) for split, rows in new.embedded.tensors.items())

@@ -72,7 +72,7 @@ def fit(
         data: yields the training batches.
     """
     state = EpochState(folder, seed)
-    runner = build_trainer(
+    runner: Any = build_trainer(
         trainer, default_root_dir=str(folder), enable_checkpointing=True, reload_dataloaders_every_n_epochs=1
     )
     runner.callbacks = [c for c in runner.callbacks if not isinstance(c, Checkpoint)] + [state]
@@ -92,4 +92,5 @@ def build_trainer(spec: dict[str, Any], **arguments: Any) -> pl.Trainer:
     init_args = {**spec["init_args"], **arguments, "use_distributed_sampler": False}
     if init_args.get("devices", "auto") == "auto":
         init_args["devices"] = 1
-    return build(pl.Trainer, {**spec, "init_args": init_args})
+    trainer: pl.Trainer = build(pl.Trainer, {**spec, "init_args": init_args})
+    return trainer

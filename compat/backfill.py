@@ -240,9 +240,9 @@ def backfill_curve(
         The `Curve`.
 
     Raises:
-        InputError: parts whose queries differ or that are to be sharded, an order that is not a permutation, a completion ratio outside [0, 1] or not ascending, no
-            query with a positive, a gallery of 2**31 items or more (ranks are counted in 32 bits), `shard` without
-            torch.distributed, values beyond 1e30 for l2.
+        InputError: parts whose queries differ or that are to be sharded, an order that is not a permutation, a
+            completion ratio outside [0, 1] or not ascending, no query with a positive, a gallery of 2**31 items or
+            more (ranks are counted in 32 bits), `shard` without torch.distributed, values beyond 1e30 for l2.
 
     Example:
         >>> space = torch.eye(4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import timm
 import torch
@@ -73,7 +73,7 @@ def resnet(
             its weights are new even if the others are pretrained.
         last_stride: 1 leaves the last stage at the resolution of the one before, as in person re-identification.
     """
-    model = timm.create_model(model_name, pretrained=pretrained)
+    model: Any = timm.create_model(model_name, pretrained=pretrained)
     if small_images:
         model.conv1 = nn.Conv2d(3, model.conv1.out_channels, 3, padding=1, bias=False)
         model.maxpool = nn.Identity()

@@ -79,7 +79,7 @@ def write_places365(root: Path, train: int = 6, val: int = 3) -> Path:
 
 
 def write_market1501(root: Path) -> Path:
-    """`root/Market-1501-v15.09.15` with four identities to train on, three to find, junk (-1) and distractors (0000)."""
+    """`root/Market-1501-v15.09.15` with four identities to train on, three to find, junk (-1), distractors (0)."""
     folder = root / "Market-1501-v15.09.15"
     random = np.random.default_rng(0)
 

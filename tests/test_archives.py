@@ -6,6 +6,7 @@ import stat
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,8 @@ FILES = {"images/a/1.bin": bytes(range(256)) * 9, "images/b/2.bin": b"two", "lis
 FORMATS = ["x.tar", "x.tar.gz", "x.tgz", "x.zip"]
 
 
-def pack(path: Path, files: dict[str, bytes], *others: tarfile.TarInfo | zipfile.ZipInfo) -> Path:
-    """Write an archive of files, and of other members without content."""
+def pack(path: Path, files: dict[str, bytes], *others: Any) -> Path:
+    """Write an archive of files, and of other members (TarInfo or ZipInfo)."""
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in files.items():

@@ -3,6 +3,7 @@
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_the_header_s_command_parses_and_every_part_can_be_built(path, monkeypat
         build(RetrievalData, config["data"])
 
 
-WRITE = {
+WRITE: dict[str, Any] = {
     "CIFAR100": (write_cifar100, []),
     "ImageNet": (write_imagenet, ["--data.image_size=32"]),
     "Places365": (write_places365, ["--data.image_size=32"]),
@@ -102,7 +103,8 @@ def test_it_runs_end_to_end_on_small_images(path, tmp_path, monkeypatch):
     upgrades = 1 + len(config["second_starts"]) if config["newest"] else 1
     assert len(results) == upgrades * len(config["methods"])
     for result in results:
-        assert np.isfinite(result.mean_ap).all() and 0 < result.mean_ap[-1] <= 1
+        assert np.isfinite(result.mean_ap).all()
+        assert 0 < result.mean_ap[-1] <= 1
         assert result.trained_on["old"]["images"] <= len(result.trained_on["old"]["classes"]) * 100
         if result.method == "independent" and not result.starts_at:
             assert result.mean_ap[0] == pytest.approx(result.old["mean_ap"], abs=1e-12)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.io
+import scipy.io  # type: ignore[import-untyped]
 import yaml
 from torchvision import datasets
 from torchvision.datasets import imagenet as ilsvrc
@@ -32,7 +32,7 @@ def run(monkeypatch, capsys):
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["data", *map(str, arguments)])
-        code = 0
+        code: object = 0
         try:
             command.main()
         except SystemExit as stop:

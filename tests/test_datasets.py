@@ -1,9 +1,10 @@
-"""The four datasets on small copies of their layouts: what is read, what is refused, and Market-1501's rules by hand."""
+"""The four datasets on small copies of their layouts: what is read, what is refused, Market-1501's rules by hand."""
 
 import os
 import pickle
 import re
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from compat.data import CIFAR100, ImageFolder, ImageNet, Market1501, Places365, 
 from compat.errors import InputError
 from tests.layouts import CATEGORIES, WNIDS, save, write_cifar100, write_imagenet, write_market1501, write_places365
 
-SMALL = {
+SMALL: dict[Any, Any] = {
     CIFAR100: (write_cifar100, {}),
     ImageNet: (write_imagenet, {"image_size": 32}),
     Places365: (write_places365, {"image_size": 32}),
@@ -74,11 +75,11 @@ def test_wrong_counts_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr("compat.data.cifar.check_integrity", lambda path, checksum: True)
     monkeypatch.setattr("compat.data.places.check_integrity", lambda path, checksum: True)
     write_cifar100(tmp_path / "cifar"), write_places365(tmp_path / "places"), write_market1501(tmp_path)
-    with pytest.raises(InputError, match="24 training images in .*cifar, expected the protocol's 50,000"):
+    with pytest.raises(InputError, match=r"24 training images in .*cifar, expected the protocol's 50,000"):
         CIFAR100(str(tmp_path / "cifar"))
-    with pytest.raises(InputError, match="4 classes in .*places, expected the protocol's 365"):
+    with pytest.raises(InputError, match=r"4 classes in .*places, expected the protocol's 365"):
         Places365(str(tmp_path / "places"))
-    with pytest.raises(InputError, match="24 training images in .*, expected the protocol's 12,936"):
+    with pytest.raises(InputError, match=r"24 training images in .*, expected the protocol's 12,936"):
         Market1501(str(tmp_path))
 
 
@@ -253,7 +254,7 @@ def test_an_empty_market_folder_is_refused(tmp_path):
     write_market1501(tmp_path)
     shutil.rmtree(tmp_path / "Market-1501-v15.09.15/query")
     (tmp_path / "Market-1501-v15.09.15/query").mkdir()
-    with pytest.raises(InputError, match="no image in .*query"):
+    with pytest.raises(InputError, match=r"no image in .*query"):
         Market1501(str(tmp_path), verify=False)
 
 

@@ -20,7 +20,7 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler, Subset
 from torchvision.datasets.folder import default_loader
 from tqdm.auto import tqdm
 
@@ -54,9 +54,9 @@ class LabelledImages(Dataset[Sample]):
     def __init__(
         self,
         images: np.ndarray | Sequence[str],
-        labels: Sequence[int] | np.ndarray,
+        labels: Sequence[int] | np.ndarray | Tensor,
         transform: Transform,
-        groups: Sequence[int] | np.ndarray | None = None,
+        groups: Sequence[int] | np.ndarray | Tensor | None = None,
         root: Path | None = None,
     ) -> None:
         self.images = np.asarray(images)  # one array of paths: loading processes share it, unlike a list's objects
@@ -108,7 +108,7 @@ class LabelledImages(Dataset[Sample]):
             return False
 
         with ThreadPoolExecutor() as pool:
-            checked = tqdm(pool.map(fails, range(len(self))), "Checking images", len(self), leave=False)
+            checked = tqdm(pool.map(fails, range(len(self))), "Checking images", len(self), leave=False, disable=None)
             return [index for index, failed in enumerate(checked) if failed]
 
     @cached_property
@@ -313,7 +313,7 @@ class RetrievalData(pl.LightningDataModule):
         if self.images_per_class:
             batches = IdentityBatches(images.labels, self.batch_size, self.images_per_class, seed, rank, world)
             return RepeatableLoader(images, seed=seed + rank, batch_sampler=batches, num_workers=self.num_workers)
-        sampler = DistributedSampler(images, world, rank, seed=seed) if world > 1 else None
+        sampler: Sampler[int] | None = DistributedSampler(images, world, rank, seed=seed) if world > 1 else None
         last_is_single = -(-len(images) // world) % self.batch_size == 1  # batch normalisation cannot train on one
         return RepeatableLoader(
             images,

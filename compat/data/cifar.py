@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torchvision.datasets
 from torchvision.datasets.utils import check_integrity
@@ -74,7 +74,7 @@ class _Files(torchvision.datasets.CIFAR100):
             (original.meta["filename"], original.meta["md5"]),
         ]
 
-    meta = {**torchvision.datasets.CIFAR100.meta, "md5": None}
+    meta: ClassVar[dict[str, Any]] = {**torchvision.datasets.CIFAR100.meta, "md5": None}
 
     def _check_integrity(self) -> bool:
         return True

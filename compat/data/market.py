@@ -18,8 +18,8 @@ NAME = re.compile(r"(-1|\d{4})_c([1-6])s\d+_\d+_\d+\.jpg")
 class Market1501(RetrievalData):
     """Market-1501: 751 identities to train on, 3,368 queries of 750 others, 15,913 gallery images.
 
-    The protocol of its authors: of `bounding_box_test` the images of identity -1 (junk detections) are dropped, those of
-    identity 0 (distractors) stay as items that are never relevant, and items of a query's identity taken by the
+    The protocol of its authors: of `bounding_box_test` the images of identity -1 (junk) are dropped, those of identity
+    0 (distractors) stay as items that are never relevant, and items of a query's identity taken by the
     query's camera are ignored for it. Completion ratios count the 15,913 images that remain. Training identities
     are numbered in ascending order, so the first half are the lowest ids (LCE trains its old model on half of them).
 

@@ -16,8 +16,8 @@ from compat.errors import InputError
 class Places365(RetrievalData):
     """Places365-Standard, 256x256: 1,803,460 training images; the 36,500 validation images are queries and gallery.
 
-    Each query's own image is ignored (openBCT's protocol). Classes are numbered as in `categories_places365.txt`, so the
-    first half (of 365) is 0 to 181.
+    Each query's own image is ignored (openBCT's protocol). Classes are numbered as in `categories_places365.txt`, so
+    the first half (of 365) is 0 to 181.
 
     Args:
         root: the folder of the file lists, `data_256_standard` and `val_256`, as torchvision lays them out.

@@ -12,15 +12,15 @@ from compat.errors import InputError
 
 
 class IdentityBatches(Sampler[list[int]]):
-    """Each batch has P classes with K images each (Hermans et al., arXiv 1703.07737; torchreid's
-    `RandomIdentitySampler`).
+    """Each batch has P classes with K images each (Hermans et al., arXiv 1703.07737).
 
     Every class's images are shuffled and cut into groups of K, the last one filled up with images of the same class;
-    each batch takes one group of P different classes, until fewer than P classes have groups left. So an image is seen
-    about once an epoch, and which ones are left out changes with the seed.
+    each batch takes one group of P different classes. Classes are drawn at random, by the groups that they have left.
+    An epoch has as many batches as can be made so, the same number each time: torchreid's `RandomIdentitySampler` stops
+    when it happens to run out of classes, so its epochs differ in length and a schedule by steps does not fit them.
 
     Of several processes, all draw the same global batches of P classes times their number, and each takes P classes
-    of its own: no class is in two of them at the same step, and all have the same number of batches.
+    of its own: no class is in two of them at the same step.
 
     Args:
         labels: (N,).
@@ -42,9 +42,13 @@ class IdentityBatches(Sampler[list[int]]):
         self.classes = batch_size // images_per_class
         self.seed, self.rank, self.world = seed, rank, world
         if len(self.members) < self.classes * world:
+            divisors = (k for k in range(1, batch_size + 1) if batch_size % k == 0)
+            enough = next(
+                (f"at least {k}" for k in divisors if batch_size // k * world <= len(self.members)), "fewer processes"
+            )
             raise InputError(
                 f"data.images_per_class: {images_per_class}, so a batch has {self.classes * world} classes, but there "
-                f"are {len(self.members)}; expected at least {-(-batch_size * world // len(self.members))}"
+                f"are {len(self.members)}; expected {enough}"
             )
         self.batches = self._draw()
 
@@ -62,9 +66,20 @@ class IdentityBatches(Sampler[list[int]]):
             extra = members[torch.randint(len(members), (missing,), generator=random)]
             shuffled = torch.cat([members[torch.randperm(len(members), generator=random)], extra])
             groups.append(list(shuffled.split(self.images_per_class)))
-        batches, together = [], self.classes * self.world
-        while len(left := [number for number, group in enumerate(groups) if group]) >= together:
-            drawn = [left[i] for i in torch.randperm(len(left), generator=random)[:together].tolist()]
+        left = torch.tensor([len(of_class) for of_class in groups])
+        together = self.classes * self.world
+        count = int(left.sum()) // together
+        while int(left.clamp(max=count).sum()) < count * together:  # no class is twice in a batch
+            count -= 1
+        batches = []
+        for remaining in range(count, 0, -1):
+            left = left.clamp(max=remaining)
+            chance = torch.rand(len(left), generator=random)
+            key = torch.where(
+                left == remaining, 1 + chance, chance.log() / left
+            )  # the former are in every batch to come
+            drawn = key.topk(together).indices.tolist()
+            left[drawn] -= 1
             mine = drawn[self.rank * self.classes : (self.rank + 1) * self.classes]
             taken = {number: groups[number].pop() for number in drawn}
             batches.append(torch.cat([taken[number] for number in mine]).tolist())

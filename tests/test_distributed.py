@@ -1,0 +1,96 @@
+"""Training and extraction in two CPU processes, through the Trainer's own options."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from compat.results import load_result
+
+ROOT = Path(__file__).parents[1]
+TWO = [f"--{part}.trainer.{option}" for part in ("old", "new") for option in ("devices=2", "strategy=ddp")]
+
+
+@pytest.fixture
+def config(tmp_path, image_root):
+    """A benchmark of two seconds whose 71 training and 35 gallery images two processes cannot divide evenly."""
+    for split in ("train", "val"):
+        sorted((image_root / split / "3").iterdir())[0].unlink()
+    backbone = {"class_path": "tests.backbones.TinyConv"}
+    training = {
+        "model": {"backbone": backbone, "embed_dim": 6},
+        "trainer": {"max_epochs": 2, "accelerator": "cpu", "enable_progress_bar": False},
+    }
+    content = {
+        "name": "two",
+        "data": {
+            "class_path": "compat.data.ImageFolder",
+            "init_args": {"root": str(image_root), "image_size": 12, "batch_size": 8},
+        },
+        "old": training,
+        "new": training,
+        "heads": {"trainer": {**training["trainer"]}, "batch_size": 16},
+        "methods": {
+            "independent": {"class_path": "compat.methods.Upgrade"},
+            "rqt": {"class_path": "compat.methods.ReverseQuery", "init_args": {"hidden": 8}},
+        },
+        "replay": {"orders": 1, "progress": 3},
+    }
+    path = tmp_path / "two.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def run(config, name, *arguments, launcher=("-m", "benchmarks.run")):
+    """The figures and the tensors of each stage, by the stage's name."""
+    folder = config.parent / name
+    command = [sys.executable, *launcher, str(config), f"--runs={folder / 'runs'}", f"--results={folder}", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    stages = {p.parent.name.rsplit("-", 1)[0]: p.parent for p in (folder / "runs").glob("*/stage.json")}
+    return {p.stem: load_result(p) for p in (folder / "two").glob("*.json")}, stages
+
+
+def tensors(stage):
+    return load_file(stage / "tensors.safetensors")
+
+
+@pytest.mark.slow
+def test_two_processes_extract_what_one_does_image_for_image(config):
+    alone, stages = run(config, "one")
+    weights = [f"--{part}.checkpoint={stages[f'train-{part}'] / 'tensors.safetensors'}" for part in ("old", "new")]
+    together, shared = run(config, "two", *weights, *TWO)
+    for part in ("old", "new"):
+        expected, found = tensors(stages[f"extract-{part}"]), tensors(shared[f"extract-{part}"])
+        assert found.keys() == expected.keys()
+        assert {name: len(rows) for name, rows in found.items()} == {"train": 71, "gallery": 35}
+        for name, rows in expected.items():
+            torch.testing.assert_close(found[name], rows, rtol=1e-5, atol=1e-6)
+    assert not list((config.parent / "two/runs").rglob("rows-*"))
+    for name, result in alone.items():
+        assert together[name].mean_ap == pytest.approx(result.mean_ap, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batches", [[], ["--data.images_per_class=4"]], ids=["shuffled", "identities"])
+def test_two_processes_train_one_model(config, batches):
+    results, stages = run(config, "ddp", *TWO, *batches)
+    assert set(results) == {"independent-s0", "rqt-s0"}
+    for part in ("old", "new"):
+        assert not list(stages[f"train-{part}"].glob("*.ckpt"))
+        assert len(tensors(stages[f"extract-{part}"])["gallery"]) == 35
+        rows = (stages[f"train-{part}"] / "csv/version_0/metrics.csv").read_text().splitlines()
+        assert len(rows) == 3  # a header and two epochs, from one process
+
+
+@pytest.mark.slow
+def test_torchrun_may_start_the_processes(config):
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "benchmarks.run")
+    results, _ = run(config, "torchrun", *TWO, launcher=launcher)
+    assert set(results) == {"independent-s0", "rqt-s0"}
