@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from compat.errors import InputError, exit_on_input_error
-from compat.plot import plot_curves
-from compat.results import METRICS, load_results
+from compat.plot import plot_curves, plot_sequence
+from compat.results import METRICS, load_upgrades
 
 
 def main() -> None:
@@ -15,11 +15,18 @@ def main() -> None:
     parser.add_argument("folder", help="results/<benchmark>")
     parser.add_argument("-o", "--output", required=True, help="image file: .png, .pdf or .svg")
     parser.add_argument(
-        "--metrics", nargs="+", choices=list(METRICS), default=["mean_ap", "cmc_1"], help="one panel each"
+        "--metrics",
+        nargs="+",
+        choices=list(METRICS),
+        default=["mean_ap", "cmc_1"],
+        help="one panel each; of a sequence, the first alone",
     )
     arguments = parser.parse_args()
     with exit_on_input_error():
-        figure = plot_curves(load_results(arguments.folder), arguments.metrics)
+        first, *seconds = load_upgrades(arguments.folder).values()
+        figure = (
+            plot_sequence(first, seconds, arguments.metrics[0]) if seconds else plot_curves(first, arguments.metrics)
+        )
         try:
             figure.savefig(arguments.output, dpi=150)
         except (OSError, ValueError) as error:

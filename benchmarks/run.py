@@ -16,12 +16,12 @@ from benchmarks import stages
 from benchmarks.cache import Cache, fingerprint
 from benchmarks.config import Method, as_dict, build, parse
 from benchmarks.provenance import git_commit, hardware, versions
-from benchmarks.table import table
+from benchmarks.table import tables
 from compat.backfill import completion_ratios
 from compat.data import Part, RetrievalData
 from compat.errors import InputError, exit_on_input_error
 from compat.methods import SingleModel
-from compat.results import Result, load_result, load_results, result_path, save_result
+from compat.results import Result, load_result, result_path, save_result
 
 
 def run(config: dict[str, Any]) -> Path:
@@ -195,8 +195,7 @@ def main() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     with exit_on_input_error():
         folder = run(as_dict(parse(sys.argv[1:])))
-        for upgrade in sorted({path.parent for path in folder.rglob("*-s*.json")}):
-            print(f"{upgrade.relative_to(folder.parent)}\n\n{table(load_results(upgrade))}\n")
+        print(f"{tables(folder)}\n")
         print(f"Results are in {folder}; draw them with: python -m benchmarks.plot {folder} -o {folder.name}.png")
 
 

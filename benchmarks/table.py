@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 
 from compat.errors import exit_on_input_error
-from compat.results import Result, load_results
+from compat.results import Result, load_upgrades
 
 COLUMNS: dict[str, Callable[[Result], float]] = {
     "AUC mAP": lambda r: r.auc,
@@ -38,6 +39,14 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+def tables(folder: str | Path) -> str:
+    """The table of a benchmark, or those of the upgrades of a sequence under their names."""
+    upgrades = load_upgrades(folder)
+    if len(upgrades) == 1:
+        return table(*upgrades.values())
+    return "\n\n".join(f"{name}\n\n{table(results)}" for name, results in upgrades.items())
+
+
 def _percent(values: list[float]) -> str:
     if np.isnan(values).any():  # the relative gain, where the new system is not better than the old
         return "undefined"
@@ -52,7 +61,7 @@ def main() -> None:
     parser.add_argument("folder", help="results/<benchmark>")
     arguments = parser.parse_args()
     with exit_on_input_error():
-        print(table(load_results(arguments.folder)))
+        print(tables(arguments.folder))
 
 
 if __name__ == "__main__":

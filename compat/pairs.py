@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from compat.data.base import RepeatableLoader, epoch_seed
+from compat.data.samplers import rows_by_class
 from compat.errors import InputError
 from compat.methods import Pair
 
@@ -59,7 +60,7 @@ class PairSampler(Sampler[int]):
     """
 
     def __init__(self, labels: Tensor, seed: int) -> None:
-        self.classes = [(labels == label).nonzero().flatten() for label in labels.unique()]
+        self.classes = rows_by_class(labels)
         for members in self.classes:
             if len(members) == 1:
                 raise InputError(f"data: class {labels[members[0]]} has a single training image, expected at least 2")

@@ -162,3 +162,16 @@ def load_results(folder: str | Path) -> list[Result]:
     for result in results:
         aucs.setdefault(result.method, []).append(result.auc)
     return sorted(results, key=lambda r: (sum(aucs[r.method]) / len(aucs[r.method]), r.method, r.seed))
+
+
+def load_upgrades(folder: str | Path) -> dict[str, list[Result]]:
+    """The results of a benchmark by upgrade, as `load_results` gives them: one, or those of a sequence in its order.
+
+    Raises:
+        InputError: no such folder, no result in it, or results that cannot be compared.
+    """
+    folders = sorted({path.parent for path in Path(folder).glob("*/*-s*.json")}) or [Path(folder)]
+    loaded = [load_results(each) for each in folders]
+    return {
+        results[0].benchmark: results for results in sorted(loaded, key=lambda r: (r[0].starts_at > 0, -r[0].starts_at))
+    }

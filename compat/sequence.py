@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import floor
+from typing import Any
 
 import numpy as np
 import torch
 
-from compat.backfill import Curve, Embeddings, backfill_curve
+from compat.backfill import Curve, Embeddings, backfill_curve, backfill_steps, completion_ratios
+from compat.errors import InputError
 
 
 def overlapping_curve(
@@ -17,8 +18,8 @@ def overlapping_curve(
     start: float,
     first_orders: Sequence[np.ndarray],
     second_orders: Sequence[np.ndarray],
-    progress: Sequence[float] | int = 11,
-    **options: object,
+    progress: Any = 11,
+    **options: Any,
 ) -> Curve:
     """Replay the second of two upgrades from the moment when the first one is at `start`.
 
@@ -34,18 +35,29 @@ def overlapping_curve(
         first_orders: S permutations of the gallery (G,), in which the first upgrade backfills.
         second_orders: S permutations likewise, for the second one.
         progress: of the second upgrade; see `backfill_curve`.
-        options: of `backfill_curve`.
+        options: of `backfill_curve`; figures for each query are not kept.
 
     Returns:
         The `Curve`, over the second upgrade's progress.
+
+    Raises:
+        InputError: orders that are not permutations of the gallery or not as many of each, a start outside [0, 1],
+            another gallery in `reached` than in `stale`; and what `backfill_curve` raises.
     """
+    for name in ("gallery_new", "gallery_labels", "gallery_groups"):
+        if not torch.equal(getattr(stale, name), getattr(reached, name)):
+            raise InputError(f"{name}: differs between stale and reached, expected the same gallery")
+    items = len(stale.gallery_old)
+    done = backfill_steps(first_orders, items, completion_ratios([start])) == 0
+    backfill_steps(second_orders, items, completion_ratios(progress))
+    if len(done) != len(second_orders):
+        raise InputError(f"second_orders: {len(second_orders)}, expected {len(done)} as of the first upgrade")
     curves = []
-    for first, second in zip(first_orders, second_orders, strict=True):
-        done = floor(start * len(first))
-        items = [np.sort(first[done:]), np.sort(first[:done])]
-        parts = [_rows(e, rows) for e, rows in zip((stale, reached), items, strict=True) if len(rows)]
-        place = np.argsort(np.concatenate(items))  # of an item among the items of both parts
-        curves.append(backfill_curve(parts, place[second], progress, **options))  # type: ignore[arg-type]
+    for reached_now, second in zip(done, second_orders, strict=True):
+        rows = [np.flatnonzero(~reached_now), np.flatnonzero(reached_now)]
+        parts = [_rows(e, of_part) for e, of_part in zip((stale, reached), rows, strict=True) if len(of_part)]
+        place = np.argsort(np.concatenate(rows))  # of an item among the items of both parts
+        curves.append(backfill_curve(parts, place[np.asarray(second)], progress, **options))
     orders = np.concatenate([c.mean_ap_orders for c in curves])
     flips = np.concatenate([c.negative_flip_rate_orders for c in curves])
     cmc = {k: np.concatenate([c.cmc_orders[k] for c in curves]) for k in curves[0].cmc}

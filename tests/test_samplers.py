@@ -113,8 +113,8 @@ def test_an_epoch_has_as_many_batches_as_the_classes_allow(sizes, classes, each,
 )
 def test_too_few_classes_need_more_images_of_each(batch_size, each, world, classes, enough):
     labels = labels_of(*[6] * classes)
-    counts = f"so {world} batches of {batch_size} have {batch_size // each * world} classes, but there are {classes}"
-    message = f"data.images_per_class: {each}, {counts}; expected more images per class"
+    counts = f"so a batch has {batch_size // each * world} classes, but there are {classes}"
+    message = f"data.images_per_class: {each}, {counts}; expected at least {enough}"
     with pytest.raises(InputError, match=message):
         IdentityBatches(labels, batch_size, each, 0, 0, world)
     assert len(IdentityBatches(labels, batch_size, enough, 0, 0, world)) > 0

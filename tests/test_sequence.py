@@ -298,3 +298,34 @@ def test_a_later_upgrade_goes_back_through_an_earlier_one_as_its_own_query_does(
         assert torch.equal(query_old, method.psi(served) if isinstance(method, ReverseQuery) else old)
     assert torch.equal(served, new) is not bool(rho)
     assert query_old.shape == old.shape
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"start": -0.4}, "progress: -0.4"),
+        ({"start": 1.4}, "progress: 1.4"),
+        ({"first_orders": [np.zeros(6, int)]}, "order: 0 twice"),
+        ({"first_orders": [np.arange(4)]}, "order: shape"),
+        ({"second_orders": [np.array([0, 1, 2, 3, 4, 9])]}, "order: 9"),
+        ({"second_orders": [np.array([0, 1, 2, 3, 4, -1])]}, "order: -1"),
+        ({"second_orders": [np.arange(6)] * 2}, "second_orders: 2, expected 1"),
+        ({"first_orders": [], "second_orders": []}, "order: shape"),
+    ],
+)
+def test_wrong_starts_and_orders_are_one_line(arguments, message):
+    rows = np.eye(6)
+    labels, groups = np.arange(6) % 2, np.arange(6)
+    stale = Embeddings(rows, rows, rows, rows, labels, labels, groups, groups)
+    usual = {"start": 0.5, "first_orders": [np.arange(6)], "second_orders": [np.arange(6)]}
+    with pytest.raises(InputError, match=message) as error:
+        overlapping_curve(stale, stale, **{**usual, **arguments})
+    assert "\n" not in str(error.value)
+
+
+def test_stale_and_reached_are_one_gallery():
+    rows, labels = np.eye(6), np.arange(6) % 2
+    stale = Embeddings(rows, rows, rows, rows, labels, labels)
+    reached = Embeddings(rows, rows, rows[:5], rows[:5], labels, labels[:5])
+    with pytest.raises(InputError, match="gallery_new: differs between stale and reached"):
+        overlapping_curve(stale, reached, 0.5, [np.arange(6)], [np.arange(6)])

@@ -114,11 +114,10 @@ def test_a_class_without_a_name_is_named_by_its_index():
 @pytest.mark.parametrize("share", [0.04, [0.51, 0.54]])
 def test_a_share_that_leaves_no_class_says_so(dataset, share):
     data = dataset(old_classes=share)
-    with pytest.raises(InputError, match=r"data.old_classes: .* of 1[02] classes is none, expected a share"):
+    with pytest.raises(InputError, match=r"data.old_classes: .* of 1[02] classes is none, expected a greater share"):
         data.part_indices("old")
 
 
-zero_is_none = pytest.mark.xfail(strict=True, reason="new_classes or 1.0: zero is taken for none given")
 WRONG_CLASSES = [[0.5, 0.2], [0.5, 0.5], [0, 1.2], [-0.1, 0.5], [0, float("nan")], 1.2, -0.5]
 
 
@@ -129,8 +128,8 @@ WRONG_CLASSES = [[0.5, 0.2], [0.5, 0.5], [0, 1.2], [-0.1, 0.5], [0, float("nan")
         *((name, share) for name in ("old_images", "new_images") for share in (-0.5, 1.2)),
         ("old_classes", 0),
         ("old_images", 0),
-        pytest.param("new_classes", 0, marks=zero_is_none),
-        pytest.param("new_images", 0, marks=zero_is_none),
+        ("new_classes", 0),
+        ("new_images", 0),
     ],
 )
 def test_wrong_shares_name_the_field(name, share):

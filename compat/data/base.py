@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler, S
 from torchvision.datasets.folder import default_loader
 from tqdm.auto import tqdm
 
-from compat.data.samplers import IdentityBatches
+from compat.data.samplers import IdentityBatches, rows_by_class
 from compat.errors import InputError
 
 Part = Literal["old", "new", "newest"]
@@ -189,11 +189,19 @@ class RetrievalData(pl.LightningDataModule):
         on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
         super().__init__()
-        self.classes_of: dict[Part, Share] = {"old": old_classes, "new": new_classes or 1.0, "newest": 1.0}
-        self.images_of: dict[Part, float] = {"old": old_images, "new": new_images or 1.0, "newest": 1.0}
+        self.classes_of: dict[Part, Share] = {
+            "old": old_classes,
+            "new": 1.0 if new_classes is None else new_classes,
+            "newest": 1.0,
+        }
+        self.images_of: dict[Part, float] = {
+            "old": old_images,
+            "new": 1.0 if new_images is None else new_images,
+            "newest": 1.0,
+        }
         for part, share in self.classes_of.items():
-            low, high = share if isinstance(share, Sequence) else (0.0, share)
-            if not 0 <= low < high <= 1:
+            low, *high = share if isinstance(share, Sequence) else (0.0, share)
+            if len(high) != 1 or not 0 <= low < high[0] <= 1:
                 raise InputError(f"data.{part}_classes: {share}, expected a share in (0, 1] or a pair of shares")
         for part, share in self.images_of.items():
             if not 0 < share <= 1:
@@ -230,15 +238,18 @@ class RetrievalData(pl.LightningDataModule):
             class_names: of the C training classes; default: their indices.
 
         Raises:
-            InputError: a class without a training image.
+            InputError: a class without a training image, no image at all.
         """
         names = [str(label) for label in range(int(train.labels.max()) + 1)] if class_names is None else class_names
-        for name, count in zip(names, torch.bincount(train.labels, minlength=len(names)), strict=True):
-            if count == 0:
-                raise InputError(f"data.root: class {name!r} has no training image, expected at least one")
         if self.on_error == "skip":
             train, gallery = self._readable(train), self._readable(gallery)
             query = None if query is None else self._readable(query)
+        for what, images in {"training": train, "gallery": gallery, "query": query}.items():
+            if images is not None and len(images) == 0:
+                raise InputError(f"data.root: no {what} image that can be read, expected at least one")
+        for name, count in zip(names, torch.bincount(train.labels, minlength=len(names)), strict=True):
+            if count == 0:
+                raise InputError(f"data.root: class {name!r} has no training image, expected at least one")
         self._train = {False: train, True: train.seen_through(augment)}
         self._gallery, self._query = gallery, gallery if query is None else query
         self._class_names = names
@@ -273,16 +284,16 @@ class RetrievalData(pl.LightningDataModule):
         low, high = share if isinstance(share, Sequence) else (0.0, share)
         chosen = range(round(low * total), round(high * total))
         if not chosen:
-            raise InputError(f"data.{part}_classes: {share} of {total} classes is none, expected a share of 1 or more")
+            raise InputError(f"data.{part}_classes: {share} of {total} classes is none, expected a greater share")
         return chosen
 
     def part_indices(self, part: Part) -> Tensor:
         """Indices of the training images that a model is trained on, ascending."""
         labels, share = self.train_images(augment=False).labels, self.images_of[part]
         random = torch.Generator().manual_seed(0)
-        chosen = []
+        members, chosen = rows_by_class(labels), []
         for label in self.classes(part):
-            of_class = (labels == label).nonzero().flatten()
+            of_class = members[label]
             count = round(share * len(of_class))
             if count == 0:
                 raise InputError(

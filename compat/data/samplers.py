@@ -11,6 +11,12 @@ from torch.utils.data import Sampler
 from compat.errors import InputError
 
 
+def rows_by_class(labels: Tensor) -> list[Tensor]:
+    """The rows (N_c,) of each class that there is, ascending; labels are (N,)."""
+    _, counts = labels.unique(return_counts=True)
+    return list(labels.argsort(stable=True).split(counts.tolist()))
+
+
 class IdentityBatches(Sampler[list[int]]):
     """Each batch has P classes with K images each (Hermans et al., arXiv 1703.07737).
 
@@ -37,7 +43,7 @@ class IdentityBatches(Sampler[list[int]]):
     def __init__(
         self, labels: Tensor, batch_size: int, images_per_class: int, seed: int, rank: int = 0, world: int = 1
     ) -> None:
-        self.members = [(labels == label).nonzero().flatten() for label in labels.unique()]
+        self.members = rows_by_class(labels)
         self.images_per_class = images_per_class
         self.classes = batch_size // images_per_class
         self.seed, self.rank, self.world = seed, rank, world
@@ -62,10 +68,10 @@ class IdentityBatches(Sampler[list[int]]):
         random = torch.Generator().manual_seed(self.seed)
         groups = []
         for members in self.members:
-            missing = -len(members) % self.images_per_class
-            extra = members[torch.randint(len(members), (missing,), generator=random)]
-            shuffled = torch.cat([members[torch.randperm(len(members), generator=random)], extra])
-            groups.append(list(shuffled.split(self.images_per_class)))
+            count = -(-len(members) // self.images_per_class)
+            place = torch.arange(count * self.images_per_class) % len(members)
+            shuffled = members[torch.randperm(len(members), generator=random)]
+            groups.append(list(shuffled[place].split(self.images_per_class)))
         left = torch.tensor([len(of_class) for of_class in groups])
         together = self.classes * self.world
         count = int(left.sum()) // together
