@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from compat.losses import Mode, alignment_loss, metric_compatible_loss, squared_distances
+from compat.losses import (
+    Mode,
+    alignment_loss,
+    batch_hard_triplet_loss,
+    metric_compatible_loss,
+    squared_distances,
+)
 
 MODES = ("old_only", "new_only", "independent", "joint")
 
@@ -119,3 +125,37 @@ def test_squared_distances_equal_loops(normalize):
     for i in range(len(transformed)):
         for j in range(len(old)):
             assert found[i, j].item() == pytest.approx(distance(transformed[i], old[j], normalize), abs=1e-5)
+
+
+def test_batch_hard_triplets_equal_plain_loops():
+    random = torch.Generator().manual_seed(0)
+    rows = torch.randn(12, 4, generator=random, dtype=torch.float64)
+    labels = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 1, 0])  # 3 has no positive
+    losses = []
+    for anchor in range(12):
+        apart = [float((rows[anchor] - other).norm()) for other in rows]
+        positives = [apart[i] for i in range(12) if labels[i] == labels[anchor] and i != anchor]
+        negatives = [apart[i] for i in range(12) if labels[i] != labels[anchor]]
+        if positives:
+            losses.append(max(0.0, 0.3 + max(positives) - min(negatives)))
+    assert float(batch_hard_triplet_loss(rows, labels, 0.3)) == pytest.approx(sum(losses) / len(losses), rel=1e-9)
+
+
+def test_batch_hard_triplets_by_hand():
+    """On a line at 0, 1 (class 0) and 3 (class 1): anchor 0: 0.5 + 1 - 3 < 0; anchor 1: 0.5 + 1 - 2 < 0; with a margin
+    of 2: 0 and 1, a mean of 0.5. The single image of class 1 is no anchor."""
+    rows, labels = torch.tensor([[0.0], [1.0], [3.0]], requires_grad=True), torch.tensor([0, 0, 1])
+    assert float(batch_hard_triplet_loss(rows, labels, 0.5)) == 0.0
+    loss = batch_hard_triplet_loss(rows, labels, 2.0)
+    loss.backward()
+    assert float(loss) == pytest.approx(0.5)
+    assert rows.grad.flatten().tolist() == pytest.approx([-0.5, 1.0, -0.5])
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2]])
+def test_batch_hard_triplets_without_any_triplet_are_zero(labels):
+    rows = torch.randn(3, 2, requires_grad=True)
+    loss = batch_hard_triplet_loss(rows, torch.tensor(labels))
+    loss.backward()
+    assert float(loss) == 0.0
+    assert torch.isfinite(rows.grad).all()

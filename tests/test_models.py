@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from compat.errors import InputError
-from compat.models import Embedder, ResidualHead, head, load_embedder, read_checkpoint
+from compat.models import Embedder, ResidualHead, head, load_embedder, read_checkpoint, resnet
 from tests.backbones import FeatureMap, TinyConv
 
 
@@ -109,3 +109,14 @@ def test_nothing_pickled_is_executed(tmp_path):
         read_checkpoint(str(tmp_path / "trap.ckpt"))
     with pytest.raises(InputError, match="checkpoint: cannot read"):
         read_checkpoint(str(tmp_path / "missing.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_the_resnets_of_retrieval_papers(name):
+    """The CIFAR stem keeps 32x32, so three stages of stride 2 leave 4x4; a last stage of stride 1 doubles the map."""
+    images = torch.zeros(1, 3, 32, 32)
+    assert resnet(name).eval().forward_features(images).shape[2:] == (1, 1)
+    assert resnet(name, small_images=True).eval().forward_features(images).shape[2:] == (4, 4)
+    assert resnet(name, last_stride=1).eval().forward_features(images).shape[2:] == (2, 2)
+    plain, changed = resnet(name).state_dict(), resnet(name, last_stride=1).state_dict()
+    assert {k: v.shape for k, v in plain.items()} == {k: v.shape for k, v in changed.items()}

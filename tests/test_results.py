@@ -13,8 +13,8 @@ import pytest
 from benchmarks import plot, table
 from compat.curve import area, relative_gain, sum_of_drops
 from compat.errors import InputError
-from compat.plot import plot_curves
-from compat.results import Result, load_result, load_results, result_path, save_result
+from compat.plot import plot_curves, plot_sequence
+from compat.results import Result, load_result, load_results, load_upgrades, result_path, save_result
 
 ROOT = Path(__file__).parents[1]
 RESULT = Result(
@@ -155,3 +155,50 @@ def test_plotting_needs_no_torch(tmp_path):
 )
 def test_tables_in_documents_are_what_the_command_prints(document, name):
     assert table.table(load_results(ROOT / "results" / name)) in (ROOT / document).read_text()
+
+
+@pytest.fixture
+def sequence(tmp_path):
+    """Two methods in a sequence: the first upgrade, the second after it and the second from its half on."""
+    old, middle, newest = RESULT.old, RESULT.new, {"mean_ap": 0.8, "cmc_1": 0.9, "cmc_5": 1.0}
+    for name, starts_at, systems in (
+        ("first", 0.0, (old, middle)),
+        ("second_from_0.5", 0.5, (old, newest)),
+        ("second_from_1", 1.0, (middle, newest)),
+    ):
+        for method in ("rqt", "independent"):
+            result = replace(
+                RESULT, benchmark=f"toy/{name}", method=method, starts_at=starts_at, old=systems[0], new=systems[1]
+            )
+            save_result(result, result_path(tmp_path, f"toy/{name}", method, 0))
+    return tmp_path / "toy"
+
+
+def test_the_upgrades_of_a_sequence_come_in_its_order(sequence, capsys, monkeypatch):
+    assert list(load_upgrades(sequence)) == ["toy/first", "toy/second_from_1", "toy/second_from_0.5"]
+    monkeypatch.setattr(sys, "argv", ["table", str(sequence)])
+    table.main()
+    printed = capsys.readouterr().out
+    assert printed.count("| rqt |") == 3
+    assert printed.startswith("toy/first\n\n| method |")
+
+
+def test_a_sequence_is_drawn_over_what_is_re_extracted(sequence, tmp_path, capsys, monkeypatch):
+    first, *seconds = load_upgrades(sequence).values()
+    after, overlapping = plot_sequence(first, seconds).axes
+    drawn = {tuple(np.asarray(line.get_xdata()).tolist()) for line in after.lines if line.get_marker() == "o"}
+    assert drawn == {(0.0, 0.5, 1.0), (1.0, 1.5, 2.0)}
+    drawn = {tuple(np.asarray(line.get_xdata()).tolist()) for line in overlapping.lines if line.get_marker() == "o"}
+    assert drawn == {(0.0, 0.5), (0.5, 1.0, 1.5)}
+    monkeypatch.setattr(sys, "argv", ["plot", str(sequence), "-o", str(tmp_path / "sequence.png")])
+    plot.main()
+    assert (tmp_path / "sequence.png").stat().st_size > 1000
+
+
+def test_results_of_earlier_versions_are_read(tmp_path):
+    path = tmp_path / "rqt-s0.json"
+    content = asdict(RESULT)
+    for name in ("trained_on", "images_skipped", "starts_at"):
+        del content[name]
+    path.write_text(json.dumps(content))
+    assert load_result(path) == RESULT

@@ -16,7 +16,6 @@ from benchmarks import run as runner
 from benchmarks import stages
 from benchmarks.cache import fingerprint
 from benchmarks.config import Method, as_dict, build, parse
-from compat.data import RetrievalData
 from compat.methods import SingleModel
 from compat.results import load_result
 
@@ -268,18 +267,43 @@ def test_an_unreadable_image_stops_the_run_and_keeps_what_was_computed(config, i
     assert {path.parent.name for path in (config.parent / "runs").glob("train-*/stage.json")} == trained
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
-def test_every_config_parses_and_its_parts_can_be_built(path):
-    base = ["configs/tiny_imagenet.yaml", "--config"] if "mining" in path.name else []
-    config = as_dict(parse([*base, str(path)]))
-    json.dumps(config)
-    old, new = (build(SingleModel, config[part]["model"]) for part in ("old", "new"))
-    for model in (old, new):
-        model.embedder.eval()(torch.zeros(1, 3, 64, 64))
-    for spec in config["methods"].values():
-        build(Method, spec)(old.embedder, new.embedder)
-    if config["data"]["class_path"] == "compat.data.Digits":
-        build(RetrievalData, config["data"])
+def test_images_that_cannot_be_decoded_are_skipped_and_reported(config, image_root):
+    victims = [next((image_root / split / "3").iterdir()) for split in ("train", "val")]
+    for victim in victims:
+        victim.write_bytes(victim.read_bytes()[:40])
+    (result,) = run(config, "--data.on_error=skip", "--only=independent").values()
+    assert sorted(result.images_skipped) == sorted(str(victim.relative_to(image_root)) for victim in victims)
+    assert (result.gallery_items, result.queries) == (35, 35)
+    assert result.trained_on["new"]["images"] == 71
+
+
+def test_the_result_names_what_each_model_was_trained_on(config):
+    result = run(config, "--data.old_classes=[0.25,0.5]", "--data.old_images=0.5", "--only=independent")[
+        "independent-s0"
+    ]
+    assert result.trained_on["old"] == {"images": 9, "classes": ["3", "4", "5"]}
+    assert result.trained_on["new"] == {"images": 72, "classes": [str(number) for number in range(12)]}
+
+
+def test_a_third_generation_is_a_second_upgrade(config):
+    """The first upgrade is what it is without it; the next one starts where the one before it has come to."""
+    run(config, "--data.new_classes=0.75", f"--results={config.parent / 'pair'}")
+    newest = ["--newest", json.dumps(TINY), "--second_starts=[1.0,0.5]", "--data.new_classes=0.75"]
+    folder = runner.run(as_dict(parse([str(config), *newest])))
+    files = {path.relative_to(folder).with_suffix("").as_posix(): load_result(path) for path in folder.rglob("*.json")}
+    alone = {path.stem: load_result(path) for path in (config.parent / "pair/tiny").glob("*.json")}
+    assert len(files) == 3 * len(alone)
+    for name, result in alone.items():
+        first, after, overlap = (files[f"{part}/{name}"] for part in ("first", "second_from_1", "second_from_0.5"))
+        assert first.mean_ap == result.mean_ap
+        assert after.mean_ap[-1] == overlap.mean_ap[-1]
+        assert (after.old, overlap.old, after.new) == (first.new, first.old, overlap.new)
+        assert (first.starts_at, after.starts_at, overlap.starts_at) == (0.0, 1.0, 0.5)
+    independent = [files[f"{part}/independent-s0"] for part in ("first", "second_from_1", "second_from_0.5")]
+    assert [result.encoder_passes_per_query for result in independent] == [2, 2, 3]
+    assert independent[1].mean_ap[0] == pytest.approx(independent[0].mean_ap[-1], abs=1e-12)
+    at_half = independent[0].progress.index(0.5)
+    assert independent[2].mean_ap[0] == pytest.approx(independent[0].mean_ap[at_half], abs=1e-12)
 
 
 def test_values_keep_their_meaning_from_the_command_line_to_the_class(config):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from PIL import Image
+from PIL.Image import Resampling
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torchvision.transforms import v2
@@ -27,11 +29,16 @@ class Digits(RetrievalData):
         bunch = load_digits()
         pixels = (bunch.images * (255 / 16)).round().astype(np.uint8)
         train, gallery = train_test_split(np.arange(len(pixels)), test_size=0.5, stratify=bunch.target, random_state=0)
-        resize, to_tensor = v2.Resize((32, 32)), NormalizedTensor([0.3], [0.35])
+        shown = np.stack(
+            [
+                np.asarray(Image.fromarray(digit).convert("RGB").resize((32, 32), Resampling.BILINEAR))
+                for digit in pixels
+            ]
+        )
+        plain = NormalizedTensor([0.3], [0.35])
         shift = v2.RandomAffine(degrees=10, translate=(0.1, 0.1), scale=(0.9, 1.1))
-        plain = v2.Compose([resize, to_tensor])
         self.hold(
-            LabelledImages(pixels[train], bunch.target[train], plain),
-            LabelledImages(pixels[gallery], bunch.target[gallery], plain),
-            augment=v2.Compose([resize, shift, to_tensor]),
+            LabelledImages(shown[train], bunch.target[train], plain),
+            LabelledImages(shown[gallery], bunch.target[gallery], plain),
+            augment=v2.Compose([shift, plain]),
         )

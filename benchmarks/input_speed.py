@@ -1,0 +1,116 @@
+"""How much of the model's speed is left when images are decoded and transformed beside it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import statistics
+import time
+import warnings
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from benchmarks.config import as_dict, build, parse
+from benchmarks.provenance import git_commit, hardware, versions
+from benchmarks.training import build_trainer
+from compat.data import RetrievalData
+from compat.errors import exit_on_input_error
+from compat.files import replace
+from compat.methods import SingleModel
+
+
+def measure(config: dict[str, Any], workers: int, rounds: int) -> dict[str, Any]:
+    """Compare the extraction with the bare forward pass, on as many batches of each split as the gallery has.
+
+    Each round times both after each other: the new model on batches that are in memory, and `Trainer.predict` as
+    the benchmark runs it, from the files to the embeddings. The median ratio of the rounds counts.
+
+    Args:
+        config: of a benchmark.
+        workers: loading processes.
+        rounds: how often.
+
+    Returns:
+        Images a second of both and of the loading alone, and the ratio.
+    """
+    spec = {**config["data"]["init_args"], "num_workers": workers}
+    data: RetrievalData = build(RetrievalData, {**config["data"], "init_args": spec})
+    model: SingleModel = build(SingleModel, config["new"]["model"])
+    model.materialize(data)
+    model.eval()
+    device = config["new"]["trainer"]["init_args"]["accelerator"]
+    memory = [batch.image for batch in data.predict_dataloader()[1]]  # the gallery
+    in_memory = sum(len(batch) for batch in memory)
+    images = sum(min(len(split), in_memory) for split in data.splits().values())
+    trainer = build_trainer(
+        {"class_path": "pytorch_lightning.Trainer", "init_args": {"accelerator": device}},
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        limit_predict_batches=len(memory),
+    )
+    target = trainer.strategy.root_device
+    embedder = model.embedder.to(target)
+
+    def forward() -> float:
+        with torch.inference_mode():
+            return in_memory / _seconds(lambda: [embedder(batch.to(target)).cpu() for batch in memory])
+
+    def load() -> float:
+        return images / _seconds(lambda: [list(islice(loader, len(memory))) for loader in data.predict_dataloader()])
+
+    def extract() -> float:
+        return images / _seconds(lambda: trainer.predict(model, datamodule=data))
+
+    forward(), extract()
+    pairs = [(forward(), extract()) for _ in tqdm(range(rounds), f"{config['name']}, {workers} workers", leave=False)]
+    return {
+        "config": config["name"],
+        "workers": workers,
+        "images": images,
+        "ratio": statistics.median(extracted / bare for bare, extracted in pairs),
+        "forward_images_per_second": statistics.median(bare for bare, _ in pairs),
+        "extraction_images_per_second": statistics.median(extracted for _, extracted in pairs),
+        "loading_images_per_second": load(),
+    }
+
+
+def _seconds(work: Any) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Command line of `python -m benchmarks.input_speed`."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.input_speed", description=__doc__)
+    parser.add_argument("configs", nargs="+", help="YAML files of benchmarks")
+    parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2], help="numbers of loading processes to try")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="JSON file")
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    with exit_on_input_error():
+        configs = [as_dict(parse([path])) for path in arguments.configs]
+        rows = [measure(config, workers, arguments.rounds) for config in configs for workers in arguments.workers]
+    content = {"rows": rows, "versions": versions(), "git_commit": git_commit(), "hardware": hardware()}
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    replace(arguments.output, lambda file: file.write_text(json.dumps(content, indent=1) + "\n"))
+    print("| config | workers | extraction (images/s) | bare forward (images/s) | loading alone (images/s) | share |")
+    print("| --- | --: | --: | --: | --: | --: |")
+    for row in rows:
+        speeds = [row[f"{name}_images_per_second"] for name in ("extraction", "forward", "loading")]
+        print(
+            f"| {row['config']} | {row['workers']} | {' | '.join(f'{s:,.0f}' for s in speeds)} | {row['ratio']:.0%} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
