@@ -156,6 +156,9 @@ def check_numbers(config: dict[str, Any], seeds: list[int]) -> None:
         for value in values:
             if not 0 <= value < 2**31:
                 raise InputError(f"{name}: {value}, expected 0 to {2**31 - 1}")
+    for name in ("devices", "num_nodes"):
+        if (found := config["heads"]["trainer"]["init_args"].get(name, 1)) not in (1, "1", "auto"):
+            raise InputError(f"heads.trainer.{name}: {found}, expected 1 (heads are trained in one process)")
     for start in config["second_starts"]:
         if not 0 < start <= 1:
             raise InputError(f"second_starts: {start}, expected a progress in (0, 1]")

@@ -149,6 +149,7 @@ def test_batch_hard_triplets_by_hand():
     loss = batch_hard_triplet_loss(rows, labels, 2.0)
     loss.backward()
     assert float(loss) == pytest.approx(0.5)
+    assert rows.grad is not None
     assert rows.grad.flatten().tolist() == pytest.approx([-0.5, 1.0, -0.5])
 
 
@@ -158,4 +159,5 @@ def test_batch_hard_triplets_without_any_triplet_are_zero(labels):
     loss = batch_hard_triplet_loss(rows, torch.tensor(labels))
     loss.backward()
     assert float(loss) == 0.0
+    assert rows.grad is not None
     assert torch.isfinite(rows.grad).all()

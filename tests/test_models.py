@@ -1,5 +1,7 @@
 """Embedders around every kind of backbone, the heads, and checkpoints."""
 
+from typing import Any
+
 import pytest
 import timm
 import torch
@@ -114,9 +116,12 @@ def test_nothing_pickled_is_executed(tmp_path):
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_the_resnets_of_retrieval_papers(name):
     """The CIFAR stem keeps 32x32, so three stages of stride 2 leave 4x4; a last stage of stride 1 doubles the map."""
-    images = torch.zeros(1, 3, 32, 32)
-    assert resnet(name).eval().forward_features(images).shape[2:] == (1, 1)
-    assert resnet(name, small_images=True).eval().forward_features(images).shape[2:] == (4, 4)
-    assert resnet(name, last_stride=1).eval().forward_features(images).shape[2:] == (2, 2)
+
+    def size(model: Any) -> tuple[int, ...]:
+        return tuple(model.eval().forward_features(torch.zeros(1, 3, 32, 32)).shape[2:])
+
+    assert size(resnet(name)) == (1, 1)
+    assert size(resnet(name, small_images=True)) == (4, 4)
+    assert size(resnet(name, last_stride=1)) == (2, 2)
     plain, changed = resnet(name).state_dict(), resnet(name, last_stride=1).state_dict()
     assert {k: v.shape for k, v in plain.items()} == {k: v.shape for k, v in changed.items()}

@@ -8,6 +8,7 @@ image's index, which removes the query itself.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from torchvision.datasets.folder import default_loader
 from tqdm.auto import tqdm
 
 from compat.data.samplers import IdentityBatches, rows_by_class
+from compat.data.transforms import NormalizedTensor
 from compat.errors import InputError
 
 Part = Literal["old", "new", "newest"]
@@ -70,6 +72,13 @@ class LabelledImages(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         return Sample(self.transform(self._load(index)), self.labels[index], self.groups[index])
+
+    def __getitems__(self, indices: list[int]) -> list[Sample]:
+        """Several at once; those in memory that are only normalised are so together, in a third of the time."""
+        if self.images.ndim != 4 or not isinstance(self.transform, NormalizedTensor):
+            return [self[index] for index in indices]
+        batch = (self.transform(self.images[indices]), self.labels[indices], self.groups[indices])
+        return [Sample(*values) for values in zip(*batch, strict=True)]
 
     def _load(self, index: int) -> Image.Image:
         if not self.on_disk:
@@ -133,6 +142,10 @@ class LabelledImages(Dataset[Sample]):
 def epoch_seed(seed: int, epoch: int) -> int:
     """The seed of one epoch of a training."""
     return (seed * 100_003 + epoch) % 2**32
+
+
+def _yield_to_the_model(worker: int) -> None:
+    os.nice(19)
 
 
 class RepeatableLoader(DataLoader[Any]):
@@ -219,6 +232,8 @@ class RetrievalData(pl.LightningDataModule):
         self.part: Part = "new"
         self.seed = 0
         self.skipped: list[str] = []
+        self._query: LabelledImages | None = None
+        self._class_names: Sequence[str] | None = None
 
     def hold(
         self,
@@ -251,7 +266,7 @@ class RetrievalData(pl.LightningDataModule):
             if count == 0:
                 raise InputError(f"data.root: class {name!r} has no training image, expected at least one")
         self._train = {False: train, True: train.seen_through(augment)}
-        self._gallery, self._query = gallery, gallery if query is None else query
+        self._gallery, self._query = gallery, query
         self._class_names = names
 
     def _readable(self, images: LabelledImages) -> LabelledImages:
@@ -271,15 +286,21 @@ class RetrievalData(pl.LightningDataModule):
 
     def query_images(self) -> LabelledImages:
         """The queries; by default the gallery itself."""
-        return self._query
+        return self.gallery_images() if self._query is None else self._query
 
     def class_names(self, part: Part) -> list[str]:
         """Names of the classes that a model is trained on, in the order of their indices."""
-        return [self._class_names[label] for label in self.classes(part)]
+        names = self._names()
+        return [names[label] for label in self.classes(part)]
+
+    def _names(self) -> Sequence[str]:
+        if self._class_names is not None:
+            return self._class_names
+        return [str(label) for label in range(int(self.train_images(augment=False).labels.max()) + 1)]
 
     def classes(self, part: Part) -> range:
         """Indices of the classes that a model is trained on."""
-        total = len(self._class_names)
+        total = len(self._names())
         share = self.classes_of[part]
         low, high = share if isinstance(share, Sequence) else (0.0, share)
         chosen = range(round(low * total), round(high * total))
@@ -298,7 +319,7 @@ class RetrievalData(pl.LightningDataModule):
             if count == 0:
                 raise InputError(
                     f"data.{part}_images: {share} of the {len(of_class)} images of class "
-                    f"{self._class_names[label]!r} is none, expected a greater share"
+                    f"{self._names()[label]!r} is none, expected a greater share"
                 )
             chosen.append(of_class[torch.randperm(len(of_class), generator=random)[:count]])
         return torch.cat(chosen).sort().values
@@ -348,7 +369,8 @@ class RetrievalData(pl.LightningDataModule):
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return [
             DataLoader(
-                Subset(images, range(len(images) * rank // world, len(images) * (rank + 1) // world)),
+                worker_init_fn=_yield_to_the_model,
+                dataset=Subset(images, range(len(images) * rank // world, len(images) * (rank + 1) // world)),
                 batch_size=self.batch_size,
                 num_workers=self.num_workers,
             )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import v2
+from torchvision.transforms import Compose, v2
 
 from compat.errors import InputError
 
@@ -25,10 +25,10 @@ class NormalizedTensor:
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         self.mean, self.std = (torch.tensor(values)[:, None, None] for values in (mean, std))
 
-    def __call__(self, image: Image.Image) -> Tensor:
-        pixels = (
-            torch.from_numpy(np.array(image)).permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format)
-        )
+    def __call__(self, image: Image.Image | np.ndarray) -> Tensor:
+        """An image, or an array (..., H, W, 3) of one or more of them -> (..., 3, H, W)."""
+        pixels = torch.from_numpy(np.array(image)).movedim(-1, -3)
+        pixels = pixels.to(torch.float32, memory_format=torch.contiguous_format)
         return pixels.div_(255).sub_(self.mean).div_(self.std)
 
 
@@ -52,5 +52,20 @@ def photographs(image_size: int, min_crop: float, resize: int) -> tuple[v2.Trans
         raise InputError(f"data.min_crop: {min_crop}, expected a share in (0, 1]")
     to_tensor = NormalizedTensor(IMAGENET_MEAN, IMAGENET_STD)
     crop = v2.RandomResizedCrop(image_size, scale=(min_crop, 1.0), antialias=True)
-    center = [v2.Resize(resize, antialias=True), v2.CenterCrop(image_size)]
-    return v2.Compose([crop, v2.RandomHorizontalFlip(), to_tensor]), v2.Compose([*center, to_tensor])
+    return v2.Compose([crop, v2.RandomHorizontalFlip(), to_tensor]), Compose([Centre(resize, image_size), to_tensor])
+
+
+class Centre:
+    """Resize and centre crop; at once where the image has the size already, as small ones are often stored.
+
+    Args:
+        resize: the shorter side after resizing, in pixels.
+        size: side of the crop.
+    """
+
+    def __init__(self, resize: int, size: int) -> None:
+        self.nothing_to_do = (size, size) if resize == size else None
+        self.steps = v2.Compose([v2.Resize(resize, antialias=True), v2.CenterCrop(size)])
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return image if image.size == self.nothing_to_do else self.steps(image)
