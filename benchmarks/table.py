@@ -1,4 +1,4 @@
-"""Print the results of a benchmark as a Markdown table. Needs no torch."""
+"""Print the results of benchmarks as Markdown tables. Needs no torch."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def _percent(values: list[float]) -> str:
 def main() -> None:
     """Command line of `python -m benchmarks.table`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.table", description=__doc__)
-    parser.add_argument("folder", help="results/<benchmark>")
+    parser.add_argument("folders", nargs="+", metavar="folder", help="results/<benchmark>")
     arguments = parser.parse_args()
     with exit_on_input_error():
-        print(tables(arguments.folder))
+        print("\n\n".join(tables(folder) for folder in arguments.folders))
 
 
 if __name__ == "__main__":
