@@ -15,6 +15,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from benchmarks import stages
 from benchmarks.cache import Cache, fingerprint
 from benchmarks.config import Method, as_dict, build, parse
+from benchmarks.matrices import Fitted, System, served
 from benchmarks.provenance import git_commit, hardware, versions
 from benchmarks.table import tables
 from compat.backfill import completion_ratios
@@ -71,10 +72,10 @@ def run(config: dict[str, Any]) -> Path:
     trained = {p: stages.trained(specs[p]["model"], weights[p].tensors, p) for p in specs}
     embedded = {p: stages.extract(cache, p, specs[p], weights[p], trained[p], config["data"], data) for p in specs}
     leave_process_group()
-    systems = {p: stages.System(trained[p].embedder, embedded[p]) for p in specs}
+    systems = {p: System(trained[p].embedder, embedded[p]) for p in specs}
     made = {**{f"train_{p}": a for p, a in weights.items()}, **{f"extract_{p}": a for p, a in embedded.items()}}
 
-    def fit(name: str, spec: Any, old: stages.System, part: Part, seed: int) -> stages.Fitted:
+    def fit(name: str, spec: Any, old: System, part: Part, seed: int) -> Fitted:
         pair = (old, systems[part])
         return stages.train_head(cache, name, spec, config["heads"], pair, config["data"], data, part, seed)
 
@@ -86,9 +87,9 @@ def run(config: dict[str, Any]) -> Path:
 
     for seed, (name, spec) in product(seeds, methods.items()):
         first = fit(name, spec, systems["old"], "new", seed)
-        steps: list[tuple[str, stages.Fitted, Part, float]] = [(upgrades[0], first, "new", 0.0)]
+        steps: list[tuple[str, Fitted, Part, float]] = [(upgrades[0], first, "new", 0.0)]
         if config["newest"]:
-            second = fit(name, spec, stages.served(first), "newest", seed)
+            second = fit(name, spec, served(first), "newest", seed)
             steps += [(u, second, "newest", at) for u, at in zip(upgrades[1:], config["second_starts"], strict=True)]
         for upgrade, fitted, part, starts_at in steps:
             overlap = (first, starts_at) if 0 < starts_at < 1 else None

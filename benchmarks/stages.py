@@ -9,7 +9,7 @@ from __future__ import annotations
 import pkgutil
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -20,11 +20,12 @@ from torch import Tensor
 
 from benchmarks.cache import Artifact, Cache, checksum
 from benchmarks.config import Method, build
+from benchmarks.matrices import Fitted, System, fill
 from benchmarks.training import build_trainer, fit
-from compat.backfill import Embeddings, backfill_curve, backfill_order
+from compat.backfill import backfill_curve, backfill_order
 from compat.data import Part, RetrievalData
 from compat.methods import SingleModel, Upgrade
-from compat.models import Embedder, load_embedder, read_checkpoint
+from compat.models import load_embedder, read_checkpoint
 from compat.pairs import CachedEmbeddings, PairData
 from compat.sequence import overlapping_curve
 
@@ -34,22 +35,6 @@ LOADING = ("batch_size", "num_workers", "images_per_class")
 ELSEWHERE = ("root", "on_error", "verify")  # the fingerprint of the images says what these make of them
 PROCESSES = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "enable_progress_bar")
 DISPLAY = ("enable_progress_bar", "enable_model_summary", "log_every_n_steps", "logger", "default_root_dir", "profiler")
-
-
-class System(NamedTuple):
-    """A generation as an upgrade meets it: its model, and the embeddings that it serves."""
-
-    embedder: Embedder
-    embedded: Artifact
-
-
-class Fitted(NamedTuple):
-    """An upgrade from one system to the next, with what its method has learned."""
-
-    method: Upgrade
-    head: Artifact
-    old: System
-    new: System
 
 
 def data_key(spec: Spec, without: tuple[str, ...] = ()) -> Spec:
@@ -213,46 +198,6 @@ def method_key(method: Upgrade, spec: Spec, heads: Spec) -> Spec:
     """What a method's head depends on of the config; how heads are trained only if it has one."""
     training = {**heads, "trainer": trainer_key(heads["trainer"])} if method.heads() else None
     return {"method": spec, "heads": training, "code": own_code(spec)}
-
-
-def through(transform: Any, upgrade: Fitted, split: str) -> tuple[Tensor, Tensor]:
-    """What `query` or `gallery` of a method makes of a split; of the gallery's where the queries are the gallery."""
-    rows = [
-        system.embedded.tensors.get(split, system.embedded.tensors["gallery"]).split(4096) for system in upgrade[2:]
-    ]
-    with torch.inference_mode():
-        old, new = zip(*(transform(*pair) for pair in zip(*rows, strict=True)), strict=True)
-    return torch.cat(old), torch.cat(new)
-
-
-def served(upgrade: Fitted) -> System:
-    """The system that an upgrade ends in: the new model, with its embeddings as the method serves them."""
-    method, head, _, new = upgrade
-    tensors = {split: through(method.gallery, upgrade, split)[1] for split in new.embedded.tensors}
-    tensors["query"] = through(method.query, upgrade, "query")[1]
-    same = all(torch.equal(tensors[split], rows) for split, rows in new.embedded.tensors.items())
-    key = new.embedded.key if same else f"{head.key}-{new.embedded.key}"
-    return System(new.embedder, Artifact(tensors, key, 0.0, cached=True))
-
-
-def fill(upgrade: Fitted, data: RetrievalData, after: Fitted | None = None) -> Embeddings:
-    """The four matrices of an upgrade.
-
-    Args:
-        upgrade: the last one.
-        data: labels and groups.
-        after: the upgrade before it, for the items that this one has not reached.
-    """
-    queries, gallery = data.query_images(), data.gallery_images()
-    query_old, query_new = through(upgrade.method.query, upgrade, "query")
-    gallery_old, gallery_new = through(upgrade.method.gallery, upgrade, "gallery")
-    if after:
-        oldest = after.old.embedded.tensors
-        with torch.inference_mode():
-            query_old = after.method.back(oldest.get("query", oldest["gallery"]), query_old)
-        gallery_old = through(after.method.gallery, after, "gallery")[0]
-    matrices = (query_old, query_new, gallery_old, gallery_new)
-    return Embeddings(*matrices, queries.labels, gallery.labels, queries.groups, gallery.groups)
 
 
 def replay(

@@ -1,10 +1,11 @@
 """The datasets: each a `RetrievalData` that yields image, label and group."""
 
-from compat.data.base import LabelledImages, Part, RetrievalData, Sample
+from compat.data.base import Part, RetrievalData
 from compat.data.cifar import CIFAR100
 from compat.data.digits import Digits
 from compat.data.image_folder import ImageFolder
 from compat.data.imagenet import ImageNet
+from compat.data.images import LabelledImages, Sample
 from compat.data.market import Market1501
 from compat.data.places import Places365
 

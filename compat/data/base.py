@@ -7,136 +7,21 @@ image's index, which removes the query itself.
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler, Subset
-from torchvision.datasets.folder import default_loader
-from tqdm.auto import tqdm
+from torch.utils.data import DataLoader, DistributedSampler, Sampler, Subset
 
+from compat.data.images import LabelledImages, Sample, Transform
 from compat.data.samplers import IdentityBatches, rows_by_class
-from compat.data.transforms import NormalizedTensor
 from compat.errors import InputError
 
 Part = Literal["old", "new", "newest"]
 Share = float | tuple[float, float]
-Transform = Callable[[Image.Image], Tensor]
-
-
-class Sample(NamedTuple):
-    """One item, or a collated batch of them: image (3, H, W) float32, class label, group."""
-
-    image: Tensor
-    label: Tensor
-    group: Tensor
-
-
-class LabelledImages(Dataset[Sample]):
-    """Images in memory, or on disk below `root`, with one label and one group each.
-
-    Args:
-        images: (N, H, W) or (N, H, W, 3) uint8 array, or N file paths relative to `root`.
-        labels: (N,) class indices.
-        transform: from a PIL image to a (3, H, W) tensor.
-        groups: (N,) integers; default: the item's own index.
-        root: the folder of the paths.
-    """
-
-    def __init__(
-        self,
-        images: np.ndarray | Sequence[str],
-        labels: Sequence[int] | np.ndarray | Tensor,
-        transform: Transform,
-        groups: Sequence[int] | np.ndarray | Tensor | None = None,
-        root: Path | None = None,
-    ) -> None:
-        self.images = np.asarray(images)  # one array of paths: loading processes share it, unlike a list's objects
-        self.labels = torch.as_tensor(np.asarray(labels), dtype=torch.long)
-        self.groups = torch.arange(len(self.labels)) if groups is None else torch.as_tensor(np.asarray(groups))
-        self.transform = transform
-        self.root = root
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> Sample:
-        return Sample(self.transform(self._load(index)), self.labels[index], self.groups[index])
-
-    def __getitems__(self, indices: list[int]) -> list[Sample]:
-        """Several at once; those in memory that are only normalised are so together, in a third of the time."""
-        if self.images.ndim != 4 or not isinstance(self.transform, NormalizedTensor):
-            return [self[index] for index in indices]
-        batch = (self.transform(self.images[indices]), self.labels[indices], self.groups[indices])
-        return [Sample(*values) for values in zip(*batch, strict=True)]
-
-    def _load(self, index: int) -> Image.Image:
-        if not self.on_disk:
-            return Image.fromarray(self.images[index]).convert("RGB")
-        path = self._path(self.images[index])
-        try:
-            return default_loader(path)
-        except Exception as error:  # each format and each kind of damage raises its own type
-            raise InputError(f"data: cannot read the image {path} ({error}); expected a readable image file") from error
-
-    @property
-    def on_disk(self) -> bool:
-        """Whether `images` are paths."""
-        return self.images.dtype.kind == "U"
-
-    def _path(self, name: str) -> Path:
-        return Path(self.root or "", name)
-
-    def subset(self, indices: Tensor) -> LabelledImages:
-        """The images of the given rows (N,), with their labels and groups."""
-        images = self.images[indices.numpy()]
-        return LabelledImages(images, self.labels[indices], self.transform, self.groups[indices], self.root)
-
-    def seen_through(self, transform: Transform) -> LabelledImages:
-        """The same images with another transform."""
-        return LabelledImages(self.images, self.labels, transform, self.groups, self.root)
-
-    def unreadable(self) -> list[int]:
-        """Rows of the images that cannot be decoded; decodes all of them, in threads."""
-
-        def fails(index: int) -> bool:
-            try:
-                self._load(index)
-            except InputError:
-                return True
-            return False
-
-        with ThreadPoolExecutor() as pool:
-            checked = tqdm(pool.map(fails, range(len(self))), "Checking images", len(self), leave=False, disable=None)
-            return [index for index, failed in enumerate(checked) if failed]
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Digest of labels, groups and content (pixels, or relative paths and file sizes)."""
-        digest = hashlib.sha256()
-        if not self.on_disk:
-            digest.update(self.images.tobytes())
-        else:
-            for name in self.images:
-                try:
-                    digest.update(f"{name}\0{self._path(name).stat().st_size}\0".encode())
-                except OSError as error:
-                    raise InputError(
-                        f"data: cannot read the image {self._path(name)} ({error.strerror}), expected a file; is the "
-                        "archive unpacked completely?"
-                    ) from error
-        digest.update(self.labels.numpy().tobytes() + self.groups.numpy().tobytes())
-        return digest.hexdigest()
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
@@ -380,35 +265,3 @@ class RetrievalData(pl.LightningDataModule):
     def fingerprint(self) -> list[str]:
         """Digests of the content of the training images, the queries and the gallery."""
         return [images.fingerprint for images in (self.train_images(False), self.query_images(), self.gallery_images())]
-
-
-def check_counts(root: Path, counts: dict[str, tuple[int, int]]) -> None:
-    """Compare what is there with the published protocol.
-
-    Args:
-        root: of the dataset.
-        counts: what is counted -> (found, expected).
-
-    Raises:
-        InputError: the first count that differs.
-    """
-    for what, (found, expected) in counts.items():
-        if found != expected:
-            raise InputError(
-                f"data.root: {found:,} {what} in {root}, expected the protocol's {expected:,}; is the archive unpacked "
-                "completely? (verify: false takes what is there)"
-            )
-
-
-@contextmanager
-def reading(root: Path, layout: str) -> Iterator[None]:
-    """Turn whatever reading `root` raises into one line that says the expected layout, or how to get it."""
-    try:
-        yield
-    except InputError:
-        raise
-    except PermissionError as error:
-        raise InputError(f"data.root: no permission to read {error.filename or root}, expected {layout}") from error
-    except Exception as error:  # each reader has its own
-        reason = " ".join(str(error).split())
-        raise InputError(f"data.root: cannot read {root} ({reason}), expected {layout}") from error

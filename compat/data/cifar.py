@@ -9,7 +9,9 @@ import torchvision.datasets
 from torchvision.datasets.utils import check_integrity
 from torchvision.transforms import v2
 
-from compat.data.base import LabelledImages, RetrievalData, check_counts, reading
+from compat.data.base import RetrievalData
+from compat.data.checks import check_counts, reading
+from compat.data.images import LabelledImages
 from compat.data.transforms import NormalizedTensor
 from compat.errors import InputError
 

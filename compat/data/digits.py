@@ -11,7 +11,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torchvision.transforms import v2
 
-from compat.data.base import LabelledImages, RetrievalData
+from compat.data.base import RetrievalData
+from compat.data.images import LabelledImages
 from compat.data.transforms import NormalizedTensor
 
 

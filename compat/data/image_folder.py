@@ -8,7 +8,9 @@ from typing import Any
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from compat.data.base import LabelledImages, RetrievalData, reading
+from compat.data.base import RetrievalData
+from compat.data.checks import reading
+from compat.data.images import LabelledImages
 from compat.data.transforms import photographs
 from compat.errors import InputError
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from torchvision.datasets import ImageFolder
 
-from compat.data.base import LabelledImages, RetrievalData, check_counts, reading
+from compat.data.base import RetrievalData
+from compat.data.checks import check_counts, reading
+from compat.data.images import LabelledImages
 from compat.data.transforms import photographs
 from compat.errors import InputError
 

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from torchvision.transforms import v2
 
-from compat.data.base import LabelledImages, RetrievalData, check_counts, reading
+from compat.data.base import RetrievalData
+from compat.data.checks import check_counts, reading
+from compat.data.images import LabelledImages
 from compat.data.transforms import IMAGENET_MEAN, IMAGENET_STD, NormalizedTensor
 from compat.errors import InputError
 

@@ -8,7 +8,9 @@ from typing import Any
 import torchvision.datasets
 from torchvision.datasets.utils import check_integrity
 
-from compat.data.base import LabelledImages, RetrievalData, check_counts, reading
+from compat.data.base import RetrievalData
+from compat.data.checks import check_counts, reading
+from compat.data.images import LabelledImages
 from compat.data.transforms import photographs
 from compat.errors import InputError
 
