@@ -79,7 +79,7 @@ class Cache:
             except (OSError, ValueError, KeyError, TypeError):
                 pass
             warnings.warn(f"{folder} is damaged (its checksum differs); it is made again", stacklevel=2)
-            stage_file.unlink()
+            stage_file.unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
             for leftover in folder.glob(".*"):

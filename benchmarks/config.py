@@ -70,7 +70,7 @@ Method = Callable[[Embedder, Embedder], Upgrade]
 
 @dataclass
 class Benchmark:
-    """One benchmark: train the old and the new model, train each method's head, replay the backfilling.
+    """One benchmark: train the old and the new model (and a newest), each method's head, replay the backfilling.
 
     Args:
         name: of the benchmark, and of its folder under `results`.

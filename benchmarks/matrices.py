@@ -32,9 +32,8 @@ class Fitted(NamedTuple):
 
 def through(transform: Any, upgrade: Fitted, split: str) -> tuple[Tensor, Tensor]:
     """What `query` or `gallery` of a method makes of a split; of the gallery's where the queries are the gallery."""
-    rows = [
-        system.embedded.tensors.get(split, system.embedded.tensors["gallery"]).split(4096) for system in upgrade[2:]
-    ]
+    tensors = [system.embedded.tensors for system in (upgrade.old, upgrade.new)]
+    rows = [of_system.get(split, of_system["gallery"]).split(4096) for of_system in tensors]
     with torch.inference_mode():
         old, new = zip(*(transform(*pair) for pair in zip(*rows, strict=True)), strict=True)
     return torch.cat(old), torch.cat(new)
@@ -45,7 +44,8 @@ def served(upgrade: Fitted) -> System:
     method, head, _, new = upgrade
     tensors = {split: through(method.gallery, upgrade, split)[1] for split in new.embedded.tensors}
     tensors["query"] = through(method.query, upgrade, "query")[1]
-    same = all(torch.equal(tensors[split], rows) for split, rows in new.embedded.tensors.items())
+    plain = new.embedded.tensors
+    same = all(torch.equal(rows, plain.get(split, plain["gallery"])) for split, rows in tensors.items())
     key = new.embedded.key if same else f"{head.key}-{new.embedded.key}"
     return System(new.embedder, Artifact(tensors, key, 0.0, cached=True))
 

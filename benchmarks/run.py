@@ -1,8 +1,9 @@
-"""Run one benchmark: one YAML file in, one JSON file for each method and seed out."""
+"""Run one benchmark: one YAML file in, one JSON file for each method and seed (and upgrade of a sequence) out."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from itertools import product
@@ -42,11 +43,13 @@ def run(config: dict[str, Any]) -> Path:
     methods = chosen_methods(config)
     seeds = config["seed"] if isinstance(config["seed"], list) else [config["seed"]]
     check_numbers(config, seeds)
+    check_processes(config)
     replay = {**config["replay"], "progress": completion_ratios(config["replay"]["progress"]).tolist()}
 
     models = [build(SingleModel, spec["model"]) for spec in specs.values()]
-    for model in models:  # what cannot be built is found before anything is trained
+    for part, model in zip(specs, models, strict=True):  # what cannot work is found before anything is trained
         model.materialize(data)
+        data.check_part(part)
     trained_on: dict[str, Any] = {
         p: {"images": len(data.part_indices(p)), "classes": data.class_names(p)} for p in specs
     }
@@ -55,15 +58,12 @@ def run(config: dict[str, Any]) -> Path:
     prints = {}
     for name, spec in methods.items():
         method = build(Method, spec)(*(model.embedder for model in models[:2]))
-        parts: dict[str, Any] = {
-            **{str(p): key for p, key in keys.items()},
-            "replay": replay,
-            **stages.method_key(method, spec, config["heads"]),
-        }
+        parts: dict[str, Any] = {"replay": replay, **stages.method_key(method, spec, config["heads"])}
         for seed in seeds:
             for upgrade in upgrades:
-                later = upgrade.removeprefix("first") or None
-                inputs = {**parts, "seed": seed, "images": data.fingerprint(), "upgrade": later}
+                inputs = {**parts, "old": keys["old"], "new": keys["new"], "seed": seed, "images": data.fingerprint()}
+                if upgrade.startswith("second"):
+                    inputs |= {"newest": keys["newest"], "upgrade": upgrade}
                 prints[name, seed, upgrade] = fingerprint(inputs)
                 check_free(result_file(config, name, seed, upgrade), prints[name, seed, upgrade], config)
 
@@ -157,12 +157,11 @@ def check_numbers(config: dict[str, Any], seeds: list[int]) -> None:
         for value in values:
             if not 0 <= value < 2**31:
                 raise InputError(f"{name}: {value}, expected 0 to {2**31 - 1}")
-    for name in ("devices", "num_nodes"):
-        if (found := config["heads"]["trainer"]["init_args"].get(name, 1)) not in (1, "1", "auto"):
-            raise InputError(f"heads.trainer.{name}: {found}, expected 1 (heads are trained in one process)")
     for start in config["second_starts"]:
         if not 0 < start <= 1:
             raise InputError(f"second_starts: {start}, expected a progress in (0, 1]")
+    if len({f"{start:g}" for start in config["second_starts"]}) != max(len(config["second_starts"]), 1):
+        raise InputError(f"second_starts: {config['second_starts']}, expected one or more, each another progress")
     if config["newest"] and config["heads"]["images"]:
         raise InputError("heads.images: true with newest, expected false (heads of a sequence train on embeddings)")
     for part in ("old", "new", "newest", "heads"):
@@ -171,6 +170,29 @@ def check_numbers(config: dict[str, Any], seeds: list[int]) -> None:
         epochs = config[part]["trainer"]["init_args"]["max_epochs"]
         if epochs is None or epochs < 1:
             raise InputError(f"{part}.trainer.max_epochs: {epochs}, expected at least 1")
+
+
+def check_processes(config: dict[str, Any]) -> None:
+    """Refuse trainers that would leave a part of the processes without work, or doing another's."""
+    heads = processes(config["heads"])
+    if heads["devices"] != 1 or heads["num_nodes"] != 1:
+        raise InputError(f"heads.trainer: {heads}, expected one device (heads are trained in one process)")
+    old = processes(config["old"])
+    for part in ("new", "newest"):
+        if config[part] and (found := processes(config[part])) != old:
+            raise InputError(f"{part}.trainer: {found}, expected the old model's {old}")
+    started = int(os.environ.get("WORLD_SIZE", 1))
+    if started > 1 and old["devices"] == 1:
+        raise InputError(f"old.trainer.devices: 1, expected {started} as the launcher has started that many processes")
+
+
+def processes(spec: dict[str, Any]) -> dict[str, Any]:
+    """In how many processes a trainer's config runs, and how."""
+    given = spec["trainer"]["init_args"]
+    devices = given.get("devices", "auto")
+    one = devices in ("auto", "1", 1) or (isinstance(devices, list) and len(devices) == 1)
+    values = {"devices": 1 if one else str(devices), "num_nodes": given.get("num_nodes", 1)}
+    return values if one else {**values, "strategy": given.get("strategy", "auto")}
 
 
 def chosen_methods(config: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ Spec = dict[str, Any]
 PARTS = {"old": ("old_classes", "old_images"), "new": ("new_classes", "new_images")}
 LOADING = ("batch_size", "num_workers", "images_per_class")
 ELSEWHERE = ("root", "on_error", "verify")  # the fingerprint of the images says what these make of them
-PROCESSES = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "enable_progress_bar")
+PREDICTING = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "enable_progress_bar")
 DISPLAY = ("enable_progress_bar", "enable_model_summary", "log_every_n_steps", "logger", "default_root_dir", "profiler")
 
 
@@ -133,7 +133,7 @@ def extract(
     }
 
     def make(folder: Path) -> dict[str, Tensor]:
-        process = {key: spec["trainer"]["init_args"][key] for key in PROCESSES if key in spec["trainer"]["init_args"]}
+        process = {key: spec["trainer"]["init_args"][key] for key in PREDICTING if key in spec["trainer"]["init_args"]}
         quiet = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
         trainer = build_trainer({**spec["trainer"], "init_args": process}, **quiet)
         predicted = trainer.predict(model, datamodule=data) or []

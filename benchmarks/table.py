@@ -44,7 +44,7 @@ def tables(folder: str | Path) -> str:
     upgrades = load_upgrades(folder)
     if len(upgrades) == 1:
         return table(*upgrades.values())
-    return "\n\n".join(f"{name}\n\n{table(results)}" for name, results in upgrades.items())
+    return "\n\n".join(f"{Path(folder).name}/{name}\n\n{table(results)}" for name, results in upgrades.items())
 
 
 def _percent(values: list[float]) -> str:

@@ -34,7 +34,7 @@ class EpochState(Checkpoint):
         self.saved_at = time.monotonic()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        pl.seed_everything(epoch_seed(self.seed, trainer.current_epoch), verbose=False)
+        pl.seed_everything(epoch_seed(self.seed, trainer.current_epoch, trainer.global_rank), verbose=False)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.strategy.broadcast(time.monotonic() - self.saved_at >= SAVE_INTERVAL):

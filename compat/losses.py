@@ -143,7 +143,9 @@ def batch_hard_triplet_loss(embeddings: Tensor, labels: Tensor, margin: float = 
         labels: (B,).
         margin: by which the nearest negative should be farther than the farthest positive.
     """
-    distance = torch.cdist(embeddings, embeddings)
+    with torch.autocast(embeddings.device.type, enabled=False):
+        rows = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+        distance = torch.cdist(rows, rows)
     same = labels[:, None] == labels
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     farthest = distance.masked_fill(~same | itself, -torch.inf).amax(1)

@@ -44,6 +44,10 @@ class CachedEmbeddings(Dataset[Pair]):
     def __getitem__(self, index: int) -> Pair:
         return Pair(self.old[index], self.new[index], self.labels[index])
 
+    def __getitems__(self, indices: list[int]) -> list[Pair]:
+        rows = (self.old[indices], self.new[indices], self.labels[indices])
+        return [Pair(*values) for values in zip(*rows, strict=True)]
+
 
 class PairSampler(Sampler[int]):
     """Every item once an epoch, two of a class after each other, so that a batch of even size has pairs only.
@@ -60,7 +64,7 @@ class PairSampler(Sampler[int]):
     """
 
     def __init__(self, labels: Tensor, seed: int) -> None:
-        self.classes = rows_by_class(labels)
+        self.classes = [rows for rows in rows_by_class(labels) if len(rows)]
         for members in self.classes:
             if len(members) == 1:
                 raise InputError(f"data: class {labels[members[0]]} has a single training image, expected at least 2")

@@ -65,7 +65,8 @@ def plot_sequence(first: Sequence[Result], seconds: Sequence[Sequence[Result]], 
                 panel.fill_between(x, curves.min(0), curves.max(0), color=f"C{number}", alpha=0.2, linewidth=0)
         levels = {"oldest system": first[0].old, "middle system": first[0].new, "newest system": second[0].new}
         for (name, figures), color in zip(levels.items(), ("0.65", "0.4", "0.1"), strict=True):
-            panel.axhline(figures[metric], linestyle="--", color=color, linewidth=1, label=name)
+            if metric in figures:
+                panel.axhline(figures[metric], linestyle="--", color=color, linewidth=1, label=name)
         panel.axvline(start, color="0.8", linewidth=1, zorder=0)
         when = "after the first" if start == 1 else f"when the first is at {start:.0%}"
         panel.set(xlabel="share of the gallery re-extracted", xlim=(0, 1 + start), title=f"second upgrade {when}")

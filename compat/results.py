@@ -1,4 +1,4 @@
-"""One result: a small, self-describing JSON file for each benchmark, method and seed. Imports no torch."""
+"""One result: a small, self-describing JSON file for each benchmark (or upgrade), method and seed. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Result:
     """The replay of one method. Lists run over `progress`; figures are fractions, means over the orders.
 
     Attributes:
-        benchmark: name of the benchmark.
+        benchmark: name of the benchmark; of an upgrade in a sequence, name/upgrade.
         method: name of the method.
         seed: of the method's head and of the orders.
         progress: completion ratios.
@@ -27,8 +27,10 @@ class Result:
         cmc_5: CMC@5 at each.
         negative_flip_rate: share of queries correct at rank 1 under the old system and wrong at each ratio.
         mean_ap_orders: the mAP list of each order.
-        old: figures of the old system, old queries on old items: mean_ap, cmc_1, cmc_5.
-        new: figures of the new system, new queries on new items, likewise.
+        old: figures of the old system, old queries on old items: mean_ap, cmc_1, cmc_5. It is the old model on its own:
+            for a second upgrade the middle model's, whatever the first one made of it; for one that starts before the
+            first has ended the oldest model's, which part of the gallery is still embedded with.
+        new: figures of the new system, new queries on new items, likewise the new model on its own.
         queries: queries evaluated.
         queries_without_positive: queries skipped because no relevant item is in the gallery.
         gallery_items: size of the gallery.
@@ -168,10 +170,21 @@ def load_upgrades(folder: str | Path) -> dict[str, list[Result]]:
     """The results of a benchmark by upgrade, as `load_results` gives them: one, or those of a sequence in its order.
 
     Raises:
-        InputError: no such folder, no result in it, or results that cannot be compared.
+        InputError: no such folder, no result in it, results of a sequence beside others, a method that one of the
+            upgrades lacks, or results that cannot be compared.
     """
-    folders = sorted({path.parent for path in Path(folder).glob("*/*-s*.json")}) or [Path(folder)]
-    loaded = [load_results(each) for each in folders]
-    return {
-        results[0].benchmark: results for results in sorted(loaded, key=lambda r: (r[0].starts_at > 0, -r[0].starts_at))
-    }
+    upgrades = [path for path in Path(folder).glob("*") if path.name == "first" or path.name.startswith("second_from_")]
+    if not upgrades:
+        return {Path(folder).name: load_results(folder)}
+    if any(Path(folder).glob("*.json")):
+        raise InputError(
+            f"{folder}: results beside those of a sequence, expected one or the other; delete the old ones"
+        )
+    loaded = {path.name: load_results(path) for path in upgrades}
+    methods = {name: {result.method for result in results} for name, results in loaded.items()}
+    for name, found in methods.items():
+        if missing := set.union(*methods.values()) - found:
+            raise InputError(
+                f"{folder}/{name}: no result of {min(missing)}, expected the methods of the other upgrades"
+            )
+    return dict(sorted(loaded.items(), key=lambda item: (item[0] != "first", -item[1][0].starts_at)))

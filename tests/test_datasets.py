@@ -50,6 +50,14 @@ def test_the_first_half_of_the_classes_is_by_number(kind, names, tmp_path):
     assert read(kind, tmp_path).class_names("old") == names
 
 
+@pytest.mark.parametrize("kind", SMALL)
+def test_several_images_at_once_are_the_same_as_one_by_one(kind, tmp_path):
+    gallery = read(kind, tmp_path).gallery_images()
+    for several, index in zip(gallery.__getitems__([3, 0, 7]), (3, 0, 7), strict=True):
+        for together, alone in zip(several, gallery[index], strict=True):
+            assert torch.equal(together, alone)
+
+
 def test_the_pixels_are_those_of_the_files(tmp_path):
     data = read(CIFAR100, tmp_path)
     row = pickle.loads((tmp_path / "cifar-100-python/test").read_bytes())["data"][5]
@@ -155,8 +163,9 @@ def test_a_damaged_pickle_is_one_line(broken, tmp_path):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("root", ["{}/", "{}/../{name}"])
-def test_the_root_may_be_spelled_as_one_likes(root, tmp_path):
+@pytest.mark.parametrize("root", ["{}/", "{}/../{name}", ".", "../{name}"])
+def test_the_root_may_be_spelled_as_one_likes(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for kind in (ImageNet, Places365):
         SMALL[kind][0](tmp_path)
         data = kind(root.format(tmp_path, name=tmp_path.name), image_size=32, verify=False)

@@ -1,6 +1,7 @@
 """Training and extraction in two CPU processes, through the Trainer's own options."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,10 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from benchmarks.config import as_dict, parse
+from benchmarks.run import check_processes
+from benchmarks.run import run as benchmark
+from compat.errors import InputError
 from compat.results import load_result
 
 ROOT = Path(__file__).parents[1]
@@ -90,7 +95,30 @@ def test_two_processes_train_one_model(config, batches):
 
 
 @pytest.mark.slow
-def test_torchrun_may_start_the_processes(config):
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "benchmarks.run")
-    results, _ = run(config, "torchrun", *TWO, launcher=launcher)
+def test_torchrun_may_start_the_processes_and_the_first_one_saves_their_state(config, tmp_path):
+    script = tmp_path / "saving.py"
+    script.write_text("from benchmarks import run, training\ntraining.SAVE_INTERVAL = 0.0\nrun.main()\n")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script))
+    results, stages = run(config, "torchrun", *TWO, launcher=launcher)
     assert set(results) == {"independent-s0", "rqt-s0"}
+    assert not [path for stage in stages.values() for path in stage.glob("*.ckpt")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "world", "message"),
+    [
+        (TWO[:2], None, "new.trainer: {'devices': 1, 'num_nodes': 1}, expected the old model's {'devices': '2'"),
+        (["--heads.trainer.devices=2"], None, "expected one device (heads are trained in one process)"),
+        (["--heads.trainer.num_nodes=2"], None, "expected one device (heads are trained in one process)"),
+        ([], "2", "old.trainer.devices: 1, expected 2 as the launcher has started that many processes"),
+    ],
+)
+def test_processes_that_would_do_the_same_work_twice_are_refused(config, monkeypatch, arguments, world, message):
+    if world:
+        monkeypatch.setenv("WORLD_SIZE", world)
+    with pytest.raises(InputError, match=re.escape(message)):
+        benchmark(as_dict(parse([str(config), *arguments])))
+
+
+def test_one_chosen_device_is_one(config):
+    check_processes(as_dict(parse([str(config), "--heads.trainer.devices=[0]", "--old.trainer.devices=[1]"])))

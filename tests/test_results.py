@@ -14,7 +14,7 @@ from benchmarks import plot, table
 from compat.curve import area, relative_gain, sum_of_drops
 from compat.errors import InputError
 from compat.plot import plot_curves, plot_sequence
-from compat.results import Result, load_result, load_results, load_upgrades, result_path, save_result
+from compat.results import METRICS, Result, load_result, load_results, load_upgrades, result_path, save_result
 
 ROOT = Path(__file__).parents[1]
 RESULT = Result(
@@ -173,7 +173,7 @@ def sequence(tmp_path):
 
 
 def test_the_upgrades_of_a_sequence_come_in_its_order(sequence, capsys, monkeypatch):
-    assert list(load_upgrades(sequence)) == ["toy/first", "toy/second_from_1", "toy/second_from_0.5"]
+    assert list(load_upgrades(sequence)) == ["first", "second_from_1", "second_from_0.5"]
     monkeypatch.setattr(sys, "argv", ["table", str(sequence)])
     table.main()
     printed = capsys.readouterr().out
@@ -200,3 +200,24 @@ def test_results_of_earlier_versions_are_read(tmp_path):
         del content[name]
     path.write_text(json.dumps(content))
     assert load_result(path) == RESULT
+
+
+@pytest.mark.parametrize("metric", list(METRICS))
+def test_a_sequence_is_drawn_in_every_metric(sequence, metric):
+    first, *seconds = load_upgrades(sequence).values()
+    assert len(plot_sequence(first, seconds, metric).axes) == 2
+
+
+def test_upgrades_that_do_not_belong_together_are_refused(sequence):
+    (sequence / "second_from_1/rqt-s0.json").unlink()
+    with pytest.raises(InputError, match=r"second_from_1: no result of rqt"):
+        load_upgrades(sequence)
+    save_result(RESULT, sequence / "rqt-s0.json")
+    with pytest.raises(InputError, match="results beside those of a sequence"):
+        load_upgrades(sequence)
+
+
+def test_a_folder_of_benchmarks_is_not_one(tmp_path):
+    save_result(RESULT, result_path(tmp_path, "toy", "rqt", 0))
+    with pytest.raises(InputError, match="no results"):
+        load_upgrades(tmp_path)

@@ -14,10 +14,13 @@ import yaml
 
 from benchmarks import run as runner
 from benchmarks import stages
-from benchmarks.cache import fingerprint
+from benchmarks.cache import Artifact, fingerprint
 from benchmarks.config import Method, as_dict, build, parse
-from compat.methods import SingleModel
+from benchmarks.matrices import Fitted, System, served
+from compat.methods import SingleModel, Upgrade
+from compat.models import Embedder
 from compat.results import load_result
+from tests.backbones import TinyConv
 
 ROOT = Path(__file__).parents[1]
 TINY = {
@@ -283,6 +286,42 @@ def test_the_result_names_what_each_model_was_trained_on(config):
     ]
     assert result.trained_on["old"] == {"images": 9, "classes": ["3", "4", "5"]}
     assert result.trained_on["new"] == {"images": 72, "classes": [str(number) for number in range(12)]}
+
+
+class TwistedQuery(Upgrade):
+    """Transforms the new query and nothing else."""
+
+    def query(self, old, new):
+        return old, new.flip(1)
+
+
+@pytest.mark.parametrize(("method", "same"), [(Upgrade, True), (TwistedQuery, False)])
+def test_the_system_that_an_upgrade_ends_in_is_another_one_if_its_queries_are(method, same):
+    embedder = Embedder(TinyConv(), 3).eval()
+    embedder(torch.zeros(1, 3, 12, 12))
+    old, new = (
+        System(embedder, Artifact({"train": torch.rand(4, 3), "gallery": torch.rand(4, 3)}, key, 0.0, cached=True))
+        for key in ("a", "b")
+    )
+    head = Artifact({}, "head", 0.0, cached=True)
+    assert (served(Fitted(method(embedder, embedder), head, old, new)).embedded.key == "b") is same
+
+
+def test_what_would_stop_a_training_is_found_before_the_first(config, tmp_path, capsys, monkeypatch):
+    for arguments, message in (
+        (["--data.new_images=0.2"], "class '0' has a single training image for new"),
+        (["--data.images_per_class=2"], "so a batch has 12 classes, but there are 6"),
+        (["--old.model.label_smoothing=3"], "label_smoothing: 3.0, expected 0 to 1"),
+        (["--old.model.triplet_margin=-1"], "triplet_margin: -1.0, expected 0 or more"),
+        (["--newest", json.dumps(TINY), "--second_starts=[0.5,0.5]"], "expected one or more, each another progress"),
+        (["--newest", json.dumps(TINY), "--second_starts=[]"], "expected one or more, each another progress"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["run", str(config), *arguments])
+        with pytest.raises(SystemExit) as end:
+            runner.main()
+        assert end.value.code == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_third_generation_is_a_second_upgrade(config):

@@ -1,4 +1,4 @@
-"""Images with labels and groups, and how the old model's share of them is chosen.
+"""What every dataset shares: the images that each generation of the model sees, and the loaders.
 
 A `LightningDataModule` here yields `(image, label, group)`. Retrieval ignores, for each query, the
 gallery items of the query's own group; where the query set is also the gallery, the group is the
@@ -7,7 +7,6 @@ image's index, which removes the query itself.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -24,13 +23,9 @@ Part = Literal["old", "new", "newest"]
 Share = float | tuple[float, float]
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """The seed of one epoch of a training."""
-    return (seed * 100_003 + epoch) % 2**32
-
-
-def _yield_to_the_model(worker: int) -> None:
-    os.nice(19)
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """The seed of one epoch of a training, in the process of that rank."""
+    return (seed * 100_003 + epoch + rank * 1_000_000_007) % 2**32
 
 
 class RepeatableLoader(DataLoader[Any]):
@@ -68,7 +63,7 @@ class RetrievalData(pl.LightningDataModule):
             classes (the identity-balanced batches of person re-identification); default: images in random order.
         num_workers: loading processes of each process; 0 loads in the main process.
         on_error: what happens with an image that cannot be decoded: "raise" stops where it is met; "skip" decodes
-            all of them first, leaves such images out, and counts them in the result.
+            all of them at every start, which takes a while, leaves such images out and lists them in the result.
 
     Raises:
         InputError: a share outside (0, 1] or one that leaves nothing, a batch size below 1 or one that
@@ -209,6 +204,25 @@ class RetrievalData(pl.LightningDataModule):
             chosen.append(of_class[torch.randperm(len(of_class), generator=random)[:count]])
         return torch.cat(chosen).sort().values
 
+    def check_part(self, part: Part) -> None:
+        """Find out before a training what would stop it.
+
+        Raises:
+            InputError: a class with a single image, of which contrastive losses make no pair; fewer classes than
+                `images_per_class` needs.
+        """
+        images = self._part_images(part, augment=False)
+        for name, count in zip(self.class_names(part), images.labels.bincount(), strict=True):
+            if count == 1:
+                raise InputError(f"data: class {name!r} has a single training image for {part}, expected at least 2")
+        if self.images_per_class:
+            IdentityBatches(images.labels, self.batch_size, self.images_per_class, seed=0)
+
+    def _part_images(self, part: Part, augment: bool) -> LabelledImages:
+        images = self.train_images(augment).subset(self.part_indices(part))
+        images.labels = images.labels - self.classes(part).start
+        return images
+
     def num_classes(self, part: Part) -> int:
         """Number of classes that a model's classifier tells apart."""
         return len(self.classes(part))
@@ -225,16 +239,17 @@ class RetrievalData(pl.LightningDataModule):
         if self.trainer:
             epoch, rank, world = self.trainer.current_epoch, self.trainer.global_rank, self.trainer.world_size
         seed = epoch_seed(self.seed, epoch)
-        images = self.train_images(augment=True).subset(self.part_indices(self.part))
-        images.labels = images.labels - self.classes(self.part).start
+        images = self._part_images(self.part, augment=True)
         if self.images_per_class:
             batches = IdentityBatches(images.labels, self.batch_size, self.images_per_class, seed, rank, world)
-            return RepeatableLoader(images, seed=seed + rank, batch_sampler=batches, num_workers=self.num_workers)
+            return RepeatableLoader(
+                images, seed=epoch_seed(self.seed, epoch, rank), batch_sampler=batches, num_workers=self.num_workers
+            )
         sampler: Sampler[int] | None = DistributedSampler(images, world, rank, seed=seed) if world > 1 else None
         last_is_single = -(-len(images) // world) % self.batch_size == 1  # batch normalisation cannot train on one
         return RepeatableLoader(
             images,
-            seed=seed + rank,
+            seed=epoch_seed(self.seed, epoch, rank),
             batch_size=self.batch_size,
             sampler=sampler,
             shuffle=sampler is None,
@@ -254,8 +269,7 @@ class RetrievalData(pl.LightningDataModule):
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return [
             DataLoader(
-                worker_init_fn=_yield_to_the_model,
-                dataset=Subset(images, range(len(images) * rank // world, len(images) * (rank + 1) // world)),
+                Subset(images, range(len(images) * rank // world, len(images) * (rank + 1) // world)),
                 batch_size=self.batch_size,
                 num_workers=self.num_workers,
             )

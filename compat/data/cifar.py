@@ -40,7 +40,8 @@ class CIFAR100(RetrievalData):
         with reading(folder, how):
             for name, checksum in _Files.checksums():
                 file = Path(folder, _Files.base_folder, name)
-                if not file.stat() or (verify and not check_integrity(file, checksum)):
+                file.stat()
+                if verify and not check_integrity(file, checksum):
                     raise InputError(f"data.root: {file} has another checksum than {checksum}, expected {how}")
             train, test = (_Files(folder, train=part) for part in (True, False))
         if verify:
@@ -56,7 +57,7 @@ class CIFAR100(RetrievalData):
             raise InputError(f"data.image_size: {image_size}, expected at least 1 pixel")
         to_tensor = NormalizedTensor([0.5071, 0.4865, 0.4409], [0.2673, 0.2564, 0.2762])
         resize = [v2.Resize(image_size, antialias=True)] if image_size != 32 else []
-        plain = v2.Compose([*resize, to_tensor])
+        plain = v2.Compose([*resize, to_tensor]) if resize else to_tensor
         self.hold(
             LabelledImages(train.data, train.targets, plain),
             LabelledImages(test.data, test.targets, plain),

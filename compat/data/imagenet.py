@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class ImageNet(RetrievalData):
             )
 
         def images(part: ImageFolder) -> LabelledImages:
-            files = [file[len(str(folder)) + 1 :] for file, _ in part.samples]
+            files = [os.path.relpath(file, folder) for file, _ in part.samples]
             return LabelledImages(files, part.targets, plain, root=folder)
 
         self.hold(images(train), images(val), augment, class_names=train.classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -50,6 +51,7 @@ class LabelledImages(Dataset[Sample]):
         groups: Sequence[int] | np.ndarray | Tensor | None = None,
         root: Path | None = None,
     ) -> None:
+        images = images if isinstance(images, np.ndarray) else [os.fspath(path) for path in images]
         self.images = np.asarray(images)  # one array of paths: loading processes share it, unlike a list's objects
         self.labels = torch.as_tensor(np.asarray(labels), dtype=torch.long)
         self.groups = torch.arange(len(self.labels)) if groups is None else torch.as_tensor(np.asarray(groups))

@@ -24,6 +24,7 @@ class Market1501(RetrievalData):
     0 (distractors) stay as items that are never relevant, and items of a query's identity taken by the
     query's camera are ignored for it. Completion ratios count the 15,913 images that remain. Training identities
     are numbered in ascending order, so the first half are the lowest ids (LCE trains its old model on half of them).
+    mAP is non-interpolated as everywhere here; that of the authors' Matlab code is trapezoidal, a little lower.
 
     Args:
         root: the folder that holds `Market-1501-v15.09.15`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ class Places365(RetrievalData):
         with reading(folder, how):
             if verify:
                 for name, checksum in _Lists.checksums():
-                    if Path(folder, name).stat() and not check_integrity(Path(folder, name), checksum):
+                    Path(folder, name).stat()
+                    if not check_integrity(Path(folder, name), checksum):
                         raise InputError(
                             f"data.root: {Path(folder, name)} has another checksum than {checksum}, expected {how}"
                         )
@@ -66,7 +68,7 @@ class Places365(RetrievalData):
             )
 
         def images(lists: _Lists) -> LabelledImages:
-            files = [file[len(str(folder)) + 1 :] for file, _ in lists.imgs]
+            files = [os.path.relpath(file, folder) for file, _ in lists.imgs]
             return LabelledImages(files, lists.targets, plain, root=folder)
 
         names = sorted(train.class_to_idx, key=train.class_to_idx.__getitem__)

@@ -12,9 +12,8 @@ from compat.errors import InputError
 
 
 def rows_by_class(labels: Tensor) -> list[Tensor]:
-    """The rows (N_c,) of each class that there is, ascending; labels are (N,)."""
-    _, counts = labels.unique(return_counts=True)
-    return list(labels.argsort(stable=True).split(counts.tolist()))
+    """The rows (N_c,) of each class from 0 on, ascending, none for a class that is not there; labels are (N,)."""
+    return list(labels.argsort(stable=True).split(labels.bincount().tolist()))
 
 
 class IdentityBatches(Sampler[list[int]]):
@@ -43,7 +42,7 @@ class IdentityBatches(Sampler[list[int]]):
     def __init__(
         self, labels: Tensor, batch_size: int, images_per_class: int, seed: int, rank: int = 0, world: int = 1
     ) -> None:
-        self.members = rows_by_class(labels)
+        self.members = [rows for rows in rows_by_class(labels) if len(rows)]
         self.images_per_class = images_per_class
         self.classes = batch_size // images_per_class
         self.seed, self.rank, self.world = seed, rank, world
@@ -80,10 +79,9 @@ class IdentityBatches(Sampler[list[int]]):
         batches = []
         for remaining in range(count, 0, -1):
             left = left.clamp(max=remaining)
-            chance = torch.rand(len(left), generator=random)
-            key = torch.where(
-                left == remaining, 1 + chance, chance.log() / left
-            )  # the former are in every batch to come
+            chance = 1 - torch.rand(len(left), generator=random)  # never 0
+            needed = left == remaining  # at every step to come
+            key = torch.where(needed, 1 + chance, chance.log() / left)
             drawn = key.topk(together).indices.tolist()
             left[drawn] -= 1
             mine = drawn[self.rank * self.classes : (self.rank + 1) * self.classes]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Literal
@@ -61,33 +61,36 @@ def replay(
         Row numbers of the queries (N,) and their figures, (S, T, N).
     """
     rows = queries[0].labels.argsort(stable=True)  # those of a label share their positives' rows in the cache
-    alone = engines[0] if len(engines) == 1 and not sharded else None
-    threads = torch.get_num_threads() if isinstance(alone, CpuEngine) else 1
+    compiled = all(isinstance(engine, CpuEngine) for engine in engines) and not sharded
+    threads = torch.get_num_threads() if compiled else 1
     chunks = rows.split(chunk or _chunk(engines, threads, sharded))
-    if isinstance(alone, CpuEngine):
-        yield from _in_threads(alone, queries[0], chunks, threads)
-    else:
-        for some in chunks:
-            compared = [Queries(*(values[some] for values in part)) for part in queries]
-            positives = _join([engine.positives(part) for engine, part in zip(engines, compared, strict=True)])
-            if sharded:
-                positives = _gather(positives, engines[0].gallery.points)
-            thresholds = thresholds_of(positives)
-            ranks = torch.stack([e.ranks(part, thresholds) for e, part in zip(engines, compared, strict=True)]).sum(0)
-            if sharded:
-                dist.all_reduce(ranks)
-            yield some, figures(ranks, positives, thresholds)
+
+    def figures_of(some: Tensor) -> Figures:
+        compared = [Queries(*(values[some] for values in part)) for part in queries]
+        if isinstance(engines[0], CpuEngine) and len(engines) == 1 and not sharded:
+            return engines[0].figures(compared[0])
+        positives = _join([engine.positives(part) for engine, part in zip(engines, compared, strict=True)])
+        if sharded:
+            positives = _gather(positives, engines[0].gallery.points)
+        thresholds = thresholds_of(positives)
+        ranks = torch.stack([e.ranks(part, thresholds) for e, part in zip(engines, compared, strict=True)]).sum(0)
+        if sharded:
+            dist.all_reduce(ranks)
+        return figures(ranks, positives, thresholds)
+
+    yield from (
+        _in_threads(figures_of, chunks, threads) if compiled else zip(chunks, map(figures_of, chunks), strict=True)
+    )
 
 
 def _in_threads(
-    engine: CpuEngine, queries: Queries, chunks: tuple[Tensor, ...], threads: int
+    figures_of: Callable[[Tensor], Figures], chunks: tuple[Tensor, ...], threads: int
 ) -> Iterator[tuple[Tensor, Figures]]:
     """As many threads as torch may use, each with chunks and matrix products of its own."""
     with _one_torch_thread():
         pool = ThreadPoolExecutor(threads, thread_name_prefix="replay")
         try:
-            parts = (Queries(*(values[some] for values in queries)) for some in chunks)
-            yield from zip(chunks, pool.map(engine.figures, parts), strict=True)
+            yield from zip(chunks, pool.map(figures_of, chunks), strict=True)
         finally:  # an interrupt waits for the chunks under way and starts no more
             pool.shutdown(cancel_futures=True)
 

@@ -49,6 +49,10 @@ class SingleModel(LightningModule):
         optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=5e-4),
     ) -> None:
         super().__init__()
+        if label_smoothing is not None and not 0 <= label_smoothing <= 1:
+            raise InputError(f"label_smoothing: {label_smoothing}, expected 0 to 1")
+        if triplet_margin is not None and triplet_margin < 0:
+            raise InputError(f"triplet_margin: {triplet_margin}, expected 0 or more")
         self.embedder = Embedder(backbone, embed_dim, normalize)
         self.scale = scale
         self.label_smoothing, self.triplet_margin = label_smoothing or 0.0, triplet_margin
@@ -90,10 +94,11 @@ class SingleModel(LightningModule):
         loss = F.cross_entropy(logits, batch.label, label_smoothing=self.label_smoothing)
         if self.triplet_margin is not None:
             triplet = batch_hard_triplet_loss(embeddings, batch.label, self.triplet_margin)
-            self.log("train/triplet", triplet, on_step=False, on_epoch=True)
+            self.log("train/triplet", triplet, on_step=False, on_epoch=True, sync_dist=True)
             loss = loss + triplet
         accuracy = (logits.argmax(1) == batch.label).float().mean()
-        self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True, on_step=False, on_epoch=True)
+        figures = {"train/loss": loss, "train/accuracy": accuracy}
+        self.log_dict(figures, prog_bar=True, on_step=False, on_epoch=True, sync_dist=True)
         return loss
 
     def predict_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
