@@ -237,7 +237,7 @@ def test_an_interrupt_ends_the_threads(monkeypatch):
 
     def interrupted(self, queries):
         begun.append(len(queries.labels))
-        if len(begun) == 2:
+        if len(begun) in (2, 100):  # Python drops an interrupt that falls into a callback: then the second one counts
             signal.raise_signal(signal.SIGINT)
         return figures(self, queries)
 
