@@ -73,8 +73,9 @@ def training_key(part: Part, spec: Spec, data_spec: Spec, data: RetrievalData) -
     """What the weights of one generation's model depend on."""
     if path := spec.get("checkpoint"):
         weights = checksum(path) if Path(path).is_file() else path
-        return {"model": spec["model"], "checkpoint": weights, "code": own_code(spec)}
+        return {"model": spec["model"], "checkpoint": weights, "code": own_code(spec), "keeps": "classifier"}
     return {
+        "keeps": "classifier",
         "part": part,
         "model": spec["model"],
         "trainer": trainer_key(spec["trainer"]),

@@ -14,6 +14,27 @@ from torch import Tensor, nn
 from compat.errors import InputError
 
 
+class Classifier(nn.Module):
+    """Logits of the classes that an embedder is trained on.
+
+    Args:
+        dim: of the embedding.
+        classes: C.
+        scale: logits are `scale` times the cosine (openBCT's "normed softmax"); none: plain softmax with a bias.
+    """
+
+    def __init__(self, dim: int, classes: int, scale: float | None = None) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, classes, bias=scale is None)
+        self.scale = scale
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """(B, D) -> (B, C)."""
+        if self.scale is None:
+            return self.linear(embeddings)
+        return self.scale * F.linear(F.normalize(embeddings, dim=1), F.normalize(self.linear.weight, dim=1))
+
+
 class Embedder(nn.Module):
     """Backbone -> linear projection to `embed_dim` -> optional L2 normalisation.
 
@@ -25,15 +46,27 @@ class Embedder(nn.Module):
         backbone: from images (B, 3, H, W) to features (B, F).
         embed_dim: D, the dimension of the embedding.
         normalize: return unit vectors.
+        scale: of the cosine logits of its classifier, used with `normalize` only.
+
+    Attributes:
+        classifier: what it was trained with, which methods that need the old or the new model's classes use; None
+            before a training, and where the weights came without one.
     """
 
-    def __init__(self, backbone: nn.Module, embed_dim: int = 128, normalize: bool = False) -> None:
+    def __init__(
+        self, backbone: nn.Module, embed_dim: int = 128, normalize: bool = False, scale: float = 16.0
+    ) -> None:
         super().__init__()
         if embed_dim < 1:
             raise InputError(f"embed_dim: {embed_dim}, expected at least 1")
         self.backbone = without_classifier(backbone).to(memory_format=torch.channels_last)  # faster on CPU and GPU
         self.project = nn.LazyLinear(embed_dim)
-        self.normalize = normalize
+        self.normalize, self.scale = normalize, scale
+        self.classifier: Classifier | None = None
+
+    def classify(self, classes: int) -> None:
+        """Give it a new classifier of so many classes."""
+        self.classifier = Classifier(self.project.out_features, classes, self.scale if self.normalize else None)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) -> embeddings (B, D)."""
@@ -155,6 +188,8 @@ def load_embedder(embedder: Embedder, state: dict[str, Tensor], source: str) -> 
             f"embed_dim: {embedder.project.out_features}, but {source} holds an embedder of {len(weight)} dimensions; "
             f"expected embed_dim: {len(weight)}"
         )
+    if (classes := state.get("classifier.linear.weight")) is not None:
+        embedder.classify(len(classes))
     try:
         embedder.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:

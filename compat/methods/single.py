@@ -17,7 +17,7 @@ from compat.optim import warmup_cosine
 
 
 class SingleModel(LightningModule):
-    """Trains an embedder with cross entropy on a linear classifier, which is thrown away afterwards.
+    """Trains an embedder with cross entropy on a linear classifier.
 
     With `triplet_margin`, the batch-hard triplet loss of the embeddings is added, as in person re-identification;
     the data's `images_per_class` then makes batches in which every image has positives.
@@ -53,8 +53,7 @@ class SingleModel(LightningModule):
             raise InputError(f"label_smoothing: {label_smoothing}, expected 0 to 1")
         if triplet_margin is not None and triplet_margin < 0:
             raise InputError(f"triplet_margin: {triplet_margin}, expected 0 or more")
-        self.embedder = Embedder(backbone, embed_dim, normalize)
-        self.scale = scale
+        self.embedder = Embedder(backbone, embed_dim, normalize, scale)
         self.label_smoothing, self.triplet_margin = label_smoothing or 0.0, triplet_margin
         self.warmup = warmup
         self.optimizer = optimizer
@@ -65,7 +64,7 @@ class SingleModel(LightningModule):
         if stage == "fit":
             assert isinstance(data, RetrievalData)
             self.materialize(data)
-            self.classifier = nn.Linear(self.embedder.project.out_features, data.num_classes(data.part))
+            self.embedder.classify(data.num_classes(data.part))
 
     def materialize(self, data: RetrievalData) -> None:
         """Show the embedder one image, so that its lazy projection knows the backbone's features.
@@ -87,10 +86,8 @@ class SingleModel(LightningModule):
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
         embeddings = self.embedder(batch.image)
-        if self.embedder.normalize:
-            logits = self.scale * F.linear(embeddings, F.normalize(self.classifier.weight, dim=1))
-        else:
-            logits = self.classifier(embeddings)
+        assert self.embedder.classifier is not None
+        logits = self.embedder.classifier(embeddings)
         loss = F.cross_entropy(logits, batch.label, label_smoothing=self.label_smoothing)
         if self.triplet_margin is not None:
             triplet = batch_hard_triplet_loss(embeddings, batch.label, self.triplet_margin)
