@@ -24,7 +24,7 @@ from benchmarks.matrices import Fitted, System, fill
 from benchmarks.training import build_trainer, fit
 from compat.backfill import backfill_curve, backfill_order
 from compat.data import Part, RetrievalData
-from compat.methods import SingleModel, Upgrade
+from compat.methods import Joint, SingleModel, Teacher, Upgrade
 from compat.models import load_embedder, read_checkpoint
 from compat.pairs import CachedEmbeddings, PairData
 from compat.sequence import overlapping_curve
@@ -86,6 +86,12 @@ def training_key(part: Part, spec: Spec, data_spec: Spec, data: RetrievalData) -
     }
 
 
+def training_seed(part: Part, seed: int) -> int:
+    """The seed of one generation's training: the same seed and backbone must not give two the same weights."""
+    offset = {"old": 0, "new": 1, "newest": 2**31}
+    return (2 * seed + offset[part]) % 2**32
+
+
 def train(cache: Cache, part: Part, spec: Spec, inputs: Spec, data: RetrievalData) -> Artifact:
     """Train one generation's model, or read its checkpoint; the tensors are the embedder's weights.
 
@@ -95,8 +101,7 @@ def train(cache: Cache, part: Part, spec: Spec, inputs: Spec, data: RetrievalDat
     def make(folder: Path) -> dict[str, Tensor]:
         if path := spec.get("checkpoint"):
             return trained(spec["model"], read_checkpoint(path), path).embedder.state_dict()
-        offset = {"old": 0, "new": 1, "newest": 2**31}  # same seed and backbone must not give the same weights
-        seed = (2 * spec["seed"] + offset[part]) % 2**32
+        seed = training_seed(part, spec["seed"])
         data.fit_on(part, seed)
         pl.seed_everything(seed, verbose=False)
         module: SingleModel = build(SingleModel, spec["model"])
@@ -104,6 +109,53 @@ def train(cache: Cache, part: Part, spec: Spec, inputs: Spec, data: RetrievalDat
         return module.embedder.state_dict()
 
     return cache.get(f"train-{part}", inputs, make)
+
+
+def train_jointly(
+    cache: Cache,
+    name: str,
+    spec: Spec,
+    training: Spec,
+    pair: tuple[System, System],
+    data_spec: Spec,
+    data: RetrievalData,
+    part: Part,
+) -> Fitted:
+    """Train a new model of the same architecture, recipe, budget and seed as the plain one, by a method of its own.
+
+    The system after the upgrade is then this model's.
+    """
+    inputs = {
+        "training": {**training, "trainer": trainer_key(training["trainer"])},
+        "embedded": [system.embedded.key for system in pair],
+        "method": spec,
+        "data": data_key(data_spec, without=others(part)),
+        "images": data.fingerprint()[0],
+        "code": own_code([spec, training, data_spec]),
+    }
+    seed = training_seed(part, training["seed"])
+    pl.seed_everything(seed, verbose=False)
+    single: SingleModel = build(SingleModel, training["model"])
+    single.materialize(data)
+    method: Joint = build(Method, spec)(pair[0].embedder, single.embedder)
+
+    def make(folder: Path) -> dict[str, Tensor]:
+        data.fit_on(part, seed)
+        rows, labels = data.part_indices(part), data.train_images(augment=False).labels
+        first, old_classes = data.classes(part).start, data.classes("old")
+        known = torch.tensor([c - old_classes.start if c in old_classes else -1 for c in data.classes(part)])
+        old, new = (system.embedded.tensors["train"][rows] for system in pair)
+        method.prepare(single, Teacher(old, new, labels[rows] - first, known))
+        fit(method, training["trainer"], seed, folder, data)
+        return method.heads()
+
+    artifact = cache.get(f"joint-{name}", inputs, make)
+    state = {key.removeprefix("new."): value for key, value in artifact.tensors.items() if key.startswith("new.")}
+    load_embedder(method.new, state, name)
+    method.load_state_dict(artifact.tensors, strict=False)
+    single.embedder = method.new
+    embedded = extract(cache, part, training, artifact, single.eval(), data_spec, data)
+    return Fitted(method.eval(), artifact, pair[0], System(method.new, embedded))
 
 
 def trained(model_spec: Spec, weights: dict[str, Tensor], source: str) -> SingleModel:

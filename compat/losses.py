@@ -1,12 +1,13 @@
-"""The losses of the reverse query transform, as pure functions (arXiv 2301.03767).
+"""Losses as pure functions: those of the reverse query transform (arXiv 2301.03767), and what several methods share.
 
-The paper's body was not available: the forms are consistent with its abstract and the texts that quote it, and
+The body of that paper was not available: the forms are consistent with its abstract and the texts that quote it, and
 where a docstring says "our choice" no source was found. Nothing here knows of networks: the caller applies psi
-and rho.
+and rho. A loss that one method alone has is in that method's file.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -152,3 +153,30 @@ def batch_hard_triplet_loss(embeddings: Tensor, labels: Tensor, margin: float = 
     nearest = distance.masked_fill(same, torch.inf).amin(1)
     found = torch.isfinite(farthest) & torch.isfinite(nearest)
     return F.relu(margin + farthest - nearest)[found].sum() / found.sum().clamp(min=1)
+
+
+def arcface_logits(
+    embeddings: Tensor, weight: Tensor, labels: Tensor, scale: float = 64.0, margin: float = 0.5
+) -> Tensor:
+    """scale * cos(angle), the angle to the own class made larger by `margin` (ArcFace, arXiv 1801.07698).
+
+    Where the angle and the margin come to more than pi the cosine is taken as it is less margin * sin(margin), so
+    that it keeps falling (the authors' code).
+
+    Args:
+        embeddings: (B, D).
+        weight: (C, D).
+        labels: (B,).
+        scale: s.
+        margin: m, in radians.
+
+    Returns:
+        (B, C).
+    """
+    cosine = F.linear(F.normalize(embeddings, dim=1), F.normalize(weight, dim=1))
+    own = cosine.gather(1, labels[:, None])
+    sine = (1 - own.square()).clamp_min(1e-12).sqrt()
+    wider = torch.where(
+        own > -math.cos(margin), own * math.cos(margin) - sine * math.sin(margin), own - margin * math.sin(margin)
+    )
+    return scale * cosine.scatter(1, labels[:, None], wider)

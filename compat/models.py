@@ -53,16 +53,18 @@ class Embedder(nn.Module):
             before a training, and where the weights came without one.
     """
 
-    def __init__(
-        self, backbone: nn.Module, embed_dim: int = 128, normalize: bool = False, scale: float = 16.0
-    ) -> None:
+    def __init__(self, backbone: nn.Module, embed_dim: int = 128, normalize: bool = False, scale: float = 16.0) -> None:
         super().__init__()
         if embed_dim < 1:
             raise InputError(f"embed_dim: {embed_dim}, expected at least 1")
         self.backbone = without_classifier(backbone).to(memory_format=torch.channels_last)  # faster on CPU and GPU
-        self.project = nn.LazyLinear(embed_dim)
+        self.project: nn.Linear = nn.LazyLinear(embed_dim)
         self.normalize, self.scale = normalize, scale
         self.classifier: Classifier | None = None
+
+    def reproject(self, embed_dim: int) -> None:
+        """Give it a new projection, to another dimension."""
+        self.project = nn.Linear(self.project.in_features, embed_dim)
 
     def classify(self, classes: int) -> None:
         """Give it a new classifier of so many classes."""

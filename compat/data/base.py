@@ -221,6 +221,7 @@ class RetrievalData(pl.LightningDataModule):
     def _part_images(self, part: Part, augment: bool) -> LabelledImages:
         images = self.train_images(augment).subset(self.part_indices(part))
         images.labels = images.labels - self.classes(part).start
+        images.groups = torch.arange(len(images))
         return images
 
     def num_classes(self, part: Part) -> int:
@@ -232,9 +233,11 @@ class RetrievalData(pl.LightningDataModule):
         self.part, self.seed = part, seed
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """The chosen part, augmented, with labels from 0 on. The order depends on the seed and the epoch alone, so
-        that a resumed training goes on as if it had not stopped (the trainer reloads this loader every epoch). Of
-        several processes each loads its share."""
+        """The chosen part, augmented, with labels from 0 on and each image's row in the part as its group.
+
+        The order depends on the seed and the epoch alone, so that a resumed training goes on as if it had not
+        stopped (the trainer reloads this loader every epoch). Of several processes each loads its share.
+        """
         epoch, rank, world = 0, 0, 1
         if self.trainer:
             epoch, rank, world = self.trainer.current_epoch, self.trainer.global_rank, self.trainer.world_size

@@ -1,0 +1,74 @@
+"""BT2: a basis transformation lets some dimensions be the old space's and keeps all that the new model can do."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import orthogonal
+
+from compat.methods.joint import Joint, Teacher
+from compat.methods.single import SingleModel
+from compat.models import Embedder
+
+
+class BT2(Joint):
+    """BT2 (arXiv 2211.03989), as its public code has it.
+
+    The projection gives D_new + D_old values u. h = n(u, first D_new); f = n(Linear(ReLU(u))). With v the `extra`
+    first dimensions of f, normalised, followed by P (2 h), the embedding is e = (Q v[: D_old], v[D_old :]), P and Q
+    orthogonal, of extra + D_new dimensions. Loss: CE(W h, y) + (1 - cos(h, z*)) + old * (1 - cos(c, o)) +
+    prototypes * CE(mu . n(c), y), with c the first D_old dimensions of e, z* the plain new model's embedding and mu
+    the class means of old embeddings.
+
+    Args:
+        old: the old model, frozen.
+        new: the architecture of the new model, whose projection is replaced by one of D_new + D_old dimensions.
+        extra: dimensions beside those of the new model.
+        old_weight: of the cosine to the old embedding; 5 in the public code.
+        prototype_weight: of the classification by old class means; 10 there.
+    """
+
+    means: Tensor
+    target: Tensor
+
+    def __init__(
+        self,
+        old: Embedder,
+        new: Embedder,
+        extra: int = 32,
+        old_weight: float = 5.0,
+        prototype_weight: float = 10.0,
+    ) -> None:
+        super().__init__(old, new)
+        self.dim, self.old_dim, self.extra = new.project.out_features, old.project.out_features, extra
+        self.new.reproject(self.dim + self.old_dim)
+        self.weights = (old_weight, prototype_weight)
+        self.more = nn.Linear(self.dim + self.old_dim, self.old_dim)
+        self.inner = orthogonal(nn.Linear(self.dim, self.dim, bias=False))
+        self.outer = orthogonal(nn.Linear(self.old_dim, self.old_dim, bias=False))
+
+    def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
+        super().prepare(recipe, teacher)
+        self.head = nn.Linear(self.dim, len(teacher.known))
+        self.register_buffer("means", teacher.means(), persistent=False)
+        self.register_buffer("target", teacher.new, persistent=False)
+
+    def serve(self, new: Tensor) -> Tensor:
+        """The projection's values u (B, D_new + D_old) -> e, (B, extra + D_new)."""
+        h = F.normalize(new[:, : self.dim], dim=1)
+        f = self.more(new.relu())[:, : self.extra]
+        v = torch.cat([F.normalize(f, dim=1), self.inner(2 * h)], 1)
+        return torch.cat([self.outer(v[:, : self.old_dim]), v[:, self.old_dim :]], 1)
+
+    def terms(self, new: Tensor, old: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        h = F.normalize(new[:, : self.dim], dim=1)
+        compatible = self.compatible(self.serve(new))
+        to_old, to_prototypes = self.weights
+        prototypes = F.normalize(compatible, dim=1) @ self.means.T
+        return {
+            "classification": self.cross_entropy(self.head(h), labels),
+            "new": (1 - F.cosine_similarity(h, self.target[rows])).mean(),
+            "old": to_old * (1 - F.cosine_similarity(compatible, old)).mean(),
+            "prototypes": to_prototypes * self.cross_entropy(prototypes, labels),
+        }

@@ -1,0 +1,151 @@
+"""What the methods share that train the new model together with its compatibility."""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from compat.data import Sample
+from compat.errors import InputError
+from compat.methods.single import SingleModel
+from compat.methods.upgrade import Upgrade
+from compat.models import Classifier, Embedder
+from compat.optim import warmup_cosine
+
+
+class Teacher(NamedTuple):
+    """What a training may learn from, beside its images: the two frozen models' embeddings of them.
+
+    Attributes:
+        old: (N, D_old), extracted once, from images without augmentation.
+        new: (N, D_new), of the plain new model, likewise.
+        labels: (N,) 0 to C - 1.
+        known: (C,) the index of each class in the old classifier, -1 if the old model has not seen the class.
+    """
+
+    old: Tensor
+    new: Tensor
+    labels: Tensor
+    known: Tensor
+
+    def means(self, normalize: bool = False) -> Tensor:
+        """The mean old embedding of each class, of unit vectors if asked for (the mean itself is not one), (C, D)."""
+        rows = F.normalize(self.old, dim=1) if normalize else self.old
+        classes = len(self.known)
+        sums = rows.new_zeros(classes, rows.shape[1]).index_add_(0, self.labels, rows)
+        return sums / self.labels.bincount(minlength=classes).clamp_min(1)[:, None]
+
+
+class Joint(Upgrade):
+    """A new model trained so that its queries find items in the old space: nothing is learned afterwards.
+
+    The network, optimizer, schedule and budget are those of the plain new model, and so are the first weights: a
+    method adds its losses and nothing else. `terms` returns them by name; the loss is their sum. The old model's
+    embeddings come from the cache, of images without augmentation (some of the authors' codes embed the augmented
+    image instead, which costs a forward pass of the old model in every step).
+
+    Where the new space has more dimensions than the old one its first D_old are the compatible ones, where it has
+    fewer it is padded with zeros (openBCT).
+
+    Args:
+        old: the old model, frozen.
+        new: the architecture of the new model; the method trains a copy of its own.
+
+    Attributes:
+        recipe: whose label smoothing, optimizer and schedule are used; from `prepare` on.
+    """
+
+    encoder_passes = 1
+    old_space: Tensor
+
+    def __init__(self, old: Embedder, new: Embedder) -> None:
+        super().__init__(old, copy.deepcopy(new))
+        self.new.requires_grad_(True)
+
+    def serve(self, new: Tensor) -> Tensor:
+        """The new model's output (B, D) -> the embedding that is compared with backfilled items."""
+        return new
+
+    def query(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+        return super().query(old, self.serve(new))
+
+    def back(self, old: Tensor, served: Tensor) -> Tensor:
+        return self.compatible(served)
+
+    def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+        return old, self.serve(new)
+
+    def compatible(self, new: Tensor) -> Tensor:
+        """New embeddings (B, D_new) as the old space has them, (B, D_old)."""
+        dim = self.old.project.out_features
+        return F.pad(new, (0, max(dim - new.shape[1], 0)))[:, :dim]
+
+    def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
+        """Take the plain new model's recipe, and from the teacher what the losses need. Called before a training."""
+        self.recipe = (recipe.label_smoothing, recipe.warmup, recipe.optimizer)
+        self.new.classify(len(teacher.known))
+        self.register_buffer("old_space", teacher.old, persistent=False)
+
+    @property
+    def classifier(self) -> Classifier:
+        """The new model's, in training."""
+        assert self.new.classifier is not None
+        return self.new.classifier
+
+    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """With the recipe's label smoothing."""
+        return F.cross_entropy(logits, labels, label_smoothing=self.recipe[0])
+
+    def terms(self, new: Tensor, old: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        """The losses of a batch by name.
+
+        Args:
+            new: (B, D_new) float32, of augmented images.
+            old: (B, D_old), of the same images.
+            labels: (B,).
+            rows: (B,) numbers of the images, as in the teacher.
+        """
+        raise NotImplementedError
+
+    def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
+        new = self.new(batch.image)
+        with torch.autocast(new.device.type, enabled=False):
+            terms = self.terms(new.float(), self.old_space[batch.group], batch.label, batch.group)
+        loss = torch.stack(list(terms.values())).sum()
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, sync_dist=True)
+        figures = {f"train/{name}": value for name, value in terms.items()}
+        self.log_dict(figures, on_step=False, on_epoch=True, sync_dist=True)
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        steps = int(self.trainer.estimated_stepping_batches)
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return warmup_cosine(self.recipe[2](learning), steps, self.recipe[1])
+
+    def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:  # type: ignore[override]
+        return batch
+
+    def heads(self) -> dict[str, Tensor]:
+        return {key: value for key, value in self.state_dict().items() if not key.startswith("old.")}
+
+    def train(self, mode: bool = True) -> Joint:
+        """Train or evaluate all but the old model."""
+        super().train(mode)
+        self.new.train(mode)
+        return self
+
+    def old_classifier(self) -> Classifier:
+        """The old model's own.
+
+        Raises:
+            InputError: it has none, as its weights came without.
+        """
+        if self.old.classifier is None:
+            name = type(self).__name__
+            raise InputError(f"old.checkpoint: no classifier, expected one that {name} can take the old classes from")
+        return self.old.classifier

@@ -1,0 +1,71 @@
+"""MixBCT: one classification of a mixture of new and old embeddings."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from compat.losses import arcface_logits
+from compat.methods.joint import Joint, Teacher
+from compat.methods.single import SingleModel
+from compat.models import Embedder
+
+
+def credible(old: Tensor, labels: Tensor, share: float = 0.9) -> Tensor:
+    """Which embeddings are among the given share of their class that is closest to its mean, (N,) bool.
+
+    Args:
+        old: (N, D), unit vectors.
+        labels: (N,).
+        share: of each class, at least one image.
+    """
+    kept = torch.zeros(len(old), dtype=torch.bool, device=old.device)
+    for label in labels.unique():
+        rows = (labels == label).nonzero().flatten()
+        distance = (old[rows] - old[rows].mean(0)).norm(dim=1)
+        kept[rows[distance.argsort()[: max(int(share * len(rows)), 1)]]] = True
+    return kept
+
+
+class MixBCT(Joint):
+    """MixBCT (arXiv 2308.06948): ArcFace on a batch of which a share of the new embeddings gives way to old ones.
+
+    Only images whose old embeddings are credible (near their class's mean) are exchanged.
+
+    Args:
+        old: the old model, frozen.
+        new: the architecture of the new model.
+        share: of the batch that is exchanged.
+        credible: share of each class's old embeddings that may come in.
+        scale: of ArcFace.
+        margin: of ArcFace, in radians.
+    """
+
+    may_mix: Tensor
+
+    def __init__(
+        self,
+        old: Embedder,
+        new: Embedder,
+        share: float = 0.3,
+        credible: float = 0.9,
+        scale: float = 64.0,
+        margin: float = 0.5,
+    ) -> None:
+        super().__init__(old, new)
+        self.share, self.credible, self.scale, self.margin = share, credible, scale, margin
+
+    def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
+        super().prepare(recipe, teacher)
+        chosen = credible(F.normalize(teacher.old, dim=1), teacher.labels, self.credible)
+        self.register_buffer("may_mix", chosen, persistent=False)
+
+    def terms(self, new: Tensor, old: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        candidates = self.may_mix[rows].nonzero().flatten()
+        chosen = candidates[torch.randperm(len(candidates), device=rows.device)[: int(self.share * len(rows))]]
+        mixed = F.normalize(self.compatible(new), dim=1)
+        mixed[chosen] = F.normalize(old[chosen], dim=1)
+        weight = self.compatible(self.classifier.linear.weight)
+        logits = arcface_logits(mixed, weight, labels, self.scale, self.margin)
+        return {"classification": self.cross_entropy(logits, labels)}

@@ -1,0 +1,68 @@
+"""OCA: the new space has the old one's dimensions and some more, and classifies behind an orthogonal layer."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import orthogonal
+
+from compat.methods.joint import Joint, Teacher
+from compat.methods.single import SingleModel
+from compat.models import Embedder
+
+
+def cosine_to_means(embeddings: Tensor, means: Tensor, labels: Tensor) -> Tensor:
+    """Mean of 1 - cos(z_i, mu of its class): (B, D), (C, D), (B,) -> a scalar."""
+    return (1 - F.cosine_similarity(embeddings, means[labels])).mean()
+
+
+class OCA(Joint):
+    """Orthogonal compatible aligned features (Bowen Zhang et al.): D_old + extra dimensions, unit vectors f.
+
+    Loss: classification * CE(W O f, y) + prototypes * CE(mu . n(c), y) + alignment * (1 - cos(mu_y, c)), with O an
+    orthogonal layer, c the first D_old dimensions of f and mu the class means of old embeddings. The weights 5, 10
+    and 5 are those that the public code (z3n0e/OCA) uses; the ones in its config are ignored there.
+
+    Args:
+        old: the old model, frozen.
+        new: the architecture of the new model, whose projection is replaced by one of D_old + extra dimensions.
+        extra: dimensions that need not be compatible.
+        classification: weight of the first term.
+        prototypes: weight of the second.
+        alignment: weight of the third.
+        scale: of the cosines that W O f are, as plain logits of unit vectors are too flat to learn from.
+    """
+
+    means: Tensor
+
+    def __init__(
+        self,
+        old: Embedder,
+        new: Embedder,
+        extra: int = 32,
+        classification: float = 5.0,
+        prototypes: float = 10.0,
+        alignment: float = 5.0,
+        scale: float = 16.0,
+    ) -> None:
+        super().__init__(old, new)
+        dim = old.project.out_features + extra
+        self.new.reproject(dim)
+        self.weights, self.scale = (classification, prototypes, alignment), scale
+
+    def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
+        super().prepare(recipe, teacher)
+        dim = self.new.project.out_features
+        self.rotation = orthogonal(nn.Linear(dim, dim, bias=False))
+        self.register_buffer("means", teacher.means(), persistent=False)
+
+    def terms(self, new: Tensor, old: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        unit = F.normalize(new, dim=1)
+        compatible = F.normalize(self.compatible(unit), dim=1)
+        logits = self.scale * F.linear(self.rotation(unit), F.normalize(self.classifier.linear.weight, dim=1))
+        classification, prototypes, alignment = self.weights
+        return {
+            "classification": classification * self.cross_entropy(logits, labels),
+            "prototypes": prototypes * self.cross_entropy(compatible @ self.means.T, labels),
+            "alignment": alignment * cosine_to_means(compatible, self.means, labels),
+        }

@@ -1,0 +1,61 @@
+"""Hot-refresh's regression-alleviating compatible training: contrast with the old space and the new one at once."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from compat.methods.joint import Joint
+from compat.models import Embedder
+
+
+def regression_alleviating_loss(
+    new: Tensor, old: Tensor, labels: Tensor, temperature: float = 0.01, negatives: int = 10
+) -> Tensor:
+    """Cross entropy of <n_i, o_i> among itself, the largest <n_i, o_j> and the largest <n_i, n_j> with y_j != y_i.
+
+    Zhang et al., arXiv 2201.09724; OpenCompatible's `contra_ract`. Theirs gathers the new-to-new negatives without
+    gradient; here both sides have one.
+
+    Args:
+        new: (B, D).
+        old: (B, D), of the same images.
+        labels: (B,).
+        temperature: by which all similarities are divided.
+        negatives: how many to keep of each kind; fewer where the batch has fewer.
+
+    Returns:
+        A scalar.
+    """
+    new, old = F.normalize(new, dim=1), F.normalize(old, dim=1)
+    same = labels[:, None] == labels
+    kept = min(negatives, len(labels))
+    groups = [(new @ other.T).masked_fill(same, -torch.inf).topk(kept, 1).values for other in (old, new)]
+    logits = torch.cat([(new * old).sum(1, keepdim=True), *groups], 1) / temperature
+    return F.cross_entropy(logits, torch.zeros_like(labels))
+
+
+class RACT(Joint):
+    """Hot-refresh (arXiv 2201.09724): classification + weight * `regression_alleviating_loss`.
+
+    Args:
+        old: the old model, frozen.
+        new: the architecture of the new model.
+        weight: of the contrast; 1 in OpenCompatible.
+        temperature: of the contrast.
+        negatives: hardest negatives in the batch of each kind.
+    """
+
+    def __init__(
+        self, old: Embedder, new: Embedder, weight: float = 1.0, temperature: float = 0.01, negatives: int = 10
+    ) -> None:
+        super().__init__(old, new)
+        self.weight, self.temperature, self.negatives = weight, temperature, negatives
+
+    def terms(self, new: Tensor, old: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        contrast = regression_alleviating_loss(self.compatible(new), old, labels, self.temperature, self.negatives)
+        return {
+            "classification": self.cross_entropy(self.classifier(new), labels),
+            "contrast": self.weight * contrast,
+        }

@@ -1,0 +1,99 @@
+"""UniBCT: prototypes of the old space, refined by its own structure, judge the new embedding."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from compat.losses import arcface_logits
+from compat.methods.joint import Joint, Teacher
+from compat.methods.single import SingleModel
+from compat.models import Embedder
+
+
+def refined_prototype(old: Tensor, new: Tensor, share: float = 0.9, temperature: float = 0.05) -> Tensor:
+    """The mean of one class's old embeddings after diffusion over the new model's similarities (MixBCT's UniBCT).
+
+    V'_o = (1 - a)(I - a S)^-1 V_o with S = softmax(V_n V_n^T / t), its diagonal masked: an old embedding moves to
+    those of the images that the new model finds similar. S is the identity of a class with a single image.
+
+    Args:
+        old: V_o, (N, D_old) of one class, unit vectors.
+        new: V_n, (N, D_new), unit vectors.
+        share: a.
+        temperature: t.
+
+    Returns:
+        (D_old,), not normalised.
+    """
+    if len(old) == 1:
+        return old[0]
+    similarity = (new @ new.T / temperature).fill_diagonal_(-torch.inf).softmax(1)
+    system = torch.eye(len(old), device=old.device) - share * similarity
+    return ((1 - share) * torch.linalg.solve(system, old)).mean(0)
+
+
+class UniBCT(Joint):
+    """UniBCT (arXiv 2203.01583) as in MixBCT's code: ArcFace, and from a third of the epochs on CE of n(z) . p_c.
+
+    The prototypes p_c are class means of old embeddings, refined at one and at two thirds of the epochs (10 and
+    20 of 35 there) with the new embeddings that the training has met last of each image, where the authors extract
+    all images anew.
+
+    Args:
+        old: the old model, frozen.
+        new: the architecture of the new model.
+        scale: of ArcFace.
+        margin: of ArcFace, in radians.
+        share: of the diffusion, see `refined_prototype`.
+        temperature: of the diffusion.
+    """
+
+    prototypes: Tensor
+    labels: Tensor
+    seen: Tensor
+
+    def __init__(
+        self,
+        old: Embedder,
+        new: Embedder,
+        scale: float = 64.0,
+        margin: float = 0.5,
+        share: float = 0.9,
+        temperature: float = 0.05,
+    ) -> None:
+        super().__init__(old, new)
+        self.scale, self.margin, self.share, self.temperature = scale, margin, share, temperature
+
+    def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
+        super().prepare(recipe, teacher)
+        self.old_space = F.normalize(self.old_space, dim=1)
+        self.register_buffer("prototypes", teacher.means(normalize=True))
+        self.register_buffer("labels", teacher.labels, persistent=False)
+        self.register_buffer("seen", torch.zeros(len(teacher.labels), self.new.project.out_features))
+
+    def on_train_epoch_start(self) -> None:
+        if self.current_epoch in (self.epoch_at(1 / 3), self.epoch_at(2 / 3)):
+            self.refine()
+
+    def epoch_at(self, share: float) -> int:
+        """The epoch that begins at a share of the training."""
+        return round(share * (self.trainer.max_epochs or 0))
+
+    def refine(self) -> None:
+        """Refine all prototypes with the embeddings seen last."""
+        for label in range(len(self.prototypes)):
+            rows = self.labels == label
+            if rows.any():
+                new = F.normalize(self.seen[rows], dim=1)
+                self.prototypes[label] = refined_prototype(self.old_space[rows], new, self.share, self.temperature)
+
+    def terms(self, new: Tensor, old: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        self.seen[rows] = new.detach()
+        logits = arcface_logits(new, self.classifier.linear.weight, labels, self.scale, self.margin)
+        terms = {"classification": self.cross_entropy(logits, labels)}
+        if self.current_epoch >= self.epoch_at(1 / 3):
+            prototypes = F.normalize(self.compatible(new), dim=1) @ self.prototypes.T
+            terms["prototypes"] = self.cross_entropy(prototypes, labels)
+        return terms
