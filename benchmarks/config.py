@@ -120,7 +120,7 @@ def parser() -> ArgumentParser:
         exit_on_error=False,
     )
     command_line.add_argument("--config", action=ActionConfigFile, help="the YAML file, where it does not come first")
-    command_line.add_class_arguments(Benchmark)
+    command_line.add_class_arguments(Benchmark, sub_configs=True)
     command_line.add_argument(
         "--overwrite", action="store_true", help="replace results that were made with another config"
     )
@@ -148,7 +148,7 @@ def as_dict(config: Any) -> Any:
     if isinstance(config, Namespace):
         config = {key: value for key, value in config.as_dict().items() if key != "config"}
     if isinstance(config, dict):
-        return {key: as_dict(value) for key, value in config.items()}
+        return {key: as_dict(value) for key, value in config.items() if key != "__path__"}
     if isinstance(config, (list, tuple)):
         return [as_dict(value) for value in config]
     if isinstance(config, Enum):
