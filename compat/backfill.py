@@ -17,6 +17,7 @@ from compat.curve import area
 from compat.engine.exact import Distance, Gallery
 from compat.engine.replay import Backend
 from compat.errors import InputError
+from compat.merge import Merge
 from compat.metrics import BackfillCurve
 
 Array: TypeAlias = Tensor | np.ndarray | Sequence[Any]
@@ -188,6 +189,7 @@ def backfill_curve(
     *,
     top_k: tuple[int, ...] = (1, 5),
     distance: Distance = "cosine",
+    merge: Merge | None = None,
     backend: Backend = "auto",
     query_chunk: int | None = None,
     shard: Literal["queries", "gallery"] | None = None,
@@ -227,6 +229,8 @@ def backfill_curve(
         progress: the completion ratios, (T,), ascending, in [0, 1]; or how many, from 0 to 1.
         top_k: the cut-offs of CMC@k.
         distance: "cosine", or "l2" between the embeddings as they are.
+        merge: the rule by which the two lists are merged, fitted; None: by the distances as they are. Other rules need
+            the whole gallery, in one part, on the CPU.
         backend: "numba" (compiled, on the CPU), "torch" (on whatever device the embeddings are) or "auto": numba
             on the CPU, else torch. The CPU is used with `torch.get_num_threads()` threads.
         query_chunk: queries at a time; by default so many that all chunks under way take about 256 MiB.
@@ -240,9 +244,10 @@ def backfill_curve(
         The `Curve`.
 
     Raises:
-        InputError: parts whose queries differ or that are to be sharded, an order that is not a permutation, a
-            completion ratio outside [0, 1] or not ascending, no query with a positive, a gallery of 2**31 items or
-            more (ranks are counted in 32 bits), `shard` without torch.distributed, values beyond 1e30 for l2.
+        InputError: a merge rule for a gallery in parts, in shards or elsewhere than on the CPU, parts whose queries
+            differ or that are to be sharded, an order that is not a permutation, a completion ratio outside [0, 1] or
+            not ascending, no query with a positive, a gallery of 2**31 items or more (ranks are counted in 32 bits),
+            `shard` without torch.distributed, values beyond 1e30 for l2.
 
     Example:
         >>> space = torch.eye(4)
@@ -254,6 +259,10 @@ def backfill_curve(
     whole = [embeddings] if isinstance(embeddings, Embeddings) else list(embeddings)
     if len(whole) == 0 or (len(whole) > 1 and shard is not None):
         raise InputError(f"embeddings: {len(whole)} parts and shard {shard!r}, expected one, or parts without shard")
+    if merge is not None and not merge.changes:
+        merge = None
+    if merge is not None and (len(whole) > 1 or shard is not None):
+        raise InputError(f"merge: {type(merge).__name__} for a gallery in parts or shards, expected it whole")
     e = whole[0]
     for part in whole[1:]:
         for name in ("query_new", "query_labels", "query_groups"):
@@ -285,7 +294,7 @@ def backfill_curve(
     steps = torch.from_numpy(step).to(device).split([len(part.gallery_old) for part in whole], dim=1)
     metric = BackfillCurve(
         [
-            Gallery(p.gallery_old, p.gallery_new, p.gallery_labels, p.gallery_groups, its, len(points), distance)
+            Gallery(p.gallery_old, p.gallery_new, p.gallery_labels, p.gallery_groups, its, len(points), distance, merge)
             for p, its in zip(whole, steps, strict=True)
         ],
         top_k,

@@ -180,3 +180,20 @@ def arcface_logits(
         own > -math.cos(margin), own * math.cos(margin) - sine * math.sin(margin), own - margin * math.sin(margin)
     )
     return scale * cosine.scatter(1, labels[:, None], wider)
+
+
+def contrastive_loss(queries: Tensor, references: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
+    """Supervised contrastive loss between two views (SupCon's L_out, arXiv 2004.11362), of unit vectors.
+
+    Mean over anchors i and over their positives p of -log(exp(<q_i, r_p> / t) / sum_k exp(<q_i, r_k> / t)); row i of
+    the references is a positive of anchor i as well.
+
+    Args:
+        queries: (B, D).
+        references: (B, D), of the same images.
+        labels: (B,).
+        temperature: t.
+    """
+    logits = F.normalize(queries, dim=1) @ F.normalize(references, dim=1).T / temperature
+    same = labels[:, None] == labels
+    return -((logits.log_softmax(1) * same).sum(1) / same.sum(1)).mean()

@@ -18,6 +18,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from compat.merge import Merge
+
 Distance = Literal["cosine", "l2"]
 
 
@@ -42,6 +44,7 @@ class Gallery:
         step: (S, G) int64, for each order the first completion ratio at which an item is backfilled; T for never.
         points: T, the number of completion ratios.
         distance: "cosine" or "l2".
+        merge: how the distances of the two spaces become one scale; None: as they are.
     """
 
     old: Tensor
@@ -51,6 +54,7 @@ class Gallery:
     step: Tensor
     points: int
     distance: Distance = "cosine"
+    merge: Merge | None = None
 
 
 class Positives(NamedTuple):

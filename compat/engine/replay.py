@@ -13,10 +13,11 @@ from torch import Tensor
 
 from compat.engine.cpu import CpuEngine, squared_norms
 from compat.engine.exact import Figures, Gallery, Positives, Queries, TorchEngine, figures, thresholds_of
+from compat.engine.merged import MergeEngine
 from compat.errors import InputError
 
 Backend = Literal["auto", "numba", "torch"]
-Engine = CpuEngine | TorchEngine
+Engine = CpuEngine | MergeEngine | TorchEngine
 MEMORY = 2**28  # bytes that all chunks under way take together
 SCREENABLE = (1e-15, 1e15)  # norms whose products float32 holds
 
@@ -32,6 +33,10 @@ def choose_engine(gallery: Gallery, queries: Queries, backend: Backend, sharded:
     if backend not in ("auto", "numba", "torch"):
         raise InputError(f"backend: {backend!r}, expected auto, numba or torch")
     device = gallery.old.device.type
+    if gallery.merge is not None:
+        if backend == "torch" or device != "cpu" or sharded:
+            raise InputError("merge: expected the whole gallery on the CPU, and no backend: torch")
+        return MergeEngine(gallery)
     if backend == "numba" and device != "cpu":
         raise InputError(f"backend: numba with embeddings on {device}, expected them on the CPU")
     if backend == "torch" or device != "cpu":
@@ -61,19 +66,21 @@ def replay(
         Row numbers of the queries (N,) and their figures, (S, T, N).
     """
     rows = queries[0].labels.argsort(stable=True)  # those of a label share their positives' rows in the cache
-    compiled = all(isinstance(engine, CpuEngine) for engine in engines) and not sharded
+    compiled = all(isinstance(engine, (CpuEngine, MergeEngine)) for engine in engines) and not sharded
     threads = torch.get_num_threads() if compiled else 1
     chunks = rows.split(chunk or _chunk(engines, threads, sharded))
 
     def figures_of(some: Tensor) -> Figures:
         compared = [Queries(*(values[some] for values in part)) for part in queries]
-        if isinstance(engines[0], CpuEngine) and len(engines) == 1 and not sharded:
-            return engines[0].figures(compared[0])
-        positives = _join([engine.positives(part) for engine, part in zip(engines, compared, strict=True)])
+        whole = engines[0]
+        if isinstance(whole, MergeEngine) or (isinstance(whole, CpuEngine) and len(engines) == 1 and not sharded):
+            return whole.figures(compared[0])
+        counting = [engine for engine in engines if not isinstance(engine, MergeEngine)]
+        positives = _join([engine.positives(part) for engine, part in zip(counting, compared, strict=True)])
         if sharded:
             positives = _gather(positives, engines[0].gallery.points)
         thresholds = thresholds_of(positives)
-        ranks = torch.stack([e.ranks(part, thresholds) for e, part in zip(engines, compared, strict=True)]).sum(0)
+        ranks = torch.stack([e.ranks(part, thresholds) for e, part in zip(counting, compared, strict=True)]).sum(0)
         if sharded:
             dist.all_reduce(ranks)
         return figures(ranks, positives, thresholds)

@@ -1,14 +1,22 @@
 """The methods: each fills the four matrices of `compat.Embeddings` in its own way."""
 
 from compat.methods.advbct import AdvBCT
+from compat.methods.affine import Affine
 from compat.methods.bct import BCT
+from compat.methods.bict import BiCT
 from compat.methods.bt2 import BT2
 from compat.methods.dsimplex import DSimplex
+from compat.methods.fastfill import FastFill
+from compat.methods.fct import FCT
 from compat.methods.joint import Joint, Teacher
 from compat.methods.lce import LCE
+from compat.methods.learned import Learned
 from compat.methods.mixbct import MixBCT
 from compat.methods.oca import OCA
+from compat.methods.orthogonality import LambdaOrthogonality
+from compat.methods.procrustes import Procrustes
 from compat.methods.ract import RACT
+from compat.methods.residual import ResidualMLP
 from compat.methods.rqt import ReverseQuery
 from compat.methods.single import SingleModel
 from compat.methods.unibct import UniBCT
@@ -17,14 +25,22 @@ from compat.methods.upgrade import Pair, Upgrade
 __all__ = [
     "BCT",
     "BT2",
+    "FCT",
     "LCE",
     "OCA",
     "RACT",
     "AdvBCT",
+    "Affine",
+    "BiCT",
     "DSimplex",
+    "FastFill",
     "Joint",
+    "LambdaOrthogonality",
+    "Learned",
     "MixBCT",
     "Pair",
+    "Procrustes",
+    "ResidualMLP",
     "ReverseQuery",
     "SingleModel",
     "Teacher",

@@ -11,9 +11,8 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from compat.data import Sample
-from compat.errors import InputError
 from compat.methods.single import SingleModel
-from compat.methods.upgrade import Upgrade
+from compat.methods.upgrade import Upgrade, needed
 from compat.models import Classifier, Embedder
 from compat.optim import warmup_cosine
 
@@ -145,7 +144,4 @@ class Joint(Upgrade):
         Raises:
             InputError: it has none, as its weights came without.
         """
-        if self.old.classifier is None:
-            name = type(self).__name__
-            raise InputError(f"old.checkpoint: no classifier, expected one that {name} can take the old classes from")
-        return self.old.classifier
+        return needed(self.old, "old", type(self).__name__)

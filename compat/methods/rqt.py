@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import torch
 from pytorch_lightning.cli import OptimizerCallable
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from compat.errors import InputError
 from compat.losses import Mode, alignment_loss, metric_compatible_loss
-from compat.methods.upgrade import Pair, Upgrade
+from compat.methods.learned import Learned, adamw
+from compat.methods.upgrade import Pair
 from compat.models import Embedder, ResidualHead, head
-from compat.optim import warmup_cosine
 
 
-class ReverseQuery(Upgrade):
+class ReverseQuery(Learned):
     """psi maps the new model's query into the old space (arXiv 2301.03767).
 
     Loss: L_RQT + mcl_weight * L_MCL, the second only if `mcl` names a mode. With `rho`, the new embedding
@@ -40,8 +38,6 @@ class ReverseQuery(Upgrade):
         InputError: the mode "new_only" without rho: nothing would learn from it.
     """
 
-    encoder_passes = 1
-
     def __init__(
         self,
         old: Embedder,
@@ -56,9 +52,9 @@ class ReverseQuery(Upgrade):
         k_neg: int | None = None,
         normalize: bool = True,
         warmup: float = 0.1,
-        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=3.0517578125e-05),
+        optimizer: OptimizerCallable = adamw(1e-3),  # noqa: B008
     ) -> None:
-        super().__init__(old, new)
+        super().__init__(old, new, warmup, optimizer)
         if mcl == "new_only" and not rho:
             raise InputError("mcl: new_only without rho, expected rho: true (nothing else learns from the new space)")
         dim = new.project.out_features
@@ -66,7 +62,6 @@ class ReverseQuery(Upgrade):
         self.rho = ResidualHead(dim, blocks, hidden) if rho else nn.Identity()
         self.mcl, self.mcl_weight = mcl, mcl_weight
         self.temperature, self.k_pos, self.k_neg, self.normalize = temperature, k_pos, k_neg, normalize
-        self.warmup, self.optimizer = warmup, optimizer
 
     def query(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         return super().query(old, self.rho(new))
@@ -77,19 +72,11 @@ class ReverseQuery(Upgrade):
     def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         return old, self.rho(new)
 
-    def on_train_epoch_start(self) -> None:
-        """Batch normalisation keeps its statistics in the second half of the training, as in FCT."""
-        if 2 * self.current_epoch >= (self.trainer.max_epochs or 0):
-            for module in [*self.psi.modules(), *self.rho.modules()]:
-                if isinstance(module, nn.BatchNorm1d):
-                    module.eval()
-
-    def training_step(self, batch: Pair, batch_idx: int) -> Tensor:
+    def terms(self, batch: Pair) -> dict[str, Tensor]:
         transformed, new = self.query(batch.old, batch.new)
-        loss = alignment = alignment_loss(transformed, batch.old, self.normalize)
-        self.log("train/alignment", alignment, on_step=False, on_epoch=True)
+        terms = {"alignment": alignment_loss(transformed, batch.old, self.normalize)}
         if self.mcl is not None:
-            contrast = metric_compatible_loss(
+            terms["mcl"] = self.mcl_weight * metric_compatible_loss(
                 transformed,
                 batch.old,
                 new,
@@ -100,12 +87,4 @@ class ReverseQuery(Upgrade):
                 k_neg=self.k_neg,
                 normalize=self.normalize,
             )
-            self.log("train/mcl", contrast, on_step=False, on_epoch=True)
-            loss = alignment + self.mcl_weight * contrast
-        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True)
-        return loss
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        steps = int(self.trainer.estimated_stepping_batches)
-        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return warmup_cosine(self.optimizer(learning), steps, self.warmup)
+        return terms

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from compat.data import Sample
-from compat.models import Embedder
+from compat.errors import InputError
+from compat.models import Classifier, Embedder
 
 
 class Pair(NamedTuple):
@@ -18,6 +19,17 @@ class Pair(NamedTuple):
     old: Tensor
     new: Tensor
     label: Tensor
+
+
+def needed(embedder: Embedder, part: str, method: str) -> Classifier:
+    """The classifier that an embedder was trained with.
+
+    Raises:
+        InputError: its weights came without one.
+    """
+    if embedder.classifier is None:
+        raise InputError(f"{part}.checkpoint: weights without a classifier, expected one, as {method} needs it")
+    return embedder.classifier
 
 
 class Upgrade(LightningModule):
@@ -33,9 +45,15 @@ class Upgrade(LightningModule):
 
     Attributes:
         encoder_passes: forward passes of an embedder for each query while the backfilling goes on.
+        transforms_gallery: whether all old items are written anew, transformed, when the backfilling starts.
+        side: dimension of the side-information that it needs of old items; their rows are then o and s side by side.
+        trained_by: config of the `Joint` method that trains the new model; none: the plain new model.
     """
 
     encoder_passes = 2
+    transforms_gallery = False
+    side = 0
+    trained_by: dict[str, Any] | None = None
 
     def __init__(self, old: Embedder, new: Embedder) -> None:
         super().__init__()
@@ -57,6 +75,17 @@ class Upgrade(LightningModule):
     def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         """(phi_old(g), phi_new(g)) -> an item before its backfill and after it."""
         return old, new
+
+    def solve(self, pairs: Pair) -> None:
+        """Find in closed form what can be so found, from all training pairs; called once, before any training."""
+
+    def new_classifier(self) -> Classifier:
+        """The new model's own.
+
+        Raises:
+            InputError: it has none, as its weights came without.
+        """
+        return needed(self.new, "new", type(self).__name__)
 
     def heads(self) -> dict[str, Tensor]:
         """What the method learned: its state without the two frozen models."""

@@ -1,0 +1,132 @@
+"""How the distances of two spaces are made one scale before the lists are merged.
+
+A rule maps the distances of each space by an increasing function of its own, so within one part of the gallery
+nothing ever changes places: at progress 0 and 1 the ranking is the old and the new part's own.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from sklearn.isotonic import IsotonicRegression
+
+from compat.errors import InputError
+
+Pairs: TypeAlias = tuple[np.ndarray, np.ndarray]  # distances and whether both images show one class, (N,) each
+
+
+class Scale:
+    """An increasing, piecewise linear function, continued beyond its ends at their slopes.
+
+    Args:
+        x: (K,) ascending, K at least 2.
+        y: (K,) ascending.
+    """
+
+    def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
+        self.x, self.y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+        if len(self.x) < 2 or (np.diff(self.x) <= 0).any() or (np.diff(self.y) <= 0).any():
+            raise InputError("replay.merge: distances that are all the same, expected some spread to fit a scale to")
+
+    def __call__(self, distance: np.ndarray) -> np.ndarray:
+        """Any shape, float64 out; different distances stay different."""
+        d = distance.astype(np.float64)
+        k = np.clip(np.searchsorted(self.x, d, side="right") - 1, 0, len(self.x) - 2)
+        slope = np.diff(self.y) / np.diff(self.x)
+        return self.y[k] + (d - self.x[k]) * slope[k]
+
+
+class Merge:
+    """Distances as they are: distance rank merge (arXiv 2301.03767).
+
+    Attributes:
+        needs: what fitting it takes.
+        by_rank: lists are merged by ranks, not by distances.
+        scales: of the old and the new space, once fitted; None: distances as they are.
+    """
+
+    needs = "nothing"
+    by_rank = False
+    scales: tuple[Scale, Scale] | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether the rule does anything but to compare distances."""
+        return self.by_rank or self.scales is not None
+
+    def fit(self, old: Pairs, new: Pairs) -> None:
+        """Fit to pairs of training images, the same ones in both spaces."""
+
+
+class Raw(Merge):
+    """Distances as they are."""
+
+
+class ZScore(Merge):
+    """Each space's distances less their mean, by their standard deviation, over pairs of training images; no labels."""
+
+    needs = "training images"
+
+    def fit(self, old: Pairs, new: Pairs) -> None:
+        self.scales = (_standard(old[0]), _standard(new[0]))
+
+
+def _standard(distance: np.ndarray) -> Scale:
+    mean, deviation = distance.mean(dtype=np.float64), distance.std(dtype=np.float64)
+    return Scale(np.array([mean - deviation, mean + deviation]), np.array([-1.0, 1.0]))
+
+
+class Quantile(Merge):
+    """Each distance's quantile among those of its space, over pairs of training images; no labels.
+
+    Args:
+        knots: quantiles between which it is linear, closer together at the near end, where retrieval happens.
+    """
+
+    needs = "training images"
+
+    def __init__(self, knots: int = 257) -> None:
+        if knots < 2:
+            raise InputError(f"knots: {knots}, expected at least 2")
+        self.knots = knots
+
+    def fit(self, old: Pairs, new: Pairs) -> None:
+        levels = np.linspace(0, 1, self.knots) ** 2
+        self.scales = (
+            _increasing(np.quantile(old[0], levels), levels),
+            _increasing(np.quantile(new[0], levels), levels),
+        )
+
+
+class Isotonic(Merge):
+    """The probability that a pair at a distance shows two classes, by isotonic regression: needs training labels.
+
+    Where the regression is flat a slope of one millionth keeps different distances apart.
+    """
+
+    needs = "training labels"
+
+    def fit(self, old: Pairs, new: Pairs) -> None:
+        self.scales = (_probability(*old), _probability(*new))
+
+
+def _probability(distance: np.ndarray, relevant: np.ndarray) -> Scale:
+    fitted = IsotonicRegression().fit(distance.astype(np.float64), 1.0 - relevant)
+    x = fitted.X_thresholds_
+    return _increasing(x, fitted.y_thresholds_ + 1e-6 * (x - x[0]))
+
+
+def _increasing(x: np.ndarray, y: np.ndarray) -> Scale:
+    """A scale through the points whose x differ."""
+    kept = np.concatenate([[True], np.diff(x) > 0])
+    return Scale(x[kept], y[kept])
+
+
+class ReciprocalRank(Merge):
+    """Reciprocal rank fusion of the two lists: by 1 / (k + rank in the own list), so by rank for any k.
+
+    Items at one distance share the last of their ranks; equal ranks of both lists are a tie.
+    """
+
+    by_rank = True

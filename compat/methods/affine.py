@@ -1,0 +1,74 @@
+"""Ridge regression from new to old embeddings, in closed form, of full or of low rank."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from compat.errors import InputError
+from compat.methods.upgrade import Pair, Upgrade
+from compat.models import Embedder
+
+
+def ridge(new: Tensor, old: Tensor, alpha: float = 1e-3) -> tuple[Tensor, Tensor]:
+    """The affine map z W + b that minimises |z W + b - o|^2 + a |W|^2 summed over the rows, b not penalised.
+
+    a is relative to the new embeddings' spread: alpha * trace(C) / D_new with C = sum of (z - mean)(z - mean)^T.
+
+    Args:
+        new: (N, D_new).
+        old: (N, D_old).
+        alpha: of the penalty.
+
+    Returns:
+        W (D_new, D_old) and b (D_old,), in float64.
+    """
+    new, old = new.double(), old.double()
+    x, y = new - new.mean(0), old - old.mean(0)
+    covariance = x.T @ x
+    penalty = alpha * covariance.trace() / len(covariance)
+    weight = torch.linalg.solve(covariance + penalty * torch.eye(len(covariance), device=new.device), x.T @ y)
+    return weight, old.mean(0) - new.mean(0) @ weight
+
+
+def truncated(weight: Tensor, rank: int) -> Tensor:
+    """The matrix of that rank nearest to `weight` (Eckart and Young)."""
+    u, s, v = torch.linalg.svd(weight, full_matrices=False)
+    return (u[:, :rank] * s[:rank]) @ v[:rank]
+
+
+class Affine(Upgrade):
+    """psi(z) = z W + b by `ridge`; with `rank`, W is truncated to it (Drift-Adapter's low-rank affine, rebasis).
+
+    Args:
+        old: the old model, frozen.
+        new: the new model, frozen.
+        alpha: of the ridge penalty.
+        rank: of W; none: full. Rebasis takes D / 4, as 64 of 768 collapsed there.
+
+    Raises:
+        InputError: a rank that W cannot have.
+    """
+
+    encoder_passes = 1
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, old: Embedder, new: Embedder, alpha: float = 1e-3, rank: int | None = None) -> None:
+        super().__init__(old, new)
+        shape = new.project.out_features, old.project.out_features
+        if rank is not None and not 1 <= rank <= min(shape):
+            raise InputError(f"rank: {rank}, expected 1 to {min(shape)}")
+        self.alpha, self.rank = alpha, rank
+        self.register_buffer("weight", torch.eye(*shape))
+        self.register_buffer("bias", torch.zeros(shape[1]))
+
+    def solve(self, pairs: Pair) -> None:
+        weight, bias = ridge(pairs.new, pairs.old, self.alpha)
+        if self.rank is not None:
+            weight = truncated(weight, self.rank)
+            bias = (pairs.old.double() - pairs.new.double() @ weight).mean(0)
+        self.weight, self.bias = weight.float(), bias.float()
+
+    def back(self, old: Tensor, served: Tensor) -> Tensor:
+        return served @ self.weight + self.bias

@@ -1,0 +1,50 @@
+"""BiCT: the old gallery goes forward to a new model that was trained to be backward-compatible."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from pytorch_lightning.cli import OptimizerCallable
+from torch import Tensor
+
+from compat.methods.fct import FCT
+from compat.methods.learned import adamw
+from compat.methods.upgrade import Pair
+from compat.models import Embedder
+
+
+class BiCT(FCT):
+    """BiCT ("Bidirectional compatible training", arXiv 2204.13919), of which there is no public code.
+
+    First `BCT` trains a new model with a small weight of the influence loss; then a transform T without
+    side-information brings old embeddings into its space: |T(o) - z|^2 + CE(W_n T(o), y). Both the form of the second
+    loss and T's network (FCT's) are our choice; the abstract says that the weight of backward compatibility matters.
+
+    Args:
+        old: the old model, frozen.
+        new: the new model, frozen; the one that `BCT` trains.
+        backward: weight of the influence loss in the first step.
+        hidden: width of T's mixer.
+        normalize: compare directions, as cosine retrieval does.
+        warmup: share of the steps in which the learning rate rises, before its cosine.
+        optimizer: from parameters to an optimizer.
+    """
+
+    def __init__(
+        self,
+        old: Embedder,
+        new: Embedder,
+        backward: float = 1.0,
+        hidden: int = 2048,
+        normalize: bool = True,
+        warmup: float = 0.1,
+        optimizer: OptimizerCallable = adamw(1e-3),  # noqa: B008
+    ) -> None:
+        super().__init__(old, new, 0, hidden, normalize, warmup, optimizer)
+        self.trained_by = {"class_path": "compat.methods.BCT", "init_args": {"weight": backward}}
+
+    def terms(self, batch: Pair) -> dict[str, Tensor]:
+        transformed = self.transform(batch.old)
+        return {
+            **super().terms(batch),
+            "classification": F.cross_entropy(self.new_classifier()(transformed), batch.label),
+        }

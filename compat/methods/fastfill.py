@@ -1,0 +1,62 @@
+"""FastFill: a forward transform that also learns how uncertain it is, and with that an order of the backfilling."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from pytorch_lightning.cli import OptimizerCallable
+from torch import Tensor, nn
+
+from compat.methods.fct import FCT, forward_loss
+from compat.methods.learned import adamw
+from compat.methods.upgrade import Pair
+from compat.models import Embedder
+
+
+def uncertainty_loss(errors: Tensor, log_variance: Tensor) -> Tensor:
+    """mean(exp(-s) l / 2 + s / 2): errors l (B,) and log-variances s (B,) -> a scalar."""
+    return (0.5 * (-log_variance).exp() * errors + 0.5 * log_variance).mean()
+
+
+class FastFill(FCT):
+    """FastFill (Jaeckle et al., arXiv 2303.04766): FCT's transform h, and s_i = Linear(h_i) read as a log-variance.
+
+    Loss: `uncertainty_loss` of l_i = mean (z_i - h_i)^2 + classification * CE(W_n h_i, y_i), with W_n the frozen new
+    classifier and label smoothing 0.1. Items are backfilled in descending s, which needs nothing new. Theirs has no
+    bias in W_n; ours is the new model's classifier as it is.
+
+    Args:
+        old: the old model, frozen.
+        new: the new model, frozen.
+        side: dimension of the side-information; 0: none.
+        hidden: width of the mixer; 2048 in the authors' code.
+        normalize: compare directions, as cosine retrieval does.
+        classification: weight of the cross entropy.
+        warmup: share of the steps in which the learning rate rises, before its cosine.
+        optimizer: from parameters to an optimizer; Adam at 5e-4 in the authors' code.
+    """
+
+    def __init__(
+        self,
+        old: Embedder,
+        new: Embedder,
+        side: int = 0,
+        hidden: int = 2048,
+        normalize: bool = True,
+        classification: float = 1.0,
+        warmup: float = 0.1,
+        optimizer: OptimizerCallable = adamw(1e-3),  # noqa: B008
+    ) -> None:
+        super().__init__(old, new, side, hidden, normalize, warmup, optimizer)
+        self.classification = classification
+        self.log_variance = nn.Linear(new.project.out_features, 1)
+
+    def uncertainty(self, old: Tensor) -> Tensor:
+        """Old embeddings (B, D_old + side) -> how uncertain their transform is, (B,)."""
+        return self.log_variance(self.transform(old)).squeeze(1)
+
+    def terms(self, batch: Pair) -> dict[str, Tensor]:
+        transformed = self.transform(batch.old)
+        logits = self.new_classifier()(transformed)
+        errors = F.cross_entropy(logits, batch.label, reduction="none", label_smoothing=0.1)
+        errors = forward_loss(transformed, batch.new, self.normalize) + self.classification * errors
+        return {"uncertainty": uncertainty_loss(errors, self.log_variance(transformed).squeeze(1))}

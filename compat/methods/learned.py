@@ -1,0 +1,61 @@
+"""What the methods share whose heads are learned by gradient, on top of two frozen models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pytorch_lightning.cli import OptimizerCallable
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from compat.methods.upgrade import Pair, Upgrade
+from compat.models import Embedder
+from compat.optim import warmup_cosine
+
+
+def adamw(lr: float) -> Callable[[Any], torch.optim.Optimizer]:
+    """AdamW with weight decay 2**-15, as in FCT."""
+    return lambda parameters: torch.optim.AdamW(parameters, lr=lr, weight_decay=2**-15)
+
+
+class Learned(Upgrade):
+    """One encoder pass; heads trained with warm-up and cosine, batch normalisation frozen in the second half (FCT).
+
+    A method returns its losses by name from `terms`; the loss is their sum.
+
+    Args:
+        old: the old model, frozen.
+        new: the new model, frozen.
+        warmup: share of the steps in which the learning rate rises, before its cosine.
+        optimizer: from parameters to an optimizer; its learning rate is the peak.
+    """
+
+    encoder_passes = 1
+
+    def __init__(self, old: Embedder, new: Embedder, warmup: float, optimizer: OptimizerCallable) -> None:
+        super().__init__(old, new)
+        self.warmup, self.optimizer = warmup, optimizer
+
+    def terms(self, batch: Pair) -> dict[str, Tensor]:
+        """The losses of a batch by name."""
+        raise NotImplementedError
+
+    def on_train_epoch_start(self) -> None:
+        if 2 * self.current_epoch >= (self.trainer.max_epochs or 0):
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm1d):
+                    module.eval()
+
+    def training_step(self, batch: Pair, batch_idx: int) -> Tensor:
+        terms = self.terms(batch)
+        loss = torch.stack(list(terms.values())).sum()
+        figures = {f"train/{name}": value for name, value in terms.items()}
+        self.log_dict({**figures, "train/loss": loss}, prog_bar=False, on_step=False, on_epoch=True)
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        steps = int(self.trainer.estimated_stepping_batches)
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return warmup_cosine(self.optimizer(learning), steps, self.warmup)

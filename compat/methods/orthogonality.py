@@ -1,0 +1,106 @@
+"""Lambda-orthogonality: a nearly orthogonal map of the new space, and a forward map of the old one to meet it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pytorch_lightning.cli import OptimizerCallable
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import orthogonal
+
+from compat.losses import contrastive_loss
+from compat.methods.learned import Learned, adamw
+from compat.methods.upgrade import Pair
+from compat.models import Embedder, head
+
+
+def orthogonality_penalty(weight: Tensor, bound: float, sharpness: float = 1.0) -> Tensor:
+    """sigmoid(a (e - lambda)) e with e = |W W^T - I| (Frobenius): next to nothing within the bound, e beyond it.
+
+    Args:
+        weight: (D, D).
+        bound: lambda.
+        sharpness: a.
+    """
+    error = torch.linalg.matrix_norm(weight @ weight.T - torch.eye(len(weight), device=weight.device))
+    return torch.sigmoid(sharpness * (error - bound)) * error
+
+
+class LambdaOrthogonality(Learned):
+    """Lambda-orthogonality (Ricci et al., arXiv 2509.16664): B maps new embeddings, F old ones, to a common space.
+
+    Loss: forward |F(o) - B(z)|^2 + backward |B(z) - o|^2 + contrast [SupCon(F(o), B(z)) + SupCon(F(o), o)], and the
+    penalty on B. Distances within B(z) are those within z as far as B is orthogonal: strictly without `bound`, within
+    lambda with it. Queries and new items are B(z), old items F(o). Where the dimensions differ, z or o is padded
+    with zeros; errors are those of unit vectors.
+
+    Args:
+        old: the old model, frozen.
+        new: the new model, frozen.
+        bound: lambda; none: strictly orthogonal. 12 in the authors' code, for 128 dimensions.
+        forward: weight w_1.
+        backward: weight w_2.
+        contrast: weight w_3.
+        temperature: of SupCon.
+        blocks: of F.
+        hidden: width of F.
+        warmup: share of the steps in which the learning rate rises, before its cosine.
+        optimizer: from parameters to an optimizer; Adam at 1e-3 in the authors' code.
+    """
+
+    transforms_gallery = True
+
+    def __init__(
+        self,
+        old: Embedder,
+        new: Embedder,
+        bound: float | None = 12.0,
+        forward: float = 1.0,
+        backward: float = 1.0,
+        contrast: float = 1.0,
+        temperature: float = 0.1,
+        blocks: int = 3,
+        hidden: int | None = None,
+        warmup: float = 0.1,
+        optimizer: OptimizerCallable = adamw(1e-3),  # noqa: B008
+    ) -> None:
+        super().__init__(old, new, warmup, optimizer)
+        old_dim, new_dim = old.project.out_features, new.project.out_features
+        self.dim, self.bound = max(old_dim, new_dim), bound
+        self.weights, self.temperature = (forward, backward, contrast), temperature
+        turn = nn.Linear(self.dim, self.dim, bias=False)
+        nn.init.eye_(turn.weight)
+        self.turn: nn.Linear = orthogonal(turn) if bound is None else turn
+        self.onward = head(old_dim, self.dim, blocks, hidden)
+
+    def turned(self, new: Tensor) -> Tensor:
+        """B(z): (B, D_new) -> (B, D)."""
+        return self.turn(self.pad(new))
+
+    def pad(self, rows: Tensor) -> Tensor:
+        """To the larger of the two dimensions, with zeros."""
+        return F.pad(rows, (0, self.dim - rows.shape[1]))
+
+    def query(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+        turned = self.turned(new)
+        return turned, turned
+
+    def back(self, old: Tensor, served: Tensor) -> Tensor:
+        return served
+
+    def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+        return self.onward(old), self.turned(new)
+
+    def terms(self, batch: Pair) -> dict[str, Tensor]:
+        onward, turned = (F.normalize(rows, dim=1) for rows in self.gallery(batch.old, batch.new))
+        old = F.normalize(self.pad(batch.old), dim=1)
+        forward, backward, contrast = self.weights
+        contrasts = [contrastive_loss(onward, other, batch.label, self.temperature) for other in (turned, old)]
+        terms = {
+            "forward": forward * (onward - turned).square().sum(1).mean(),
+            "backward": backward * (turned - old).square().sum(1).mean(),
+            "contrast": contrast * (contrasts[0] + contrasts[1]),
+        }
+        if self.bound is not None:
+            terms["orthogonality"] = orthogonality_penalty(self.turn.weight, self.bound)
+        return terms

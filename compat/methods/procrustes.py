@@ -1,0 +1,54 @@
+"""Orthogonal Procrustes: the rotation that brings new queries nearest to old ones, in closed form."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from compat.methods.upgrade import Pair, Upgrade
+from compat.models import Embedder
+
+
+def procrustes(new: Tensor, old: Tensor) -> Tensor:
+    """The matrix R with orthonormal rows or columns that minimises |new R - old|: U V^T of the SVD of new^T old.
+
+    Args:
+        new: (N, D_new).
+        old: (N, D_old).
+
+    Returns:
+        (D_new, D_old), in float64.
+    """
+    u, _, v = torch.linalg.svd(new.double().T @ old.double(), full_matrices=False)
+    return u @ v
+
+
+class Procrustes(Upgrade):
+    """psi(z) = (z - mean z) R + mean o, with R = `procrustes` of the training images (Schönemann 1966).
+
+    Args:
+        old: the old model, frozen.
+        new: the new model, frozen.
+        center: subtract the means; without, psi(z) = z R.
+    """
+
+    encoder_passes = 1
+    rotation: Tensor
+    new_mean: Tensor
+    old_mean: Tensor
+
+    def __init__(self, old: Embedder, new: Embedder, center: bool = True) -> None:
+        super().__init__(old, new)
+        self.center = center
+        new_dim, old_dim = new.project.out_features, old.project.out_features
+        self.register_buffer("rotation", torch.eye(new_dim, old_dim))
+        self.register_buffer("new_mean", torch.zeros(new_dim))
+        self.register_buffer("old_mean", torch.zeros(old_dim))
+
+    def solve(self, pairs: Pair) -> None:
+        if self.center:
+            self.new_mean, self.old_mean = pairs.new.mean(0), pairs.old.mean(0)
+        self.rotation = procrustes(pairs.new - self.new_mean, pairs.old - self.old_mean).float()
+
+    def back(self, old: Tensor, served: Tensor) -> Tensor:
+        return (served - self.new_mean) @ self.rotation + self.old_mean

@@ -1,0 +1,55 @@
+"""An affine map and a small network on top of it, from new to old embeddings."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from pytorch_lightning.cli import OptimizerCallable
+from torch import Tensor, nn
+
+from compat.methods.affine import ridge
+from compat.methods.learned import Learned, adamw
+from compat.methods.upgrade import Pair
+from compat.models import Embedder
+
+
+class ResidualMLP(Learned):
+    """psi(z) = z W + b + W_2 GELU(z W_1 + b_1) + b_2 (Drift-Adapter), trained on MSE from a start at ridge regression.
+
+    W and b start at `ridge`, W_2 and b_2 at zero (rebasis). Its authors stop early on a tenth of the pairs; here the
+    budget is the one of all heads.
+
+    Args:
+        old: the old model, frozen.
+        new: the new model, frozen.
+        hidden: width of the network.
+        alpha: of the ridge penalty.
+        warmup: share of the steps in which the learning rate rises, before its cosine.
+        optimizer: from parameters to an optimizer.
+    """
+
+    def __init__(
+        self,
+        old: Embedder,
+        new: Embedder,
+        hidden: int = 256,
+        alpha: float = 1e-3,
+        warmup: float = 0.1,
+        optimizer: OptimizerCallable = adamw(1e-3),  # noqa: B008
+    ) -> None:
+        super().__init__(old, new, warmup, optimizer)
+        self.alpha = alpha
+        new_dim, old_dim = new.project.out_features, old.project.out_features
+        self.linear = nn.Linear(new_dim, old_dim)
+        self.inner, self.outer = nn.Linear(new_dim, hidden), nn.Linear(hidden, old_dim)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+
+    def solve(self, pairs: Pair) -> None:
+        weight, bias = ridge(pairs.new, pairs.old, self.alpha)
+        self.linear.weight.data, self.linear.bias.data = weight.T.float().contiguous(), bias.float()
+
+    def back(self, old: Tensor, served: Tensor) -> Tensor:
+        return self.linear(served) + self.outer(F.gelu(self.inner(served)))
+
+    def terms(self, batch: Pair) -> dict[str, Tensor]:
+        return {"error": F.mse_loss(self.back(batch.old, batch.new), batch.old)}
