@@ -14,8 +14,10 @@ from pytorch_lightning import Trainer
 
 from compat.data import RetrievalData
 from compat.errors import InputError
+from compat.merge import Merge
 from compat.methods import SingleModel, Upgrade
 from compat.models import Embedder
+from compat.orders import Order
 
 
 @dataclass
@@ -58,11 +60,16 @@ class Replay:
         progress: completion ratios in [0, 1], or how many of them, evenly spaced.
         orders: random orders of the gallery for each seed; the lists of a result are means over them.
         distance: cosine, or l2 between embeddings as they are.
+        by: name -> class_path and init_args of an order (`compat.orders`); default: random alone.
+        merge: name -> class_path and init_args of a merge rule (`compat.merge`); default: raw distances alone. Each
+            method is replayed in each order under each rule.
     """
 
     progress: int | list[float] = 11
     orders: int = 5
     distance: Literal["cosine", "l2"] = "cosine"
+    by: dict[str, Order] | None = None
+    merge: dict[str, Merge] | None = None
 
 
 Method = Callable[[Embedder, Embedder], Upgrade]
@@ -81,6 +88,8 @@ class Benchmark:
         second_starts: with newest, the progress of the first upgrade at which the second starts, one replay for
             each; 1 is one after the other, less leaves items of all three generations in the gallery.
         heads: the training of the methods' heads.
+        side: a model trained on what the old model is trained on, whose embeddings the old system stores beside its
+            own: the side-information of methods that take some.
         methods: name -> class_path and init_args of a method.
         replay: the replay of the backfilling.
         seed: of the heads and of the orders; a list runs one after the other.
@@ -96,6 +105,7 @@ class Benchmark:
     heads: Heads
     methods: dict[str, Method]
     newest: Training | None = None
+    side: Training | None = None
     second_starts: list[float] = field(default_factory=lambda: [1.0, 0.5])
     replay: Replay = field(default_factory=Replay)
     seed: int | list[int] = 0

@@ -13,17 +13,20 @@ from typing import Any
 import torch.distributed as dist
 from pytorch_lightning.utilities import rank_zero_only
 
-from benchmarks import stages
-from benchmarks.cache import Cache, fingerprint
+from benchmarks import curves, stages
+from benchmarks.cache import Artifact, Cache, fingerprint
 from benchmarks.config import Method, as_dict, build, parse
+from benchmarks.curves import Axes
 from benchmarks.matrices import Fitted, System, served
 from benchmarks.provenance import git_commit, hardware, versions
 from benchmarks.table import tables
 from compat.backfill import completion_ratios
 from compat.data import Part, RetrievalData
 from compat.errors import InputError, exit_on_input_error
-from compat.methods import SingleModel
-from compat.results import Result, load_result, result_path, save_result
+from compat.merge import Merge, Raw
+from compat.methods import FastFill, Joint, SingleModel, Upgrade
+from compat.orders import Order, Random, Uncertainty
+from compat.results import Failure, Result, load_failures, load_result, result_path, save_failure, save_result
 
 
 def run(config: dict[str, Any]) -> Path:
@@ -44,8 +47,10 @@ def run(config: dict[str, Any]) -> Path:
     seeds = config["seed"] if isinstance(config["seed"], list) else [config["seed"]]
     check_numbers(config, seeds)
     check_processes(config)
-    replay = {**config["replay"], "progress": completion_ratios(config["replay"]["progress"]).tolist()}
+    replay = {key: config["replay"][key] for key in ("orders", "distance")}
+    replay["progress"] = completion_ratios(config["replay"]["progress"]).tolist()
 
+    axes = chosen_axes(config)
     models = [build(SingleModel, spec["model"]) for spec in specs.values()]
     for part, model in zip(specs, models, strict=True):  # what cannot work is found before anything is trained
         model.materialize(data)
@@ -53,54 +58,80 @@ def run(config: dict[str, Any]) -> Path:
     trained_on: dict[str, Any] = {
         p: {"images": len(data.part_indices(p)), "classes": data.class_names(p)} for p in specs
     }
-    keys = {part: stages.training_key(part, spec, config["data"], data) for part, spec in specs.items()}
+    keys: dict[str, Any] = {part: stages.training_key(part, spec, config["data"], data) for part, spec in specs.items()}
+    if config["side"]:
+        keys["side"] = stages.training_key("old", config["side"], config["data"], data)
     upgrades = ["first", *(f"second_from_{start:g}" for start in config["second_starts"])] if config["newest"] else [""]
-    prints = {}
+    prints: dict[Path, str] = {}
+    kinds: dict[str, Upgrade] = {}
     for name, spec in methods.items():
-        method = build(Method, spec)(*(model.embedder for model in models[:2]))
+        method = kinds[name] = build(Method, spec)(*(model.embedder for model in models[:2]))
         parts: dict[str, Any] = {"replay": replay, **stages.method_key(method, spec, config["heads"])}
-        for seed in seeds:
-            for upgrade in upgrades:
-                inputs = {**parts, "old": keys["old"], "new": keys["new"], "seed": seed, "images": data.fingerprint()}
-                if upgrade.startswith("second"):
-                    inputs |= {"newest": keys["newest"], "upgrade": upgrade}
-                prints[name, seed, upgrade] = fingerprint(inputs)
-                check_free(result_file(config, name, seed, upgrade), prints[name, seed, upgrade], config)
+        for seed, upgrade, axis in product(seeds, upgrades, axes):
+            inputs = {**parts, **keys, "seed": seed, "images": data.fingerprint()}
+            if not upgrade.startswith("second"):
+                inputs.pop("newest", None)
+            if not method.side:
+                inputs.pop("side", None)
+            inputs |= {"upgrade": upgrade or None, "order": axis.order_spec, "merge": axis.merge_spec}
+            path = result_file(config, name, seed, upgrade, axis)
+            prints[path] = fingerprint(inputs)
+            check_free(path, prints[path], config)
 
     cache = Cache(config["runs"])
     weights = {p: stages.train(cache, p, specs[p], keys[p], data) for p in specs}
     trained = {p: stages.trained(specs[p]["model"], weights[p].tensors, p) for p in specs}
     embedded = {p: stages.extract(cache, p, specs[p], weights[p], trained[p], config["data"], data) for p in specs}
+    side = None
+    if config["side"]:
+        spec = config["side"]
+        beside = stages.train(cache, "old", spec, keys["side"], data, "side")
+        model = stages.trained(spec["model"], beside.tensors, "side")
+        side = stages.extract(cache, "old", spec, beside, model, config["data"], data, "side")
     leave_process_group()
     systems = {p: System(trained[p].embedder, embedded[p]) for p in specs}
+    systems["old"] = systems["old"]._replace(side=side)
     made = {**{f"train_{p}": a for p, a in weights.items()}, **{f"extract_{p}": a for p, a in embedded.items()}}
 
     def fit(name: str, spec: Any, old: System, part: Part, seed: int) -> Fitted:
-        pair = (old, systems[part])
-        return stages.train_head(cache, name, spec, config["heads"], pair, config["data"], data, part, seed)
+        pair, kind, used = (old, systems[part]), kinds.get(name), {}
+        if isinstance(kind, Joint):
+            return stages.train_jointly(cache, spec, config[part], pair, config["data"], data, part)
+        if kind is not None and kind.trained_by:
+            base = stages.train_jointly(cache, kind.trained_by, config[part], pair, config["data"], data, part)
+            pair, used = (old, base.new), base.stages
+        fitted = stages.train_head(cache, name, spec, config["heads"], pair, config["data"], data, part, seed)
+        return fitted._replace(stages={**used, **fitted.stages})
 
-    alone: dict[Part, stages.Artifact] = {}
+    alone: dict[Part, Artifact] = {}
     for before, part in zip(specs, list(specs)[1:], strict=False):
         merge = fit("systems", {"class_path": "compat.methods.Upgrade"}, systems[before], part, 0)
         ends = {**replay, "progress": [0.0, 1.0], "orders": 1}
-        alone[part] = stages.replay(cache, "systems", merge, None, ends, 0, data)
+        alone[part] = curves.replay(cache, "systems", merge, None, ends, 0, data)
 
-    for seed, (name, spec) in product(seeds, methods.items()):
+    def measure(name: str, spec: Any, seed: int) -> None:
         first = fit(name, spec, systems["old"], "new", seed)
         steps: list[tuple[str, Fitted, Part, float]] = [(upgrades[0], first, "new", 0.0)]
         if config["newest"]:
             second = fit(name, spec, served(first), "newest", seed)
             steps += [(u, second, "newest", at) for u, at in zip(upgrades[1:], config["second_starts"], strict=True)]
-        for upgrade, fitted, part, starts_at in steps:
+        for (upgrade, fitted, part, starts_at), axis in product(steps, axes):
             overlap = (first, starts_at) if 0 < starts_at < 1 else None
             begin, end = alone["new" if overlap else part].tensors, alone[part].tensors
-            curve = stages.replay(cache, name, fitted, begin["correct"], replay, seed, data, overlap)
-            used = {**made, "head": fitted.head, "replay": curve}
-            path = result_file(config, name, seed, upgrade)
+            if axis.order_class is Uncertainty and not isinstance(fitted.method, FastFill):
+                axis = axis._replace(estimator=fit("fastfill", estimator_spec(config), fitted.old, part, seed))
+            curve = curves.replay(cache, name, fitted, begin["correct"], replay, seed, data, overlap, axis)
+            used = {**made, **fitted.stages, "replay": curve}
+            if "joint" in used and not getattr(fitted.method, "needs_new", False):
+                used = {key: artifact for key, artifact in used.items() if not key.endswith(f"_{part}")}
+            path = result_file(config, name, seed, upgrade, axis)
             if path.exists() and not config["overwrite"] and all(artifact.cached for artifact in used.values()):
                 continue  # nothing was computed: the file keeps saying when and where it was
-            lists = {key: values.tolist() for key, values in curve.tensors.items()}
+            lists: dict[str, Any] = {
+                key: values.tolist() for key, values in curve.tensors.items() if key != "query_auc"
+            }
             queries, skipped = lists.pop("queries")
+            lists.pop("correct", None)
             passes = fitted.method.encoder_passes
             result = Result(
                 benchmark=path.parent.relative_to(config["results"]).as_posix(),
@@ -114,7 +145,7 @@ def run(config: dict[str, Any]) -> Path:
                 gallery_items=len(data.gallery_images()),
                 encoder_passes_per_query=passes + (passes - 1 if overlap else 0),
                 config={key: value for key, value in config.items() if key != "overwrite"},
-                fingerprint=prints[name, seed, upgrade],
+                fingerprint=prints[path],
                 versions=versions(),
                 git_commit=git_commit(),
                 hardware=hardware(),
@@ -122,14 +153,56 @@ def run(config: dict[str, Any]) -> Path:
                 trained_on=trained_on,
                 images_skipped=data.skipped,
                 starts_at=starts_at,
+                order=axis.order,
+                order_needs=axis.order_class.needs,
+                merge=axis.merge,
+                merge_needs=axis.merge_class.needs,
             )
-            save_result(result, path)
+            save_result(result, path, curve.tensors["query_auc"].numpy())
+
+    failed: Exception | None = None
+    for seed, (name, spec) in product(seeds, methods.items()):
+        try:
+            measure(name, spec, seed)
+        except Exception as error:  # whatever one method raises, the others go on
+            failed = error
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            for upgrade, axis in product(upgrades, axes):
+                path = result_file(config, name, seed, upgrade, axis)
+                if not path.exists():
+                    benchmark = path.parent.relative_to(config["results"]).as_posix()
+                    save_failure(Failure(benchmark, name, seed, axis.order, axis.merge, reason), path)
+    if failed is not None and len(methods) * len(seeds) == 1:
+        raise failed
     return Path(config["results"], config["name"])
 
 
-def result_file(config: dict[str, Any], name: str, seed: int, upgrade: str) -> Path:
+def chosen_axes(config: dict[str, Any]) -> list[Axes]:
+    """The orders and merge rules of the config, each with each.
+
+    Raises:
+        InputError: other orders or rules than the plain ones for a sequence of upgrades.
+    """
+    by, merge = config["replay"]["by"] or {}, config["replay"]["merge"] or {}
+    if config["newest"] and (by or merge):
+        raise InputError("replay.by, replay.merge: given with newest, expected neither for a sequence of upgrades")
+    orders = {name: (spec, type(build(Order, spec))) for name, spec in by.items()} or {"random": (None, Random)}
+    rules = {name: (spec, type(build(Merge, spec))) for name, spec in merge.items()} or {"raw": (None, Raw)}
+    return [
+        Axes(order, spec if kind is not Random else None, kind, rule, of_rule if which is not Raw else None, which)
+        for (order, (spec, kind)), (rule, (of_rule, which)) in product(orders.items(), rules.items())
+    ]
+
+
+def estimator_spec(config: dict[str, Any]) -> Any:
+    """The FastFill by whose uncertainty methods that have none are ordered: the config's, or one with the defaults."""
+    return config["methods"].get("fastfill", {"class_path": "compat.methods.FastFill"})
+
+
+def result_file(config: dict[str, Any], name: str, seed: int, upgrade: str, axes: Axes) -> Path:
     """Where a result lies; those of the upgrades of a sequence are in folders of their own."""
-    return result_path(config["results"], f"{config['name']}/{upgrade}".rstrip("/"), name, seed)
+    benchmark = f"{config['name']}/{upgrade}".rstrip("/")
+    return result_path(config["results"], benchmark, name, seed, axes.order, axes.merge)
 
 
 def leave_process_group() -> None:
@@ -222,7 +295,10 @@ def main() -> None:
     with exit_on_input_error():
         folder = run(as_dict(parse(sys.argv[1:])))
         print(f"{tables(folder)}\n")
+        failures = load_failures(folder)
         print(f"Results are in {folder}; draw them with: python -m benchmarks.plot {folder} -o {folder.name}.png")
+    if failures:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

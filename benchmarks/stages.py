@@ -1,7 +1,8 @@
 """The stages of a benchmark, each a function of its part of the config and of the stages before it.
 
-train -> extract -> train_head -> replay: images become weights, weights become embeddings, a method fills the
-four matrices with them, and the replay makes the curve. Each stage is found again by what it depends on.
+train -> extract -> train_head: images become weights, weights become embeddings, and a method learns what it needs to
+fill the four matrices with them; a `Joint` method trains a new model of its own. Each stage is found again by what it
+depends on. `benchmarks.curves` has the last one.
 """
 
 from __future__ import annotations
@@ -11,23 +12,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.utilities.model_helpers import is_overridden
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks.cache import Artifact, Cache, checksum
 from benchmarks.config import Method, build
-from benchmarks.matrices import Fitted, System, fill
+from benchmarks.matrices import Fitted, System
 from benchmarks.training import build_trainer, fit
-from compat.backfill import backfill_curve, backfill_order
 from compat.data import Part, RetrievalData
-from compat.methods import Joint, SingleModel, Teacher, Upgrade
+from compat.errors import InputError
+from compat.methods import Joint, Pair, SingleModel, Teacher, Upgrade
 from compat.models import load_embedder, read_checkpoint
 from compat.pairs import CachedEmbeddings, PairData
-from compat.sequence import overlapping_curve
 
 Spec = dict[str, Any]
 PARTS = {"old": ("old_classes", "old_images"), "new": ("new_classes", "new_images")}
@@ -92,28 +91,27 @@ def training_seed(part: Part, seed: int) -> int:
     return (2 * seed + offset[part]) % 2**32
 
 
-def train(cache: Cache, part: Part, spec: Spec, inputs: Spec, data: RetrievalData) -> Artifact:
+def train(cache: Cache, part: Part, spec: Spec, inputs: Spec, data: RetrievalData, name: str | None = None) -> Artifact:
     """Train one generation's model, or read its checkpoint; the tensors are the embedder's weights.
 
-    `inputs` is its `training_key`.
+    `inputs` is its `training_key`; `name` is of another model than the part's own, trained on the same images.
     """
 
     def make(folder: Path) -> dict[str, Tensor]:
         if path := spec.get("checkpoint"):
             return trained(spec["model"], read_checkpoint(path), path).embedder.state_dict()
         seed = training_seed(part, spec["seed"])
-        data.fit_on(part, seed)
         pl.seed_everything(seed, verbose=False)
         module: SingleModel = build(SingleModel, spec["model"])
+        data.fit_on(part, seed, module.views)
         fit(module, spec["trainer"], seed, folder, data)
         return module.embedder.state_dict()
 
-    return cache.get(f"train-{part}", inputs, make)
+    return cache.get(f"train-{name or part}", inputs, make)
 
 
 def train_jointly(
     cache: Cache,
-    name: str,
     spec: Spec,
     training: Spec,
     pair: tuple[System, System],
@@ -149,13 +147,15 @@ def train_jointly(
         fit(method, training["trainer"], seed, folder, data)
         return method.heads()
 
-    artifact = cache.get(f"joint-{name}", inputs, make)
+    name = type(method).__name__
+    artifact = cache.get(f"joint-{name.lower()}", inputs, make)
     state = {key.removeprefix("new."): value for key, value in artifact.tensors.items() if key.startswith("new.")}
     load_embedder(method.new, state, name)
     method.load_state_dict(artifact.tensors, strict=False)
     single.embedder = method.new
     embedded = extract(cache, part, training, artifact, single.eval(), data_spec, data)
-    return Fitted(method.eval(), artifact, pair[0], System(method.new, embedded))
+    stages = {"joint": artifact, "extract_joint": embedded}
+    return Fitted(method.eval(), artifact, pair[0], System(method.new, embedded), stages)
 
 
 def trained(model_spec: Spec, weights: dict[str, Tensor], source: str) -> SingleModel:
@@ -173,6 +173,7 @@ def extract(
     model: SingleModel,
     data_spec: Spec,
     data: RetrievalData,
+    name: str | None = None,
 ) -> Artifact:
     """Embed the training images, the gallery and the queries (left out where they are the gallery itself).
 
@@ -205,7 +206,7 @@ def extract(
             file.unlink()
         return {name: torch.cat([shard[name] for shard in shards]) for name in rows}
 
-    return cache.get(f"extract-{part}", inputs, make)
+    return cache.get(f"extract-{name or part}", inputs, make)
 
 
 def train_head(
@@ -222,7 +223,12 @@ def train_head(
     """Train what a method learns, if it learns anything, on the images that the model of `part` is trained on."""
     pl.seed_everything(seed, verbose=False)
     method: Upgrade = build(Method, spec)(*(system.embedder for system in pair))
-    inputs = {"embedded": [system.embedded.key for system in pair], "seed": seed, **method_key(method, spec, heads)}
+    if method.side and heads["images"]:
+        raise InputError("heads.images: true with side-information, expected false")
+    embedded = [system.embedded.key for system in pair]
+    if method.side and pair[0].side is not None:
+        embedded.append(pair[0].side.key)
+    inputs = {"embedded": embedded, "seed": seed, **method_key(method, spec, heads)}
     given = data_spec.get("init_args", {})
     if method.heads():
         inputs["trained_on"] = {name: given.get(name) for name in PARTS.get(part, ()) if given.get(name)} or None
@@ -233,84 +239,24 @@ def train_head(
         if not method.heads():
             return {}
         rows = data.part_indices(part)
-        if heads["images"]:
-            items = PairData(data.train_images(augment=True).subset(rows), heads["batch_size"], seed, data.num_workers)
-        else:
-            old, new = (system.embedded.tensors["train"][rows] for system in pair)
-            labels = data.train_images(augment=False).labels[rows]
+        labels = data.train_images(augment=False).labels[rows]
+        old, new = pair[0].rows("train", method.side)[rows], pair[1].rows("train")[rows]
+        method.solve(Pair(old, new, labels))
+        if is_overridden("training_step", method):
             items = PairData(CachedEmbeddings(old, new, labels), heads["batch_size"], seed)
-        fit(method, heads["trainer"], seed, folder, items)
+            if heads["images"]:
+                images = data.train_images(augment=True).subset(rows)
+                items = PairData(images, heads["batch_size"], seed, data.num_workers)
+            fit(method, heads["trainer"], seed, folder, items)
         return method.heads()
 
     artifact = cache.get(f"head-{name}-s{seed}", inputs, make)
     method.load_state_dict(artifact.tensors, strict=False)
-    return Fitted(method.eval(), artifact, *pair)
+    return Fitted(method.eval(), artifact, pair[0], pair[1], {"head": artifact})
 
 
 def method_key(method: Upgrade, spec: Spec, heads: Spec) -> Spec:
     """What a method's head depends on of the config; how heads are trained only if it has one."""
-    training = {**heads, "trainer": trainer_key(heads["trainer"])} if method.heads() else None
+    learned = method.heads() and not isinstance(method, Joint)
+    training = {**heads, "trainer": trainer_key(heads["trainer"])} if learned else None
     return {"method": spec, "heads": training, "code": own_code(spec)}
-
-
-def replay(
-    cache: Cache,
-    name: str,
-    upgrade: Fitted,
-    correct_before: Tensor | None,
-    spec: Spec,
-    seed: int,
-    data: RetrievalData,
-    after: tuple[Fitted, float] | None = None,
-) -> Artifact:
-    """Replay the backfilling of a method; the tensors are the lists of its result.
-
-    `after` is the upgrade before this one and its progress when this one starts, where that is less than 1.
-    """
-    embedded = [upgrade.old.embedded.key, upgrade.new.embedded.key]
-    inputs = {"head": upgrade.head.key, "embedded": embedded, "replay": spec, "seed": seed}
-    if after:
-        first, start = after
-        inputs["after"] = {"head": first.head.key, "embedded": first.old.embedded.key, "start": start}
-
-    def make(folder: Path) -> dict[str, Tensor]:
-        embeddings = fill(upgrade, data)
-        items = len(embeddings.gallery_old)
-        orders = [backfill_order(items, (seed, number)) for number in range(spec["orders"])]
-        options = {
-            "distance": spec["distance"],
-            "correct_before": correct_before,
-            "per_query": correct_before is None,
-            "show_progress": True,
-        }
-        if after:
-            then = [backfill_order(items, (seed, number, 2)) for number in range(spec["orders"])]
-            stale = fill(upgrade, data, first)
-            curve = overlapping_curve(stale, embeddings, start, orders, then, spec["progress"], **options)
-        else:
-            curve = backfill_curve(embeddings, orders, spec["progress"], **options)
-        lists = {
-            "progress": curve.progress,
-            "mean_ap": curve.mean_ap,
-            "cmc_1": curve.cmc[1],
-            "cmc_5": curve.cmc[5],
-            "negative_flip_rate": curve.negative_flip_rate,
-        }
-        log_curve(folder, lists)
-        counts = np.array([curve.queries, curve.queries_without_positive])
-        lists |= {"mean_ap_orders": curve.mean_ap_orders, "queries": counts}
-        if curve.first_rank is not None:
-            lists["correct"] = curve.first_rank[:, 0, 0] == 1
-        return {key: torch.as_tensor(values) for key, values in lists.items()}
-
-    return cache.get(f"replay-{name}-s{seed}", inputs, make)
-
-
-def log_curve(folder: Path, lists: dict[str, np.ndarray]) -> None:
-    """Write the backfill curve to Lightning's loggers, with the progress in percent as the step."""
-    loggers: list[Logger] = [CSVLogger(folder, name="csv"), TensorBoardLogger(folder, name="tensorboard")]
-    for logger in loggers:
-        for point, ratio in enumerate(lists["progress"]):
-            figures = {f"backfill/{key}": float(values[point]) for key, values in lists.items()}
-            logger.log_metrics(figures, step=round(100 * ratio))
-        logger.finalize("success")

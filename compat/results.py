@@ -8,6 +8,8 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from compat.curve import area, relative_gain, sum_of_drops
 from compat.errors import InputError
 from compat.files import replace
@@ -44,6 +46,12 @@ class Result:
         trained_on: for each generation of the model the number of its training images and the names of their classes.
         images_skipped: paths of the images that could not be decoded and were left out.
         starts_at: progress of the upgrade before this one when this one starts; 0 if there is none.
+        order: name of the order in which the gallery is backfilled.
+        order_needs: what has to be known to say that order.
+        merge: name of the rule by which the two lists are merged.
+        merge_needs: what fitting it takes.
+        bytes_per_item: written for each gallery item until all are new, as float32; twice where old items are
+            transformed first; 0 in results from before it was counted.
     """
 
     benchmark: str
@@ -70,6 +78,40 @@ class Result:
     trained_on: dict[str, dict[str, Any]] = field(default_factory=dict)
     images_skipped: list[str] = field(default_factory=list)
     starts_at: float = 0.0
+    order: str = "random"
+    order_needs: str = "nothing"
+    merge: str = "raw"
+    merge_needs: str = "nothing"
+    bytes_per_item: int = 0
+
+    @property
+    def name(self) -> str:
+        """The method, with the order and the merge rule where they are not random and raw."""
+        parts = [self.method, self.order if self.order != "random" else "", self.merge if self.merge != "raw" else ""]
+        return " + ".join(part for part in parts if part)
+
+    @property
+    def backward_compatible(self) -> bool | None:
+        """Whether new queries find more in the old gallery than old ones: M(new, old) > M(old, old) in mAP.
+
+        The gallery is as the method serves it, transformed or not. None where queries are encoded by both models.
+        """
+        return None if self.encoder_passes_per_query > 1 else self.mean_ap[0] > self.old["mean_ap"]
+
+    @property
+    def training_seconds(self) -> float:
+        """Of the new model and of what the method learns; the old model is there."""
+        return sum(self.seconds.get(stage, 0.0) for stage in ("train_new", "train_newest", "joint", "head"))
+
+    def gain_at(self, progress: float) -> float:
+        """Share of the old-to-new gain in mAP that is reached at a progress, linear between completion ratios."""
+        value = float(np.interp(progress, self.progress, self.mean_ap))
+        return relative_gain(value, self.old["mean_ap"], self.new["mean_ap"])
+
+    @property
+    def gain_on_final(self) -> float:
+        """The relative gain against the system that the method ends in, such as rho(new), in place of the plain new."""
+        return relative_gain(self.auc, self.old["mean_ap"], self.mean_ap[-1])
 
     @property
     def auc(self) -> float:
@@ -108,15 +150,62 @@ METRICS = {
 }
 
 
-def result_path(folder: str | Path, benchmark: str, method: str, seed: int) -> Path:
+@dataclass(frozen=True)
+class Failure:
+    """A method that failed, and why; in place of its `Result`."""
+
+    benchmark: str
+    method: str
+    seed: int
+    order: str
+    merge: str
+    reason: str
+
+
+FAILED = ".failed.json"
+
+
+def result_path(
+    folder: str | Path, benchmark: str, method: str, seed: int, order: str = "random", merge: str = "raw"
+) -> Path:
     """Where a result lies below the folder of all results."""
-    return Path(folder, benchmark, f"{method}-s{seed}.json")
+    axes = "".join(f"-{name}" for name, plain in ((order, "random"), (merge, "raw")) if name != plain)
+    return Path(folder, benchmark, f"{method}{axes}-s{seed}.json")
 
 
-def save_result(result: Result, path: Path) -> None:
-    """Write a result through a temporary file, so that a reader never finds half of one."""
+def save_result(result: Result, path: Path, query_auc: np.ndarray | None = None) -> None:
+    """Write a result through a temporary file, so that a reader never finds half of one.
+
+    Each query's area under its curve of average precision, (Q,), goes into a .npy file of the same name: what paired
+    comparisons of methods are made from.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if query_auc is not None:
+        replace(path.with_suffix(".npy"), lambda file: _save_array(file, query_auc))
     replace(path, lambda file: file.write_text(json.dumps(asdict(result), indent=1) + "\n"))
+    path.with_suffix(FAILED).unlink(missing_ok=True)
+
+
+def _save_array(file: Path, values: np.ndarray) -> None:
+    with file.open("wb") as opened:
+        np.save(opened, values.astype(np.float16))
+
+
+def load_query_auc(folder: str | Path, result: Result) -> np.ndarray | None:
+    """Each query's area (Q,) float64, NaN for one without a positive; None where none was saved."""
+    path = result_path(folder, "", result.method, result.seed, result.order, result.merge).with_suffix(".npy")
+    return np.load(path).astype(np.float64) if path.exists() else None
+
+
+def save_failure(failure: Failure, path: Path) -> None:
+    """Write beside where the result would be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(FAILED).write_text(json.dumps(asdict(failure), indent=1) + "\n")
+
+
+def load_failures(folder: str | Path) -> list[Failure]:
+    """What failed in a benchmark, by method and seed."""
+    return [Failure(**json.loads(path.read_text())) for path in sorted(Path(folder).rglob(f"*{FAILED}"))]
 
 
 def load_result(path: str | Path) -> Result:
@@ -146,12 +235,13 @@ def _same(system: dict[str, float], other: dict[str, float]) -> bool:
 
 
 def load_results(folder: str | Path) -> list[Result]:
-    """All results of a benchmark's folder, methods in order of their AUC, seeds ascending.
+    """All results of a benchmark's folder: methods, each with its order and rule, by their AUC, seeds ascending.
 
     Raises:
         InputError: no such folder, no result in it, or results that cannot be compared.
     """
-    results = [load_result(path) for path in sorted(Path(folder).glob("*.json"))]
+    paths = sorted(path for path in Path(folder).glob("*.json") if not path.name.endswith(FAILED))
+    results = [load_result(path) for path in paths]
     if not results:
         raise InputError(f"{folder}: no results, expected a folder of <method>-s<seed>.json files")
     for result in results:
@@ -162,8 +252,8 @@ def load_results(folder: str | Path) -> list[Result]:
                 raise InputError(f"{folder}: {name} differs between {one} and {other}, expected one benchmark")
     aucs: dict[str, list[float]] = {}
     for result in results:
-        aucs.setdefault(result.method, []).append(result.auc)
-    return sorted(results, key=lambda r: (sum(aucs[r.method]) / len(aucs[r.method]), r.method, r.seed))
+        aucs.setdefault(result.name, []).append(result.auc)
+    return sorted(results, key=lambda r: (sum(aucs[r.name]) / len(aucs[r.name]), r.name, r.seed))
 
 
 def load_upgrades(folder: str | Path) -> dict[str, list[Result]]:

@@ -304,7 +304,7 @@ def test_the_system_that_an_upgrade_ends_in_is_another_one_if_its_queries_are(me
         for key in ("a", "b")
     )
     head = Artifact({}, "head", 0.0, cached=True)
-    assert (served(Fitted(method(embedder, embedder), head, old, new)).embedded.key == "b") is same
+    assert (served(Fitted(method(embedder, embedder), head, old, new, {})).embedded.key == "b") is same
 
 
 def test_what_would_stop_a_training_is_found_before_the_first(config, tmp_path, capsys, monkeypatch):

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, DistributedSampler, Sampler, Subset
 
 from compat.data.images import LabelledImages, Sample, Transform
 from compat.data.samplers import IdentityBatches, rows_by_class
+from compat.data.transforms import Views
 from compat.errors import InputError
 
 Part = Literal["old", "new", "newest"]
@@ -110,7 +111,7 @@ class RetrievalData(pl.LightningDataModule):
         self.batch_size, self.images_per_class = batch_size, images_per_class
         self.num_workers, self.on_error = num_workers, on_error
         self.part: Part = "new"
-        self.seed = 0
+        self.seed, self.views = 0, 1
         self.skipped: list[str] = []
         self._query: LabelledImages | None = None
         self._class_names: Sequence[str] | None = None
@@ -222,15 +223,18 @@ class RetrievalData(pl.LightningDataModule):
         images = self.train_images(augment).subset(self.part_indices(part))
         images.labels = images.labels - self.classes(part).start
         images.groups = torch.arange(len(images))
-        return images
+        return images.seen_through(Views(images.transform, self.views)) if augment and self.views > 1 else images
 
     def num_classes(self, part: Part) -> int:
         """Number of classes that a model's classifier tells apart."""
         return len(self.classes(part))
 
-    def fit_on(self, part: Part, seed: int) -> None:
-        """Choose what `train_dataloader` yields: whose part, in which random order."""
-        self.part, self.seed = part, seed
+    def fit_on(self, part: Part, seed: int, views: int = 1) -> None:
+        """Choose what `train_dataloader` yields: whose part, in which random order, in how many views of each image.
+
+        Several views, with random colours too, are stacked: the images are then (B, views, 3, H, W).
+        """
+        self.part, self.seed, self.views = part, seed, views
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """The chosen part, augmented, with labels from 0 on and each image's row in the part as its group.

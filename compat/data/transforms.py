@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -30,6 +30,24 @@ class NormalizedTensor:
         pixels = torch.from_numpy(np.array(image)).movedim(-1, -3)
         pixels = pixels.to(torch.float32, memory_format=torch.contiguous_format)
         return pixels.div_(255).sub_(self.mean).div_(self.std)
+
+
+class Views:
+    """Several random views of an image, stacked: random colours, then the given transform (SimCLR, arXiv 2002.05709).
+
+    Args:
+        transform: random, from a PIL image to a tensor.
+        count: how many views.
+    """
+
+    def __init__(self, transform: Callable[[Image.Image], Tensor], count: int) -> None:
+        self.transform, self.count = transform, count
+        jitter = v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8)
+        self.colours = v2.Compose([jitter, v2.RandomGrayscale(0.2)])
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """An image -> (count, 3, H, W)."""
+        return torch.stack([self.transform(self.colours(image)) for _ in range(self.count)])
 
 
 def photographs(image_size: int, min_crop: float, resize: int) -> tuple[v2.Transform, v2.Transform]:

@@ -39,9 +39,9 @@ def add_gains(old, new, backfilled, relevant, ignored, gains):
             bins[j] = np.searchsorted(limits, now[j])
             if not ignored[q, j]:
                 ranked[bins[j]] += 1
-        for j in found:
-            found_at[bins[j]] += 1
-            own[bins[j]] += 1
+        for positive in found:
+            found_at[bins[positive]] += 1
+            own[bins[positive]] += 1
         rank, positives = np.cumsum(ranked), np.cumsum(found_at)
         fewer, more = np.zeros(width + 1), np.zeros(width + 1)  # a non-relevant item leaves, or comes, before these
         lost, gained = np.zeros(width + 1), np.zeros(width + 1)  # a relevant one does

@@ -18,6 +18,7 @@ from compat.methods.procrustes import Procrustes
 from compat.methods.ract import RACT
 from compat.methods.residual import ResidualMLP
 from compat.methods.rqt import ReverseQuery
+from compat.methods.simclr import SimCLR
 from compat.methods.single import SingleModel
 from compat.methods.unibct import UniBCT
 from compat.methods.upgrade import Pair, Upgrade
@@ -42,6 +43,7 @@ __all__ = [
     "Procrustes",
     "ResidualMLP",
     "ReverseQuery",
+    "SimCLR",
     "SingleModel",
     "Teacher",
     "UniBCT",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor
 
 from compat.methods.fct import FCT
-from compat.methods.learned import adamw
 from compat.methods.upgrade import Pair
 from compat.models import Embedder
 
@@ -37,7 +37,7 @@ class BiCT(FCT):
         hidden: int = 2048,
         normalize: bool = True,
         warmup: float = 0.1,
-        optimizer: OptimizerCallable = adamw(1e-3),  # noqa: B008
+        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=3.0517578125e-05),
     ) -> None:
         super().__init__(old, new, 0, hidden, normalize, warmup, optimizer)
         self.trained_by = {"class_path": "compat.methods.BCT", "init_args": {"weight": backward}}

@@ -29,6 +29,7 @@ class BT2(Joint):
         prototype_weight: of the classification by old class means; 10 there.
     """
 
+    needs_new = True
     means: Tensor
     target: Tensor
 

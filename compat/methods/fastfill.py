@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from compat.methods.fct import FCT, forward_loss
-from compat.methods.learned import adamw
 from compat.methods.upgrade import Pair
 from compat.models import Embedder
 
@@ -44,7 +44,7 @@ class FastFill(FCT):
         normalize: bool = True,
         classification: float = 1.0,
         warmup: float = 0.1,
-        optimizer: OptimizerCallable = adamw(1e-3),  # noqa: B008
+        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=3.0517578125e-05),
     ) -> None:
         super().__init__(old, new, side, hidden, normalize, warmup, optimizer)
         self.classification = classification

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 
-from compat.methods.learned import Learned, adamw
+from compat.methods.learned import Learned
 from compat.methods.upgrade import Pair
 from compat.models import Embedder
 
@@ -70,7 +70,7 @@ class FCT(Learned):
         hidden: int = 2048,
         normalize: bool = True,
         warmup: float = 0.1,
-        optimizer: OptimizerCallable = adamw(1e-3),  # noqa: B008
+        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=3.0517578125e-05),
     ) -> None:
         super().__init__(old, new, warmup, optimizer)
         self.side, self.normalize = side, normalize

@@ -56,10 +56,12 @@ class Joint(Upgrade):
         new: the architecture of the new model; the method trains a copy of its own.
 
     Attributes:
+        needs_new: whether the losses look at the plain new model's embeddings.
         recipe: whose label smoothing, optimizer and schedule are used; from `prepare` on.
     """
 
     encoder_passes = 1
+    needs_new = False
     old_space: Tensor
 
     def __init__(self, old: Embedder, new: Embedder) -> None:

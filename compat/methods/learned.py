@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -13,11 +10,6 @@ from torch import Tensor, nn
 from compat.methods.upgrade import Pair, Upgrade
 from compat.models import Embedder
 from compat.optim import warmup_cosine
-
-
-def adamw(lr: float) -> Callable[[Any], torch.optim.Optimizer]:
-    """AdamW with weight decay 2**-15, as in FCT."""
-    return lambda parameters: torch.optim.AdamW(parameters, lr=lr, weight_decay=2**-15)
 
 
 class Learned(Upgrade):

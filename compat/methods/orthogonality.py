@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
 
 from compat.losses import contrastive_loss
-from compat.methods.learned import Learned, adamw
+from compat.methods.learned import Learned
 from compat.methods.upgrade import Pair
 from compat.models import Embedder, head
 
@@ -62,7 +62,7 @@ class LambdaOrthogonality(Learned):
         blocks: int = 3,
         hidden: int | None = None,
         warmup: float = 0.1,
-        optimizer: OptimizerCallable = adamw(1e-3),  # noqa: B008
+        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=3.0517578125e-05),
     ) -> None:
         super().__init__(old, new, warmup, optimizer)
         old_dim, new_dim = old.project.out_features, new.project.out_features
@@ -70,7 +70,9 @@ class LambdaOrthogonality(Learned):
         self.weights, self.temperature = (forward, backward, contrast), temperature
         turn = nn.Linear(self.dim, self.dim, bias=False)
         nn.init.eye_(turn.weight)
-        self.turn: nn.Linear = orthogonal(turn) if bound is None else turn
+        self.turn = turn
+        if bound is None:
+            orthogonal(turn)
         self.onward = head(old_dim, self.dim, blocks, hidden)
 
     def turned(self, new: Tensor) -> Tensor:

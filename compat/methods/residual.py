@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from compat.methods.affine import ridge
-from compat.methods.learned import Learned, adamw
+from compat.methods.learned import Learned
 from compat.methods.upgrade import Pair
 from compat.models import Embedder
 
@@ -34,7 +35,7 @@ class ResidualMLP(Learned):
         hidden: int = 256,
         alpha: float = 1e-3,
         warmup: float = 0.1,
-        optimizer: OptimizerCallable = adamw(1e-3),  # noqa: B008
+        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=3.0517578125e-05),
     ) -> None:
         super().__init__(old, new, warmup, optimizer)
         self.alpha = alpha

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from compat.errors import InputError
 from compat.losses import Mode, alignment_loss, metric_compatible_loss
-from compat.methods.learned import Learned, adamw
+from compat.methods.learned import Learned
 from compat.methods.upgrade import Pair
 from compat.models import Embedder, ResidualHead, head
 
@@ -52,7 +53,7 @@ class ReverseQuery(Learned):
         k_neg: int | None = None,
         normalize: bool = True,
         warmup: float = 0.1,
-        optimizer: OptimizerCallable = adamw(1e-3),  # noqa: B008
+        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=3.0517578125e-05),
     ) -> None:
         super().__init__(old, new, warmup, optimizer)
         if mcl == "new_only" and not rho:

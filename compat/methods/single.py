@@ -35,7 +35,12 @@ class SingleModel(LightningModule):
         triplet_margin: of the triplet loss; default no such loss.
         warmup: share of the steps in which the learning rate rises, before its cosine.
         optimizer: from parameters to an optimizer; its learning rate is the peak.
+
+    Attributes:
+        views: how many random views of each image a training batch holds.
     """
+
+    views = 1
 
     def __init__(
         self,
