@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from compat.errors import InputError, exit_on_input_error
-from compat.plot import plot_curves, plot_sequence
-from compat.results import METRICS, load_upgrades
+from compat.plot import plot_cost, plot_curves, plot_multiples, plot_sequence
+from compat.results import METRICS, load_upgrades, select
 
 
 def main() -> None:
@@ -19,14 +19,23 @@ def main() -> None:
         nargs="+",
         choices=list(METRICS),
         default=["mean_ap", "cmc_1"],
-        help="one panel each; of a sequence, the first alone",
+        help="one panel each; of a sequence, and with --by, the first alone",
     )
+    parser.add_argument("--only", nargs="+", default=[], metavar="FIELD=VALUE", help="which results: method=rqt,fct")
+    parser.add_argument("--by", choices=["order", "merge"], help="one panel for each order or merge rule")
+    parser.add_argument("--cost", action="store_true", help="the area under the mAP curve against training seconds")
     arguments = parser.parse_args()
     with exit_on_input_error():
-        first, *seconds = load_upgrades(arguments.folder).values()
-        figure = (
-            plot_sequence(first, seconds, arguments.metrics[0]) if seconds else plot_curves(first, arguments.metrics)
-        )
+        upgrades = load_upgrades(arguments.folder).values()
+        first, *seconds = (select(results, arguments.only) for results in upgrades)
+        if arguments.cost:
+            figure = plot_cost(first)
+        elif arguments.by:
+            figure = plot_multiples(first, arguments.by, arguments.metrics[0])
+        elif seconds:
+            figure = plot_sequence(first, seconds, arguments.metrics[0])
+        else:
+            figure = plot_curves(first, arguments.metrics)
         try:
             figure.savefig(arguments.output, dpi=150)
         except (OSError, ValueError) as error:

@@ -21,7 +21,7 @@ import numpy as np
 
 from compat.errors import InputError, exit_on_input_error
 from compat.files import replace
-from compat.results import FAILED, Failure, Result, load_failures, load_query_auc, load_upgrades
+from compat.results import FAILED, Failure, Result, load_failures, load_query_auc, load_upgrades, select
 from compat.statistics import Interval, over_seeds, paired_bootstrap
 
 COLUMNS: dict[str, Callable[[Result], float]] = {
@@ -131,29 +131,19 @@ def tables(folder: str | Path, only: Iterable[str] = ()) -> str:
 
     Args:
         folder: results/<benchmark>.
-        only: field=value[,value ...] conditions on results, such as order=random or method=rqt,fct.
+        only: conditions on results, see `compat.results.select`; with some, failures are left out.
 
     Raises:
         InputError: no results, none that fulfils the conditions, or no such field.
     """
-    conditions = [condition.partition("=") for condition in only]
-
-    def chosen(record: Result | Failure) -> bool:
-        try:
-            return all(str(getattr(record, field)) in values.split(",") for field, _, values in conditions)
-        except AttributeError as error:
-            raise InputError(f"only: {error}, expected a field of a result") from error
-
-    failures = [failure for failure in load_failures(folder) if chosen(failure)]
+    failures = load_failures(folder)
     if failures and all(path.name.endswith(FAILED) for path in Path(folder).rglob("*.json")):
         return "\n".join(_failed(failure) for failure in failures)
     upgrades = load_upgrades(folder)
-    found = {name: [r for r in results if chosen(r)] for name, results in upgrades.items()}
-    if not all(found.values()):
-        raise InputError(f"only: {' '.join(only)} leaves no result of {folder}, expected some")
+    found = {name: select(results, only) for name, results in upgrades.items()}
     if len(found) == 1:
         (results,) = found.values()
-        return table(results, folder, failures)
+        return table(results, folder, [] if only else failures)
     return "\n\n".join(f"{Path(folder).name}/{name}\n\n{table(rs, Path(folder, name))}" for name, rs in found.items())
 
 

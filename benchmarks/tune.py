@@ -3,10 +3,10 @@
     python -m benchmarks.tune configs/tiny_imagenet_small.yaml --config configs/tiny_imagenet_methods.yaml \\
         --trials configs/tuning.yaml -o results/tiny_imagenet_methods/tuning.json
 
-A fifth of the training images is held out from the heads and is queries and gallery; the heads train on the rest. The
+A tenth of the training images is held out from the heads and is queries and gallery; the heads train on the rest. The
 gallery of the benchmark is never looked at. The two models have seen all of these images, which is so for each method.
-The trials file has a list for each method: what to change of its init_args in each trial, and max_epochs. Methods that train the
-new model are not for this: each trial would be a training of it.
+The trials file has a list for each method: what to change of its init_args in each trial, and max_epochs. Methods
+that train the new model are not for this: each trial would be a training of it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from compat.errors import InputError, exit_on_input_error
 from compat.files import replace
 from compat.methods import SingleModel
 
-SHARE = 0.2
+SHARE = 0.1
 
 
 class HeldOut(RetrievalData):
@@ -56,7 +56,7 @@ class HeldOut(RetrievalData):
         def of(embedded: Artifact) -> Artifact:
             train = embedded.tensors["train"]
             tensors = {"train": train, "gallery": train[self.held]}
-            return Artifact(tensors, f"{embedded.key}-held", embedded.seconds, embedded.cached)
+            return Artifact(tensors, f"{embedded.key}-without-{SHARE}", embedded.seconds, embedded.cached)
 
         return system._replace(embedded=of(system.embedded), side=of(system.side) if system.side else None)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -23,22 +24,98 @@ def plot_curves(results: Sequence[Result], metrics: Sequence[str] = ("mean_ap", 
     figure = Figure(figsize=(5.2 * len(metrics), 4.2), layout="constrained")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     for panel, key in zip(panels, metrics, strict=True):
-        for method, of_method in groupby(results, key=lambda r: r.method):
-            group = list(of_method)
-            progress, curves = group[0].progress, np.array([getattr(result, key) for result in group])
-            (line,) = panel.plot(progress, curves.mean(0), marker="o", markersize=3, label=method)
-            panel.fill_between(progress, curves.min(0), curves.max(0), color=line.get_color(), alpha=0.2, linewidth=0)
-        for name, color in (("old", "0.55"), ("new", "0.1")):
-            if key in getattr(results[0], name):
-                level = getattr(results[0], name)[key]
-                panel.axhline(level, linestyle="--", color=color, linewidth=1, label=f"{name} system")
-        better = "higher" if METRICS[key].higher_is_better else "lower"
-        panel.set(xlabel="backfill progress", ylabel=f"{METRICS[key].label} ({better} is better)", xlim=(0, 1))
-        panel.grid(alpha=0.3)
+        _draw(panel, results, key, lambda r: r.name)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), frameon=False)
     figure.suptitle(results[0].benchmark)
     return figure
+
+
+def plot_multiples(results: Sequence[Result], by: str, metric: str = "mean_ap") -> Figure:
+    """Curves as in `plot_curves`, one panel for each order or merge rule, all on one scale.
+
+    Args:
+        results: of one benchmark.
+        by: "order" or "merge"; the other names the lines, with the method.
+        metric: key of `compat.results.METRICS`.
+    """
+    values = sorted({getattr(r, by) for r in results}, key=lambda value: (value not in ("random", "raw"), value))
+    other, plain = ("merge", "raw") if by == "order" else ("order", "random")
+
+    def label(result: Result) -> str:
+        name = getattr(result, other)
+        return result.method if name == plain else f"{result.method} + {name}"
+
+    columns = min(len(values), 4)
+    rows = -(-len(values) // columns)
+    figure = Figure(figsize=(3.6 * columns, 3.3 * rows + 0.6), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()
+    styles = {name: number for number, name in enumerate(sorted({label(r) for r in results}))}
+    for panel, value in zip(panels, values, strict=False):
+        of_value = sorted((r for r in results if getattr(r, by) == value), key=lambda r: (label(r), r.seed))
+        _draw(panel, of_value, metric, label, styles)
+        panel.set_title(value)
+    for panel in panels[len(values) :]:
+        panel.set_axis_off()
+    for panel in panels:
+        panel.label_outer()
+    handles = {text: handle for p in panels for handle, text in zip(*p.get_legend_handles_labels(), strict=True)}
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 6), frameon=False
+    )
+    figure.suptitle(f"{results[0].benchmark}, by {by}")
+    return figure
+
+
+def plot_cost(results: Sequence[Result]) -> Figure:
+    """The area under the mAP curve against what was trained, a point for each row of the table; dashed lines for the
+    old and the new system. Circles need one encoder pass for each query, squares two.
+
+    Args:
+        results: of one benchmark.
+    """
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    panel = figure.subplots()
+    for name, of_name in groupby(results, key=lambda r: r.name):
+        group = list(of_name)
+        x, y = np.mean([r.training_seconds for r in group]), np.mean([r.auc for r in group])
+        marker = "o" if group[0].encoder_passes_per_query == 1 else "s"
+        (point,) = panel.plot(x, y, marker, markersize=5)
+        panel.annotate(name, (x, y), (4, 3), textcoords="offset points", fontsize=7, color=point.get_color())
+    _levels(panel, results, "mean_ap")
+    panel.set(xlabel="training of the new model and of the method (s)", ylabel="area under the mAP curve")
+    panel.set_xscale("log")
+    panel.grid(alpha=0.3)
+    figure.suptitle(results[0].benchmark)
+    return figure
+
+
+def _draw(
+    panel: Any,
+    results: Sequence[Result],
+    metric: str,
+    label: Callable[[Result], str],
+    styles: Mapping[str, int] | None = None,
+) -> None:
+    """A line for each label, the mean over its seeds, in a band from the lowest to the highest, and the two levels."""
+    for number, (name, of_name) in enumerate(groupby(results, key=label)):
+        group = list(of_name)
+        number = styles[name] if styles else number
+        look = {"color": f"C{number % 10}", "linestyle": ("-", "--", ":", "-.")[number // 10 % 4]}
+        progress, curves = group[0].progress, np.array([getattr(result, metric) for result in group])
+        panel.plot(progress, curves.mean(0), marker="o", markersize=3, label=name, **look)
+        panel.fill_between(progress, curves.min(0), curves.max(0), color=look["color"], alpha=0.2, linewidth=0)
+    _levels(panel, results, metric)
+    better = "higher" if METRICS[metric].higher_is_better else "lower"
+    panel.set(xlabel="backfill progress", ylabel=f"{METRICS[metric].label} ({better} is better)", xlim=(0, 1))
+    panel.grid(alpha=0.3)
+
+
+def _levels(panel: Any, results: Sequence[Result], metric: str) -> None:
+    for name, color in (("old", "0.55"), ("new", "0.1")):
+        if metric in getattr(results[0], name):
+            level = getattr(results[0], name)[metric]
+            panel.axhline(level, linestyle="--", color=color, linewidth=1, label=f"{name} system")
 
 
 def plot_sequence(first: Sequence[Result], seconds: Sequence[Sequence[Result]], metric: str = "mean_ap") -> Figure:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from math import isclose
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -278,3 +279,23 @@ def load_upgrades(folder: str | Path) -> dict[str, list[Result]]:
                 f"{folder}/{name}: no result of {min(missing)}, expected the methods of the other upgrades"
             )
     return dict(sorted(loaded.items(), key=lambda item: (item[0] != "first", -item[1][0].starts_at)))
+
+
+Record = TypeVar("Record", Result, Failure)
+
+
+def select(records: Sequence[Record], only: Iterable[str]) -> list[Record]:
+    """Those that fulfil all conditions field=value[,value ...], such as order=random or method=rqt,fct.
+
+    Raises:
+        InputError: no such field, or nothing fulfils them.
+    """
+    chosen = list(records)
+    for condition in only:
+        name, _, values = condition.partition("=")
+        if chosen and not hasattr(chosen[0], name):
+            raise InputError(f"only: {name!r}, expected a field of a result, such as method, order or merge")
+        chosen = [record for record in chosen if str(getattr(record, name)) in values.split(",")]
+    if records and not chosen:
+        raise InputError(f"only: {' '.join(only)} leaves nothing, expected some results")
+    return chosen

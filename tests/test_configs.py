@@ -18,7 +18,8 @@ from tests.conftest import write_images
 from tests.layouts import write_cifar100, write_imagenet, write_market1501, write_places365
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+METHODS = sorted((ROOT / "configs" / "methods").glob("*.yaml"))
+CONFIGS = sorted({*(ROOT / "configs").rglob("*.yaml")} - {*METHODS, ROOT / "configs" / "tuning.yaml"})
 PRETRAINED = "model.backbone.init_args.pretrained"
 
 
