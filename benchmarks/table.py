@@ -36,7 +36,7 @@ COLUMNS: dict[str, Callable[[Result], float]] = {
     "negative flips": lambda r: r.flips,
     "sum of drops": lambda r: r.drops,
 }
-MARK = {True: "yes", False: "no", None: "-"}
+VERDICTS = {frozenset([True]): "yes", frozenset([False]): "no", frozenset([None]): "-"}
 LEGEND = (
     "± is half the 95 % interval over seeds. ≈: a paired bootstrap over queries does not tell the area from the best "
     "row's, in bold."
@@ -70,7 +70,7 @@ def table(results: Sequence[Result], folder: str | Path | None = None, failures:
         rows.append(
             [
                 *cells,
-                MARK[first.backward_compatible],
+                VERDICTS.get(frozenset(r.backward_compatible for r in group), "for some seeds"),
                 str(first.encoder_passes_per_query),
                 str(first.bytes_per_item) if first.bytes_per_item else "-",
                 f"{seconds:,.0f}",
@@ -147,8 +147,8 @@ def tables(folder: str | Path, only: Iterable[str] = ()) -> str:
     return "\n\n".join(f"{Path(folder).name}/{name}\n\n{table(rs, Path(folder, name))}" for name, rs in found.items())
 
 
-def write(document: str | Path) -> None:
-    """Write every table of a document anew.
+def written(document: str | Path) -> str:
+    """The text of a document with each of its tables made anew.
 
     Raises:
         InputError: no such document, a table without an end, or what `tables` raises.
@@ -166,8 +166,13 @@ def write(document: str | Path) -> None:
     pattern = r"<!-- table: (.*?) -->\n.*?<!-- end -->"
     if len(re.findall(pattern, text, re.DOTALL)) != text.count("<!-- table: "):
         raise InputError(f"write: {path} has a table without an end, expected <!-- end --> after each")
-    replaced = re.sub(pattern, fresh, text, flags=re.DOTALL)
-    replace(path, lambda file: file.write_text(replaced))
+    return re.sub(pattern, fresh, text, flags=re.DOTALL)
+
+
+def write(document: str | Path) -> None:
+    """Write each table of a document anew."""
+    text = written(document)
+    replace(Path(document), lambda file: file.write_text(text))
 
 
 def _percent(values: list[float]) -> str:

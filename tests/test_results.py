@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -13,8 +14,20 @@ import pytest
 from benchmarks import plot, table
 from compat.curve import area, relative_gain, sum_of_drops
 from compat.errors import InputError
-from compat.plot import plot_curves, plot_sequence
-from compat.results import METRICS, Result, load_result, load_results, load_upgrades, result_path, save_result
+from compat.plot import plot_cost, plot_curves, plot_multiples, plot_sequence
+from compat.results import (
+    METRICS,
+    Failure,
+    Result,
+    load_failures,
+    load_result,
+    load_results,
+    load_upgrades,
+    result_path,
+    save_failure,
+    save_result,
+)
+from compat.statistics import over_seeds, paired_bootstrap
 
 ROOT = Path(__file__).parents[1]
 RESULT = Result(
@@ -98,12 +111,107 @@ def test_results_of_different_systems_are_not_mixed(tmp_path):
         load_results(tmp_path / "toy")
 
 
-def test_the_table_has_a_row_for_each_method_and_means_over_seeds(tmp_path):
-    lines = table.table(load_results(folder(tmp_path))).splitlines()
-    assert lines[0].startswith("| method | seeds | AUC mAP (%) | relative gain (%) | old mAP (%) | new mAP (%) |")
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
-    assert [row[:3] for row in rows] == [["rqt", "2", "36.00 ± 1.41"], ["best", "1", "62.50"]]
-    assert [row[-1] for row in rows] == ["1", "2"]
+def rows_of(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in [lines[0], *lines[2:]]]
+
+
+def test_the_table_has_a_row_for_each_method_and_intervals_over_seeds(tmp_path):
+    text = table.table(load_results(folder(tmp_path)))
+    assert text.startswith("mAP of the old system 20.00 %, of the new one 60.00 %.")
+    names, *rows = rows_of(text)
+    assert names[:4] == ["method", "seeds", "AUC mAP (%)", "relative gain (%)"]
+    assert [row[:3] for row in rows] == [["rqt", "2", "36.00 ± 12.71"], ["best", "1", "**62.50**"]]
+    by_name = [dict(zip(names, row, strict=True)) for row in rows]
+    assert [row["encoder passes per query"] for row in by_name] == ["1", "2"]
+    assert [row["backward compatible"] for row in by_name] == ["for some seeds", "-"]
+    assert by_name[1]["at 25 % (%)"] == "100.00"
+    assert by_name[1]["gain on own end (%)"] == "106.25"
+
+
+def test_rows_that_a_bootstrap_does_not_tell_from_the_best_are_marked(tmp_path):
+    random = np.random.default_rng(0)
+    areas = random.random(200)
+    for name, loss in (("best", 0.0), ("close", 0.001), ("far", 0.2)):
+        noisy = areas - loss + 0.05 * random.standard_normal(200)
+        of_row = replace(RESULT, method=name, mean_ap=[value - loss for value in RESULT.mean_ap])
+        save_result(of_row, result_path(tmp_path, "toy", name, 0), noisy)
+    _, *rows = rows_of(table.tables(tmp_path / "toy"))
+    assert [row[2] for row in rows] == ["15.00", "34.90 ≈", "**35.00**"]
+    assert table.compare(tmp_path / "toy", "best", "far").endswith("best beats far")
+    assert table.compare(tmp_path / "toy", "far", "best").endswith("best beats far")
+    assert table.compare(tmp_path / "toy", "close", "best").endswith("not separable")
+    with pytest.raises(InputError, match="compare: 'none', expected some of best, close, far"):
+        table.compare(tmp_path / "toy", "none", "best")
+
+
+def test_the_bootstrap_is_that_of_numpy_by_hand():
+    random = np.random.default_rng(1)
+    a, b = random.random(80), random.random(80)
+    a[3] = np.nan
+    difference = np.delete(a - b, 3)
+    means = difference[random.integers(0, 79, (20_000, 79))].mean(1)
+    found = paired_bootstrap(a, b)
+    assert found.mean == pytest.approx(difference.mean())
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.004)
+    assert paired_bootstrap(a, a) == (0.0, 0.0, 0.0)
+
+
+def test_the_interval_over_seeds_is_student_s():
+    mean, low, high = over_seeds([1.0, 2.0, 3.0])
+    assert mean == 2
+    assert (high - mean, mean - low) == pytest.approx((4.302653 / 3**0.5,) * 2, abs=1e-6)
+
+
+def test_orders_and_merge_rules_have_rows_and_files_of_their_own(tmp_path):
+    plain = result_path(tmp_path, "toy", "rqt", 0)
+    other = result_path(tmp_path, "toy", "rqt", 0, "entropy", "z_score")
+    assert other.name == "rqt-entropy-z_score-s0.json"
+    save_result(RESULT, plain)
+    save_result(replace(RESULT, order="entropy", order_needs="the old model's head", merge="z_score"), other)
+    names, *rows = rows_of(table.tables(tmp_path / "toy"))
+    assert names[1] == "needs"
+    assert [row[:2] for row in rows] == [["rqt", "-"], ["rqt + entropy + z_score", "the old model's head"]]
+    assert len(rows_of(table.tables(tmp_path / "toy", ["order=entropy,random", "merge=raw"]))) == 2
+    for wrong, message in (("order=none", "leaves nothing"), ("colour=red", "'colour', expected a field")):
+        with pytest.raises(InputError, match=message):
+            table.tables(tmp_path / "toy", [wrong])
+    figure = plot_multiples(load_results(tmp_path / "toy"), "order")
+    assert [panel.get_title() for panel in figure.axes] == ["random", "entropy"]
+    assert {"rqt", "rqt + z_score"} <= {line.get_label() for panel in figure.axes for line in panel.lines}
+
+
+def test_what_failed_has_a_row_with_its_reason_until_it_succeeds(tmp_path):
+    path = result_path(tmp_path, "toy", "broken", 0)
+    failure = Failure("toy", "broken", 0, "random", "raw", "ValueError: no | such")
+    save_failure(failure, path)
+    assert table.tables(tmp_path / "toy") == "broken (random, raw, seed 0) failed: ValueError: no \\| such"
+    save_result(RESULT, result_path(tmp_path, "toy", "rqt", 0))
+    assert "| broken (random, raw, seed 0) failed: ValueError: no \\| such |" in table.tables(tmp_path / "toy")
+    assert load_failures(tmp_path / "toy") == [failure]
+    save_result(replace(RESULT, method="broken"), path)
+    assert load_failures(tmp_path / "toy") == []
+    assert "failed" not in table.tables(tmp_path / "toy")
+
+
+def test_tables_are_written_into_a_document(tmp_path):
+    benchmark, document = folder(tmp_path), tmp_path / "README.md"
+    document.write_text("Before.\n\n<!-- table: toy method=rqt -->\nold\n<!-- end -->\n\nAfter.\n")
+    table.write(document)
+    written = document.read_text()
+    assert table.tables(benchmark, ["method=rqt"]) in written
+    assert written.startswith("Before.")
+    assert written.endswith("After.\n")
+    table.write(document)
+    assert document.read_text() == written
+    document.write_text("<!-- table: toy -->\n")
+    with pytest.raises(InputError, match="without an end"):
+        table.write(document)
+
+
+def test_the_cost_plot_has_a_point_for_each_row(tmp_path):
+    (panel,) = plot_cost(load_results(folder(tmp_path))).axes
+    assert {text.get_text() for text in panel.texts} == {"rqt", "best"}
 
 
 def test_an_undefined_gain_is_called_so():
@@ -135,9 +243,11 @@ def test_commands_print_one_line_for_a_wrong_folder(runner, tmp_path, monkeypatc
 
 def test_plotting_needs_no_torch(tmp_path):
     code = (
-        "import sys; sys.modules['torch'] = None; sys.modules['pytorch_lightning'] = None; "
+        "import sys\nfrom benchmarks import plot, table\n"
+        "assert not {'torch', 'pytorch_lightning'} & set(sys.modules)\n"
         f"sys.argv = ['plot', {str(folder(tmp_path))!r}, '-o', {str(tmp_path / 'curve.png')!r}]; "
-        "from benchmarks import plot, table; plot.main(); sys.argv = sys.argv[:2]; table.main()"
+        "plot.main(); sys.argv = sys.argv[:2]; table.main()\n"
+        "assert not {'torch', 'pytorch_lightning'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
@@ -145,14 +255,15 @@ def test_plotting_needs_no_torch(tmp_path):
     assert (tmp_path / "curve.png").stat().st_size > 1000
 
 
-COMMITTED = sorted({path.parent for path in (ROOT / "results").rglob("*-s*.json")} - {ROOT / "results/digits"})
+@pytest.mark.parametrize("document", ["README.md", "results/README.md"])
+def test_tables_in_documents_are_what_the_command_writes(document):
+    assert table.written(ROOT / document) == (ROOT / document).read_text()
 
 
-@pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: str(folder.relative_to(ROOT / "results")))
-def test_tables_in_documents_are_what_the_command_prints(folder):
-    documents = ["results/README.md", *(["README.md"] if folder.name == "tiny_imagenet" else [])]
-    for document in documents:
-        assert table.table(load_results(folder)) in (ROOT / document).read_text()
+def test_every_committed_benchmark_has_a_table():
+    folders = {path.parent.relative_to(ROOT / "results") for path in (ROOT / "results").rglob("*-s*.json")}
+    shown = set(re.findall(r"<!-- table: (\S+)", (ROOT / "results/README.md").read_text()))
+    assert {str(path) for path in folders if path.parts[0] != "digits"} <= shown
 
 
 @pytest.fixture
