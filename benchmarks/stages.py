@@ -239,13 +239,14 @@ def train_head(
         if not method.heads():
             return {}
         rows = data.part_indices(part)
-        labels = data.train_images(augment=False).labels[rows]
+        labels = data.train_images(augment=False).labels[rows] - data.classes(part).start  # as the new classifier's
         old, new = pair[0].rows("train", method.side)[rows], pair[1].rows("train")[rows]
         method.solve(Pair(old, new, labels))
         if is_overridden("training_step", method):
             items = PairData(CachedEmbeddings(old, new, labels), heads["batch_size"], seed)
             if heads["images"]:
                 images = data.train_images(augment=True).subset(rows)
+                images.labels = labels
                 items = PairData(images, heads["batch_size"], seed, data.num_workers)
             fit(method, heads["trainer"], seed, folder, items)
         return method.heads()

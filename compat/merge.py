@@ -52,7 +52,13 @@ class Merge:
 
     @property
     def changes(self) -> bool:
-        """Whether the rule does anything but to compare distances."""
+        """Whether the rule does anything but to compare distances.
+
+        Raises:
+            InputError: it is not fitted.
+        """
+        if self.scales is None and self.needs != "nothing":
+            raise InputError(f"merge: {type(self).__name__} is not fitted, expected a call of fit")
         return self.by_rank or self.scales is not None
 
     def fit(self, old: Pairs, new: Pairs) -> None:
@@ -102,7 +108,8 @@ class Quantile(Merge):
 class Isotonic(Merge):
     """The probability that a pair at a distance shows two classes, by isotonic regression: needs training labels.
 
-    Where the regression is flat a slope of one millionth keeps different distances apart.
+    Where the regression is flat, and beyond the sampled distances, a rise of one millionth over their range keeps
+    different distances apart.
     """
 
     needs = "training labels"
@@ -113,8 +120,10 @@ class Isotonic(Merge):
 
 def _probability(distance: np.ndarray, relevant: np.ndarray) -> Scale:
     fitted = IsotonicRegression().fit(distance.astype(np.float64), 1.0 - relevant)
-    x = fitted.X_thresholds_
-    return _increasing(x, fitted.y_thresholds_ + 1e-6 * (x - x[0]))
+    x, y = fitted.X_thresholds_, fitted.y_thresholds_
+    spread = x[-1] - x[0]
+    x, y = np.concatenate([[x[0] - spread], x, [x[-1] + spread]]), np.concatenate([y[:1], y, y[-1:]])
+    return _increasing(x, y + 1e-6 * np.divide(x - x[0], spread, out=np.zeros_like(x), where=spread > 0))
 
 
 def _increasing(x: np.ndarray, y: np.ndarray) -> Scale:

@@ -28,6 +28,11 @@ class Classifier(nn.Module):
         self.linear = nn.Linear(dim, classes, bias=scale is None)
         self.scale = scale
 
+    def without_bias(self) -> None:
+        """For losses of cosines, which leave the bias without a gradient: it stays as it is."""
+        if self.linear.bias is not None:
+            self.linear.bias.requires_grad_(False)
+
     def forward(self, embeddings: Tensor) -> Tensor:
         """(B, D) -> (B, C)."""
         if self.scale is None:

@@ -82,7 +82,7 @@ class Entropy(Order):
     needs = "the old model's head"
 
     def scores(self, known: Known) -> Tensor:
-        log = old_probabilities(known).log_softmax(1)
+        log = old_logits(known).log_softmax(1)
         return -(log.exp() * log).sum(1)
 
 
@@ -92,16 +92,17 @@ class Margin(Order):
     needs = "the old model's head"
 
     def scores(self, known: Known) -> Tensor:
-        first, second = old_probabilities(known).softmax(1).topk(2, dim=1).values.unbind(1)
+        first, second = old_logits(known).softmax(1).topk(2, dim=1).values.unbind(1)
         return second - first
 
 
-def old_probabilities(known: Known) -> Tensor:
-    """The old classifier's logits (G, C_old)."""
+def old_logits(known: Known) -> Tensor:
+    """The old classifier's logits (G, C_old), float64: a confident model's probabilities differ in late digits."""
     if known.classifier is None:
         raise InputError("replay.by: the old model has no classifier, expected weights with one")
     with torch.inference_mode():
-        return known.classifier(known.old[:, : known.classifier.linear.in_features])
+        rows = known.old[:, : known.classifier.linear.in_features].to(known.classifier.linear.weight.dtype)
+        return known.classifier(rows).double()
 
 
 class Density(Order):
@@ -153,7 +154,7 @@ class Clusters(Order):
 
     def orders(self, known: Known, seeds: Sequence[Seed]) -> np.ndarray:
         rows = _unit(known.old)
-        count = self.clusters or round(len(rows) ** 0.5)
+        count = min(self.clusters or round(len(rows) ** 0.5), len(rows))
         means = faiss.Kmeans(rows.shape[1], count, seed=0, min_points_per_centroid=1, spherical=True)
         means.train(rows)
         cluster = means.assign(rows)[1]
@@ -175,12 +176,12 @@ class Scores(Order):
 
     def scores(self, known: Known) -> Tensor:
         try:
-            scores = np.load(self.path)
-        except (OSError, ValueError, EOFError) as error:
+            scores = np.asarray(np.load(self.path), np.float64)
+        except (OSError, ValueError, TypeError, EOFError) as error:
             raise InputError(f"replay.by: {self.path} ({error}), expected scores in a .npy file") from error
         if scores.shape != (len(known.old),) or not np.isfinite(scores).all():
             raise InputError(f"replay.by: {self.path}, shape {scores.shape}, expected {len(known.old)} finite scores")
-        return torch.from_numpy(scores.astype(np.float64))
+        return torch.from_numpy(scores)
 
 
 class Oracle(Order):

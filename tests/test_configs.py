@@ -13,7 +13,7 @@ from benchmarks import run as runner
 from benchmarks.config import Method, as_dict, build, parse
 from compat.data import RetrievalData
 from compat.methods import SingleModel
-from compat.results import load_result
+from compat.results import load_failures, load_result
 from tests.conftest import write_images
 from tests.layouts import write_cifar100, write_imagenet, write_market1501, write_places365
 
@@ -83,7 +83,7 @@ def test_it_runs_end_to_end_on_small_images(path, tmp_path, monkeypatch):
         overrides.append(f"--data.root={tmp_path / 'data'}")
     if "--data.batch_size=8" not in overrides:
         overrides.append("--data.batch_size=16")
-    for part in ("old", "new", "newest", "heads"):
+    for part in ("old", "new", "newest", "side", "heads"):
         if config[part]:
             overrides += [f"--{part}.trainer.max_epochs=1", f"--{part}.trainer.enable_progress_bar=false"]
             overrides.append(f"--{part}.trainer.accelerator=cpu")
@@ -100,9 +100,11 @@ def test_it_runs_end_to_end_on_small_images(path, tmp_path, monkeypatch):
     overrides += [f"--runs={tmp_path / 'runs'}", f"--results={tmp_path / 'results'}", *offline(arguments)]
     folder = runner.run(as_dict(parse([*arguments, *overrides])))
 
+    assert [failure.reason for failure in load_failures(folder)] == []
     results = [load_result(file) for file in folder.rglob("*.json")]
     upgrades = 1 + len(config["second_starts"]) if config["newest"] else 1
-    assert len(results) == upgrades * len(config["methods"])
+    axes = len(config["replay"]["by"] or [0]) * len(config["replay"]["merge"] or [0])
+    assert len(results) == upgrades * len(config["methods"]) * axes
     for result in results:
         assert np.isfinite(result.mean_ap).all()
         assert 0 < result.mean_ap[-1] <= 1
@@ -110,3 +112,9 @@ def test_it_runs_end_to_end_on_small_images(path, tmp_path, monkeypatch):
         if result.method == "independent" and not result.starts_at:
             assert result.mean_ap[0] == pytest.approx(result.old["mean_ap"], abs=1e-12)
             assert result.mean_ap[-1] == pytest.approx(result.new["mean_ap"], abs=1e-12)
+
+
+@pytest.mark.parametrize("path", METHODS, ids=lambda path: path.stem)
+def test_every_method_is_run_by_the_benchmarks_of_all_methods(path):
+    for name in ("digits_methods", "tiny_imagenet_methods"):
+        assert f"  {path.stem}: methods/{path.name}\n" in (ROOT / f"configs/{name}.yaml").read_text()

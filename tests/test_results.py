@@ -289,7 +289,7 @@ def test_the_upgrades_of_a_sequence_come_in_its_order(sequence, capsys, monkeypa
     table.main()
     printed = capsys.readouterr().out
     assert printed.count("| rqt |") == 3
-    assert printed.startswith("toy/first\n\n| method |")
+    assert printed.startswith("toy/first\n\nmAP of")
 
 
 def test_a_sequence_is_drawn_over_what_is_re_extracted(sequence, tmp_path, capsys, monkeypatch):

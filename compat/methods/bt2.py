@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
 
+from compat.errors import InputError
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
 from compat.models import Embedder
@@ -27,6 +28,9 @@ class BT2(Joint):
         extra: dimensions beside those of the new model.
         old_weight: of the cosine to the old embedding; 5 in the public code.
         prototype_weight: of the classification by old class means; 10 there.
+
+    Raises:
+        InputError: extra dimensions that leave fewer than D_old in all, or more than D_old.
     """
 
     needs_new = True
@@ -43,6 +47,9 @@ class BT2(Joint):
     ) -> None:
         super().__init__(old, new)
         self.dim, self.old_dim, self.extra = new.project.out_features, old.project.out_features, extra
+        if not max(self.old_dim - self.dim, 0) <= extra <= self.old_dim:
+            least = max(self.old_dim - self.dim, 0)
+            raise InputError(f"extra: {extra}, expected {least} to {self.old_dim}, so that the old dimensions fit")
         self.new.reproject(self.dim + self.old_dim)
         self.weights = (old_weight, prototype_weight)
         self.more = nn.Linear(self.dim + self.old_dim, self.old_dim)
@@ -51,6 +58,7 @@ class BT2(Joint):
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
         super().prepare(recipe, teacher)
+        self.classifier.requires_grad_(False)  # not used; several processes would wait for its gradient
         self.head = nn.Linear(self.dim, len(teacher.known))
         self.register_buffer("means", teacher.means(), persistent=False)
         self.register_buffer("target", teacher.new, persistent=False)

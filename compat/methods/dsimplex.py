@@ -71,6 +71,7 @@ class DSimplex(Joint):
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
         super().prepare(recipe, teacher)
+        self.classifier.requires_grad_(False)  # not used; several processes would wait for its gradient
         dim, classes = self.new.project.out_features, len(teacher.known)
         if classes > dim + 1:
             raise InputError(f"new.model.embed_dim: {dim} for {classes} classes, expected at least {classes - 1}")

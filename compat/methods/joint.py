@@ -90,6 +90,7 @@ class Joint(Upgrade):
         """Take the plain new model's recipe, and from the teacher what the losses need. Called before a training."""
         self.recipe = (recipe.label_smoothing, recipe.warmup, recipe.optimizer)
         self.new.classify(len(teacher.known))
+        self.train()
         self.register_buffer("old_space", teacher.old, persistent=False)
 
     @property

@@ -81,6 +81,7 @@ class LCE(Joint):
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
         super().prepare(recipe, teacher)
+        self.classifier.without_bias()
         means = teacher.means(normalize=True)
         cosine = F.cosine_similarity(teacher.old, means[teacher.labels])
         lowest = cosine.new_full((len(means),), torch.inf).scatter_reduce(0, teacher.labels, cosine, "amin")
@@ -90,7 +91,10 @@ class LCE(Joint):
     def terms(self, new: Tensor, old: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
         weight = self.classifier.linear.weight
         logits = arcface_logits(new, weight, labels, self.scale, self.margin)
-        apart = F.mse_loss(F.normalize(self.compatible(weight), dim=1), F.normalize(self.means, dim=1))
+        self.backward_transform.eval()  # class weights are not part of its statistics
+        aligned = F.normalize(self.compatible(weight), dim=1)
+        self.backward_transform.train(self.training)
+        apart = F.mse_loss(aligned, F.normalize(self.means, dim=1))
         alignment, boundary = self.weights
         return {
             "classification": self.cross_entropy(logits, labels),

@@ -35,7 +35,7 @@ class Learned(Upgrade):
         raise NotImplementedError
 
     def on_train_epoch_start(self) -> None:
-        if 2 * self.current_epoch >= (self.trainer.max_epochs or 0):
+        if 2 * self.global_step >= self.trainer.estimated_stepping_batches:
             for module in self.modules():
                 if isinstance(module, nn.BatchNorm1d):
                     module.eval()

@@ -58,6 +58,7 @@ class MixBCT(Joint):
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
         super().prepare(recipe, teacher)
+        self.classifier.without_bias()
         chosen = credible(F.normalize(teacher.old, dim=1), teacher.labels, self.credible)
         self.register_buffer("may_mix", chosen, persistent=False)
 

@@ -52,6 +52,7 @@ class OCA(Joint):
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
         super().prepare(recipe, teacher)
+        self.classifier.without_bias()
         dim = self.new.project.out_features
         self.rotation = orthogonal(nn.Linear(dim, dim, bias=False))
         self.register_buffer("means", teacher.means(), persistent=False)

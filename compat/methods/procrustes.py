@@ -10,7 +10,10 @@ from compat.models import Embedder
 
 
 def procrustes(new: Tensor, old: Tensor) -> Tensor:
-    """The matrix R with orthonormal rows or columns that minimises |new R - old|: U V^T of the SVD of new^T old.
+    """The matrix R with orthonormal rows or columns for which new R and old agree most: U V^T of the SVD of new^T old.
+
+    It maximises <new R, old>. Where D_new <= D_old it also minimises |new R - old|; where D_new > D_old it does so
+    against old rows padded with zeros, as SLERP's code has it.
 
     Args:
         new: (N, D_new).

@@ -1,0 +1,166 @@
+"""Benchmarks of all methods, in several orders and under several merge rules, on small images."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from benchmarks import run as runner
+from benchmarks import table, tune
+from benchmarks.config import as_dict, build, parse
+from compat.data import RetrievalData
+from compat.errors import InputError
+from compat.results import load_failures, load_query_auc, load_results
+from tests.test_run import config, main  # noqa: F401
+
+ROOT = Path(__file__).parents[1]
+ORDERS = ("Random", "Uncertainty", "Entropy", "Margin", "Density", "ClassDistance", "Clusters", "Oracle")
+RULES = ("Raw", "ZScore", "Quantile", "Isotonic", "ReciprocalRank")
+TOY = """
+from compat.methods import Upgrade
+
+
+class Doubled(Upgrade):
+    encoder_passes = 1
+
+    def __init__(self, old, new, factor: float = 2.0) -> None:
+        super().__init__(old, new)
+        self.factor = factor
+
+    def back(self, old, served):
+        return self.factor * served[:, : old.shape[1]]
+
+
+class Broken(Upgrade):
+    def gallery(self, old, new):
+        raise RuntimeError("this method | is broken")
+"""
+
+
+def named(module, classes):
+    return {name.lower(): {"class_path": f"compat.{module}.{name}"} for name in classes}
+
+
+def changed(config, **changes):  # noqa: F811
+    content = {**yaml.safe_load(config.read_text()), **changes}
+    config.write_text(yaml.safe_dump(content))
+    return runner.run(as_dict(parse([str(config)])))
+
+
+def test_each_order_and_each_rule_starts_and_ends_in_the_same_systems(config):  # noqa: F811
+    replay = {"orders": 2, "progress": 5, "by": named("orders", ORDERS), "merge": named("merge", RULES)}
+    folder = changed(config, replay=replay)
+    assert load_failures(folder) == []
+    results = load_results(folder)
+    assert len(results) == 3 * len(ORDERS) * len(RULES)
+    for method in ("independent", "rqt", "rqt_mcl_rho"):
+        group = [r for r in results if r.method == method]
+        for result in group:
+            for key in ("mean_ap", "cmc_1", "cmc_5"):
+                values, first = getattr(result, key), getattr(group[0], key)
+                assert values[0] == pytest.approx(first[0], abs=1e-12)
+                assert values[-1] == pytest.approx(first[-1], abs=1e-12)
+            areas = load_query_auc(folder, result)
+            assert areas is not None
+            assert np.nanmean(areas) == pytest.approx(result.auc, abs=1e-3)
+    needs = {r.order: r.order_needs for r in results} | {r.merge: r.merge_needs for r in results}
+    assert needs["uncertainty"] == "FastFill's head"
+    assert needs["isotonic"] == "training labels"
+    assert "| rqt + oracle + zscore | labels, new embeddings and the queries, training images |" in table.tables(folder)
+
+
+def test_a_method_from_a_file_outside_the_package_needs_nothing_else(config, monkeypatch):  # noqa: F811
+    (config.parent / "toy_methods.py").write_text(TOY)
+    (config.parent / "toy.yaml").write_text("class_path: toy_methods.Doubled\ninit_args: {factor: 3.0}\n")
+    monkeypatch.syspath_prepend(config.parent)
+    folder = changed(config, methods={"independent": {"class_path": "compat.methods.Upgrade"}, "toy": "toy.yaml"})
+    (toy,) = (r for r in load_results(folder) if r.method == "toy")
+    assert toy.encoder_passes_per_query == 1
+    assert toy.config["methods"]["toy"]["init_args"] == {"factor": 3.0}
+    assert toy.mean_ap[-1] == pytest.approx(toy.new["mean_ap"])
+
+
+def test_a_method_that_fails_does_not_stop_the_others(config, monkeypatch, capsys):  # noqa: F811
+    (config.parent / "toy_methods.py").write_text(TOY)
+    monkeypatch.syspath_prepend(config.parent)
+    content = yaml.safe_load(config.read_text())
+    content["methods"] = {"broken": {"class_path": "toy_methods.Broken"}, **content["methods"]}
+    config.write_text(yaml.safe_dump(content))
+    monkeypatch.setattr(sys, "argv", ["run", str(config)])
+    with pytest.raises(SystemExit) as stop:
+        runner.main()
+    assert stop.value.code == 1
+    assert "broken (random, raw, seed 0) failed: RuntimeError: this method \\| is broken" in capsys.readouterr().out
+    folder = config.parent / "results" / "tiny"
+    assert {r.method for r in load_results(folder)} == {"independent", "rqt", "rqt_mcl_rho"}
+    (config.parent / "toy_methods.py").write_text(
+        TOY.replace('raise RuntimeError("this method | is broken")', "return old, new")
+    )
+    sys.modules.pop("toy_methods")
+    runner.run(as_dict(parse([str(config), "--overwrite"])))
+    assert load_failures(folder) == []
+    assert "broken" in {r.method for r in load_results(folder)}
+
+
+def test_classes_of_the_new_model_that_do_not_start_at_the_first(config):  # noqa: F811
+    content = yaml.safe_load(config.read_text())
+    content["data"]["init_args"] |= {"old_classes": 0.5, "new_classes": [0.5, 1.0]}
+    names = {"FastFill": {"hidden": 8}, "BiCT": {"hidden": 8}, "BCT": {}, "UniBCT": {}}
+    methods = {k.lower(): {"class_path": f"compat.methods.{k}", "init_args": v} for k, v in names.items()}
+    folder = changed(config, data=content["data"], methods=methods)
+    assert load_failures(folder) == []
+    assert len(load_results(folder)) == len(names)
+
+
+def test_bict_stands_on_the_model_of_bct_and_joint_methods_replace_the_new_training(config):  # noqa: F811
+    methods = {
+        "bct": {"class_path": "compat.methods.BCT", "init_args": {"weight": 1.0}},
+        "bict": {"class_path": "compat.methods.BiCT", "init_args": {"hidden": 8}},
+        "bt2": {"class_path": "compat.methods.BT2", "init_args": {"extra": 4}},
+    }
+    found = {r.method: r for r in load_results(changed(config, methods=methods))}
+    assert found["bict"].seconds["joint"] == found["bct"].seconds["joint"]
+    assert found["bict"].mean_ap[-1] == pytest.approx(found["bct"].mean_ap[-1])
+    assert "train_new" not in found["bct"].seconds
+    assert "train_new" in found["bt2"].seconds
+    assert (found["bct"].bytes_per_item, found["bict"].bytes_per_item) == (4 * 7, 2 * 4 * 7)
+
+
+def test_side_information_comes_from_the_side_model(config, capsys, monkeypatch):  # noqa: F811
+    content = yaml.safe_load(config.read_text())
+    side = {**content["old"], "model": {**content["old"]["model"], "embed_dim": 5}}
+    side["model"] = {"class_path": "compat.methods.SimCLR", "init_args": side["model"]}
+    methods = {"fct": {"class_path": "compat.methods.FCT", "init_args": {"hidden": 8, "side": 5}}}
+    folder = changed(config, methods=methods, side=side)
+    assert [r.method for r in load_results(folder)] == ["fct"]
+    changed_methods = {"fct": {"class_path": "compat.methods.FCT", "init_args": {"hidden": 8, "side": 6}}}
+    config.write_text(yaml.safe_dump({**content, "methods": changed_methods, "side": side, "name": "other"}))
+    code, error = main(capsys, monkeypatch, config)
+    assert code == 2
+    assert "side: 5 dimensions, expected a side model of 6 dimensions" in error
+
+
+def test_orders_and_rules_of_a_sequence_are_refused(config, capsys, monkeypatch):  # noqa: F811
+    content = yaml.safe_load(config.read_text())
+    content |= {"newest": content["new"], "replay": {"by": named("orders", ["Entropy"])}}
+    config.write_text(yaml.safe_dump(content))
+    code, error = main(capsys, monkeypatch, config)
+    assert code == 2
+    assert "replay.by, replay.merge: given with newest, expected neither" in error
+
+
+def test_tuning_looks_at_training_images_only(config):  # noqa: F811
+    content = as_dict(parse([str(config)]))
+    found = tune.tune(content, {"rqt": [{}, {"hidden": 4, "max_epochs": 1}]})
+    assert [(trial["method"], trial["change"]) for trial in found] == [
+        ("rqt", {}),
+        ("rqt", {"hidden": 4, "max_epochs": 1}),
+    ]
+    assert all(0 < trial["auc"] <= 1 for trial in found)
+    held = tune.HeldOut(build(RetrievalData, content["data"]))
+    assert sorted([*held.kept.tolist(), *held.held.tolist()]) == list(range(72))
+    assert len(held.gallery_images()) == len(held.held) == 7
+    with pytest.raises(InputError, match="trials: 'none', expected some of independent, rqt, rqt_mcl_rho"):
+        tune.tune(content, {"none": [{}]})

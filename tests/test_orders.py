@@ -1,0 +1,250 @@
+"""The orders: permutations, cases by hand, what each may look at; and the gains of the oracle by brute force."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compat import Embeddings, backfill_curve, backfill_order
+from compat.engine.exact import Gallery, Queries
+from compat.engine.gains import backfill_gains
+from compat.errors import InputError
+from compat.models import Classifier
+from compat.orders import (
+    ClassDistance,
+    Clusters,
+    Density,
+    Entropy,
+    Known,
+    Margin,
+    Oracle,
+    Random,
+    Scores,
+    Uncertainty,
+)
+from tests.test_backfill import random_embeddings
+
+SEEDS = [(0, 0), (0, 1), (0, 2)]
+
+
+def classifier(weight):
+    made = Classifier(len(weight[0]), len(weight))
+    with torch.no_grad():
+        made.linear.weight.copy_(torch.as_tensor(weight))
+        made.linear.bias.zero_()
+    return made
+
+
+def known(seed=0, queries=6, items=20, **changes):
+    e = random_embeddings(seed, queries, items)
+    random = np.random.default_rng((seed, 1))
+    facts: dict[str, Any] = {
+        "embeddings": e,
+        "old": e.gallery_old.float(),
+        "classifier": classifier(random.normal(size=(5, 3))),
+        "uncertainty": torch.from_numpy(random.normal(size=items)),
+        "progress": np.linspace(0, 1, 6),
+    }
+    return Known(**{**facts, **changes})
+
+
+def seen_from(old, **changes):
+    """What is known of a gallery of which the old rows matter alone."""
+    return known(items=len(old), old=torch.as_tensor(old, dtype=torch.float32), **changes)
+
+
+def order_of(order, facts):
+    found = order.orders(facts, SEEDS)
+    assert found.dtype == np.int64
+    return found[0].tolist()
+
+
+@pytest.fixture
+def scores(tmp_path):
+    """A file with the scores of twenty items."""
+    np.save(tmp_path / "scores.npy", np.random.default_rng(0).integers(0, 9, 20))
+    return Scores(str(tmp_path / "scores.npy"))
+
+
+PLAIN = {
+    Random(): "nothing",
+    Density(): "nothing",
+    Density(3): "nothing",
+    Clusters(): "nothing",
+    Clusters(3): "nothing",
+    Entropy(): "the old model's head",
+    Margin(): "the old model's head",
+    Uncertainty(): "FastFill's head",
+    ClassDistance(): "labels",
+    Oracle(): "labels, new embeddings and the queries",
+    Oracle(reverse=True): "labels, new embeddings and the queries",
+}
+
+
+@pytest.mark.parametrize("order", PLAIN)
+@pytest.mark.parametrize("items", [3, 20])
+def test_orders_are_permutations(order, items):
+    found = order.orders(known(items=items), SEEDS)
+    assert found.dtype == np.int64
+    assert found.shape == (len(SEEDS) if isinstance(order, Random | Clusters) else 1, items)
+    np.testing.assert_array_equal(np.sort(found), np.broadcast_to(np.arange(items), found.shape))
+    np.testing.assert_array_equal(found, order.orders(known(items=items), SEEDS))
+
+
+@pytest.mark.parametrize("order", PLAIN)
+def test_orders_look_only_at_what_they_need(order):
+    """All else is changed: labels, new embeddings, queries, head, uncertainty, and the old gallery as it is served."""
+    assert order.needs == PLAIN[order]
+    facts, other = known(0), known(1)
+    changed = replace(facts, embeddings=other.embeddings)
+    if order.needs != "the old model's head":
+        changed = replace(changed, classifier=None)
+    if order.needs != "FastFill's head":
+        changed = replace(changed, uncertainty=None)
+    if "labels" in order.needs:
+        e, o = facts.embeddings, other.embeddings
+        assert not np.array_equal(order.orders(facts, SEEDS), order.orders(changed, SEEDS))
+        if isinstance(order, Oracle):
+            changed = replace(changed, embeddings=e, old=other.old)
+        else:
+            labels = (o.query_labels, e.gallery_labels, o.query_groups, o.gallery_groups)
+            rows = (o.query_old, o.query_new, e.gallery_old, o.gallery_new)
+            changed = replace(changed, embeddings=Embeddings(*rows, *labels), old=other.old)
+    np.testing.assert_array_equal(order.orders(facts, SEEDS), order.orders(changed, SEEDS))
+
+
+def test_random_is_the_order_of_its_seed():
+    found = Random().orders(known(), SEEDS)
+    np.testing.assert_array_equal(found, [backfill_order(20, seed) for seed in SEEDS])
+
+
+def test_the_largest_uncertainty_is_first():
+    assert order_of(Uncertainty(), known(items=4, uncertainty=torch.tensor([0.5, -2.0, 3.0, 0.5]))) == [2, 0, 3, 1]
+
+
+def test_entropy_and_margin_by_hand():
+    """Logits are logarithms of the probabilities; beyond the classifier's columns nothing is looked at."""
+    probabilities = torch.tensor([[0.98, 0.01, 0.01], [0.49, 0.49, 0.02], [0.4, 0.35, 0.25], [0.7, 0.15, 0.15]])
+    old = torch.cat([probabilities.log(), torch.full((4, 2), 99.0)], 1)
+    facts = seen_from(old, classifier=classifier(np.eye(3)))
+    assert order_of(Entropy(), facts) == [2, 3, 1, 0]  # entropies 1.08, 0.82, 0.78, 0.11
+    assert order_of(Margin(), facts) == [1, 2, 3, 0]  # margins 0, 0.05, 0.55, 0.97
+    expected = -(probabilities * probabilities.log()).sum(1)
+    torch.testing.assert_close(Entropy().scores(facts), expected.double())
+
+
+def test_the_densest_neighbourhood_is_first():
+    """By angle: the lengths of the rows do not matter."""
+    angles, lengths = np.deg2rad([180, 0, 90, 2, 5]), np.array([[1], [9], [2], [0.1], [1]])
+    facts = seen_from(lengths * np.stack([np.cos(angles), np.sin(angles)], 1))
+    assert order_of(Density(2), facts) == [3, 1, 4, 2, 0]
+    assert order_of(Density(1), facts)[:2] == [1, 3]
+    assert order_of(Density(99), facts)[-1] == 0  # fewer neighbours than that are there
+
+
+def test_the_farthest_from_its_class_is_first():
+    """Class 7 is at 0, 0 and 9, its mean at 3; class 9 at 100 and 120, its mean at 110; 5 is its mean."""
+    rows = np.array([[0.0], [0.0], [100.0], [9.0], [120.0], [50.0]])
+    e = Embeddings(rows[:1], rows[:1], rows, rows, [7], [7, 7, 9, 7, 9, 5])
+    facts = known(items=6, embeddings=e)
+    assert ClassDistance().scores(facts).tolist() == [3, 3, 10, 6, 10, 0]
+    assert order_of(ClassDistance(), facts) == [2, 4, 3, 0, 1, 5]
+
+
+def test_clusters_are_backfilled_one_after_the_other():
+    random = np.random.default_rng(0)
+    cluster = random.permutation(np.repeat(np.arange(3), 8))
+    facts = seen_from(np.eye(3)[cluster] + random.normal(size=(24, 3)) / 50)
+    found = cluster[Clusters(3).orders(facts, [(0, number) for number in range(20)])]
+    assert ((np.diff(found) != 0).sum(1) == 2).all()
+    assert len({tuple(turn) for turn in found[:, ::8]}) > 3
+
+
+def test_a_file_of_scores(tmp_path, scores):
+    facts, values = known(), np.load(scores.path)
+    order = order_of(scores, facts)
+    assert (np.diff(values[order]) <= 0).all()
+    assert sorted(order) == list(range(20))
+    assert scores.needs == "a file"
+    np.testing.assert_array_equal(order, order_of(scores, known(1, classifier=None, uncertainty=None)))
+    wrong = {"short": np.ones(19), "wide": np.ones((20, 1)), "infinite": np.full(20, np.inf)}
+    for name, content in wrong.items():
+        np.save(tmp_path / f"{name}.npy", content)
+        with pytest.raises(InputError, match=rf"replay\.by: .*{name}\.npy, shape .*, expected 20 finite scores"):
+            Scores(str(tmp_path / f"{name}.npy")).scores(facts)
+    (tmp_path / "text.npy").write_text("1, 2, 3")
+    (tmp_path / "empty.npy").touch()
+    for name in ("none", "text", "empty"):
+        with pytest.raises(InputError, match=rf"replay\.by: .*{name}\.npy .*, expected scores in a \.npy file"):
+            Scores(str(tmp_path / f"{name}.npy")).scores(facts)
+
+
+def test_what_is_missing_is_named():
+    facts = known(classifier=None, uncertainty=None)
+    for order in (Entropy(), Margin()):
+        with pytest.raises(InputError, match=r"replay\.by: the old model has no classifier, expected weights with one"):
+            order.orders(facts, SEEDS)
+    with pytest.raises(InputError, match=r"replay\.by: Uncertainty without FastFill's head, expected one"):
+        Uncertainty().orders(facts, SEEDS)
+    with pytest.raises(InputError, match="neighbours: 0, expected at least 1"):
+        Density(0)
+    with pytest.raises(InputError, match="clusters: 0, expected at least 1"):
+        Clusters(0)
+
+
+def slow_gains(e, backfilled, distance):
+    """The curve of every order that begins with those that are backfilled and one more item."""
+    items, done = len(backfilled), np.flatnonzero(backfilled)
+    gains, left = np.zeros(items), np.flatnonzero(~backfilled)
+    if len(left):
+        orders = [np.concatenate([done, [item], left[left != item]]) for item in left]
+        points = (len(done) + np.array([0.5, 1.5])) / items  # half a step, so that floor is exact
+        points = points if points[1] <= 1 else np.array([points[0], 1.0])
+        curve = backfill_curve(e, orders, points, distance=distance)
+        gains[left] = curve.queries * np.diff(curve.mean_ap_orders)[:, 0]
+    return gains
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    items=st.integers(1, 16),
+    classes=st.integers(1, 5),
+    tied=st.booleans(),
+    grouped=st.booleans(),
+    share=st.sampled_from([0.0, 0.3, 0.7, 1.0]),
+    distance=st.sampled_from(["l2", "cosine"]),
+)
+def test_gains_are_those_of_backfilling_one_more(seed, items, classes, tied, grouped, share, distance):
+    e = random_embeddings(seed, 6, items, tied, classes, grouped)
+    e.query_labels[0], e.query_groups[0] = e.gallery_labels[0], -1
+    backfilled = np.random.default_rng(seed).random(items) < share
+    steps = torch.zeros(1, items, dtype=torch.int64)
+    gallery = Gallery(e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, steps, 1, distance)
+    gains = backfill_gains(Queries(e.query_old, e.query_new, e.query_labels, e.query_groups), gallery, backfilled)
+    np.testing.assert_allclose(gains, slow_gains(e, backfilled, distance), atol=1e-12)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_with_a_point_for_each_item_the_oracle_takes_the_best_one(reverse):
+    facts = known(3, items=9, progress=(np.arange(9) + 0.5) / 9)
+    order = Oracle(reverse).orders(facts, SEEDS)[0]
+    for count in range(9):
+        backfilled = np.isin(np.arange(9), order[:count])
+        gains = slow_gains(facts.embeddings, backfilled, "cosine") * (-1 if reverse else 1)
+        assert gains[order[count]] == pytest.approx(gains[~backfilled].max(), abs=1e-12)
+
+
+@pytest.mark.parametrize("distance", ["l2", "cosine"])
+def test_the_oracle_is_better_than_random_and_reversed_worse(distance):
+    facts = known(5, 20, 60, distance=distance)
+
+    def auc(order):
+        return backfill_curve(facts.embeddings, order.orders(facts, SEEDS), 6, distance=distance).auc
+
+    assert auc(Oracle()) > auc(Random()) + 0.02
+    assert auc(Oracle(reverse=True)) < auc(Random()) - 0.02
