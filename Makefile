@@ -1,11 +1,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: bench test format lint typecheck
+.PHONY: bench bench-all test format lint typecheck
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.run configs/digits.yaml
 	$(BIN)/python -m benchmarks.plot results/digits -o results/digits/digits.png
+
+bench-all: .venv/installed
+	$(BIN)/python -m benchmarks.run configs/digits.yaml --config configs/digits_methods.yaml
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest

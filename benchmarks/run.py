@@ -144,7 +144,7 @@ def run(config: dict[str, Any]) -> Path:
                 queries_without_positive=skipped,
                 gallery_items=len(data.gallery_images()),
                 encoder_passes_per_query=passes + (passes - 1 if overlap else 0),
-                config={key: value for key, value in config.items() if key != "overwrite"},
+                config={key: v for key, v in config.items() if key != "overwrite"} | {"methods": {name: spec}},
                 fingerprint=prints[path],
                 versions=versions(),
                 git_commit=git_commit(),
