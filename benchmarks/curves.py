@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,6 +66,7 @@ def replay(
         "estimator": axes.estimator.head.key if axes.estimator else None,
         "code": own_code([axes.order_spec, axes.merge_spec]),
         "file": scores_file(axes.order_spec),
+        "fitted_on": fitted_on(data) if axes.merge_spec else None,
     }
     if after:
         first, start = after
@@ -110,6 +112,11 @@ def replay(
         return {key: torch.as_tensor(values) for key, values in lists.items()}
 
     return cache.get(f"replay-{name}-s{seed}", inputs, make)
+
+
+def fitted_on(data: RetrievalData) -> str:
+    """Digest of the rows of the training images that merge rules are fitted on."""
+    return hashlib.sha256(data.part_indices("new").numpy().tobytes()).hexdigest()[:16]
 
 
 def scores_file(order: Spec | None) -> str | None:

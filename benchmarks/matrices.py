@@ -100,6 +100,7 @@ def fill(upgrade: Fitted, data: RetrievalData, after: Fitted | None = None) -> E
     if after:
         with torch.inference_mode():
             query_old = after.method.back(after.old.rows("query"), query_old)
-        gallery_old = through(after.method.gallery, after, "gallery")[0]
+            stale = through(after.method.gallery, after, "gallery")[0]
+            gallery_old = upgrade.method.gallery(stale, gallery_new)[0]  # forward once more where it is transformed
     matrices = (query_old, query_new, gallery_old, gallery_new)
     return Embeddings(*matrices, queries.labels, gallery.labels, queries.groups, gallery.groups)

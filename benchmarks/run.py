@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 import warnings
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -74,20 +76,29 @@ def run(config: dict[str, Any]) -> Path:
             if not method.side:
                 inputs.pop("side", None)
             inputs |= {"upgrade": upgrade or None, "order": axis.order_spec, "merge": axis.merge_spec}
+            if axis.order_class is Uncertainty:
+                inputs |= {"estimator": estimator_spec(config), "estimator_heads": config["heads"]}
+            if axis.merge_spec:
+                inputs["fitted_on"] = curves.fitted_on(data)
+            inputs["file"] = curves.scores_file(axis.order_spec)
             path = result_file(config, name, seed, upgrade, axis)
+            if path in prints:
+                raise InputError(f"methods: two results would be {path}, expected names that tell them apart")
             prints[path] = fingerprint(inputs)
             check_free(path, prints[path], config)
 
+    check_kinds(config, kinds)
     cache = Cache(config["runs"])
     weights = {p: stages.train(cache, p, specs[p], keys[p], data) for p in specs}
     trained = {p: stages.trained(specs[p]["model"], weights[p].tensors, p) for p in specs}
     embedded = {p: stages.extract(cache, p, specs[p], weights[p], trained[p], config["data"], data) for p in specs}
-    side = None
-    if config["side"]:
+    side, sides = None, {}
+    if any(kind.side for kind in kinds.values()):
         spec = config["side"]
         beside = stages.train(cache, "old", spec, keys["side"], data, "side")
         model = stages.trained(spec["model"], beside.tensors, "side")
         side = stages.extract(cache, "old", spec, beside, model, config["data"], data, "side")
+        sides = {"train_side": beside, "extract_side": side}
     leave_process_group()
     systems = {p: System(trained[p].embedder, embedded[p]) for p in specs}
     systems["old"] = systems["old"]._replace(side=side)
@@ -96,85 +107,140 @@ def run(config: dict[str, Any]) -> Path:
     def fit(name: str, spec: Any, old: System, part: Part, seed: int) -> Fitted:
         pair, kind, used = (old, systems[part]), kinds.get(name), {}
         if isinstance(kind, Joint):
-            return stages.train_jointly(cache, spec, config[part], pair, config["data"], data, part)
+            given = (config[part], pair, config["data"], data, part, keys[before(part)])
+            return stages.train_jointly(cache, spec, *given)
         if kind is not None and kind.trained_by:
-            base = stages.train_jointly(cache, kind.trained_by, config[part], pair, config["data"], data, part)
+            given = (config[part], pair, config["data"], data, part, keys[before(part)])
+            base = stages.train_jointly(cache, kind.trained_by, *given)
             pair, used = (old, base.new), base.stages
         fitted = stages.train_head(cache, name, spec, config["heads"], pair, config["data"], data, part, seed)
         return fitted._replace(stages={**used, **fitted.stages})
 
     alone: dict[Part, Artifact] = {}
-    for before, part in zip(specs, list(specs)[1:], strict=False):
-        merge = fit("systems", {"class_path": "compat.methods.Upgrade"}, systems[before], part, 0)
+    for part in list(specs)[1:]:
+        merge = fit("systems", {"class_path": "compat.methods.Upgrade"}, systems[before(part)], part, 0)
         ends = {**replay, "progress": [0.0, 1.0], "orders": 1}
         alone[part] = curves.replay(cache, "systems", merge, None, ends, 0, data)
 
-    def measure(name: str, spec: Any, seed: int) -> None:
+    def prepare(name: str, spec: Any, seed: int) -> list[tuple[str, Fitted, Part, float, Fitted]]:
         first = fit(name, spec, systems["old"], "new", seed)
-        steps: list[tuple[str, Fitted, Part, float]] = [(upgrades[0], first, "new", 0.0)]
+        steps: list[tuple[str, Fitted, Part, float, Fitted]] = [(upgrades[0], first, "new", 0.0, first)]
         if config["newest"]:
             second = fit(name, spec, served(first), "newest", seed)
-            steps += [(u, second, "newest", at) for u, at in zip(upgrades[1:], config["second_starts"], strict=True)]
-        for (upgrade, fitted, part, starts_at), axis in product(steps, axes):
-            overlap = (first, starts_at) if 0 < starts_at < 1 else None
-            begin, end = alone["new" if overlap else part].tensors, alone[part].tensors
-            if axis.order_class is Uncertainty and not isinstance(fitted.method, FastFill):
-                axis = axis._replace(estimator=fit("fastfill", estimator_spec(config), fitted.old, part, seed))
-            curve = curves.replay(cache, name, fitted, begin["correct"], replay, seed, data, overlap, axis)
-            used = {**made, **fitted.stages, "replay": curve}
-            if "joint" in used and not getattr(fitted.method, "needs_new", False):
-                used = {key: artifact for key, artifact in used.items() if not key.endswith(f"_{part}")}
-            path = result_file(config, name, seed, upgrade, axis)
-            if path.exists() and not config["overwrite"] and all(artifact.cached for artifact in used.values()):
-                continue  # nothing was computed: the file keeps saying when and where it was
-            lists: dict[str, Any] = {
-                key: values.tolist() for key, values in curve.tensors.items() if key != "query_auc"
-            }
-            queries, skipped = lists.pop("queries")
-            lists.pop("correct", None)
-            passes = fitted.method.encoder_passes
-            result = Result(
-                benchmark=path.parent.relative_to(config["results"]).as_posix(),
-                method=name,
-                seed=seed,
-                **lists,
-                old={key: float(begin[key][0]) for key in ("mean_ap", "cmc_1", "cmc_5")},
-                new={key: float(end[key][1]) for key in ("mean_ap", "cmc_1", "cmc_5")},
-                queries=queries,
-                queries_without_positive=skipped,
-                gallery_items=len(data.gallery_images()),
-                encoder_passes_per_query=passes + (passes - 1 if overlap else 0),
-                config={key: v for key, v in config.items() if key != "overwrite"} | {"methods": {name: spec}},
-                fingerprint=prints[path],
-                versions=versions(),
-                git_commit=git_commit(),
-                hardware=hardware(),
-                seconds={key: round(artifact.seconds, 2) for key, artifact in used.items()},
-                trained_on=trained_on,
-                images_skipped=data.skipped,
-                starts_at=starts_at,
-                order=axis.order,
-                order_needs=axis.order_class.needs,
-                merge=axis.merge,
-                merge_needs=axis.merge_class.needs,
-            )
-            save_result(result, path, curve.tensors["query_auc"].numpy())
+            starts = zip(upgrades[1:], config["second_starts"], strict=True)
+            steps += [(upgrade, second, "newest", start, first) for upgrade, start in starts]
+        return steps
 
-    failed: Exception | None = None
-    for seed, (name, spec) in product(seeds, methods.items()):
+    def measure(
+        name: str, seed: int, axis: Axes, upgrade: str, fitted: Fitted, part: Part, starts_at: float, first: Fitted
+    ) -> None:
+        learned = {name: methods[name]}
+        overlap = (first, starts_at) if 0 < starts_at < 1 else None
+        begin, end = alone["new" if overlap else part].tensors, alone[part].tensors
+        if axis.order_class is Uncertainty and not isinstance(fitted.method, FastFill):
+            axis = axis._replace(estimator=fit("fastfill", estimator_spec(config), fitted.old, part, seed))
+            learned["fastfill"] = estimator_spec(config)
+        curve = curves.replay(cache, name, fitted, begin["correct"], replay, seed, data, overlap, axis)
+        used = {**made, **(sides if fitted.method.side else {}), **fitted.stages, "replay": curve}
+        if "joint" in used and not getattr(fitted.method, "needs_new", False):
+            used = {key: artifact for key, artifact in used.items() if not key.endswith(f"_{part}")}
+        path = result_file(config, name, seed, upgrade, axis)
+        if path.exists() and not config["overwrite"] and all(artifact.cached for artifact in used.values()):
+            return  # nothing was computed: the file keeps saying when and where it was
+        lists: dict[str, Any] = {key: values.tolist() for key, values in curve.tensors.items() if key != "query_auc"}
+        queries, skipped = lists.pop("queries")
+        lists.pop("correct", None)
+        passes = fitted.method.encoder_passes
+        result = Result(
+            benchmark=path.parent.relative_to(config["results"]).as_posix(),
+            method=name,
+            seed=seed,
+            **lists,
+            old={key: float(begin[key][0]) for key in ("mean_ap", "cmc_1", "cmc_5")},
+            new={key: float(end[key][1]) for key in ("mean_ap", "cmc_1", "cmc_5")},
+            queries=queries,
+            queries_without_positive=skipped,
+            gallery_items=len(data.gallery_images()),
+            encoder_passes_per_query=passes + (passes - 1 if overlap else 0),
+            config={key: v for key, v in config.items() if key != "overwrite"} | {"methods": learned},
+            fingerprint=prints[path],
+            versions=versions(),
+            git_commit=git_commit(),
+            hardware=hardware(),
+            seconds={key: round(artifact.seconds, 2) for key, artifact in used.items()},
+            trained_on=trained_on,
+            images_skipped=data.skipped,
+            starts_at=starts_at,
+            order=axis.order,
+            order_needs=axis.order_class.needs,
+            merge=axis.merge,
+            merge_needs=axis.merge_class.needs,
+        )
+        areas = curve.tensors.get("query_auc")
+        save_result(result, path, None if areas is None else areas.numpy())
+
+    def fail(name: str, seed: int, axis: Axes, error: Exception) -> None:
+        traceback.print_exception(error)
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        for upgrade in upgrades:
+            path = result_file(config, name, seed, upgrade, axis)
+            if path.exists() and load_result(path).fingerprint == prints[path]:
+                continue  # this one is what the config gives
+            path.unlink(missing_ok=True)
+            benchmark = path.parent.relative_to(config["results"]).as_posix()
+            save_failure(Failure(benchmark, name, seed, axis.order, axis.merge, reason), path)
+
+    alone_here = len(methods) * len(seeds) * len(axes) == 1
+    for seed, (name, spec) in product(seeds, methods.items()):  # whatever one of them raises, the others go on
         try:
-            measure(name, spec, seed)
-        except Exception as error:  # whatever one method raises, the others go on
-            failed = error
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            for upgrade, axis in product(upgrades, axes):
-                path = result_file(config, name, seed, upgrade, axis)
-                if not path.exists():
-                    benchmark = path.parent.relative_to(config["results"]).as_posix()
-                    save_failure(Failure(benchmark, name, seed, axis.order, axis.merge, reason), path)
-    if failed is not None and len(methods) * len(seeds) == 1:
-        raise failed
+            steps = prepare(name, spec, seed)
+        except Exception as error:
+            for axis in axes:
+                fail(name, seed, axis, error)
+            if alone_here:
+                raise
+            continue
+        for axis in axes:
+            try:
+                for step in steps:
+                    measure(name, seed, axis, *step)
+            except Exception as error:
+                fail(name, seed, axis, error)
+                if alone_here:
+                    raise
     return Path(config["results"], config["name"])
+
+
+def before(part: Part) -> Part:
+    """The generation before one."""
+    return "new" if part == "newest" else "old"
+
+
+def check_kinds(config: dict[str, Any], kinds: dict[str, Upgrade]) -> None:
+    """Refuse what a method cannot do, before anything is trained.
+
+    Raises:
+        InputError: several processes for a method that trains the new model, a side model that is missing or of
+            another dimension, a sequence of a method whose embeddings are not of the model's dimension.
+    """
+    for name, kind in kinds.items():
+        devices = processes(config["new"])["devices"]
+        if (isinstance(kind, Joint) or kind.trained_by) and devices != 1:
+            raise InputError(f"new.trainer.devices: {devices}, expected 1 as {name} trains a new model of its own")
+        if kind.side:
+            dim = build(SingleModel, config["side"]["model"]).embedder.project.out_features if config["side"] else 0
+            if dim != kind.side:
+                found = f"{dim} dimensions" if dim else "none"
+                raise InputError(f"side: {found}, expected a side model of {kind.side} dimensions, as {name} needs it")
+        if config["newest"]:
+            old, new = (torch.zeros(2, embedder.project.out_features) for embedder in (kind.old, kind.new))
+            with torch.no_grad():
+                served_dim = kind.eval().query(old, new)[1].shape[1]
+            if served_dim != new.shape[1]:
+                raise InputError(
+                    f"newest: given, but {name} serves {served_dim} dimensions of a projection to {new.shape[1]}; "
+                    "expected methods that serve the model's own dimension in a sequence"
+                )
 
 
 def chosen_axes(config: dict[str, Any]) -> list[Axes]:
@@ -188,6 +254,12 @@ def chosen_axes(config: dict[str, Any]) -> list[Axes]:
         raise InputError("replay.by, replay.merge: given with newest, expected neither for a sequence of upgrades")
     orders = {name: (spec, type(build(Order, spec))) for name, spec in by.items()} or {"random": (None, Random)}
     rules = {name: (spec, type(build(Merge, spec))) for name, spec in merge.items()} or {"raw": (None, Raw)}
+    for key, found, plain, name in (("by", orders, Random, "random"), ("merge", rules, Raw, "raw")):
+        for given, (_, kind) in found.items():
+            if (given == name) != (kind is plain):
+                raise InputError(
+                    f"replay.{key}: {given} is {kind.__name__}, expected {name} for {plain.__name__} alone"
+                )
     return [
         Axes(order, spec if kind is not Random else None, kind, rule, of_rule if which is not Raw else None, which)
         for (order, (spec, kind)), (rule, (of_rule, which)) in product(orders.items(), rules.items())
@@ -226,6 +298,7 @@ def check_numbers(config: dict[str, Any], seeds: list[int]) -> None:
         "old.seed": [config["old"]["seed"]],
         "new.seed": [config["new"]["seed"]],
         "newest.seed": [config["newest"]["seed"]] if config["newest"] else [],
+        "side.seed": [config["side"]["seed"]] if config["side"] else [],
     }.items():
         for value in values:
             if not 0 <= value < 2**31:
@@ -237,7 +310,7 @@ def check_numbers(config: dict[str, Any], seeds: list[int]) -> None:
         raise InputError(f"second_starts: {config['second_starts']}, expected one or more, each another progress")
     if config["newest"] and config["heads"]["images"]:
         raise InputError("heads.images: true with newest, expected false (heads of a sequence train on embeddings)")
-    for part in ("old", "new", "newest", "heads"):
+    for part in ("old", "new", "newest", "side", "heads"):
         if config[part] is None:
             continue
         epochs = config[part]["trainer"]["init_args"]["max_epochs"]
@@ -251,7 +324,7 @@ def check_processes(config: dict[str, Any]) -> None:
     if heads["devices"] != 1 or heads["num_nodes"] != 1:
         raise InputError(f"heads.trainer: {heads}, expected one device (heads are trained in one process)")
     old = processes(config["old"])
-    for part in ("new", "newest"):
+    for part in ("new", "newest", "side"):
         if config[part] and (found := processes(config[part])) != old:
             raise InputError(f"{part}.trainer: {found}, expected the old model's {old}")
     started = int(os.environ.get("WORLD_SIZE", 1))
@@ -293,9 +366,11 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     with exit_on_input_error():
-        folder = run(as_dict(parse(sys.argv[1:])))
+        config = as_dict(parse(sys.argv[1:]))
+        folder = run(config)
         print(f"{tables(folder)}\n")
-        failures = load_failures(folder)
+        chosen = chosen_methods(config)
+        failures = [failure for failure in load_failures(folder) if failure.method in chosen]
         print(f"Results are in {folder}; draw them with: python -m benchmarks.plot {folder} -o {folder.name}.png")
     if failures:
         sys.exit(1)

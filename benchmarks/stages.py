@@ -118,11 +118,14 @@ def train_jointly(
     data_spec: Spec,
     data: RetrievalData,
     part: Part,
+    old_key: Spec,
 ) -> Fitted:
     """Train a new model of the same architecture, recipe, budget and seed as the plain one, by a method of its own.
 
-    The system after the upgrade is then this model's.
+    The system after the upgrade is then this model's. `old_key` is the `training_key` of the model before it.
     """
+    first, before = data.classes(part).start, data.classes("new" if part == "newest" else "old")
+    known = torch.tensor([c - before.start if c in before else -1 for c in data.classes(part)])
     inputs = {
         "training": {**training, "trainer": trainer_key(training["trainer"])},
         "embedded": [system.embedded.key for system in pair],
@@ -130,6 +133,7 @@ def train_jointly(
         "data": data_key(data_spec, without=others(part)),
         "images": data.fingerprint()[0],
         "code": own_code([spec, training, data_spec]),
+        "known": known.tolist() if "checkpoint" in old_key else None,  # else its training says which classes those are
     }
     seed = training_seed(part, training["seed"])
     pl.seed_everything(seed, verbose=False)
@@ -140,8 +144,6 @@ def train_jointly(
     def make(folder: Path) -> dict[str, Tensor]:
         data.fit_on(part, seed)
         rows, labels = data.part_indices(part), data.train_images(augment=False).labels
-        first, old_classes = data.classes(part).start, data.classes("old")
-        known = torch.tensor([c - old_classes.start if c in old_classes else -1 for c in data.classes(part)])
         old, new = (system.embedded.tensors["train"][rows] for system in pair)
         method.prepare(single, Teacher(old, new, labels[rows] - first, known))
         fit(method, training["trainer"], seed, folder, data)

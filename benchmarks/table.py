@@ -38,8 +38,9 @@ COLUMNS: dict[str, Callable[[Result], float]] = {
 }
 VERDICTS = {frozenset([True]): "yes", frozenset([False]): "no", frozenset([None]): "-"}
 LEGEND = (
-    "± is half the 95 % interval over seeds. ≈: a paired bootstrap over queries does not tell the area from the best "
-    "row's, in bold."
+    "± is half the 95 % interval over seeds, of heads and of random orders; models, and what is trained with them, are "
+    "trained once. ≈: a paired bootstrap over queries does not tell the area from the best row's, in bold (known only "
+    "where figures of each query were saved)."
 )
 
 
@@ -110,8 +111,10 @@ def compare(folder: str | Path, one: str, other: str) -> str:
     Raises:
         InputError: no such row, or no figures of each query.
     """
-    areas = {}
-    results = [r for of_upgrade in load_upgrades(folder).values() for r in of_upgrade]
+    areas, upgrades = {}, load_upgrades(folder)
+    if len(upgrades) > 1:
+        raise InputError(f"compare: {folder} is a sequence, expected the folder of one of {', '.join(upgrades)}")
+    (results,) = upgrades.values()
     for name in (one, other):
         group = [r for r in results if r.name == name]
         if not group:
@@ -144,7 +147,11 @@ def tables(folder: str | Path, only: Iterable[str] = ()) -> str:
     if len(found) == 1:
         (results,) = found.values()
         return table(results, folder, [] if only else failures)
-    return "\n\n".join(f"{Path(folder).name}/{name}\n\n{table(rs, Path(folder, name))}" for name, rs in found.items())
+    texts = []
+    for name, of_upgrade in found.items():
+        path = Path(folder, name)
+        texts.append(f"{Path(folder).name}/{name}\n\n{table(of_upgrade, path, [] if only else load_failures(path))}")
+    return "\n\n".join(texts)
 
 
 def written(document: str | Path) -> str:

@@ -23,14 +23,14 @@ import yaml
 
 from benchmarks import stages
 from benchmarks.cache import Artifact, Cache
-from benchmarks.config import as_dict, build, parse
+from benchmarks.config import Method, as_dict, build, parse
 from benchmarks.matrices import System, fill
 from benchmarks.provenance import git_commit, versions
 from compat.backfill import backfill_curve, backfill_order, completion_ratios
 from compat.data import Part, RetrievalData
 from compat.errors import InputError, exit_on_input_error
 from compat.files import replace
-from compat.methods import SingleModel
+from compat.methods import Joint, SingleModel
 
 SHARE = 0.1
 
@@ -40,6 +40,7 @@ class HeldOut(RetrievalData):
 
     def __init__(self, data: RetrievalData, seed: int = 0) -> None:
         super().__init__(old_classes=1.0)
+        self.classes_of = data.classes_of
         train = data.train_images(augment=False)
         rows = data.part_indices("new")
         shuffled = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
@@ -58,7 +59,7 @@ class HeldOut(RetrievalData):
             tensors = {"train": train, "gallery": train[self.held]}
             return Artifact(tensors, f"{embedded.key}-without-{SHARE}", embedded.seconds, embedded.cached)
 
-        return system._replace(embedded=of(system.embedded), side=of(system.side) if system.side else None)
+        return system._replace(embedded=of(system.embedded))
 
 
 def tune(config: dict[str, Any], trials: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -80,6 +81,9 @@ def tune(config: dict[str, Any], trials: dict[str, list[dict[str, Any]]]) -> lis
     for name, changes in trials.items():
         if name not in config["methods"]:
             raise InputError(f"trials: {name!r}, expected some of {', '.join(config['methods'])}")
+        kind = build(Method, config["methods"][name])(*(system.embedder for system in pair))
+        if isinstance(kind, Joint) or kind.trained_by or kind.side:
+            raise InputError(f"trials: {name!r}, expected methods that learn no more than a head, without side models")
         for change in changes:
             spec = dict(config["methods"][name])
             changed = dict(change)
@@ -94,7 +98,8 @@ def tune(config: dict[str, Any], trials: dict[str, list[dict[str, Any]]]) -> lis
                 )
                 embeddings = fill(fitted, held)
                 orders = [backfill_order(len(held.held), (seed, number)) for number in range(3)]
-                curve = backfill_curve(embeddings, orders, completion_ratios(config["replay"]["progress"]))
+                points = completion_ratios(config["replay"]["progress"])
+                curve = backfill_curve(embeddings, orders, points, distance=config["replay"]["distance"])
                 ends = [float(curve.mean_ap[0]), float(curve.mean_ap[-1])]
                 found.append({"method": name, "change": change, "seed": seed, "auc": curve.auc, "ends": ends})
                 print(f"{name} s{seed} {json.dumps(change)}: AUC {100 * curve.auc:.2f} %, ends {ends}", flush=True)

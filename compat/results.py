@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from math import isclose
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -164,6 +164,7 @@ class Failure:
 
 
 FAILED = ".failed.json"
+RESULTS = "*-s[0-9]*.json"
 
 
 def result_path(
@@ -241,8 +242,7 @@ def load_results(folder: str | Path) -> list[Result]:
     Raises:
         InputError: no such folder, no result in it, or results that cannot be compared.
     """
-    paths = sorted(path for path in Path(folder).glob("*.json") if not path.name.endswith(FAILED))
-    results = [load_result(path) for path in paths]
+    results = [load_result(path) for path in sorted(Path(folder).glob(RESULTS)) if not path.name.endswith(FAILED)]
     if not results:
         raise InputError(f"{folder}: no results, expected a folder of <method>-s<seed>.json files")
     for result in results:
@@ -267,7 +267,7 @@ def load_upgrades(folder: str | Path) -> dict[str, list[Result]]:
     upgrades = [path for path in Path(folder).glob("*") if path.name == "first" or path.name.startswith("second_from_")]
     if not upgrades:
         return {Path(folder).name: load_results(folder)}
-    if any(Path(folder).glob("*.json")):
+    if any(Path(folder).glob(RESULTS)):
         raise InputError(
             f"{folder}: results beside those of a sequence, expected one or the other; delete the old ones"
         )
@@ -281,21 +281,18 @@ def load_upgrades(folder: str | Path) -> dict[str, list[Result]]:
     return dict(sorted(loaded.items(), key=lambda item: (item[0] != "first", -item[1][0].starts_at)))
 
 
-Record = TypeVar("Record", Result, Failure)
-
-
-def select(records: Sequence[Record], only: Iterable[str]) -> list[Record]:
+def select(results: Sequence[Result], only: Iterable[str]) -> list[Result]:
     """Those that fulfil all conditions field=value[,value ...], such as order=random or method=rqt,fct.
 
     Raises:
         InputError: no such field, or nothing fulfils them.
     """
-    chosen = list(records)
+    chosen = list(results)
     for condition in only:
         name, _, values = condition.partition("=")
         if chosen and not hasattr(chosen[0], name):
             raise InputError(f"only: {name!r}, expected a field of a result, such as method, order or merge")
-        chosen = [record for record in chosen if str(getattr(record, name)) in values.split(",")]
-    if records and not chosen:
+        chosen = [result for result in chosen if str(getattr(result, name)) in values.split(",")]
+    if results and not chosen:
         raise InputError(f"only: {' '.join(only)} leaves nothing, expected some results")
     return chosen

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.io  # type: ignore[import-untyped]
+import scipy.io
 import yaml
 from torchvision import datasets
 from torchvision.datasets import imagenet as ilsvrc

@@ -10,11 +10,13 @@ from benchmarks.cache import Cache
 from benchmarks.config import Method, as_dict, build, parse
 from benchmarks.matrices import Fitted, System, fill
 from compat.backfill import backfill_curve, backfill_order
-from compat.data import RetrievalData
+from compat.data import Part, RetrievalData
 from compat.methods import Joint, SingleModel
 
 ROOT = Path(__file__).parents[1]
 LEARNING = sorted(path for path in (ROOT / "configs" / "methods").glob("*.yaml") if path.stem != "independent")
+
+NEW: Part = "new"
 
 
 class Digits:
@@ -55,11 +57,11 @@ class Digits:
 
     def trained(self, name, spec) -> Fitted:
         method, config = build(Method, spec)(self.old.embedder, self.new.embedder), self.config
-        pair, given = (self.old, self.new), (config["data"], self.data, "new")
+        pair, given = (self.old, self.new), (config["data"], self.data, NEW)
         if isinstance(method, Joint):
-            return stages.train_jointly(self.cache, spec, config["new"], pair, *given)
+            return stages.train_jointly(self.cache, spec, config["new"], pair, *given, {})
         if method.trained_by:
-            pair = (self.old, stages.train_jointly(self.cache, method.trained_by, config["new"], pair, *given).new)
+            pair = (self.old, stages.train_jointly(self.cache, method.trained_by, config["new"], pair, *given, {}).new)
         return stages.train_head(self.cache, name, spec, config["heads"], pair, *given, 0)
 
     def auc(self, fitted) -> float:

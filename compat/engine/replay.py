@@ -126,7 +126,7 @@ def _chunk(engines: Sequence[Engine], threads: int, sharded: bool) -> int:
     if all(isinstance(engine, CpuEngine) for engine in engines):
         need = 8 * int(items) + 32 * width + (ranks if sharded or len(engines) > 1 else 0) + 2**15
         return max(1, min(256, MEMORY // threads // need))
-    return max(1, MEMORY // (64 * int(items) + ranks))
+    return max(1, MEMORY // threads // (64 * int(items) + ranks))
 
 
 def _join(parts: Sequence[Positives]) -> Positives:

@@ -15,14 +15,15 @@ from compat.models import Embedder
 class BiCT(FCT):
     """BiCT ("Bidirectional compatible training", arXiv 2204.13919), of which there is no public code.
 
-    First `BCT` trains a new model with a small weight of the influence loss; then a transform T without
+    First `BCT` trains a new model; then a transform T without
     side-information brings old embeddings into its space: |T(o) - z|^2 + CE(W_n T(o), y). Both the form of the second
     loss and T's network (FCT's) are our choice; the abstract says that the weight of backward compatibility matters.
 
     Args:
         old: the old model, frozen.
         new: the new model, frozen; the one that `BCT` trains.
-        backward: weight of the influence loss in the first step.
+        backward: weight of the influence loss in the first step. At 1 the model is that of `BCT` itself; 0.1 would
+            lean more to the new model.
         hidden: width of T's mixer.
         normalize: compare directions, as cosine retrieval does.
         warmup: share of the steps in which the learning rate rises, before its cosine.

@@ -58,7 +58,7 @@ class BT2(Joint):
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
         super().prepare(recipe, teacher)
-        self.classifier.requires_grad_(False)  # not used; several processes would wait for its gradient
+        self.classifier.requires_grad_(False)
         self.head = nn.Linear(self.dim, len(teacher.known))
         self.register_buffer("means", teacher.means(), persistent=False)
         self.register_buffer("target", teacher.new, persistent=False)

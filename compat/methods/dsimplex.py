@@ -71,7 +71,7 @@ class DSimplex(Joint):
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
         super().prepare(recipe, teacher)
-        self.classifier.requires_grad_(False)  # not used; several processes would wait for its gradient
+        self.classifier.requires_grad_(False)
         dim, classes = self.new.project.out_features, len(teacher.known)
         if classes > dim + 1:
             raise InputError(f"new.model.embed_dim: {dim} for {classes} classes, expected at least {classes - 1}")
@@ -80,7 +80,8 @@ class DSimplex(Joint):
 
     def terms(self, new: Tensor, old: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
         alignment = higher_order_loss(self.compatible(new), old, labels)
+        logits = (self.classifier.scale or 1.0) * new @ self.vertices.T
         return {
-            "classification": (1 - self.weight) * self.cross_entropy(new @ self.vertices.T, labels),
+            "classification": (1 - self.weight) * self.cross_entropy(logits, labels),
             "alignment": self.weight * alignment,
         }

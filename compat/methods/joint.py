@@ -11,6 +11,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from compat.data import Sample
+from compat.losses import batch_hard_triplet_loss
 from compat.methods.single import SingleModel
 from compat.methods.upgrade import Upgrade, needed
 from compat.models import Classifier, Embedder
@@ -48,6 +49,8 @@ class Joint(Upgrade):
     embeddings come from the cache, of images without augmentation (some of the authors' codes embed the augmented
     image instead, which costs a forward pass of the old model in every step).
 
+    Losses that compare directions, as most of them do, go with cosine retrieval.
+
     Where the new space has more dimensions than the old one its first D_old are the compatible ones, where it has
     fewer it is padded with zeros (openBCT).
 
@@ -57,7 +60,7 @@ class Joint(Upgrade):
 
     Attributes:
         needs_new: whether the losses look at the plain new model's embeddings.
-        recipe: whose label smoothing, optimizer and schedule are used; from `prepare` on.
+        recipe: whose label smoothing, triplet loss, optimizer and schedule are used; from `prepare` on.
     """
 
     encoder_passes = 1
@@ -88,7 +91,7 @@ class Joint(Upgrade):
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
         """Take the plain new model's recipe, and from the teacher what the losses need. Called before a training."""
-        self.recipe = (recipe.label_smoothing, recipe.warmup, recipe.optimizer)
+        self.recipe = (recipe.label_smoothing, recipe.warmup, recipe.optimizer, recipe.triplet_margin)
         self.new.classify(len(teacher.known))
         self.train()
         self.register_buffer("old_space", teacher.old, persistent=False)
@@ -118,6 +121,8 @@ class Joint(Upgrade):
         new = self.new(batch.image)
         with torch.autocast(new.device.type, enabled=False):
             terms = self.terms(new.float(), self.old_space[batch.group], batch.label, batch.group)
+            if self.recipe[3] is not None:
+                terms["triplet"] = batch_hard_triplet_loss(new, batch.label, self.recipe[3])
         loss = torch.stack(list(terms.values())).sum()
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, sync_dist=True)
         figures = {f"train/{name}": value for name, value in terms.items()}

@@ -31,7 +31,8 @@ def credible(old: Tensor, labels: Tensor, share: float = 0.9) -> Tensor:
 class MixBCT(Joint):
     """MixBCT (arXiv 2308.06948): ArcFace on a batch of which a share of the new embeddings gives way to old ones.
 
-    Only images whose old embeddings are credible (near their class's mean) are exchanged.
+    Only images whose old embeddings are credible (near their class's mean) are exchanged. Where the new space has
+    more dimensions than the old one, those beyond it are not trained.
 
     Args:
         old: the old model, frozen.

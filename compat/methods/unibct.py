@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compat.errors import InputError
 from compat.losses import arcface_logits
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
@@ -74,11 +73,6 @@ class UniBCT(Joint):
         self.register_buffer("prototypes", teacher.means(normalize=True))
         self.register_buffer("labels", teacher.labels, persistent=False)
         self.register_buffer("seen", torch.zeros(len(teacher.labels), self.new.project.out_features))
-
-    def on_train_start(self) -> None:
-        if self.trainer.world_size > 1:
-            found = self.trainer.world_size
-            raise InputError(f"new.trainer.devices: {found}, expected 1 (UniBCT remembers what one process has seen)")
 
     def on_train_epoch_start(self) -> None:
         if self.current_epoch in (self.epoch_at(1 / 3), self.epoch_at(2 / 3)):
