@@ -11,15 +11,20 @@ import torch
 
 from benchmarks import run as runner
 from benchmarks.config import Method, as_dict, build, parse
+from benchmarks.plan import chosen_axes
+from compat import merge, orders
 from compat.data import RetrievalData
+from compat.merge import Merge
 from compat.methods import SingleModel
+from compat.orders import Order
 from compat.results import load_failures, load_result
 from tests.conftest import write_images
 from tests.layouts import write_cifar100, write_imagenet, write_market1501, write_places365
 
 ROOT = Path(__file__).parents[1]
 METHODS = sorted((ROOT / "configs" / "methods").glob("*.yaml"))
-CONFIGS = sorted({*(ROOT / "configs").rglob("*.yaml")} - {*METHODS, ROOT / "configs" / "tuning.yaml"})
+AXES = sorted((ROOT / "configs" / "axes").glob("*.yaml"))
+CONFIGS = sorted({*(ROOT / "configs").rglob("*.yaml")} - {*METHODS, *AXES, ROOT / "configs" / "tuning.yaml"})
 PRETRAINED = "model.backbone.init_args.pretrained"
 
 
@@ -118,3 +123,14 @@ def test_it_runs_end_to_end_on_small_images(path, tmp_path, monkeypatch):
 def test_every_method_is_run_by_the_benchmarks_of_all_methods(path):
     for name in ("digits_methods", "tiny_imagenet_methods"):
         assert f"  {path.stem}: methods/{path.name}\n" in (ROOT / f"configs/{name}.yaml").read_text()
+
+
+@pytest.mark.parametrize("path", AXES, ids=lambda path: path.stem)
+def test_every_order_and_rule_is_listed(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config = as_dict(parse(["configs/digits.yaml", "--config", str(path)]))
+    kind, key, module = {"orders": (Order, "by", orders), "merges": (Merge, "merge", merge)}[path.stem]
+    built = {type(build(kind, spec)).__name__ for spec in config["replay"][key].values()}
+    shipped = {name for name, value in vars(module).items() if isinstance(value, type) and issubclass(value, kind)}
+    assert built == shipped - {kind.__name__, "Scores"}
+    assert chosen_axes(config)
