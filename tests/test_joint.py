@@ -171,6 +171,7 @@ def expected_terms(method, teacher, z, o, y, rows):
     """The terms of each method's loss in its defaults, at the start of the fourth of six epochs."""
     kind = type(method)
     dim, old, weight = teacher.old.shape[1], teacher.old, method.classifier.linear.weight
+    z = through([method.norm], z) if kind is AdvBCT else z
     c, means, unit_means = cut(z, dim), class_means(old, LABELS), class_means(unit(old), LABELS)
     plain = {"classification": entropy(through([method.classifier.linear], z), y)}
     if kind is BCT:
@@ -403,7 +404,7 @@ def test_the_new_model_gets_the_reversed_gradient_of_the_discriminator(step, str
     new = normal((24, 5))[0].requires_grad_()
     parameters = [new, *method.discriminator.parameters()]
     found = method.terms(new, teacher.old, LABELS, torch.arange(24))["adversarial"]
-    verdict = method.discriminator(F.normalize(torch.cat([new[:, :3], teacher.old])))
+    verdict = method.discriminator(F.normalize(torch.cat([method.norm(new)[:, :3], teacher.old])))
     straight = 3 / 6 * F.cross_entropy(verdict, torch.arange(48) // 24)
     reversed_one, *own = torch.autograd.grad(found, parameters)
     straight_one, *expected = torch.autograd.grad(straight, parameters)

@@ -70,7 +70,8 @@ class AdvBCT(Joint):
     """AdvBCT (arXiv 2305.01957): CE + point-to-set + (E - e + 1) / E * adversarial, in epoch e = 1 to E.
 
     A discriminator (D -> 100 -> BatchNorm -> ReLU -> 2) tells new embeddings from old ones; the new model gets its
-    reversed gradient, times 2 / (1 + exp(-10 p)) - 1 at share p of the training.
+    reversed gradient, times 2 / (1 + exp(-10 p)) - 1 at share p of the training. As in the authors' code the embedding
+    ends in batch normalisation: without it the adversary can make it collapse.
 
     Args:
         old: the old model, frozen.
@@ -85,6 +86,7 @@ class AdvBCT(Joint):
     def __init__(self, old: Embedder, new: Embedder, threshold: float = 1.0, hidden: int = 100) -> None:
         super().__init__(old, new)
         self.threshold, self.hidden = threshold, hidden
+        self.norm = nn.BatchNorm1d(self.new.project.out_features)
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
         super().prepare(recipe, teacher)
@@ -98,8 +100,12 @@ class AdvBCT(Joint):
         radii = class_radii(F.normalize(teacher.old, dim=1), teacher.labels, means)
         self.register_buffer("radii", radii, persistent=False)
 
+    def serve(self, new: Tensor) -> Tensor:
+        return self.norm(new)
+
     def terms(self, new: Tensor, old: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
         epochs, steps = self.trainer.max_epochs or 1, int(self.trainer.estimated_stepping_batches)
+        new = self.serve(new)
         strength = 2 / (1 + math.exp(-10 * self.global_step / steps)) - 1
         compatible = self.compatible(new)
         reversed_new = _Reverse.apply(F.normalize(compatible, dim=1), strength)
