@@ -5,14 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from benchmarks import run as runner
 from benchmarks import table, tune
+from benchmarks.cache import Artifact
 from benchmarks.config import as_dict, build, parse
+from benchmarks.matrices import Fitted, System, fill
 from compat.data import RetrievalData
 from compat.errors import InputError
+from compat.methods import Upgrade
+from compat.models import Embedder
 from compat.results import load_failures, load_query_auc, load_results
+from tests.backbones import TinyConv
 from tests.test_run import config, main  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
@@ -164,3 +170,61 @@ def test_tuning_looks_at_training_images_only(config):  # noqa: F811
     assert len(held.gallery_images()) == len(held.held) == 7
     with pytest.raises(InputError, match="trials: 'none', expected some of independent, rqt, rqt_mcl_rho"):
         tune.tune(content, {"none": [{}]})
+
+
+class Forward(Upgrade):
+    """Old items times two, as a forward transform would move them."""
+
+    def gallery(self, old, new):
+        return 2 * old, new
+
+
+def test_items_that_neither_upgrade_has_reached_go_forward_twice(config):  # noqa: F811
+    content = as_dict(parse([str(config)]))
+    data = build(RetrievalData, content["data"])
+    rows = torch.randn(3, len(data.gallery_images()), 4)
+    embedder = Embedder(TinyConv(), 4)
+    embedder.eval()(torch.zeros(1, 3, 9, 9))
+    old, middle, newest = (System(embedder, Artifact({"gallery": r}, str(i), 0.0, True)) for i, r in enumerate(rows))
+    first, second = (
+        Fitted(Forward(embedder, embedder), pair[0].embedded, *pair, {}) for pair in ((old, middle), (middle, newest))
+    )
+    torch.testing.assert_close(fill(second, data).gallery_old, 2 * rows[1])
+    torch.testing.assert_close(fill(second, data, first).gallery_old, 4 * rows[0])
+
+
+def test_a_sequence_refuses_a_method_that_serves_another_dimension(config, capsys, monkeypatch):  # noqa: F811
+    content = yaml.safe_load(config.read_text())
+    content |= {"newest": content["new"], "methods": {"bt2": {"class_path": "compat.methods.BT2"}}}
+    content["methods"]["bt2"]["init_args"] = {"extra": 2}
+    config.write_text(yaml.safe_dump(content))
+    code, error = main(capsys, monkeypatch, config)
+    assert code == 2
+    assert "newest: given, but bt2 serves 9 dimensions of a projection to 13" in error
+
+
+def test_several_processes_are_refused_for_methods_that_train_the_new_model(config, capsys, monkeypatch):  # noqa: F811
+    content = yaml.safe_load(config.read_text())
+    content["methods"] = {"bct": {"class_path": "compat.methods.BCT"}}
+    for part in ("old", "new"):
+        content[part]["trainer"] = {**content[part]["trainer"], "devices": 2}
+    config.write_text(yaml.safe_dump(content))
+    code, error = main(capsys, monkeypatch, config)
+    assert code == 2
+    assert "new.trainer.devices: 2, expected 1 as bct trains a new model of its own" in error
+
+
+def test_names_that_make_one_file_of_two_results_are_refused(config, capsys, monkeypatch):  # noqa: F811
+    content = yaml.safe_load(config.read_text())
+    upgrade = {"class_path": "compat.methods.Upgrade"}
+    content |= {"methods": {"a": upgrade, "a-entropy": upgrade}}
+    content["replay"] = {"by": {**named("orders", ["Random"]), "entropy": {"class_path": "compat.orders.Entropy"}}}
+    config.write_text(yaml.safe_dump(content))
+    code, error = main(capsys, monkeypatch, config)
+    assert code == 2
+    assert "methods: two results would be" in error
+    content["replay"] = {"by": {"random": {"class_path": "compat.orders.Entropy"}}}
+    config.write_text(yaml.safe_dump(content))
+    code, error = main(capsys, monkeypatch, config)
+    assert code == 2
+    assert "replay.by: random is Entropy, expected random for Random alone" in error

@@ -61,6 +61,7 @@ def folder(tmp_path):
         save_result(replace(RESULT, seed=seed, mean_ap=moved), result_path(tmp_path, "toy", "rqt", seed))
     better = replace(RESULT, method="best", mean_ap=[0.5, 0.7, 0.6], encoder_passes_per_query=2)
     save_result(better, result_path(tmp_path, "toy", "best", 0))
+    (tmp_path / "toy" / "tuning.json").write_text("{}")  # another file of a benchmark
     return tmp_path / "toy"
 
 
