@@ -147,7 +147,7 @@ def test_labels_in_training_start_at_zero(dataset, images_per_class):
     assert sorted(set(labels.tolist())) == list(range(data.num_classes("new")))
     assert data.num_classes("new") == len(whole(data)) // 2
     images = data.train_images(False)
-    assert torch.equal(labels + data.classes("new").start, images.labels[groups])
+    assert torch.equal(labels + data.classes("new").start, images.labels[data.part_indices("new")[groups]])
     assert len(whole(data)) == data.num_classes("newest")  # what is extracted keeps its labels
 
 
