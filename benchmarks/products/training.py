@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
-from benchmarks.cache import checksum
-from benchmarks.config import build
+from benchmarks.experiment.spec import Spec
+from benchmarks.products.store import checksum
 from compat.data.base import epoch_seed
 
 SAVE_INTERVAL = 30.0  # seconds between two saves; shorter trainings start again instead
@@ -60,23 +61,31 @@ class EpochState(Checkpoint):
 
 
 def fit(
-    module: pl.LightningModule, trainer: dict[str, Any], seed: int, folder: Path, data: pl.LightningDataModule
+    module: pl.LightningModule, trainer: Spec, seed: int, folder: Path, data: pl.LightningDataModule
 ) -> pl.LightningModule:
     """Train `module`, from its last saved state if there is one, and delete that state at the end.
 
     Args:
         module: trained in place.
-        trainer: the configured `Trainer` as class_path and init_args.
+        trainer: the configured `Trainer`; its own callbacks and loggers are kept.
         seed: of the epochs' random numbers.
         folder: for logs (CSV and TensorBoard) and the saved state.
         data: yields the training batches.
     """
     state = EpochState(folder, seed)
+    quiet = {} if sys.stderr.isatty() else {"enable_progress_bar": False}
     runner: Any = build_trainer(
-        trainer, default_root_dir=str(folder), enable_checkpointing=True, reload_dataloaders_every_n_epochs=1
+        trainer,
+        **{**quiet, **{name: trainer.init_args[name] for name in quiet if name in trainer.init_args}},
+        default_root_dir=str(folder),
+        enable_checkpointing=True,
+        enable_model_summary=False,
+        reload_dataloaders_every_n_epochs=1,
     )
-    runner.callbacks = [c for c in runner.callbacks if not isinstance(c, Checkpoint)] + [state]
-    runner.loggers = [CSVLogger(folder, name="csv"), TensorBoardLogger(folder, name="tensorboard")]
+    asked = trainer.init_args
+    runner.callbacks = [c for c in runner.callbacks if asked.get("callbacks") or not isinstance(c, Checkpoint)] + [state]
+    own = runner.loggers if asked.get("logger") else []
+    runner.loggers = [*own, CSVLogger(folder, name="csv"), TensorBoardLogger(folder, name="tensorboard")]
     runner.fit(module, ckpt_path=state.newest(), weights_only=True, datamodule=data)
     if runner.is_global_zero:
         for leftover in folder.glob("*.ckpt"):
@@ -84,13 +93,13 @@ def fit(
     return module.eval()
 
 
-def build_trainer(spec: dict[str, Any], **arguments: Any) -> pl.Trainer:
+def build_trainer(spec: Spec, **arguments: Any) -> pl.Trainer:
     """The configured `Trainer`, with one device unless the config says otherwise, and with the given arguments.
 
     The data modules divide the images among processes themselves, so Lightning does not.
     """
-    init_args = {**spec["init_args"], **arguments, "use_distributed_sampler": False}
-    if init_args.get("devices", "auto") == "auto":
-        init_args["devices"] = 1
-    trainer: pl.Trainer = build(pl.Trainer, {**spec, "init_args": init_args})
+    devices = spec.init_args.get("devices", "auto")
+    trainer: pl.Trainer = spec.having(
+        **arguments, use_distributed_sampler=False, devices=1 if devices == "auto" else devices
+    ).build(pl.Trainer)
     return trainer

@@ -1,0 +1,173 @@
+"""What is refused before anything is trained: numbers out of range, and what only the networks and the images tell."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from benchmarks.experiment.schema import Experiment, Generation
+from benchmarks.experiment.spec import Spec
+from compat.errors import InputError
+
+ALONE = (("by", "random", "compat.orders.Random"), ("merge", "raw", "compat.merge.Raw"))
+
+
+def check_numbers(experiment: Experiment) -> None:
+    """Refuse numbers and choices out of range.
+
+    Raises:
+        InputError: the first of them.
+    """
+    size, orders = experiment.heads.batch_size, experiment.replay.orders
+    if size < 2 or size % 2:
+        raise InputError(f"heads.batch_size: {size}, expected an even number")
+    if orders < 1:
+        raise InputError(f"replay.orders: {orders}, expected at least 1")
+    if not experiment.seeds:
+        raise InputError("seed: none, expected one or more")
+    generations = {**experiment.generations, **({"side": experiment.side} if experiment.side else {})}
+    given = [("seed", seed) for seed in experiment.seeds]
+    for name, value in given + [(f"{name}.seed", generation.seed) for name, generation in generations.items()]:
+        if not 0 <= value < 2**31:
+            raise InputError(f"{name}: {value}, expected 0 to {2**31 - 1}")
+    if len(set(experiment.seeds)) < len(experiment.seeds):
+        raise InputError(f"seed: {experiment.seeds}, expected each once")
+    for name in experiment.chosen:
+        if name not in experiment.methods:
+            raise InputError(f"only: {name!r}, expected some of {', '.join(experiment.methods)}")
+    check_starts(experiment)
+    check_axes(experiment)
+    check_epochs(experiment, generations)
+
+
+def check_starts(experiment: Experiment) -> None:
+    """Refuse starts that are no progress, or not told apart."""
+    for start in experiment.starts:
+        if not 0 < start <= 1:
+            raise InputError(f"starts: {start}, expected a progress in (0, 1]")
+    if len({f"{start:g}" for start in experiment.starts}) != max(len(experiment.starts), 1):
+        raise InputError(f"starts: {experiment.starts}, expected one or more, each another progress")
+
+
+def check_axes(experiment: Experiment) -> None:
+    """Refuse orders and rules under another's name, and what a sequence of upgrades does not take."""
+    replay = experiment.replay
+    for axis, plain, kind in ALONE:
+        for name, spec in getattr(replay, axis).items():
+            if (name == plain) != (spec.class_path == kind):
+                found = spec.class_path.rpartition(".")[2]
+                raise InputError(
+                    f"replay.{axis}: {name} is {found}, expected {plain} for {kind.rpartition('.')[2]} alone"
+                )
+    if len(experiment.generations) > 2:
+        if list(replay.by) != ["random"] or list(replay.merge) != ["raw"]:
+            raise InputError("replay.by, replay.merge: given for a sequence of upgrades, expected neither")
+        if experiment.heads.images:
+            raise InputError("heads.images: true for a sequence of upgrades, expected false")
+
+
+def check_epochs(experiment: Experiment, generations: dict[str, Generation]) -> None:
+    """Refuse trainings without an end, which have no schedule."""
+    for name, part in {**generations, "heads": experiment.heads}.items():
+        given = part.trainer.init_args
+        if given.get("max_epochs") is None and given.get("max_steps", -1) == -1:
+            raise InputError(f"{name}.trainer.max_epochs: none, expected a number, as the schedule needs an end")
+
+
+def check_processes(experiment: Experiment) -> None:
+    """Refuse trainers that would leave a part of the processes without work, or doing another's.
+
+    Raises:
+        InputError: the first of them.
+    """
+    heads = processes(experiment.heads.trainer)
+    if heads["devices"] != 1 or heads["num_nodes"] != 1:
+        raise InputError(f"heads.trainer: {heads}, expected one device (heads are trained in one process)")
+    parts = {**experiment.generations, **({"side": experiment.side} if experiment.side else {})}
+    (first, oldest), *others = parts.items()
+    old = processes(oldest.trainer)
+    for name, part in others:
+        if (found := processes(part.trainer)) != old:
+            raise InputError(f"{name}.trainer: {found}, expected the {first} model's {old}")
+    started = int(os.environ.get("WORLD_SIZE", 1))
+    if started > 1 and old["devices"] == 1:
+        raise InputError(
+            f"{first}.trainer.devices: 1, expected {started} as the launcher has started that many processes"
+        )
+    for name in experiment.chosen:
+        spec = experiment.methods[name]
+        trains = any("new model training" in one.needs() for one in (spec, spec.based_on) if one is not None)
+        if trains and old["devices"] != 1:
+            raise InputError(
+                f"{first}.trainer.devices: {old['devices']}, expected 1 as {name} trains a new model of its own"
+            )
+
+
+def processes(trainer: Spec) -> dict[str, Any]:
+    """In how many processes a trainer's config runs, and how."""
+    given = trainer.init_args
+    devices = given.get("devices", "auto")
+    one = devices in ("auto", "1", 1) or (isinstance(devices, list) and len(devices) == 1)
+    values = {"devices": 1 if one else str(devices), "num_nodes": given.get("num_nodes", 1)}
+    return values if one else {**values, "strategy": given.get("strategy", "auto")}
+
+
+def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
+    """Build every model and method once and refuse what cannot work with these images.
+
+    Returns:
+        What each generation is trained on: how many images, of which classes.
+
+    Raises:
+        InputError: a backbone that refuses the images, a checkpoint that does not fit, a side model that is missing or
+            of another dimension, a sequence of a method that serves another dimension than the model's.
+    """
+    import torch
+
+    from benchmarks.products.images import dataset, share
+    from benchmarks.products.systems import Method
+    from compat.methods.single import SingleModel
+    from compat.models import load_embedder, read_checkpoint
+
+    data = dataset(experiment.data)
+    built: dict[str, Any] = {}
+    for name, generation in {**experiment.generations, "side": experiment.side}.items():
+        if generation is None:
+            continue
+        built[name] = generation.model.build(SingleModel)
+        built[name].materialize(data)
+        if generation.checkpoint:
+            load_embedder(built[name].embedder, read_checkpoint(generation.checkpoint), generation.checkpoint)
+        if name != "side":
+            data.check(share(generation.sees), name)
+    side = built["side"].embedder.project.out_features if "side" in built else 0
+    old, new = (built[name].embedder for name in list(experiment.generations)[:2])
+    for name in experiment.chosen:
+        spec = experiment.methods[name]
+        kind = spec.build(Method)(old, new)
+        check_side(name, spec, side, experiment.heads.images)
+        if len(experiment.generations) > 2:
+            rows = [torch.zeros(2, embedder.project.out_features) for embedder in (kind.old, kind.new)]
+            with torch.no_grad():
+                dim = kind.eval().query(*rows)[1].shape[1]
+            if dim != rows[1].shape[1]:
+                raise InputError(
+                    f"generations: {len(experiment.generations)}, but {name} serves {dim} dimensions of a projection to "
+                    f"{rows[1].shape[1]}; expected methods that serve the model's own dimension in a sequence"
+                )
+    return {
+        name: {"images": len(data.rows(share(g.sees))), "classes": data.class_names(share(g.sees))}
+        for name, g in experiment.generations.items()
+    }
+
+
+def check_side(name: str, spec: Spec, dim: int, augmented: bool) -> None:
+    """Refuse a side model that is not there or of another dimension than the method asks for."""
+    if "side-information" not in spec.needs():
+        return
+    asked = spec.init_args["side"]
+    if dim != asked:
+        found = f"{dim} dimensions" if dim else "none"
+        raise InputError(f"side: {found}, expected a side model of {asked} dimensions, as {name} needs it")
+    if augmented:
+        raise InputError("heads.images: true with side-information, expected false")

@@ -1,0 +1,87 @@
+"""From the products of a job to its result: figures from the curve, seconds and provenance from what was made for it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from benchmarks.experiment.plan import Job
+from benchmarks.products.base import Product, graph, key
+from benchmarks.products.images import dataset
+from benchmarks.products.kinds import Learned, Own, Upgraded
+from benchmarks.products.store import Store
+from compat.results import Result
+
+PROVENANCE = ("git_commit", "versions", "hardware", "threads", "date")
+
+
+def result(job: Job, benchmark: str, store: Store) -> tuple[Result, np.ndarray | None, list[dict[str, Any]]]:
+    """A job's result, each query's area, and the records of what it was made from.
+
+    The curve is made first if it is not there.
+    """
+    curve, replayed = store.get(job.curve), job.curve
+    begin, end = store.get(replayed.before), store.get(replayed.after)
+    method = replayed.upgrade.learned.method
+    queries, skipped = curve["queries"].tolist()
+    names = ("progress", "mean_ap", "cmc_1", "cmc_5", "negative_flip_rate", "mean_ap_orders")
+    passes = method.declared("encoder_passes", 2)
+    data = dataset(replayed.images.whole)
+    found = Result(
+        benchmark=benchmark,
+        labels=dict(job.labels),
+        key=key(replayed),
+        **{name: curve[name].tolist() for name in names},
+        old={name: float(begin[name][0]) for name in ("mean_ap", "cmc_1", "cmc_5")},
+        new={name: float(end[name][1]) for name in ("mean_ap", "cmc_1", "cmc_5")},
+        queries=queries,
+        queries_without_positive=skipped,
+        gallery_items=len(data.gallery_images()),
+        encoder_passes_per_query=passes + (passes - 1 if replayed.overlap else 0),
+        bytes_per_item=int(curve["bytes_per_item"]),
+        needs={
+            "method": list(method.needs()),
+            "order": list(replayed.order.order.needs()),
+            "merge": list(replayed.rule.needs()) if replayed.rule else [],
+        },
+        starts_at=job.start,
+        seconds={one.label: seconds(one, store) for one in graph(replayed)},
+        training_seconds=round(training_seconds(replayed.upgrade, store), 2),
+        spec=method.content,
+        images_skipped=data.skipped,
+    )
+    areas = curve.get("query_auc")
+    return found, None if areas is None else areas.numpy(), provenance(replayed, store)
+
+
+def seconds(product: Product, store: Store) -> float:
+    """That making a product took."""
+    record = store.record(product)
+    return float(record["seconds"]) if record else 0.0
+
+
+def training_seconds(upgrade: Upgraded, store: Store) -> float:
+    """Of what was trained for this upgrade: the model that it ends in, and what the method learned.
+
+    The system before the upgrade is there. A method that trains a model of its own does not need the plain new one,
+    unless it looks at it.
+    """
+    total = seconds(upgrade.learned, store)
+    learned: Learned = upgrade.learned
+    if isinstance(upgrade.new, Own) and upgrade.new.vectors.of == learned:
+        needed = "plain new model" in learned.method.needs()
+        return total + (seconds(learned.new.vectors.of, store) if needed else 0.0)
+    if isinstance(learned.new, Own):
+        base = learned.new.vectors.of
+        assert isinstance(base, Learned)
+        return total + training_seconds(Upgraded(base, learned.new), store)
+    return total + seconds(learned.new.vectors.of, store)
+
+
+def provenance(product: Product, store: Store) -> list[dict[str, Any]]:
+    """Where, when and by which code what it is made from was made, each record once."""
+    records = [store.record(one) for one in graph(product)]
+    made = [{name: record["made"].get(name) for name in PROVENANCE} for record in records if record]
+    return [json.loads(text) for text in dict.fromkeys(json.dumps(one, sort_keys=True) for one in made)]

@@ -1,0 +1,248 @@
+"""From a command line to an `Experiment`: YAML files laid over each other, then options, checked without torch."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+from jsonargparse.typing import register_type
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from benchmarks.experiment.schema import Experiment, Generation, Heads, Replay
+from benchmarks.experiment.spec import KEYS, Spec, closest
+from compat.errors import InputError
+
+register_type(Spec, serializer=lambda spec: spec.content, deserializer=Spec)
+MODEL, TRAINER = "compat.methods.SingleModel", "pytorch_lightning.Trainer"
+WHOLE = ("methods", "replay.by", "replay.merge")  # given anew they replace what was there
+MOVED = {
+    "newest": "generations: [old, new, newest]",
+    "second_starts": "starts",
+    **{f"data.{old}": new for old, new in {
+        "old_classes": "old.sees.classes", "old_images": "old.sees.images",
+        "new_classes": "new.sees.classes", "new_images": "new.sees.images",
+    }.items()},
+}  # fmt: skip
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+
+
+def parse(config: list[str], overrides: list[str]) -> Experiment:
+    """The experiment of some YAML files, each over those before it, and of options `--key=value`.
+
+    Raises:
+        InputError: a file that is no mapping, an unknown key, class or argument, a value of another type.
+    """
+    if not config:
+        raise InputError("config: none, expected a YAML file: python -m benchmarks.run configs/digits.yaml")
+    layers = [*(read(path) for path in config), from_options(overrides)]
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = over(merged, layer)
+    names = merged.pop("generations", None) or ["old", "new"]
+    check_keys(merged, names)
+    merged["generations"] = {name: merged.pop(name, None) for name in names}
+    return check(typed(merged))
+
+
+def read(path: str) -> dict[str, Any]:
+    """One YAML file, with the files that its methods name.
+
+    Raises:
+        InputError: no such file, not YAML, not a mapping, empty.
+    """
+    try:
+        content = OmegaConf.load(path)
+        found = OmegaConf.to_container(content, resolve=True)
+    except (OSError, YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
+        raise InputError(f"config: {path} ({one_line(error)}), expected a YAML file") from error
+    if not found or not isinstance(content, DictConfig):
+        what = f"a {type(found).__name__}" if found else "empty"
+        raise InputError(f"config: {path} is {what}, expected a mapping: name, data, old, new, heads, methods")
+    return normal({str(key): value for key, value in found.items()}, Path(path).parent)  # type: ignore[union-attr]
+
+
+def from_options(options: list[str]) -> dict[str, Any]:
+    """`--key=value` and `--key value`, the value as YAML; dots lead into mappings.
+
+    Raises:
+        InputError: what is no option, or has no value.
+    """
+    found: dict[str, Any] = {}
+    waiting = list(options)
+    while waiting:
+        key, equals, value = waiting.pop(0).partition("=")
+        if not key.startswith("--") or len(key) == 2:
+            raise InputError(f"{key}: expected an option such as --new.trainer.max_epochs=3")
+        if not equals:
+            if not waiting or waiting[0].startswith("--"):
+                raise InputError(f"{key}: no value, expected {key}=VALUE")
+            value = waiting.pop(0)
+        try:
+            one = OmegaConf.to_container(OmegaConf.from_dotlist([f"{key[2:]}={value}"]), resolve=True)
+        except (YAMLError, OmegaConfBaseException) as error:
+            raise InputError(f"{key}: {value!r} ({one_line(error)}), expected YAML") from error
+        found = over(found, normal(one, Path()))  # type: ignore[arg-type]
+    return found
+
+
+def normal(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A layer with the arguments of each class under init_args, and with the files that it names in their place."""
+    layer = dict(layer)
+    for key, value in layer.items():
+        if key == "data":
+            layer[key] = spec(value)
+        elif key == "methods":
+            layer[key] = {name: spec(entry, folder) for name, entry in listed(value, folder).items()}
+        elif isinstance(value, dict):
+            inner = {part: spec(given) if part in ("model", "trainer") else given for part, given in value.items()}
+            for axis in ("by", "merge") if key == "replay" else ():
+                if isinstance(inner.get(axis), dict):
+                    inner[axis] = {name: spec(entry) for name, entry in inner[axis].items()}
+            layer[key] = inner
+    return layer
+
+
+def listed(methods: Any, folder: Path) -> dict[str, Any]:
+    """Methods by name; a file of them is read, its own entries relative to it."""
+    if isinstance(methods, str):
+        file = folder / methods
+        return {name: spec(entry, file.parent) for name, entry in read_plain(file).items()}
+    if not isinstance(methods, dict):
+        raise InputError(f"methods: {methods!r}, expected name: class_path and init_args, or a file of them")
+    return methods
+
+
+def read_plain(path: Path) -> dict[str, Any]:
+    """A YAML mapping as it is.
+
+    Raises:
+        InputError: no such file, or no mapping.
+    """
+    try:
+        found = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except (OSError, YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
+        raise InputError(f"config: {path} ({one_line(error)}), expected a YAML file") from error
+    if not isinstance(found, dict):
+        raise InputError(f"config: {path} is a {type(found).__name__}, expected a mapping")
+    return {str(key): value for key, value in found.items()}
+
+
+def spec(value: Any, folder: Path = Path()) -> Any:
+    """A class and its arguments: those beside class_path belong to init_args."""
+    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
+        value = read_plain(folder / value)
+    if not isinstance(value, dict):
+        return value
+    beside = {k: v for k, v in value.items() if k not in KEYS}
+    kept = {k: v for k, v in value.items() if k in KEYS}
+    if isinstance(kept.get("based_on"), (str, dict)) and str(kept["based_on"]).endswith((".yaml", ".yml")):
+        kept["based_on"] = spec(kept["based_on"], folder)
+    return {**kept, "init_args": {**(kept.get("init_args") or {}), **beside}} if beside else kept
+
+
+def over(base: dict[str, Any], layer: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """A layer laid over another: mappings are merged, a class_path that changes leaves the old arguments behind."""
+    merged = dict(base)
+    for key, value in layer.items():
+        here, below = f"{path}{key}", merged.get(key)
+        both = isinstance(value, dict) and isinstance(below, dict)
+        replaced = here in WHOLE and both and all("class_path" in v for v in value.values() if isinstance(v, dict))
+        other = both and "class_path" in value and value["class_path"] != below.get("class_path", value["class_path"])
+        merged[key] = over(below, value, f"{here}.") if both and not replaced and not other else value
+    return merged
+
+
+def check_keys(merged: dict[str, Any], names: Any) -> None:
+    """Refuse keys that nothing reads, at the top and in each part.
+
+    Raises:
+        InputError: such a key; the message says what may have been meant.
+    """
+    if not isinstance(names, list) or len(names) < 2 or len(set(map(str, names))) < len(names):
+        raise InputError(f"generations: {names}, expected two names or more, such as [old, new]")
+    top = [f.name for f in fields(Experiment)] + [str(name) for name in names]
+    parts = {**dict.fromkeys([*names, "side"], Generation), "heads": Heads, "replay": Replay}
+    for key, value in merged.items():
+        if key not in top:
+            raise InputError(f"{key}: unknown, {expected(key, top)}")
+        known = [f.name for f in fields(parts[key])] if key in parts else []
+        for inner in value if known and isinstance(value, dict) else ():
+            if inner not in known:
+                raise InputError(f"{key}.{inner}: unknown, {closest(str(inner), known)}")
+    for argument in (merged.get("data") or {}).get("init_args", {}) if isinstance(merged.get("data"), dict) else ():
+        if f"data.{argument}" in MOVED:
+            raise InputError(f"data.{argument}: unknown, {expected(f'data.{argument}', [])}")
+
+
+def expected(key: str, known: list[str]) -> str:
+    """The end of a message on an unknown key."""
+    return f"expected {MOVED[key]}" if key in MOVED else closest(key, known)
+
+
+def typed(merged: dict[str, Any]) -> Experiment:
+    """The mapping as dataclasses; jsonargparse checks the types.
+
+    Raises:
+        InputError: a missing key or a value of another type.
+    """
+    merged = {key: value for key, value in merged.items() if value is not None}
+    parts = [merged.get("side"), *merged["generations"].values()]
+    for name, part in merged["generations"].items():
+        if part is None:
+            raise InputError(f"{name}: none, expected a model and a trainer for each of generations")
+    for part in parts:
+        for key, usual in (("model", MODEL), ("trainer", TRAINER)):
+            if isinstance(part, dict) and isinstance(part.get(key), dict):
+                part[key] = {"class_path": usual, **part[key]}
+    if isinstance(heads := merged.get("heads"), dict) and isinstance(heads.get("trainer"), dict):
+        merged["heads"] = {**heads, "trainer": {"class_path": TRAINER, **heads["trainer"]}}
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Experiment)
+    try:
+        return Experiment(**vars(parser.instantiate(parser.parse_object(merged))))
+    except (argparse.ArgumentError, TypeError, KeyError) as error:
+        raise InputError(f"config: {one_line(error)}; expected what --help names") from error
+
+
+def check(experiment: Experiment) -> Experiment:
+    """Refuse names, classes and arguments that cannot be.
+
+    Raises:
+        InputError: the first of them.
+    """
+    parts = {name: g for name, g in {**experiment.generations, "side": experiment.side}.items() if g is not None}
+    specs: dict[str, Spec] = {"data": experiment.data, "heads.trainer": experiment.heads.trainer}
+    specs |= {f"{name}.model": g.model for name, g in parts.items()}
+    specs |= {f"{name}.trainer": g.trainer for name, g in parts.items()}
+    axes = {"methods": experiment.methods, "replay.by": experiment.replay.by, "replay.merge": experiment.replay.merge}
+    for axis, entries in axes.items():
+        for name, entry in entries.items():
+            check_name(f"{axis}: {name!r}", name)
+            specs[f"{axis}.{name}"] = entry
+    check_name(f"name: {experiment.name!r}", experiment.name)
+    for name in experiment.generations:
+        check_name(f"generations: {name!r}", name)
+    for field, one in specs.items():
+        one.check(field)
+    return experiment
+
+
+def check_name(found: str, name: str) -> None:
+    """Refuse names that are no plain file name.
+
+    Raises:
+        InputError: other characters; `found` is the start of the message.
+    """
+    if not NAME.fullmatch(name):
+        raise InputError(f"{found}, expected letters, digits, '_', '-', '+' and '.', the first one no '.', '-' or '+'")
+
+
+def one_line(error: Exception) -> str:
+    """An exception's message without line breaks."""
+    return " ".join(str(error).split())

@@ -1,0 +1,244 @@
+"""From an experiment to its jobs, each one result: computed from the config and the images' digests alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.experiment.schema import Experiment, Generation
+from benchmarks.experiment.spec import Spec
+from benchmarks.products.base import Product
+from benchmarks.products.kinds import (
+    Ends,
+    Images,
+    Learned,
+    Loaded,
+    Ordered,
+    Overlap,
+    Own,
+    Plain,
+    Replayed,
+    Served,
+    Training,
+    Upgraded,
+    Vectors,
+    Weights,
+)
+from benchmarks.products.store import checksum
+from compat.errors import InputError
+
+DISPLAY = ("enable_progress_bar", "enable_model_summary", "log_every_n_steps", "logger", "default_root_dir", "profiler")
+FASTFILL = Spec({"class_path": "compat.methods.FastFill"})
+RANDOM, RAW = "compat.orders.Random", "compat.merge.Raw"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One result: a curve, and by which labels people tell it from others.
+
+    Attributes:
+        curve: the product.
+        labels: upgrade, method, seed, order, merge.
+        start: of a sequence, the progress of the upgrade before when this one starts; 0 if there is none.
+    """
+
+    curve: Replayed
+    labels: tuple[tuple[str, str | int], ...]
+    start: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return " ".join(f"{name}={value}" for name, value in self.labels if value != "")
+
+
+class Step(NamedTuple):
+    """One upgrade of a sequence: between which generations, from which progress of the one before on."""
+
+    name: str
+    number: int
+    start: float
+
+
+def plan(experiment: Experiment, digests: tuple[str, ...], progress: tuple[float, ...]) -> list[Job]:
+    """All results of an experiment, in the order in which they are made."""
+    return list(Planner(experiment, Images.of(experiment.data, digests), progress).jobs())
+
+
+def steps(experiment: Experiment) -> list[Step]:
+    """The upgrades that are replayed; of two generations there is one, which needs no name."""
+    count = len(experiment.generations) - 1
+    if count == 1:
+        return [Step("", 0, 0.0)]
+    words = ["first", "second", "third", *(f"{number}th" for number in range(4, count + 1))]
+    later = [Step(f"{words[n]}_from_{s:g}", n, s) for n in range(1, count) for s in experiment.starts]
+    return [Step("first", 0, 0.0), *later]
+
+
+class Planner:
+    """The products of an experiment."""
+
+    def __init__(self, experiment: Experiment, images: Images, progress: tuple[float, ...]) -> None:
+        self.experiment, self.images, self.progress = experiment, images, progress
+        self.names, self.generations = list(experiment.generations), list(experiment.generations.values())
+        side = self.plain(experiment.side, 0, "side").vectors if experiment.side else None
+        self.systems = [
+            self.plain(generation, number, name, side if number == 0 else None)
+            for number, (name, generation) in enumerate(experiment.generations.items())
+        ]
+
+    def jobs(self) -> Iterator[Job]:
+        """Each method and seed, in each order under each rule, for each upgrade."""
+        replay = self.experiment.replay
+        axes = list(product(replay.by.items(), replay.merge.items()))
+        for seed, method in product(self.experiment.seeds, self.experiment.chosen):
+            for (order, of_order), (rule, of_rule) in axes:
+                for step in steps(self.experiment):
+                    labels = {"upgrade": step.name, "method": method, "seed": seed, "order": order, "merge": rule}
+                    spec = self.experiment.methods[method]
+                    name = " ".join([method, *(x for x in (order, rule) if x not in ("random", "raw")), f"seed {seed}"])
+                    named = [(f"{name} {step.name}".strip(), order)]
+                    curve = self.curve(step, self.chain(spec, method, seed), seed, of_order, of_rule, named[0])
+                    yield Job(curve, tuple(labels.items()), step.start)
+
+    def plain(self, generation: Generation, number: int, name: str, side: Vectors | None = None) -> Plain:
+        """A generation's own model and its embeddings."""
+        model, options = generation.model, generation.trainer
+        weights: Product
+        if generation.checkpoint:
+            path = generation.checkpoint
+            weights = Loaded(model, checksum(path) if Path(path).is_file() else path, path, name)
+        else:
+            seed = training_seed(number, generation.seed)
+            images = self.images.to_train_on()
+            weights = Weights(model, options.without(DISPLAY), seed, generation.sees, images, name, options)
+        return Plain(Vectors(model, weights, self.images.shown_plainly(), name, options), side)
+
+    def chain(self, spec: Spec, name: str, seed: int) -> list[Upgraded]:
+        """A method's upgrades from each generation to the next."""
+        chain: list[Upgraded] = []
+        for number in range(1, len(self.systems)):
+            old: Plain | Served = Served(chain[-1]) if chain else self.systems[0]
+            chain.append(self.upgraded(spec, name, seed, number, old))
+        return chain
+
+    def upgraded(self, spec: Spec, name: str, seed: int, number: int, old: Plain | Served) -> Upgraded:
+        """One upgrade by a method, to the generation of that number."""
+        new: Plain | Own = self.systems[number]
+        if spec.based_on is not None:
+            new = self.upgraded(spec.based_on, f"{name} on {spec.based_on.class_path.rpartition('.')[2]}", seed, number, old).new
+        learned = self.learned(spec, name, seed, number, old, new)
+        if "new model training" in learned.method.needs():
+            generation = self.generations[number]
+            vectors = Vectors(generation.model, learned, self.images.shown_plainly(), name, generation.trainer)
+            return Upgraded(learned, Own(vectors))
+        return Upgraded(learned, new)
+
+    def learned(
+        self, spec: Spec, name: str, seed: int, number: int, old: Plain | Served, new: Plain | Own
+    ) -> Learned:
+        """What a method learns; nothing that it does not need is part of it."""
+        method = spec.replace(based_on=None) if spec.based_on is not None else spec
+        needs, training = method.needs(), None
+        generation, heads = self.generations[number], self.experiment.heads
+        if "head training" in needs:
+            options = heads.trainer
+            size = heads.batch_size
+            training = Training(options.without(DISPLAY), seed, None, size, heads.images, options)
+        elif "new model training" in needs:
+            options, own = generation.trainer, training_seed(number, generation.seed)
+            training = Training(options.without(DISPLAY), own, generation.model, options=options)
+        if not needs:
+            return Learned(method, old, new, None, None, None, None, name)
+        by_images = "new model training" in needs or (training is not None and training.augmented)
+        images = self.images.to_train_on() if by_images else self.images.labels_only()
+        saw = self.generations[number - 1].sees if "old classes" in needs else None
+        return Learned(method, old, new, images, generation.sees, saw, training, name)
+
+    def curve(
+        self, step: Step, chain: list[Upgraded], seed: int, order: Spec, rule: Spec, named: tuple[str, str]
+    ) -> Replayed:
+        """The replay of one step of a sequence."""
+        upgrade, distance = chain[step.number], self.experiment.replay.distance
+        seeds = tuple((seed, number) for number in range(self.experiment.replay.orders))
+        early = 0 < step.start < 1
+        overlap = None
+        if early:
+            overlap = Overlap(chain[step.number - 1], step.start, tuple((*pair, 2) for pair in seeds))
+        before = self.ends(step.number - 1 if early else step.number)
+        raw = rule.class_path == RAW
+        return Replayed(
+            upgrade,
+            self.ordered(order, named[1], seeds, upgrade, step.number, seed),
+            None if raw else rule,
+            None if raw else self.generations[step.number + 1].sees,
+            self.progress,
+            distance,
+            self.images.shown_plainly(),
+            before,
+            self.ends(step.number),
+            overlap,
+            named[0],
+        )
+
+    def ends(self, number: int) -> Ends:
+        """The systems before and after an upgrade, on their own."""
+        old, new = (Plain(system.vectors) for system in self.systems[number : number + 2])
+        between = f"{self.names[number]} and {self.names[number + 1]}"
+        return Ends(old, new, self.images.shown_plainly(), self.experiment.replay.distance, between)
+
+    def ordered(
+        self, order: Spec, name: str, seeds: tuple[tuple[int, int], ...], upgrade: Upgraded, number: int, seed: int
+    ) -> Ordered:
+        """An order with what it needs, and no more."""
+        needs = set(order.needs())
+        looks = needs & {"served old gallery", "all matrices and labels"}
+        everything = "all matrices and labels" in needs
+        estimator = None
+        if "uncertainty" in needs:
+            estimator = upgrade
+            if not upgrade.learned.method.declared("estimates", False):
+                old = upgrade.learned.old
+                estimator = self.upgraded(self.fastfill(), "fastfill", seed, number + 1, old)
+        path = order.init_args.get("path")
+        return Ordered(
+            order,
+            seeds,
+            self.images.shown_plainly(),
+            upgrade.learned.old if needs & {"old gallery", "old classifier"} else None,
+            upgrade if looks else None,
+            estimator,
+            self.progress if everything else None,
+            self.experiment.replay.distance if everything else None,
+            checksum(path) if path and Path(path).is_file() else None,
+            name,
+        )
+
+    def fastfill(self) -> Spec:
+        """The FastFill by whose uncertainty methods that have none are ordered: the config's first, or the usual one."""
+        mine = (s for s in self.experiment.methods.values() if s.class_path.rpartition(".")[2] == "FastFill")
+        return next((spec for spec in mine if "side-information" not in spec.needs()), FASTFILL)
+
+
+def training_seed(number: int, seed: int) -> int:
+    """The seed of one generation's training: the same seed and backbone must not give two the same weights.
+
+    Twice the seed plus 0, 1, 2**31, 2**31 + 1, 2**30, ... for the first, second, third, ... generation; the first three
+    define all published weights.
+    """
+    return (2 * seed + number % 2 + (2**32 >> (number // 2)) % 2**32) % 2**32
+
+
+def part_of(jobs: list[Job], given: str) -> list[Job]:
+    """Part i of n of the jobs, `i/n`; the parts together are all jobs.
+
+    Raises:
+        InputError: no such part.
+    """
+    number, _, count = given.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+        raise InputError(f"part: {given}, expected i/n with i from 0 to n - 1, such as 0/3")
+    return jobs[len(jobs) * int(number) // int(count) : len(jobs) * (int(number) + 1) // int(count)]

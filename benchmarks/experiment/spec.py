@@ -1,0 +1,160 @@
+"""A class and its arguments, not yet built: what a config says of it, as JSON."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from argparse import ArgumentError
+from typing import Any
+
+from benchmarks.products import source
+from compat.errors import InputError
+
+KEYS = ("class_path", "init_args", "dict_kwargs", "based_on")
+
+
+class Spec:
+    """What a config says of an object: class_path, init_args and dict_kwargs. Two that say the same are equal.
+
+    Args:
+        content: the mapping; keys beside the three are taken for init_args.
+    """
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        if not isinstance(content, dict) or not content:
+            raise ValueError(f"{json.dumps(content)}, expected class_path and init_args")
+        self.text = json.dumps(canonical(content), sort_keys=True)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spec) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return f"Spec({self.text})"
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The mapping."""
+        return json.loads(self.text)
+
+    @property
+    def class_path(self) -> str:
+        """Of the class or function."""
+        return self.content["class_path"]
+
+    @property
+    def init_args(self) -> dict[str, Any]:
+        """Its arguments."""
+        return self.content.get("init_args", {})
+
+    @property
+    def based_on(self) -> Spec | None:
+        """The method whose model this one is learned on, if it is not the plain new model."""
+        return Spec(self.content["based_on"]) if self.content.get("based_on") else None
+
+    def without(self, names: tuple[str, ...]) -> Spec:
+        """The same without some of the arguments."""
+        return self.replace(init_args={k: v for k, v in self.init_args.items() if k not in names})
+
+    def having(self, **arguments: Any) -> Spec:
+        """The same with some arguments more."""
+        return self.replace(init_args={**self.init_args, **arguments})
+
+    def replace(self, **parts: Any) -> Spec:
+        """The same with other parts."""
+        return Spec({**self.content, **parts})
+
+    def declared(self, name: str, default: Any = None) -> Any:
+        """A literal class attribute, read from the source."""
+        return source.declared(self.class_path, name, default)
+
+    def needs(self) -> tuple[str, ...]:
+        """What the class says that it looks at, with these arguments."""
+        more = self.declared("needs_with", {})
+        return (*self.declared("needs", ()), *(need for name, need in more.items() if self.init_args.get(name)))
+
+    def class_paths(self) -> list[str]:
+        """Of this and of all that its arguments name."""
+        return sorted(set(_class_paths(self.content)))
+
+    def check(self, field: str) -> None:
+        """Find out without importing anything whether there is such a class and whether it takes such arguments.
+
+        Raises:
+            InputError: no such module or class, or an argument that it does not take.
+        """
+        _check(field, self.content)
+
+    def build(self, kind: Any) -> Any:
+        """Instantiate it by jsonargparse, which checks every type.
+
+        Args:
+            kind: the declared type.
+
+        Raises:
+            InputError: the constructor refuses its arguments.
+        """
+        from jsonargparse import ArgumentParser
+
+        one = ArgumentParser(exit_on_error=False)
+        one.add_argument("--value", type=kind)
+        try:
+            return one.instantiate(one.parse_object({"value": {k: v for k, v in self.content.items() if k != "based_on"}})).value
+        except InputError:
+            raise
+        except Exception as error:  # whatever a constructor raises for arguments that it does not like
+            reason = str(error) if isinstance(error, ArgumentError) else f"{type(error).__name__}: {error}"
+            raise InputError(
+                f"{self.class_path}: cannot be built ({' '.join(reason.split())}), expected fitting init_args"
+            ) from error
+
+
+def canonical(value: Any) -> Any:
+    """Whole floats as integers, tuples as lists, and what stands beside a class_path among its init_args."""
+    if isinstance(value, dict):
+        if "class_path" in value and (beside := {k: v for k, v in value.items() if k not in KEYS}):
+            kept = {k: v for k, v in value.items() if k in KEYS}
+            value = {**kept, "init_args": {**(kept.get("init_args") or {}), **beside}}
+        return {k: canonical(v) for k, v in value.items() if not (k in KEYS[1:] and not v)}
+    if isinstance(value, (list, tuple)):
+        return [canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def closest(name: str, known: list[str]) -> str:
+    """What somebody may have meant, as the end of a message."""
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {near[0]}?" if near else f"expected some of {', '.join(sorted(known))}"
+
+
+def _class_paths(value: Any) -> list[str]:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    own = [value["class_path"]] if isinstance(value, dict) and isinstance(value.get("class_path"), str) else []
+    return own + [path for item in inner for path in _class_paths(item)]
+
+
+def _check(field: str, value: Any) -> None:
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            _check(f"{field}[{number}]", item)
+    if not isinstance(value, dict):
+        return
+    for name, item in value.items():
+        _check(f"{field}.{name}" if name not in KEYS else field, item)
+    path = value.get("class_path")
+    if path is None:
+        return
+    if not isinstance(path, str) or "." not in path:
+        raise InputError(f"{field}.class_path: {path!r}, expected module.Class")
+    module = path.rpartition(".")[0]
+    top = module.split(".")[0]
+    if source.file_of(module) is None and (source.is_own(top) or source.version_of(top) is None):
+        raise InputError(f"{field}.class_path: {path}, no module {module}, expected module.Class")
+    if source.find(path) is None and source.is_own(module):
+        raise InputError(f"{field}.class_path: {path}, {module} defines no {path.rpartition('.')[2]}, expected it to")
+    known = source.arguments(path)
+    for name in value.get("init_args", {}):
+        if known is not None and name not in known:
+            raise InputError(f"{field}.{name}: not an argument of {path}, {closest(name, known)}")

@@ -1,0 +1,124 @@
+"""A product: something that takes time to make, known by all that it depends on. Nobody writes a key by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from benchmarks.experiment.spec import Spec
+from benchmarks.products import source
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from benchmarks.products.store import Store
+
+# Code that products pass through and that does not change what they are.
+INERT = frozenset(
+    [
+        "compat.errors",
+        "compat.files",
+        "benchmarks.experiment.spec",
+        "benchmarks.experiment.schema",
+        "benchmarks.products.base",
+        "benchmarks.products.kinds",
+        "benchmarks.products.source",
+        "benchmarks.products.store",
+        "benchmarks.products.record",
+        "benchmarks.products.progress",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Product:
+    """Its fields are all that it depends on; those with `compare=False` are shown, and no part of its identity.
+
+    Attributes:
+        stage: what is made, for the reader of the run folder.
+        maker: the function that makes it, of the product, the store and a folder for logs and unfinished work.
+    """
+
+    stage: ClassVar[str] = ""
+    maker: ClassVar[str] = ""
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+        return " ".join(filter(None, [self.stage, getattr(self, "name", "")]))
+
+    def make(self, store: Store, folder: Path) -> dict[str, Tensor]:
+        """Call the maker; it is imported now."""
+        return pkgutil.resolve_name(self.maker)(self, store, folder)
+
+
+@cache
+def identity(product: Product) -> dict[str, Any]:
+    """All that a product depends on, by name: its fields, the keys of its inputs, its code, the packages it names.
+
+    Code is that of its maker and of the classes that its fields name, with the own modules that these use. Of installed
+    packages those count that the config names classes of, by version: what else is installed is in the record.
+    """
+    specs: list[Spec] = []
+    content = {f.name: _plain(getattr(product, f.name), specs) for f in fields(product) if f.compare}
+    modules, packages = {product.maker.rpartition(".")[0]}, set()
+    for path in {path for spec in specs for path in spec.class_paths()}:
+        found = source.find(path)
+        module = found.module if found else path.rpartition(".")[0]
+        if source.is_own(module):
+            modules |= {d.module for d in source.lineage(path) if source.is_own(d.module)} or {module}
+        else:
+            packages.add(source.version_of(path.split(".")[0]) or path)
+    code: dict[str, str] = {}
+    for module in sorted(modules):
+        code |= source.code_of(module, INERT)
+    return {"stage": product.stage, "fields": content, "code": code, "packages": sorted(packages)}
+
+
+@cache
+def key(product: Product) -> str:
+    """Digest of a product's identity."""
+    return hashlib.sha256(json.dumps(identity(product), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def inputs(value: Any) -> Iterator[Product]:
+    """The products that a product, or anything in its fields, is made from."""
+    for f in fields(value) if is_dataclass(value) and not isinstance(value, type) else ():
+        inner = getattr(value, f.name)
+        if isinstance(inner, Product):
+            yield inner
+        elif f.compare:
+            yield from inputs(inner)
+
+
+def graph(product: Product) -> list[Product]:
+    """A product after all that it is made from, each once."""
+    found: dict[Product, None] = {}
+
+    def visit(one: Product) -> None:
+        if one not in found:
+            for other in inputs(one):
+                visit(other)
+            found[one] = None
+
+    visit(product)
+    return list(found)
+
+
+def _plain(value: Any, specs: list[Spec]) -> Any:
+    if isinstance(value, Product):
+        return {"product": key(value)}
+    if isinstance(value, Spec):
+        specs.append(value)
+        return value.content
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name), specs) for f in fields(value) if f.compare}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, specs) for item in value]
+    return value

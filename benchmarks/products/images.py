@@ -1,0 +1,21 @@
+"""The dataset of an experiment, listed once."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from benchmarks.experiment.schema import Sees
+from benchmarks.experiment.spec import Spec
+from compat.data.base import RetrievalData, Share
+
+
+@cache
+def dataset(spec: Spec) -> RetrievalData:
+    """The dataset of a config."""
+    return spec.build(RetrievalData)
+
+
+def share(sees: Sees) -> Share:
+    """What a generation sees, as a dataset knows it."""
+    classes = sees.classes
+    return Share((classes[0], classes[1]) if isinstance(classes, list) else classes, sees.images)

@@ -1,0 +1,82 @@
+"""What a method learns, from what it says that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from benchmarks.products.images import dataset, share
+from benchmarks.products.kinds import Learned
+from benchmarks.products.store import Store
+from benchmarks.products.systems import Built, build
+from benchmarks.products.training import fit
+from compat.needs import Given
+from compat.pairs import CachedEmbeddings, Pair, PairData
+
+
+def learn(product: Learned, store: Store, folder: Path) -> dict[str, Tensor]:
+    """The state of a method, without the two frozen models; nothing for one that learns nothing."""
+    if product.images is None:
+        return {}
+    built = build(store, product)
+    values = available(product, built)
+    built.method.learn(Given(built.needs, values, type(built.method).__name__), fitting(product, built, values, folder))
+    return built.method.heads()
+
+
+def available(product: Learned, built: Built) -> dict[str, Any]:
+    """What there is to be asked for; nothing is read before it is."""
+    assert product.images is not None and product.sees is not None
+    data, sees = dataset(product.images.whole), share(product.sees)
+    rows = data.rows(sees)
+
+    def labels() -> Tensor:
+        return data.train_images(augment=False).labels[rows] - data.classes(sees).start
+
+    def pairs() -> Pair:
+        old = built.old.rows("train", "side-information" in built.needs)[rows]
+        return Pair(old, built.new.rows("train")[rows], labels())
+
+    def known() -> Tensor:
+        assert product.saw is not None
+        before = data.classes(share(product.saw))
+        return torch.tensor([c - before.start if c in before else -1 for c in data.classes(sees)])
+
+    return {
+        "training embeddings": pairs,
+        "training labels": labels,
+        "old classes": known,
+        "old classifier": lambda: built.old.embedder.classifier,
+        "new classifier": lambda: built.new.embedder.classifier,
+        "plain new model": lambda: built.new.rows("train")[rows],
+        "new model training": lambda: built.recipe,
+    }
+
+
+def fitting(
+    product: Learned, built: Built, values: dict[str, Any], folder: Path
+) -> Callable[[pl.LightningModule], None]:
+    """How a method trains what it learns by gradient: under its recipe, on its part of the images."""
+
+    def train(module: pl.LightningModule) -> None:
+        training, images, sees = product.training, product.images, product.sees
+        assert training is not None and training.options is not None and images is not None and sees is not None
+        data = dataset(images.whole)
+        if training.model is not None:
+            items: pl.LightningDataModule = data.training(share(sees), training.seed)
+        else:
+            pairs, shown = values["training embeddings"](), data.train_images(augment=True)
+            given: Any = CachedEmbeddings(*pairs)
+            if training.augmented:
+                given = shown.subset(data.rows(share(sees)))
+                given.labels = pairs.label
+            workers = data.num_workers if training.augmented else 0
+            items = PairData(given, training.batch_size or 1, training.seed, workers)
+        fit(module, training.options, training.seed, folder, items)
+
+    return train

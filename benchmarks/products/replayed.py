@@ -1,0 +1,121 @@
+"""The replay: a method's four matrices, an order and a merge rule -> the backfill curve; and the systems on their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from torch import Tensor
+
+from benchmarks.products.images import dataset, share
+from benchmarks.products.kinds import Ends, Replayed
+from benchmarks.products.store import Store
+from benchmarks.products.systems import Built, load, plain, upgrade
+from compat.backfill import Curve, backfill_curve
+from compat.curve import area
+from compat.embeddings import Embeddings
+from compat.engine.exact import distances
+from compat.merge import Merge
+from compat.needs import Given
+from compat.progress import backfill_order
+from compat.sequence import overlapping_curve
+from compat.system import fill
+
+SAMPLE = 1000  # training images on each side of the distances that a merge rule is fitted on
+
+
+def ends(product: Ends, store: Store, folder: Path) -> dict[str, Tensor]:
+    """The figures of the old and the new system on their own, and which queries the old one answers correctly."""
+    data = dataset(product.images.whole)
+    queries, gallery = data.query_images(), data.gallery_images()
+    systems = [load(store, system) for system in (product.old, product.new)]
+    matrices = [system.rows(split) for split in ("query", "gallery") for system in systems]
+    embeddings = Embeddings(*matrices, queries.labels, gallery.labels, queries.groups, gallery.groups)
+    order, distance = backfill_order(len(gallery), (0, 0)), product.distance
+    curve = backfill_curve(embeddings, order, [0.0, 1.0], distance=distance, per_query=True)
+    assert curve.first_rank is not None
+    figures = {"mean_ap": curve.mean_ap, "cmc_1": curve.cmc[1], "cmc_5": curve.cmc[5]}
+    figures["correct"] = curve.first_rank[:, 0, 0] == 1
+    return {name: torch.as_tensor(values) for name, values in figures.items()}
+
+
+def replay(product: Replayed, store: Store, folder: Path) -> dict[str, Tensor]:
+    """The lists of a result."""
+    built = upgrade(store, product.upgrade)
+    raw = plain(built, product.images)
+    served = fill(built.method, raw)
+    orders = store.get(product.order)["order"].numpy()
+    options: dict[str, Any] = {
+        "distance": product.distance,
+        "correct_before": store.get(product.before)["correct"],
+        "per_query": True,
+    }
+    if product.overlap:
+        first = upgrade(store, product.overlap.first)
+        stale = fill(built.method, raw, (first.method, plain(first, product.images)))
+        then = [backfill_order(len(raw.gallery_old), seed) for seed in product.overlap.seeds]
+        curve = overlapping_curve(
+            stale, served, product.overlap.start, list(orders), then, product.progress, **options
+        )
+    else:
+        curve = backfill_curve(served, orders, product.progress, merge=rule_of(product, built), **options)
+    lists = tensors_of(curve)
+    log_curve(folder, lists)
+    written = [served.gallery_new, *([served.gallery_old] if built.method.transforms_gallery else [])]
+    return {**lists, "bytes_per_item": torch.tensor(sum(4 * rows.shape[1] for rows in written))}
+
+
+def rule_of(product: Replayed, built: Built) -> Merge | None:
+    """The rule, fitted on the distances in both spaces between two random samples of training images."""
+    if product.rule is None:
+        return None
+    assert product.fits is not None
+    rule: Merge = product.rule.build(Merge)
+    data = dataset(product.images.whole)
+    rows = data.rows(share(product.fits))
+    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[: 2 * SAMPLE]]
+    half, labels = len(rows) // 2, data.train_images(augment=False).labels[rows]
+    old, new = (matrix[rows] for matrix in built.split("train"))
+    served = fill(
+        built.method, Embeddings(old[:half], new[:half], old[half:], new[half:], labels[:half], labels[half:])
+    )
+    spaces = ((served.query_old, served.gallery_old), (served.query_new, served.gallery_new))
+    values = {
+        "training distances": lambda: tuple(
+            distances(*space, product.distance).flatten().numpy() for space in spaces
+        ),
+        "training labels": lambda: (labels[:half, None] == labels[half:]).flatten().numpy(),
+    }
+    rule.fit(Given(product.rule.needs(), values, type(rule).__name__))
+    return rule
+
+
+def tensors_of(curve: Curve) -> dict[str, Tensor]:
+    """A curve's lists, with each query's area."""
+    lists: dict[str, Any] = {
+        "progress": curve.progress,
+        "mean_ap": curve.mean_ap,
+        "cmc_1": curve.cmc[1],
+        "cmc_5": curve.cmc[5],
+        "negative_flip_rate": curve.negative_flip_rate,
+        "mean_ap_orders": curve.mean_ap_orders,
+        "queries": np.array([curve.queries, curve.queries_without_positive]),
+    }
+    if curve.average_precision is not None:
+        areas = [area(curve.progress, of_query) for of_query in curve.average_precision.mean(1)]
+        lists["query_auc"] = np.array(areas, np.float16)
+    return {name: torch.as_tensor(values) for name, values in lists.items()}
+
+
+def log_curve(folder: Path, lists: dict[str, Tensor]) -> None:
+    """Write the backfill curve to Lightning's loggers, with the progress in percent as the step."""
+    loggers: list[Logger] = [CSVLogger(folder, name="csv"), TensorBoardLogger(folder, name="tensorboard")]
+    shown = [name for name, values in lists.items() if values.shape == lists["progress"].shape]
+    for logger in loggers:
+        for point, ratio in enumerate(lists["progress"]):
+            figures = {f"backfill/{name}": float(lists[name][point]) for name in shown}
+            logger.log_metrics(figures, step=round(100 * float(ratio)))
+        logger.finalize("success")
