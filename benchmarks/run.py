@@ -1,250 +1,157 @@
-"""Run one benchmark: one YAML file in, one JSON file for each method and seed (and upgrade of a sequence) out."""
+"""Run one benchmark: one YAML file in, one line in results/<name>/results.jsonl for each method and seed out."""
 
 from __future__ import annotations
 
-import logging
+import argparse
+import os
+import signal
 import sys
 import traceback
 import warnings
-from itertools import product
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
-from pytorch_lightning.utilities import rank_zero_only
-
-from benchmarks import curves, stages
-from benchmarks.cache import Artifact, Cache, fingerprint
-from benchmarks.config import Method, as_dict, build, parse
-from benchmarks.curves import Axes
-from benchmarks.matrices import Fitted, System, served
-from benchmarks.plan import (
-    check_free,
-    check_kinds,
-    check_numbers,
-    check_processes,
-    chosen_axes,
-    chosen_methods,
-    estimator_spec,
-    result_file,
-)
-from benchmarks.provenance import git_commit, hardware, versions
-from benchmarks.table import tables
-from compat.backfill import completion_ratios
-from compat.data import Part, RetrievalData
+from benchmarks.experiment import listing
+from benchmarks.experiment.check import check_networks, check_numbers, check_processes
+from benchmarks.experiment.parse import parse
+from benchmarks.experiment.plan import Job, part_of, plan
+from benchmarks.experiment.schema import Experiment
+from benchmarks.products.store import Store, StoreError
 from compat.errors import InputError, exit_on_input_error
-from compat.methods import FastFill, Joint, SingleModel, Upgrade
-from compat.orders import Uncertainty
-from compat.results import Failure, Result, load_failures, load_result, save_failure, save_result
+from compat.progress import completion_ratios
 
 
-def run(config: dict[str, Any]) -> Path:
-    """Run every chosen method and seed of a config; finished stages are taken from the run folder.
+class Interrupted(BaseException):
+    """Ctrl-C; no KeyboardInterrupt, which Lightning turns into a plain exit."""
 
-    Args:
-        config: the full merged config, as `benchmarks.config.as_dict` gives it.
+
+def run(experiment: Experiment, part: str | None = None, overwrite: bool = False) -> tuple[Path, list[Job], int]:
+    """Run the chosen jobs of an experiment; finished products are taken from the run folder.
 
     Returns:
-        The folder of the results.
+        The folder of the results, the jobs, and how many of them failed.
 
     Raises:
-        InputError: wrong input, or a result made with another config is in the way.
+        InputError: wrong input, or a result of another experiment is in the way.
+        StoreError: the run folder cannot be written.
     """
-    data: RetrievalData = build(RetrievalData, config["data"])
-    specs: dict[Part, Any] = {p: config[p] for p in ("old", "new", "newest") if config[p]}
-    methods = chosen_methods(config)
-    seeds = config["seed"] if isinstance(config["seed"], list) else [config["seed"]]
-    check_numbers(config, seeds)
-    check_processes(config)
-    replay = {key: config["replay"][key] for key in ("orders", "distance")}
-    replay["progress"] = completion_ratios(config["replay"]["progress"]).tolist()
+    from benchmarks.experiment.collect import Collector
+    from benchmarks.products.images import dataset
+    from benchmarks.products.progress import Progress
+    from compat.threads import settle
 
-    axes = chosen_axes(config)
-    models = [build(SingleModel, spec["model"]) for spec in specs.values()]
-    for part, model in zip(specs, models, strict=True):  # what cannot work is found before anything is trained
-        model.materialize(data)
-        data.check_part(part)
-    trained_on: dict[str, Any] = {
-        p: {"images": len(data.part_indices(p)), "classes": data.class_names(p)} for p in specs
-    }
-    keys: dict[str, Any] = {part: stages.training_key(part, spec, config["data"], data) for part, spec in specs.items()}
-    if config["side"]:
-        keys["side"] = stages.training_key("old", config["side"], config["data"], data)
-    upgrades = ["first", *(f"second_from_{start:g}" for start in config["second_starts"])] if config["newest"] else [""]
-    prints: dict[Path, str] = {}
-    kinds: dict[str, Upgrade] = {}
-    for name, spec in methods.items():
-        method = kinds[name] = build(Method, spec)(*(model.embedder for model in models[:2]))
-        parts: dict[str, Any] = {"replay": replay, **stages.method_key(method, spec, config["heads"])}
-        for seed, upgrade, axis in product(seeds, upgrades, axes):
-            inputs = {**parts, **keys, "seed": seed, "images": data.fingerprint()}
-            if not upgrade.startswith("second"):
-                inputs.pop("newest", None)
-            if not method.side:
-                inputs.pop("side", None)
-            inputs |= {"upgrade": upgrade or None, "order": axis.order_spec, "merge": axis.merge_spec}
-            if axis.order_class is Uncertainty:
-                inputs |= {"estimator": estimator_spec(config), "estimator_heads": config["heads"]}
-            if axis.merge_spec:
-                inputs["fitted_on"] = curves.fitted_on(data)
-            inputs["file"] = curves.scores_file(axis.order_spec)
-            path = result_file(config, name, seed, upgrade, axis)
-            if path in prints:
-                raise InputError(f"methods: two results would be {path}, expected names that tell them apart")
-            prints[path] = fingerprint(inputs)
-            check_free(path, prints[path], config)
-
-    check_kinds(config, kinds)
-    cache = Cache(config["runs"])
-    weights = {p: stages.train(cache, p, specs[p], keys[p], data) for p in specs}
-    trained = {p: stages.trained(specs[p]["model"], weights[p].tensors, p) for p in specs}
-    embedded = {p: stages.extract(cache, p, specs[p], weights[p], trained[p], config["data"], data) for p in specs}
-    side, sides = None, {}
-    if any(kind.side for kind in kinds.values()):
-        spec = config["side"]
-        beside = stages.train(cache, "old", spec, keys["side"], data, "side")
-        model = stages.trained(spec["model"], beside.tensors, "side")
-        side = stages.extract(cache, "old", spec, beside, model, config["data"], data, "side")
-        sides = {"train_side": beside, "extract_side": side}
-    leave_process_group()
-    systems = {p: System(trained[p].embedder, embedded[p]) for p in specs}
-    systems["old"] = systems["old"]._replace(side=side)
-    made = {**{f"train_{p}": a for p, a in weights.items()}, **{f"extract_{p}": a for p, a in embedded.items()}}
-
-    def fit(name: str, spec: Any, old: System, part: Part, seed: int) -> Fitted:
-        pair, kind, used = (old, systems[part]), kinds.get(name), {}
-        if isinstance(kind, Joint):
-            given = (config[part], pair, config["data"], data, part, keys[before(part)])
-            return stages.train_jointly(cache, spec, *given)
-        if kind is not None and kind.trained_by:
-            given = (config[part], pair, config["data"], data, part, keys[before(part)])
-            base = stages.train_jointly(cache, kind.trained_by, *given)
-            pair, used = (old, base.new), base.stages
-        fitted = stages.train_head(cache, name, spec, config["heads"], pair, config["data"], data, part, seed)
-        return fitted._replace(stages={**used, **fitted.stages})
-
-    alone: dict[Part, Artifact] = {}
-    for part in list(specs)[1:]:
-        merge = fit("systems", {"class_path": "compat.methods.Upgrade"}, systems[before(part)], part, 0)
-        ends = {**replay, "progress": [0.0, 1.0], "orders": 1}
-        alone[part] = curves.replay(cache, "systems", merge, None, ends, 0, data)
-
-    def prepare(name: str, spec: Any, seed: int) -> list[tuple[str, Fitted, Part, float, Fitted]]:
-        first = fit(name, spec, systems["old"], "new", seed)
-        steps: list[tuple[str, Fitted, Part, float, Fitted]] = [(upgrades[0], first, "new", 0.0, first)]
-        if config["newest"]:
-            second = fit(name, spec, served(first), "newest", seed)
-            starts = zip(upgrades[1:], config["second_starts"], strict=True)
-            steps += [(upgrade, second, "newest", start, first) for upgrade, start in starts]
-        return steps
-
-    def measure(
-        name: str, seed: int, axis: Axes, upgrade: str, fitted: Fitted, part: Part, starts_at: float, first: Fitted
-    ) -> None:
-        learned = {name: methods[name]}
-        overlap = (first, starts_at) if 0 < starts_at < 1 else None
-        begin, end = alone["new" if overlap else part].tensors, alone[part].tensors
-        if axis.order_class is Uncertainty and not isinstance(fitted.method, FastFill):
-            axis = axis._replace(estimator=fit("fastfill", estimator_spec(config), fitted.old, part, seed))
-            learned["fastfill"] = estimator_spec(config)
-        curve = curves.replay(cache, name, fitted, begin["correct"], replay, seed, data, overlap, axis)
-        used = {**made, **(sides if fitted.method.side else {}), **fitted.stages, "replay": curve}
-        if "joint" in used and not getattr(fitted.method, "needs_new", False):
-            used = {key: artifact for key, artifact in used.items() if not key.endswith(f"_{part}")}
-        path = result_file(config, name, seed, upgrade, axis)
-        if path.exists() and not config["overwrite"] and all(artifact.cached for artifact in used.values()):
-            return  # nothing was computed: the file keeps saying when and where it was
-        lists: dict[str, Any] = {key: values.tolist() for key, values in curve.tensors.items() if key != "query_auc"}
-        queries, skipped = lists.pop("queries")
-        lists.pop("correct", None)
-        passes = fitted.method.encoder_passes
-        result = Result(
-            benchmark=path.parent.relative_to(config["results"]).as_posix(),
-            method=name,
-            seed=seed,
-            **lists,
-            old={key: float(begin[key][0]) for key in ("mean_ap", "cmc_1", "cmc_5")},
-            new={key: float(end[key][1]) for key in ("mean_ap", "cmc_1", "cmc_5")},
-            queries=queries,
-            queries_without_positive=skipped,
-            gallery_items=len(data.gallery_images()),
-            encoder_passes_per_query=passes + (passes - 1 if overlap else 0),
-            config={key: v for key, v in config.items() if key != "overwrite"} | {"methods": learned},
-            fingerprint=prints[path],
-            versions=versions(),
-            git_commit=git_commit(),
-            hardware=hardware(),
-            seconds={key: round(artifact.seconds, 2) for key, artifact in used.items()},
-            trained_on=trained_on,
-            images_skipped=data.skipped,
-            starts_at=starts_at,
-            order=axis.order,
-            order_needs=axis.order_class.needs,
-            merge=axis.merge,
-            merge_needs=axis.merge_class.needs,
-        )
-        areas = curve.tensors.get("query_auc")
-        save_result(result, path, None if areas is None else areas.numpy())
-
-    def fail(name: str, seed: int, axis: Axes, error: Exception) -> None:
-        traceback.print_exception(error)
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        for upgrade in upgrades:
-            path = result_file(config, name, seed, upgrade, axis)
-            if path.exists() and load_result(path).fingerprint == prints[path]:
-                continue  # this one is what the config gives
-            path.unlink(missing_ok=True)
-            benchmark = path.parent.relative_to(config["results"]).as_posix()
-            save_failure(Failure(benchmark, name, seed, axis.order, axis.merge, reason), path)
-
-    alone_here = len(methods) * len(seeds) * len(axes) == 1
-    for seed, (name, spec) in product(seeds, methods.items()):  # whatever one of them raises, the others go on
+    points = tuple(completion_ratios(experiment.replay.progress).tolist())
+    digests = tuple(dataset(experiment.data).fingerprint())
+    trained_on = check_networks(experiment)
+    jobs = plan(experiment, digests, points)
+    collector = Collector(experiment, trained_on, overwrite)
+    collector.check_free(jobs)
+    jobs = jobs if part is None else part_of(jobs, part)
+    settle(len(dataset(experiment.data).train_images(augment=False)))
+    progress = Progress()
+    store = Store(experiment.runs, progress.begin)
+    listing.remember(store, experiment, digests)
+    progress.expect(store, jobs)
+    if not models(store, jobs):
+        return collector.folder, [], 0
+    failures = 0
+    for job in jobs:  # whatever one of them raises, the others go on
         try:
-            steps = prepare(name, spec, seed)
+            collector.add(job, store)
+        except StoreError:
+            raise
         except Exception as error:
-            for axis in axes:
-                fail(name, seed, axis, error)
-            if alone_here:
+            traceback.print_exception(error)
+            collector.fail(job, error)
+            failures += 1
+            if len(jobs) == 1:
                 raise
-            continue
-        for axis in axes:
-            try:
-                for step in steps:
-                    measure(name, seed, axis, *step)
-            except Exception as error:
-                fail(name, seed, axis, error)
-                if alone_here:
-                    raise
-    return Path(config["results"], config["name"])
+    return collector.folder, jobs, failures
 
 
-def before(part: Part) -> Part:
-    """The generation before one."""
-    return "new" if part == "newest" else "old"
+def models(store: Store, jobs: list[Job]) -> bool:
+    """Make what several processes make together: weights and embeddings of each generation.
 
+    Returns:
+        Whether this is the process that goes on alone.
+    """
+    import torch.distributed as dist
+    from pytorch_lightning.utilities import rank_zero_only
 
-def leave_process_group() -> None:
-    """What follows on training and extraction runs in one process; the others have done their part."""
+    from benchmarks.products.base import graph
+    from benchmarks.products.kinds import Learned, Vectors
+
+    for product in dict.fromkeys(one for job in jobs for one in graph(job.curve)):
+        if isinstance(product, Vectors) and not isinstance(product.of, Learned):
+            store.get(product)
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
-    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
-        sys.exit(0)
+    return rank_zero_only.rank == 0  # type: ignore[attr-defined]
 
 
 def main() -> None:
     """Command line of `python -m benchmarks.run`."""
+    arguments, overrides = command_line(sys.argv[1:])
+    signal.signal(signal.SIGINT, interrupt)
     warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     with exit_on_input_error():
-        config = as_dict(parse(sys.argv[1:]))
-        folder = run(config)
-        print(f"{tables(folder)}\n")
-        chosen = chosen_methods(config)
-        failures = [failure for failure in load_failures(folder) if failure.method in chosen]
-        print(f"Results are in {folder}; draw them with: python -m benchmarks.plot {folder} -o {folder.name}.png")
-    if failures:
-        sys.exit(1)
+        experiment = parse(arguments.config, overrides)
+        check_numbers(experiment)
+        check_processes(experiment)
+        if arguments.part is not None:
+            part_of([], arguments.part)
+        if arguments.list or arguments.dry_run:
+            points = tuple(completion_ratios(experiment.replay.progress).tolist())
+            print(listing.listing(experiment, points, why=arguments.dry_run, part=arguments.part))
+            return
+        try:
+            folder, jobs, failures = run(experiment, arguments.part, arguments.overwrite)
+        except Interrupted:
+            print("\ninterrupted; run the same command to go on where it was", file=sys.stderr)
+            sys.stdout.flush()
+            os._exit(130)
+        if jobs:
+            show(folder)
+        if failures:
+            sys.exit(1)
+
+
+def show(folder: Path) -> None:
+    """Print the table, and how to draw the curves."""
+    from benchmarks.report.table import printed
+
+    print(f"{printed(folder)}\n")
+    print(f"Results are in {folder}; draw them with: python -m benchmarks.plot {folder} -o {folder.name}.png")
+
+
+def interrupt(number: int, frame: Any) -> None:
+    """What Ctrl-C does."""
+    raise Interrupted
+
+
+def command_line(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The options of the command itself, and those of the experiment."""
+    if any(".help" in argument.partition("=")[0] for argument in arguments):
+        listing.class_help(arguments)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.run",
+        usage="python -m benchmarks.run CONFIG [--config CONFIG ...] [options] [--key=value ...]",
+        description="Run one benchmark from its YAML file. Any value can be overridden: --new.trainer.max_epochs=3",
+        epilog=listing.keys_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("first", nargs="?", metavar="CONFIG", help="YAML file of a benchmark")
+    parser.add_argument("--config", action="append", default=[], help="a file laid over it; may be repeated")
+    parser.add_argument("--list", action="store_true", help="list the jobs: state, seconds last time")
+    parser.add_argument("--dry-run", action="store_true", help="list the products that would be made, and why")
+    parser.add_argument("--part", metavar="i/n", help="run part i of n of the jobs, as of a cluster's array job")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that were made with another config")
+    found, overrides = parser.parse_known_args(arguments)
+    if found.first is not None:
+        found.config = [found.first, *found.config]
+    return found, overrides
 
 
 if __name__ == "__main__":

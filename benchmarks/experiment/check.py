@@ -69,9 +69,9 @@ def check_axes(experiment: Experiment) -> None:
 def check_epochs(experiment: Experiment, generations: dict[str, Generation]) -> None:
     """Refuse trainings without an end, which have no schedule."""
     for name, part in {**generations, "heads": experiment.heads}.items():
-        given = part.trainer.init_args
-        if given.get("max_epochs") is None and given.get("max_steps", -1) == -1:
-            raise InputError(f"{name}.trainer.max_epochs: none, expected a number, as the schedule needs an end")
+        epochs = part.trainer.init_args.get("max_epochs")
+        if not isinstance(epochs, int) or epochs < 1:
+            raise InputError(f"{name}.trainer.max_epochs: {epochs}, expected at least 1")
 
 
 def check_processes(experiment: Experiment) -> None:

@@ -1,0 +1,94 @@
+"""From jobs to the folder of results: what is in the way, what was made, what failed."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.experiment.listing import flat
+from benchmarks.experiment.outcome import result
+from benchmarks.experiment.plan import Job
+from benchmarks.experiment.schema import Experiment
+from benchmarks.experiment.spec import Spec
+from benchmarks.products.base import key
+from benchmarks.products.store import Store
+from compat.errors import InputError
+from compat.results import Failure, collect, collect_failures, identity, load_experiment, load_keys
+
+
+class Collector:
+    """Puts the results of an experiment into its folder.
+
+    Args:
+        experiment: its config.
+        trained_on: for each generation how many images of which classes.
+        overwrite: replace results that were made with another config.
+    """
+
+    def __init__(self, experiment: Experiment, trained_on: dict[str, Any], overwrite: bool) -> None:
+        self.folder = Path(experiment.results, experiment.name)
+        self.name, self.overwrite = experiment.name, overwrite
+        self.content = {"config": as_config(experiment), "trained_on": trained_on}
+
+    def check_free(self, jobs: list[Job]) -> None:
+        """Refuse, before anything is computed, to replace results that were made with another config.
+
+        Raises:
+            InputError: one is in the way; the message says what differs.
+        """
+        there = load_keys(self.folder)
+        for job in jobs:
+            found = there.get(identity(dict(job.labels)))
+            if found is not None and found != key(job.curve) and not self.overwrite:
+                raise InputError(
+                    f"overwrite: {self.folder} has {job.name} of another experiment ({self.difference()}); expected "
+                    "--overwrite, or another --name or --results"
+                )
+
+    def difference(self) -> str:
+        """The first things that differ between the config that made the folder and this one, old -> new."""
+        before, now = flat(load_experiment(self.folder).get("config", {})), flat(self.content["config"])
+        names = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+        shown = [f"{name}: {before.get(name)} -> {now.get(name)}" for name in names[:3]]
+        return "; ".join(shown) or "the same config, with other images, code or packages"
+
+    def add(self, job: Job, store: Store) -> None:
+        """Make a job's curve if it is not there, and put its result into the folder."""
+        found, areas, records = result(job, self.name, store)
+        config = {**self.content["config"], "methods": self.chosen_method(job)}
+        numbered = type(found)(**{**vars(found), "provenance": list(range(len(records)))})
+        content = {**self.content, "config": config, "provenance": records}
+        collect(self.folder, [numbered], [areas], content)
+
+    def fail(self, job: Job, error: Exception) -> None:
+        """Note a failure, unless there is a result of this very job."""
+        if load_keys(self.folder).get(identity(dict(job.labels))) == key(job.curve):
+            return
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        collect_failures(self.folder, [Failure(self.name, dict(job.labels), reason)])
+
+    def chosen_method(self, job: Job) -> dict[str, Any]:
+        """The method of a job, as the config names it."""
+        name = str(dict(job.labels)["method"])
+        return {name: self.content["config"]["methods"][name]}
+
+
+def as_config(experiment: Experiment) -> dict[str, Any]:
+    """An experiment as the config that gives it: each generation under its name."""
+    content = plain({f.name: getattr(experiment, f.name) for f in fields(experiment)})
+    generations = content.pop("generations")
+    return {**content, "generations": list(generations), **generations}
+
+
+def plain(value: Any) -> Any:
+    """JSON values, without what is not given."""
+    if isinstance(value, Spec):
+        return value.content
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain({f.name: getattr(value, f.name) for f in fields(value)})
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items() if item is not None}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+

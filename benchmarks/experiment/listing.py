@@ -1,0 +1,143 @@
+"""What there is to do, without doing it: `--list`, `--dry-run` and `--help`. Imports no torch."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.experiment.plan import Job, part_of, plan
+from benchmarks.experiment.schema import Experiment, Generation, Heads, Replay, Sees
+from benchmarks.products.base import Product, graph, identity
+from benchmarks.products.store import RECORD, Store, read_record
+from compat.files import replace
+
+IMAGES = "images.json"
+
+
+def remember(store: Store, experiment: Experiment, digests: tuple[str, ...]) -> None:
+    """Note the digests of a dataset's images in the run folder: a listing does not read the images again."""
+    path = store.folder / IMAGES
+    known = remembered(store)
+    if known.get(experiment.data.text) != list(digests):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = json.dumps({**known, experiment.data.text: list(digests)}, indent=1)
+        replace(path, lambda file: file.write_text(content))
+
+
+def remembered(store: Store) -> dict[str, list[str]]:
+    """Digests by dataset, as they were when a benchmark last ran."""
+    try:
+        return dict(json.loads((store.folder / IMAGES).read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def listing(experiment: Experiment, points: tuple[float, ...], why: bool, part: str | None) -> str:
+    """The jobs with their state and the seconds that they took; or the products to be made, and why each."""
+    store = Store(experiment.runs)
+    digests = remembered(store).get(experiment.data.text)
+    jobs = plan(experiment, tuple(digests or ("never read",) * 3), points)
+    jobs = jobs if part is None else part_of(jobs, part)
+    note = "" if digests else "\nThe images have not been read yet, so nothing of them can have been made."
+    return (reasons(jobs, store) if why else states(jobs, store)) + note
+
+
+def states(jobs: list[Job], store: Store) -> str:
+    """A line for each job: done, or how many of its products are missing; seconds of what is there."""
+    lines = [f"{'state':>12} {'seconds':>9}  job"]
+    for job in jobs:
+        products = graph(job.curve)
+        records = [store.record(product) for product in products]
+        missing = sum(record is None for record in records)
+        state = "done" if missing == 0 else f"{missing} to make"
+        own = sum(float(record["seconds"]) for record in records if record)
+        lines.append(f"{state:>12} {own:>9,.1f}  {job.name}")
+    needed = dict.fromkeys(product for job in jobs for product in graph(job.curve))
+    left = sum(store.record(product) is None for product in needed)
+    return "\n".join([*lines, f"{len(jobs)} jobs, {len(needed)} products, {left} to be made"])
+
+
+def reasons(jobs: list[Job], store: Store) -> str:
+    """A line for each product to be made: its label, and what differs from the nearest one of its stage."""
+    needed = dict.fromkeys(product for job in jobs for product in graph(job.curve))
+    made: dict[str, list[dict[str, Any]]] = {}
+    for path in store.folder.glob(f"*/{RECORD}"):
+        if (record := read_record(path.parent)) and "identity" in record:
+            made.setdefault(record["label"], []).append(record["identity"])
+    lines = []
+    for product in needed:
+        if store.record(product) is None:
+            lines.append(f"{product.label}: {reason(product, made.get(product.label, []))}")
+    return "\n".join([*lines, f"{len(lines)} of {len(needed)} products would be made"])
+
+
+def reason(product: Product, made: list[dict[str, Any]]) -> str:
+    """Why a product would be made: the first differences from what was made under the same label."""
+    mine = flat(identity(product))
+    differences = [changed(mine, flat(other)) for other in made]
+    if not differences:
+        return "new"
+    nearest = min(differences, key=len)
+    return "; ".join(nearest[:3]) + (f"; and {len(nearest) - 3} more" if len(nearest) > 3 else "")
+
+
+def changed(mine: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """What differs, as `name: old -> new`; for code its module, for an input that it changes itself."""
+    found = []
+    for name in sorted(mine.keys() | other.keys()):
+        old, new = other.get(name), mine.get(name)
+        if old == new:
+            continue
+        if name.startswith("code."):
+            found.append(f"code of {name.removeprefix('code.')} changed")
+        elif name.endswith(".product"):
+            found.append(f"{name.removeprefix('fields.').removesuffix('.product')} is made again")
+        else:
+            found.append(f"{name.removeprefix('fields.')}: {old} -> {new}")
+    return found
+
+
+def flat(value: Any, path: str = "") -> dict[str, Any]:
+    """A nested mapping by dotted names; digests of code keep their module's name whole."""
+    if isinstance(value, dict):
+        pairs = {key: inner for name, content in value.items() for key, inner in flat(content, f"{path}{name}.").items()}
+        return pairs
+    return {path.rstrip("."): value}
+
+
+def keys_help() -> str:
+    """Every key of a config, from the docstrings of its dataclasses."""
+    parts = {"": Experiment, "old. (and each generation) ": Generation, "old.sees. ": Sees, "heads. ": Heads}
+    texts = ["keys of a config (--key=value overrides one; --data.help=compat.data.ImageFolder shows a class):"]
+    for prefix, kind in {**parts, "replay. ": Replay}.items():
+        arguments = inspect.getdoc(kind).partition("Args:\n")[2]  # type: ignore[union-attr]
+        entries = re.findall(r"^    (\w+): (.*(?:\n      .*)*)", arguments, re.MULTILINE)
+        texts += [f"  {prefix.strip()}{name}: {' '.join(text.split())}" for name, text in entries]
+    return "\n".join(texts)
+
+
+def class_help(arguments: list[str]) -> None:
+    """Show the arguments of a class that `--key.help=module.Class` names, and end."""
+    from jsonargparse import ArgumentParser
+
+    given = next(argument for argument in arguments if ".help" in argument.partition("=")[0])
+    import pkgutil
+
+    path = given.partition("=")[2]
+    parser = ArgumentParser(prog=path)
+    kind = pkgutil.resolve_name(path)
+    if isinstance(kind, type):
+        parser.add_class_arguments(kind)
+    else:
+        parser.add_function_arguments(kind)
+    parser.print_help()
+    sys.exit(0)
+
+
+def folder_of(experiment: Experiment) -> Path:
+    """Where an experiment's results lie."""
+    return Path(experiment.results, experiment.name)
