@@ -135,7 +135,7 @@ def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
         if generation is None:
             continue
         built[name] = generation.model.build(SingleModel)
-        built[name].materialize(data)
+        built[name].materialize(data.gallery_images()[0].image)
         if generation.checkpoint:
             load_embedder(built[name].embedder, read_checkpoint(generation.checkpoint), generation.checkpoint)
         if name != "side":

@@ -83,7 +83,7 @@ def build(store: Store, learned: Learned) -> Built:
     if learned.training is not None and learned.training.model is not None:
         assert learned.images is not None
         recipe = learned.training.model.build(SingleModel)
-        recipe.materialize(dataset(learned.images.whole))
+        recipe.materialize(dataset(learned.images.whole).gallery_images()[0].image)
         embedder = recipe.embedder
     method: Upgrade = learned.method.build(Method)(old.embedder, embedder)
     return Built(method, old, new, learned.method.needs(), recipe)

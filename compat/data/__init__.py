@@ -1,6 +1,6 @@
 """The datasets: each a `RetrievalData` that yields image, label and group."""
 
-from compat.data.base import Part, RetrievalData
+from compat.data.base import RetrievalData, Share, TrainingImages
 from compat.data.cifar import CIFAR100
 from compat.data.digits import Digits
 from compat.data.image_folder import ImageFolder
@@ -16,8 +16,9 @@ __all__ = [
     "ImageNet",
     "LabelledImages",
     "Market1501",
-    "Part",
     "Places365",
     "RetrievalData",
     "Sample",
+    "Share",
+    "TrainingImages",
 ]

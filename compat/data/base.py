@@ -8,6 +8,7 @@ image's index, which removes the query itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -20,8 +21,34 @@ from compat.data.samplers import IdentityBatches, rows_by_class
 from compat.data.transforms import Views
 from compat.errors import InputError
 
-Part = Literal["old", "new", "newest"]
-Share = float | tuple[float, float]
+
+@dataclass(frozen=True)
+class Share:
+    """The part of the training data that a generation of the model sees: the upgrade settings of the literature.
+
+    Args:
+        classes: a share means the first classes by index, a pair of shares those from one to the other: 0.5 is the
+            first half, (0.3, 1) all but the first 30 %.
+        images: share of the images of each of these classes, drawn with a fixed seed.
+
+    Raises:
+        InputError: a share outside (0, 1].
+    """
+
+    classes: float | tuple[float, float] = 1.0
+    images: float = 1.0
+
+    def __post_init__(self) -> None:
+        low, *high = self.classes if isinstance(self.classes, Sequence) else (0.0, self.classes)
+        if len(high) != 1 or not 0 <= low < high[0] <= 1:
+            raise InputError(f"sees.classes: {self.classes}, expected a share in (0, 1] or a pair of shares")
+        if not 0 < self.images <= 1:
+            raise InputError(f"sees.images: {self.images}, expected a share in (0, 1]")
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Of the classes."""
+        return (0.0, self.classes) if isinstance(self.classes, (int, float)) else self.classes
 
 
 def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
@@ -44,21 +71,12 @@ class RepeatableLoader(DataLoader[Any]):
 
 
 class RetrievalData(pl.LightningDataModule):
-    """What every dataset shares: which of the training data each model sees, and the loaders.
+    """What every dataset shares: which of the training data a model sees, and the loaders.
 
     A dataset calls `hold` at the end of its constructor, or overrides `train_images`, `gallery_images` and, where
     the queries are not the gallery itself, `query_images`.
 
-    The upgrade settings of the literature are shares of the training classes and of their images. A share of the
-    classes means the first ones by class index, a pair of shares those from one to the other: 0.5 is the first
-    half, [0.3, 1] all but the first 30 %. Shares of the images are drawn in each class with a fixed seed. The
-    newest model of a sequence sees all.
-
     Args:
-        old_classes: share of the classes that the old model sees.
-        old_images: share of the images of each of these classes that the old model sees.
-        new_classes: share of the classes that the new model, and the heads, see; default all.
-        new_images: share of the images of each of these; default all.
         batch_size: images a batch and process, for training and for extraction.
         images_per_class: images of a class in each training batch, which then holds batch_size / images_per_class
             classes (the identity-balanced batches of person re-identification); default: images in random order.
@@ -67,39 +85,17 @@ class RetrievalData(pl.LightningDataModule):
             all of them at every start, which takes a while, leaves such images out and lists them in the result.
 
     Raises:
-        InputError: a share outside (0, 1] or one that leaves nothing, a batch size below 1 or one that
-            images_per_class does not divide, a negative number of workers.
+        InputError: a batch size below 1 or one that images_per_class does not divide, a negative number of workers.
     """
 
     def __init__(
         self,
-        old_classes: Share = 0.5,
-        old_images: float = 1.0,
-        new_classes: Share | None = None,
-        new_images: float | None = None,
         batch_size: int = 128,
         images_per_class: int | None = None,
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
         super().__init__()
-        self.classes_of: dict[Part, Share] = {
-            "old": old_classes,
-            "new": 1.0 if new_classes is None else new_classes,
-            "newest": 1.0,
-        }
-        self.images_of: dict[Part, float] = {
-            "old": old_images,
-            "new": 1.0 if new_images is None else new_images,
-            "newest": 1.0,
-        }
-        for part, share in self.classes_of.items():
-            low, *high = share if isinstance(share, Sequence) else (0.0, share)
-            if len(high) != 1 or not 0 <= low < high[0] <= 1:
-                raise InputError(f"data.{part}_classes: {share}, expected a share in (0, 1] or a pair of shares")
-        for part, share in self.images_of.items():
-            if not 0 < share <= 1:
-                raise InputError(f"data.{part}_images: {share}, expected a share in (0, 1]")
         if batch_size < 1:
             raise InputError(f"data.batch_size: {batch_size}, expected at least 1")
         if images_per_class is not None and (images_per_class < 1 or batch_size % images_per_class):
@@ -110,8 +106,6 @@ class RetrievalData(pl.LightningDataModule):
             raise InputError(f"data.num_workers: {num_workers}, expected at least 0")
         self.batch_size, self.images_per_class = batch_size, images_per_class
         self.num_workers, self.on_error = num_workers, on_error
-        self.part: Part = "new"
-        self.seed, self.views = 0, 1
         self.skipped: list[str] = []
         self._query: LabelledImages | None = None
         self._class_names: Sequence[str] | None = None
@@ -169,100 +163,70 @@ class RetrievalData(pl.LightningDataModule):
         """The queries; by default the gallery itself."""
         return self.gallery_images() if self._query is None else self._query
 
-    def class_names(self, part: Part) -> list[str]:
+    def class_names(self, sees: Share) -> list[str]:
         """Names of the classes that a model is trained on, in the order of their indices."""
         names = self._names()
-        return [names[label] for label in self.classes(part)]
+        return [names[label] for label in self.classes(sees)]
 
     def _names(self) -> Sequence[str]:
         if self._class_names is not None:
             return self._class_names
         return [str(label) for label in range(int(self.train_images(augment=False).labels.max()) + 1)]
 
-    def classes(self, part: Part) -> range:
+    def classes(self, sees: Share) -> range:
         """Indices of the classes that a model is trained on."""
-        total = len(self._names())
-        share = self.classes_of[part]
-        low, high = share if isinstance(share, Sequence) else (0.0, share)
+        total, (low, high) = len(self._names()), sees.bounds
         chosen = range(round(low * total), round(high * total))
         if not chosen:
-            raise InputError(f"data.{part}_classes: {share} of {total} classes is none, expected a greater share")
+            raise InputError(f"sees.classes: {sees.classes} of {total} classes is none, expected a greater share")
         return chosen
 
-    def part_indices(self, part: Part) -> Tensor:
+    def num_classes(self, sees: Share) -> int:
+        """Number of classes that a model's classifier tells apart."""
+        return len(self.classes(sees))
+
+    def rows(self, sees: Share) -> Tensor:
         """Indices of the training images that a model is trained on, ascending."""
-        labels, share = self.train_images(augment=False).labels, self.images_of[part]
+        labels = self.train_images(augment=False).labels
         random = torch.Generator().manual_seed(0)
         members, chosen = rows_by_class(labels), []
-        for label in self.classes(part):
+        for label in self.classes(sees):
             of_class = members[label]
-            count = round(share * len(of_class))
+            count = round(sees.images * len(of_class))
             if count == 0:
                 raise InputError(
-                    f"data.{part}_images: {share} of the {len(of_class)} images of class "
-                    f"{self._names()[label]!r} is none, expected a greater share"
+                    f"sees.images: {sees.images} of the {len(of_class)} images of class {self._names()[label]!r} is "
+                    "none, expected a greater share"
                 )
             chosen.append(of_class[torch.randperm(len(of_class), generator=random)[:count]])
         return torch.cat(chosen).sort().values
 
-    def check_part(self, part: Part) -> None:
+    def check(self, sees: Share, name: str) -> None:
         """Find out before a training what would stop it.
 
         Raises:
             InputError: a class with a single image, of which contrastive losses make no pair; fewer classes than
                 `images_per_class` needs.
         """
-        images = self._part_images(part, augment=False)
-        for name, count in zip(self.class_names(part), images.labels.bincount(), strict=True):
+        labels = self.train_images(augment=False).labels[self.rows(sees)] - self.classes(sees).start
+        for of_class, count in zip(self.class_names(sees), labels.bincount(), strict=True):
             if count == 1:
-                raise InputError(f"data: class {name!r} has a single training image for {part}, expected at least 2")
+                raise InputError(
+                    f"data: class {of_class!r} has a single training image for {name}, expected at least 2"
+                )
         if self.images_per_class:
-            IdentityBatches(images.labels, self.batch_size, self.images_per_class, seed=0)
+            IdentityBatches(labels, self.batch_size, self.images_per_class, seed=0)
 
-    def _part_images(self, part: Part, augment: bool) -> LabelledImages:
-        images = self.train_images(augment).subset(self.part_indices(part))
-        images.labels = images.labels - self.classes(part).start
+    def training(self, sees: Share, seed: int, views: int = 1) -> TrainingImages:
+        """What a training loads: its part of the images, augmented, in a random order of its own."""
+        images = self.train_images(augment=True).subset(self.rows(sees))
+        images.labels = images.labels - self.classes(sees).start
         images.groups = torch.arange(len(images))
-        return images.seen_through(Views(images.transform, self.views)) if augment and self.views > 1 else images
-
-    def num_classes(self, part: Part) -> int:
-        """Number of classes that a model's classifier tells apart."""
-        return len(self.classes(part))
-
-    def fit_on(self, part: Part, seed: int, views: int = 1) -> None:
-        """Choose what `train_dataloader` yields: whose part, in which random order, in how many views of each image.
-
-        Several views, with random colours too, are stacked: the images are then (B, views, 3, H, W).
-        """
-        self.part, self.seed, self.views = part, seed, views
-
-    def train_dataloader(self) -> DataLoader[Sample]:
-        """The chosen part, augmented, with labels from 0 on and each image's row in the part as its group.
-
-        The order depends on the seed and the epoch alone, so that a resumed training goes on as if it had not
-        stopped (the trainer reloads this loader every epoch). Of several processes each loads its share.
-        """
-        epoch, rank, world = 0, 0, 1
-        if self.trainer:
-            epoch, rank, world = self.trainer.current_epoch, self.trainer.global_rank, self.trainer.world_size
-        seed = epoch_seed(self.seed, epoch)
-        images = self._part_images(self.part, augment=True)
-        if self.images_per_class:
-            batches = IdentityBatches(images.labels, self.batch_size, self.images_per_class, seed, rank, world)
-            return RepeatableLoader(
-                images, seed=epoch_seed(self.seed, epoch, rank), batch_sampler=batches, num_workers=self.num_workers
-            )
-        sampler: Sampler[int] | None = DistributedSampler(images, world, rank, seed=seed) if world > 1 else None
-        last_is_single = -(-len(images) // world) % self.batch_size == 1  # batch normalisation cannot train on one
-        return RepeatableLoader(
-            images,
-            seed=epoch_seed(self.seed, epoch, rank),
-            batch_size=self.batch_size,
-            sampler=sampler,
-            shuffle=sampler is None,
-            drop_last=last_is_single,
-            num_workers=self.num_workers,
-        )
+        if views > 1:
+            images = images.seen_through(Views(images.transform, views))
+        example = self.gallery_images()[0].image
+        loading = (self.batch_size, self.images_per_class, self.num_workers)
+        return TrainingImages(images, example, self.num_classes(sees), seed, loading)
 
     def splits(self) -> dict[str, LabelledImages]:
         """What is embedded: the training images, the gallery and the queries, these unless they are the gallery."""
@@ -286,3 +250,55 @@ class RetrievalData(pl.LightningDataModule):
     def fingerprint(self) -> list[str]:
         """Digests of the content of the training images, the queries and the gallery."""
         return [images.fingerprint for images in (self.train_images(False), self.query_images(), self.gallery_images())]
+
+
+class TrainingImages(pl.LightningDataModule):
+    """The images of one training, with labels from 0 on and each image's row as its group.
+
+    Several views of an image, with random colours too, are stacked: the images are then (B, views, 3, H, W).
+
+    Args:
+        images: augmented.
+        example: one image (3, H, W), not augmented, for networks that ask for their input's shape.
+        num_classes: C, that the labels tell apart.
+        seed: of the random order.
+        loading: images a batch and process; of a class in each batch, None for a random order; loading processes.
+    """
+
+    def __init__(
+        self,
+        images: LabelledImages,
+        example: Tensor,
+        num_classes: int,
+        seed: int,
+        loading: tuple[int, int | None, int],
+    ) -> None:
+        super().__init__()
+        self.images, self.example, self.num_classes, self.seed = images, example, num_classes, seed
+        self.batch_size, self.images_per_class, self.num_workers = loading
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """An epoch of the images.
+
+        The order depends on the seed and the epoch alone, so that a resumed training goes on as if it had not
+        stopped (the trainer reloads this loader every epoch). Of several processes each loads its share.
+        """
+        epoch, rank, world = 0, 0, 1
+        if self.trainer:
+            epoch, rank, world = self.trainer.current_epoch, self.trainer.global_rank, self.trainer.world_size
+        seed, own = epoch_seed(self.seed, epoch), epoch_seed(self.seed, epoch, rank)
+        images, workers = self.images, self.num_workers
+        if self.images_per_class:
+            batches = IdentityBatches(images.labels, self.batch_size, self.images_per_class, seed, rank, world)
+            return RepeatableLoader(images, seed=own, batch_sampler=batches, num_workers=workers)
+        sampler: Sampler[int] | None = DistributedSampler(images, world, rank, seed=seed) if world > 1 else None
+        last_is_single = -(-len(images) // world) % self.batch_size == 1  # batch normalisation cannot train on one
+        return RepeatableLoader(
+            images,
+            seed=own,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            shuffle=sampler is None,
+            drop_last=last_is_single,
+            num_workers=workers,
+        )

@@ -9,7 +9,7 @@ from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from compat.data import RetrievalData, Sample
+from compat.data import Sample, TrainingImages
 from compat.errors import InputError
 from compat.losses import batch_hard_triplet_loss
 from compat.models import Embedder
@@ -65,19 +65,18 @@ class SingleModel(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Give the embedder its input size, and the classifier its number of classes, from the data."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
         if stage == "fit":
-            assert isinstance(data, RetrievalData)
-            self.materialize(data)
-            self.embedder.classify(data.num_classes(data.part))
+            data: TrainingImages = self.trainer.datamodule  # type: ignore[attr-defined]
+            self.materialize(data.example)
+            self.embedder.classify(data.num_classes)
 
-    def materialize(self, data: RetrievalData) -> None:
-        """Show the embedder one image, so that its lazy projection knows the backbone's features.
+    def materialize(self, image: Tensor) -> None:
+        """Show the embedder one image, (3, H, W), so that its lazy projection knows the backbone's features.
 
         Raises:
             InputError: the backbone does not take such images.
         """
-        image = data.gallery_images()[0].image[None]
+        image = image[None]
         try:
             with torch.no_grad():
                 self.embedder.eval()(image)
