@@ -6,14 +6,13 @@ nothing ever changes places: at progress 0 and 1 the ranking is the old and the 
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import ClassVar
 
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
 from compat.errors import InputError
-
-Pairs: TypeAlias = tuple[np.ndarray, np.ndarray]  # distances and whether both images show one class, (N,) each
+from compat.needs import Given
 
 
 class Scale:
@@ -38,15 +37,15 @@ class Scale:
 
 
 class Merge:
-    """Distances as they are: distance rank merge (arXiv 2301.03767).
+    """How the two lists are merged: as it stands by distances as they are (arXiv 2301.03767), see `Raw`.
 
     Attributes:
-        needs: what fitting it takes.
+        needs: what fitting it takes, see `compat.needs`.
         by_rank: lists are merged by ranks, not by distances.
         scales: of the old and the new space, once fitted; None: distances as they are.
     """
 
-    needs = "nothing"
+    needs: ClassVar[tuple[str, ...]] = ()
     by_rank = False
     scales: tuple[Scale, Scale] | None = None
 
@@ -57,12 +56,16 @@ class Merge:
         Raises:
             InputError: it is not fitted.
         """
-        if self.scales is None and self.needs != "nothing":
+        if self.scales is None and self.needs:
             raise InputError(f"merge: {type(self).__name__} is not fitted, expected a call of fit")
         return self.by_rank or self.scales is not None
 
-    def fit(self, old: Pairs, new: Pairs) -> None:
-        """Fit to pairs of training images, the same ones in both spaces."""
+    def fit(self, given: Given) -> None:
+        """Fit to pairs of training images: (N,) distances, the same pairs in the old and in the new space.
+
+        Args:
+            given: what was declared in `needs`; "training labels" is whether both images show one class, (N,).
+        """
 
 
 class Raw(Merge):
@@ -72,10 +75,11 @@ class Raw(Merge):
 class ZScore(Merge):
     """Each space's distances less their mean, by their standard deviation, over pairs of training images; no labels."""
 
-    needs = "training images"
+    needs: ClassVar[tuple[str, ...]] = ("training distances",)
 
-    def fit(self, old: Pairs, new: Pairs) -> None:
-        self.scales = (_standard(old[0]), _standard(new[0]))
+    def fit(self, given: Given) -> None:
+        old, new = given["training distances"]
+        self.scales = (_standard(old), _standard(new))
 
 
 def _standard(distance: np.ndarray) -> Scale:
@@ -90,19 +94,17 @@ class Quantile(Merge):
         knots: quantiles between which it is linear, closer together at the near end, where retrieval happens.
     """
 
-    needs = "training images"
+    needs: ClassVar[tuple[str, ...]] = ("training distances",)
 
     def __init__(self, knots: int = 257) -> None:
         if knots < 2:
             raise InputError(f"knots: {knots}, expected at least 2")
         self.knots = knots
 
-    def fit(self, old: Pairs, new: Pairs) -> None:
+    def fit(self, given: Given) -> None:
         levels = np.linspace(0, 1, self.knots) ** 2
-        self.scales = (
-            _increasing(np.quantile(old[0], levels), levels),
-            _increasing(np.quantile(new[0], levels), levels),
-        )
+        old, new = given["training distances"]
+        self.scales = (_increasing(np.quantile(old, levels), levels), _increasing(np.quantile(new, levels), levels))
 
 
 class Isotonic(Merge):
@@ -112,10 +114,11 @@ class Isotonic(Merge):
     different distances apart.
     """
 
-    needs = "training labels"
+    needs: ClassVar[tuple[str, ...]] = ("training distances", "training labels")
 
-    def fit(self, old: Pairs, new: Pairs) -> None:
-        self.scales = (_probability(*old), _probability(*new))
+    def fit(self, given: Given) -> None:
+        (old, new), relevant = given["training distances"], given["training labels"]
+        self.scales = (_probability(old, relevant), _probability(new, relevant))
 
 
 def _probability(distance: np.ndarray, relevant: np.ndarray) -> Scale:

@@ -87,6 +87,20 @@ class Embedder(nn.Module):
         return F.normalize(embeddings, dim=1) if self.normalize else embeddings
 
 
+class Precomputed(nn.Module):
+    """Stands for an embedder where there are embeddings only: methods ask it for its dimension and its classifier.
+
+    Args:
+        dim: D, of the embeddings.
+        classifier: what the model was trained with, for methods that need it.
+    """
+
+    def __init__(self, dim: int, classifier: Classifier | None = None) -> None:
+        super().__init__()
+        self.project = nn.Linear(1, dim)
+        self.classifier = classifier
+
+
 def without_classifier(backbone: nn.Module) -> nn.Module:
     """Remove the classifier of a timm (`reset_classifier`) or torchvision model; others stay as they are."""
     if callable(reset := getattr(backbone, "reset_classifier", None)):

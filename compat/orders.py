@@ -2,107 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import faiss
 import numpy as np
 import torch
 from torch import Tensor
 
-from compat.backfill import Embeddings, backfill_order
 from compat.engine.exact import Distance, Gallery, Queries
 from compat.engine.gains import backfill_gains
 from compat.errors import InputError
-from compat.models import Classifier
+from compat.needs import Given
+from compat.progress import backfill_order
 
 Seed = Sequence[int]
 
 
-@dataclass(frozen=True)
-class Known:
-    """What an order may look at; each one's `needs` says what it does look at.
+class OrderGiven(Given):
+    """What an order declared, and what costs nothing to know.
 
-    Attributes:
-        embeddings: the four matrices, labels and groups.
-        old: (G, D_old) the old model's embeddings of the gallery, before any transform.
-        classifier: the old model's, or None.
-        uncertainty: (G,) of FastFill's head, or None.
+    Args:
+        needs: what was declared.
+        values: what there is.
+        owner: who declared it.
+        items: G, of the gallery.
         progress: (T,) completion ratios at which retrieval is measured.
         distance: of the retrieval.
     """
 
-    embeddings: Embeddings
-    old: Tensor
-    classifier: Classifier | None
-    uncertainty: Tensor | None
-    progress: np.ndarray
-    distance: Distance = "cosine"
+    def __init__(
+        self,
+        needs: Sequence[str],
+        values: Mapping[str, Any],
+        owner: str,
+        *,
+        items: int,
+        progress: np.ndarray,
+        distance: Distance = "cosine",
+    ) -> None:
+        super().__init__(needs, values, owner)
+        self.items, self.progress, self.distance = items, progress, distance
 
 
 class Order:
     """An order by scores, the highest first.
 
     Attributes:
-        needs: what has to be known before the backfilling: nothing, the old model's head, labels, new embeddings, ...
+        needs: what has to be known before the backfilling, see `compat.needs`.
     """
 
-    needs = "nothing"
+    needs: ClassVar[tuple[str, ...]] = ()
 
-    def scores(self, known: Known) -> Tensor:
+    def scores(self, given: OrderGiven) -> Tensor:
         """(G,), the first to backfill highest."""
         raise NotImplementedError
 
-    def orders(self, known: Known, seeds: Sequence[Seed]) -> np.ndarray:
+    def orders(self, given: OrderGiven, seeds: Sequence[Seed]) -> np.ndarray:
         """Permutations of the gallery (S, G): one, or one for each seed where the order is random."""
-        return np.argsort(-self.scores(known).double().numpy(), kind="stable")[None]
+        return np.argsort(-self.scores(given).double().numpy(), kind="stable")[None]
 
 
 class Random(Order):
     """Uniformly random."""
 
-    def orders(self, known: Known, seeds: Sequence[Seed]) -> np.ndarray:
-        return np.stack([backfill_order(len(known.old), seed) for seed in seeds])
+    def orders(self, given: OrderGiven, seeds: Sequence[Seed]) -> np.ndarray:
+        return np.stack([backfill_order(given.items, seed) for seed in seeds])
 
 
 class Uncertainty(Order):
     """FastFill's: the largest learned log-variance of the forward transform first (arXiv 2303.04766)."""
 
-    needs = "FastFill's head"
+    needs: ClassVar[tuple[str, ...]] = ("uncertainty",)
 
-    def scores(self, known: Known) -> Tensor:
-        if known.uncertainty is None:
-            raise InputError("replay.by: Uncertainty without FastFill's head, expected one")
-        return known.uncertainty
+    def scores(self, given: OrderGiven) -> Tensor:
+        return given["uncertainty"]
 
 
 class Entropy(Order):
     """The largest entropy of the old classifier first: items that the old model is unsure of."""
 
-    needs = "the old model's head"
+    needs: ClassVar[tuple[str, ...]] = ("old gallery", "old classifier")
 
-    def scores(self, known: Known) -> Tensor:
-        log = old_logits(known).log_softmax(1)
+    def scores(self, given: OrderGiven) -> Tensor:
+        log = old_logits(given).log_softmax(1)
         return -(log.exp() * log).sum(1)
 
 
 class Margin(Order):
     """The smallest margin between the old classifier's two most probable classes first."""
 
-    needs = "the old model's head"
+    needs: ClassVar[tuple[str, ...]] = ("old gallery", "old classifier")
 
-    def scores(self, known: Known) -> Tensor:
-        first, second = old_logits(known).softmax(1).topk(2, dim=1).values.unbind(1)
+    def scores(self, given: OrderGiven) -> Tensor:
+        first, second = old_logits(given).softmax(1).topk(2, dim=1).values.unbind(1)
         return second - first
 
 
-def old_logits(known: Known) -> Tensor:
+def old_logits(given: OrderGiven) -> Tensor:
     """The old classifier's logits (G, C_old), float64: a confident model's probabilities differ in late digits."""
-    if known.classifier is None:
+    rows, classifier = given["old gallery"], given["old classifier"]
+    if classifier is None:
         raise InputError("replay.by: the old model has no classifier, expected weights with one")
     with torch.inference_mode():
-        rows = known.old[:, : known.classifier.linear.in_features].to(known.classifier.linear.weight.dtype)
-        return known.classifier(rows).double()
+        rows = rows[:, : classifier.linear.in_features].to(classifier.linear.weight.dtype)
+        return classifier(rows).double()
 
 
 class Density(Order):
@@ -114,13 +118,15 @@ class Density(Order):
         neighbours: how many.
     """
 
+    needs: ClassVar[tuple[str, ...]] = ("old gallery",)
+
     def __init__(self, neighbours: int = 10) -> None:
         if neighbours < 1:
             raise InputError(f"neighbours: {neighbours}, expected at least 1")
         self.neighbours = neighbours
 
-    def scores(self, known: Known) -> Tensor:
-        rows = _unit(known.old)
+    def scores(self, given: OrderGiven) -> Tensor:
+        rows = _unit(given["old gallery"])
         index = faiss.IndexFlatIP(rows.shape[1])
         index.add(rows)
         kept = min(self.neighbours + 1, len(rows))  # itself is one of them
@@ -131,11 +137,11 @@ class Density(Order):
 class ClassDistance(Order):
     """The farthest from its class's mean in the old gallery first, as it is served (lambda-orthogonality's policy)."""
 
-    needs = "labels"
+    needs: ClassVar[tuple[str, ...]] = ("served old gallery", "gallery labels")
 
-    def scores(self, known: Known) -> Tensor:
-        rows = known.embeddings.gallery_old.double()
-        labels = known.embeddings.gallery_labels.unique(return_inverse=True)[1]
+    def scores(self, given: OrderGiven) -> Tensor:
+        rows = given["served old gallery"].double()
+        labels = given["gallery labels"].unique(return_inverse=True)[1]
         sums = rows.new_zeros(int(labels.max()) + 1, rows.shape[1]).index_add_(0, labels, rows)
         return (rows - (sums / labels.bincount()[:, None])[labels]).norm(dim=1)
 
@@ -147,13 +153,15 @@ class Clusters(Order):
         clusters: how many; none: the square root of the gallery's size.
     """
 
+    needs: ClassVar[tuple[str, ...]] = ("old gallery",)
+
     def __init__(self, clusters: int | None = None) -> None:
         if clusters is not None and clusters < 1:
             raise InputError(f"clusters: {clusters}, expected at least 1")
         self.clusters = clusters
 
-    def orders(self, known: Known, seeds: Sequence[Seed]) -> np.ndarray:
-        rows = _unit(known.old)
+    def orders(self, given: OrderGiven, seeds: Sequence[Seed]) -> np.ndarray:
+        rows = _unit(given["old gallery"])
         count = min(self.clusters or round(len(rows) ** 0.5), len(rows))
         means = faiss.Kmeans(rows.shape[1], count, seed=0, min_points_per_centroid=1, spherical=True)
         means.train(rows)
@@ -169,18 +177,18 @@ class Scores(Order):
         path: of an array (G,).
     """
 
-    needs = "a file"
+    needs: ClassVar[tuple[str, ...]] = ("a file",)
 
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def scores(self, known: Known) -> Tensor:
+    def scores(self, given: OrderGiven) -> Tensor:
         try:
             scores = np.asarray(np.load(self.path), np.float64)
         except (OSError, ValueError, TypeError, EOFError) as error:
             raise InputError(f"replay.by: {self.path} ({error}), expected scores in a .npy file") from error
-        if scores.shape != (len(known.old),) or not np.isfinite(scores).all():
-            raise InputError(f"replay.by: {self.path}, shape {scores.shape}, expected {len(known.old)} finite scores")
+        if scores.shape != (given.items,) or not np.isfinite(scores).all():
+            raise InputError(f"replay.by: {self.path}, shape {scores.shape}, expected {given.items} finite scores")
         return torch.from_numpy(scores)
 
 
@@ -195,18 +203,18 @@ class Oracle(Order):
         reverse: those first that would raise mAP least.
     """
 
-    needs = "labels, new embeddings and the queries"
+    needs: ClassVar[tuple[str, ...]] = ("all matrices and labels",)
 
     def __init__(self, reverse: bool = False) -> None:
         self.reverse = reverse
 
-    def orders(self, known: Known, seeds: Sequence[Seed]) -> np.ndarray:
-        e, items = known.embeddings, len(known.old)
+    def orders(self, given: OrderGiven, seeds: Sequence[Seed]) -> np.ndarray:
+        e, items = given["all matrices and labels"], given.items
         queries = Queries(e.query_old, e.query_new, e.query_labels, e.query_groups)
         steps = torch.zeros(1, items, dtype=torch.int64)
-        gallery = Gallery(e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, steps, 1, known.distance)
+        gallery = Gallery(e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, steps, 1, given.distance)
         backfilled, order = np.zeros(items, bool), np.empty(0, np.int64)
-        for end in (int(p * items) for p in [*known.progress, 1.0]):
+        for end in (int(p * items) for p in [*given.progress, 1.0]):
             if end > len(order):
                 gains = backfill_gains(queries, gallery, backfilled)
                 ranked = np.argsort(gains if self.reverse else -gains, kind="stable")

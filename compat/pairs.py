@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from compat.data.base import RepeatableLoader, epoch_seed
 from compat.data.samplers import rows_by_class
 from compat.errors import InputError
-from compat.methods import Pair
+from compat.methods.upgrade import Pair
 
 
 class Labelled(Protocol):

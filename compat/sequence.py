@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from compat.backfill import Curve, Embeddings, backfill_curve, backfill_steps, completion_ratios
+from compat.backfill import Curve, backfill_curve
+from compat.embeddings import Embeddings
+from compat.progress import backfill_steps, completion_ratios
 from compat.errors import InputError
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compat.backfill import Embeddings, backfill_steps, completion_ratios
+from compat.embeddings import Embeddings
+from compat.progress import backfill_steps, completion_ratios
 from compat.curve import area
 from compat.engine.exact import Distance, inverse_norms, norms
 from compat.errors import InputError

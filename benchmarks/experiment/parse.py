@@ -136,12 +136,13 @@ def read_plain(path: Path) -> dict[str, Any]:
 def spec(value: Any, folder: Path = Path()) -> Any:
     """A class and its arguments: those beside class_path belong to init_args."""
     if isinstance(value, str) and value.endswith((".yaml", ".yml")):
-        value = read_plain(folder / value)
+        file = folder / value
+        value, folder = read_plain(file), file.parent
     if not isinstance(value, dict):
         return value
     beside = {k: v for k, v in value.items() if k not in KEYS}
     kept = {k: v for k, v in value.items() if k in KEYS}
-    if isinstance(kept.get("based_on"), (str, dict)) and str(kept["based_on"]).endswith((".yaml", ".yml")):
+    if "based_on" in kept:
         kept["based_on"] = spec(kept["based_on"], folder)
     return {**kept, "init_args": {**(kept.get("init_args") or {}), **beside}} if beside else kept
 
@@ -192,6 +193,12 @@ def typed(merged: dict[str, Any]) -> Experiment:
         InputError: a missing key or a value of another type.
     """
     merged = {key: value for key, value in merged.items() if value is not None}
+    methods = merged.get("methods")
+    for name, method in methods.items() if isinstance(methods, dict) else ():
+        if isinstance(method, dict) and isinstance(base := method.get("based_on"), str):
+            if base not in methods:
+                raise InputError(f"methods.{name}.based_on: {base!r}, {closest(base, list(methods))}")
+            method["based_on"] = methods[base]
     parts = [merged.get("side"), *merged["generations"].values()]
     for name, part in merged["generations"].items():
         if part is None:

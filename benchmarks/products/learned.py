@@ -39,8 +39,9 @@ def available(product: Learned, built: Built) -> dict[str, Any]:
         return data.train_images(augment=False).labels[rows] - data.classes(sees).start
 
     def pairs() -> Pair:
-        old = built.old.rows("train", "side-information" in built.needs)[rows]
-        return Pair(old, built.new.rows("train")[rows], labels())
+        old, new = (matrix[rows] for matrix in built.split("train"))
+        own = "new model training" in built.needs  # then `plain new model` has them
+        return Pair(old, new[:0] if own else new, labels() if "training labels" in built.needs else rows[:0])
 
     def known() -> Tensor:
         assert product.saw is not None

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.products.images import dataset
-from benchmarks.products.kinds import Images, Learned, Own, Plain, Served, Upgraded
+from benchmarks.products.kinds import Images, Learned, Own, Plain, Served, Upgraded, Vectors
 from benchmarks.products.store import Store
-from benchmarks.products.vectors import network
+from benchmarks.products.weights import trained
 from compat.embeddings import Embeddings
 from compat.errors import InputError
 from compat.methods.single import SingleModel
 from compat.methods.upgrade import Upgrade
 from compat.models import Embedder
+from compat.system import through
 
 Method = Callable[[Embedder, Embedder], Upgrade]
 
@@ -72,7 +73,18 @@ def load(store: Store, system: Plain | Own | Served) -> System:
     if isinstance(system, Served):
         return served(upgrade(store, system.by))
     side = store.get(system.side) if isinstance(system, Plain) and system.side else None
-    return System(network(system.vectors, store).embedder, store.get(system.vectors), side)
+    return System(network(store, system.vectors).embedder, store.get(system.vectors), side)
+
+
+def network(store: Store, vectors: Vectors) -> SingleModel:
+    """The model that embeddings are of: a generation's, or one that a method trained itself."""
+    if not isinstance(vectors.of, Learned):
+        return trained(vectors.model, store.get(vectors.of), vectors.name)
+    built = build(store, vectors.of)
+    built.method.restore(store.get(vectors.of))
+    assert built.recipe is not None
+    built.recipe.embedder = built.method.new
+    return built.recipe
 
 
 def build(store: Store, learned: Learned) -> Built:
@@ -85,8 +97,10 @@ def build(store: Store, learned: Learned) -> Built:
         recipe = learned.training.model.build(SingleModel)
         recipe.materialize(dataset(learned.images.whole).gallery_images()[0].image)
         embedder = recipe.embedder
-    method: Upgrade = learned.method.build(Method)(old.embedder, embedder)
-    return Built(method, old, new, learned.method.needs(), recipe)
+    needs = learned.method.needs()
+    shown = (old.embedder, "old classifier"), (embedder, "new classifier")
+    method: Upgrade = learned.method.build(Method)(*(e if need in needs else blind(e) for e, need in shown))
+    return Built(method, old, new, needs, recipe)
 
 
 def upgrade(store: Store, upgraded: Upgraded) -> Built:
@@ -107,15 +121,17 @@ def plain(built: Built, images: Images) -> Embeddings:
 
 def served(built: Built) -> System:
     """The system that an upgrade ends in: the new model, with its embeddings as the method serves them."""
-    rows: dict[str, Tensor] = {}
-    with torch.inference_mode():
-        for split in dict.fromkeys([*built.new.vectors, "query"]):
-            transform = built.method.query if split == "query" else built.method.gallery
-            parts = zip(*(matrix.split(4096) for matrix in built.split(split)), strict=True)
-            rows[split] = torch.cat([transform(*part)[1] for part in parts])
+    rows = {}
+    for split in dict.fromkeys([*built.new.vectors, "query"]):
+        transform = built.method.query if split == "query" else built.method.gallery
+        rows[split] = through(transform, *built.split(split))[1]
     same = all(torch.equal(values, of_split(built.new.vectors, split)) for split, values in rows.items())
     embedder = built.new.embedder
-    if not same:  # its classifier knows the model's own embeddings
-        embedder = copy.copy(embedder)
-        embedder._modules = {**embedder._modules, "classifier": None}
-    return System(embedder, rows)
+    return System(embedder if same else blind(embedder), rows)  # its classifier knows the model's own embeddings
+
+
+def blind(embedder: Embedder) -> Embedder:
+    """The same embedder without its classifier."""
+    embedder = copy.copy(embedder)
+    embedder._modules = {**embedder._modules, "classifier": None}
+    return embedder

@@ -9,21 +9,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks.products.images import dataset
-from benchmarks.products.kinds import Learned, Vectors
+from benchmarks.products.kinds import Vectors
 from benchmarks.products.store import Store
+from benchmarks.products.systems import network
 from benchmarks.products.training import build_trainer
-from benchmarks.products.weights import trained
-from compat.methods.single import SingleModel
 
 PREDICTING = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "enable_progress_bar")
-
-
-def network(product: Vectors, store: Store) -> SingleModel:
-    """The model, with its weights: a generation's, or those that a method trained itself."""
-    weights = store.get(product.of)
-    if isinstance(product.of, Learned):
-        weights = {name.removeprefix("new."): value for name, value in weights.items() if name.startswith("new.")}
-    return trained(product.model, weights, product.name)
 
 
 def extract(product: Vectors, store: Store, folder: Path) -> dict[str, Tensor]:
@@ -31,7 +22,7 @@ def extract(product: Vectors, store: Store, folder: Path) -> dict[str, Tensor]:
 
     Of several processes each embeds a run of the rows and writes it; the first one puts them together.
     """
-    model, data = network(product, store), dataset(product.images.whole)
+    model, data = network(store, product).eval(), dataset(product.images.whole)
     process = {k: v for k, v in product.options.init_args.items() if k in PREDICTING}
     options = product.options.replace(init_args=process)
     trainer = build_trainer(options, logger=False, enable_checkpointing=False, enable_model_summary=False)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from compat.errors import InputError
-from compat.methods.upgrade import Pair, Upgrade
+from compat.methods.upgrade import Fit, Pair, Upgrade
 from compat.models import Embedder
+from compat.needs import Given
 
 
 def ridge(new: Tensor, old: Tensor, alpha: float = 1e-3) -> tuple[Tensor, Tensor]:
@@ -51,6 +54,7 @@ class Affine(Upgrade):
     """
 
     encoder_passes = 1
+    needs: ClassVar[tuple[str, ...]] = ("training embeddings",)
     weight: Tensor
     bias: Tensor
 
@@ -63,7 +67,11 @@ class Affine(Upgrade):
         self.register_buffer("weight", torch.eye(*shape))
         self.register_buffer("bias", torch.zeros(shape[1]))
 
+    def learn(self, given: Given, fit: Fit) -> None:
+        self.solve(given["training embeddings"])
+
     def solve(self, pairs: Pair) -> None:
+        """Set the map from all training pairs; labels are not looked at."""
         weight, bias = ridge(pairs.new, pairs.old, self.alpha)
         if self.rank is not None:
             weight = truncated(weight, self.rank)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -45,6 +47,9 @@ class BCT(Joint):
         weight: lambda of the influence loss; 1 in openBCT.
     """
 
+    needs: ClassVar[tuple[str, ...]] = (
+        "training embeddings", "training labels", "old classes", "new model training", "old classifier"
+    )  # fmt: skip
     old_weight: Tensor
     old_bias: Tensor
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.cli import OptimizerCallable
@@ -15,33 +17,33 @@ from compat.models import Embedder
 class BiCT(FCT):
     """BiCT ("Bidirectional compatible training", arXiv 2204.13919), of which there is no public code.
 
-    First `BCT` trains a new model; then a transform T without
+    First `BCT` trains a new model, on which a config bases this one (`based_on`); then a transform T without
     side-information brings old embeddings into its space: |T(o) - z|^2 + CE(W_n T(o), y). Both the form of the second
-    loss and T's network (FCT's) are our choice; the abstract says that the weight of backward compatibility matters.
+    loss and T's network (FCT's) are our choice; the abstract says that the weight of backward compatibility matters,
+    which is BCT's `weight`: at 0.1 the model leans more to the new space.
 
     Args:
         old: the old model, frozen.
-        new: the new model, frozen; the one that `BCT` trains.
-        backward: weight of the influence loss in the first step. At 1 the model is that of `BCT` itself; 0.1 would
-            lean more to the new model.
+        new: the new model, frozen; one that `BCT` trained.
         hidden: width of T's mixer.
         normalize: compare directions, as cosine retrieval does.
         warmup: share of the steps in which the learning rate rises, before its cosine.
         optimizer: from parameters to an optimizer.
     """
 
+    needs: ClassVar[tuple[str, ...]] = ("training embeddings", "training labels", "head training", "new classifier")
+    needs_with: ClassVar[dict[str, str]] = {}
+
     def __init__(
         self,
         old: Embedder,
         new: Embedder,
-        backward: float = 1.0,
         hidden: int = 2048,
         normalize: bool = True,
         warmup: float = 0.1,
         optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=3.0517578125e-05),
     ) -> None:
         super().__init__(old, new, 0, hidden, normalize, warmup, optimizer)
-        self.trained_by = {"class_path": "compat.methods.BCT", "init_args": {"weight": backward}}
 
     def terms(self, batch: Pair) -> dict[str, Tensor]:
         transformed = self.transform(batch.old)

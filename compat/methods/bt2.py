@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,7 +35,9 @@ class BT2(Joint):
         InputError: extra dimensions that leave fewer than D_old in all, or more than D_old.
     """
 
-    needs_new = True
+    needs: ClassVar[tuple[str, ...]] = (
+        "training embeddings", "training labels", "old classes", "new model training", "plain new model"
+    )  # fmt: skip
     means: Tensor
     target: Tensor
 
@@ -61,6 +65,7 @@ class BT2(Joint):
         self.classifier.requires_grad_(False)
         self.head = nn.Linear(self.dim, len(teacher.known))
         self.register_buffer("means", teacher.means(), persistent=False)
+        assert teacher.new is not None
         self.register_buffer("target", teacher.new, persistent=False)
 
     def serve(self, new: Tensor) -> Tensor:

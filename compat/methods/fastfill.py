@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.cli import OptimizerCallable
@@ -34,6 +36,9 @@ class FastFill(FCT):
         warmup: share of the steps in which the learning rate rises, before its cosine.
         optimizer: from parameters to an optimizer; Adam at 5e-4 in the authors' code.
     """
+
+    estimates = True
+    needs: ClassVar[tuple[str, ...]] = ("training embeddings", "training labels", "head training", "new classifier")
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.cli import OptimizerCallable
@@ -61,6 +63,7 @@ class FCT(Learned):
     """
 
     transforms_gallery = True
+    needs_with: ClassVar[dict[str, str]] = {"side": "side-information"}
 
     def __init__(
         self,

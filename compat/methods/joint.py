@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from compat.data import Sample
 from compat.losses import batch_hard_triplet_loss
 from compat.methods.single import SingleModel
-from compat.methods.upgrade import Upgrade, needed
-from compat.models import Classifier, Embedder
+from compat.methods.upgrade import Fit, Upgrade, needed
+from compat.models import Classifier, Embedder, load_embedder
+from compat.needs import Given
 from compat.optim import warmup_cosine
 
 
@@ -23,13 +25,13 @@ class Teacher(NamedTuple):
 
     Attributes:
         old: (N, D_old), extracted once, from images without augmentation.
-        new: (N, D_new), of the plain new model, likewise.
+        new: (N, D_new), of the plain new model, likewise; None for a method that does not need it.
         labels: (N,) 0 to C - 1.
         known: (C,) the index of each class in the old classifier, -1 if the old model has not seen the class.
     """
 
     old: Tensor
-    new: Tensor
+    new: Tensor | None
     labels: Tensor
     known: Tensor
 
@@ -41,11 +43,20 @@ class Teacher(NamedTuple):
         return sums / self.labels.bincount(minlength=classes).clamp_min(1)[:, None]
 
 
+class Recipe(NamedTuple):
+    """How the plain new model is trained; see `SingleModel`."""
+
+    label_smoothing: float
+    triplet_margin: float | None
+    warmup: float
+    optimizer: OptimizerCallable
+
+
 class Joint(Upgrade):
     """A new model trained so that its queries find items in the old space: nothing is learned afterwards.
 
-    The network, optimizer, schedule and budget are those of the plain new model, and so are the first weights: a
-    method adds its losses and nothing else. `terms` returns them by name; the loss is their sum. The old model's
+    The network, optimizer, schedule and budget are those of the plain new model, and so are the backbone's first
+    weights: a method adds its losses, and layers where it says so. `terms` returns them by name; the loss is their sum. The old model's
     embeddings come from the cache, of images without augmentation (some of the authors' codes embed the augmented
     image instead, which costs a forward pass of the old model in every step).
 
@@ -59,12 +70,13 @@ class Joint(Upgrade):
         new: the architecture of the new model; the method trains a copy of its own.
 
     Attributes:
-        needs_new: whether the losses look at the plain new model's embeddings.
-        recipe: whose label smoothing, triplet loss, optimizer and schedule are used; from `prepare` on.
+        recipe: the plain new model's; from `prepare` on.
     """
 
     encoder_passes = 1
-    needs_new = False
+    needs: ClassVar[tuple[str, ...]] = (
+        "training embeddings", "training labels", "old classes", "new model training"
+    )  # fmt: skip
     old_space: Tensor
 
     def __init__(self, old: Embedder, new: Embedder) -> None:
@@ -89,9 +101,22 @@ class Joint(Upgrade):
         dim = self.old.project.out_features
         return F.pad(new, (0, max(dim - new.shape[1], 0)))[:, :dim]
 
+    def learn(self, given: Given, fit: Fit) -> None:
+        pairs = given["training embeddings"]
+        new = given["plain new model"] if "plain new model" in given else None
+        teacher = Teacher(pairs.old, new, given["training labels"], given["old classes"])
+        self.prepare(given["new model training"], teacher)
+        fit(self)
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take up again what was learned, the new model and its classifier with it."""
+        own = {name.removeprefix("new."): value for name, value in state.items() if name.startswith("new.")}
+        load_embedder(self.new, own, type(self).__name__)
+        super().restore(state)
+
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
         """Take the plain new model's recipe, and from the teacher what the losses need. Called before a training."""
-        self.recipe = (recipe.label_smoothing, recipe.warmup, recipe.optimizer, recipe.triplet_margin)
+        self.recipe = Recipe(recipe.label_smoothing, recipe.triplet_margin, recipe.warmup, recipe.optimizer)
         self.new.classify(len(teacher.known))
         self.train()
         self.register_buffer("old_space", teacher.old, persistent=False)
@@ -104,7 +129,7 @@ class Joint(Upgrade):
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """With the recipe's label smoothing."""
-        return F.cross_entropy(logits, labels, label_smoothing=self.recipe[0])
+        return F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
 
     def terms(self, new: Tensor, old: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
         """The losses of a batch by name.
@@ -121,8 +146,8 @@ class Joint(Upgrade):
         new = self.new(batch.image)
         with torch.autocast(new.device.type, enabled=False):
             terms = self.terms(new.float(), self.old_space[batch.group], batch.label, batch.group)
-            if self.recipe[3] is not None:
-                terms["triplet"] = batch_hard_triplet_loss(new, batch.label, self.recipe[3])
+            if self.recipe.triplet_margin is not None:
+                terms["triplet"] = batch_hard_triplet_loss(new, batch.label, self.recipe.triplet_margin)
         loss = torch.stack(list(terms.values())).sum()
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, sync_dist=True)
         figures = {f"train/{name}": value for name, value in terms.items()}
@@ -132,7 +157,7 @@ class Joint(Upgrade):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         steps = int(self.trainer.estimated_stepping_batches)
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return warmup_cosine(self.recipe[2](learning), steps, self.recipe[1])
+        return warmup_cosine(self.recipe.optimizer(learning), steps, self.recipe.warmup)
 
     def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:  # type: ignore[override]
         return batch

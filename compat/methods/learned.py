@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from compat.methods.upgrade import Pair, Upgrade
+from compat.methods.upgrade import Fit, Pair, Upgrade
 from compat.models import Embedder
+from compat.needs import Given
 from compat.optim import warmup_cosine
 
 
 class Learned(Upgrade):
     """One encoder pass; heads trained with warm-up and cosine, batch normalisation frozen in the second half (FCT).
 
-    A method returns its losses by name from `terms`; the loss is their sum.
+    A method returns its losses by name from `terms`; the loss is their sum. Batches hold pairs of a class, so labels are
+    needed even by a head whose losses do not look at them.
 
     Args:
         old: the old model, frozen.
@@ -25,10 +29,14 @@ class Learned(Upgrade):
     """
 
     encoder_passes = 1
+    needs: ClassVar[tuple[str, ...]] = ("training embeddings", "training labels", "head training")
 
     def __init__(self, old: Embedder, new: Embedder, warmup: float, optimizer: OptimizerCallable) -> None:
         super().__init__(old, new)
         self.warmup, self.optimizer = warmup, optimizer
+
+    def learn(self, given: Given, fit: Fit) -> None:
+        fit(self)
 
     def terms(self, batch: Pair) -> dict[str, Tensor]:
         """The losses of a batch by name."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from compat.methods.upgrade import Pair, Upgrade
+from compat.methods.upgrade import Fit, Pair, Upgrade
 from compat.models import Embedder
+from compat.needs import Given
 
 
 def procrustes(new: Tensor, old: Tensor) -> Tensor:
@@ -36,6 +39,7 @@ class Procrustes(Upgrade):
     """
 
     encoder_passes = 1
+    needs: ClassVar[tuple[str, ...]] = ("training embeddings",)
     rotation: Tensor
     new_mean: Tensor
     old_mean: Tensor
@@ -48,7 +52,11 @@ class Procrustes(Upgrade):
         self.register_buffer("new_mean", torch.zeros(new_dim))
         self.register_buffer("old_mean", torch.zeros(old_dim))
 
+    def learn(self, given: Given, fit: Fit) -> None:
+        self.solve(given["training embeddings"])
+
     def solve(self, pairs: Pair) -> None:
+        """Set the map from all training pairs; labels are not looked at."""
         if self.center:
             self.new_mean, self.old_mean = pairs.new.mean(0), pairs.old.mean(0)
         self.rotation = procrustes(pairs.new - self.new_mean, pairs.old - self.old_mean).float()

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from compat.methods.affine import ridge
 from compat.methods.learned import Learned
-from compat.methods.upgrade import Pair
+from compat.methods.upgrade import Fit, Pair
 from compat.models import Embedder
+from compat.needs import Given
 
 
 class ResidualMLP(Learned):
@@ -45,7 +46,12 @@ class ResidualMLP(Learned):
         nn.init.zeros_(self.outer.weight)
         nn.init.zeros_(self.outer.bias)
 
+    def learn(self, given: Given, fit: Fit) -> None:
+        self.solve(given["training embeddings"])
+        fit(self)
+
     def solve(self, pairs: Pair) -> None:
+        """Start at ridge regression."""
         weight, bias = ridge(pairs.new, pairs.old, self.alpha)
         self.linear.weight.data, self.linear.bias.data = weight.T.float().contiguous(), bias.float()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import torch
 from pytorch_lightning import LightningModule
@@ -11,7 +12,9 @@ from torch import Tensor
 from compat.data import Sample
 from compat.errors import InputError
 from compat.models import Classifier, Embedder
+from compat.needs import Given
 
+Fit: TypeAlias = Callable[[LightningModule], None]
 
 class Pair(NamedTuple):
     """A batch as both frozen models see it: phi_old(x) (B, D_old), phi_new(x) (B, D_new), labels (B,)."""
@@ -35,9 +38,9 @@ def needed(embedder: Embedder, part: str, method: str) -> Classifier:
 class Upgrade(LightningModule):
     """Frozen old and new embedders. Trains nothing: as it stands it is distance rank merge (arXiv 2301.03767).
 
-    A method fills the four matrices of `compat.Embeddings` by overriding `query` and `gallery`; one that
-    learns adds a `training_step(Pair)`. Batches of images are embedded on arrival, so the same method
-    trains on cached embeddings or through augmented images.
+    A method fills the four matrices of `compat.Embeddings` by overriding `query` and `gallery`; one that learns
+    overrides `learn`, and says in `needs` what it looks at. Batches of images are embedded on arrival, so the same
+    head trains on cached embeddings or through augmented images.
 
     Args:
         old: the old model.
@@ -46,14 +49,17 @@ class Upgrade(LightningModule):
     Attributes:
         encoder_passes: forward passes of an embedder for each query while the backfilling goes on.
         transforms_gallery: whether all old items are written anew, transformed, when the backfilling starts.
-        side: dimension of the side-information that it needs of old items; their rows are then o and s side by side.
-        trained_by: config of the `Joint` method that trains the new model; none: the plain new model.
+        needs: what `learn` is given, see `compat.needs`; the class attributes are literals, which a plan reads from the
+            source.
+        needs_with: argument -> what it needs beside that, if the argument is given.
+        estimates: whether it says how uncertain it is of each item.
     """
 
     encoder_passes = 2
     transforms_gallery = False
-    side = 0
-    trained_by: dict[str, Any] | None = None
+    needs: ClassVar[tuple[str, ...]] = ()
+    needs_with: ClassVar[dict[str, str]] = {}
+    estimates = False
 
     def __init__(self, old: Embedder, new: Embedder) -> None:
         super().__init__()
@@ -76,8 +82,26 @@ class Upgrade(LightningModule):
         """(phi_old(g), phi_new(g)) -> an item before its backfill and after it."""
         return old, new
 
-    def solve(self, pairs: Pair) -> None:
-        """Find in closed form what can be so found, from all training pairs; called once, before any training."""
+    def learn(self, given: Given, fit: Fit) -> None:
+        """Learn what there is to learn.
+
+        Args:
+            given: what was declared in `needs`.
+            fit: trains a module under the benchmark's recipe: a head on training pairs ("head training"), or a whole
+                new model on its images ("new model training").
+        """
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take up again what was learned, as `heads` gives it."""
+        self.load_state_dict(state, strict=False)
+
+    def uncertainty(self, old: Tensor) -> Tensor:
+        """How uncertain it is of old embeddings (B, D_old), (B,).
+
+        Raises:
+            InputError: it does not say.
+        """
+        raise InputError(f"uncertainty: {type(self).__name__} says none, expected a method such as FastFill")
 
     def new_classifier(self) -> Classifier:
         """The new model's own.

@@ -1,0 +1,131 @@
+"""All that a method is to the evaluation: four matrices, with labels and groups."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compat.errors import InputError
+
+Array: TypeAlias = Tensor | np.ndarray | Sequence[Any]
+
+
+class Embeddings:
+    """All that a method is to the evaluation: four matrices, with labels and groups.
+
+    `query_old` is the query as compared with items before their backfill (`gallery_old`), `query_new` as
+    compared with items after it (`gallery_new`). A gallery item with the query's group is ignored for that
+    query; without groups nothing is. Give each item's index as both groups where the queries are the gallery.
+
+    Args:
+        query_old: (Q, D_old) float.
+        query_new: (Q, D_new) float.
+        gallery_old: (G, D_old) float.
+        gallery_new: (G, D_new) float.
+        query_labels: (Q,) integers.
+        gallery_labels: (G,) integers.
+        query_groups: (Q,) integers; default: no group.
+        gallery_groups: (G,) integers; default: no group.
+
+    Attributes: the same names, as tensors; arrays are not copied, so they may be memory-mapped.
+
+    Raises:
+        InputError: another shape, row counts, dimensions or devices that differ, values that are NaN, infinite or
+            beyond 1e150, one of the groups without the other.
+    """
+
+    def __init__(
+        self,
+        query_old: Array,
+        query_new: Array,
+        gallery_old: Array,
+        gallery_new: Array,
+        query_labels: Array,
+        gallery_labels: Array,
+        query_groups: Array | None = None,
+        gallery_groups: Array | None = None,
+    ) -> None:
+        self.query_old, self.gallery_old = _matrices("old", query_old, gallery_old)
+        self.query_new, self.gallery_new = _matrices("new", query_new, gallery_new)
+        device = self.gallery_old.device
+        for name in ("query_old", "query_new", "gallery_new"):
+            if (found := getattr(self, name).device) != device:
+                raise InputError(f"{name}: on {found}, expected {device} as gallery_old")
+        _same_rows("query_new", self.query_new, "query_old", self.query_old)
+        _same_rows("gallery_new", self.gallery_new, "gallery_old", self.gallery_old)
+        self.query_labels = _integers("query_labels", query_labels, "query_old", self.query_old)
+        self.gallery_labels = _integers("gallery_labels", gallery_labels, "gallery_old", self.gallery_old)
+        if query_groups is None and gallery_groups is None:
+            self.query_groups = torch.full_like(self.query_labels, 0)
+            self.gallery_groups = torch.full_like(self.gallery_labels, 1)
+        elif query_groups is None or gallery_groups is None:
+            missing = "query_groups" if query_groups is None else "gallery_groups"
+            raise InputError(f"{missing}: none, expected the groups of both queries and gallery or of neither")
+        else:
+            self.query_groups = _integers("query_groups", query_groups, "query_old", self.query_old)
+            self.gallery_groups = _integers("gallery_groups", gallery_groups, "gallery_old", self.gallery_old)
+
+
+def _matrices(time: str, query: Array, gallery: Array) -> tuple[Tensor, Tensor]:
+    """The queries and the gallery of one space, as finite matrices of the same dimension."""
+    name, other = f"query_{time}", f"gallery_{time}"
+    queries, items = _floating(name, query), _floating(other, gallery)
+    for field, value in ((name, queries), (other, items)):
+        if len(value) == 0:
+            raise InputError(f"{field}: shape {tuple(value.shape)}, expected at least one row")
+        if value.shape[1] == 0:
+            raise InputError(f"{field}: shape {tuple(value.shape)}, expected at least one column")
+        for start in range(0, len(value), 2**16):
+            finite = (value[start : start + 2**16].abs() <= 1e150).all(1)
+            if not finite.all():
+                row = start + int((~finite).nonzero()[0])
+                raise InputError(f"{field}: NaN or infinite values (first in row {row}), expected finite embeddings")
+    if queries.shape[1] != items.shape[1]:
+        found, wanted = tuple(queries.shape), tuple(items.shape)
+        raise InputError(f"{name}: shape {found}, expected {wanted[1]} columns as in {other} {wanted}")
+    return queries, items
+
+
+def _floating(name: str, value: Array) -> Tensor:
+    """float32 and float64 as they are, without a copy; half precision as float32, integers as float64."""
+    matrix = _tensor(name, value, 2)
+    if matrix.is_complex():
+        raise InputError(f"{name}: {matrix.dtype}, expected real numbers")
+    if matrix.dtype not in (torch.float32, torch.float64):
+        matrix = matrix.float() if matrix.is_floating_point() else matrix.double()
+    return matrix.contiguous()
+
+
+def _integers(name: str, value: Array, other: str, rows: Tensor) -> Tensor:
+    vector = _tensor(name, value, 1)
+    if vector.is_floating_point() or vector.is_complex():
+        raise InputError(f"{name}: {vector.dtype}, expected integers")
+    _same_rows(name, vector, other, rows)
+    return vector.long().to(rows.device).contiguous()
+
+
+def _same_rows(name: str, value: Tensor, other: str, rows: Tensor) -> None:
+    if len(value) != len(rows):
+        shapes = f"shape {tuple(value.shape)}, expected {len(rows)} rows as in {other} {tuple(rows.shape)}"
+        raise InputError(f"{name}: {shapes}")
+
+
+def _tensor(name: str, value: Array, dimensions: int) -> Tensor:
+    try:
+        if isinstance(value, np.ndarray) and (not value.dtype.isnative or min(value.strides, default=0) < 0):
+            value = value.astype(value.dtype.newbyteorder("="), order="C")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # memory-mapped; only read here
+            tensor = torch.as_tensor(value).detach()
+        tensor = tensor.cpu() if tensor.device.type == "mps" else tensor  # which has no float64
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{name}: {type(value).__name__}, expected an array or tensor") from error
+    if tensor.ndim != dimensions:
+        shape = "(rows, dimension)" if dimensions == 2 else "(rows,)"
+        raise InputError(f"{name}: shape {tuple(tensor.shape)}, expected {shape}")
+    return tensor

@@ -1,0 +1,68 @@
+"""What a method, an order or a merge rule may look at: it says what, and is handed exactly that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+from compat.errors import InputError
+
+Need = Literal[
+    "training embeddings",
+    "training labels",
+    "head training",
+    "new model training",
+    "plain new model",
+    "old classes",
+    "old classifier",
+    "new classifier",
+    "side-information",
+    "old gallery",
+    "served old gallery",
+    "gallery labels",
+    "uncertainty",
+    "all matrices and labels",
+    "a file",
+    "training distances",
+]
+
+
+class Given(Mapping[str, Any]):
+    """What was declared, by name; anything else raises.
+
+    Args:
+        needs: what was declared.
+        values: what there is, or functions without arguments that get it when it is asked for.
+        owner: who declared it, for messages.
+
+    Example:
+        >>> given = Given(["training labels"], {"training labels": lambda: [0, 1], "old gallery": lambda: [2]}, "Mine")
+        >>> given["training labels"]
+        [0, 1]
+        >>> given["old gallery"]
+        Traceback (most recent call last):
+        compat.errors.InputError: needs: 'old gallery' was not declared by Mine, expected it among its needs
+    """
+
+    def __init__(self, needs: Sequence[str], values: Mapping[str, Any | Callable[[], Any]], owner: str) -> None:
+        for need in needs:
+            if need not in get_args(Need):
+                raise InputError(f"needs: {need!r} of {owner}, expected some of {', '.join(get_args(Need))}")
+        self.needs, self.values_of, self.owner = tuple(needs), values, owner
+
+    def __getitem__(self, need: str) -> Any:
+        if need not in self.needs:
+            raise InputError(f"needs: {need!r} was not declared by {self.owner}, expected it among its needs")
+        if need not in self.values_of:
+            raise InputError(f"needs: {need!r} of {self.owner} is not to be had here, expected another method")
+        value = self.values_of[need]
+        return value() if callable(value) and not isinstance(value, type) else value
+
+    def __contains__(self, need: object) -> bool:
+        return need in self.needs
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.needs)
+
+    def __len__(self) -> int:
+        return len(self.needs)

@@ -1,0 +1,56 @@
+"""From two systems and a method to the four matrices that retrieval sees while the gallery is backfilled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from compat.embeddings import Embeddings
+from compat.methods.upgrade import Upgrade
+
+ROWS = 4096  # at a time
+Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def fill(method: Upgrade, plain: Embeddings, before: tuple[Upgrade, Embeddings] | None = None) -> Embeddings:
+    """The four matrices as a method serves them.
+
+    Args:
+        method: with what it has learned.
+        plain: queries and gallery as the old and the new model embed them; where the method takes side-information,
+            with it beside the old embeddings.
+        before: the upgrade before, with its own plain matrices, for a gallery that it has not reached: items are as it
+            found them, and the query is mapped back through both.
+
+    Returns:
+        Queries and gallery for the part before its backfill and for the part after it.
+
+    Example:
+        >>> space = torch.eye(4)
+        >>> from compat.methods import Upgrade
+        >>> from compat.models import Precomputed
+        >>> labels = torch.tensor([0, 0, 1, 1])
+        >>> served = fill(Upgrade(Precomputed(4), Precomputed(4)), Embeddings(*[space] * 4, labels, labels))
+        >>> torch.equal(served.query_old, space)
+        True
+    """
+    query_old, query_new = through(method.query, plain.query_old, plain.query_new)
+    gallery_old, gallery_new = through(method.gallery, plain.gallery_old, plain.gallery_new)
+    if before is not None:
+        first, earlier = before
+        with torch.inference_mode():
+            query_old = first.back(earlier.query_old, query_old)
+            stale = through(first.gallery, earlier.gallery_old, earlier.gallery_new)[0]
+            gallery_old = method.gallery(stale, gallery_new)[0]  # forward once more where it is transformed
+    matrices = (query_old, query_new, gallery_old, gallery_new)
+    return Embeddings(*matrices, plain.query_labels, plain.gallery_labels, plain.query_groups, plain.gallery_groups)
+
+
+def through(transform: Transform, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+    """What `query` or `gallery` of a method makes of all rows, (N, D_old) and (N, D_new)."""
+    with torch.inference_mode():
+        parts = zip(old.split(ROWS), new.split(ROWS), strict=True)
+        before, after = zip(*(transform(*part) for part in parts), strict=True)
+    return torch.cat(before), torch.cat(after)
