@@ -182,6 +182,7 @@ def run(config: dict[str, Any]) -> Path:
             order_needs=axis.order_class.needs,
             merge=axis.merge,
             merge_needs=axis.merge_class.needs,
+            training_seconds=round(sum(used[s].seconds for s in (f"train_{part}", "joint", "head") if s in used), 2),
         )
         areas = curve.tensors.get("query_auc")
         save_result(result, path, None if areas is None else areas.numpy())
