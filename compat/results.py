@@ -53,6 +53,8 @@ class Result:
         merge_needs: what fitting it takes.
         bytes_per_item: written for each gallery item until all are new, as float32; twice where old items are
             transformed first; 0 in results from before it was counted.
+        training_seconds: of training the model of this upgrade and what the method learned for it; of neither the old
+            model, which is there, nor another upgrade's.
     """
 
     benchmark: str
@@ -84,6 +86,7 @@ class Result:
     merge: str = "raw"
     merge_needs: str = "nothing"
     bytes_per_item: int = 0
+    training_seconds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -98,11 +101,6 @@ class Result:
         The gallery is as the method serves it, transformed or not. None where queries are encoded by both models.
         """
         return None if self.encoder_passes_per_query > 1 else self.mean_ap[0] > self.old["mean_ap"]
-
-    @property
-    def training_seconds(self) -> float:
-        """Of the new model and of what the method learns; the old model is there."""
-        return sum(self.seconds.get(stage, 0.0) for stage in ("train_new", "train_newest", "joint", "head"))
 
     def gain_at(self, progress: float) -> float:
         """Share of the old-to-new gain in mAP that is reached at a progress, linear between completion ratios."""
@@ -219,11 +217,18 @@ def load_result(path: str | Path) -> Result:
     try:
         content = json.loads(Path(path).read_text())
         required = {f.name: content[f.name] for f in fields(Result) if f.name in content or _needed(f)}
+        if "training_seconds" not in required:
+            required["training_seconds"] = _training_seconds(required["seconds"], content.get("starts_at", 0.0) > 0)
         return Result(**required)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: {error}, expected a result of benchmarks.run") from error
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: no field {error}, expected a result of benchmarks.run") from error
+
+
+def _training_seconds(seconds: dict[str, float], second: bool) -> float:
+    """Of one upgrade, in a file that has the seconds of all stages, those of other upgrades' models among them."""
+    return sum(seconds.get(stage, 0.0) for stage in ("train_newest" if second else "train_new", "joint", "head"))
 
 
 def _needed(field: Field[Any]) -> bool:

@@ -52,6 +52,7 @@ RESULT = Result(
     git_commit=None,
     hardware={"cores": 2},
     seconds={"head": 1.0},
+    training_seconds=1.0,
 )
 
 
@@ -308,10 +309,29 @@ def test_a_sequence_is_drawn_over_what_is_re_extracted(sequence, tmp_path, capsy
 def test_results_of_earlier_versions_are_read(tmp_path):
     path = tmp_path / "rqt-s0.json"
     content = asdict(RESULT)
-    for name in ("trained_on", "images_skipped", "starts_at"):
+    for name in ("trained_on", "images_skipped", "starts_at", "training_seconds"):
         del content[name]
     path.write_text(json.dumps(content))
     assert load_result(path) == RESULT
+
+
+@pytest.mark.parametrize(
+    ("seconds", "starts_at", "expected"),
+    [
+        ({"train_old": 1, "train_new": 2, "head": 8, "extract_new": 16, "replay": 32}, 0.0, 10),
+        ({"train_old": 1, "train_new": 2, "train_newest": 4, "head": 8}, 0.0, 10),
+        ({"train_old": 1, "train_new": 2, "train_newest": 4, "head": 8}, 0.5, 12),
+        ({"train_old": 1, "joint": 64, "head": 8}, 0.0, 72),  # a model of its own in place of the plain one
+        ({"train_old": 1, "train_new": 2, "joint": 64}, 0.0, 66),  # beside the plain one, which it needs
+        ({"train_old": 1, "train_newest": 4, "joint": 64}, 0.0, 64),
+        ({"train_old": 1, "train_new": 2, "joint": 64}, 1.0, 64),
+    ],
+)
+def test_the_training_of_an_upgrade_is_not_that_of_another(tmp_path, seconds, starts_at, expected):
+    content = {**asdict(RESULT), "seconds": seconds, "starts_at": starts_at}
+    del content["training_seconds"]
+    (tmp_path / "old-s0.json").write_text(json.dumps(content))
+    assert load_result(tmp_path / "old-s0.json").training_seconds == expected
 
 
 @pytest.mark.parametrize("metric", list(METRICS))

@@ -324,6 +324,10 @@ def test_what_would_stop_a_training_is_found_before_the_first(config, tmp_path, 
     assert not (tmp_path / "runs").exists()
 
 
+def _trained(result, *stages):
+    return sum(result.seconds.get(stage, 0.0) for stage in (*stages, "head"))
+
+
 def test_a_third_generation_is_a_second_upgrade(config):
     """The first upgrade is what it is without it; the next one starts where the one before it has come to."""
     run(config, "--data.new_classes=0.75", f"--results={config.parent / 'pair'}")
@@ -338,6 +342,9 @@ def test_a_third_generation_is_a_second_upgrade(config):
         assert after.mean_ap[-1] == overlap.mean_ap[-1]
         assert (after.old, overlap.old, after.new) == (first.new, first.old, overlap.new)
         assert (first.starts_at, after.starts_at, overlap.starts_at) == (0.0, 1.0, 0.5)
+        assert first.training_seconds == pytest.approx(_trained(first, "train_new"), abs=0.02)
+        for second in (after, overlap):
+            assert second.training_seconds == pytest.approx(_trained(second, "train_newest"), abs=0.02)
     independent = [files[f"{part}/independent-s0"] for part in ("first", "second_from_1", "second_from_0.5")]
     assert [result.encoder_passes_per_query for result in independent] == [2, 2, 3]
     assert independent[1].mean_ap[0] == pytest.approx(independent[0].mean_ap[-1], abs=1e-12)
