@@ -12,7 +12,7 @@ from torch import Tensor
 
 from compat.backfill import Embeddings, backfill_order
 from compat.engine.exact import Distance, Gallery, Queries
-from compat.engine.gains import backfill_gains
+from compat.gains import backfill_gains
 from compat.errors import InputError
 from compat.models import Classifier
 
