@@ -13,8 +13,8 @@ from torch import Tensor
 from compat.engine import kernels
 from compat.engine.exact import Figures, Gallery, Positives, Queries
 
-TILE = 4096  # items of the gallery at a time: their rows stay in a core's cache
-CELLS = 8192  # of a query's table of bins
+TILE = 1024  # items of the gallery at a time: their rows stay in a core's cache
+CELLS = 4096  # of a query's table of bins
 
 
 class _Space(NamedTuple):
@@ -182,6 +182,7 @@ class CpuEngine:
         a = np.ones(rows, np.float32) if self.cosine else norm.astype(np.float32)
         c = norm.astype(np.float32) if self.cosine else np.full(rows, 2, np.float32)
         cell, unsure = np.empty(TILE, np.uint16), np.empty(TILE + 1, np.uint16)
+        left = self.room.array("left", (rows * TILE + 1,), np.uint32)
         single = query.float()
         for first in range(0, items, TILE):
             tile = slice(first, first + TILE)
@@ -190,5 +191,5 @@ class CpuEngine:
             torch.mm(single, part, out=torch.from_numpy(product))
             kernels.assign(
                 product, first, query.numpy(), space.rows.numpy(), norm, space.norm, self.cosine, a, space.b[tile], c,
-                space.d[tile], *screening, self.labels, labels, bins, cell, unsure,
+                space.d[tile], *screening, self.labels, labels, bins, cell, unsure, left,
             )  # fmt: skip
