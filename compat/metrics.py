@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from compat.engine.exact import Figures, Gallery, Queries
 from compat.engine.replay import Backend, choose_engine, replay
+from compat.errors import InputError
 
 
 class CurveMeans(NamedTuple):
@@ -76,6 +77,8 @@ class BackfillCurve(Metric):
     ) -> None:
         super().__init__(**kwargs)
         self.galleries = [gallery] if isinstance(gallery, Gallery) else list(gallery)
+        if len(self.galleries) > 1 and any(part.merge is not None for part in self.galleries):
+            raise InputError(f"merge: for a gallery in {len(self.galleries)} parts, expected it whole")
         self.top_k, self.backend = top_k, backend
         self.query_chunk, self.gallery_sharded = query_chunk, gallery_sharded
         self.per_query, self.show_progress = per_query, show_progress

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from compat.engine.exact import Distance, Gallery, Queries
-from compat.engine.gains import backfill_gains
+from compat.gains import backfill_gains
 from compat.errors import InputError
 from compat.needs import Given
 from compat.progress import backfill_order

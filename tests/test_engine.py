@@ -73,14 +73,15 @@ def test_ranks_at_every_threshold_are_the_same(distance, dtype):
     gallery = Gallery(e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, step, 11, distance)
     queries = Queries(e.query_old, e.query_new, e.query_labels, e.query_groups)
     compiled, plain = CpuEngine(gallery), TorchEngine(gallery)
-    positives = plain.positives(queries)
-    for ours, theirs in zip(compiled.positives(queries), positives, strict=True):
+    measured, compared = compiled.measure(queries), plain.measure(queries)
+    positives = plain.positives(compared)
+    for ours, theirs in zip(compiled.positives(measured), positives, strict=True):
         found = ours.sort(-1).values[..., : theirs.shape[-1]]  # it may be padded further
         torch.testing.assert_close(found, theirs.sort(-1).values, rtol=0, atol=0)
     thresholds = thresholds_of(positives)
     known = thresholds.isfinite().expand(2, 11, -1, -1)
-    expected = plain.ranks(queries, thresholds)[known]
-    torch.testing.assert_close(compiled.ranks(queries, thresholds)[known], expected, rtol=0, atol=0)
+    expected = plain.ranks(compared, thresholds)[known]
+    torch.testing.assert_close(compiled.ranks(measured, thresholds)[known], expected, rtol=0, atol=0)
 
 
 def test_large_embeddings_of_many_dimensions_against_scikit_learn():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from compat import Embeddings, backfill_curve, backfill_order
 from compat.engine.exact import Gallery, Queries
-from compat.engine.gains import backfill_gains
+from compat.gains import backfill_gains
 from compat.errors import InputError
 from compat.models import Classifier
 from compat.orders import (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+import threading
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,8 +13,8 @@ from torch import Tensor
 from compat.engine import kernels
 from compat.engine.exact import Figures, Gallery, Positives, Queries
 
-TILE = 4096  # items of the gallery at a time: their rows stay in a core's cache
-CELLS = 8192  # of a query's table of bins
+TILE = 1024  # items of the gallery at a time: their rows stay in a core's cache
+CELLS = 4096  # of a query's table of bins
 
 
 class _Space(NamedTuple):
@@ -25,14 +27,29 @@ class _Space(NamedTuple):
     largest: float
 
 
-class _Chunk(NamedTuple):
-    """The positives of a chunk of queries in this gallery, and the queries' norms in both spaces."""
+class Measured(NamedTuple):
+    """A chunk of queries, the positives of each in this gallery, and the queries' norms in both spaces."""
 
+    queries: Queries
     items: np.ndarray
     found: np.ndarray
     norms: list[np.ndarray]
     old: np.ndarray
     new: np.ndarray
+
+
+class _Room(threading.local):
+    """Arrays that a thread's chunks use again: fresh memory would cost as much as what is computed in it."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, np.ndarray] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], kind: Any) -> np.ndarray:
+        """Of this shape, with whatever is in it."""
+        size, kept = math.prod(shape), self.arrays.get(name)
+        if kept is None or kept.size < size or kept.dtype != kind:
+            kept = self.arrays[name] = np.empty(size, kind)
+        return kept[:size].reshape(shape)
 
 
 def squared_norms(rows: Tensor) -> np.ndarray:
@@ -43,16 +60,19 @@ def squared_norms(rows: Tensor) -> np.ndarray:
 
 
 class CpuEngine:
-    """The replay of one gallery on the CPU, compiled with numba. Gives the counts of `TorchEngine`.
+    """The replay of one gallery on the CPU, compiled with numba: `compat.engine.base.Countable`.
 
-    A call runs in the calling thread and leaves the interpreter free: give each thread its own chunk.
+    Gives the counts of `TorchEngine`. A call runs in the calling thread and leaves the interpreter free: give each
+    thread its own chunk.
 
     Args:
         gallery: whole or a shard, on the CPU, norms within `screenable`.
     """
 
+    threaded = True
+
     def __init__(self, gallery: Gallery) -> None:
-        self.gallery = gallery
+        self.gallery, self.room = gallery, _Room()
         self.cosine = gallery.distance == "cosine"
         self.spaces = [self._space(rows) for rows in (gallery.old, gallery.new)]
         self.labels, self.groups = gallery.labels.numpy(), gallery.groups.numpy()
@@ -70,38 +90,50 @@ class CpuEngine:
             for order, step in zip(self.orders, self.step, strict=True)
         ]
 
-    def positives(self, queries: Queries) -> Positives:
-        """As `TorchEngine.positives`."""
-        chunk = self._positives(queries)
-        step = np.full((len(self.step), *chunk.items.shape), self.gallery.points)
-        present = np.arange(chunk.items.shape[1]) < chunk.found[:, None]
-        step[:, present] = self.step[:, chunk.items[present]]
-        arrays = (chunk.old, chunk.new, step, chunk.found)
+    def measure(self, queries: Queries) -> Measured:
+        labels = queries.labels.numpy()
+        start, stop = (np.searchsorted(self.sorted_labels, labels, side=side) for side in ("left", "right"))
+        widest = int((stop - start).max()) if len(labels) else 0
+        items, count = np.zeros((len(labels), widest), np.int64), np.empty(len(labels), np.int64)
+        kernels.positive_items(self.by_label, start, stop, self.groups, queries.groups.numpy(), items, count)
+        norms = [self._norms(rows) for rows in queries[:2]]
+        distance = np.empty((2, *items.shape), np.float32)
+        for space, rows, norm, out in zip(self.spaces, queries[:2], norms, distance, strict=True):
+            given = (rows.numpy(), space.rows.numpy(), norm, space.norm, self.cosine)
+            kernels.positive_distances(*given, items, count, out)
+        return Measured(queries, items, count, norms, *distance)
+
+    def positives(self, measured: Measured) -> Positives:
+        items, found = measured.items, measured.found
+        step = np.full((len(self.step), *items.shape), self.gallery.points)
+        present = np.arange(items.shape[1]) < found[:, None]
+        step[:, present] = self.step[:, items[present]]
+        arrays = (measured.old, measured.new, step, found)
         return Positives(*(torch.from_numpy(array) for array in arrays))
 
-    def ranks(self, queries: Queries, thresholds: Tensor) -> Tensor:
-        """As `TorchEngine.ranks`."""
+    def ranks(self, measured: Measured, thresholds: Tensor) -> Tensor:
         limits = thresholds.numpy()
-        width = np.isfinite(limits).sum(1)
-        bins = self._bins(queries, self._positives(queries), limits, width)
-        shape = (len(self.orders), self.gallery.points, *limits.shape)
-        out = np.empty(shape, np.int64)
+        bins = self._bins(measured, limits, np.isfinite(limits).sum(1))
+        out = np.empty((len(self.orders), self.gallery.points, *limits.shape), np.int64)
         for order, ends, each in zip(self.orders, self.ends, out, strict=True):
             kernels.ranks(*bins, order, ends, limits.shape[1], each)
         return torch.from_numpy(out)
 
     def figures(self, queries: Queries) -> Figures:
-        """`positives`, `ranks` and `compat.engine.exact.figures` in one, with no table of ranks kept."""
-        chunk = self._positives(queries)
-        thresholds = np.sort(np.concatenate([chunk.old, chunk.new], 1), 1)
-        width = 2 * chunk.found
-        bins = self._bins(queries, chunk, thresholds, width)
+        """As `compat.engine.exact.figures`, with no table of ranks kept."""
+        measured = self.measure(queries)
+        thresholds = np.sort(np.concatenate([measured.old, measured.new], 1), 1)
+        width = 2 * measured.found
+        bins = self._bins(measured, thresholds, width)
         shape = (len(self.orders), self.gallery.points, len(width))
         average, first = np.empty(shape), np.empty(shape, np.int64)
         for number, (order, ends) in enumerate(zip(self.orders, self.ends, strict=True)):
-            found = (chunk.items, chunk.found, width, average[number], first[number])
+            found = (measured.items, measured.found, width, average[number], first[number])
             kernels.figures(*bins, order, ends, self.step[number], *found)
         return Figures(torch.from_numpy(average), torch.from_numpy(first))
+
+    def bytes_per_query(self, items: int, width: int) -> int:
+        return 8 * items + 32 * width + 2**15
 
     def _space(self, rows: Tensor) -> _Space:
         ones, zeros = np.ones(len(rows), np.float32), np.zeros(len(rows), np.float32)
@@ -117,55 +149,47 @@ class CpuEngine:
             return squared
         return np.divide(1, np.sqrt(squared), out=np.zeros_like(squared), where=squared > 0)
 
-    def _positives(self, queries: Queries) -> _Chunk:
-        labels = queries.labels.numpy()
-        start, stop = (np.searchsorted(self.sorted_labels, labels, side=side) for side in ("left", "right"))
-        widest = int((stop - start).max()) if len(labels) else 0
-        items, count = np.zeros((len(labels), widest), np.int64), np.empty(len(labels), np.int64)
-        kernels.positive_items(self.by_label, start, stop, self.groups, queries.groups.numpy(), items, count)
-        norms = [self._norms(rows) for rows in queries[:2]]
-        distance = np.empty((2, *items.shape), np.float32)
-        for space, rows, norm, out in zip(self.spaces, queries[:2], norms, distance, strict=True):
-            given = (rows.numpy(), space.rows.numpy(), norm, space.norm, self.cosine)
-            kernels.positive_distances(*given, items, count, out)
-        return _Chunk(items, count, norms, *distance)
-
-    def _bins(
-        self, queries: Queries, chunk: _Chunk, thresholds: np.ndarray, width: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The bin of every item for every query, (Q, G), in the old and in the new space."""
+    def _bins(self, measured: Measured, thresholds: np.ndarray, width: np.ndarray) -> list[np.ndarray]:
+        """The bin of every item for every query, (Q, G), in the old and in the new space; until the next chunk."""
+        queries, norms = measured.queries, measured.norms
         rows, items = len(queries.labels), len(self.labels)
         kind = np.uint16 if thresholds.shape[1] < 2**15 else np.uint32
-        groups = queries.groups.numpy()
-        ignored = [np.searchsorted(self.sorted_groups, groups, side=side) for side in ("left", "right")]
-        near, far = np.empty_like(thresholds), np.empty_like(thresholds)
-        table, origin = np.empty((rows, CELLS), kind), np.empty(rows, np.float32)
-        scale = np.empty_like(origin)
-        cell, unsure = np.empty(TILE, np.uint16), np.empty(TILE + 1, np.uint16)
         error = np.zeros(rows)
-        for space, query, length in zip(self.spaces, queries[:2], chunk.norms, strict=True):
+        for space, query, length in zip(self.spaces, queries[:2], norms, strict=True):
             size = 1.0 if self.cosine else length + space.largest
             error = np.maximum(error, (query.shape[1] + 32) * 2.0**-24 * size)
+        near, far = (self.room.array(name, thresholds.shape, np.float32) for name in ("near", "far"))
+        table = self.room.array("table", (rows, CELLS), kind)
+        origin, scale = np.empty(rows, np.float32), np.empty(rows, np.float32)
         kernels.tables(thresholds, width, error, not self.cosine, near, far, table, origin, scale)
+        screening = (thresholds, width, near, far, table, origin, scale)
+        groups = queries.groups.numpy()
+        ignored = [np.searchsorted(self.sorted_groups, groups, side=side) for side in ("left", "right")]
         found = []
-        both = (self.spaces, queries[:2], chunk.norms, (chunk.old, chunk.new))
-        for space, query, query_norm, exact in zip(*both, strict=True):
-            a = np.ones(rows, np.float32) if self.cosine else query_norm.astype(np.float32)
-            c = query_norm.astype(np.float32) if self.cosine else np.full(rows, 2, np.float32)
-            bins = np.empty((rows, items), kind)
-            product = torch.empty(rows * TILE)
-            for first in range(0, items, TILE):
-                tile = slice(first, first + TILE)
-                part = space.rows[tile].float().T
-                out = product[: rows * part.shape[1]].view(rows, part.shape[1])
-                torch.mm(query.float(), part, out=out)
-                kernels.assign(
-                    out.numpy(), first, query.numpy(), space.rows.numpy(), query_norm, space.norm, self.cosine,
-                    a, space.b[tile], c, space.d[tile], thresholds, width, near, far, table, origin, scale,
-                    self.labels, queries.labels.numpy(), bins, cell, unsure,
-                )  # fmt: skip
-            kernels.overwrite(
-                thresholds, width, chunk.items, chunk.found, exact, self.by_group, ignored[0], ignored[1], bins
-            )
+        both = (("old", "new"), self.spaces, queries[:2], norms, (measured.old, measured.new))
+        for name, space, query, norm, exact in zip(*both, strict=True):
+            bins = self.room.array(name, (rows, items), kind)
+            self._assign(space, query, norm, queries.labels.numpy(), screening, bins)
+            kernels.overwrite(thresholds, width, measured.items, measured.found, exact, self.by_group, *ignored, bins)
             found.append(bins)
-        return found[0], found[1]
+        return found
+
+    def _assign(
+        self, space: _Space, query: Tensor, norm: np.ndarray, labels: np.ndarray, screening: Any, bins: np.ndarray
+    ) -> None:
+        """Bins of all items in one space, a tile at a time while its products are in the cache."""
+        rows, items = bins.shape
+        a = np.ones(rows, np.float32) if self.cosine else norm.astype(np.float32)
+        c = norm.astype(np.float32) if self.cosine else np.full(rows, 2, np.float32)
+        cell, unsure = np.empty(TILE, np.uint16), np.empty(TILE + 1, np.uint16)
+        left = self.room.array("left", (rows * TILE + 1,), np.uint32)
+        single = query.float()
+        for first in range(0, items, TILE):
+            tile = slice(first, first + TILE)
+            part = space.rows[tile].float().T
+            product = self.room.array("product", (rows, part.shape[1]), np.float32)
+            torch.mm(single, part, out=torch.from_numpy(product))
+            kernels.assign(
+                product, first, query.numpy(), space.rows.numpy(), norm, space.norm, self.cosine, a, space.b[tile], c,
+                space.d[tile], *screening, self.labels, labels, bins, cell, unsure, left,
+            )  # fmt: skip

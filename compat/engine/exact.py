@@ -119,20 +119,36 @@ def distances(query: Tensor, gallery: Tensor, distance: Distance = "cosine") -> 
     return apart.where(apart > 1e-12, 0.0).float()
 
 
+class Measured(NamedTuple):
+    """The distances of a chunk of queries (Q, G) to every item of this gallery, and which pairs are relevant."""
+
+    old: Tensor
+    new: Tensor
+    relevant: Tensor
+    ignored: Tensor
+
+
 class TorchEngine:
-    """The replay of one gallery in torch operations, on the device of its tensors.
+    """The replay of one gallery in torch operations, on the device of its tensors: `compat.engine.base.Countable`.
 
     Args:
         gallery: whole or a shard.
     """
 
+    threaded = False
+
     def __init__(self, gallery: Gallery) -> None:
         self.gallery = gallery
 
-    def positives(self, queries: Queries) -> Positives:
-        """The distances of each query's relevant items of this gallery."""
-        old, new = self._distances(queries)
-        relevant = (queries.labels[:, None] == self.gallery.labels) & ~self._ignored(queries)
+    def measure(self, queries: Queries) -> Measured:
+        gallery = self.gallery
+        old = distances(queries.old, gallery.old, gallery.distance)
+        new = distances(queries.new, gallery.new, gallery.distance)
+        ignored = queries.groups[:, None] == gallery.groups
+        return Measured(old, new, (queries.labels[:, None] == gallery.labels) & ~ignored, ignored)
+
+    def positives(self, measured: Measured) -> Positives:
+        old, new, relevant, _ = measured
         rows, columns = relevant.nonzero(as_tuple=True)
         count = relevant.sum(1)
         width = int(count.max()) if len(count) else 0
@@ -145,28 +161,21 @@ class TorchEngine:
         step[:, rows, slot] = orders[:, columns]
         return Positives(distance[0], distance[1], step, count)
 
-    def ranks(self, queries: Queries, thresholds: Tensor) -> Tensor:
-        """Number of ranked items of this gallery at each threshold or closer.
-
-        Args:
-            queries: Q of them.
-            thresholds: (Q, W) float32, ascending, padded with infinity.
-
-        Returns:
-            (S, T, Q, W) int64.
-        """
+    def ranks(self, measured: Measured, thresholds: Tensor) -> Tensor:
         width, points = thresholds.shape[1], self.gallery.points
-        ignored = self._ignored(queries)
-        old, new = (torch.searchsorted(thresholds, d).masked_fill_(ignored, width) for d in self._distances(queries))
+        ignored = measured.ignored
+        old, new = (torch.searchsorted(thresholds, d).masked_fill_(ignored, width) for d in measured[:2])
         every = [_histogram(old, new, step.expand_as(ignored), width, points) for step in self.gallery.step]
         return torch.stack(every).cumsum(3)
 
-    def _distances(self, queries: Queries) -> tuple[Tensor, Tensor]:
-        old = distances(queries.old, self.gallery.old, self.gallery.distance)
-        return old, distances(queries.new, self.gallery.new, self.gallery.distance)
+    def figures(self, queries: Queries) -> Figures:
+        measured = self.measure(queries)
+        positives = self.positives(measured)
+        thresholds = thresholds_of(positives)
+        return figures(self.ranks(measured, thresholds), positives, thresholds)
 
-    def _ignored(self, queries: Queries) -> Tensor:
-        return queries.groups[:, None] == self.gallery.groups
+    def bytes_per_query(self, items: int, width: int) -> int:
+        return 64 * items
 
 
 def thresholds_of(positives: Positives) -> Tensor:
@@ -178,7 +187,7 @@ def figures(ranks: Tensor, positives: Positives, thresholds: Tensor) -> Figures:
     """Average precision and first rank from the ranks at the thresholds.
 
     Args:
-        ranks: (S, T, Q, W) int64, as `TorchEngine.ranks` gives them, summed over gallery shards.
+        ranks: (S, T, Q, W) int64, as `Countable.ranks` gives them, summed over gallery shards.
         positives: of the whole gallery.
         thresholds: (Q, W).
 

@@ -148,9 +148,9 @@ def _look_up(table, q, cell, uncertain, bins, first, unsure):
 
 
 @compiled
-def _narrow(product, q, b, d, a, c, near, far, width, mask, bins, first, unsure, n):
-    """Look at the thresholds themselves; what stays uncertain is moved to the front of `unsure`."""
-    kept = U64(0)
+def _narrow(product, q, b, d, a, c, near, far, width, mask, bins, first, unsure, n, left, at_left):
+    """Look at the thresholds themselves; what stays uncertain is appended to `left`."""
+    items = U64(product.shape[1])
     for k in range(n):
         j = np.int64(unsure[k])
         x = a[q] + b[j] - product[q, j] * c[q] * d[j]
@@ -158,22 +158,25 @@ def _narrow(product, q, b, d, a, c, near, far, width, mask, bins, first, unsure,
         while at < width and far[q, at] < x:
             at += U64(1)
         bins[q, first + j] = at
-        unsure[kept] = j
-        kept += U64(at < width and near[q, at] <= x)
-    return kept
+        left[at_left] = U64(q) * items + U64(j)
+        at_left += U64(at < width and near[q, at] <= x)
+    return at_left
 
 
 @compiled
 def _settle(
-    query, q, gallery, query_norm, gallery_norm, cosine, thresholds, width, labels, query_labels, bins, first, unsure, n
-):
+    query, gallery, query_norm, gallery_norm, cosine, thresholds, width, labels, query_labels, bins, first, tile, left,
+    count,
+):  # fmt: skip
     """Compute again, in float64, what the screening left uncertain; the query's own label is settled elsewhere."""
-    for k in range(n):
-        item = first + np.int64(unsure[k])
+    for k in range(count):
+        pair = np.int64(left[k])
+        q = pair // tile
+        item = first + pair - q * tile
         if labels[item] != query_labels[q]:
             x = _distance(query, q, gallery, item, query_norm, gallery_norm, cosine)
             at = U64(bins[q, item])
-            while at < width and thresholds[q, at] < x:
+            while at < U64(width[q]) and thresholds[q, at] < x:
                 at += U64(1)
             bins[q, item] = at
 
@@ -181,7 +184,7 @@ def _settle(
 @compiled
 def assign(
     product, first, query, gallery, query_norm, gallery_norm, cosine, a, b, c, d, thresholds, width, near, far, table,
-    origin, scale, labels, query_labels, bins, cell, unsure,
+    origin, scale, labels, query_labels, bins, cell, unsure, left,
 ):  # fmt: skip
     """Bins of a tile of the gallery, items first to first + N, in one space.
 
@@ -190,21 +193,21 @@ def assign(
         a, c: (Q,) float32.
         b, d: (N,) float32.
         bins: (Q, G) out.
-        cell, unsure: (N,) and (N + 1,) uint16, room to work in.
+        cell, unsure, left: (N,) and (N + 1,) uint16 and (Q * N + 1,) uint32, room to work in.
     """
     uncertain = table.dtype.type(1) << table.dtype.type(8 * table.itemsize - 1)
     mask = uncertain - table.dtype.type(1)
     cell = cell[: product.shape[1]]
+    count = U64(0)
     for q in range(len(product)):
-        n = U64(width[q])
         constant = F32((np.float64(a[q]) - origin[q]) * scale[q] + 2.0)
         _cells(product, q, b, d, constant, c[q] * scale[q], scale[q], F32(table.shape[1] - 1), cell)
-        left = _look_up(table, q, cell, uncertain, bins, first, unsure)
-        left = _narrow(product, q, b, d, a, c, near, far, n, mask, bins, first, unsure, left)
-        _settle(
-            query, q, gallery, query_norm, gallery_norm, cosine, thresholds, n, labels, query_labels, bins, first,
-            unsure, left,
-        )  # fmt: skip
+        n = _look_up(table, q, cell, uncertain, bins, first, unsure)
+        count = _narrow(product, q, b, d, a, c, near, far, U64(width[q]), mask, bins, first, unsure, n, left, count)
+    _settle(
+        query, gallery, query_norm, gallery_norm, cosine, thresholds, width, labels, query_labels, bins, first,
+        product.shape[1], left, count,
+    )  # fmt: skip
 
 
 @compiled
@@ -218,8 +221,19 @@ def overwrite(thresholds, width, items, count, distance, by_group, start, stop, 
 
 
 @compiled
+def _count(bins, q, counts):
+    """Count into four arrays in turn: an increment need not wait for the one before it."""
+    items = bins.shape[1]
+    for j in range(0, items - 3, 4):
+        for way in range(4):
+            counts[way, bins[q, j + way]] += np.int32(1)
+    for j in range(items - items % 4, items):
+        counts[0, bins[q, j]] += np.int32(1)
+
+
+@compiled
 def _tally(old, new, q, order, start, stop, leaving, arriving):
-    """Count into two arrays in turn: an increment need not wait for the one before it."""
+    """Count into two arrays in turn, as `_count` does."""
     for k in range(start, stop - 1, 2):
         item, other = order[k], order[k + 1]
         leaving[0, old[q, item]] += np.int32(1)
@@ -274,7 +288,7 @@ def figures(bins_old, bins_new, order, ends, step, items, count, width, average,
         width: (Q,) thresholds.
     """
     points, room = len(ends), 2 * items.shape[1] + 1
-    base, positives = np.empty(room, np.int32), np.empty(room, np.int32)
+    base, positives = np.empty((4, room), np.int32), np.empty(room, np.int32)
     leaving, arriving = np.empty((2, room), np.int32), np.empty((2, room), np.int32)
     ranks = np.empty(room, np.int64)
     own, head, following = np.empty(room, np.uint32), np.empty(points + 1, np.int32), np.empty(room, np.int32)
@@ -283,11 +297,12 @@ def figures(bins_old, bins_new, order, ends, step, items, count, width, average,
         if found == 0:
             average[:, q], first[:, q] = np.nan, 0
             continue
-        base[: n + 1], positives[: n + 1] = 0, 0
+        base[:, : n + 1], positives[: n + 1] = 0, 0
         leaving[:, : n + 1], arriving[:, : n + 1] = 0, 0
         head[:] = -1
-        for j in range(bins_old.shape[1]):
-            base[bins_old[q, j]] += np.int32(1)
+        _count(bins_old, q, base)
+        for k in range(n):
+            base[0, k] += base[1, k] + base[2, k] + base[3, k]
         for k in range(found):
             own[k] = bins_old[q, items[q, k]]
             positives[own[k]] += 1
@@ -304,7 +319,7 @@ def figures(bins_old, bins_new, order, ends, step, items, count, width, average,
                 positives[own[k]] += 1
                 k = following[k]
             for k in range(n):
-                present = base[k] - leaving[0, k] - leaving[1, k] + arriving[0, k] + arriving[1, k]
+                present = base[0, k] - leaving[0, k] - leaving[1, k] + arriving[0, k] + arriving[1, k]
                 ranks[k] = np.int64(present) + (np.int64(positives[k]) << 32)
             total = np.int64(0)
             for k in range(n):

@@ -86,12 +86,13 @@ class MergeEngine:
         gallery: whole, with a rule that is fitted.
     """
 
+    threaded = True
+
     def __init__(self, gallery: Gallery) -> None:
         assert gallery.merge is not None
         self.gallery, self.merge = gallery, gallery.merge
 
     def figures(self, queries: Queries) -> Figures:
-        """As `compat.engine.cpu.CpuEngine.figures`."""
         gallery, step = self.gallery, self.gallery.step.numpy()
         keys: list[Any] = [
             distances(queries.old, gallery.old, gallery.distance).numpy(),
@@ -107,3 +108,6 @@ class MergeEngine:
             old, new = (key[q].astype(np.float64) for key in keys)
             merged_figures(old, new, kind[q], step, gallery.points, self.merge.by_rank, average[q], first[q])
         return Figures(*(torch.from_numpy(values).permute(1, 2, 0) for values in (average, first)))
+
+    def bytes_per_query(self, items: int, width: int) -> int:
+        return 64 * items

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from compat.engine.base import Countable, Engine
 from compat.engine.cpu import CpuEngine, squared_norms
 from compat.engine.exact import Figures, Gallery, Positives, Queries, TorchEngine, figures, thresholds_of
 from compat.engine.merged import MergeEngine
 from compat.errors import InputError
 
 Backend = Literal["auto", "numba", "torch"]
-Engine = CpuEngine | MergeEngine | TorchEngine
 MEMORY = 2**28  # bytes that all chunks under way take together
+CHUNK = 256  # queries at a time that are enough for one thread
 SCREENABLE = (1e-15, 1e15)  # norms whose products float32 holds
 
 
@@ -66,28 +67,32 @@ def replay(
         Row numbers of the queries (N,) and their figures, (S, T, N).
     """
     rows = queries[0].labels.argsort(stable=True)  # those of a label share their positives' rows in the cache
-    compiled = all(isinstance(engine, (CpuEngine, MergeEngine)) for engine in engines) and not sharded
-    threads = torch.get_num_threads() if compiled else 1
+    threaded = all(engine.threaded for engine in engines) and not sharded
+    threads = torch.get_num_threads() if threaded else 1
     chunks = rows.split(chunk or _chunk(engines, threads, sharded))
 
     def figures_of(some: Tensor) -> Figures:
         compared = [Queries(*(values[some] for values in part)) for part in queries]
-        whole = engines[0]
-        if isinstance(whole, MergeEngine) or (isinstance(whole, CpuEngine) and len(engines) == 1 and not sharded):
-            return whole.figures(compared[0])
-        counting = [engine for engine in engines if not isinstance(engine, MergeEngine)]
-        positives = _join([engine.positives(part) for engine, part in zip(counting, compared, strict=True)])
-        if sharded:
-            positives = _gather(positives, engines[0].gallery.points)
-        thresholds = thresholds_of(positives)
-        ranks = torch.stack([e.ranks(part, thresholds) for e, part in zip(counting, compared, strict=True)]).sum(0)
-        if sharded:
-            dist.all_reduce(ranks)
-        return figures(ranks, positives, thresholds)
+        if len(engines) == 1 and not sharded:
+            return engines[0].figures(compared[0])
+        return _counted(cast(Sequence[Countable[Any]], engines), compared, sharded)
 
     yield from (
-        _in_threads(figures_of, chunks, threads) if compiled else zip(chunks, map(figures_of, chunks), strict=True)
+        _in_threads(figures_of, chunks, threads) if threaded else zip(chunks, map(figures_of, chunks), strict=True)
     )
+
+
+def _counted(engines: Sequence[Countable[Any]], queries: Sequence[Queries], sharded: bool) -> Figures:
+    """Figures from the counts of all parts of the gallery, in every process."""
+    measured = [engine.measure(part) for engine, part in zip(engines, queries, strict=True)]
+    positives = _join([engine.positives(part) for engine, part in zip(engines, measured, strict=True)])
+    if sharded:
+        positives = _gather(positives, engines[0].gallery.points)
+    thresholds = thresholds_of(positives)
+    ranks = torch.stack([e.ranks(part, thresholds) for e, part in zip(engines, measured, strict=True)]).sum(0)
+    if sharded:
+        dist.all_reduce(ranks)
+    return figures(ranks, positives, thresholds)
 
 
 def _in_threads(
@@ -122,11 +127,11 @@ def _chunk(engines: Sequence[Engine], threads: int, sharded: bool) -> int:
         dist.all_reduce(items, dist.ReduceOp.MAX)
         dist.all_reduce(positives)
     width, orders = 2 * int(positives) + 1, len(gallery.step)
-    ranks = 24 * orders * (gallery.points + 1) * width
-    if all(isinstance(engine, CpuEngine) for engine in engines):
-        need = 8 * int(items) + 32 * width + (ranks if sharded or len(engines) > 1 else 0) + 2**15
-        return max(1, min(256, MEMORY // threads // need))
-    return max(1, MEMORY // threads // (64 * int(items) + ranks))
+    need = max(engine.bytes_per_query(int(items), width) for engine in engines)
+    if sharded or len(engines) > 1 or not engines[0].threaded:
+        need += 24 * orders * (gallery.points + 1) * width
+    fitting = max(1, MEMORY // threads // need)
+    return min(CHUNK, fitting) if all(engine.threaded for engine in engines) else fitting
 
 
 def _join(parts: Sequence[Positives]) -> Positives:
