@@ -38,16 +38,18 @@ def run(experiment: Experiment, part: str | None = None, overwrite: bool = False
     from benchmarks.experiment.collect import Collector
     from benchmarks.products.images import dataset
     from benchmarks.products.progress import Progress
-    from compat.threads import settle
+    from benchmarks.products.threads import settle
 
     points = tuple(completion_ratios(experiment.replay.progress).tolist())
-    digests = tuple(dataset(experiment.data).fingerprint())
+    data = dataset(experiment.data)
+    digests = tuple(data.fingerprint())
+    images = data.train_images(augment=False)
+    settle(len(images) * images[0].image[0].numel())
     trained_on = check_networks(experiment)
     jobs = plan(experiment, digests, points)
     collector = Collector(experiment, trained_on, overwrite)
     collector.check_free(jobs)
     jobs = jobs if part is None else part_of(jobs, part)
-    settle(len(dataset(experiment.data).train_images(augment=False)))
     progress = Progress()
     store = Store(experiment.runs, progress.begin)
     listing.remember(store, experiment, digests)
