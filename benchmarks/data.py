@@ -15,8 +15,9 @@ from torchvision.datasets import imagenet as ilsvrc
 from torchvision.datasets.utils import download_url
 from tqdm.auto import tqdm
 
-from benchmarks.config import as_dict, build, parse
-from compat.data import LabelledImages, Part, RetrievalData
+from benchmarks.experiment.parse import parse
+from benchmarks.products.images import dataset, share
+from compat.data import LabelledImages, RetrievalData, Share
 from compat.data.archives import scratch, unpack, verify
 from compat.errors import InputError, exit_on_input_error
 
@@ -184,15 +185,14 @@ def check(arguments: list[str], decode: bool) -> None:
     Raises:
         InputError: whatever the dataset misses, or an image that cannot be decoded.
     """
-    config = as_dict(parse(arguments))
-    data: RetrievalData = build(RetrievalData, config["data"])
+    experiment = parse(*layers(arguments))
+    data = dataset(experiment.data)
     train, gallery, query = data.train_images(augment=False), data.gallery_images(), data.query_images()
-    parts: list[Part] = ["old", "new", "newest"] if config["newest"] else ["old", "new"]
     rows = {
-        "dataset": config["data"]["class_path"],
-        "root": config["data"].get("init_args", {}).get("root", "none"),
+        "dataset": experiment.data.class_path,
+        "root": experiment.data.init_args.get("root", "none"),
         "training": _count(train),
-        **{f"{part} sees": _seen(data, part) for part in parts},
+        **{f"{name} sees": _seen(data, share(g.sees)) for name, g in experiment.generations.items()},
         "gallery": _count(gallery),
         "queries": "the gallery itself" if query is gallery else _count(query),
     }
@@ -214,9 +214,17 @@ def _count(images: LabelledImages) -> str:
     return f"{len(images):,} images of {len(images.labels.unique()):,} classes"
 
 
-def _seen(data: RetrievalData, part: Part) -> str:
-    names = data.class_names(part)
-    return f"{len(data.part_indices(part)):,} images of {len(names):,} classes: {names[0]} to {names[-1]}"
+def layers(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The config files among the arguments, and what is left."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--config", action="append", default=[])
+    found, overrides = parser.parse_known_args(arguments[1:])
+    return [arguments[0], *found.config], overrides
+
+
+def _seen(data: RetrievalData, sees: Share) -> str:
+    names = data.class_names(sees)
+    return f"{len(data.rows(sees)):,} images of {len(names):,} classes: {names[0]} to {names[-1]}"
 
 
 DATASETS: dict[str, tuple[Callable[[Path], str], str]] = {

@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from benchmarks.config import as_dict, build, parse
-from benchmarks.provenance import git_commit, hardware, versions
-from benchmarks.training import build_trainer
+from benchmarks.experiment.parse import parse
+from benchmarks.experiment.schema import Experiment
+from benchmarks.products.record import git_commit, hardware, versions
+from benchmarks.products.training import build_trainer
 from compat.data import RetrievalData
 from compat.errors import exit_on_input_error
 from compat.files import replace
@@ -27,36 +28,31 @@ from compat.methods import SingleModel
 BATCHES = 50  # in memory
 
 
-def measure(config: dict[str, Any], workers: int, rounds: int) -> dict[str, Any]:
+def measure(experiment: Experiment, workers: int, rounds: int) -> dict[str, Any]:
     """Compare the extraction of all images with the bare forward pass on some of them.
 
     Each round times both after each other: the new model on batches that are in memory, and `Trainer.predict` as
     the benchmark runs it, from the files to the embeddings. The median ratio of the rounds counts.
 
     Args:
-        config: of a benchmark.
+        experiment: whose newest model embeds its images.
         workers: loading processes.
         rounds: how often.
 
     Returns:
         Images a second of both and, once, of the loading alone; the ratio.
     """
-    spec = {**config["data"]["init_args"], "num_workers": workers}
-    data: RetrievalData = build(RetrievalData, {**config["data"], "init_args": spec})
-    model: SingleModel = build(SingleModel, config["new"]["model"])
-    model.materialize(data)
+    data: RetrievalData = experiment.data.having(num_workers=workers).build(RetrievalData)
+    generation = list(experiment.generations.values())[-1]
+    model: SingleModel = generation.model.build(SingleModel)
+    model.materialize(data.gallery_images()[0].image)
     model.eval()
-    device = config["new"]["trainer"]["init_args"]["accelerator"]
     memory = [batch.image for batch in islice(data.predict_dataloader()[1], BATCHES)]  # of the gallery
     in_memory = sum(len(batch) for batch in memory)
     images = sum(len(split) for split in data.splits().values())
-    trainer = build_trainer(
-        {"class_path": "pytorch_lightning.Trainer", "init_args": {"accelerator": device}},
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-    )
+    accelerator = {k: v for k, v in generation.trainer.init_args.items() if k == "accelerator"}
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_model_summary", "enable_progress_bar"), False)
+    trainer = build_trainer(generation.trainer.replace(init_args=accelerator), **quiet)
     target = trainer.strategy.root_device
     embedder = model.embedder.to(target)
 
@@ -71,9 +67,9 @@ def measure(config: dict[str, Any], workers: int, rounds: int) -> dict[str, Any]
         return images / _seconds(lambda: trainer.predict(model, datamodule=data))
 
     forward()
-    pairs = [(forward(), extract()) for _ in tqdm(range(rounds), f"{config['name']}, {workers} workers", leave=False)]
+    pairs = [(forward(), extract()) for _ in tqdm(range(rounds), f"{experiment.name}, {workers} workers", leave=False)]
     return {
-        "config": config["name"],
+        "config": experiment.name,
         "workers": workers,
         "images": images,
         "ratio": statistics.median(extracted / bare for bare, extracted in pairs),
@@ -92,16 +88,16 @@ def _seconds(work: Any) -> float:
 def main() -> None:
     """Command line of `python -m benchmarks.input_speed`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.input_speed", description=__doc__)
-    parser.add_argument("configs", nargs="+", help="YAML files of benchmarks")
+    parser.add_argument("configs", nargs="+", help="YAML files of benchmarks; --key=value overrides a value of all")
     parser.add_argument("--workers", nargs="+", type=int, default=[0, 2], help="numbers of loading processes to try")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("-o", "--output", type=Path, required=True, help="JSON file")
-    arguments = parser.parse_args()
+    arguments, overrides = parser.parse_known_args()
     warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     with exit_on_input_error():
-        configs = [as_dict(parse([path])) for path in arguments.configs]
-        rows = [measure(config, workers, arguments.rounds) for config in configs for workers in arguments.workers]
+        experiments = [parse([path], overrides) for path in arguments.configs]
+        rows = [measure(e, workers, arguments.rounds) for e in experiments for workers in arguments.workers]
     content = {"rows": rows, "versions": versions(), "git_commit": git_commit(), "hardware": hardware()}
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     replace(arguments.output, lambda file: file.write_text(json.dumps(content, indent=1) + "\n"))

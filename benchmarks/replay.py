@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from benchmarks.cache import checksum, fingerprint
-from benchmarks.provenance import git_commit, hardware, versions
+from benchmarks.products.record import git_commit, hardware, versions
 from benchmarks.table import table
 from compat.backfill import Curve, Embeddings, backfill_curve, backfill_order, completion_ratios
 from compat.errors import InputError, exit_on_input_error

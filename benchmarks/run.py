@@ -17,7 +17,7 @@ from benchmarks.experiment.parse import parse
 from benchmarks.experiment.plan import Job, part_of, plan
 from benchmarks.experiment.schema import Experiment
 from benchmarks.products.store import Store, StoreError
-from compat.errors import InputError, exit_on_input_error
+from compat.errors import exit_on_input_error
 from compat.progress import completion_ratios
 
 

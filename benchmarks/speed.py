@@ -26,10 +26,12 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
-from benchmarks.provenance import git_commit, hardware, versions
-from compat.backfill import Embeddings, backfill_curve, backfill_order
+from benchmarks.products.record import git_commit, hardware, versions
+from compat.backfill import backfill_curve
+from compat.embeddings import Embeddings
 from compat.errors import InputError, exit_on_input_error
 from compat.files import replace
+from compat.progress import backfill_order
 
 ROUNDS = 5
 CHUNK = 2500

@@ -13,116 +13,88 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
-import warnings
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-import yaml
-
-from benchmarks import stages
-from benchmarks.cache import Artifact, Cache
-from benchmarks.config import Method, as_dict, build, parse
-from benchmarks.matrices import System, fill
-from benchmarks.provenance import git_commit, versions
-from compat.backfill import backfill_curve, backfill_order, completion_ratios
-from compat.data import Part, RetrievalData
+from benchmarks.experiment.check import check_numbers
+from benchmarks.experiment.parse import parse, read_plain
+from benchmarks.experiment.plan import Planner
+from benchmarks.experiment.schema import Experiment
+from benchmarks.experiment.spec import Spec, closest
+from benchmarks.products.kinds import Images
+from benchmarks.products.progress import Progress
+from benchmarks.products.store import Store
+from compat.curve import area
 from compat.errors import InputError, exit_on_input_error
-from compat.files import replace
-from compat.methods import Joint, SingleModel
+from compat.files import replace as replace_file
+from compat.progress import completion_ratios
 
-SHARE = 0.1
-
-
-class HeldOut(RetrievalData):
-    """The training images of a dataset, a part of which is queries and gallery and is not trained on."""
-
-    def __init__(self, data: RetrievalData, seed: int = 0) -> None:
-        super().__init__(old_classes=1.0)
-        self.classes_of = data.classes_of
-        train = data.train_images(augment=False)
-        rows = data.part_indices("new")
-        shuffled = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
-        held = round(SHARE * len(rows))
-        self.held, self.kept = shuffled[:held].sort().values, shuffled[held:].sort().values
-        self.hold(train, train.subset(self.held), train.transform)
-
-    def part_indices(self, part: Part) -> torch.Tensor:
-        return self.kept
-
-    def system(self, system: System) -> System:
-        """A system with the held-out images as its gallery."""
-
-        def of(embedded: Artifact) -> Artifact:
-            train = embedded.tensors["train"]
-            tensors = {"train": train, "gallery": train[self.held]}
-            return Artifact(tensors, f"{embedded.key}-without-{SHARE}", embedded.seconds, embedded.cached)
-
-        return system._replace(embedded=of(system.embedded))
+ORDERS = 3
 
 
-def tune(config: dict[str, Any], trials: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The area under the backfill curve of each trial, for each seed of the config."""
-    data: RetrievalData = build(RetrievalData, config["data"])
-    cache, systems = Cache(config["runs"]), {}
-    parts: tuple[Part, ...] = ("old", "new")
-    for part in parts:
-        spec = config[part]
-        build(SingleModel, spec["model"]).materialize(data)
-        weights = stages.train(cache, part, spec, stages.training_key(part, spec, config["data"], data), data)
-        model = stages.trained(spec["model"], weights.tensors, part)
-        embedded = stages.extract(cache, part, spec, weights, model, config["data"], data)
-        systems[part] = System(model.embedder, embedded)
-    held = HeldOut(data)
-    pair = held.system(systems["old"]), held.system(systems["new"])
-    seeds = config["seed"] if isinstance(config["seed"], list) else [config["seed"]]
-    found = []
+def tune(experiment: Experiment, trials: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The area under the backfill curve of each trial, for each seed of the experiment.
+
+    Raises:
+        InputError: a method that the experiment has not, or that learns more than a head.
+    """
+    from benchmarks.products.images import dataset
+
+    held = Spec({"class_path": "benchmarks.experiment.heldout.HeldOut", "init_args": {"data": experiment.data.content}})
+    images = Images.of(experiment.data, tuple(dataset(experiment.data).fingerprint()))
+    shown = Images.of(held, tuple(dataset(held).fingerprint()))
+    points = tuple(completion_ratios(experiment.replay.progress).tolist())
+    store, found = Store(experiment.runs, Progress().begin), []
+    for name, change, variant in variants(experiment, trials):
+        for job in Planner(variant, images, points, shown).jobs():
+            curve = store.get(job.curve)["mean_ap"].tolist()
+            trial = {"method": name, "change": change, "seed": dict(job.labels)["seed"]}
+            found.append({**trial, "auc": area(points, curve), "ends": [curve[0], curve[-1]]})
+            print(f"{name} s{trial['seed']} {json.dumps(change)}: AUC {100 * found[-1]['auc']:.2f} %", flush=True)
+    return found
+
+
+def variants(
+    experiment: Experiment, trials: dict[str, list[dict[str, Any]]]
+) -> Iterator[tuple[str, dict[str, Any], Experiment]]:
+    """Each method with each change, as an experiment of its own in random order."""
+    axes = replace(experiment.replay, orders=ORDERS)
     for name, changes in trials.items():
-        if name not in config["methods"]:
-            raise InputError(f"trials: {name!r}, expected some of {', '.join(config['methods'])}")
-        kind = build(Method, config["methods"][name])(*(system.embedder for system in pair))
-        if isinstance(kind, Joint) or kind.trained_by or kind.side:
+        if name not in experiment.methods:
+            raise InputError(f"trials: {name!r}, {closest(name, list(experiment.methods))}")
+        spec = experiment.methods[name]
+        if spec.based_on or {"new model training", "side-information"} & set(spec.needs()):
             raise InputError(f"trials: {name!r}, expected methods that learn no more than a head, without side models")
         for change in changes:
-            spec = dict(config["methods"][name])
-            changed = dict(change)
-            trainer = config["heads"]["trainer"]
-            epochs = changed.pop("max_epochs", trainer["init_args"]["max_epochs"])
-            trainer = {**trainer, "init_args": {**trainer["init_args"], "max_epochs": epochs}}
-            heads = {**config["heads"], "trainer": trainer}
-            spec["init_args"] = {**spec.get("init_args", {}), **changed}
-            for seed in seeds:
-                fitted = stages.train_head(
-                    cache, f"tune-{name}", spec, heads, pair, {"class_path": "held"}, held, "new", seed
-                )
-                embeddings = fill(fitted, held)
-                orders = [backfill_order(len(held.held), (seed, number)) for number in range(3)]
-                points = completion_ratios(config["replay"]["progress"])
-                curve = backfill_curve(embeddings, orders, points, distance=config["replay"]["distance"])
-                ends = [float(curve.mean_ap[0]), float(curve.mean_ap[-1])]
-                found.append({"method": name, "change": change, "seed": seed, "auc": curve.auc, "ends": ends})
-                print(f"{name} s{seed} {json.dumps(change)}: AUC {100 * curve.auc:.2f} %, ends {ends}", flush=True)
-    return found
+            arguments = dict(change)
+            epochs = arguments.pop("max_epochs", None)
+            heads = experiment.heads
+            if epochs is not None:
+                heads = replace(heads, trainer=heads.trainer.having(max_epochs=epochs))
+            methods = {name: spec.having(**arguments)}
+            yield name, change, replace(experiment, methods=methods, only=None, heads=heads, replay=axes)
 
 
 def main() -> None:
     """Command line of `python -m benchmarks.tune`."""
-    warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tune CONFIG", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.tune", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("first", metavar="CONFIG", help="YAML file of a benchmark")
+    parser.add_argument("--config", action="append", default=[], help="a file laid over it; may be repeated")
     parser.add_argument("--trials", required=True, help="YAML: method -> list of changes")
     parser.add_argument("-o", "--output", required=True, help="JSON file")
-    own, rest = parser.parse_known_args()
+    own, overrides = parser.parse_known_args()
     with exit_on_input_error():
-        try:
-            trials = yaml.safe_load(Path(own.trials).read_text())
-        except (OSError, yaml.YAMLError) as error:
-            raise InputError(f"trials: {own.trials} ({error}), expected a YAML file") from error
-        found = tune(as_dict(parse(rest)), trials)
-        content = {"trials": found, "git_commit": git_commit(), "versions": versions()}
+        from benchmarks.products.record import provenance
+
+        experiment = parse([own.first, *own.config], overrides)
+        check_numbers(experiment)
+        content = {"trials": tune(experiment, read_plain(Path(own.trials))), **provenance()}
         Path(own.output).parent.mkdir(parents=True, exist_ok=True)
-        replace(Path(own.output), lambda file: file.write_text(json.dumps(content, indent=1) + "\n"))
+        replace_file(Path(own.output), lambda file: file.write_text(json.dumps(content, indent=1) + "\n"))
 
 
 if __name__ == "__main__":

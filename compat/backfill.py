@@ -10,12 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
 from compat.curve import area
+from compat.embeddings import Embeddings
 from compat.engine.exact import Distance, Gallery
 from compat.engine.replay import Backend
-from compat.embeddings import Embeddings
 from compat.errors import InputError
 from compat.merge import Merge
 from compat.metrics import BackfillCurve

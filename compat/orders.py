@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from compat.engine.exact import Distance, Gallery, Queries
-from compat.gains import backfill_gains
 from compat.errors import InputError
+from compat.gains import backfill_gains
 from compat.needs import Given
 from compat.progress import backfill_order
 

@@ -10,8 +10,8 @@ import torch
 
 from compat.backfill import Curve, backfill_curve
 from compat.embeddings import Embeddings
-from compat.progress import backfill_steps, completion_ratios
 from compat.errors import InputError
+from compat.progress import backfill_steps, completion_ratios
 
 
 def overlapping_curve(

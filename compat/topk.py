@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compat.embeddings import Embeddings
-from compat.progress import backfill_steps, completion_ratios
 from compat.curve import area
+from compat.embeddings import Embeddings
 from compat.engine.exact import Distance, inverse_norms, norms
 from compat.errors import InputError
+from compat.progress import backfill_steps, completion_ratios
 
 MEMORY = 2**28  # bytes that a chunk's candidates take, and as many their embeddings
 ROWS = 2**16  # gallery rows converted at a time

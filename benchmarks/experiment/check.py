@@ -152,8 +152,8 @@ def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
                 dim = kind.eval().query(*rows)[1].shape[1]
             if dim != rows[1].shape[1]:
                 raise InputError(
-                    f"generations: {len(experiment.generations)}, but {name} serves {dim} dimensions of a projection to "
-                    f"{rows[1].shape[1]}; expected methods that serve the model's own dimension in a sequence"
+                    f"generations: {len(experiment.generations)}, but {name} serves {dim} dimensions of a projection "
+                    f"to {rows[1].shape[1]}; expected methods that serve the model's own dimension in a sequence"
                 )
     return {
         name: {"images": len(data.rows(share(g.sees))), "classes": data.class_names(share(g.sees))}

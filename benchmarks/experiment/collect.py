@@ -90,5 +90,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(name): plain(item) for name, item in value.items() if item is not None}
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-

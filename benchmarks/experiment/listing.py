@@ -104,8 +104,8 @@ def changed(mine: dict[str, Any], other: dict[str, Any]) -> list[str]:
 def flat(value: Any, path: str = "") -> dict[str, Any]:
     """A nested mapping by dotted names; digests of code keep their module's name whole."""
     if isinstance(value, dict):
-        pairs = {key: inner for name, content in value.items() for key, inner in flat(content, f"{path}{name}.").items()}
-        return pairs
+        parts = (flat(content, f"{path}{name}.") for name, content in value.items())
+        return {key: inner for part in parts for key, inner in part.items()}
     return {path.rstrip("."): value}
 
 

@@ -1,4 +1,4 @@
-"""From the products of a job to its result: figures from the curve, seconds and provenance from what was made for it."""
+"""From the products of a job to its result: figures from the curve, seconds and provenance from what it took."""
 
 from __future__ import annotations
 

@@ -79,10 +79,20 @@ def steps(experiment: Experiment) -> list[Step]:
 
 
 class Planner:
-    """The products of an experiment."""
+    """The products of an experiment.
 
-    def __init__(self, experiment: Experiment, images: Images, progress: tuple[float, ...]) -> None:
-        self.experiment, self.images, self.progress = experiment, images, progress
+    Args:
+        experiment: its config.
+        images: the dataset that the models are trained on.
+        progress: completion ratios.
+        shown: the dataset that methods learn from and that is searched, if it is another one.
+    """
+
+    def __init__(
+        self, experiment: Experiment, images: Images, progress: tuple[float, ...], shown: Images | None = None
+    ) -> None:
+        self.experiment, self.trained_on, self.progress = experiment, images, progress
+        self.images = shown or images
         self.names, self.generations = list(experiment.generations), list(experiment.generations.values())
         side = self.plain(experiment.side, 0, "side").vectors if experiment.side else None
         self.systems = [
@@ -113,7 +123,7 @@ class Planner:
             weights = Loaded(model, checksum(path) if Path(path).is_file() else path, path, name)
         else:
             seed = training_seed(number, generation.seed)
-            images = self.images.to_train_on()
+            images = self.trained_on.to_train_on()
             weights = Weights(model, options.without(DISPLAY), seed, generation.sees, images, name, options)
         return Plain(Vectors(model, weights, self.images.shown_plainly(), name, options), side)
 
@@ -129,7 +139,8 @@ class Planner:
         """One upgrade by a method, to the generation of that number."""
         new: Plain | Own = self.systems[number]
         if spec.based_on is not None:
-            new = self.upgraded(spec.based_on, f"{name} on {spec.based_on.class_path.rpartition('.')[2]}", seed, number, old).new
+            base = f"{name}'s {spec.based_on.class_path.rpartition('.')[2]}"
+            new = self.upgraded(spec.based_on, base, seed, number, old).new
         learned = self.learned(spec, name, seed, number, old, new)
         if "new model training" in learned.method.needs():
             generation = self.generations[number]
@@ -137,9 +148,7 @@ class Planner:
             return Upgraded(learned, Own(vectors))
         return Upgraded(learned, new)
 
-    def learned(
-        self, spec: Spec, name: str, seed: int, number: int, old: Plain | Served, new: Plain | Own
-    ) -> Learned:
+    def learned(self, spec: Spec, name: str, seed: int, number: int, old: Plain | Served, new: Plain | Own) -> Learned:
         """What a method learns; nothing that it does not need is part of it."""
         method = spec.replace(based_on=None) if spec.based_on is not None else spec
         needs, training = method.needs(), None
@@ -218,7 +227,7 @@ class Planner:
         )
 
     def fastfill(self) -> Spec:
-        """The FastFill by whose uncertainty methods that have none are ordered: the config's first, or the usual one."""
+        """The FastFill by whose uncertainty methods that have none are ordered: the config's, or the usual one."""
         mine = (s for s in self.experiment.methods.values() if s.class_path.rpartition(".")[2] == "FastFill")
         return next((spec for spec in mine if "side-information" not in spec.needs()), FASTFILL)
 

@@ -1,4 +1,4 @@
-"""What an experiment is: its config, typed. Imports no torch: classes that a config names are `Spec`s, not yet built."""
+"""What an experiment is: its config, typed. Imports no torch: the classes that it names are `Spec`s, not yet built."""
 
 from __future__ import annotations
 

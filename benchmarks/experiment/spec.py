@@ -101,7 +101,8 @@ class Spec:
         one = ArgumentParser(exit_on_error=False)
         one.add_argument("--value", type=kind)
         try:
-            return one.instantiate(one.parse_object({"value": {k: v for k, v in self.content.items() if k != "based_on"}})).value
+            content = {k: v for k, v in self.content.items() if k != "based_on"}
+            return one.instantiate(one.parse_object({"value": content})).value
         except InputError:
             raise
         except Exception as error:  # whatever a constructor raises for arguments that it does not like

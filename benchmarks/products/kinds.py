@@ -1,4 +1,4 @@
-"""What a benchmark makes, and of what: each product by its fields. Imports no torch; the makers are in the other files."""
+"""What a benchmark makes, and of what: each product by its fields. Imports no torch; the makers are elsewhere."""
 
 from __future__ import annotations
 

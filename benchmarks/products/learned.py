@@ -31,7 +31,8 @@ def learn(product: Learned, store: Store, folder: Path) -> dict[str, Tensor]:
 
 def available(product: Learned, built: Built) -> dict[str, Any]:
     """What there is to be asked for; nothing is read before it is."""
-    assert product.images is not None and product.sees is not None
+    assert product.images is not None
+    assert product.sees is not None
     data, sees = dataset(product.images.whole), share(product.sees)
     rows = data.rows(sees)
 
@@ -66,7 +67,10 @@ def fitting(
 
     def train(module: pl.LightningModule) -> None:
         training, images, sees = product.training, product.images, product.sees
-        assert training is not None and training.options is not None and images is not None and sees is not None
+        assert training is not None
+        assert training.options is not None
+        assert images is not None
+        assert sees is not None
         data = dataset(images.whole)
         if training.model is not None:
             items: pl.LightningDataModule = data.training(share(sees), training.seed)

@@ -1,4 +1,4 @@
-"""The replay: a method's four matrices, an order and a merge rule -> the backfill curve; and the systems on their own."""
+"""The replay: four matrices, an order and a merge rule -> the backfill curve; and the systems on their own."""
 
 from __future__ import annotations
 
@@ -57,9 +57,7 @@ def replay(product: Replayed, store: Store, folder: Path) -> dict[str, Tensor]:
         first = upgrade(store, product.overlap.first)
         stale = fill(built.method, raw, (first.method, plain(first, product.images)))
         then = [backfill_order(len(raw.gallery_old), seed) for seed in product.overlap.seeds]
-        curve = overlapping_curve(
-            stale, served, product.overlap.start, list(orders), then, product.progress, **options
-        )
+        curve = overlapping_curve(stale, served, product.overlap.start, list(orders), then, product.progress, **options)
     else:
         curve = backfill_curve(served, orders, product.progress, merge=rule_of(product, built), **options)
     lists = tensors_of(curve)
@@ -84,9 +82,7 @@ def rule_of(product: Replayed, built: Built) -> Merge | None:
     )
     spaces = ((served.query_old, served.gallery_old), (served.query_new, served.gallery_new))
     values = {
-        "training distances": lambda: tuple(
-            distances(*space, product.distance).flatten().numpy() for space in spaces
-        ),
+        "training distances": lambda: tuple(distances(*space, product.distance).flatten().numpy() for space in spaces),
         "training labels": lambda: (labels[:half, None] == labels[half:]).flatten().numpy(),
     }
     rule.fit(Given(product.rule.needs(), values, type(rule).__name__))

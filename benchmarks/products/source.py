@@ -55,7 +55,9 @@ def is_own(module: str) -> bool:
     if module.split(".")[0] in PROJECT:
         return True
     file = file_of(module)
-    return file is not None and not {"site-packages", "dist-packages"} & set(file.parts) and STANDARD not in file.parents
+    if file is None or {"site-packages", "dist-packages"} & set(file.parts):
+        return False
+    return STANDARD not in file.parents
 
 
 @cache
@@ -196,11 +198,9 @@ def digest(module: str) -> str:
     assert file is not None
     tree = ast.parse(file.read_bytes())
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and body:
-            first = body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-                node.body = body[1:]
+        documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16]
 
 
@@ -222,9 +222,11 @@ def version_of(package: str) -> str | None:
     """`name==version` of the installed package that a top-level module belongs to; None for Python's own."""
     if package in sys.stdlib_module_names:
         return None
-    for name in importlib.metadata.packages_distributions().get(package, [package])[:1]:
+    for name in (package.replace("_", "-"), f"{package}-cpu"):
         try:
             return f"{name}=={importlib.metadata.version(name)}"
         except importlib.metadata.PackageNotFoundError:
-            return None
+            continue
+    for name in importlib.metadata.packages_distributions().get(package, []):  # slow: reads all that is installed
+        return f"{name}=={importlib.metadata.version(name)}"
     return None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TENSORS, RECORD = "tensors.safetensors", "record.json"
+DISK = ("No space left", "Read-only file system", "PytorchStreamWriter", "os error")
 KEPT = 24  # products whose tensors stay in memory
 
 
@@ -44,8 +45,8 @@ class Store:
 
     The tensors come first and the record, with their checksum, last, each through a temporary file and a rename: a
     product is there completely or not at all, whenever the process is killed. While one is made, a file lock beside it
-    keeps other processes waiting, which then find it made; the kernel frees the lock of a process that is killed. Of the
-    processes of one training all make it and the first one writes.
+    keeps other processes waiting, which then find it made; the kernel frees the lock of a process that is killed. Of
+    the processes of one training all make it and the first one writes.
 
     Args:
         folder: of the products.
@@ -191,7 +192,7 @@ class _Writing:
             return
         text = " ".join(str(error).split())
         named = isinstance(error, OSError) and error.filename and str(self.folder.parent) in str(error.filename)
-        full = any(words in text for words in ("No space left", "Read-only file system", "PytorchStreamWriter", "os error"))
+        full = any(words in text for words in DISK)
         if named or full:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else text[:200]
             raise StoreError(

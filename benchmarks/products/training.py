@@ -83,7 +83,8 @@ def fit(
         reload_dataloaders_every_n_epochs=1,
     )
     asked = trainer.init_args
-    runner.callbacks = [c for c in runner.callbacks if asked.get("callbacks") or not isinstance(c, Checkpoint)] + [state]
+    kept = [c for c in runner.callbacks if asked.get("callbacks") or not isinstance(c, Checkpoint)]
+    runner.callbacks = [*kept, state]
     own = runner.loggers if asked.get("logger") else []
     runner.loggers = [*own, CSVLogger(folder, name="csv"), TensorBoardLogger(folder, name="tensorboard")]
     runner.fit(module, ckpt_path=state.newest(), weights_only=True, datamodule=data)

@@ -56,9 +56,9 @@ class Joint(Upgrade):
     """A new model trained so that its queries find items in the old space: nothing is learned afterwards.
 
     The network, optimizer, schedule and budget are those of the plain new model, and so are the backbone's first
-    weights: a method adds its losses, and layers where it says so. `terms` returns them by name; the loss is their sum. The old model's
-    embeddings come from the cache, of images without augmentation (some of the authors' codes embed the augmented
-    image instead, which costs a forward pass of the old model in every step).
+    weights: a method adds its losses, and layers where it says so. `terms` returns the losses by name; the loss is
+    their sum. The old model's embeddings are given, of images without augmentation (some of the authors' codes embed
+    the augmented image instead, which costs a forward pass of the old model in every step).
 
     Losses that compare directions, as most of them do, go with cosine retrieval.
 
@@ -103,7 +103,7 @@ class Joint(Upgrade):
 
     def learn(self, given: Given, fit: Fit) -> None:
         pairs = given["training embeddings"]
-        new = given["plain new model"] if "plain new model" in given else None
+        new = given["plain new model"] if "plain new model" in given.needs else None
         teacher = Teacher(pairs.old, new, given["training labels"], given["old classes"])
         self.prepare(given["new model training"], teacher)
         fit(self)

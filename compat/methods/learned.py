@@ -18,8 +18,8 @@ from compat.optim import warmup_cosine
 class Learned(Upgrade):
     """One encoder pass; heads trained with warm-up and cosine, batch normalisation frozen in the second half (FCT).
 
-    A method returns its losses by name from `terms`; the loss is their sum. Batches hold pairs of a class, so labels are
-    needed even by a head whose losses do not look at them.
+    A method returns its losses by name from `terms`; the loss is their sum. Batches hold pairs of a class, so labels
+    are needed even by a head whose losses do not look at them.
 
     Args:
         old: the old model, frozen.

@@ -16,6 +16,7 @@ from compat.needs import Given
 
 Fit: TypeAlias = Callable[[LightningModule], None]
 
+
 class Pair(NamedTuple):
     """A batch as both frozen models see it: phi_old(x) (B, D_old), phi_new(x) (B, D_new), labels (B,)."""
 
