@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.experiment import listing
-from benchmarks.experiment.check import check_networks, check_numbers, check_processes
+from benchmarks.experiment.check import check_networks
 from benchmarks.experiment.parse import parse
 from benchmarks.experiment.plan import Job, part_of, plan
 from benchmarks.experiment.schema import Experiment
@@ -99,8 +99,6 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
     with exit_on_input_error():
         experiment = parse(arguments.config, overrides)
-        check_numbers(experiment)
-        check_processes(experiment)
         if arguments.part is not None:
             part_of([], arguments.part)
         if arguments.list or arguments.dry_run:

@@ -68,8 +68,9 @@ def check_axes(experiment: Experiment) -> None:
 
 def check_epochs(experiment: Experiment, generations: dict[str, Generation]) -> None:
     """Refuse trainings without an end, which have no schedule."""
-    for name, part in {**generations, "heads": experiment.heads}.items():
-        epochs = part.trainer.init_args.get("max_epochs")
+    trainers = {name: generation.trainer for name, generation in generations.items()}
+    for name, trainer in {**trainers, "heads": experiment.heads.trainer}.items():
+        epochs = trainer.init_args.get("max_epochs")
         if not isinstance(epochs, int) or epochs < 1:
             raise InputError(f"{name}.trainer.max_epochs: {epochs}, expected at least 1")
 

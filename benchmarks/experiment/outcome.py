@@ -53,7 +53,7 @@ def result(job: Job, benchmark: str, store: Store) -> tuple[Result, np.ndarray |
         images_skipped=data.skipped,
     )
     areas = curve.get("query_auc")
-    return found, None if areas is None else areas.numpy(), provenance(replayed, store)
+    return found, None if areas is None else areas.double().numpy(), provenance(replayed, store)
 
 
 def seconds(product: Product, store: Store) -> float:

@@ -10,10 +10,11 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import register_type
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from benchmarks.experiment.check import check_numbers, check_processes
 from benchmarks.experiment.schema import Experiment, Generation, Heads, Replay
 from benchmarks.experiment.spec import KEYS, Spec, closest
 from compat.errors import InputError
@@ -57,14 +58,13 @@ def read(path: str) -> dict[str, Any]:
         InputError: no such file, not YAML, not a mapping, empty.
     """
     try:
-        content = OmegaConf.load(path)
-        found = OmegaConf.to_container(content, resolve=True)
+        found = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except (OSError, YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
         raise InputError(f"config: {path} ({one_line(error)}), expected a YAML file") from error
-    if not found or not isinstance(content, DictConfig):
+    if not isinstance(found, dict) or not found:
         what = f"a {type(found).__name__}" if found else "empty"
         raise InputError(f"config: {path} is {what}, expected a mapping: name, data, old, new, heads, methods")
-    return normal({str(key): value for key, value in found.items()}, Path(path).parent)  # type: ignore[union-attr]
+    return normal({str(key): value for key, value in found.items()}, Path(path).parent)
 
 
 def from_options(options: list[str]) -> dict[str, Any]:
@@ -152,10 +152,13 @@ def over(base: dict[str, Any], layer: dict[str, Any], path: str = "") -> dict[st
     merged = dict(base)
     for key, value in layer.items():
         here, below = f"{path}{key}", merged.get(key)
-        both = isinstance(value, dict) and isinstance(below, dict)
-        replaced = here in WHOLE and both and all("class_path" in v for v in value.values() if isinstance(v, dict))
-        other = both and "class_path" in value and value["class_path"] != below.get("class_path", value["class_path"])
-        merged[key] = over(below, value, f"{here}.") if both and not replaced and not other else value
+        replaced = other = False
+        if isinstance(value, dict) and isinstance(below, dict):
+            replaced = here in WHOLE and all("class_path" in v for v in value.values() if isinstance(v, dict))
+            other = below.get("class_path", value.get("class_path")) != value.get("class_path", below.get("class_path"))
+        if isinstance(value, dict) and isinstance(below, dict) and not replaced and not other:
+            value = over(below, value, f"{here}.")
+        merged[key] = value
     return merged
 
 
@@ -193,8 +196,8 @@ def typed(merged: dict[str, Any]) -> Experiment:
         InputError: a missing key or a value of another type.
     """
     merged = {key: value for key, value in merged.items() if value is not None}
-    methods = merged.get("methods")
-    for name, method in methods.items() if isinstance(methods, dict) else ():
+    methods: dict[str, Any] = merged["methods"] if isinstance(merged.get("methods"), dict) else {}
+    for name, method in methods.items():
         if isinstance(method, dict) and isinstance(base := method.get("based_on"), str):
             if base not in methods:
                 raise InputError(f"methods.{name}.based_on: {base!r}, {closest(base, list(methods))}")
@@ -237,6 +240,8 @@ def check(experiment: Experiment) -> Experiment:
         check_name(f"generations: {name!r}", name)
     for field, one in specs.items():
         one.check(field)
+    check_numbers(experiment)
+    check_processes(experiment)
     return experiment
 
 

@@ -107,7 +107,13 @@ class Planner:
         for seed, method in product(self.experiment.seeds, self.experiment.chosen):
             for (order, of_order), (rule, of_rule) in axes:
                 for step in steps(self.experiment):
-                    labels = {"upgrade": step.name, "method": method, "seed": seed, "order": order, "merge": rule}
+                    labels: dict[str, str | int] = {
+                        "upgrade": step.name,
+                        "method": method,
+                        "seed": seed,
+                        "order": order,
+                        "merge": rule,
+                    }
                     spec = self.experiment.methods[method]
                     name = " ".join([method, *(x for x in (order, rule) if x not in ("random", "raw")), f"seed {seed}"])
                     named = [(f"{name} {step.name}".strip(), order)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from benchmarks.experiment.schema import Sees
 from benchmarks.experiment.spec import Spec
@@ -232,7 +232,7 @@ class Ordered(Product):
     upgrade: Upgraded | None
     estimator: Upgraded | None
     progress: tuple[float, ...] | None
-    distance: str | None
+    distance: Literal["cosine", "l2"] | None
     file: str | None
     name: str = field(compare=False)
 
@@ -254,7 +254,7 @@ class Ends(Product):
     old: Plain
     new: Plain
     images: Images
-    distance: str
+    distance: Literal["cosine", "l2"]
     name: str = field(compare=False)
 
 
@@ -298,7 +298,7 @@ class Replayed(Product):
     rule: Spec | None
     fits: Sees | None
     progress: tuple[float, ...]
-    distance: str
+    distance: Literal["cosine", "l2"]
     images: Images
     before: Ends
     after: Ends

@@ -32,7 +32,8 @@ def ends(product: Ends, store: Store, folder: Path) -> dict[str, Tensor]:
     data = dataset(product.images.whole)
     queries, gallery = data.query_images(), data.gallery_images()
     systems = [load(store, system) for system in (product.old, product.new)]
-    matrices = [system.rows(split) for split in ("query", "gallery") for system in systems]
+    (query_old, gallery_old), (query_new, gallery_new) = ((s.rows("query"), s.rows("gallery")) for s in systems)
+    matrices = (query_old, query_new, gallery_old, gallery_new)
     embeddings = Embeddings(*matrices, queries.labels, gallery.labels, queries.groups, gallery.groups)
     order, distance = backfill_order(len(gallery), (0, 0)), product.distance
     curve = backfill_curve(embeddings, order, [0.0, 1.0], distance=distance, per_query=True)
