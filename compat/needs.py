@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from compat.errors import InputError
@@ -27,7 +27,7 @@ Need = Literal[
 ]
 
 
-class Given(Mapping[str, Any]):
+class Given:
     """What was declared, by name; anything else raises.
 
     Args:
@@ -60,9 +60,3 @@ class Given(Mapping[str, Any]):
 
     def __contains__(self, need: object) -> bool:
         return need in self.needs
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.needs)
-
-    def __len__(self) -> int:
-        return len(self.needs)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 torch.set_num_threads(1)
@@ -29,3 +30,38 @@ def image_root(tmp_path: Path) -> Path:
     write_images(tmp_path / "images", "train", names, 6)
     write_images(tmp_path / "images", "val", names, 3)
     return tmp_path / "images"
+
+
+TINY = {
+    "trainer": {"max_epochs": 2, "enable_progress_bar": False, "accelerator": "cpu"},
+    "model": {"backbone": {"class_path": "tests.backbones.TinyConv"}, "embed_dim": 6},
+}
+
+
+@pytest.fixture
+def config(tmp_path: Path, image_root: Path) -> Path:
+    """A benchmark of a second, written to a file."""
+    content = {
+        "name": "tiny",
+        "data": {
+            "class_path": "compat.data.ImageFolder",
+            "init_args": {"root": str(image_root), "image_size": 12, "batch_size": 24},
+        },
+        "old": {**TINY, "sees": {"classes": 0.5}},
+        "new": {**TINY, "model": {**TINY["model"], "embed_dim": 7}},
+        "heads": {"trainer": {**TINY["trainer"], "max_epochs": 3}, "batch_size": 16},
+        "methods": {
+            "independent": {"class_path": "compat.methods.Upgrade"},
+            "rqt": {"class_path": "compat.methods.ReverseQuery", "init_args": {"hidden": 8}},
+            "rqt_mcl_rho": {
+                "class_path": "compat.methods.ReverseQuery",
+                "init_args": {"hidden": 8, "mcl": "joint", "rho": True},
+            },
+        },
+        "replay": {"orders": 2},
+        "runs": str(tmp_path / "runs"),
+        "results": str(tmp_path / "results"),
+    }
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path

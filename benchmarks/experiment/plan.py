@@ -105,19 +105,14 @@ class Planner:
         replay = self.experiment.replay
         axes = list(product(replay.by.items(), replay.merge.items()))
         for seed, method in product(self.experiment.seeds, self.experiment.chosen):
-            for (order, of_order), (rule, of_rule) in axes:
+            for order, rule in axes:
                 for step in steps(self.experiment):
-                    labels: dict[str, str | int] = {
-                        "upgrade": step.name,
-                        "method": method,
-                        "seed": seed,
-                        "order": order,
-                        "merge": rule,
-                    }
-                    spec = self.experiment.methods[method]
-                    name = " ".join([method, *(x for x in (order, rule) if x not in ("random", "raw")), f"seed {seed}"])
-                    named = [(f"{name} {step.name}".strip(), order)]
-                    curve = self.curve(step, self.chain(spec, method, seed), seed, of_order, of_rule, named[0])
+                    labels: dict[str, str | int] = {"upgrade": step.name, "method": method, "seed": seed}
+                    labels |= {"order": order[0], "merge": rule[0]}
+                    other = (name for name in (order[0], rule[0], step.name) if name not in ("random", "raw", ""))
+                    name = " ".join([method, *other, f"seed {seed}"])
+                    chain = self.chain(self.experiment.methods[method], method, seed)
+                    curve = self.curve(step, chain, seed, order, rule[1], name)
                     yield Job(curve, tuple(labels.items()), step.start)
 
     def plain(self, generation: Generation, number: int, name: str, side: Vectors | None = None) -> Plain:
@@ -174,7 +169,7 @@ class Planner:
         return Learned(method, old, new, images, generation.sees, saw, training, name)
 
     def curve(
-        self, step: Step, chain: list[Upgraded], seed: int, order: Spec, rule: Spec, named: tuple[str, str]
+        self, step: Step, chain: list[Upgraded], seed: int, order: tuple[str, Spec], rule: Spec, name: str
     ) -> Replayed:
         """The replay of one step of a sequence."""
         upgrade, distance = chain[step.number], self.experiment.replay.distance
@@ -187,7 +182,7 @@ class Planner:
         raw = rule.class_path == RAW
         return Replayed(
             upgrade,
-            self.ordered(order, named[1], seeds, upgrade, step.number, seed),
+            self.ordered(order, seeds, upgrade, step.number, seed),
             None if raw else rule,
             None if raw else self.generations[step.number + 1].sees,
             self.progress,
@@ -196,7 +191,7 @@ class Planner:
             before,
             self.ends(step.number),
             overlap,
-            named[0],
+            name,
         )
 
     def ends(self, number: int) -> Ends:
@@ -206,9 +201,10 @@ class Planner:
         return Ends(old, new, self.images.shown_plainly(), self.experiment.replay.distance, between)
 
     def ordered(
-        self, order: Spec, name: str, seeds: tuple[tuple[int, int], ...], upgrade: Upgraded, number: int, seed: int
+        self, given: tuple[str, Spec], seeds: tuple[tuple[int, int], ...], upgrade: Upgraded, number: int, seed: int
     ) -> Ordered:
         """An order with what it needs, and no more."""
+        name, order = given
         needs = set(order.needs())
         looks = needs & {"served old gallery", "all matrices and labels"}
         everything = "all matrices and labels" in needs

@@ -59,5 +59,5 @@ def settle(pixels: int) -> int:
     count = choose(cores(), pixels, given)
     torch.set_num_threads(count)
     faiss.omp_set_num_threads(count)
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(count, numba.get_num_threads()))
     return count

@@ -1,0 +1,38 @@
+"""How tests run a benchmark, and what they compare of its results."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import run as runner
+from benchmarks.experiment.parse import parse
+from compat.results import Result, load_results
+
+ROOT = Path(__file__).parents[1]
+FIGURES = ("progress", "mean_ap", "cmc_1", "cmc_5", "negative_flip_rate", "mean_ap_orders", "old", "new")
+
+
+def run(config, *arguments, part=None, overwrite=False) -> dict[str, Result]:
+    """Run a benchmark; its results by method and seed, with order, rule and upgrade where these are not plain."""
+    folder, _, _ = runner.run(parse([str(config)], list(arguments)), part, overwrite)
+    return by_name(folder)
+
+
+def by_name(folder) -> dict[str, Result]:
+    """Results of a folder by name, seed, and upgrade in front."""
+    return {"/".join(filter(None, [r.upgrade, f"{r.name}-s{r.seed}"])): r for r in load_results(folder)}
+
+
+def figures(result):
+    """All that was measured."""
+    return [getattr(result, name) for name in FIGURES]
+
+
+def main(capsys, monkeypatch, *arguments):
+    """Run the command and return its exit code and its last line on stderr."""
+    monkeypatch.setattr(sys, "argv", ["run", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        runner.main()
+    lines = capsys.readouterr().err.strip().splitlines()
+    return stop.value.code, lines[-1]
