@@ -119,9 +119,10 @@ def main() -> None:
 
 def show(folder: Path) -> None:
     """Print the table, and how to draw the curves."""
-    from benchmarks.report.table import printed
+    from benchmarks.report.table import tables
+    from benchmarks.report.terminal import narrow
 
-    print(f"{printed(folder)}\n")
+    print(f"{tables(folder, draw=narrow)}\n")
     print(f"Results are in {folder}; draw them with: python -m benchmarks.plot {folder} -o {folder.name}.png")
 
 

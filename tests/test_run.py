@@ -1,81 +1,27 @@
 """The benchmark end to end on small images: results, caching, resuming after kill -9, and wrong input."""
 
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
 from benchmarks import run as runner
-from benchmarks import stages
-from benchmarks.cache import Artifact, fingerprint
-from benchmarks.config import Method, as_dict, build, parse
-from benchmarks.matrices import Fitted, System, served
+from benchmarks.experiment.parse import parse
+from benchmarks.products import learned, weights
+from benchmarks.products.systems import Built, Method, System, served
 from compat.methods import SingleModel, Upgrade
 from compat.models import Embedder
-from compat.results import load_result
+from compat.results import load_experiment
 from tests.backbones import TinyConv
+from tests.conftest import TINY
+from tests.running import ROOT, by_name, figures, main, run
 
-ROOT = Path(__file__).parents[1]
-TINY = {
-    "trainer": {"max_epochs": 2, "enable_progress_bar": False, "accelerator": "cpu"},
-    "model": {"backbone": {"class_path": "tests.backbones.TinyConv"}, "embed_dim": 6},
-}
-METHODS = {
-    "independent": {"class_path": "compat.methods.Upgrade"},
-    "rqt": {"class_path": "compat.methods.ReverseQuery", "init_args": {"hidden": 8}},
-    "rqt_mcl_rho": {
-        "class_path": "compat.methods.ReverseQuery",
-        "init_args": {"hidden": 8, "mcl": "joint", "rho": True},
-    },
-}
-
-
-@pytest.fixture
-def config(tmp_path, image_root):
-    """A benchmark of a second, written to a file."""
-    content = {
-        "name": "tiny",
-        "data": {
-            "class_path": "compat.data.ImageFolder",
-            "init_args": {"root": str(image_root), "image_size": 12, "batch_size": 24},
-        },
-        "old": TINY,
-        "new": {**TINY, "model": {**TINY["model"], "embed_dim": 7}},
-        "heads": {"trainer": {**TINY["trainer"], "max_epochs": 3}, "batch_size": 16},
-        "methods": METHODS,
-        "replay": {"orders": 2},
-        "runs": str(tmp_path / "runs"),
-        "results": str(tmp_path / "results"),
-    }
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
-def run(config, *arguments):
-    runner.run(as_dict(parse([str(config), *arguments])))
-    return {p.stem: load_result(p) for p in sorted((config.parent / "results" / "tiny").glob("*.json"))}
-
-
-def figures(result):
-    names = ("progress", "mean_ap", "cmc_1", "cmc_5", "negative_flip_rate", "mean_ap_orders", "old", "new")
-    return [getattr(result, name) for name in names]
-
-
-def main(capsys, monkeypatch, *arguments):
-    """Run the command and return its exit code and its last line on stderr."""
-    monkeypatch.setattr(sys, "argv", ["run", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        runner.main()
-    lines = capsys.readouterr().err.strip().splitlines()
-    return stop.value.code, lines[-1]
+METHODS = ("independent", "rqt", "rqt_mcl_rho")
 
 
 def test_end_to_end(config, monkeypatch):
@@ -91,19 +37,26 @@ def test_end_to_end(config, monkeypatch):
     assert (rqt.encoder_passes_per_query, rqt.queries, rqt.gallery_items) == (1, 36, 36)
     assert rqt.mean_ap[-1] == pytest.approx(rqt.new["mean_ap"], abs=1e-6)
     assert len(rqt.mean_ap_orders) == 2
-    assert rqt.config["methods"]["rqt"]["init_args"]["hidden"] == 8
-    assert set(rqt.seconds) == {"train_old", "train_new", "extract_old", "extract_new", "head", "replay"}
-    assert list((config.parent / "runs").glob("replay-rqt-s0-*/csv/version_0/metrics.csv"))
+    assert rqt.spec["init_args"]["hidden"] == 8
+    made = {"train old", "train new", "extract old", "extract new", "learn rqt", "replay rqt seed 0"}
+    assert made | {"order random", "ends old and new"} == set(rqt.seconds)
+    assert rqt.training_seconds == pytest.approx(rqt.seconds["train new"] + rqt.seconds["learn rqt"], abs=0.02)
+    assert len(list((config.parent / "runs").glob("replay-*/csv/version_0/metrics.csv"))) == 6
+    experiment = load_experiment(config.parent / "results" / "tiny")
+    assert experiment["config"]["methods"]["rqt"]["init_args"]["hidden"] == 8
+    (record,) = experiment["provenance"]
+    assert {"git_commit", "versions", "hardware", "threads", "date"} == record.keys()
 
     # a second method trains that method only
     calls = []
-    original = stages.fit
+    original = learned.fit
 
     def spy(module, *rest):
         calls.append(type(module))
         return original(module, *rest)
 
-    monkeypatch.setattr(stages, "fit", spy)
+    monkeypatch.setattr(learned, "fit", spy)
+    monkeypatch.setattr(weights, "fit", spy)
     again = run(config, "--seed=[0, 1]")
     assert calls == []
     assert all(figures(again[key]) == figures(value) for key, value in results.items())
@@ -125,10 +78,18 @@ def test_heads_can_train_through_augmented_images(config):
     assert results["rqt-s0"].mean_ap[-1] == pytest.approx(results["rqt-s0"].new["mean_ap"], abs=1e-6)
 
 
+def weights_of(config, label):
+    """The tensors of the product of that label."""
+    for record in (config.parent / "runs").glob("*/record.json"):
+        if yaml.safe_load(record.read_text())["label"] == label:
+            return record.with_name("tensors.safetensors")
+    raise AssertionError(label)
+
+
 def test_old_models_come_from_checkpoints_too(config):
     before = run(config, "--only=independent")
-    (weights,) = (config.parent / "runs").glob("train-old-*/tensors.safetensors")
-    after = run(config, "--only=independent", f"--old.checkpoint={weights}", "--overwrite")
+    saved = weights_of(config, "train old")
+    after = run(config, "--only=independent", f"--old.checkpoint={saved}", overwrite=True)
     assert figures(before["independent-s0"]) == figures(after["independent-s0"])
 
 
@@ -145,10 +106,10 @@ def test_another_config_does_not_overwrite_a_result(config, capsys, monkeypatch)
     before = run(config, "--only=rqt")["rqt-s0"]
     code, line = main(capsys, monkeypatch, config, "--only=rqt", "--methods.rqt.init_args.hidden=9")
     assert code == 2
-    assert re.search(r"overwrite: .*rqt-s0.json has the fingerprint \w+ of another config, expected \w+", line)
-    after = run(config, "--only=rqt", "--methods.rqt.init_args.hidden=9", "--overwrite")["rqt-s0"]
-    assert after.fingerprint != before.fingerprint
-    assert after.config["methods"]["rqt"]["init_args"]["hidden"] == 9
+    assert re.search(r"overwrite: .*tiny has method=rqt seed=0 .* \(methods.rqt.init_args.hidden: 8 -> 9\)", line)
+    after = run(config, "--only=rqt", "--methods.rqt.init_args.hidden=9", overwrite=True)["rqt-s0"]
+    assert after.key != before.key
+    assert after.spec["init_args"]["hidden"] == 9
 
 
 def test_queries_without_a_positive_are_counted(config, image_root):
@@ -159,29 +120,42 @@ def test_queries_without_a_positive_are_counted(config, image_root):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["an epoch", "train-new", "extract", "head-rqt", "replay-rqt"])
+@pytest.mark.parametrize(
+    "stage", ["an epoch", "train new", "extract old", "learn rqt", "order", "ends", "replay rqt", "collect"]
+)
 def test_killed_at_any_stage_it_resumes_to_the_same_result(config, stage):
     """kill -9 while a stage is at work, then run again."""
     whole = run(config, "--seed=3")
     code = f"""
 import os, signal, sys
-from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
-from benchmarks import cache, run, training
+from benchmarks import run
+from benchmarks.products import training
+from benchmarks.products.store import Store
+import compat.results.folder as folder
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
 training.SAVE_INTERVAL = 0.0
 end = training.EpochState.on_train_epoch_end
 def on_train_epoch_end(self, *arguments):
     end(self, *arguments)
     if {stage!r} == "an epoch":
-        os.kill(os.getpid(), signal.SIGKILL)
+        kill()
 training.EpochState.on_train_epoch_end = on_train_epoch_end
-original = cache.save_file
-def save_file(tensors, path):
-    original(tensors, path)
-    if path.parent.name.startswith({stage!r}):
+write = Store._write_record
+def write_record(folder, record):
+    if record["label"].startswith({stage!r}):
+        path = folder / "tensors.safetensors"
         path.write_bytes(path.read_bytes()[:100])
-        os.kill(os.getpid(), signal.SIGKILL)
-cache.save_file = save_file
+        kill()
+    write(folder, record)
+Store._write_record = staticmethod(write_record)
+replace = folder.replace
+def torn(path, write):
+    replace(path, write)
+    if {stage!r} == "collect":
+        kill()
+folder.replace = torn
 run.main()
 """
     other = [f"--runs={config.parent / 'other'}", f"--results={config.parent / 'elsewhere'}", "--seed=3"]
@@ -189,21 +163,20 @@ run.main()
     killed = subprocess.run(command, cwd=ROOT, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     if stage == "an epoch":
-        assert list((config.parent / "other").glob("train-old-*/epoch-00000-*.ckpt"))
-    runner.run(as_dict(parse([str(config), *other])))
-    for key, value in whole.items():
-        assert figures(load_result(config.parent / "elsewhere" / "tiny" / f"{key}.json")) == figures(value)
+        assert list((config.parent / "other").glob("train-*/epoch-00000-*.ckpt"))
+    folder, _, _ = runner.run(parse([str(config)], other))
+    assert all(figures(by_name(folder)[key]) == figures(value) for key, value in whole.items())
 
 
 WRONG = [
-    ("--new.trainer.max_epoch=3", "max_epoch"),
-    ("--naem=x", "naem"),
-    ("--old.model.embed_dims=3", "embed_dims"),
+    ("--new.trainer.max_epoch=3", r"new.trainer.max_epoch: .*did you mean max_epochs\?"),
+    ("--naem=x", r"naem: unknown, did you mean name\?"),
+    ("--old.model.embed_dims=3", r"embed_dims: .*did you mean embed_dim\?"),
     ("--old.model.embed_dim=many", r"embed_dim.*many"),
     ("--old.model.backbone.class_path=tests.backbones.Tiny", r"backbone.*tests.backbones.Tiny"),
     ("--data.class_path=compat.data.Imagefolder", r"data.*Imagefolder"),
     ("--data.root=nowhere", r"data.root: no folder nowhere/train; expected nowhere/train/<class>/\*"),
-    ("--data.old_classes=2", r"data.old_classes: 2.0, expected a share in \(0, 1\]"),
+    ("--data.old_classes=2", "data.old_classes: unknown, expected old.sees.classes"),
     ("--replay.progress=[0, 1.5]", r"progress: 1.5, expected completion ratios in \[0, 1\]"),
     ("--replay.orders=0", "replay.orders: 0, expected at least 1"),
     ("--replay.distance=cosinus", r"distance.*cosinus"),
@@ -213,6 +186,7 @@ WRONG = [
     ("--data.image_size=0", "data.image_size: 0, expected at least 1 pixel"),
     ("--seed=-1", "seed: -1, expected 0 to"),
     ("--old.seed=-1", "old.seed: -1, expected 0 to"),
+    ("--old.sees.classes=2", r"sees.classes: 2.0, expected a share in \(0, 1\]"),
     ("--heads.trainer.max_epochs=-1", "heads.trainer.max_epochs: -1, expected at least 1"),
     ("--old.model.embed_dim=-1", "embed_dim: -1, expected at least 1"),
     ("--old.model.warmup=1.5", r"warmup: 1.5, expected a share in \(0, 1\)"),
@@ -222,6 +196,14 @@ WRONG = [
     ),
     ("--old.model.backbone={class_path: timm.create_model, init_args: {model_name: resnet19}}", r"model.*resnet19"),
     ("--only=rqtt", "only: 'rqtt', expected some of independent, rqt, rqt_mcl_rho"),
+    ("--nwe={}", r"nwe: unknown, did you mean new\?"),
+    ("--nwe={model: 3}", r"nwe: unknown, did you mean new\?"),
+    ("--date.root=x", r"date: unknown, did you mean data\?"),
+    ("--seed=[]", "seed: none, expected one or more"),
+    ("--name=../../up", r"name: '../../up', expected letters, digits"),
+    ("--name=", r"name: .*expected"),
+    ("--name=a/b c", r"name: 'a/b c', expected letters"),
+    ("--methods={../x: {class_path: compat.methods.Upgrade}}", r"methods: '../x', expected letters"),
     ("--methods.rqt.init_args.blocks=9", "blocks: 9, expected 1 to 5"),
     ("--methods.rqt.init_args.mcl=new_only", "mcl: new_only without rho, expected rho: true"),
     ("--old.checkpoint=nowhere.ckpt", r"checkpoint: cannot read nowhere.ckpt"),
@@ -249,8 +231,8 @@ def test_without_a_config_it_says_what_it_needs(capsys, monkeypatch):
 
 def test_a_checkpoint_of_another_dimension_is_refused(config, capsys, monkeypatch):
     run(config, "--only=independent")
-    (weights,) = (config.parent / "runs").glob("train-old-*/tensors.safetensors")
-    code, line = main(capsys, monkeypatch, config, f"--old.checkpoint={weights}", "--old.model.embed_dim=9", "--name=x")
+    saved = weights_of(config, "train old")
+    code, line = main(capsys, monkeypatch, config, f"--old.checkpoint={saved}", "--old.model.embed_dim=9", "--name=x")
     assert code == 2
     assert "embed_dim: 9, but" in line
     assert "expected embed_dim: 6" in line
@@ -263,11 +245,11 @@ def test_an_unreadable_image_stops_the_run_and_keeps_what_was_computed(config, i
     code, line = main(capsys, monkeypatch, config, "--data.num_workers=1")
     assert code == 2
     assert re.search(rf"^error: data: cannot read the image {bad} .*expected a readable image file$", line)
-    trained = {path.parent.name for path in (config.parent / "runs").glob("train-*/stage.json")}
+    trained = {path.parent.name for path in (config.parent / "runs").glob("train-*/record.json")}
     assert len(trained) == 2
     bad.write_bytes(good)
     run(config, "--data.num_workers=1")
-    assert {path.parent.name for path in (config.parent / "runs").glob("train-*/stage.json")} == trained
+    assert {path.parent.name for path in (config.parent / "runs").glob("train-*/record.json")} == trained
 
 
 def test_images_that_cannot_be_decoded_are_skipped_and_reported(config, image_root):
@@ -277,15 +259,14 @@ def test_images_that_cannot_be_decoded_are_skipped_and_reported(config, image_ro
     (result,) = run(config, "--data.on_error=skip", "--only=independent").values()
     assert sorted(result.images_skipped) == sorted(str(victim.relative_to(image_root)) for victim in victims)
     assert (result.gallery_items, result.queries) == (35, 35)
-    assert result.trained_on["new"]["images"] == 71
+    assert load_experiment(config.parent / "results/tiny")["trained_on"]["new"]["images"] == 71
 
 
 def test_the_result_names_what_each_model_was_trained_on(config):
-    result = run(config, "--data.old_classes=[0.25,0.5]", "--data.old_images=0.5", "--only=independent")[
-        "independent-s0"
-    ]
-    assert result.trained_on["old"] == {"images": 9, "classes": ["3", "4", "5"]}
-    assert result.trained_on["new"] == {"images": 72, "classes": [str(number) for number in range(12)]}
+    run(config, "--old.sees.classes=[0.25,0.5]", "--old.sees.images=0.5", "--only=independent")
+    trained_on = load_experiment(config.parent / "results/tiny")["trained_on"]
+    assert trained_on["old"] == {"images": 9, "classes": ["3", "4", "5"]}
+    assert trained_on["new"] == {"images": 72, "classes": [str(number) for number in range(12)]}
 
 
 class TwistedQuery(Upgrade):
@@ -299,22 +280,25 @@ class TwistedQuery(Upgrade):
 def test_the_system_that_an_upgrade_ends_in_is_another_one_if_its_queries_are(method, same):
     embedder = Embedder(TinyConv(), 3).eval()
     embedder(torch.zeros(1, 3, 12, 12))
-    old, new = (
-        System(embedder, Artifact({"train": torch.rand(4, 3), "gallery": torch.rand(4, 3)}, key, 0.0, cached=True))
-        for key in ("a", "b")
-    )
-    head = Artifact({}, "head", 0.0, cached=True)
-    assert (served(Fitted(method(embedder, embedder), head, old, new, {})).embedded.key == "b") is same
+    embedder.classify(2)
+    old, new = (System(embedder, {"train": torch.rand(4, 3), "gallery": torch.rand(4, 3)}) for _ in range(2))
+    after = served(Built(method(embedder, embedder), old, new, ()))
+    assert (after.embedder.classifier is not None) is same
+    assert torch.equal(after.rows("gallery"), new.rows("gallery"))
+    assert torch.equal(after.rows("query"), new.rows("query")) is same
+
+
+THIRD = ["--generations=[old, new, newest]", f"--newest={TINY}"]
 
 
 def test_what_would_stop_a_training_is_found_before_the_first(config, tmp_path, capsys, monkeypatch):
     for arguments, message in (
-        (["--data.new_images=0.2"], "class '0' has a single training image for new"),
+        (["--new.sees.images=0.2"], "class '0' has a single training image for new"),
         (["--data.images_per_class=2"], "so a batch has 12 classes, but there are 6"),
         (["--old.model.label_smoothing=3"], "label_smoothing: 3.0, expected 0 to 1"),
         (["--old.model.triplet_margin=-1"], "triplet_margin: -1.0, expected 0 or more"),
-        (["--newest", json.dumps(TINY), "--second_starts=[0.5,0.5]"], "expected one or more, each another progress"),
-        (["--newest", json.dumps(TINY), "--second_starts=[]"], "expected one or more, each another progress"),
+        ([*THIRD, "--starts=[0.5,0.5]"], "expected one or more, each another progress"),
+        ([*THIRD, "--starts=[]"], "expected one or more, each another progress"),
     ):
         monkeypatch.setattr(sys, "argv", ["run", str(config), *arguments])
         with pytest.raises(SystemExit) as end:
@@ -324,17 +308,10 @@ def test_what_would_stop_a_training_is_found_before_the_first(config, tmp_path, 
     assert not (tmp_path / "runs").exists()
 
 
-def _trained(result, *stages):
-    return sum(result.seconds.get(stage, 0.0) for stage in (*stages, "head"))
-
-
 def test_a_third_generation_is_a_second_upgrade(config):
     """The first upgrade is what it is without it; the next one starts where the one before it has come to."""
-    run(config, "--data.new_classes=0.75", f"--results={config.parent / 'pair'}")
-    newest = ["--newest", json.dumps(TINY), "--second_starts=[1.0,0.5]", "--data.new_classes=0.75"]
-    folder = runner.run(as_dict(parse([str(config), *newest])))
-    files = {path.relative_to(folder).with_suffix("").as_posix(): load_result(path) for path in folder.rglob("*.json")}
-    alone = {path.stem: load_result(path) for path in (config.parent / "pair/tiny").glob("*.json")}
+    alone = run(config, "--new.sees.classes=0.75", f"--results={config.parent / 'pair'}")
+    files = run(config, *THIRD, "--starts=[1.0,0.5]", "--new.sees.classes=0.75")
     assert len(files) == 3 * len(alone)
     for name, result in alone.items():
         first, after, overlap = (files[f"{part}/{name}"] for part in ("first", "second_from_1", "second_from_0.5"))
@@ -342,9 +319,11 @@ def test_a_third_generation_is_a_second_upgrade(config):
         assert after.mean_ap[-1] == overlap.mean_ap[-1]
         assert (after.old, overlap.old, after.new) == (first.new, first.old, overlap.new)
         assert (first.starts_at, after.starts_at, overlap.starts_at) == (0.0, 1.0, 0.5)
-        assert first.training_seconds == pytest.approx(_trained(first, "train_new"), abs=0.02)
-        for second in (after, overlap):
-            assert second.training_seconds == pytest.approx(_trained(second, "train_newest"), abs=0.02)
+        own = result.seconds[f"learn {result.method}"]
+        assert first.training_seconds == pytest.approx(first.seconds["train new"] + own, abs=0.02)
+        assert after.training_seconds == overlap.training_seconds
+        assert after.training_seconds >= after.seconds["train newest"]
+        assert after.training_seconds < after.seconds["train newest"] + after.seconds["train new"] + own
     independent = [files[f"{part}/independent-s0"] for part in ("first", "second_from_1", "second_from_0.5")]
     assert [result.encoder_passes_per_query for result in independent] == [2, 2, 3]
     assert independent[1].mean_ap[0] == pytest.approx(independent[0].mean_ap[-1], abs=1e-12)
@@ -354,36 +333,24 @@ def test_a_third_generation_is_a_second_upgrade(config):
 
 def test_values_keep_their_meaning_from_the_command_line_to_the_class(config):
     """A null is a value, an enumeration is written by its name, and both come back."""
-    weights = "--new.model.backbone={class_path: torchvision.models.resnet18, init_args: {weights: IMAGENET1K_V1}}"
-    content = as_dict(parse([str(config), "--methods.rqt.init_args.hidden=null", weights]))
-    assert json.loads(json.dumps(content)) == content
-    assert content["new"]["model"]["init_args"]["backbone"]["init_args"]["weights"] == "IMAGENET1K_V1"
-    embedder = build(SingleModel, content["old"]["model"]).embedder
+    resnet = "{class_path: torchvision.models.resnet18, init_args: {weights: IMAGENET1K_V1}}"
+    found = parse([str(config)], ["--methods.rqt.init_args.hidden=null", f"--new.model.backbone={resnet}"])
+    backbone = found.generations["new"].model.init_args["backbone"]
+    assert backbone == {"class_path": "torchvision.models.resnet18", "init_args": {"weights": "IMAGENET1K_V1"}}
+    embedder = found.generations["old"].model.build(SingleModel).embedder
     embedder.eval()(torch.zeros(1, 3, 12, 12))
-    assert build(Method, content["methods"]["rqt"])(embedder, embedder).psi[0].out_features == 2048
-    default = as_dict(parse([str(config)]))
-    assert fingerprint(default["methods"]["rqt"]) != fingerprint(content["methods"]["rqt"])
+    assert found.methods["rqt"].build(Method)(embedder, embedder).psi[0].out_features == 2048
+    assert parse([str(config)], []).methods["rqt"] != found.methods["rqt"]
 
 
-def test_what_a_class_of_the_user_does_is_part_of_the_key(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "my_code.py").write_text("class Mine:\n    pass\n")
-    spec = {"deep": [{"class_path": "my_code.Mine"}], "class_path": "timm.create_model"}
-    before = stages.own_code(spec)
-    (tmp_path / "my_code.py").write_text("class Mine:\n    value = 1\n")
-    assert before is not None
-    assert before.keys() == {"my_code.Mine"}
-    assert stages.own_code(spec) != before
-    assert stages.own_code({"class_path": "compat.methods.Upgrade"}) is None
-
-
-def test_help_is_short_and_names_the_parts(capsys):
+def test_help_names_the_parts(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["run", "--help"])
     with pytest.raises(SystemExit) as stop:
-        parse(["--help"])
+        runner.main()
     text = capsys.readouterr().out
     assert stop.value.code == 0
     assert len(text.splitlines()) < 170
-    assert all(word in text for word in ("--new.trainer", "--methods", "--only", "--seed", "completion ratios"))
+    assert all(word in text for word in ("--new.trainer", "methods", "only", "seed", "completion ratios", "--dry-run"))
 
 
 def test_the_readmes_backbones_run_as_shown(config, tmp_path, monkeypatch):
@@ -396,7 +363,8 @@ def test_the_readmes_backbones_run_as_shown(config, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     for number, block in enumerate(blocks):
         (tmp_path / "backbone.yaml").write_text(block)
-        results = run(config, "--config", str(tmp_path / "backbone.yaml"), "--only=rqt", "--overwrite")
+        layered = parse([str(config), str(tmp_path / "backbone.yaml")], ["--only=rqt"])
+        results = by_name(runner.run(layered, overwrite=True)[0])
         class_path = yaml.safe_load(block)["new"]["model"]["init_args"]["backbone"]["class_path"]
-        config_of_result = results["rqt-s0"].config["new"]["model"]["init_args"]
-        assert config_of_result["backbone"]["class_path"] == class_path, number
+        assert layered.generations["new"].model.init_args["backbone"]["class_path"] == class_path, number
+        assert results["rqt-s0"].mean_ap[-1] == pytest.approx(results["rqt-s0"].new["mean_ap"], abs=1e-6)

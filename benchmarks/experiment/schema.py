@@ -17,7 +17,7 @@ class Sees:
         images: share of the images of each of these classes, drawn with a fixed seed.
     """
 
-    classes: float | list[float] = 1.0
+    classes: float | tuple[float, float] = 1.0
     images: float = 1.0
 
 

@@ -17,5 +17,4 @@ def dataset(spec: Spec) -> RetrievalData:
 
 def share(sees: Sees) -> Share:
     """What a generation sees, as a dataset knows it."""
-    classes = sees.classes
-    return Share((classes[0], classes[1]) if isinstance(classes, list) else classes, sees.images)
+    return Share(sees.classes, sees.images)

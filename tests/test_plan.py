@@ -1,0 +1,289 @@
+"""The plan: jobs from the config alone, what changes which products, parts, generations, and what a config may be."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmarks.experiment.listing import reason
+from benchmarks.experiment.parse import parse
+from benchmarks.experiment.plan import Job, part_of, plan, steps, training_seed
+from benchmarks.products import source
+from benchmarks.products.base import graph, identity, key
+from benchmarks.products.kinds import Learned, Weights
+from compat.errors import InputError
+from tests.conftest import TINY
+from tests.running import ROOT, by_name, figures, run
+from tests.test_source import edited, forget
+
+POINTS = (0.0, 0.5, 1.0)
+DIGESTS = ("train", "query", "gallery")
+
+
+def planned(config, *arguments) -> list[Job]:
+    return plan(parse([str(config)], list(arguments)), DIGESTS, POINTS)
+
+
+def keys(jobs, kind=object) -> set[str]:
+    return {key(product) for job in jobs for product in graph(job.curve) if isinstance(product, kind)}
+
+
+def labelled(jobs) -> dict[str, str]:
+    return {product.label: key(product) for job in jobs for product in graph(job.curve)}
+
+
+def test_each_method_seed_order_and_rule_is_a_job(config):
+    axes = "--replay.by={random: {class_path: compat.orders.Random}, density: {class_path: compat.orders.Density}}"
+    jobs = planned(config, "--seed=[0, 1]", axes)
+    assert len(jobs) == len({job.labels for job in jobs}) == 3 * 2 * 2
+    assert [job.name for job in jobs[:2]] == [
+        "method=independent seed=0 order=random merge=raw",
+        "method=independent seed=0 order=density merge=raw",
+    ]
+    assert len(keys(jobs)) == len({product for job in jobs for product in graph(job.curve)})
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ("--data.root=/elsewhere", True),
+        ("--data.on_error=skip", True),
+        ("--new.trainer.enable_progress_bar=true", True),
+        ("--name=other", True),
+        ("--runs=elsewhere", True),
+        ("--only=rqt", True),
+        ("--data.image_size=13", False),
+        ("--old.seed=1", False),
+        ("--old.sees.classes=0.25", False),
+        ("--heads.batch_size=8", False),
+        ("--replay.distance=l2", False),
+    ],
+)
+def test_what_is_no_identity_makes_nothing_again(config, change, same):
+    before, after = keys(planned(config)), keys(planned(config, change))
+    assert (after <= before) is same
+
+
+def test_a_change_makes_exactly_what_depends_on_it_again(config):
+    before = labelled(planned(config))
+    head = labelled(planned(config, "--heads.batch_size=8"))
+    assert {name for name in before if before[name] != head[name]} == {
+        "learn rqt", "learn rqt_mcl_rho", "replay rqt seed 0", "replay rqt_mcl_rho seed 0"
+    }  # fmt: skip
+    new = labelled(planned(config, "--new.seed=5"))
+    kept = {"train old", "extract old", "order random"}
+    assert {name for name in before if before[name] == new[name]} == kept
+
+
+def test_two_checkpoints_do_not_hide_how_the_images_are_shown(config, tmp_path):
+    """With both models from checkpoints another image size, crop or share is another result."""
+    (tmp_path / "weights.ckpt").write_bytes(b"weights")
+    given = [f"--{name}.checkpoint={tmp_path / 'weights.ckpt'}" for name in ("old", "new")]
+    before = {key(job.curve) for job in planned(config, *given)}
+    for change in ("--data.image_size=13", "--data.min_crop=0.5"):
+        assert not before & {key(job.curve) for job in planned(config, *given, change)}
+    rqt = {key(job.curve) for job in planned(config, *given, "--only=rqt")}
+    assert not rqt & {key(job.curve) for job in planned(config, *given, "--only=rqt", "--new.sees.classes=0.5")}
+
+
+def test_a_changed_line_of_models_makes_what_uses_it_again_and_a_comment_nothing(config, tmp_path, monkeypatch):
+    text = (ROOT / "compat/models.py").read_text()
+    copy = tmp_path / "models.py"
+    copy.write_text(text)
+    original = source.file_of
+    monkeypatch.setattr(source, "file_of", lambda m: copy if m == "compat.models" else original(m))
+    monkeypatch.setattr(source.file_of, "cache_clear", lambda: None, raising=False)
+
+    def now():
+        forget()
+        identity.cache_clear()
+        key.cache_clear()
+        return labelled(planned(config))
+
+    before = now()
+    copy.write_text(text.replace("class Classifier(nn.Module):", "# a comment\nclass Classifier(nn.Module):"))
+    assert now() == before
+    copy.write_text(text.replace('"""Logits of the classes that', '"""The logits of the classes that'))
+    assert now() == before
+    copy.write_text(text.replace("last.bias)", "last.bias.clone())"))
+    after = now()
+    monkeypatch.undo()
+    now()
+    assert {name for name in before if before[name] == after[name]} == set()
+    changed_rqt = labelled(planned(config))
+    assert changed_rqt == before
+
+
+def test_a_changed_method_makes_that_method_again_alone(config, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from compat.methods import Upgrade\n\n\nclass Mine(Upgrade):\n    factor = 1.0\n\n\nclass Other:\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    content = yaml.safe_load(config.read_text())
+    content["methods"]["mine"] = {"class_path": "mine.Mine"}
+    config.write_text(yaml.safe_dump(content))
+    forget()
+    before = labelled(planned(config))
+    edited(tmp_path / "mine.py", "factor = 1.0", "factor = 2.0")
+    identity.cache_clear()
+    key.cache_clear()
+    after = labelled(planned(config))
+    assert {name for name in before if before[name] != after[name]} == {"learn mine", "replay mine seed 0"}
+
+
+@pytest.mark.parametrize("name", ["systems", "fastfill", "joint", "ends"])
+def test_the_name_of_a_method_decides_nothing(config, name):
+    content = yaml.safe_load(config.read_text())
+    before = keys(planned(config))
+    content["methods"][name] = content["methods"]["rqt"]
+    config.write_text(yaml.safe_dump(content))
+    assert keys(planned(config)) == before
+
+
+def test_the_estimator_of_an_order_is_a_fastfill_by_its_class(config):
+    by = "--replay.by={uncertainty: {class_path: compat.orders.Uncertainty}}"
+    content = yaml.safe_load(config.read_text())
+    fastfill = {"class_path": "compat.methods.FastFill", "init_args": {"hidden": 8}}
+    config.write_text(yaml.safe_dump({**content, "methods": {**content["methods"], "ours": fastfill}}))
+    jobs = planned(config, by)
+    learned = {p for job in jobs for p in graph(job.curve) if isinstance(p, Learned)}
+    assert {p.method.class_path for p in learned if "FastFill" in p.method.class_path} == {"compat.methods.FastFill"}
+    assert {p.method.init_args.get("hidden") for p in learned if "FastFill" in p.method.class_path} == {8}
+    alone = planned(config, by, "--only=rqt")
+    assert keys(alone) < keys(jobs)
+
+
+def test_parts_together_are_all_jobs():
+    jobs = [object()] * 7
+    for count in (1, 2, 3, 10):
+        assert [job for i in range(count) for job in part_of(jobs, f"{i}/{count}")] == jobs  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("part", ["3/3", "x/y", "0/0", "-1/2", "1", ""])
+def test_a_wrong_part_is_refused(part):
+    with pytest.raises(InputError, match=f"part: {part}, expected i/n with i from 0 to n - 1"):
+        part_of([], part)
+
+
+def test_five_generations_are_four_upgrades(config):
+    names = ["old", "b", "c", "d", "new"]
+    more = [f"--generations=[{', '.join(names)}]", *(f"--{name}={TINY}" for name in names[1:4])]
+    experiment = parse([str(config)], [*more, "--starts=[1.0]"])
+    assert list(experiment.generations) == names
+    assert [step.name for step in steps(experiment)] == ["first", "second_from_1", "third_from_1", "4th_from_1"]
+    jobs = plan(experiment, DIGESTS, POINTS)
+    assert len(jobs) == 3 * 4
+    weights = {p for job in jobs for p in graph(job.curve) if isinstance(p, Weights)}
+    assert {p.name for p in weights} == set(names)
+    assert [training_seed(n, 3) for n in range(5)] == [6, 7, 2**31 + 6, 2**31 + 7, 2**30 + 6]
+
+
+def test_what_would_be_made_says_why(config):
+    before = {p.label: identity(p) for job in planned(config) for p in graph(job.curve)}
+    after = {p.label: p for job in planned(config, "--heads.batch_size=8") for p in graph(job.curve)}
+    assert reason(after["learn rqt"], [before["learn rqt"]]) == "training.batch_size: 16 -> 8"
+    assert reason(after["replay rqt seed 0"], [before["replay rqt seed 0"]]) == "upgrade.learned is made again"
+    assert reason(after["learn rqt"], []) == "new"
+    code = {**before["learn rqt"], "code": {**before["learn rqt"]["code"], "compat.losses": "other"}}
+    assert "code of compat.losses changed" in reason(after["learn rqt"], [code])
+
+
+def test_listing_imports_neither_torch_nor_lightning(config):
+    code = (
+        "import sys; sys.argv = ['run', *sys.argv[1:]]\nfrom benchmarks.run import main\nmain()\n"
+        "assert not {'torch', 'pytorch_lightning', 'torchvision', 'timm'} & set(sys.modules)"
+    )
+    for option in ("--list", "--dry-run"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(config), option], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert "to be made" in done.stdout or "would be made" in done.stdout
+
+
+def test_a_listing_tells_what_is_done(config, capsys, monkeypatch):
+    from benchmarks import run as runner
+
+    run(config, "--only=independent")
+    monkeypatch.setattr(sys, "argv", ["run", str(config), "--list"])
+    runner.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["done", "2", "2"]
+    monkeypatch.setattr(sys, "argv", ["run", str(config), "--dry-run"])
+    runner.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "learn rqt: new",
+        "replay rqt seed 0: new",
+        "learn rqt_mcl_rho: new",
+        "replay rqt_mcl_rho seed 0: new",
+        "4 of 12 products would be made",
+    ]
+
+
+def test_parts_together_equal_one_run(config):
+    whole = run(config, f"--runs={config.parent / 'whole'}", f"--results={config.parent / 'elsewhere'}")
+    for number in range(3):
+        run(config, part=f"{number}/3")
+    parts = by_name(config.parent / "results" / "tiny")
+    assert whole.keys() == parts.keys()
+    assert all(figures(whole[name]) == figures(parts[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty, expected a mapping"),
+        ("- a\n- b\n", "is a list, expected a mapping"),
+        ("a: [1\n", r"expected a YAML file"),
+    ],
+)
+def test_a_file_that_is_no_config_is_named(tmp_path, text, message):
+    path = tmp_path / "some.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"config: {path}.*{message}"):
+        parse([str(path)], [])
+
+
+def test_a_binary_file_is_named(tmp_path):
+    path = tmp_path / "some.yaml"
+    path.write_bytes(bytes(range(256)))
+    with pytest.raises(InputError, match=rf"config: {path}.*expected a YAML file"):
+        parse([str(path)], [])
+
+
+def test_methods_given_anew_replace_those_of_the_config_and_an_argument_changes_one(config):
+    (config.parent / "fct.yaml").write_text("class_path: compat.methods.FCT\ninit_args: {hidden: 8}\n")
+    anew = parse([str(config)], ["--methods", f"{{fct: {config.parent / 'fct.yaml'}}}"])
+    assert list(anew.methods) == ["fct"]
+    changed = parse([str(config)], ["--methods.rqt.init_args.hidden=9"])
+    assert list(changed.methods) == ["independent", "rqt", "rqt_mcl_rho"]
+    assert changed.methods["rqt"].init_args == {"hidden": 9}
+    other = parse([str(config)], ["--methods.rqt.class_path=compat.methods.FCT"])
+    assert other.methods["rqt"].init_args == {}
+
+
+def test_a_method_may_be_based_on_another_by_name(config):
+    content = yaml.safe_load(config.read_text())
+    content["methods"] |= {
+        "bct": {"class_path": "compat.methods.BCT"},
+        "bict": {"class_path": "compat.methods.BiCT", "init_args": {"hidden": 8}, "based_on": "bct"},
+    }
+    config.write_text(yaml.safe_dump(content))
+    jobs = planned(config)
+    assert keys([job for job in jobs if "bict" in job.name], Learned) > keys(
+        [j for j in jobs if "=bct" in j.name], Learned
+    )
+    with pytest.raises(InputError, match=r"methods.bict.based_on: 'bc', did you mean bct\?"):
+        parse([str(config)], ["--methods.bict.based_on=bc"])
+
+
+def test_every_shipped_config_is_planned(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    lists = yaml.safe_load(Path("configs/methods/all.yaml").read_text())
+    shipped = {path.stem for path in Path("configs/methods").glob("*.yaml")} - {"all"}
+    assert lists == {name: f"{name}.yaml" for name in lists}
+    assert lists.keys() == shipped
+    jobs = plan(parse(["configs/digits.yaml", "configs/digits_methods.yaml"], []), DIGESTS, POINTS)
+    assert len(jobs) == len(shipped) * 9
