@@ -15,7 +15,7 @@ from compat.errors import InputError
 from compat.merge import Merge, Raw
 from compat.methods import Joint, SingleModel, Upgrade
 from compat.orders import Order, Random
-from compat.results import load_result, result_path
+from compat.results import Labels, load_keys
 
 
 def chosen_methods(config: dict[str, Any]) -> dict[str, Any]:
@@ -57,19 +57,26 @@ def estimator_spec(config: dict[str, Any]) -> Any:
     return config["methods"].get("fastfill", {"class_path": "compat.methods.FastFill"})
 
 
-def result_file(config: dict[str, Any], name: str, seed: int, upgrade: str, axes: Axes) -> Path:
-    """Where a result lies; those of the upgrades of a sequence are in folders of their own."""
-    benchmark = f"{config['name']}/{upgrade}".rstrip("/")
-    return result_path(config["results"], benchmark, name, seed, axes.order, axes.merge)
+def result_labels(name: str, seed: int, upgrade: str, axes: Axes) -> Labels:
+    """What tells a result from the others of the benchmark."""
+    return {"upgrade": upgrade, "method": name, "seed": seed, "order": axes.order, "merge": axes.merge}
 
 
-def check_free(path: Path, key: str, config: dict[str, Any]) -> None:
-    """Refuse, before anything is computed, to replace a result that was made with another config."""
-    if path.exists() and not config["overwrite"] and (found := load_result(path).fingerprint) != key:
-        raise InputError(
-            f"overwrite: {path} has the fingerprint {found} of another config, expected {key}; give --overwrite, "
-            "or another --name or --results"
-        )
+def check_free(folder: Path, keys: dict[Any, str], config: dict[str, Any]) -> None:
+    """Refuse, before anything is computed, to replace a result that was made with another config.
+
+    Args:
+        folder: of the results.
+        keys: of what is to be computed, by the identity of its labels.
+        config: the full merged config.
+    """
+    for labels, found in load_keys(folder).items():
+        if not config["overwrite"] and found != keys.get(labels, found):
+            named = ", ".join(f"{name} {value}" for name, value in labels if value)
+            raise InputError(
+                f"overwrite: {folder} has a result ({named}) with the key {found} of another config, expected "
+                f"{keys[labels]}; give --overwrite, or another --name or --results"
+            )
 
 
 def check_numbers(config: dict[str, Any], seeds: list[int]) -> None:

@@ -26,16 +26,28 @@ from benchmarks.plan import (
     chosen_axes,
     chosen_methods,
     estimator_spec,
-    result_file,
+    result_labels,
 )
 from benchmarks.provenance import git_commit, hardware, versions
-from benchmarks.table import tables
+from benchmarks.report.table import tables
+from benchmarks.report.terminal import narrow
 from compat.backfill import completion_ratios
 from compat.data import Part, RetrievalData
-from compat.errors import InputError, exit_on_input_error
+from compat.errors import exit_on_input_error
 from compat.methods import FastFill, Joint, SingleModel, Upgrade
 from compat.orders import Uncertainty
-from compat.results import Failure, Result, load_failures, load_result, save_failure, save_result
+from compat.results import (
+    Failure,
+    Labels,
+    Result,
+    check_name,
+    collect,
+    collect_failures,
+    failures_of,
+    identity,
+    load_keys,
+    training_seconds,
+)
 
 
 def run(config: dict[str, Any]) -> Path:
@@ -71,7 +83,8 @@ def run(config: dict[str, Any]) -> Path:
     if config["side"]:
         keys["side"] = stages.training_key("old", config["side"], config["data"], data)
     upgrades = ["first", *(f"second_from_{start:g}" for start in config["second_starts"])] if config["newest"] else [""]
-    prints: dict[Path, str] = {}
+    folder = Path(config["results"], check_name("name", config["name"]))
+    prints: dict[Any, str] = {}
     kinds: dict[str, Upgrade] = {}
     for name, spec in methods.items():
         method = kinds[name] = build(Method, spec)(*(model.embedder for model in models[:2]))
@@ -88,11 +101,8 @@ def run(config: dict[str, Any]) -> Path:
             if axis.merge_spec:
                 inputs["fitted_on"] = curves.fitted_on(data)
             inputs["file"] = curves.scores_file(axis.order_spec)
-            path = result_file(config, name, seed, upgrade, axis)
-            if path in prints:
-                raise InputError(f"methods: two results would be {path}, expected names that tell them apart")
-            prints[path] = fingerprint(inputs)
-            check_free(path, prints[path], config)
+            prints[identity(result_labels(check_name("methods", name), seed, upgrade, axis))] = fingerprint(inputs)
+    check_free(folder, prints, config)
 
     check_kinds(config, kinds)
     cache = Cache(config["runs"])
@@ -151,17 +161,20 @@ def run(config: dict[str, Any]) -> Path:
         used = {**made, **(sides if fitted.method.side else {}), **fitted.stages, "replay": curve}
         if "joint" in used and not getattr(fitted.method, "needs_new", False):
             used = {key: artifact for key, artifact in used.items() if not key.endswith(f"_{part}")}
-        path = result_file(config, name, seed, upgrade, axis)
-        if path.exists() and not config["overwrite"] and all(artifact.cached for artifact in used.values()):
-            return  # nothing was computed: the file keeps saying when and where it was
+        labels = result_labels(name, seed, upgrade, axis)
+        there = identity(labels) in load_keys(folder)
+        if there and not config["overwrite"] and all(artifact.cached for artifact in used.values()):
+            return  # nothing was computed: the result keeps saying when and where it was
         lists: dict[str, Any] = {key: values.tolist() for key, values in curve.tensors.items() if key != "query_auc"}
         queries, skipped = lists.pop("queries")
         lists.pop("correct", None)
         passes = fitted.method.encoder_passes
+        seconds = {key: round(artifact.seconds, 2) for key, artifact in used.items()}
+        needs = {"order": axis.order_class.needs, "merge": axis.merge_class.needs}
         result = Result(
-            benchmark=path.parent.relative_to(config["results"]).as_posix(),
-            method=name,
-            seed=seed,
+            benchmark=config["name"],
+            labels=labels,
+            key=prints[identity(labels)],
             **lists,
             old={key: float(begin[key][0]) for key in ("mean_ap", "cmc_1", "cmc_5")},
             new={key: float(end[key][1]) for key in ("mean_ap", "cmc_1", "cmc_5")},
@@ -169,34 +182,30 @@ def run(config: dict[str, Any]) -> Path:
             queries_without_positive=skipped,
             gallery_items=len(data.gallery_images()),
             encoder_passes_per_query=passes + (passes - 1 if overlap else 0),
-            config={key: v for key, v in config.items() if key != "overwrite"} | {"methods": learned},
-            fingerprint=prints[path],
-            versions=versions(),
-            git_commit=git_commit(),
-            hardware=hardware(),
-            seconds={key: round(artifact.seconds, 2) for key, artifact in used.items()},
-            trained_on=trained_on,
+            spec=methods[name],
+            provenance=[0],
+            seconds=seconds,
             images_skipped=data.skipped,
             starts_at=starts_at,
-            order=axis.order,
-            order_needs=axis.order_class.needs,
-            merge=axis.merge,
-            merge_needs=axis.merge_class.needs,
-            training_seconds=round(sum(used[s].seconds for s in (f"train_{part}", "joint", "head") if s in used), 2),
+            needs={axis: [need] for axis, need in needs.items() if need != "nothing"},
+            training_seconds=training_seconds(seconds, part == "newest"),
         )
         areas = curve.tensors.get("query_auc")
-        save_result(result, path, None if areas is None else areas.numpy())
+        experiment = {
+            "config": config | {"methods": learned},
+            "trained_on": trained_on,
+            "provenance": [{"commit": git_commit(), "hardware": hardware(), "versions": versions()}],
+        }
+        collect(folder, [result], [None if areas is None else areas.numpy()], experiment)
 
     def fail(name: str, seed: int, axis: Axes, error: Exception) -> None:
         traceback.print_exception(error)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         for upgrade in upgrades:
-            path = result_file(config, name, seed, upgrade, axis)
-            if path.exists() and load_result(path).fingerprint == prints[path]:
+            labels = result_labels(name, seed, upgrade, axis)
+            if load_keys(folder).get(identity(labels)) == prints[identity(labels)]:
                 continue  # this one is what the config gives
-            path.unlink(missing_ok=True)
-            benchmark = path.parent.relative_to(config["results"]).as_posix()
-            save_failure(Failure(benchmark, name, seed, axis.order, axis.merge, reason), path)
+            collect_failures(folder, [Failure(config["name"], labels, reason)])
 
     alone_here = len(methods) * len(seeds) * len(axes) == 1
     for seed, (name, spec) in product(seeds, methods.items()):  # whatever one of them raises, the others go on
@@ -216,7 +225,15 @@ def run(config: dict[str, Any]) -> Path:
                 fail(name, seed, axis, error)
                 if alone_here:
                     raise
-    return Path(config["results"], config["name"])
+    return folder
+
+
+def asked(config: dict[str, Any]) -> list[Labels]:
+    """Of every result that a config asks for."""
+    upgrades = ["first", *(f"second_from_{start:g}" for start in config["second_starts"])] if config["newest"] else [""]
+    seeds = config["seed"] if isinstance(config["seed"], list) else [config["seed"]]
+    jobs = product(chosen_methods(config), seeds, upgrades, chosen_axes(config))
+    return [result_labels(name, seed, upgrade, axis) for name, seed, upgrade, axis in jobs]
 
 
 def before(part: Part) -> Part:
@@ -240,9 +257,8 @@ def main() -> None:
     with exit_on_input_error():
         config = as_dict(parse(sys.argv[1:]))
         folder = run(config)
-        print(f"{tables(folder)}\n")
-        chosen = chosen_methods(config)
-        failures = [failure for failure in load_failures(folder) if failure.method in chosen]
+        print(f"{tables(folder, draw=narrow)}\n")
+        failures = failures_of(folder, asked(config))
         print(f"Results are in {folder}; draw them with: python -m benchmarks.plot {folder} -o {folder.name}.png")
     if failures:
         sys.exit(1)
