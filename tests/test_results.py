@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.text import Annotation
 
 from benchmarks import convert, plot, table
 from benchmarks.report import against, compare, document, terminal
@@ -307,13 +308,29 @@ def test_an_undefined_gain_is_called_so():
 
 def test_the_plot_has_a_line_and_a_band_for_each_method_and_dashes_for_the_systems(tmp_path):
     figure = plot_curves(load_results(folder(tmp_path)))
-    for panel, new in zip(figure.axes, (0.6, 0.7), strict=True):
+    for panel, new in zip(figure.axes, (60, 70), strict=True):
         lines = {line.get_label(): line for line in panel.lines}
         assert set(lines) == {"rqt", "best", "old system", "new system"}
         assert lines["new system"].get_linestyle() == "--"
-        assert np.asarray(lines["new system"].get_ydata())[0] == new
+        assert np.asarray(lines["new system"].get_ydata())[0] == pytest.approx(new)
         assert len(panel.collections) == 2
-    assert np.asarray(figure.axes[0].lines[0].get_ydata()) == pytest.approx([0.21, 0.31, 0.61])
+        assert {text.get_text() for text in panel.texts} == set(lines)
+    assert np.asarray(figure.axes[0].lines[0].get_ydata()) == pytest.approx([21, 31, 61])
+
+
+def test_of_many_methods_the_best_and_the_named_are_in_colour(tmp_path):
+    many = [labelled(replace(RESULT, mean_ap=[0.2, 0.3, 0.5 + n / 100]), method=f"m{n:02}") for n in range(27)]
+    collect(tmp_path / "toy", many)
+    results = load_results(tmp_path / "toy")
+    for highlight, expected in ((), {f"m{n}" for n in range(21, 27)}), (["m03", "m07"], {"m03", "m07"}):
+        panel, _ = plot_curves(results, highlight=highlight).axes
+        looks = {str(line.get_label()): (line.get_color(), str(line.get_linestyle())) for line in panel.lines}
+        coloured = {name for name, (color, _) in looks.items() if color != "0.8"} - {"old system", "new system"}
+        assert coloured == expected
+        assert len({looks[name] for name in coloured}) == len(coloured)
+        places = sorted(text.xyann[1] for text in panel.texts if isinstance(text, Annotation))
+        low, high = panel.get_ylim()
+        assert min(np.diff(places)) > (high - low) / 27
 
 
 @pytest.mark.parametrize("runner", [plot, table])

@@ -153,7 +153,9 @@ def test_another_config_does_not_overwrite_a_result(config, capsys, monkeypatch)
     before = run(config, "--only=rqt")["rqt-s0"]
     code, line = main(capsys, monkeypatch, config, "--only=rqt", "--methods.rqt.init_args.hidden=9")
     assert code == 2
-    assert re.search(r"overwrite: .*method rqt.* has .*key \w+ of another config, expected \w+", line)
+    assert re.search(
+        r"overwrite: .* has a result \(.*method rqt.*\) with the key \w+ of another config, expected \w+", line
+    )
     after = run(config, "--only=rqt", "--methods.rqt.init_args.hidden=9", "--overwrite")["rqt-s0"]
     assert after.key != before.key
     assert after.spec["init_args"]["hidden"] == 9
