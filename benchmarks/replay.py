@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import pkgutil
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,11 +24,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from benchmarks.cache import checksum, fingerprint
-from benchmarks.products.record import git_commit, hardware, versions
-from benchmarks.table import table
+from benchmarks.provenance import git_commit, hardware, versions
+from benchmarks.report.terminal import narrow
 from compat.backfill import Curve, Embeddings, backfill_curve, backfill_order, completion_ratios
 from compat.errors import InputError, exit_on_input_error
-from compat.results import Result, load_result, load_results, save_result
+from compat.results import Result, check_name, collect, forget, load_results
 
 ARRAYS = (
     "query_old", "query_new", "gallery_old", "gallery_new", "query_labels", "gallery_labels", "query_groups",
@@ -150,11 +149,12 @@ def replay(arguments: argparse.Namespace) -> Path:
         inputs[name] = digest(value) if value and Path(split(value)[0]).is_file() else value
     base = fingerprint({**inputs, "distance": arguments.distance, "progress": points.tolist()})
     folder = Path(arguments.output)
-    paths = [folder / f"{arguments.name}-s{seed}.json" for seed in range(len(orders))]
-    same = [p for p in folder.glob("*.json") if re.fullmatch(re.escape(arguments.name) + r"-s\d+", p.stem)]
-    others = [path for path in same if load_result(path).config.get("inputs") != base]
+    check_name("name", arguments.name)
+    same = [r for r in load_results(folder) if r.method == arguments.name] if folder.exists() else []
+    others = [result for result in same if result.spec.get("inputs") != base]
     if others and not arguments.overwrite:
-        raise InputError(f"overwrite: {others[0]} was made from other input, expected --overwrite or another --name")
+        found = f"{others[0].name} (seed {others[0].seed}) in {folder}"
+        raise InputError(f"overwrite: {found} was made from other input, expected --overwrite or another --name")
 
     shard = arguments.shard if dist.is_initialized() else None
     own = slice(None)  # of the queries' rows
@@ -183,11 +183,11 @@ def replay(arguments: argparse.Namespace) -> Path:
     seconds = round(time.perf_counter() - started, 2)
     if _is_first():
         at = np.searchsorted(whole, points)
-        for seed, path in enumerate(paths):
-            result = Result(
+        results = [
+            Result(
                 benchmark=folder.name,
-                method=arguments.name,
-                seed=seed,
+                labels={"method": arguments.name, "seed": seed},
+                key=fingerprint({"inputs": base, "order": seed}),
                 progress=points.tolist(),
                 mean_ap=curve.mean_ap_orders[seed, at].tolist(),
                 cmc_1=curve.cmc_orders[1][seed, at].tolist(),
@@ -200,17 +200,15 @@ def replay(arguments: argparse.Namespace) -> Path:
                 queries_without_positive=curve.queries_without_positive,
                 gallery_items=orders.shape[1],
                 encoder_passes_per_query=2 if arguments.transform is None else 1,
-                config={"inputs": base, **given, **settings, "shard": shard, "backend": arguments.backend},
-                fingerprint=fingerprint({"inputs": base, "order": seed}),
-                versions=versions(),
-                git_commit=git_commit(),
-                hardware=hardware(),
+                spec={"inputs": base, **given, **settings, "shard": shard, "backend": arguments.backend},
+                provenance=[0],
                 seconds={"replay": seconds},
             )
-            save_result(result, path)
-        for path in others:
-            if path not in paths:
-                path.unlink()
+            for seed in range(len(orders))
+        ]
+        forget(folder, [result.labels for result in others])
+        made = {"commit": git_commit(), "hardware": hardware(), "versions": versions()}
+        collect(folder, results, experiment={"provenance": [made]})
     return folder
 
 
@@ -263,7 +261,7 @@ def main() -> None:
             if dist.is_initialized():
                 dist.destroy_process_group()
         if int(os.environ.get("RANK", 0)) == 0:
-            print(table(load_results(folder)))
+            print(narrow(load_results(folder)))
             print(f"\nResults are in {folder}; draw them with: python -m benchmarks.plot {folder} -o {folder.name}.png")
 
 

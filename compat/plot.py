@@ -2,123 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from compat.results import METRICS, Result
+from compat.results import METRICS, PLAIN, Result, row_name
+
+BEST = 6
+GREY = "0.8"
+Styles = Mapping[str, dict[str, Any]]
 
 
-def plot_curves(results: Sequence[Result], metrics: Sequence[str] = ("mean_ap", "cmc_1")) -> Figure:
-    """Figures against backfill progress, one panel a metric: a line for each method, the mean over its seeds,
-    in a band from the lowest to the highest seed; dashed lines for the old and the new system.
+def plot_curves(
+    results: Sequence[Result], metrics: Sequence[str] = ("mean_ap", "cmc_1"), highlight: Collection[str] = ()
+) -> Figure:
+    """Figures in percent against backfill progress, one panel a metric: a line for each method, the mean over its
+    seeds, in a band from the lowest to the highest seed; dashed lines for the old and the new system.
 
     Args:
         results: of one benchmark, the seeds of a method after each other as `load_results` gives them.
         metrics: keys of `compat.results.METRICS`.
+        highlight: names to colour and label, the rest in grey; without any the best few.
     """
-    figure = Figure(figsize=(5.2 * len(metrics), 4.2), layout="constrained")
+    figure = Figure(figsize=(5.4 * len(metrics), 4.2), layout="constrained")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+    styles = styles_of(results, lambda r: r.name, highlight)
     for panel, key in zip(panels, metrics, strict=True):
-        _draw(panel, results, key, lambda r: r.name)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), frameon=False)
+        _draw(panel, results, key, lambda r: r.name, styles)
+        _label_ends(panel)
     figure.suptitle(results[0].benchmark)
     return figure
 
 
-def plot_multiples(results: Sequence[Result], by: str, metric: str = "mean_ap") -> Figure:
-    """Curves as in `plot_curves`, one panel for each order or merge rule, all on one scale.
+def styles_of(results: Sequence[Result], label: Callable[[Result], str], highlight: Collection[str] = ()) -> Styles:
+    """A look for each label, no two in colour alike: the named ones, or the best few, in colour, the rest in grey."""
+    areas: dict[str, list[float]] = {}
+    for result in results:
+        areas.setdefault(label(result), []).append(result.auc)
+    ranked = sorted(areas, key=lambda name: -float(np.mean(areas[name])))
+    plain = [name for name in ("independent",) if name in ranked[BEST:]]
+    shown = [name for name in ranked if name in highlight] or [*ranked[:BEST], *plain]
+    looks = {
+        name: {"color": f"C{number % 10}", "linestyle": ("-", (0, (5, 1)), (0, (1, 1)))[number // 10 % 3], "zorder": 3}
+        for number, name in enumerate(shown)
+    }
+    return {name: looks.get(name, {"color": GREY, "linestyle": "-", "zorder": 1}) for name in ranked}
+
+
+def plot_multiples(
+    results: Sequence[Result], by: str, metric: str = "mean_ap", highlight: Collection[str] = ()
+) -> Figure:
+    """Curves as in `plot_curves`, one panel for each value of a label, such as each order, all on one scale.
 
     Args:
         results: of one benchmark.
-        by: "order" or "merge"; the other names the lines, with the method.
+        by: a label, such as order or merge; the others name the lines, with the method.
         metric: key of `compat.results.METRICS`.
+        highlight: as of `plot_curves`.
     """
-    values = sorted({getattr(r, by) for r in results}, key=lambda value: (value not in ("random", "raw"), value))
-    other, plain = ("merge", "raw") if by == "order" else ("order", "random")
+    values = sorted({str(r.labels[by]) for r in results}, key=lambda value: (value not in PLAIN.values(), value))
 
     def label(result: Result) -> str:
-        name = getattr(result, other)
-        return result.method if name == plain else f"{result.method} + {name}"
+        return row_name({name: value for name, value in result.labels.items() if name != by})
 
-    columns = min(len(values), 4)
+    columns = min(len(values), 3)
     rows = -(-len(values) // columns)
-    figure = Figure(figsize=(3.6 * columns, 3.3 * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(3.6 * columns, 2.9 * rows + 0.6), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()
-    styles = {name: number for number, name in enumerate(sorted({label(r) for r in results}))}
+    styles = styles_of(results, label, highlight)
     for panel, value in zip(panels, values, strict=False):
-        of_value = sorted((r for r in results if getattr(r, by) == value), key=lambda r: (label(r), r.seed))
+        of_value = sorted((r for r in results if str(r.labels[by]) == value), key=lambda r: (label(r), r.seed))
         _draw(panel, of_value, metric, label, styles)
         panel.set_title(value)
     for panel in panels[len(values) :]:
         panel.set_axis_off()
     for panel in panels:
         panel.label_outer()
-    handles = {text: handle for p in panels for handle, text in zip(*p.get_legend_handles_labels(), strict=True)}
-    figure.legend(
-        handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 6), frameon=False
-    )
+    _legend(figure, panels)
     figure.suptitle(f"{results[0].benchmark}, by {by}")
     return figure
 
 
-def plot_cost(results: Sequence[Result]) -> Figure:
-    """The area under the mAP curve against what was trained, a point for each row of the table; dashed lines for the
-    old and the new system. Circles need one encoder pass for each query, squares two.
+def plot_cost(results: Sequence[Result], highlight: Collection[str] = ()) -> Figure:
+    """The area under the mAP curve in percent against what was trained, a point for each row of the table; dashed lines
+    for the old and the new system. Circles need one encoder pass for each query, squares more.
 
     Args:
         results: of one benchmark.
+        highlight: as of `plot_curves`.
     """
-    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    figure = Figure(figsize=(8.5, 6), layout="constrained")
     panel = figure.subplots()
+    styles = styles_of(results, lambda r: r.name, highlight)
+    points = []
     for name, of_name in groupby(results, key=lambda r: r.name):
         group = list(of_name)
-        x, y = np.mean([r.training_seconds for r in group]), np.mean([r.auc for r in group])
-        marker = "o" if group[0].encoder_passes_per_query == 1 else "s"
-        (point,) = panel.plot(x, y, marker, markersize=5)
-        panel.annotate(name, (x, y), (4, 3), textcoords="offset points", fontsize=7, color=point.get_color())
+        x, y = np.mean([r.training_seconds for r in group]), 100 * np.mean([r.auc for r in group])
+        color = "0.5" if styles[name]["color"] == GREY else styles[name]["color"]
+        panel.plot(x, y, "o" if group[0].encoder_passes_per_query == 1 else "s", markersize=5, color=color)
+        points.append((name, (float(x), float(y)), color))
     _levels(panel, results, "mean_ap")
-    panel.set(xlabel="training of the new model and of the method (s)", ylabel="area under the mAP curve")
+    panel.set(xlabel="training of the new model and of the method (s)", ylabel="area under the mAP curve (%)")
     panel.set_xscale("log")
+    panel.xaxis.set_major_formatter("{x:,.0f}")
+    panel.xaxis.set_minor_formatter("{x:,.0f}")
+    panel.tick_params(axis="x", which="minor", labelsize=7)
+    panel.margins(x=0.2)
     panel.grid(alpha=0.3)
     figure.suptitle(results[0].benchmark)
+    _label_points(figure, panel, points)
     return figure
 
 
-def _draw(
-    panel: Any,
-    results: Sequence[Result],
-    metric: str,
-    label: Callable[[Result], str],
-    styles: Mapping[str, int] | None = None,
-) -> None:
-    """A line for each label, the mean over its seeds, in a band from the lowest to the highest, and the two levels."""
-    for number, (name, of_name) in enumerate(groupby(results, key=label)):
-        group = list(of_name)
-        number = styles[name] if styles else number
-        look = {"color": f"C{number % 10}", "linestyle": ("-", "--", ":", "-.")[number // 10 % 4]}
-        progress, curves = group[0].progress, np.array([getattr(result, metric) for result in group])
-        panel.plot(progress, curves.mean(0), marker="o", markersize=3, label=name, **look)
-        panel.fill_between(progress, curves.min(0), curves.max(0), color=look["color"], alpha=0.2, linewidth=0)
-    _levels(panel, results, metric)
-    better = "higher" if METRICS[metric].higher_is_better else "lower"
-    panel.set(xlabel="backfill progress", ylabel=f"{METRICS[metric].label} ({better} is better)", xlim=(0, 1))
-    panel.grid(alpha=0.3)
-
-
-def _levels(panel: Any, results: Sequence[Result], metric: str) -> None:
-    for name, color in (("old", "0.55"), ("new", "0.1")):
-        if metric in getattr(results[0], name):
-            level = getattr(results[0], name)[metric]
-            panel.axhline(level, linestyle="--", color=color, linewidth=1, label=f"{name} system")
-
-
-def plot_sequence(first: Sequence[Result], seconds: Sequence[Sequence[Result]], metric: str = "mean_ap") -> Figure:
+def plot_sequence(
+    first: Sequence[Result],
+    seconds: Sequence[Sequence[Result]],
+    metric: str = "mean_ap",
+    highlight: Collection[str] = (),
+) -> Figure:
     """Two upgrades of one gallery, one panel for each start of the second: the first upgrade's curve up to that
     moment, then the second's, over the share of the gallery that was re-extracted; lines and bands as in `plot_curves`.
 
@@ -126,30 +130,124 @@ def plot_sequence(first: Sequence[Result], seconds: Sequence[Sequence[Result]], 
         first: results of the first upgrade.
         seconds: results of the second upgrade, for each of its starts.
         metric: key of `compat.results.METRICS`.
+        highlight: as of `plot_curves`.
     """
     figure = Figure(figsize=(5.2 * len(seconds), 4.2), layout="constrained")
     panels = figure.subplots(1, len(seconds), squeeze=False, sharey=True)[0]
+    styles = styles_of(first, lambda r: r.name, highlight)
     for panel, second in zip(panels, seconds, strict=True):
         start = second[0].starts_at
-        for number, method in enumerate(dict.fromkeys(result.method for result in first)):
+        for name, look in styles.items():
             for results, begin, end in ((first, 0.0, start), (second, start, 1.0)):
-                group = [result for result in results if result.method == method]
-                shown = np.array(group[0].progress) <= end + 1e-9
-                x = begin + np.array(group[0].progress)[shown]
-                curves = np.array([getattr(result, metric) for result in group])[:, shown]
-                style = {"color": f"C{number}", "label": method if begin == 0 else None}
-                panel.plot(x, curves.mean(0), marker="o", markersize=3, **style)
-                panel.fill_between(x, curves.min(0), curves.max(0), color=f"C{number}", alpha=0.2, linewidth=0)
+                group = [result for result in results if result.name == name]
+                if group:
+                    _line(panel, group, metric, look, (begin, end), None if begin else name)
         levels = {"oldest system": first[0].old, "middle system": first[0].new, "newest system": second[0].new}
         for (name, figures), color in zip(levels.items(), ("0.65", "0.4", "0.1"), strict=True):
             if metric in figures:
-                panel.axhline(figures[metric], linestyle="--", color=color, linewidth=1, label=name)
+                panel.axhline(100 * figures[metric], linestyle="--", color=color, linewidth=1, label=name)
         panel.axvline(start, color="0.8", linewidth=1, zorder=0)
         when = "after the first" if start == 1 else f"when the first is at {start:.0%}"
         panel.set(xlabel="share of the gallery re-extracted", xlim=(0, 1 + start), title=f"second upgrade {when}")
         panel.grid(alpha=0.3)
-    panels[0].set_ylabel(METRICS[metric].label)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    figure.suptitle(Path(first[0].benchmark).parent.name)
+    panels[0].set_ylabel(f"{METRICS[metric].label} (%)")
+    _legend(figure, panels)
+    figure.suptitle(first[0].benchmark)
     return figure
+
+
+def _draw(panel: Any, results: Sequence[Result], metric: str, label: Callable[[Result], str], styles: Styles) -> None:
+    """A line for each label, the mean over its seeds, in a band from the lowest to the highest, and the two levels."""
+    for name, of_name in groupby(results, key=label):
+        _line(panel, list(of_name), metric, styles[name], (0.0, 1.0), name)
+    _levels(panel, results, metric)
+    better = "higher" if METRICS[metric].higher_is_better else "lower"
+    panel.set(xlabel="backfill progress", ylabel=f"{METRICS[metric].label} (%, {better} is better)", xlim=(0, 1))
+    panel.grid(alpha=0.3)
+
+
+def _line(
+    panel: Any, group: list[Result], metric: str, look: dict[str, Any], span: tuple[float, float], label: str | None
+) -> None:
+    """The mean over seeds in its band; `span` is where it begins on the axis, and the progress up to which it goes."""
+    begin, end = span
+    progress = np.array(group[0].progress)
+    shown = progress <= end + 1e-9
+    curves = 100 * np.array([getattr(result, metric) for result in group])[:, shown]
+    grey = look["color"] == GREY
+    marker = {} if grey else {"marker": "o", "markersize": 3}
+    panel.plot(begin + progress[shown], curves.mean(0), linewidth=1 if grey else 1.5, label=label, **marker, **look)
+    if not grey:
+        low, high = curves.min(0), curves.max(0)
+        panel.fill_between(begin + progress[shown], low, high, color=look["color"], alpha=0.2, linewidth=0)
+
+
+def _levels(panel: Any, results: Sequence[Result], metric: str) -> None:
+    for name, color in (("old", "0.55"), ("new", "0.1")):
+        if metric in getattr(results[0], name):
+            level = 100 * getattr(results[0], name)[metric]
+            panel.axhline(level, linestyle="--", color=color, linewidth=1, label=f"{name} system", zorder=2)
+
+
+def _label_ends(panel: Any) -> None:
+    """Names of coloured lines and of the systems to the right of their ends, moved apart where they would overlap."""
+    ends = [(line.get_label(), float(line.get_ydata()[-1]), line.get_color()) for line in panel.lines]
+    ends = sorted((end for end in ends if end[2] != GREY), key=lambda end: end[1])
+    low, high = panel.get_ylim()
+    step = (high - low) / 26
+    places: list[float] = []
+    for _, value, _ in ends:
+        places.append(max(value, places[-1] + step) if places else value)
+    over = max(places[-1] - high, 0.0)
+    for number in range(len(places) - 1, -1, -1):
+        limit = high if number == len(places) - 1 else places[number + 1] - step
+        places[number] = min(places[number], limit) if over else places[number]
+    for (name, value, color), place in zip(ends, places, strict=True):
+        arrow = {"arrowstyle": "-", "color": color, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)}
+        target = {"xy": (1, value), "xytext": (1.04, place), "color": color, "fontsize": 7.5, "va": "center"}
+        panel.annotate(name, xycoords=("axes fraction", "data"), arrowprops=arrow, annotation_clip=False, **target)
+    others = sum(line.get_color() == GREY for line in panel.lines)
+    if others:
+        panel.set_title(f"grey: {others} others", fontsize=8, color="0.4", loc="right")
+
+
+def _legend(figure: Figure, panels: Iterable[Any]) -> None:
+    """One for all panels, of what is in colour; the grey lines are one entry."""
+    handles: dict[str, Any] = {}
+    for panel in panels:
+        for handle, text in zip(*panel.get_legend_handles_labels(), strict=True):
+            handles["others" if handle.get_color() == GREY else text] = handle
+    handles = dict(sorted(handles.items(), key=lambda item: item[0] == "others"))
+    columns = min(len(handles), 4)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False)
+
+
+def _label_points(figure: Figure, panel: Any, points: list[tuple[str, tuple[float, float], str]]) -> None:
+    """Names beside their points: the nearest of some places where none is covered yet."""
+    figure.draw_without_rendering()
+    taken = [_box(panel.transData.transform(xy), 8.0, 8.0) for _, xy, _ in points]
+    scale = figure.dpi / 72
+    for name, xy, color in sorted(points, key=lambda point: -point[1][1]):
+        width, height = 4.3 * len(name) * scale, 8.5 * scale
+        x, y = panel.transData.transform(xy)
+        for distance in range(0, 200, 4):
+            offsets = [(s * (width / 2 + 6), t * distance) for t in (1, -1) for s in (1, -1)]
+            boxes = [(dx, dy, _box((x + dx, y + dy), width, height)) for dx, dy in offsets]
+            within = [found for found in boxes if panel.bbox.x0 < found[2][0] and found[2][2] < panel.bbox.x1]
+            free = [found for found in within if not any(_overlap(found[2], other) for other in taken)]
+            if free:
+                dx, dy, box = free[0]
+                taken.append(box)
+                arrow = {"arrowstyle": "-", "color": color, "linewidth": 0.5} if distance > 8 else None
+                style = {"fontsize": 7, "color": color, "ha": "center", "va": "center", "arrowprops": arrow}
+                panel.annotate(name, xy, (dx / scale, dy / scale), textcoords="offset points", **style)
+                break
+
+
+def _box(center: Any, width: float, height: float) -> tuple[float, float, float, float]:
+    x, y = center
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -15,7 +15,7 @@ from benchmarks.config import as_dict, parse
 from benchmarks.run import check_processes
 from benchmarks.run import run as benchmark
 from compat.errors import InputError
-from compat.results import load_result
+from compat.results import load_results
 
 ROOT = Path(__file__).parents[1]
 TWO = [f"--{part}.trainer.{option}" for part in ("old", "new") for option in ("devices=2", "strategy=ddp")]
@@ -59,7 +59,7 @@ def run(config, name, *arguments, launcher=("-m", "benchmarks.run")):
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     stages = {p.parent.name.rsplit("-", 1)[0]: p.parent for p in (folder / "runs").glob("*/stage.json")}
-    return {p.stem: load_result(p) for p in (folder / "two").glob("*.json")}, stages
+    return {f"{r.name}-s{r.seed}": r for r in load_results(folder / "two")}, stages
 
 
 def tensors(stage):

@@ -1,0 +1,1 @@
+"""What people see of results: tables, comparisons, documents. Needs no torch."""

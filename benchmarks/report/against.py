@@ -1,0 +1,123 @@
+"""Compare all figures of the results as they were at a commit with those that are here.
+
+    python -m benchmarks.report.against 367cd4b
+
+Every figure of every result (at that commit as it lay there, in files of their own) and every cell of the documents'
+tables must be equal to the printed digits; training seconds are shown, old and new. Exit code 1 where others differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.report.document import written
+from compat.errors import InputError, exit_on_input_error
+from compat.results import Result, identity, layout_1, load_results
+
+DOCUMENTS = ("README.md", "results/README.md")
+TRAINING = "training (s)"
+
+
+def checkout(commit: str, folder: Path) -> None:
+    """Write the results and documents of a commit into a folder.
+
+    Raises:
+        InputError: no such commit, or it has no results.
+    """
+    done = subprocess.run(["git", "archive", commit, "results", "README.md"], capture_output=True)
+    if done.returncode:
+        reason = done.stderr.decode().strip().splitlines()[-1]
+        raise InputError(f"commit: {commit} ({reason}), expected one of this repository, with results")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        archive.extractall(folder, filter="data")
+
+
+def figures(result: Result) -> dict[str, str]:
+    """Of a result, as printed: percent to two digits, numbers and seconds as they are."""
+    lists = {name: getattr(result, name) for name in ("mean_ap", "cmc_1", "cmc_5", "negative_flip_rate")}
+    lists |= {f"mAP of order {number}": values for number, values in enumerate(result.mean_ap_orders)}
+    lists |= {name: list(getattr(result, name).values()) for name in ("old", "new")}
+    found = {name: " ".join(f"{100 * value:.2f}" for value in values) for name, values in lists.items()}
+    for name in ("queries", "queries_without_positive", "gallery_items", "encoder_passes_per_query", "bytes_per_item"):
+        found[name] = str(getattr(result, name))
+    found |= {f"seconds of {stage}": f"{value:.2f}" for stage, value in result.seconds.items()}
+    return found | {"progress": " ".join(f"{value:g}" for value in result.progress), "key": result.key}
+
+
+def differing_figures(before: Path, here: Path) -> Iterator[str]:
+    """A line for each figure of a result that is not what it was, and for each result that is gone."""
+    for folder in sorted(path for path in (before / "results").glob("*") if layout_1.files(path)):
+        now = {identity(r.labels): figures(r) for r in load_results(here / "results" / folder.name)}
+        for result in layout_1.load_results(folder):
+            row = f"{folder.name} {result.upgrade} {result.name} seed {result.seed}"
+            found = now.get(identity(result.labels), {})
+            for name, value in figures(result).items():
+                if found.get(name) != value:
+                    yield f"{row}: {name} was {value}, is {found.get(name, 'missing')}"
+
+
+def cells(document: str) -> list[dict[tuple[str, str], str]]:
+    """Of each table of a document, its cells by row and column."""
+    found = []
+    for text in re.findall(r"<!-- table: .*?-->\n(.*?)<!-- end -->", document, re.DOTALL):
+        lines = [
+            [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
+        ]
+        names, _, *rows = lines
+        heading = text.split("\n|")[0].strip()
+        table = {(row[0], name): cell for row in rows for name, cell in zip(names, row, strict=True)}
+        found.append({("", "systems"): heading, **table})
+    return found
+
+
+def differing_cells(before: Path, here: Path) -> Iterator[tuple[str, bool]]:
+    """A line for each cell of a document's table that is not what it was, and whether it is of training seconds."""
+    for document in DOCUMENTS:
+        then, now = cells((before / document).read_text()), cells(written(here / document))
+        if len(then) != len(now):
+            yield f"{document}: {len(then)} tables then, {len(now)} now", False
+        for number, (old, new) in enumerate(zip(then, now, strict=False), 1):
+            for row, column in old:
+                if old[row, column] != (found := new.get((row, column), "missing")):
+                    line = f"{document} table {number}, {row}: {column} was {old[row, column]}, is {found}"
+                    yield line, column == TRAINING
+
+
+def main() -> None:
+    """Command line of `python -m benchmarks.report.against`."""
+    assert __doc__
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.report.against",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("commit", help="of the results as they were")
+    arguments = parser.parse_args()
+    with exit_on_input_error(), tempfile.TemporaryDirectory() as temporary:
+        before, here = Path(temporary), Path(__file__).parents[2]
+        checkout(arguments.commit, before)
+        wrong = list(differing_figures(before, here))
+        counted = sum(len(figures(r)) for path in (before / "results").glob("*") for r in layout_1.load_results(path))
+        shown = sum(len(table) for document in DOCUMENTS for table in cells((before / document).read_text()))
+        for line, training in differing_cells(before, here):
+            if training:
+                print(line)
+            else:
+                wrong.append(line)
+    print(f"{counted} figures of results and {shown} cells of tables compared, {len(wrong)} differ (training apart)")
+    for line in wrong:
+        print(f"error: {line}", file=sys.stderr)
+    if wrong:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

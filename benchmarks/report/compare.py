@@ -1,0 +1,76 @@
+"""Whether one row beats another: paired bootstraps over queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from compat.errors import InputError
+from compat.results import Result, load_query_auc, load_upgrades, select
+from compat.statistics import paired_bootstrap
+
+FAR = 8.0  # standard errors of a difference that no bootstrap's 95 % interval reaches across
+
+
+def not_separable(groups: Sequence[Sequence[Result]], folder: str | Path) -> set[str]:
+    """Names of the rows whose area a paired bootstrap over queries does not tell from the best row's."""
+    areas = {group[0].name: query_areas(group, folder) for group in groups}
+    best = max(groups, key=lambda group: np.mean([r.auc for r in group]))[0].name
+    first = areas.pop(best)
+    if first is None:
+        return set()
+    return {name for name, of_row in areas.items() if of_row is not None and not _clearly_more(first, of_row)}
+
+
+def _clearly_more(best: np.ndarray, other: np.ndarray) -> bool:
+    """Whether the interval of best - other lies above 0."""
+    difference = (best - other)[np.isfinite(best - other)]
+    error = np.std(difference) / max(len(difference), 1) ** 0.5
+    return bool(difference.mean() > FAR * error > 0) or paired_bootstrap(best, other).low > 0
+
+
+def query_areas(group: Sequence[Result], folder: str | Path) -> np.ndarray | None:
+    """Each query's area, (Q,), mean over the seeds of a row; None where one was not saved."""
+    areas = [load_query_auc(folder, result) for result in group]
+    return None if any(area is None for area in areas) else np.mean(np.array(areas, float), axis=0)
+
+
+def compare(folder: str | Path, one: str, other: str, only: Iterable[str] = ()) -> str:
+    """Whether one row beats another: the difference of their areas with its interval over queries.
+
+    Raises:
+        InputError: no such row, or no figures of each query.
+    """
+    areas, upgrades = {}, upgrades_of(folder, only)
+    if len(upgrades) > 1:
+        raise InputError(f"compare: {folder} is a sequence, expected --only upgrade= and one of {', '.join(upgrades)}")
+    (results,) = upgrades.values()
+    for name in (one, other):
+        group = [r for r in results if r.name == name]
+        if not group:
+            raise InputError(f"compare: {name!r}, expected some of {', '.join(sorted({r.name for r in results}))}")
+        if (found := query_areas(group, folder)) is None:
+            raise InputError(f"compare: no figures of each query of {name!r}, expected them in queries.npz")
+        areas[name] = found
+    mean, low, high = paired_bootstrap(areas[one], areas[other])
+    verdict = f"{one} beats {other}" if low > 0 else f"{other} beats {one}" if high < 0 else "not separable"
+    return (
+        f"{one} - {other}: {100 * mean:+.2f} points of AUC mAP, 95 % [{100 * low:+.2f}, {100 * high:+.2f}]: {verdict}"
+    )
+
+
+def upgrades_of(
+    folder: str | Path, only: Iterable[str] = (), broken: list[str] | None = None
+) -> dict[str, list[Result]]:
+    """The chosen results by upgrade; an upgrade of which none is chosen is left out.
+
+    Raises:
+        InputError: what `load_upgrades` and `select` raise.
+    """
+    conditions = list(only)
+    upgrades = load_upgrades(folder, broken)
+    chosen = select([r for results in upgrades.values() for r in results], conditions)
+    found = {name: [r for r in chosen if r.upgrade == name] for name in upgrades}
+    return {name: results for name, results in found.items() if results}

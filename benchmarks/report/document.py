@@ -1,0 +1,42 @@
+"""Tables in Markdown documents, written from results.
+
+A document that tables are written into has a line `<!-- table: FOLDER [label=value ...] -->` before each of them and
+`<!-- end -->` after it; FOLDER is relative to the document.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from benchmarks.report.table import tables
+from compat.errors import InputError
+from compat.files import replace
+
+
+def written(document: str | Path) -> str:
+    """The text of a document with each of its tables made anew.
+
+    Raises:
+        InputError: no such document, a table without an end, or what `tables` raises.
+    """
+    path = Path(document)
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise InputError(f"write: {path} ({error.strerror}), expected a Markdown file") from error
+
+    def fresh(found: re.Match[str]) -> str:
+        folder, *only = found[1].split()
+        return f"<!-- table: {found[1]} -->\n\n{tables(path.parent / folder, only)}\n\n<!-- end -->"
+
+    pattern = r"<!-- table: (.*?) -->\n.*?<!-- end -->"
+    if len(re.findall(pattern, text, re.DOTALL)) != text.count("<!-- table: "):
+        raise InputError(f"write: {path} has a table without an end, expected <!-- end --> after each")
+    return re.sub(pattern, fresh, text, flags=re.DOTALL)
+
+
+def write(document: str | Path) -> None:
+    """Write each table of a document anew."""
+    text = written(document)
+    replace(Path(document), lambda file: file.write_text(text))

@@ -1,0 +1,149 @@
+"""All figures of a benchmark's rows, as a Markdown table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.report.compare import not_separable, upgrades_of
+from compat.errors import InputError
+from compat.results import Failure, Result, load_failures
+from compat.statistics import Interval, over_seeds
+
+COLUMNS: dict[str, Callable[[Result], float]] = {
+    "AUC mAP": lambda r: r.auc,
+    "relative gain": lambda r: r.relative_gain,
+    "gain on own end": lambda r: r.gain_on_final,
+    "gain at 10 %": lambda r: r.gain_at(0.1),
+    "at 25 %": lambda r: r.gain_at(0.25),
+    "at 50 %": lambda r: r.gain_at(0.5),
+    "mAP at 0": lambda r: r.mean_ap[0],
+    "mAP at 1": lambda r: r.mean_ap[-1],
+    "negative flips": lambda r: r.flips,
+    "sum of drops": lambda r: r.drops,
+}
+VERDICTS = {frozenset([True]): "yes", frozenset([False]): "no", frozenset([None]): "-"}
+LEGEND = (
+    "± is half the 95 % interval over seeds, of heads and of random orders; models, and what is trained with them, are "
+    "trained once. ≈: a paired bootstrap over queries does not tell the area from the best row's, in bold (known only "
+    "where figures of each query were saved)."
+)
+
+
+class Row(NamedTuple):
+    """A method with its order and merge rule: its results, one a seed, and its area as a cell."""
+
+    group: list[Result]
+    area: str
+
+
+def rows_of(results: Sequence[Result], folder: str | Path | None = None) -> list[Row]:
+    """The rows of a table, the best area in bold, those that are not told from it marked.
+
+    Args:
+        results: of one upgrade, the seeds of a row after each other as `load_results` gives them.
+        folder: of the results, where each query's figures lie; with it rows are compared with the best.
+    """
+    groups = [list(group) for _, group in groupby(results, key=lambda r: r.name)]
+    equal = not_separable(groups, folder) if folder else set()
+    best = max(np.mean([r.auc for r in group]) for group in groups)
+    rows = []
+    for group in groups:
+        area = percent([r.auc for r in group])
+        if len(groups) > 1 and np.mean([r.auc for r in group]) == best:
+            area = f"**{area}**"
+        elif group[0].name in equal:
+            area += " ≈"
+        rows.append(Row(group, area))
+    return rows
+
+
+def table(results: Sequence[Result], folder: str | Path | None = None, failures: Sequence[Failure] = ()) -> str:
+    """Markdown, one row a method with its order and merge rule, in percent; what failed comes last.
+
+    Args:
+        results: of one upgrade, the seeds of a row after each other as `load_results` gives them.
+        folder: of the results, where each query's figures lie; with it rows are compared with the best.
+        failures: of the upgrade.
+    """
+    budget = any(r.needs for r in results)
+    names = ["method", *(["needs"] if budget else []), "seeds", *(f"{name} (%)" for name in COLUMNS)]
+    names += ["backward compatible", "encoder passes per query", "bytes per item", "training (s)"]
+    rows = [names, ["---", *["--:"] * (len(names) - 1)]]
+    for group, area in rows_of(results, folder):
+        first, figures = group[0], list(COLUMNS.values())[1:]
+        rows.append(
+            [
+                first.name,
+                *([first.budget] if budget else []),
+                str(len(group)),
+                area,
+                *(percent([figure(r) for r in group]) for figure in figures),
+                VERDICTS.get(frozenset(r.backward_compatible for r in group), "for some seeds"),
+                str(first.encoder_passes_per_query),
+                str(first.bytes_per_item) if first.bytes_per_item else "-",
+                f"{np.mean([r.training_seconds for r in group]):,.0f}",
+            ]
+        )
+    lines = [systems(results[0]), "", *(f"| {' | '.join(row)} |" for row in rows)]
+    lines += [f"| {escaped(failure)} |" + " |" * (len(names) - 1) for failure in failures]
+    return "\n".join(lines)
+
+
+def systems(result: Result) -> str:
+    """The line above a table."""
+    old, new = (f"{100 * system['mean_ap']:.2f} %" for system in (result.old, result.new))
+    return f"mAP of the old system {old}, of the new one {new}."
+
+
+def escaped(failure: Failure) -> str:
+    """A failure's line in a Markdown table."""
+    return failure.line.replace("|", "\\|")
+
+
+def tables(
+    folder: str | Path,
+    only: Iterable[str] = (),
+    draw: Callable[[Sequence[Result], str | Path | None, Sequence[Failure]], str] = table,
+    broken: list[str] | None = None,
+) -> str:
+    """The table of a benchmark, or those of the upgrades of a sequence under their names.
+
+    Args:
+        folder: results/<benchmark>.
+        only: conditions on results, see `compat.results.select`; with some, failures are left out.
+        draw: makes the text of one table.
+        broken: gets a message for each line that cannot be read.
+
+    Raises:
+        InputError: no results, none that fulfils the conditions, or no such label.
+    """
+    conditions = list(only)
+    failures = [] if conditions else load_failures(folder, broken)
+    try:
+        found = upgrades_of(folder, conditions, broken)
+    except InputError:
+        if not failures or any(Path(folder).glob("results.jsonl")):
+            raise
+        return "\n".join(escaped(failure) for failure in failures)
+    if len(found) == 1:
+        (results,) = found.values()
+        return draw(results, folder, failures)
+    texts = []
+    for name, of_upgrade in found.items():
+        own = [failure for failure in failures if failure.labels.get("upgrade") == name]
+        texts.append(f"{Path(folder).name}/{name}\n\n{draw(of_upgrade, folder, own)}")
+    return "\n\n".join(texts)
+
+
+def percent(values: list[float]) -> str:
+    """The mean over seeds with half its interval, where it does not round to zero."""
+    if np.isnan(values).any():  # the relative gain, where the new system is not better than the old
+        return "undefined"
+    mean, low, high = Interval(*(100 * value for value in over_seeds(values)))
+    half = (high - low) / 2
+    return f"{mean:.2f} ± {half:.2f}" if half >= 0.005 else f"{mean:.2f}"

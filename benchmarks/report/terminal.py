@@ -1,0 +1,37 @@
+"""The table for a terminal: what one looks at first, in 100 characters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.report.table import percent, rows_of, systems
+from compat.results import Failure, Result
+
+WIDTH = 100
+NAMES = ("method", "seeds", "AUC mAP (%)", "relative gain (%)", "mAP 0 -> 1 (%)", "training (s)")
+
+
+def narrow(results: Sequence[Result], folder: str | Path | None = None, failures: Sequence[Failure] = ()) -> str:
+    """Six columns, at most 100 characters wide; * is the best area. Arguments as of `benchmarks.report.table.table`."""
+    rows = [NAMES]
+    for group, area in rows_of(results, folder):
+        ends = " -> ".join(f"{100 * np.mean([r.mean_ap[end] for r in group]):.2f}" for end in (0, -1))
+        gain = percent([r.relative_gain for r in group])
+        seconds = f"{np.mean([r.training_seconds for r in group]):,.0f}"
+        best = f"{area.strip('*')} *" if area.startswith("**") else area
+        rows.append((group[0].name, str(len(group)), best, gain, ends, seconds))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(NAMES))]
+    widths[0] = min(widths[0], WIDTH - sum(widths[1:]) - 2 * (len(NAMES) - 1))
+    lines = [systems(results[0]), "", _line(rows[0], widths), "  ".join("-" * width for width in widths)]
+    lines += [_line(row, widths) for row in rows[1:]]
+    return "\n".join([*lines, *(failure.line for failure in failures)])
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    method, *others = row
+    name = method if len(method) <= widths[0] else f"{method[: widths[0] - 1]}…"
+    cells = [name.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
+    return "  ".join(cells).rstrip()

@@ -1,0 +1,106 @@
+"""A result as a line of JSON and back: labels first, plain columns for `pandas.read_json(path, lines=True)`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from compat.errors import InputError
+from compat.results.result import Failure, Result
+
+DIGITS = 9  # significant ones: with eight or fewer the last printed digit of some figures changes
+T = TypeVar("T")
+
+
+def rounded(value: Any) -> Any:
+    """JSON values with floats to 9 significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def line_of(result: Result | Failure) -> str:
+    """One line: the labels, `key` (a failure: `benchmark`), then the fields; `old` and `new` are columns each."""
+    first = "key" if isinstance(result, Result) else "benchmark"
+    content = {**result.labels, first: getattr(result, first)}
+    for each in fields(result):
+        value = rounded(getattr(result, each.name))
+        if each.name in ("old", "new"):
+            content |= {f"{each.name}_{figure}": number for figure, number in value.items()}
+        elif each.name not in ("labels", first):
+            content[each.name] = value
+    return json.dumps(content, separators=(",", ":"))
+
+
+def result_of(line: str) -> Result:
+    """From `line_of`; columns that this version does not know are left out.
+
+    Raises:
+        ValueError: no JSON object, or a column is missing.
+    """
+    labels, content = _split(line, "key")
+    for system in ("old", "new"):
+        found = {k.removeprefix(f"{system}_"): v for k, v in content.items() if k.startswith(f"{system}_")}
+        content[system] = found or None
+    known: dict[str, Any] = {f.name: content.get(f.name) for f in fields(Result) if f.name in content}
+    needed = [f.name for f in fields(Result) if f.default is MISSING and f.default_factory is MISSING]
+    for name in needed:
+        if name != "labels" and known.get(name) is None:
+            raise ValueError(f"no column {name!r}")
+    return Result(labels=labels, **known)
+
+
+def failure_of(line: str) -> Failure:
+    """From `line_of`.
+
+    Raises:
+        ValueError: no JSON object, or a column is missing.
+    """
+    labels, content = _split(line, "benchmark")
+    if "reason" not in content:
+        raise ValueError("no column 'reason'")
+    return Failure(content["benchmark"], labels, content["reason"])
+
+
+def _split(line: str, first: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The labels, which are what stands before the first field, and the fields."""
+    content = json.loads(line)
+    if not isinstance(content, dict) or first not in content or "method" not in content:
+        raise ValueError(f"no column {first!r}")
+    names = list(content)
+    labels = names[: names.index(first)]
+    return {name: content[name] for name in labels}, {name: content[name] for name in names if name not in labels}
+
+
+def read_lines(path: Path, parse: Callable[[str], T], broken: list[str] | None) -> list[T]:
+    """What each line of a file says; none where there is no file.
+
+    Args:
+        path: of the file.
+        parse: one line.
+        broken: gets a message for each line that cannot be read, in place of an error.
+
+    Raises:
+        InputError: the file cannot be read, or a line and `broken` is None.
+    """
+    if not path.exists():
+        return []
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {error}, expected lines of JSON") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(parse(line))
+        except (ValueError, TypeError) as error:
+            message = f"{path}:{number}: {error}, expected a result of benchmarks.run"
+            if broken is None:
+                raise InputError(message) from error
+            broken.append(message)
+    return found

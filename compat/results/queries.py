@@ -1,0 +1,117 @@
+"""Figures of each query, for paired comparisons: queries.npz holds an array for each row of the table, or seed of one.
+
+An entry is named by its labels, label=value joined by commas; seed=0+1+2 is the mean over these seeds. A query's value
+is a byte, in 250ths, 255 for one without a positive.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from compat.errors import InputError
+from compat.files import replace
+from compat.results.result import Labels, Result
+
+QUERIES = "queries.npz"
+UNITS, NONE = 250, 255
+
+
+def entry_name(labels: Labels, seeds: Iterable[str]) -> str:
+    """Of an array in the file."""
+    return ",".join(f"{k}={'+'.join(seeds) if k == 'seed' else v}" for k, v in sorted(labels.items()))
+
+
+def _parts(name: str) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in name.split(","))
+
+
+def _covers(name: str, labels: Labels) -> bool:
+    parts = _parts(name)
+    seeds = parts.pop("seed", "").split("+")
+    return str(labels["seed"]) in seeds and parts == {k: str(v) for k, v in labels.items() if k != "seed"}
+
+
+def encode(values: np.ndarray) -> np.ndarray:
+    """(Q,) areas -> (Q,) bytes. What rounding takes from one query the next one gets, so that the mean stays."""
+    none = np.isnan(values)
+    units = np.diff(np.round(np.cumsum(np.nan_to_num(values)) * UNITS), prepend=0)
+    return np.where(none, NONE, units).astype(np.uint8)
+
+
+def decode(units: np.ndarray) -> np.ndarray:
+    """(Q,) bytes -> (Q,) areas, NaN for a query without a positive."""
+    return np.where(units == NONE, np.nan, units / UNITS)
+
+
+def read(folder: Path) -> dict[str, np.ndarray]:
+    """All entries, encoded; none where there is no file.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / QUERIES
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path) as file:
+            return dict(file.items())
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: {error}, expected arrays as benchmarks.run writes them") from error
+
+
+def merge(folder: Path, areas: Iterable[tuple[Labels, np.ndarray | None]]) -> None:
+    """Put each query's areas (Q,) of some results into the file; None where a result has none.
+
+    An entry that holds the mean over several seeds goes when one of them gets another value.
+    """
+    entries = read(folder)
+    before = set(entries)
+    given = list(areas)
+    for labels, _ in given:
+        for name in [name for name in entries if _covers(name, labels)]:
+            del entries[name]
+    entries |= {entry_name(k, [str(k["seed"])]): encode(v) for k, v in given if v is not None}
+    if entries or before:
+        write(folder, entries)
+
+
+def write(folder: Path, entries: Mapping[str, np.ndarray]) -> None:
+    """All entries, encoded, through a temporary file."""
+
+    def save(path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez_compressed(file, **{name: entries[name] for name in sorted(entries)})  # type: ignore[arg-type]
+
+    replace(folder / QUERIES, save)
+
+
+def condense(folder: Path) -> None:
+    """The mean over the seeds of a row in place of an entry for each seed."""
+    rows: dict[str, list[tuple[str, np.ndarray]]] = {}
+    for name, units in read(folder).items():
+        parts = _parts(name)
+        rows.setdefault(entry_name({**parts, "seed": ""}, [""]), []).append((parts["seed"], decode(units)))
+    means = {}
+    for name, entries in rows.items():
+        weights = [seeds.count("+") + 1 for seeds, _ in entries]
+        mean = np.average([values for _, values in entries], axis=0, weights=weights)
+        means[entry_name(_parts(name), [seeds for seeds, _ in entries])] = encode(mean)
+    if means:
+        write(folder, means)
+
+
+def load_query_auc(folder: str | Path, result: Result) -> np.ndarray | None:
+    """Each query's area (Q,) float64, NaN for one without a positive, mean over seeds where only that was kept.
+
+    None where none was saved.
+    """
+    path = Path(folder, QUERIES)
+    if not path.exists():
+        return None
+    with np.load(path) as file:
+        found = next((name for name in file.files if _covers(name, result.labels)), None)
+        return None if found is None else decode(file[found])

@@ -1,0 +1,240 @@
+"""One result: the replay of one method, with the labels that tell it from the others. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from compat.curve import area, relative_gain, sum_of_drops
+from compat.errors import InputError
+
+Labels: TypeAlias = dict[str, Any]
+PLAIN = {"order": "random", "merge": "raw"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """The replay of one method. Lists run over `progress`; figures are fractions, means over the orders.
+
+    Attributes:
+        benchmark: name of the benchmark.
+        labels: what tells this result from the others of the benchmark: upgrade ("" or, in a sequence, first,
+            second_from_1, ...), method, seed (an integer, of the method's head and of the orders), order, merge.
+        key: of everything that the figures depend on.
+        progress: completion ratios.
+        mean_ap: mAP at each.
+        cmc_1: CMC@1 at each.
+        cmc_5: CMC@5 at each.
+        negative_flip_rate: share of queries correct at rank 1 under the old system and wrong at each ratio.
+        mean_ap_orders: the mAP list of each order.
+        old: figures of the old system, old queries on old items: mean_ap, cmc_1, cmc_5. It is the old model on its own:
+            for a second upgrade the middle model's, whatever the first one made of it; for one that starts before the
+            first has ended the oldest model's, which part of the gallery is still embedded with.
+        new: figures of the new system, new queries on new items, likewise the new model on its own.
+        queries: queries evaluated.
+        queries_without_positive: queries skipped because no relevant item is in the gallery.
+        gallery_items: size of the gallery.
+        encoder_passes_per_query: forward passes of an embedder while the backfilling goes on.
+        bytes_per_item: written for each gallery item until all are new, as float32; twice where old items are
+            transformed first; 0 in results from before it was counted.
+        needs: for each axis, such as order and merge, what has to be known for it.
+        starts_at: progress of the upgrade before this one when this one starts; 0 if there is none.
+        seconds: that each stage took when it was computed.
+        training_seconds: of training the model of this upgrade and what the method learned for it; of neither the old
+            model, which is there, nor another upgrade's.
+        spec: the method's own config.
+        provenance: of the records in experiment.yaml, those that say where and by which code this was made.
+        images_skipped: paths of the images that could not be decoded and were left out.
+    """
+
+    benchmark: str
+    labels: Labels
+    key: str
+    progress: list[float]
+    mean_ap: list[float]
+    cmc_1: list[float]
+    cmc_5: list[float]
+    negative_flip_rate: list[float]
+    mean_ap_orders: list[list[float]]
+    old: dict[str, float]
+    new: dict[str, float]
+    queries: int
+    queries_without_positive: int
+    gallery_items: int
+    encoder_passes_per_query: int
+    bytes_per_item: int = 0
+    needs: dict[str, list[str]] = field(default_factory=dict)
+    starts_at: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+    training_seconds: float = 0.0
+    spec: dict[str, Any] = field(default_factory=dict)
+    provenance: list[int] = field(default_factory=list)
+    images_skipped: list[str] = field(default_factory=list)
+
+    @property
+    def upgrade(self) -> str:
+        """Which upgrade of a sequence; empty where there is one."""
+        return str(self.labels.get("upgrade", ""))
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return str(self.labels["method"])
+
+    @property
+    def seed(self) -> int:
+        """Of the method's head and of the orders."""
+        return int(self.labels["seed"])
+
+    @property
+    def order(self) -> str:
+        """Name of the order in which the gallery is backfilled."""
+        return str(self.labels.get("order", PLAIN["order"]))
+
+    @property
+    def merge(self) -> str:
+        """Name of the rule by which the two lists are merged."""
+        return str(self.labels.get("merge", PLAIN["merge"]))
+
+    @property
+    def name(self) -> str:
+        """The row of a table: the method, with the other labels where they are not the plain ones."""
+        return row_name(self.labels)
+
+    @property
+    def budget(self) -> str:
+        """What has to be known for it, beyond the embeddings."""
+        return ", ".join(dict.fromkeys(need for needs in self.needs.values() for need in needs)) or "-"
+
+    @property
+    def backward_compatible(self) -> bool | None:
+        """Whether new queries find more in the old gallery than old ones: M(new, old) > M(old, old) in mAP.
+
+        The gallery is as the method serves it, transformed or not. None where queries are encoded by both models.
+        """
+        return None if self.encoder_passes_per_query > 1 else self.mean_ap[0] > self.old["mean_ap"]
+
+    def gain_at(self, progress: float) -> float:
+        """Share of the old-to-new gain in mAP that is reached at a progress, linear between completion ratios."""
+        value = float(np.interp(progress, self.progress, self.mean_ap))
+        return relative_gain(value, self.old["mean_ap"], self.new["mean_ap"])
+
+    @property
+    def gain_on_final(self) -> float:
+        """The relative gain against the system that the method ends in, such as rho(new), in place of the plain new."""
+        return relative_gain(self.auc, self.old["mean_ap"], self.mean_ap[-1])
+
+    @property
+    def auc(self) -> float:
+        """Area under the mAP curve."""
+        return area(self.progress, self.mean_ap)
+
+    @property
+    def relative_gain(self) -> float:
+        """Share of the old-to-new gain in mAP that the backfilling has on average."""
+        return relative_gain(self.auc, self.old["mean_ap"], self.new["mean_ap"])
+
+    @property
+    def drops(self) -> float:
+        """Sum of the drops along the mAP curve."""
+        return sum_of_drops(self.mean_ap)
+
+    @property
+    def flips(self) -> float:
+        """Negative flip rate, averaged over progress."""
+        return area(self.progress, self.negative_flip_rate)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a figure of a `Result` is shown: its label, and whether more of it is better."""
+
+    label: str
+    higher_is_better: bool
+
+
+METRICS = {
+    "mean_ap": Metric("mAP", True),
+    "cmc_1": Metric("CMC@1", True),
+    "cmc_5": Metric("CMC@5", True),
+    "negative_flip_rate": Metric("negative flip rate", False),
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A result that could not be made, and why."""
+
+    benchmark: str
+    labels: Labels
+    reason: str
+
+    @property
+    def line(self) -> str:
+        """Of a table's end."""
+        named = {**self.labels, "seed": f"seed {self.labels['seed']}"}
+        method = named.pop("method")
+        shown = [str(named[name]) for name in sorted(named, key=lambda name: name == "seed") if named[name]]
+        return f"{method} ({', '.join(shown)}) failed: {self.reason}"
+
+
+def identity(labels: Labels) -> tuple[tuple[str, str], ...]:
+    """Labels as a key of a dictionary: their sequence does not matter, nor whether a seed is a number."""
+    return tuple(sorted((name, str(value)) for name, value in labels.items()))
+
+
+def row_name(labels: Labels) -> str:
+    """The method, with the other labels where they are not the plain ones; seed and upgrade have places of their own.
+
+    Example:
+        >>> row_name({"upgrade": "", "method": "rqt", "seed": 0, "order": "random", "merge": "z_score"})
+        'rqt + z_score'
+    """
+    others = (str(value) for name, value in labels.items() if name not in ("upgrade", "method", "seed"))
+    plain = {PLAIN.get(name, "") for name in labels}
+    return " + ".join([str(labels["method"]), *(value for value in others if value not in plain)])
+
+
+def check_name(field: str, name: str) -> str:
+    """The name, where it may name a result or a folder.
+
+    Raises:
+        InputError: it is empty, starts with a dot, or has other characters than letters, digits, `_`, `-`, `+` and `.`.
+    """
+    if not re.fullmatch(r"(?!\.)[\w.+-]+", name, re.ASCII):
+        raise InputError(f"{field}: {name!r}, expected letters, digits, _, -, + and ., not starting with a dot")
+    return name
+
+
+def training_seconds(seconds: dict[str, float], second: bool) -> float:
+    """Of one upgrade among the seconds of all stages: of its model, or the method's own in its place, and the head.
+
+    Args:
+        seconds: of each stage; train_new is there beside joint only where the method needs the plain new model too.
+        second: whether it is the second upgrade of a sequence.
+    """
+    return round(
+        sum(seconds.get(stage, 0.0) for stage in ("train_newest" if second else "train_new", "joint", "head")), 2
+    )
+
+
+def select(results: Sequence[Result], only: Iterable[str]) -> list[Result]:
+    """Those that fulfil all conditions label=value[,value ...], such as order=random or method=rqt,fct.
+
+    Raises:
+        InputError: no such label, or nothing fulfils them.
+    """
+    chosen = list(results)
+    for condition in only:
+        name, _, values = condition.partition("=")
+        if chosen and name not in chosen[0].labels:
+            expected = ", ".join(chosen[0].labels)
+            raise InputError(f"only: {name!r}, expected a field of a result's labels: {expected}")
+        chosen = [result for result in chosen if str(result.labels[name]) in values.split(",")]
+    if results and not chosen:
+        raise InputError(f"only: {' '.join(only)} leaves nothing, expected some results")
+    return chosen
