@@ -158,7 +158,8 @@ class CpuEngine:
         for space, query, length in zip(self.spaces, queries[:2], norms, strict=True):
             size = 1.0 if self.cosine else length + space.largest
             error = np.maximum(error, (query.shape[1] + 32) * 2.0**-24 * size)
-        near, far = (self.room.array(name, thresholds.shape, np.float32) for name in ("near", "far"))
+        limits = (rows, thresholds.shape[1] + 1)
+        near, far = (self.room.array(name, limits, np.float32) for name in ("near", "far"))
         table = self.room.array("table", (rows, CELLS), kind)
         origin, scale = np.empty(rows, np.float32), np.empty(rows, np.float32)
         kernels.tables(thresholds, width, error, not self.cosine, near, far, table, origin, scale)
