@@ -12,8 +12,8 @@ from torch import Tensor
 
 from compat.backfill import Embeddings, backfill_order
 from compat.engine.exact import Distance, Gallery, Queries
-from compat.gains import backfill_gains
 from compat.errors import InputError
+from compat.gains import backfill_gains
 from compat.models import Classifier
 
 Seed = Sequence[int]
