@@ -27,16 +27,17 @@ class Embeddings:
         query_new: (Q, D_new) float.
         gallery_old: (G, D_old) float.
         gallery_new: (G, D_new) float.
-        query_labels: (Q,) integers.
-        gallery_labels: (G,) integers.
+        query_labels: (Q,) integers of 0 and more; items of the same label are relevant to each other, so give what
+            is relevant to nothing, such as distractors, a label of its own.
+        gallery_labels: (G,) likewise.
         query_groups: (Q,) integers; default: no group.
         gallery_groups: (G,) integers; default: no group.
 
     Attributes: the same names, as tensors; arrays are not copied, so they may be memory-mapped.
 
     Raises:
-        InputError: another shape, row counts, dimensions or devices that differ, values that are NaN, infinite or
-            beyond 1e150, one of the groups without the other.
+        InputError: another shape, row counts, dimensions or devices that differ, negative labels, values that are
+            NaN, infinite or beyond 1e150, one of the groups without the other.
     """
 
     def __init__(
@@ -106,6 +107,9 @@ def _integers(name: str, value: Array, other: str, rows: Tensor) -> Tensor:
     if vector.is_floating_point() or vector.is_complex():
         raise InputError(f"{name}: {vector.dtype}, expected integers")
     _same_rows(name, vector, other, rows)
+    if name.endswith("labels") and (negative := (vector < 0).nonzero()).numel():
+        row = int(negative[0])
+        raise InputError(f"{name}: {int(vector[row])} in row {row}, expected labels of 0 and more")
     return vector.long().to(rows.device).contiguous()
 
 
@@ -124,8 +128,19 @@ def _tensor(name: str, value: Array, dimensions: int) -> Tensor:
             tensor = torch.as_tensor(value).detach()
         tensor = tensor.cpu() if tensor.device.type == "mps" else tensor  # which has no float64
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{name}: {type(value).__name__}, expected an array or tensor") from error
+        strings = np.asarray(value).dtype.kind in "US" if isinstance(value, (np.ndarray, list, tuple)) else False
+        expected = "numbers" if dimensions == 2 else "integers"
+        found = f"strings, expected {expected}" if strings else f"{type(value).__name__}, expected an array or tensor"
+        raise InputError(f"{name}: {found}") from error
     if tensor.ndim != dimensions:
         shape = "(rows, dimension)" if dimensions == 2 else "(rows,)"
         raise InputError(f"{name}: shape {tuple(tensor.shape)}, expected {shape}")
     return tensor
+
+
+def warn_of_zero_vectors(*parts: Embeddings) -> None:
+    """Warn of how many rows of each matrix are zero: at cosine distance 1 from everything."""
+    for name in ("query_old", "query_new", "gallery_old", "gallery_new"):
+        rows = [some for part in parts for some in getattr(part, name).split(2**16)]
+        if zeros := sum(int((~some.any(1)).sum()) for some in rows):
+            warnings.warn(f"{name}: {zeros} zero vectors, at cosine distance 1 from everything", stacklevel=3)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from compat.curve import area
-from compat.embeddings import Embeddings
+from compat.embeddings import Embeddings, warn_of_zero_vectors
 from compat.engine.exact import Distance, inverse_norms, norms
 from compat.errors import InputError
 from compat.progress import backfill_steps, completion_ratios
@@ -30,6 +30,7 @@ class TopkCurve:
         progress: (T,) completion ratios.
         mean_ap: (T,) mAP@k.
         cmc: j -> (T,) CMC@j.
+        negative_flip_rate: (T,) share of queries that were correct at rank 1 at the first ratio and are not any more.
         recall: (T,) share of a flat index's k nearest items that the index found; 1 for "Flat".
         k: length of the ranked list.
         index: the faiss index_factory string.
@@ -40,6 +41,7 @@ class TopkCurve:
     progress: np.ndarray
     mean_ap: np.ndarray
     cmc: Mapping[int, np.ndarray]
+    negative_flip_rate: np.ndarray
     recall: np.ndarray
     k: int
     index: str
@@ -115,6 +117,8 @@ def topk_curve(
         raise InputError(f"order: shape {np.shape(order)}, expected one permutation, ({items},)")
     backfill_steps(order, items, points)
     _check(k, top_k, distance, recall_queries)
+    if distance == "cosine":
+        warn_of_zero_vectors(e)
     faiss.omp_set_num_threads(torch.get_num_threads())
     query_labels, gallery_labels = e.query_labels.cpu(), e.gallery_labels.cpu()
     groups = e.query_groups.cpu(), e.gallery_groups.cpu()
@@ -134,7 +138,8 @@ def topk_curve(
     sampled[evaluated[np.linspace(0, len(evaluated) - 1, min(len(evaluated), recall_queries)).astype(int)]] = True
 
     permutation = torch.from_numpy(np.array(order, dtype=np.int64))
-    mean_ap, recall = np.zeros(len(points)), np.zeros(len(points))
+    mean_ap, recall, flips = (np.zeros(len(points)) for _ in range(3))
+    correct = torch.zeros(len(positives), dtype=torch.bool)  # at the first ratio
     cmc = {j: np.zeros(len(points)) for j in top_k}
     before = 0
     for point, count in enumerate(np.floor(points * items).astype(np.int64).tolist()):
@@ -148,6 +153,9 @@ def topk_curve(
             relevant = (gallery_labels[found] == query_labels[rows, None]) & distances.isfinite()
             precision, first = _figures(distances, relevant)
             mean_ap[point] += float((precision / positives[rows].clamp_max(k)).sum())
+            if point == 0:
+                correct[rows] = first == 1
+            flips[point] += int((correct[rows] & (first != 1)).sum())
             for j in cmc:
                 cmc[j][point] += int(((first > 0) & (first <= j)).sum())
             if flat and (sample := sampled[rows]).any():
@@ -159,6 +167,7 @@ def topk_curve(
         progress=points,
         mean_ap=mean_ap / len(evaluated),
         cmc={j: hits / len(evaluated) for j, hits in cmc.items()},
+        negative_flip_rate=flips / len(evaluated),
         recall=recall / int(sampled.sum()) if flat else np.ones(len(points)),
         k=k,
         index=index,

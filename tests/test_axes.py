@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
-
-from benchmarks import run as runner
-from benchmarks import tune
 from benchmarks.cache import Artifact
 from benchmarks.config import as_dict, build, parse
 from benchmarks.matrices import Fitted, System, fill
+
+from benchmarks import run as runner
+from benchmarks import tune
 from benchmarks.report.table import tables
 from compat.data import RetrievalData
 from compat.errors import InputError

@@ -1,6 +1,7 @@
 """The replay against re-ranking query by query with scikit-learn, cases worked out by hand, and invariants."""
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from compat import Embeddings, backfill_curve, backfill_order
 from compat.engine.exact import Gallery, distances
 from compat.errors import InputError
 from compat.metrics import BackfillCurve
+from compat.topk import topk_curve
 
 
 def slow_curve(e, order, progress, distance, top_k=(1, 5)):
@@ -279,3 +281,27 @@ def test_queries_without_positives_are_skipped_and_counted():
     assert (curve.queries, curve.queries_without_positive) == (1, 1)
     with pytest.raises(InputError, match="query_labels: none of the 2 queries has a relevant gallery item"):
         backfill_curve(broken(query_labels=[8, 9]), range(5))
+
+
+def test_strings_and_negative_labels_are_named():
+    with pytest.raises(InputError, match=r"^query_labels: strings, expected integers$"):
+        broken(query_labels=np.array(["a", "b"]))
+    with pytest.raises(InputError, match=r"^query_new: strings, expected numbers$"):
+        broken(query_new=[["a"], ["b"]])
+    with pytest.raises(InputError, match=r"^gallery_labels: -5 in row 1, expected labels of 0 and more$"):
+        broken(gallery_labels=[0, -5, -6, 0, 0])
+
+
+@pytest.mark.parametrize("replay", [backfill_curve, topk_curve])
+def test_zero_vectors_are_counted_under_cosine_alone(replay):
+    e = random_embeddings(0)
+    e.gallery_old[[3, 7]] = 0
+    with pytest.warns(
+        UserWarning, match=r"^gallery_old: 2 zero vectors, at cosine distance 1 from everything$"
+    ) as found:
+        replay(e, range(30))
+    assert len(found) == 1
+    assert found[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        replay(e, range(30), distance="l2")

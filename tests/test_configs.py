@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-from benchmarks import run as runner
 from benchmarks.config import Method, as_dict, build, parse
 from benchmarks.plan import chosen_axes
+
+from benchmarks import run as runner
 from compat import merge, orders
 from compat.data import RetrievalData
 from compat.merge import Merge

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from benchmarks.config import as_dict, parse
 from safetensors.torch import load_file
 
-from benchmarks.config import as_dict, parse
 from benchmarks.run import check_processes
 from benchmarks.run import run as benchmark
 from compat.errors import InputError

@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from compat import Embeddings, backfill_curve, backfill_order
+from compat.engine import kernels
 from compat.engine.cpu import CpuEngine
-from compat.engine.exact import Gallery, Queries, TorchEngine, thresholds_of
+from compat.engine.exact import Gallery, Queries, TorchEngine, distances, thresholds_of
 from compat.engine.replay import Backend
 from compat.errors import InputError
+from compat.merge import ReciprocalRank
+from compat.metrics import BackfillCurve
 from tests.test_backfill import random_embeddings, slow_curve
 
 BACKENDS: tuple[Backend, ...] = ("numba", "torch")
@@ -254,3 +257,41 @@ def test_an_interrupt_ends_the_threads(monkeypatch):
     assert len(begun) < 200
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("replay")]
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_each_chunk_s_distances_are_computed_once(monkeypatch, parts):
+    calls = []
+
+    def counted(query, gallery, distance):
+        calls.append(len(query))
+        return distances(query, gallery, distance)
+
+    monkeypatch.setattr("compat.engine.exact.distances", counted)
+    halves = [random_embeddings(0, 12, 30)] * parts
+    backfill_curve(halves, backfill_order(30 * parts, 0), backend="torch", query_chunk=5)
+    assert calls == [rows for rows in (5, 5, 2) for _ in range(2 * parts)]
+
+
+def test_the_compiled_engine_s_positives_are_found_once_in_a_part(monkeypatch):
+    calls = []
+
+    def counted(*given):
+        calls.append(len(given[0]))
+        positive_distances(*given)
+
+    positive_distances = kernels.positive_distances
+    monkeypatch.setattr(kernels, "positive_distances", counted)
+    halves = [random_embeddings(0, 12, 30)] * 2
+    expected = backfill_curve(halves, backfill_order(60, 0), backend="torch")
+    found = backfill_curve(halves, backfill_order(60, 0), backend="numba", query_chunk=12)
+    assert calls == [12] * 4  # two parts, two spaces
+    np.testing.assert_allclose(found.mean_ap, expected.mean_ap, rtol=1e-13)
+
+
+def test_a_rule_wants_the_whole_gallery():
+    e = random_embeddings(0)
+    step = torch.zeros(1, len(e.gallery_old), dtype=torch.int64)
+    part = Gallery(e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, step, 2, merge=ReciprocalRank())
+    with pytest.raises(InputError, match="merge: for a gallery in 2 parts, expected it whole"):
+        BackfillCurve([part, part])

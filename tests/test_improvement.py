@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
-
-from benchmarks import stages
 from benchmarks.cache import Cache
 from benchmarks.config import Method, as_dict, build, parse
 from benchmarks.matrices import Fitted, System, fill
+
+from benchmarks import stages
 from compat.backfill import backfill_curve, backfill_order
 from compat.data import Part, RetrievalData
 from compat.methods import Joint, SingleModel

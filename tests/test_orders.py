@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from compat import Embeddings, backfill_curve, backfill_order
 from compat.engine.exact import Gallery, Queries
-from compat.gains import backfill_gains
 from compat.errors import InputError
+from compat.gains import backfill_gains
 from compat.models import Classifier
 from compat.orders import (
     ClassDistance,

@@ -1,6 +1,10 @@
 """`python -m benchmarks.replay` from files on disk, and `python -m benchmarks.speed` in small."""
 
+import errno
 import json
+import os
+import pickle
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,11 +14,10 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from benchmarks import replay, speed
-from benchmarks.report.terminal import narrow
+from benchmarks import own, replay, speed, table
 from compat import Embeddings, backfill_curve, backfill_order
 from compat.results import load_results
-from compat.results.lines import rounded
+from compat.topk import topk_curve
 
 
 @pytest.fixture
@@ -32,6 +35,10 @@ def files(tmp_path):
     for name, values in arrays.items():
         np.save(tmp_path / f"{name}.npy", values)
     np.save(tmp_path / "matrix.npy", random.normal(size=(8, 6)).astype(np.float32))
+    np.save(tmp_path / "pickled.npy", np.array([{}, {}], dtype=object), allow_pickle=True)
+    (tmp_path / "raw_pickle.npy").write_bytes(pickle.dumps([1, 2]))
+    np.save(tmp_path / "strings.npy", np.array(["a"] * 12))
+    np.save(tmp_path / "negative.npy", np.where(np.arange(40) == 3, -5, labels))
     save_file({"gallery": arrays["gallery_old"], "query": arrays["query_old"]}, tmp_path / "old.safetensors")
     return tmp_path, arrays
 
@@ -50,12 +57,12 @@ def test_a_result_for_each_seed_equals_the_function(files, monkeypatch, capsys):
     assert [result.seed for result in results] == [0, 1, 2]
     for result in results:
         curve = backfill_curve(Embeddings(**arrays), backfill_order(40, result.seed))
-        assert result.mean_ap == rounded(curve.mean_ap.tolist())
-        assert result.cmc_5 == rounded(curve.cmc[5].tolist())
-        assert result.negative_flip_rate == rounded(curve.negative_flip_rate.tolist())
+        assert result.mean_ap == pytest.approx(curve.mean_ap.tolist(), abs=1e-12)
+        assert result.cmc_5 == curve.cmc[5].tolist()
+        assert result.negative_flip_rate == curve.negative_flip_rate.tolist()
         assert (result.old["mean_ap"], result.new["mean_ap"]) == (result.mean_ap[0], result.mean_ap[-1])
         assert (result.benchmark, result.method, result.encoder_passes_per_query) == ("mine", "mine", 2)
-    assert narrow(results) in capsys.readouterr().out
+    assert table.table(results) in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("given", ["matrix", "function"])
@@ -67,7 +74,7 @@ def test_a_transform_takes_the_place_of_query_old(files, monkeypatch, given):
     (result,) = call(monkeypatch, folder, "--transform", transform, without=("query_old",))
     made = torch.from_numpy(arrays["query_new"]) @ matrix
     curve = backfill_curve(Embeddings(**{**arrays, "query_old": made}), backfill_order(40, 0))
-    assert result.mean_ap == rounded(curve.mean_ap.tolist())
+    assert result.mean_ap == pytest.approx(curve.mean_ap.tolist(), abs=1e-12)
     assert result.encoder_passes_per_query == 1
     assert result.old["mean_ap"] == result.mean_ap[0]
 
@@ -77,15 +84,15 @@ def test_the_old_system_is_that_of_query_old_even_with_a_transform(files, monkey
     (plain,) = call(monkeypatch, folder)
     options = ("--transform", str(folder / "matrix.npy"), "--overwrite", "--progress", "0.25", "0.75")
     (result,) = call(monkeypatch, folder, *options)
-    assert result.progress == [0.25, 0.75]
+    assert result.progress == [0, 0.25, 0.75, 1]
     assert (result.old, result.new) == (plain.old, plain.new)
     alone = backfill_curve(Embeddings(**arrays), range(40), [0.0], per_query=True)
     assert alone.first_rank is not None
     made = torch.from_numpy(arrays["query_new"]) @ torch.from_numpy(np.load(folder / "matrix.npy"))
     correct = alone.first_rank[:, 0, 0] == 1
     merged = Embeddings(**{**arrays, "query_old": made})
-    curve = backfill_curve(merged, backfill_order(40, 0), [0.25, 0.75], correct_before=correct)
-    assert result.negative_flip_rate == rounded(curve.negative_flip_rate.tolist())
+    curve = backfill_curve(merged, backfill_order(40, 0), [0, 0.25, 0.75, 1], correct_before=correct)
+    assert result.negative_flip_rate == curve.negative_flip_rate.tolist()
 
 
 def test_an_order_from_a_file(files, monkeypatch):
@@ -93,7 +100,7 @@ def test_an_order_from_a_file(files, monkeypatch):
     np.save(folder / "order.npy", np.arange(40)[::-1])
     (result,) = call(monkeypatch, folder, "--order", str(folder / "order.npy"))
     curve = backfill_curve(Embeddings(**arrays), np.arange(40)[::-1])
-    assert result.mean_ap == rounded(curve.mean_ap.tolist())
+    assert result.mean_ap == pytest.approx(curve.mean_ap.tolist(), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +116,21 @@ def test_an_order_from_a_file(files, monkeypatch):
         ((), {"gallery_labels": "query_labels.npy"}, (), "gallery_labels: shape (12,), expected 40 rows"),
         (("--seeds", "0"), {}, (), "seeds: 0, expected at least 1"),
         (("--progress", "0", "2"), {}, (), "progress: 2, expected completion ratios in [0, 1]"),
+        (("--progress", "1000000"), {}, (), "progress: 1000000 completion ratios, expected at most 41 for 40 gallery"),
+        (("--name", "../../evil"), {}, (), "name: '../../evil', expected letters, digits, '.', '_', '-' and '+', not"),
+        (("--name", "a/b c"), {}, (), "name: 'a/b c', expected letters"),
+        (("--name", ""), {}, (), "name: '', expected letters"),
+        (("--name", ".hidden"), {}, (), "name: '.hidden', expected letters"),
+        (("--order", "none.npy"), {}, (), "order: none.npy (no such file)"),
+        ((), {"query_old": "pickled.npy"}, (), "(no numbers but Python objects, which are not loaded), expected an"),
+        ((), {"query_old": "raw_pickle.npy"}, (), "(no numbers but Python objects, which are not loaded), expected an"),
+        ((), {"query_labels": "strings.npy"}, (), "query_labels: strings, expected integers"),
+        ((), {"gallery_labels": "negative.npy"}, (), "gallery_labels: -5 in row 3, expected labels of 0 and more"),
+        (("--top-k", "4"), {}, (), "top_k: 4, expected at least 5"),
+        (("--top-k", "9", "--index", "xyz"), {}, (), "index: 'xyz' (could not parse"),
+        (("--top-k", "9", "--transform", "json.dumps"), {}, (), "query_old: given beside --transform and --top-k"),
+        (("--index", "Flat"), {}, (), "index: 'Flat' without --top-k, expected both"),
+        (("--search", "nprobe=2"), {}, (), "search: 'nprobe=2' without --top-k, expected both"),
         (("--transform", "no.such.function"), {}, (), "transform: no.such.function"),
         (("--transform", "matrix:gallery_labels.npy"), {}, (), "transform: "),
     ],
@@ -121,7 +143,88 @@ def test_wrong_input_is_one_line_and_code_2(files, monkeypatch, capsys, options,
     assert error.startswith("error: ")
     assert message in error
     assert error.count("\n") == 1
+    assert "unsafe" not in error
+    assert "allow_pickle" not in error
     assert not (files[0] / "results").exists()
+    assert not list(files[0].parent.glob("evil*"))
+
+
+@pytest.mark.parametrize("output", ["query_old.npy", "query_old.npy/below", "x" * 300, "/proc/none/mine"])
+def test_a_folder_that_cannot_be_written_is_one_line_before_anything_is_computed(files, monkeypatch, capsys, output):
+    monkeypatch.setattr(own, "replay", lambda arguments: pytest.fail("computed"))
+    path = files[0] / output
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, files[0], "-o", str(path))
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: output: {path} (")
+    assert error.endswith("), expected a folder that can be written\n")
+    assert error.count("\n") == 1
+
+
+def test_a_disk_that_is_full_afterwards_is_one_line(files, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(own, "save_result", full)
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, files[0])
+    assert stop.value.code == 2
+    assert "No space left on device), expected a folder that can be written\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("asked", "stored"), [("0", [0, 1]), ("0.5", [0, 0.5, 1]), ("1", [0, 1])])
+def test_both_ends_are_always_measured(files, monkeypatch, asked, stored):
+    folder, arrays = files
+    (found,) = call(monkeypatch, folder, "--progress", asked)
+    curve = backfill_curve(Embeddings(**arrays), backfill_order(40, 0), stored)
+    assert (found.progress, found.mean_ap) == (stored, curve.mean_ap.tolist())
+    assert (found.old["mean_ap"], found.new["mean_ap"]) == (found.mean_ap[0], found.mean_ap[-1])
+
+
+def test_as_many_ratios_as_the_gallery_tells_apart(files, monkeypatch):
+    (found,) = call(monkeypatch, files[0], "--progress", "41")
+    assert len(found.mean_ap) == 41
+
+
+def test_zero_vectors_are_warned_of(files, monkeypatch, capsys):
+    folder, arrays = files
+    np.save(folder / "zeros.npy", np.where(np.arange(40)[:, None] < 7, 0, arrays["gallery_new"]))
+    call(monkeypatch, folder, gallery_new="zeros.npy")
+    assert capsys.readouterr().err.count("warning: gallery_new: 7 zero vectors, at cosine distance 1") == 1
+
+
+@pytest.mark.parametrize("index", [(), ("--index", "IVF2,Flat", "--search", "nprobe=2")])
+def test_a_ranking_cut_off_is_stored_as_such(files, monkeypatch, index):
+    folder, arrays = files
+    results = call(monkeypatch, folder, "--top-k", "7", "--seeds", "2", *index)
+    for found in results:
+        curve = topk_curve(Embeddings(**arrays), backfill_order(40, found.seed), k=7)
+        assert found.mean_ap == pytest.approx(curve.mean_ap.tolist(), abs=1e-12)
+        assert found.cmc_1 == curve.cmc[1].tolist()
+        assert found.negative_flip_rate == curve.negative_flip_rate.tolist()
+        ranking = {"mean_ap": "mAP@7", "index": "Flat", "search": "", "recall": [1] * 11}
+        if index:
+            ranking |= {"index": "IVF2,Flat", "search": "nprobe=2"}
+        assert found.config["ranking"] == ranking
+    assert results[0].mean_ap != results[1].mean_ap
+
+
+def test_a_cut_off_takes_no_whole_ranking_s_place(files, monkeypatch, capsys):
+    call(monkeypatch, files[0])
+    with pytest.raises(SystemExit):
+        call(monkeypatch, files[0], "--top-k", "7")
+    assert "overwrite: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--no-such"], ["-o", "x", "--query-new", "none.npy"]])
+def test_help_and_errors_import_no_torch(arguments, tmp_path):
+    code = "import sys\ntry:\n from benchmarks.replay import main; main()\nfinally: print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=Path(__file__).parents[1], capture_output=True, text=True
+    )
+    assert done.returncode == (0 if "--help" in arguments else 2)
+    assert done.stdout.endswith("False\n")
 
 
 def test_other_seeds_join_a_folder_and_stale_ones_leave_it(files, monkeypatch):

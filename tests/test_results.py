@@ -19,12 +19,12 @@ from benchmarks.report import against, compare, document, terminal
 from benchmarks.report import table as wide
 from compat.curve import area, relative_gain, sum_of_drops
 from compat.errors import InputError
+from compat.names import check_name
 from compat.plot import plot_cost, plot_curves, plot_multiples, plot_sequence
 from compat.results import (
     METRICS,
     Failure,
     Result,
-    check_name,
     collect,
     collect_failures,
     failures_of,

@@ -193,7 +193,7 @@ def test_a_product_can_be_adopted_from_another_key(tmp_path):
     assert record["adopted"] == {"from": store.folder_of(Value(1)).name, "why": "the number changes nothing here"}
     assert record["identity"] == json.loads(json.dumps(identity(Value(2))))
     assert record["made"] == read_record(store.folder_of(Value(1)))["made"]  # type: ignore[index]
-    with pytest.raises(InputError, match="adopt: .* expected the folder of a finished product"):
+    with pytest.raises(InputError, match=r"adopt: .* expected the folder of a finished product"):
         store.adopt(Value(3), tmp_path / "nothing", "no")
 
 

@@ -59,6 +59,7 @@ def test_of_the_whole_gallery_equals_the_exact_curve(seed, items, grouped, dista
     np.testing.assert_allclose(found.mean_ap, exact.mean_ap, atol=1e-12)
     for j, values in exact.cmc.items():
         np.testing.assert_array_equal(found.cmc[j], values)
+    np.testing.assert_array_equal(found.negative_flip_rate, exact.negative_flip_rate)
     assert (found.queries, found.queries_without_positive) == (exact.queries, exact.queries_without_positive)
     assert found.auc == pytest.approx(exact.auc)
     assert found.recall.tolist() == [1] * 6

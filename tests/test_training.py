@@ -3,10 +3,10 @@
 import pytest
 import pytorch_lightning as pl
 import torch
-
-from benchmarks import training
 from benchmarks.config import build
 from benchmarks.training import EpochState, fit
+
+from benchmarks import training
 from compat.data import ImageFolder
 from compat.methods import ReverseQuery, SingleModel
 from compat.pairs import CachedEmbeddings, PairData

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from benchmarks.experiment.check import check_numbers, check_processes
 from benchmarks.experiment.schema import Experiment, Generation, Heads, Replay
 from benchmarks.experiment.spec import KEYS, Spec, closest
 from compat.errors import InputError
+from compat.names import check_name
 
 register_type(Spec, serializer=lambda spec: spec.content, deserializer=Spec)
 MODEL, TRAINER = "compat.methods.SingleModel", "pytorch_lightning.Trainer"
@@ -30,7 +30,6 @@ MOVED = {
         "new_classes": "new.sees.classes", "new_images": "new.sees.images",
     }.items()},
 }  # fmt: skip
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 
 def parse(config: list[str], overrides: list[str]) -> Experiment:
@@ -233,26 +232,16 @@ def check(experiment: Experiment) -> Experiment:
     axes = {"methods": experiment.methods, "replay.by": experiment.replay.by, "replay.merge": experiment.replay.merge}
     for axis, entries in axes.items():
         for name, entry in entries.items():
-            check_name(f"{axis}: {name!r}", name)
+            check_name(axis, name)
             specs[f"{axis}.{name}"] = entry
-    check_name(f"name: {experiment.name!r}", experiment.name)
+    check_name("name", experiment.name)
     for name in experiment.generations:
-        check_name(f"generations: {name!r}", name)
+        check_name("generations", name)
     for field, one in specs.items():
         one.check(field)
     check_numbers(experiment)
     check_processes(experiment)
     return experiment
-
-
-def check_name(found: str, name: str) -> None:
-    """Refuse names that are no plain file name.
-
-    Raises:
-        InputError: other characters; `found` is the start of the message.
-    """
-    if not NAME.fullmatch(name):
-        raise InputError(f"{found}, expected letters, digits, '_', '-', '+' and '.', the first one no '.', '-' or '+'")
 
 
 def one_line(error: Exception) -> str:

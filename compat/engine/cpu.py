@@ -14,7 +14,7 @@ from compat.engine import kernels
 from compat.engine.exact import Figures, Gallery, Positives, Queries
 
 TILE = 1024  # items of the gallery at a time: their rows stay in a core's cache
-CELLS = 4096  # of a query's table of bins
+CELLS = (2048, 8192)  # of a query's table of bins: from and to so many, eight for each threshold
 
 
 class _Space(NamedTuple):
@@ -36,6 +36,18 @@ class Measured(NamedTuple):
     norms: list[np.ndarray]
     old: np.ndarray
     new: np.ndarray
+
+
+class _Screening(NamedTuple):
+    """The thresholds of a chunk of queries and what `kernels.tables` makes of them."""
+
+    thresholds: np.ndarray
+    width: np.ndarray
+    near: np.ndarray
+    far: np.ndarray
+    table: np.ndarray
+    origin: np.ndarray
+    scale: np.ndarray
 
 
 class _Room(threading.local):
@@ -149,7 +161,7 @@ class CpuEngine:
             return squared
         return np.divide(1, np.sqrt(squared), out=np.zeros_like(squared), where=squared > 0)
 
-    def _bins(self, measured: Measured, thresholds: np.ndarray, width: np.ndarray) -> list[np.ndarray]:
+    def _bins(self, measured: Measured, thresholds: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The bin of every item for every query, (Q, G), in the old and in the new space; until the next chunk."""
         queries, norms = measured.queries, measured.norms
         rows, items = len(queries.labels), len(self.labels)
@@ -158,24 +170,32 @@ class CpuEngine:
         for space, query, length in zip(self.spaces, queries[:2], norms, strict=True):
             size = 1.0 if self.cosine else length + space.largest
             error = np.maximum(error, (query.shape[1] + 32) * 2.0**-24 * size)
-        near, far = (self.room.array(name, thresholds.shape, np.float32) for name in ("near", "far"))
-        table = self.room.array("table", (rows, CELLS), kind)
+        limits = (rows, thresholds.shape[1] + 1)
+        near, far = (self.room.array(name, limits, np.float32) for name in ("near", "far"))
+        cells = min(max(CELLS[0], 8 * thresholds.shape[1]), CELLS[1])
+        table = self.room.array("table", (rows, cells), kind)
         origin, scale = np.empty(rows, np.float32), np.empty(rows, np.float32)
         kernels.tables(thresholds, width, error, not self.cosine, near, far, table, origin, scale)
-        screening = (thresholds, width, near, far, table, origin, scale)
+        screening = _Screening(thresholds, width, near, far, table, origin, scale)
         groups = queries.groups.numpy()
-        ignored = [np.searchsorted(self.sorted_groups, groups, side=side) for side in ("left", "right")]
+        between = np.searchsorted(self.sorted_groups, groups), np.searchsorted(self.sorted_groups, groups, "right")
         found = []
         both = (("old", "new"), self.spaces, queries[:2], norms, (measured.old, measured.new))
         for name, space, query, norm, exact in zip(*both, strict=True):
             bins = self.room.array(name, (rows, items), kind)
             self._assign(space, query, norm, queries.labels.numpy(), screening, bins)
-            kernels.overwrite(thresholds, width, measured.items, measured.found, exact, self.by_group, *ignored, bins)
+            kernels.overwrite(thresholds, width, measured.items, measured.found, exact, self.by_group, *between, bins)
             found.append(bins)
-        return found
+        return found[0], found[1]
 
     def _assign(
-        self, space: _Space, query: Tensor, norm: np.ndarray, labels: np.ndarray, screening: Any, bins: np.ndarray
+        self,
+        space: _Space,
+        query: Tensor,
+        norm: np.ndarray,
+        labels: np.ndarray,
+        screening: _Screening,
+        bins: np.ndarray,
     ) -> None:
         """Bins of all items in one space, a tile at a time while its products are in the cache."""
         rows, items = bins.shape

@@ -95,7 +95,8 @@ def tables(thresholds, width, error, squared, near, far, table, origin, scale):
         width: (Q,) how many of them there are.
         error: (Q,) screening error, of the distance or its square.
         squared: whether items are screened by their squared distance.
-        near, far: (Q, W) out, the screened distances between which an item may be on either side of a threshold.
+        near, far: (Q, W + 1) out, the screened distances between which an item may be on either side of a threshold;
+            infinite after the last.
         table: (Q, B) out, bin numbers; with the highest bit set, the lowest bin that it can be.
         origin, scale: (Q,) out, an item at x is in cell (x - origin) * scale + 2.
     """
@@ -108,6 +109,7 @@ def tables(thresholds, width, error, squared, near, far, table, origin, scale):
             x = t * t if squared else t
             slack = error[q] + x * 2.0**-21
             near[q, k], far[q, k] = F32(x - slack), F32(x + slack)
+        near[q, n], far[q, n] = np.inf, np.inf
         low = near[q, 0] if n else F32(0.0)
         high = far[q, n - 1] if n else F32(0.0)
         origin[q] = low
@@ -148,37 +150,37 @@ def _look_up(table, q, cell, uncertain, bins, first, unsure):
 
 
 @compiled
-def _narrow(product, q, b, d, a, c, near, far, width, mask, bins, first, unsure, n, left, at_left):
-    """Look at the thresholds themselves; what stays uncertain is appended to `left`."""
+def _narrow(product, q, b, d, a, c, near, far, mask, labels, label, bins, first, unsure, n, left, count):
+    """Look at the thresholds themselves; what stays uncertain is appended to `left`, but for the query's own label.
+
+    The first step takes no branch, as most cells have one threshold, on either side of which an item may be.
+    """
     items = U64(product.shape[1])
     for k in range(n):
         j = np.int64(unsure[k])
         x = a[q] + b[j] - product[q, j] * c[q] * d[j]
         at = U64(bins[q, first + j] & mask)
-        while at < width and far[q, at] < x:
+        at += U64(far[q, at] < x)
+        while far[q, at] < x:
             at += U64(1)
         bins[q, first + j] = at
-        left[at_left] = U64(q) * items + U64(j)
-        at_left += U64(at < width and near[q, at] <= x)
-    return at_left
+        left[count] = U64(q) * items + U64(j)
+        count += U64(near[q, at] <= x) & U64(labels[first + j] != label)
+    return count
 
 
 @compiled
-def _settle(
-    query, gallery, query_norm, gallery_norm, cosine, thresholds, width, labels, query_labels, bins, first, tile, left,
-    count,
-):  # fmt: skip
-    """Compute again, in float64, what the screening left uncertain; the query's own label is settled elsewhere."""
+def _settle(query, gallery, query_norm, gallery_norm, cosine, thresholds, width, bins, first, tile, left, count):
+    """Compute again, in float64, what the screening left uncertain."""
     for k in range(count):
         pair = np.int64(left[k])
         q = pair // tile
         item = first + pair - q * tile
-        if labels[item] != query_labels[q]:
-            x = _distance(query, q, gallery, item, query_norm, gallery_norm, cosine)
-            at = U64(bins[q, item])
-            while at < U64(width[q]) and thresholds[q, at] < x:
-                at += U64(1)
-            bins[q, item] = at
+        x = _distance(query, q, gallery, item, query_norm, gallery_norm, cosine)
+        at = U64(bins[q, item])
+        while at < U64(width[q]) and thresholds[q, at] < x:
+            at += U64(1)
+        bins[q, item] = at
 
 
 @compiled
@@ -203,10 +205,11 @@ def assign(
         constant = F32((np.float64(a[q]) - origin[q]) * scale[q] + 2.0)
         _cells(product, q, b, d, constant, c[q] * scale[q], scale[q], F32(table.shape[1] - 1), cell)
         n = _look_up(table, q, cell, uncertain, bins, first, unsure)
-        count = _narrow(product, q, b, d, a, c, near, far, U64(width[q]), mask, bins, first, unsure, n, left, count)
+        count = _narrow(
+            product, q, b, d, a, c, near, far, mask, labels, query_labels[q], bins, first, unsure, n, left, count
+        )
     _settle(
-        query, gallery, query_norm, gallery_norm, cosine, thresholds, width, labels, query_labels, bins, first,
-        product.shape[1], left, count,
+        query, gallery, query_norm, gallery_norm, cosine, thresholds, width, bins, first, product.shape[1], left, count
     )  # fmt: skip
 
 

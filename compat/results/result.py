@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -197,17 +196,6 @@ def row_name(labels: Labels) -> str:
     others = (str(value) for name, value in labels.items() if name not in ("upgrade", "method", "seed"))
     plain = {PLAIN.get(name, "") for name in labels}
     return " + ".join([str(labels["method"]), *(value for value in others if value not in plain)])
-
-
-def check_name(field: str, name: str) -> str:
-    """The name, where it may name a result or a folder.
-
-    Raises:
-        InputError: it is empty, starts with a dot, or has other characters than letters, digits, `_`, `-`, `+` and `.`.
-    """
-    if not re.fullmatch(r"(?!\.)[\w.+-]+", name, re.ASCII):
-        raise InputError(f"{field}: {name!r}, expected letters, digits, _, -, + and ., not starting with a dot")
-    return name
 
 
 def training_seconds(seconds: dict[str, float], second: bool) -> float:

@@ -1,0 +1,69 @@
+"""Arrays in .npy and .safetensors files. Imports torch only to read tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compat.errors import InputError
+
+
+def split(given: str) -> tuple[str, str]:
+    """File and, for file.safetensors:name, the tensor in it."""
+    path, found, key = given.rpartition(".safetensors:")
+    return (f"{path}.safetensors", key) if found else (given, "")
+
+
+def is_array(given: str) -> bool:
+    """Whether it is the name of an array's file."""
+    return split(given)[0].endswith((".npy", ".safetensors"))
+
+
+def check_array(name: str, given: str) -> None:
+    """Look for the file, without reading it.
+
+    Raises:
+        InputError: no such file, or another format.
+    """
+    if not is_array(given):
+        raise InputError(f"{name}: {given}, expected a file that ends in .npy or .safetensors")
+    if not Path(split(given)[0]).is_file():
+        raise InputError(f"{name}: {given} (no such file), expected an array in .npy or .safetensors")
+
+
+def load_array(name: str, given: str) -> Any:
+    """A .npy file, memory-mapped, or a tensor of a .safetensors file.
+
+    Raises:
+        InputError: no such file, another format, no such tensor in it, or a single number.
+    """
+    check_array(name, given)
+    array = _numpy(name, given) if given.endswith(".npy") else _tensor(name, given)
+    if array.ndim == 0:
+        raise InputError(f"{name}: {given} holds a single value, expected an array")
+    return array
+
+
+def _numpy(name: str, given: str) -> np.ndarray:
+    try:
+        return np.load(given, mmap_mode="r")
+    except (OSError, EOFError, ValueError) as error:
+        pickled = "pickle" in str(error) or "Python objects" in str(error)
+        reason = "no numbers but Python objects, which are not loaded" if pickled else error
+        raise InputError(f"{name}: {given} ({reason}), expected an array in .npy or .safetensors") from error
+
+
+def _tensor(name: str, given: str) -> Any:
+    from safetensors import SafetensorError, safe_open
+
+    path, key = split(given)
+    try:
+        with safe_open(path, "pt") as file:
+            names = list(file.keys())
+            if not key and len(names) != 1:
+                raise InputError(f"{name}: {given} holds {', '.join(names)}, expected {given}:name for one of them")
+            return file.get_tensor(key or names[0])
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{name}: {given} ({error}), expected an array in .npy or .safetensors") from error
