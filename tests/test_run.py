@@ -338,7 +338,8 @@ def _trained(result, *stages):
 
 def test_a_third_generation_is_a_second_upgrade(config):
     """The first upgrade is what it is without it; the next one starts where the one before it has come to."""
-    run(config, "--data.new_classes=0.75", f"--results={config.parent / 'pair'}")
+    pair = ["--data.new_classes=0.75", f"--results={config.parent / 'pair'}"]
+    runner.run(as_dict(parse([str(config), *pair])))
     newest = ["--newest", json.dumps(TINY), "--second_starts=[1.0,0.5]", "--data.new_classes=0.75"]
     folder = runner.run(as_dict(parse([str(config), *newest])))
     files, alone = stored(folder), stored(config.parent / "pair/tiny")
