@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from compat.data import Digits, ImageFolder
+from compat.data import Digits, ImageFolder, Share
 from compat.errors import InputError
 from tests.conftest import write_images
 
@@ -24,19 +24,19 @@ def test_digits_are_shown_at_32_pixels_and_split_by_class():
 
 
 def test_first_classes_are_so_by_number(image_root):
-    data = ImageFolder(str(image_root), image_size=8, old_classes=0.25)
-    names = [data.train_images(False).images[i].split("/")[1] for i in data.part_indices("old").tolist()]
+    data, old = ImageFolder(str(image_root), image_size=8), Share(0.25)
+    names = [data.train_images(False).images[i].split("/")[1] for i in data.rows(old).tolist()]
     assert set(names) == {"0", "1", "2"}
-    assert data.num_classes("old") == 3
-    assert data.num_classes("new") == 12
-    assert len(data.part_indices("new")) == 72
+    assert data.num_classes(old) == 3
+    assert data.num_classes(Share()) == 12
+    assert len(data.rows(Share())) == 72
 
 
 def test_a_share_of_the_images_is_drawn_from_every_class(image_root):
-    data = ImageFolder(str(image_root), image_size=8, old_classes=1.0, old_images=0.5)
-    labels = data.train_images(False).labels[data.part_indices("old")]
+    data, half = ImageFolder(str(image_root), image_size=8), Share(images=0.5)
+    labels = data.train_images(False).labels[data.rows(half)]
     assert Counter(labels.tolist()) == dict.fromkeys(range(12), 3)
-    assert data.part_indices("old").tolist() == data.part_indices("old").tolist()
+    assert data.rows(half).tolist() == data.rows(half).tolist()
 
 
 def test_queries_are_the_gallery_and_ignore_themselves(image_root):
@@ -54,8 +54,7 @@ def test_validation_classes_that_training_lacks_get_labels_of_their_own(tmp_path
 def test_the_loader_yields_samples_in_an_order_of_seed_and_epoch_alone(image_root):
     def labels(seed):
         data = ImageFolder(str(image_root), image_size=8, batch_size=36)
-        data.fit_on("new", seed)
-        return torch.cat([batch.label for batch in data.train_dataloader()]).tolist()
+        return torch.cat([batch.label for batch in data.training(Share(), seed).train_dataloader()]).tolist()
 
     assert labels(1) == labels(1) != labels(2)
 
@@ -70,10 +69,10 @@ def test_the_fingerprint_follows_the_content_not_the_place(image_root, tmp_path)
 
 
 @pytest.mark.parametrize("share", [0.0, -0.5, 1.5])
-@pytest.mark.parametrize("name", ["old_classes", "old_images"])
+@pytest.mark.parametrize("name", ["classes", "images"])
 def test_shares_are_fractions(name, share):
-    with pytest.raises(InputError, match=rf"data.{name}: {share}, expected a share in \(0, 1\]"):
-        Digits(**{name: share})
+    with pytest.raises(InputError, match=rf"sees.{name}: {share}, expected a share in \(0, 1\]"):
+        Share(**{name: share})
 
 
 def test_a_missing_or_wrong_layout_says_the_expected_one(tmp_path, image_root):

@@ -291,13 +291,14 @@ def test_market_is_unpacked(run, tmp_path, monkeypatch):
 @pytest.fixture
 def config(tmp_path, image_root):
     """A config whose data is the image folder."""
-    model = {"model": {"backbone": {"class_path": "tests.backbones.TinyConv"}, "embed_dim": 6}, "trainer": {}}
+    backbone = {"class_path": "tests.backbones.TinyConv"}
+    model = {"model": {"backbone": backbone, "embed_dim": 6}, "trainer": {"max_epochs": 1}}
     content = {
         "name": "tiny",
-        "data": {"class_path": "compat.data.ImageFolder", "init_args": {"root": str(image_root), "old_classes": 0.25}},
-        "old": model,
+        "data": {"class_path": "compat.data.ImageFolder", "init_args": {"root": str(image_root)}},
+        "old": {**model, "sees": {"classes": 0.25}},
         "new": model,
-        "heads": {"trainer": {}},
+        "heads": {"trainer": {"max_epochs": 1}},
         "methods": {"independent": {"class_path": "compat.methods.Upgrade"}},
     }
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(content))
@@ -320,7 +321,7 @@ def test_check_says_what_is_seen_and_searched(run, config, image_root):
 
 
 def test_check_takes_overrides(run, config, tmp_path):
-    _, out, _ = run("check", config, "--data.old_classes=0.5", "--no-decode", "--data.old_images", "0.5")
+    _, out, _ = run("check", config, "--old.sees.classes=0.5", "--no-decode", "--old.sees.images", "0.5")
     assert "old sees     18 images of 6 classes: 0 to 5" in out
     refused(run("check", config, f"--data.root={tmp_path / 'nowhere'}"), f"{tmp_path}/nowhere", "expected")
     refused(run("check", config, "--data.rot=x"), "rot")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from compat.backfill import Embeddings, backfill_curve
-from compat.data import CIFAR100, ImageFolder, ImageNet, Market1501, Places365, RetrievalData
+from compat import Embeddings, backfill_curve
+from compat.data import CIFAR100, ImageFolder, ImageNet, Market1501, Places365, RetrievalData, Share
 from compat.errors import InputError
 from tests.layouts import CATEGORIES, WNIDS, save, write_cifar100, write_imagenet, write_market1501, write_places365
 
@@ -40,14 +40,14 @@ def test_the_gallery_is_the_test_split_and_each_query_ignores_itself_only(kind, 
     assert (
         train[0].image.shape == gallery[0].image.shape == data.train_images(augment=True)[0].image.shape == (3, 32, 32)
     )
-    assert data.part_indices("old").tolist() == list(range(12))
+    assert data.rows(Share(0.5)).tolist() == list(range(12))
 
 
 @pytest.mark.parametrize(
     ("kind", "names"), [(CIFAR100, ["class_0", "class_1"]), (ImageNet, WNIDS[:2]), (Places365, CATEGORIES[:2])]
 )
 def test_the_first_half_of_the_classes_is_by_number(kind, names, tmp_path):
-    assert read(kind, tmp_path).class_names("old") == names
+    assert read(kind, tmp_path).class_names(Share(0.5)) == names
 
 
 @pytest.mark.parametrize("kind", SMALL)
@@ -184,8 +184,8 @@ def test_market_drops_junk_and_keeps_distractors(market):
     assert sorted(query.labels.tolist()) == [1, 1, 3, 3, 4, 4]
     assert not any("/-1_" in str(path) for path in gallery.images)
     assert market.train_images(augment=False).labels.bincount().tolist() == [6] * 4
-    assert market.class_names("new") == ["2", "7", "10", "11"]
-    assert market.class_names("old") == ["2", "7"]
+    assert market.class_names(Share()) == ["2", "7", "10", "11"]
+    assert market.class_names(Share(0.5)) == ["2", "7"]
     assert gallery[0].image.shape == market.train_images(augment=True)[0].image.shape == (3, 32, 16)
 
 
@@ -212,7 +212,7 @@ def test_market_by_hand(tmp_path):
     save(folder / "query/0001_c1s1_000009_00.jpg", pixels)
     for camera in (1, 2):
         save(folder / f"bounding_box_train/0002_c{camera}s1_000001_00.jpg", pixels)
-    data = Market1501(str(tmp_path), verify=False, old_classes=1.0)
+    data = Market1501(str(tmp_path), verify=False)
     query, gallery = data.query_images(), data.gallery_images()
     assert len(gallery) == 5
     angles = torch.tensor([far[str(path).split("/")[1].removesuffix(".jpg")] for path in gallery.images]) / 10
@@ -237,7 +237,7 @@ def test_a_market_query_found_by_its_own_camera_only_is_skipped_and_counted(tmp_
         save(folder / f"query/{name}.jpg", pixels)
     for camera in (1, 2):
         save(folder / f"bounding_box_train/0002_c{camera}s1_000001_00.jpg", pixels)
-    data = Market1501(str(tmp_path), verify=False, old_classes=1.0)
+    data = Market1501(str(tmp_path), verify=False)
     query, gallery = data.query_images(), data.gallery_images()
     rows = torch.eye(2)
     labels = (query.labels, gallery.labels, query.groups, gallery.groups)
@@ -254,8 +254,7 @@ def test_a_market_name_that_does_not_parse_is_named(name, tmp_path):
 
 
 def test_market_s_batches_hold_a_few_images_of_each_identity(market):
-    market.fit_on("new", seed=0)
-    for batch in market.train_dataloader():
+    for batch in market.training(Share(), seed=0).train_dataloader():
         assert sorted(batch.label.bincount().tolist()) == [2] * 4
 
 

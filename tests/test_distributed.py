@@ -1,5 +1,6 @@
 """Training and extraction in two CPU processes, through the Trainer's own options."""
 
+import json
 import os
 import re
 import subprocess
@@ -9,11 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from benchmarks.config import as_dict, parse
 from safetensors.torch import load_file
 
-from benchmarks.run import check_processes
-from benchmarks.run import run as benchmark
+from benchmarks.experiment.parse import parse
 from compat.errors import InputError
 from compat.results import load_results
 
@@ -37,7 +36,7 @@ def config(tmp_path, image_root):
             "class_path": "compat.data.ImageFolder",
             "init_args": {"root": str(image_root), "image_size": 12, "batch_size": 8},
         },
-        "old": training,
+        "old": {**training, "sees": {"classes": 0.5}},
         "new": training,
         "heads": {"trainer": {**training["trainer"]}, "batch_size": 16},
         "methods": {
@@ -58,7 +57,8 @@ def run(config, name, *arguments, launcher=("-m", "benchmarks.run")):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    stages = {p.parent.name.rsplit("-", 1)[0]: p.parent for p in (folder / "runs").glob("*/stage.json")}
+    records = {p.parent: json.loads(p.read_text()) for p in (folder / "runs").glob("*/record.json")}
+    stages = {record["label"].replace(" ", "-"): path for path, record in records.items()}
     return {f"{r.name}-s{r.seed}": r for r in load_results(folder / "two")}, stages
 
 
@@ -97,7 +97,8 @@ def test_two_processes_train_one_model(config, batches):
 @pytest.mark.slow
 def test_torchrun_may_start_the_processes_and_the_first_one_saves_their_state(config, tmp_path):
     script = tmp_path / "saving.py"
-    script.write_text("from benchmarks import run, training\ntraining.SAVE_INTERVAL = 0.0\nrun.main()\n")
+    lines = ["from benchmarks import run", "from benchmarks.products import training"]
+    script.write_text("\n".join([*lines, "training.SAVE_INTERVAL = 0.0", "run.main()", ""]))
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script))
     results, stages = run(config, "torchrun", *TWO, launcher=launcher)
     assert set(results) == {"independent-s0", "rqt-s0"}
@@ -117,8 +118,8 @@ def test_processes_that_would_do_the_same_work_twice_are_refused(config, monkeyp
     if world:
         monkeypatch.setenv("WORLD_SIZE", world)
     with pytest.raises(InputError, match=re.escape(message)):
-        benchmark(as_dict(parse([str(config), *arguments])))
+        parse([str(config)], arguments)
 
 
 def test_one_chosen_device_is_one(config):
-    check_processes(as_dict(parse([str(config), "--heads.trainer.devices=[0]", "--old.trainer.devices=[1]"])))
+    assert parse([str(config)], ["--heads.trainer.devices=[0]", "--old.trainer.devices=[1]"])

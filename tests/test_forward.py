@@ -1,16 +1,18 @@
 """Methods that bring the old gallery into the new space, and the side-information that they may take."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+import yaml
 from PIL import Image
 from torch import nn
 from torchvision.transforms import v2
 
-from compat.data import ImageFolder, Sample
+from compat.data import ImageFolder, Sample, Share
 from compat.data.transforms import Views, photographs
 from compat.errors import InputError
 from compat.methods import FCT, BiCT, FastFill, SimCLR
@@ -223,10 +225,9 @@ def test_fastfill_is_less_certain_of_rows_with_noise():
     assert found[noisy].quantile(0.25) > found[~noisy].median()
 
 
-def test_bict_s_new_model_is_trained_by_bct():
-    spec = made(BiCT, backward=0.1).trained_by
-    assert spec == {"class_path": "compat.methods.BCT", "init_args": {"weight": 0.1}}
-    assert FCT.trained_by is None
+def test_bict_is_based_on_bct_by_its_config():
+    shipped = yaml.safe_load((Path(__file__).parents[1] / "configs/methods/bict.yaml").read_text())
+    assert (shipped["class_path"], shipped["based_on"]) == ("compat.methods.BiCT", "bct.yaml")
 
 
 def test_views_are_stacked_and_differ():
@@ -243,7 +244,7 @@ def test_views_are_stacked_and_differ():
 def test_simclr_pairs_the_views_of_an_image_and_drops_its_projection(image_root, monkeypatch):
     pl.seed_everything(0, verbose=False)
     data = ImageFolder(str(image_root), image_size=8, batch_size=24, num_workers=0)
-    data.fit_on("new", 0, SimCLR.views)
+    data = data.training(Share(), 0, SimCLR.views)
     assert next(iter(data.train_dataloader())).image.shape == (24, 2, 3, 8, 8)
     model = SimCLR(TinyConv(4), embed_dim=6)
     quiet_trainer(epochs=1).fit(model, data)

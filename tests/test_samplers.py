@@ -11,8 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compat.data import Digits, LabelledImages, RetrievalData
-from compat.data.base import Part
+from compat.data import Digits, LabelledImages, RetrievalData, Share
 from compat.data.samplers import IdentityBatches
 from compat.errors import InputError
 
@@ -139,7 +138,7 @@ def numbered(train: int, gallery: int, query: int | None = None, **options: Any)
     return data
 
 
-def in_process(data: RetrievalData, rank: int, world: int, epoch: int = 0) -> RetrievalData:
+def in_process(data: Any, rank: int, world: int, epoch: int = 0) -> Any:
     trainer: Any = SimpleNamespace(current_epoch=epoch, global_rank=rank, world_size=world)
     data.trainer = trainer
     return data
@@ -149,16 +148,16 @@ def groups(loader):
     return [batch.group.tolist() for batch in loader]
 
 
-@pytest.mark.parametrize("part", ["old", "new"])
+@pytest.mark.parametrize("sees", [Share(0.5), Share()])
 @pytest.mark.parametrize("count", [24, 31, 43])
 @pytest.mark.parametrize("world", [2, 3])
-def test_processes_together_see_every_training_image_of_the_part(world, count, part: Part):
-    data = numbered(count, 5, batch_size=4, old_classes=0.5)
-    data.fit_on(part, 7)
-    loaded = [groups(in_process(data, rank, world).train_dataloader()) for rank in range(world)]
+def test_processes_together_see_every_training_image_of_the_part(world, count, sees):
+    data = numbered(count, 5, batch_size=4)
+    training = data.training(sees, 7)
+    loaded = [groups(in_process(training, rank, world).train_dataloader()) for rank in range(world)]
     assert len({len(batches) for batches in loaded}) == 1
     seen = Counter(chain(*chain(*loaded)))
-    assert sorted(seen) == list(range(len(data.part_indices(part))))
+    assert sorted(seen) == list(range(len(data.rows(sees))))
     assert seen.total() < len(seen) + world  # some are seen twice where the count does not divide
 
 
@@ -166,8 +165,7 @@ def test_the_order_among_processes_follows_seed_and_epoch():
     data = numbered(30, 5, batch_size=4)
 
     def order(seed, epoch):
-        data.fit_on("new", seed)
-        loader = in_process(data, 1, 2, epoch).train_dataloader()
+        loader = in_process(data.training(Share(), seed), 1, 2, epoch).train_dataloader()
         once = groups(loader)
         assert groups(loader) == once
         return once
@@ -179,15 +177,14 @@ def test_the_order_among_processes_follows_seed_and_epoch():
 @pytest.mark.parametrize(("count", "world", "batches"), [(9, 1, [4, 4]), (8, 1, [4, 4]), (10, 2, [4]), (7, 2, [4])])
 def test_no_batch_has_a_single_image(count, world, batches):
     """Batch normalisation cannot train on one."""
-    data = numbered(count, 5, batch_size=4)
+    data = numbered(count, 5, batch_size=4).training(Share(), 0)
     for rank in range(world):
         assert [len(batch) for batch in groups(in_process(data, rank, world).train_dataloader())] == batches
 
 
 @pytest.mark.parametrize("world", [1, 2])
 def test_the_loader_balances_identities(world):
-    data = Digits(batch_size=8, images_per_class=2, new_classes=(0.2, 1.0))
-    data.fit_on("new", 0)
+    data = Digits(batch_size=8, images_per_class=2).training(Share((0.2, 1.0)), 0)
     steps = list(zip(*(in_process(data, rank, world).train_dataloader() for rank in range(world)), strict=True))
     assert len(steps) > 40
     for together in steps[:5]:
@@ -198,7 +195,7 @@ def test_the_loader_balances_identities(world):
 
 
 def test_balanced_batches_change_with_the_epoch():
-    data = Digits(batch_size=8, images_per_class=2)
+    data = Digits(batch_size=8, images_per_class=2).training(Share(), 0)
     first, again, second = (groups(in_process(data, 0, 1, epoch).train_dataloader()) for epoch in (0, 0, 1))
     assert first == again != second
 

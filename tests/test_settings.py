@@ -10,8 +10,7 @@ import torch
 from PIL import Image
 
 from compat import Embeddings, backfill_curve, backfill_order
-from compat.data import Digits, ImageFolder, RetrievalData
-from compat.data.base import Part
+from compat.data import Digits, ImageFolder, RetrievalData, Share
 from compat.errors import InputError
 
 
@@ -25,9 +24,9 @@ def dataset(request, image_root):
     return make
 
 
-def seen(data: RetrievalData, part: Part) -> Counter[int]:
+def seen(data: RetrievalData, sees: Share) -> Counter[int]:
     """How many images of each class a model is trained on."""
-    return Counter(data.train_images(False).labels[data.part_indices(part)].tolist())
+    return Counter(data.train_images(False).labels[data.rows(sees)].tolist())
 
 
 def whole(data: RetrievalData) -> Counter[int]:
@@ -35,136 +34,121 @@ def whole(data: RetrievalData) -> Counter[int]:
 
 
 def test_the_first_half_of_the_classes_is_so_by_number(image_root):
-    data = ImageFolder(str(image_root), image_size=8, old_classes=0.5)
-    files = [str(data.train_images(False).images[row]) for row in data.part_indices("old").tolist()]
+    data, half = ImageFolder(str(image_root), image_size=8), Share(0.5)
+    files = [str(data.train_images(False).images[row]) for row in data.rows(half).tolist()]
     assert Counter(file.split("/")[1] for file in files) == dict.fromkeys("012345", 6)
-    assert data.class_names("old") == list("012345")
+    assert data.class_names(half) == list("012345")
 
 
 def test_a_pair_of_shares_is_the_classes_between(dataset):
-    data = dataset(old_classes=0.3, new_classes=[0.3, 1.0])
-    old, new = data.part_indices("old").tolist(), data.part_indices("new").tolist()
+    data, first, rest = dataset(), Share(0.3), Share((0.3, 1.0))
+    old, new = data.rows(first).tolist(), data.rows(rest).tolist()
     assert not set(old) & set(new)
     assert sorted(old + new) == list(range(len(data.train_images(False))))
     total = len(whole(data))
-    assert list(data.classes("old")) == list(range(round(0.3 * total)))
-    assert list(data.classes("new")) == list(range(round(0.3 * total), total))
+    assert list(data.classes(first)) == list(range(round(0.3 * total)))
+    assert list(data.classes(rest)) == list(range(round(0.3 * total), total))
 
 
 @pytest.mark.parametrize("cut", [0.15, 0.25, 0.35, 0.45, 0.75, 0.85])
 def test_shares_that_meet_leave_no_class_out_and_take_none_twice(dataset, cut):
     """Also where rounding has to choose."""
-    data = dataset(old_classes=cut, new_classes=(cut, 1.0))
-    assert seen(data, "old") + seen(data, "new") == whole(data)
-    assert data.num_classes("old") + data.num_classes("new") == len(whole(data))
+    data, first, rest = dataset(), Share(cut), Share((cut, 1.0))
+    assert seen(data, first) + seen(data, rest) == whole(data)
+    assert data.num_classes(first) + data.num_classes(rest) == len(whole(data))
 
 
 def test_a_pair_may_lie_in_the_middle(dataset):
-    data = dataset(old_classes=[0.25, 0.5])
+    data, between = dataset(), Share((0.25, 0.5))
     middle = {10: [2, 3, 4], 12: [3, 4, 5]}[len(whole(data))]
-    assert sorted(seen(data, "old")) == list(data.classes("old")) == middle
+    assert sorted(seen(data, between)) == list(data.classes(between)) == middle
 
 
-def test_the_newest_model_sees_all(dataset):
-    data = dataset(old_classes=0.2, old_images=0.5, new_classes=0.5, new_images=0.5)
-    assert data.part_indices("newest").tolist() == list(range(len(data.train_images(False))))
-    assert data.num_classes("newest") == len(whole(data)) == len(data.class_names("newest"))
+def test_by_default_all_is_seen(dataset):
+    data = dataset()
+    assert data.rows(Share()).tolist() == list(range(len(data.train_images(False))))
+    assert data.num_classes(Share()) == len(whole(data)) == len(data.class_names(Share()))
 
 
-def test_the_new_model_sees_all_by_default(dataset):
-    data = dataset(old_classes=0.2, old_images=0.5)
-    assert data.part_indices("new").tolist() == data.part_indices("newest").tolist()
-
-
-@pytest.mark.parametrize("part", ["old", "new"])
 @pytest.mark.parametrize("share", [0.3, 0.5, 1.0])
-def test_a_share_of_the_images_is_so_in_each_class(dataset, part: Part, share):
-    data = dataset(**{"old_classes": 1.0, f"{part}_images": share})
-    assert seen(data, part) == {label: round(share * count) for label, count in whole(data).items()}
-    indices = data.part_indices(part).tolist()
+def test_a_share_of_the_images_is_so_in_each_class(dataset, share):
+    data, some = dataset(), Share(images=share)
+    assert seen(data, some) == {label: round(share * count) for label, count in whole(data).items()}
+    indices = data.rows(some).tolist()
     assert indices == sorted(set(indices))
 
 
 def test_a_share_of_the_images_is_the_same_every_time_and_not_the_first_ones(dataset):
-    first, second = (dataset(old_classes=1.0, old_images=0.5) for _ in range(2))
-    assert first.part_indices("old").tolist() == second.part_indices("old").tolist()
-    first.fit_on("old", seed=5)
-    assert first.part_indices("old").tolist() == second.part_indices("old").tolist()
+    first, second = (dataset() for _ in range(2))
+    half = Share(images=0.5)
+    assert first.rows(half).tolist() == second.rows(half).tolist()
+    first.training(half, seed=5)
+    assert first.rows(half).tolist() == second.rows(half).tolist()
     labels = first.train_images(False).labels
-    heads = [(labels == label).nonzero().flatten()[:count] for label, count in seen(first, "old").items()]
-    assert first.part_indices("old").tolist() != torch.cat(heads).sort().values.tolist()
+    heads = [(labels == label).nonzero().flatten()[:count] for label, count in seen(first, half).items()]
+    assert first.rows(half).tolist() != torch.cat(heads).sort().values.tolist()
 
 
-@pytest.mark.parametrize("part", ["old", "new"])
-def test_a_share_that_leaves_a_class_without_images_names_it(image_root, part: Part):
+def test_a_share_that_leaves_a_class_without_images_names_it(image_root):
     (image_root / "train" / "0").rename(image_root / "train" / "first")
     for name in range(1, 12):
         (image_root / "train" / f"{name}").rename(image_root / "train" / f"name {name:02}")
-    data = ImageFolder(str(image_root), image_size=8, **{f"{part}_images": 0.05})
-    with pytest.raises(InputError, match=f"data.{part}_images: 0.05 of the 6 images of class '?first'? is none"):
-        data.part_indices(part)
+    data = ImageFolder(str(image_root), image_size=8)
+    with pytest.raises(InputError, match=r"sees.images: 0.05 of the 6 images of class '?first'? is none"):
+        data.rows(Share(images=0.05))
 
 
 def test_a_class_without_a_name_is_named_by_its_index():
-    data = Digits(old_images=0.004)
-    with pytest.raises(InputError, match=r"data.old_images: 0.004 of the \d\d images of class '?0'? is none, expected"):
-        data.part_indices("old")
+    with pytest.raises(InputError, match=r"sees.images: 0.004 of the \d\d images of class '?0'? is none, expected"):
+        Digits().rows(Share(images=0.004))
 
 
-@pytest.mark.parametrize("share", [0.04, [0.51, 0.54]])
+@pytest.mark.parametrize("share", [0.04, (0.51, 0.54)])
 def test_a_share_that_leaves_no_class_says_so(dataset, share):
-    data = dataset(old_classes=share)
-    with pytest.raises(InputError, match=r"data.old_classes: .* of 1[02] classes is none, expected a greater share"):
-        data.part_indices("old")
+    with pytest.raises(InputError, match=r"sees.classes: .* of 1[02] classes is none, expected a greater share"):
+        dataset().rows(Share(share))
 
 
-WRONG_CLASSES = [[0.5, 0.2], [0.5, 0.5], [0, 1.2], [-0.1, 0.5], [0, float("nan")], 1.2, -0.5]
+WRONG_CLASSES = [(0.5, 0.2), (0.5, 0.5), (0, 1.2), (-0.1, 0.5), (0, float("nan")), 1.2, -0.5, 0]
 
 
 @pytest.mark.parametrize(
     ("name", "share"),
-    [
-        *((name, share) for name in ("old_classes", "new_classes") for share in WRONG_CLASSES),
-        *((name, share) for name in ("old_images", "new_images") for share in (-0.5, 1.2)),
-        ("old_classes", 0),
-        ("old_images", 0),
-        ("new_classes", 0),
-        ("new_images", 0),
-    ],
+    [*(("classes", share) for share in WRONG_CLASSES), *(("images", share) for share in (-0.5, 1.2, 0))],
 )
 def test_wrong_shares_name_the_field(name, share):
     with pytest.raises(InputError) as caught:
-        Digits(**{name: share})
-    assert str(caught.value).startswith(f"data.{name}: {share}, expected a share in (0, 1]")
+        Share(**{name: share})
+    assert str(caught.value).startswith(f"sees.{name}: {share}, expected a share in (0, 1]")
 
 
 @pytest.mark.parametrize("images_per_class", [None, 2])
 def test_labels_in_training_start_at_zero(dataset, images_per_class):
-    data = dataset(new_classes=[0.5, 1.0], batch_size=8, images_per_class=images_per_class)
-    data.fit_on("new", 0)
-    batches = list(data.train_dataloader())
+    data, rest = dataset(batch_size=8, images_per_class=images_per_class), Share((0.5, 1.0))
+    training = data.training(rest, 0)
+    batches = list(training.train_dataloader())
     labels, groups = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("label", "group"))
-    assert sorted(set(labels.tolist())) == list(range(data.num_classes("new")))
-    assert data.num_classes("new") == len(whole(data)) // 2
+    assert sorted(set(labels.tolist())) == list(range(data.num_classes(rest)))
+    assert training.num_classes == data.num_classes(rest) == len(whole(data)) // 2
     images = data.train_images(False)
-    assert torch.equal(labels + data.classes("new").start, images.labels[data.part_indices("new")[groups]])
-    assert len(whole(data)) == data.num_classes("newest")  # what is extracted keeps its labels
+    assert torch.equal(labels + data.classes(rest).start, images.labels[data.rows(rest)[groups]])
+    assert len(whole(data)) == data.num_classes(Share())  # what is extracted keeps its labels
 
 
 def test_names_of_the_classes_follow_their_numbers(image_root):
-    data = ImageFolder(str(image_root), image_size=8, old_classes=[0.2, 0.5], new_classes=[0.5, 1.0])
-    assert data.class_names("old") == ["2", "3", "4", "5"]
-    assert data.class_names("new") == ["6", "7", "8", "9", "10", "11"]
-    assert data.class_names("newest") == [str(number) for number in range(12)]
-    assert Digits(old_classes=0.3).class_names("old") == ["0", "1", "2"]
+    data = ImageFolder(str(image_root), image_size=8)
+    assert data.class_names(Share((0.2, 0.5))) == ["2", "3", "4", "5"]
+    assert data.class_names(Share((0.5, 1.0))) == ["6", "7", "8", "9", "10", "11"]
+    assert data.class_names(Share()) == [str(number) for number in range(12)]
+    assert Digits().class_names(Share(0.3)) == ["0", "1", "2"]
 
 
 def test_words_order_the_classes_where_one_name_is_no_number(image_root):
     for split in ("train", "val"):
         (image_root / split / "3").rename(image_root / split / "cat")
-    data = ImageFolder(str(image_root), image_size=8, old_classes=0.25)
-    assert data.class_names("old") == ["0", "1", "10"]
-    assert data.class_names("newest")[-1] == "cat"
+    data = ImageFolder(str(image_root), image_size=8)
+    assert data.class_names(Share(0.25)) == ["0", "1", "10"]
+    assert data.class_names(Share())[-1] == "cat"
 
 
 def truncated(root: Path, name: str) -> str:
@@ -216,8 +200,7 @@ def test_a_gallery_with_an_image_left_out_still_evaluates(image_root):
     """Each query ignores itself alone: its own row, though the rows are not the groups any more."""
     truncated(image_root, "val/0/0_0.png")
     data = ImageFolder(str(image_root), image_size=8, on_error="skip")
-    data.fit_on("new", 0)
-    assert sum(len(batch.label) for batch in data.train_dataloader()) == 72
+    assert sum(len(batch.label) for batch in data.training(Share(), 0).train_dataloader()) == 72
     train, gallery = (torch.cat([batch.image.flatten(1) for batch in split]) for split in data.predict_dataloader())
     assert (len(train), len(gallery)) == (72, 35)
     images, queries = data.gallery_images(), data.query_images()

@@ -3,11 +3,11 @@
 import pytest
 import pytorch_lightning as pl
 import torch
-from benchmarks.config import build
-from benchmarks.training import EpochState, fit
 
-from benchmarks import training
-from compat.data import ImageFolder
+from benchmarks.experiment.spec import Spec
+from benchmarks.products import training
+from benchmarks.products.training import EpochState, fit
+from compat.data import ImageFolder, Share
 from compat.methods import ReverseQuery, SingleModel
 from compat.pairs import CachedEmbeddings, PairData
 from tests.test_methods import embedded, embedders
@@ -34,8 +34,8 @@ def train(folder, image_root, workers, callbacks=(), monkeypatch=None):
     """Train an embedder on images."""
     pl.seed_everything(0, verbose=False)
     data = ImageFolder(str(image_root), image_size=8, batch_size=24, num_workers=workers)
-    data.fit_on("new", 0)
-    return finish(build(SingleModel, MODEL), data, folder, callbacks, monkeypatch)
+    module = Spec({"class_path": "compat.methods.SingleModel", "init_args": MODEL}).build(SingleModel)
+    return finish(module, data.training(Share(), 0), folder, callbacks, monkeypatch)
 
 
 def train_head(folder, callbacks=(), monkeypatch=None):
@@ -54,7 +54,7 @@ def finish(module, data, folder, callbacks, monkeypatch):
 
         monkeypatch.setattr(EpochState, "on_train_epoch_start", with_stop)
     arguments = {"max_epochs": 4, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
-    fit(module, {"class_path": "pytorch_lightning.Trainer", "init_args": arguments}, 0, folder, data)
+    fit(module, Spec({"class_path": "pytorch_lightning.Trainer", "init_args": arguments}), 0, folder, data)
     return module.state_dict()
 
 
