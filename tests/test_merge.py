@@ -15,6 +15,7 @@ from compat import Embeddings, backfill_curve, backfill_order
 from compat.engine.exact import distances
 from compat.errors import InputError
 from compat.merge import Isotonic, Merge, Quantile, Raw, ReciprocalRank, Scale, ZScore
+from compat.needs import Given
 from tests.test_backfill import random_embeddings
 
 
@@ -35,10 +36,16 @@ def sample(random, dimensions, distance="l2"):
     return found, random.random(len(found)) < np.exp(-found)
 
 
+def fit(merge, old, new):
+    """Fit a rule on distances of the same pairs in both spaces, (distances, relevant) each, with what it declared."""
+    values = {"training distances": (old[0], new[0]), "training labels": old[1]}
+    merge.fit(Given(merge.needs, values, type(merge).__name__))
+
+
 def fitted(rule, seed=0, same=False, distance="l2"):
     merge, random = rule(), np.random.default_rng(seed)
     old, new = sample(random, 3, distance), sample(random, 4, distance)
-    merge.fit(old, old if same else new)
+    fit(merge, old, old if same else new)
     return merge
 
 
@@ -192,7 +199,7 @@ def test_z_scores_undo_an_affine_change_of_the_distances():
     changed = Embeddings(e.query_old, query, e.gallery_old, gallery, *labels)
     some = np.random.default_rng(0).random(500)
     merge = ZScore()
-    merge.fit((some, some < 0), ((some + 3) / 4, some < 0))
+    fit(merge, (some, some < 0), ((some + 3) / 4, some < 0))
     order = backfill_order(30, 0)
     precision, ranks, _ = curve_of(changed, order, 16, merge=merge)
     as_one, as_one_ranks, _ = curve_of(e, order, 16)
@@ -223,7 +230,7 @@ def test_a_scale_goes_through_its_points_and_on_beyond_them_and_increases(points
 def test_different_distances_stay_different(rule):
     distance = np.unique(np.random.default_rng(0).random(5000).astype(np.float32) * 2)
     merge = rule()
-    merge.fit(*[(distance[::7], np.arange(len(distance[::7])) < 300)] * 2)
+    fit(merge, *[(distance[::7], np.arange(len(distance[::7])) < 300)] * 2)
     assert merge.changes
     assert (np.diff(merge.scales[0](distance)) > 0).all()
 
@@ -232,7 +239,7 @@ def test_different_distances_stay_different(rule):
 def test_a_constant_distance_has_no_scale(rule):
     constant = (np.full(9, 0.1, np.float32), np.arange(9) < 3)
     with pytest.raises(InputError, match=r"replay\.merge: distances that are all the same, expected some spread"):
-        rule().fit(constant, constant)
+        fit(rule(), constant, constant)
 
 
 def test_the_scales_of_a_sample():
@@ -245,7 +252,7 @@ def test_the_scales_of_a_sample():
         found = {}
         for rule in FITTED:
             merge = rule()
-            merge.fit(*((pairs, other) if seed else (other, pairs)))
+            fit(merge, *((pairs, other) if seed else (other, pairs)))
             assert merge.scales is not None
             found[rule] = merge.scales[1 - seed](distance)
         assert found[ZScore].mean() == pytest.approx(0, abs=1e-6)

@@ -1,6 +1,6 @@
 """The orders: permutations, cases by hand, what each may look at; and the gains of the oracle by brute force."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,10 @@ from compat.orders import (
     Clusters,
     Density,
     Entropy,
-    Known,
     Margin,
     Oracle,
+    Order,
+    OrderGiven,
     Random,
     Scores,
     Uncertainty,
@@ -37,6 +38,36 @@ def classifier(weight):
         made.linear.weight.copy_(torch.as_tensor(weight))
         made.linear.bias.zero_()
     return made
+
+
+@dataclass(frozen=True)
+class Known:
+    """All that there is to know of an upgrade."""
+
+    embeddings: Embeddings
+    old: torch.Tensor
+    classifier: Classifier | None
+    uncertainty: torch.Tensor | None
+    progress: np.ndarray
+    distance: Any = "cosine"
+
+    def given(self, order: Order) -> OrderGiven:
+        """What an order declared of it."""
+        values = {
+            "old gallery": self.old,
+            "old classifier": lambda: self.classifier,
+            "served old gallery": self.embeddings.gallery_old,
+            "gallery labels": self.embeddings.gallery_labels,
+            "uncertainty": self.uncertainty,
+            "all matrices and labels": self.embeddings,
+            "a file": None,
+        }
+        facts = {"items": len(self.old), "progress": self.progress, "distance": self.distance}
+        return OrderGiven(order.needs, values, type(order).__name__, **facts)
+
+
+def orders_of(order, facts, seeds):
+    return order.orders(facts.given(order), seeds)
 
 
 def known(seed=0, queries=6, items=20, **changes):
@@ -58,7 +89,7 @@ def seen_from(old, **changes):
 
 
 def order_of(order, facts):
-    found = order.orders(facts, SEEDS)
+    found = orders_of(order, facts, SEEDS)
     assert found.dtype == np.int64
     return found[0].tolist()
 
@@ -71,28 +102,28 @@ def scores(tmp_path):
 
 
 PLAIN = {
-    Random(): "nothing",
-    Density(): "nothing",
-    Density(3): "nothing",
-    Clusters(): "nothing",
-    Clusters(3): "nothing",
-    Entropy(): "the old model's head",
-    Margin(): "the old model's head",
-    Uncertainty(): "FastFill's head",
-    ClassDistance(): "labels",
-    Oracle(): "labels, new embeddings and the queries",
-    Oracle(reverse=True): "labels, new embeddings and the queries",
+    Random(): (),
+    Density(): ("old gallery",),
+    Density(3): ("old gallery",),
+    Clusters(): ("old gallery",),
+    Clusters(3): ("old gallery",),
+    Entropy(): ("old gallery", "old classifier"),
+    Margin(): ("old gallery", "old classifier"),
+    Uncertainty(): ("uncertainty",),
+    ClassDistance(): ("served old gallery", "gallery labels"),
+    Oracle(): ("all matrices and labels",),
+    Oracle(reverse=True): ("all matrices and labels",),
 }
 
 
 @pytest.mark.parametrize("order", PLAIN)
 @pytest.mark.parametrize("items", [3, 20])
 def test_orders_are_permutations(order, items):
-    found = order.orders(known(items=items), SEEDS)
+    found = orders_of(order, known(items=items), SEEDS)
     assert found.dtype == np.int64
     assert found.shape == (len(SEEDS) if isinstance(order, Random | Clusters) else 1, items)
     np.testing.assert_array_equal(np.sort(found), np.broadcast_to(np.arange(items), found.shape))
-    np.testing.assert_array_equal(found, order.orders(known(items=items), SEEDS))
+    np.testing.assert_array_equal(found, orders_of(order, known(items=items), SEEDS))
 
 
 @pytest.mark.parametrize("order", PLAIN)
@@ -101,24 +132,24 @@ def test_orders_look_only_at_what_they_need(order):
     assert order.needs == PLAIN[order]
     facts, other = known(0), known(1)
     changed = replace(facts, embeddings=other.embeddings)
-    if order.needs != "the old model's head":
+    if "old classifier" not in order.needs:
         changed = replace(changed, classifier=None)
-    if order.needs != "FastFill's head":
+    if "uncertainty" not in order.needs:
         changed = replace(changed, uncertainty=None)
-    if "labels" in order.needs:
+    if isinstance(order, Oracle | ClassDistance):
         e, o = facts.embeddings, other.embeddings
-        assert not np.array_equal(order.orders(facts, SEEDS), order.orders(changed, SEEDS))
+        assert not np.array_equal(orders_of(order, facts, SEEDS), orders_of(order, changed, SEEDS))
         if isinstance(order, Oracle):
             changed = replace(changed, embeddings=e, old=other.old)
         else:
             labels = (o.query_labels, e.gallery_labels, o.query_groups, o.gallery_groups)
             rows = (o.query_old, o.query_new, e.gallery_old, o.gallery_new)
             changed = replace(changed, embeddings=Embeddings(*rows, *labels), old=other.old)
-    np.testing.assert_array_equal(order.orders(facts, SEEDS), order.orders(changed, SEEDS))
+    np.testing.assert_array_equal(orders_of(order, facts, SEEDS), orders_of(order, changed, SEEDS))
 
 
 def test_random_is_the_order_of_its_seed():
-    found = Random().orders(known(), SEEDS)
+    found = orders_of(Random(), known(), SEEDS)
     np.testing.assert_array_equal(found, [backfill_order(20, seed) for seed in SEEDS])
 
 
@@ -134,7 +165,7 @@ def test_entropy_and_margin_by_hand():
     assert order_of(Entropy(), facts) == [2, 3, 1, 0]  # entropies 1.08, 0.82, 0.78, 0.11
     assert order_of(Margin(), facts) == [1, 2, 3, 0]  # margins 0, 0.05, 0.55, 0.97
     expected = -(probabilities * probabilities.log()).sum(1)
-    torch.testing.assert_close(Entropy().scores(facts), expected.double())
+    torch.testing.assert_close(Entropy().scores(facts.given(Entropy())), expected.double())
 
 
 def test_the_densest_neighbourhood_is_first():
@@ -151,7 +182,7 @@ def test_the_farthest_from_its_class_is_first():
     rows = np.array([[0.0], [0.0], [100.0], [9.0], [120.0], [50.0]])
     e = Embeddings(rows[:1], rows[:1], rows, rows, [7], [7, 7, 9, 7, 9, 5])
     facts = known(items=6, embeddings=e)
-    assert ClassDistance().scores(facts).tolist() == [3, 3, 10, 6, 10, 0]
+    assert ClassDistance().scores(facts.given(ClassDistance())).tolist() == [3, 3, 10, 6, 10, 0]
     assert order_of(ClassDistance(), facts) == [2, 4, 3, 0, 1, 5]
 
 
@@ -159,7 +190,7 @@ def test_clusters_are_backfilled_one_after_the_other():
     random = np.random.default_rng(0)
     cluster = random.permutation(np.repeat(np.arange(3), 8))
     facts = seen_from(np.eye(3)[cluster] + random.normal(size=(24, 3)) / 50)
-    found = cluster[Clusters(3).orders(facts, [(0, number) for number in range(20)])]
+    found = cluster[orders_of(Clusters(3), facts, [(0, number) for number in range(20)])]
     assert ((np.diff(found) != 0).sum(1) == 2).all()
     assert len({tuple(turn) for turn in found[:, ::8]}) > 3
 
@@ -169,27 +200,28 @@ def test_a_file_of_scores(tmp_path, scores):
     order = order_of(scores, facts)
     assert (np.diff(values[order]) <= 0).all()
     assert sorted(order) == list(range(20))
-    assert scores.needs == "a file"
+    assert scores.needs == ("a file",)
     np.testing.assert_array_equal(order, order_of(scores, known(1, classifier=None, uncertainty=None)))
     wrong = {"short": np.ones(19), "wide": np.ones((20, 1)), "infinite": np.full(20, np.inf)}
     for name, content in wrong.items():
         np.save(tmp_path / f"{name}.npy", content)
         with pytest.raises(InputError, match=rf"replay\.by: .*{name}\.npy, shape .*, expected 20 finite scores"):
-            Scores(str(tmp_path / f"{name}.npy")).scores(facts)
+            Scores(str(tmp_path / f"{name}.npy")).scores(facts.given(scores))
     (tmp_path / "text.npy").write_text("1, 2, 3")
     (tmp_path / "empty.npy").touch()
     for name in ("none", "text", "empty"):
         with pytest.raises(InputError, match=rf"replay\.by: .*{name}\.npy .*, expected scores in a \.npy file"):
-            Scores(str(tmp_path / f"{name}.npy")).scores(facts)
+            Scores(str(tmp_path / f"{name}.npy")).scores(facts.given(scores))
 
 
 def test_what_is_missing_is_named():
     facts = known(classifier=None, uncertainty=None)
     for order in (Entropy(), Margin()):
         with pytest.raises(InputError, match=r"replay\.by: the old model has no classifier, expected weights with one"):
-            order.orders(facts, SEEDS)
-    with pytest.raises(InputError, match=r"replay\.by: Uncertainty without FastFill's head, expected one"):
-        Uncertainty().orders(facts, SEEDS)
+            orders_of(order, facts, SEEDS)
+    assert facts.given(Uncertainty())["uncertainty"] is None
+    with pytest.raises(InputError, match="needs: 'gallery labels' was not declared by Entropy, expected it among its"):
+        facts.given(Entropy())["gallery labels"]
     with pytest.raises(InputError, match="neighbours: 0, expected at least 1"):
         Density(0)
     with pytest.raises(InputError, match="clusters: 0, expected at least 1"):
@@ -232,7 +264,7 @@ def test_gains_are_those_of_backfilling_one_more(seed, items, classes, tied, gro
 @pytest.mark.parametrize("reverse", [False, True])
 def test_with_a_point_for_each_item_the_oracle_takes_the_best_one(reverse):
     facts = known(3, items=9, progress=(np.arange(9) + 0.5) / 9)
-    order = Oracle(reverse).orders(facts, SEEDS)[0]
+    order = orders_of(Oracle(reverse), facts, SEEDS)[0]
     for count in range(9):
         backfilled = np.isin(np.arange(9), order[:count])
         gains = slow_gains(facts.embeddings, backfilled, "cosine") * (-1 if reverse else 1)
@@ -244,7 +276,7 @@ def test_the_oracle_is_better_than_random_and_reversed_worse(distance):
     facts = known(5, 20, 60, distance=distance)
 
     def auc(order):
-        return backfill_curve(facts.embeddings, order.orders(facts, SEEDS), 6, distance=distance).auc
+        return backfill_curve(facts.embeddings, orders_of(order, facts, SEEDS), 6, distance=distance).auc
 
     assert auc(Oracle()) > auc(Random()) + 0.02
     assert auc(Oracle(reverse=True)) < auc(Random()) - 0.02
