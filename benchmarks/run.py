@@ -56,6 +56,8 @@ def run(experiment: Experiment, part: str | None = None, overwrite: bool = False
     progress.expect(store, jobs)
     if not models(store, jobs):
         return collector.folder, [], 0
+    for ends in dict.fromkeys(end for job in jobs for end in (job.curve.before, job.curve.after)):
+        store.get(ends)
     failures = 0
     for job in jobs:  # whatever one of them raises, the others go on
         try:
@@ -81,10 +83,11 @@ def models(store: Store, jobs: list[Job]) -> bool:
     from pytorch_lightning.utilities import rank_zero_only
 
     from benchmarks.products.base import graph
-    from benchmarks.products.kinds import Learned, Vectors
+    from benchmarks.products.kinds import Learned, Loaded, Vectors, Weights
 
-    for product in dict.fromkeys(one for job in jobs for one in graph(job.curve)):
-        if isinstance(product, Vectors) and not isinstance(product.of, Learned):
+    products = list(dict.fromkeys(one for job in jobs for one in graph(job.curve)))
+    for product in sorted(products, key=lambda one: isinstance(one, Vectors)):  # stable: first all weights
+        if isinstance(product, (Loaded, Vectors, Weights)) and not isinstance(getattr(product, "of", None), Learned):
             store.get(product)
     if dist.is_initialized():
         dist.barrier()

@@ -17,6 +17,7 @@ from compat.methods import Affine, LambdaOrthogonality, Pair, Procrustes, Residu
 from compat.methods.affine import ridge, truncated
 from compat.methods.orthogonality import orthogonality_penalty
 from compat.methods.procrustes import procrustes
+from compat.needs import Given
 from compat.pairs import CachedEmbeddings, PairData
 from tests.test_methods import embedders
 
@@ -44,7 +45,8 @@ def made(kind, pairs, **options):
 
 def solved(kind, pairs, **options):
     method = made(kind, pairs, **options)
-    method.solve(pairs)
+    values = {"training embeddings": pairs, "training labels": pairs.label}
+    method.learn(Given(method.needs, values, kind.__name__), lambda module: None)
     return method.eval()
 
 

@@ -1,28 +1,29 @@
 """Benchmarks of all methods, in several orders and under several merge rules, on small images."""
 
 import sys
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from benchmarks.cache import Artifact
-from benchmarks.config import as_dict, build, parse
-from benchmarks.matrices import Fitted, System, fill
 
 from benchmarks import run as runner
 from benchmarks import tune
+from benchmarks.experiment.heldout import HeldOut
+from benchmarks.experiment.parse import parse
+from benchmarks.products.images import dataset
 from benchmarks.report.table import tables
-from compat.data import RetrievalData
+from compat import Embeddings
+from compat.data import Share
 from compat.errors import InputError
 from compat.methods import Upgrade
-from compat.models import Embedder
+from compat.models import Precomputed
 from compat.results import load_failures, load_query_auc, load_results
-from tests.backbones import TinyConv
-from tests.test_run import config, main  # noqa: F401
+from compat.system import fill
+from tests.conftest import TINY
+from tests.running import main
 
-ROOT = Path(__file__).parents[1]
 ORDERS = ("Random", "Uncertainty", "Entropy", "Margin", "Density", "ClassDistance", "Clusters", "Oracle")
 RULES = ("Raw", "ZScore", "Quantile", "Isotonic", "ReciprocalRank")
 TOY = """
@@ -50,13 +51,13 @@ def named(module, classes):
     return {name.lower(): {"class_path": f"compat.{module}.{name}"} for name in classes}
 
 
-def changed(config, **changes):  # noqa: F811
+def changed(config, **changes):
     content = {**yaml.safe_load(config.read_text()), **changes}
     config.write_text(yaml.safe_dump(content))
-    return runner.run(as_dict(parse([str(config)])))
+    return runner.run(parse([str(config)], []))[0]
 
 
-def test_each_order_and_each_rule_starts_and_ends_in_the_same_systems(config):  # noqa: F811
+def test_each_order_and_each_rule_starts_and_ends_in_the_same_systems(config):
     replay = {"orders": 2, "progress": 5, "by": named("orders", ORDERS), "merge": named("merge", RULES)}
     folder = changed(config, replay=replay)
     assert load_failures(folder) == []
@@ -72,24 +73,27 @@ def test_each_order_and_each_rule_starts_and_ends_in_the_same_systems(config):  
             areas = load_query_auc(folder, result)
             assert areas is not None
             assert np.nanmean(areas) == pytest.approx(result.auc, abs=1e-3)
-    needs = {r.order: r.needs.get("order") for r in results} | {r.merge: r.needs.get("merge") for r in results}
-    assert needs["uncertainty"] == ["FastFill's head"]
-    assert needs["isotonic"] == ["training labels"]
-    assert "| rqt + oracle + zscore | labels, new embeddings and the queries, training images |" in tables(folder)
+    needs = {r.order: r.needs["order"] for r in results} | {r.merge: r.needs["merge"] for r in results}
+    assert needs["uncertainty"] == ["uncertainty"]
+    assert needs["isotonic"] == ["training distances", "training labels"]
+    assert needs["random"] == needs["raw"] == []
+    assert "| rqt + oracle + zscore | training embeddings, training labels, head training, all matrices" in tables(
+        folder
+    )
 
 
-def test_a_method_from_a_file_outside_the_package_needs_nothing_else(config, monkeypatch):  # noqa: F811
+def test_a_method_from_a_file_outside_the_package_needs_nothing_else(config, monkeypatch):
     (config.parent / "toy_methods.py").write_text(TOY)
     (config.parent / "toy.yaml").write_text("class_path: toy_methods.Doubled\ninit_args: {factor: 3.0}\n")
     monkeypatch.syspath_prepend(config.parent)
     folder = changed(config, methods={"independent": {"class_path": "compat.methods.Upgrade"}, "toy": "toy.yaml"})
     (toy,) = (r for r in load_results(folder) if r.method == "toy")
     assert toy.encoder_passes_per_query == 1
-    assert toy.spec["init_args"] == {"factor": 3.0}
+    assert toy.spec["init_args"] == {"factor": 3}
     assert toy.mean_ap[-1] == pytest.approx(toy.new["mean_ap"])
 
 
-def test_a_method_that_fails_does_not_stop_the_others(config, monkeypatch, capsys):  # noqa: F811
+def test_a_method_that_fails_does_not_stop_the_others(config, monkeypatch, capsys):
     (config.parent / "toy_methods.py").write_text(TOY)
     monkeypatch.syspath_prepend(config.parent)
     content = yaml.safe_load(config.read_text())
@@ -106,36 +110,40 @@ def test_a_method_that_fails_does_not_stop_the_others(config, monkeypatch, capsy
         TOY.replace('raise RuntimeError("this method | is broken")', "return old, new")
     )
     sys.modules.pop("toy_methods")
-    runner.run(as_dict(parse([str(config), "--overwrite"])))
+    runner.run(parse([str(config)], []), overwrite=True)
     assert load_failures(folder) == []
     assert "broken" in {r.method for r in load_results(folder)}
 
 
-def test_classes_of_the_new_model_that_do_not_start_at_the_first(config):  # noqa: F811
+def test_classes_of_the_new_model_that_do_not_start_at_the_first(config):
     content = yaml.safe_load(config.read_text())
-    content["data"]["init_args"] |= {"old_classes": 0.5, "new_classes": [0.5, 1.0]}
+    generations = {"old": {**content["old"], "sees": {"classes": 0.5}}}
+    generations["new"] = {**content["new"], "sees": {"classes": [0.5, 1.0]}}
     names = {"FastFill": {"hidden": 8}, "BiCT": {"hidden": 8}, "BCT": {}, "UniBCT": {}}
     methods = {k.lower(): {"class_path": f"compat.methods.{k}", "init_args": v} for k, v in names.items()}
-    folder = changed(config, data=content["data"], methods=methods)
+    folder = changed(config, **generations, methods=methods)
     assert load_failures(folder) == []
     assert len(load_results(folder)) == len(names)
 
 
-def test_bict_stands_on_the_model_of_bct_and_joint_methods_replace_the_new_training(config):  # noqa: F811
+def test_bict_stands_on_the_model_of_bct_and_joint_methods_replace_the_new_training(config):
+    bct = {"class_path": "compat.methods.BCT", "init_args": {"weight": 1.0}}
     methods = {
-        "bct": {"class_path": "compat.methods.BCT", "init_args": {"weight": 1.0}},
-        "bict": {"class_path": "compat.methods.BiCT", "init_args": {"hidden": 8}},
+        "bct": bct,
+        "bict": {"class_path": "compat.methods.BiCT", "init_args": {"hidden": 8}, "based_on": bct},
         "bt2": {"class_path": "compat.methods.BT2", "init_args": {"extra": 4}},
     }
     found = {r.method: r for r in load_results(changed(config, methods=methods))}
-    assert found["bict"].seconds["joint"] == found["bct"].seconds["joint"]
+    trained = {name: r.seconds[f"learn {name}"] for name, r in found.items()}
+    new = found["bt2"].seconds["train new"]
+    assert found["bct"].training_seconds == pytest.approx(trained["bct"], abs=0.02)
+    assert found["bict"].training_seconds == pytest.approx(trained["bict"] + trained["bct"], abs=0.02)
+    assert found["bt2"].training_seconds == pytest.approx(trained["bt2"] + new, abs=0.02)
     assert found["bict"].mean_ap[-1] == pytest.approx(found["bct"].mean_ap[-1])
-    assert "train_new" not in found["bct"].seconds
-    assert "train_new" in found["bt2"].seconds
     assert (found["bct"].bytes_per_item, found["bict"].bytes_per_item) == (4 * 7, 2 * 4 * 7)
 
 
-def test_side_information_comes_from_the_side_model(config, capsys, monkeypatch):  # noqa: F811
+def test_side_information_comes_from_the_side_model(config, capsys, monkeypatch):
     content = yaml.safe_load(config.read_text())
     side = {**content["old"], "model": {**content["old"]["model"], "embed_dim": 5}}
     side["model"] = {"class_path": "compat.methods.SimCLR", "init_args": side["model"]}
@@ -149,28 +157,31 @@ def test_side_information_comes_from_the_side_model(config, capsys, monkeypatch)
     assert "side: 5 dimensions, expected a side model of 6 dimensions" in error
 
 
-def test_orders_and_rules_of_a_sequence_are_refused(config, capsys, monkeypatch):  # noqa: F811
+def test_orders_and_rules_of_a_sequence_are_refused(config, capsys, monkeypatch):
     content = yaml.safe_load(config.read_text())
-    content |= {"newest": content["new"], "replay": {"by": named("orders", ["Entropy"])}}
+    content |= {"generations": ["old", "new", "newest"], "newest": TINY}
+    content |= {"replay": {"by": named("orders", ["Entropy"])}}
     config.write_text(yaml.safe_dump(content))
     code, error = main(capsys, monkeypatch, config)
     assert code == 2
-    assert "replay.by, replay.merge: given with newest, expected neither" in error
+    assert "replay.by, replay.merge: given for a sequence of upgrades, expected neither" in error
 
 
-def test_tuning_looks_at_training_images_only(config):  # noqa: F811
-    content = as_dict(parse([str(config)]))
-    found = tune.tune(content, {"rqt": [{}, {"hidden": 4, "max_epochs": 1}]})
+def test_tuning_looks_at_training_images_only(config):
+    experiment = parse([str(config)], [])
+    found = tune.tune(experiment, {"rqt": [{}, {"hidden": 4, "max_epochs": 1}]})
     assert [(trial["method"], trial["change"]) for trial in found] == [
         ("rqt", {}),
         ("rqt", {"hidden": 4, "max_epochs": 1}),
     ]
-    assert all(0 < trial["auc"] <= 1 for trial in found)
-    held = tune.HeldOut(build(RetrievalData, content["data"]))
-    assert sorted([*held.kept.tolist(), *held.held.tolist()]) == list(range(72))
+    assert found[0]["ends"] != found[1]["ends"]
+    data = dataset(experiment.data)
+    held = HeldOut(data)
+    assert sorted([*held.rows(Share()).tolist(), *held.held.tolist()]) == list(range(72))
     assert len(held.gallery_images()) == len(held.held) == 7
+    assert set(held.gallery_images().images) <= set(data.train_images(False).images)
     with pytest.raises(InputError, match="trials: 'none', expected some of independent, rqt, rqt_mcl_rho"):
-        tune.tune(content, {"none": [{}]})
+        tune.tune(experiment, {"none": [{}]})
 
 
 class Forward(Upgrade):
@@ -180,31 +191,26 @@ class Forward(Upgrade):
         return 2 * old, new
 
 
-def test_items_that_neither_upgrade_has_reached_go_forward_twice(config):  # noqa: F811
-    content = as_dict(parse([str(config)]))
-    data = build(RetrievalData, content["data"])
-    rows = torch.randn(3, len(data.gallery_images()), 4)
-    embedder = Embedder(TinyConv(), 4)
-    embedder.eval()(torch.zeros(1, 3, 9, 9))
-    old, middle, newest = (System(embedder, Artifact({"gallery": r}, str(i), 0.0, True)) for i, r in enumerate(rows))
-    first, second = (
-        Fitted(Forward(embedder, embedder), pair[0].embedded, *pair, {}) for pair in ((old, middle), (middle, newest))
-    )
-    torch.testing.assert_close(fill(second, data).gallery_old, 2 * rows[1])
-    torch.testing.assert_close(fill(second, data, first).gallery_old, 4 * rows[0])
+def test_items_that_neither_upgrade_has_reached_go_forward_twice():
+    rows, labels = torch.randn(3, 6, 4), torch.arange(6) % 2
+    first, second = (Forward(Precomputed(4), Precomputed(4)) for _ in range(2))
+    plain = [Embeddings(old, new, old, new, labels, labels) for old, new in pairwise(rows)]
+    torch.testing.assert_close(fill(second, plain[1]).gallery_old, 2 * rows[1])
+    torch.testing.assert_close(fill(second, plain[1], (first, plain[0])).gallery_old, 4 * rows[0])
 
 
-def test_a_sequence_refuses_a_method_that_serves_another_dimension(config, capsys, monkeypatch):  # noqa: F811
+def test_a_sequence_refuses_a_method_that_serves_another_dimension(config, capsys, monkeypatch):
     content = yaml.safe_load(config.read_text())
-    content |= {"newest": content["new"], "methods": {"bt2": {"class_path": "compat.methods.BT2"}}}
+    content |= {"generations": ["old", "new", "newest"], "newest": TINY}
+    content |= {"methods": {"bt2": {"class_path": "compat.methods.BT2"}}}
     content["methods"]["bt2"]["init_args"] = {"extra": 2}
     config.write_text(yaml.safe_dump(content))
     code, error = main(capsys, monkeypatch, config)
     assert code == 2
-    assert "newest: given, but bt2 serves 9 dimensions of a projection to 13" in error
+    assert "generations: 3, but bt2 serves 9 dimensions of a projection to 13" in error
 
 
-def test_several_processes_are_refused_for_methods_that_train_the_new_model(config, capsys, monkeypatch):  # noqa: F811
+def test_several_processes_are_refused_for_methods_that_train_the_new_model(config, capsys, monkeypatch):
     content = yaml.safe_load(config.read_text())
     content["methods"] = {"bct": {"class_path": "compat.methods.BCT"}}
     for part in ("old", "new"):
@@ -212,16 +218,16 @@ def test_several_processes_are_refused_for_methods_that_train_the_new_model(conf
     config.write_text(yaml.safe_dump(content))
     code, error = main(capsys, monkeypatch, config)
     assert code == 2
-    assert "new.trainer.devices: 2, expected 1 as bct trains a new model of its own" in error
+    assert "old.trainer.devices: 2, expected 1 as bct trains a new model of its own" in error
 
 
-def test_a_name_that_reads_like_an_order_is_another_row(config, capsys, monkeypatch):  # noqa: F811
+def test_a_name_that_reads_like_an_order_is_another_row(config, capsys, monkeypatch):
     content = yaml.safe_load(config.read_text())
     upgrade = {"class_path": "compat.methods.Upgrade"}
     content |= {"methods": {"a": upgrade, "a-entropy": upgrade}}
     content["replay"] = {"by": {**named("orders", ["Random"]), "entropy": {"class_path": "compat.orders.Entropy"}}}
     config.write_text(yaml.safe_dump(content))
-    results = load_results(runner.run(as_dict(parse([str(config)]))))
+    results = load_results(runner.run(parse([str(config)], []))[0])
     rows = {("a", "random"), ("a", "entropy"), ("a-entropy", "random"), ("a-entropy", "entropy")}
     assert {(r.method, r.order) for r in results} == rows
     content["replay"] = {"by": {"random": {"class_path": "compat.orders.Entropy"}}}

@@ -14,7 +14,15 @@ from benchmarks.experiment.spec import Spec
 from benchmarks.products.base import key
 from benchmarks.products.store import Store
 from compat.errors import InputError
-from compat.results import Failure, collect, collect_failures, identity, load_experiment, load_keys
+from compat.results import (
+    Failure,
+    collect,
+    collect_failures,
+    identity,
+    load_experiment,
+    load_keys,
+    without_circumstances,
+)
 
 
 class Collector:
@@ -46,9 +54,13 @@ class Collector:
                     "--overwrite, or another --name or --results"
                 )
 
-    def difference(self) -> str:
+    def difference(self, job: Job) -> str:
         """The first things that differ between the config that made the folder and this one, old -> new."""
-        before, now = flat(load_experiment(self.folder).get("config", {})), flat(self.content["config"])
+        stored = load_experiment(self.folder).get("config", {})
+        methods = self.chosen_method(job)
+        known = {name: spec for name, spec in stored.get("methods", {}).items() if name in methods}
+        before = flat({**stored, "methods": known})
+        now = flat({**without_circumstances(self.content["config"]), "methods": methods})
         names = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
         shown = [f"{name}: {before.get(name)} -> {now.get(name)}" for name in names[:3]]
         return "; ".join(shown) or "the same config, with other images, code or packages"

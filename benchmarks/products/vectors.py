@@ -8,23 +8,30 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from benchmarks.experiment.spec import Spec
 from benchmarks.products.images import dataset
-from benchmarks.products.kinds import Vectors
+from benchmarks.products.kinds import Images, Vectors
 from benchmarks.products.store import Store
 from benchmarks.products.systems import network
 from benchmarks.products.training import build_trainer
+from compat.methods.single import SingleModel
 
 PREDICTING = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "enable_progress_bar")
 
 
 def extract(product: Vectors, store: Store, folder: Path) -> dict[str, Tensor]:
+    """What the product's model makes of its images."""
+    return embed(network(store, product), product.images, product.options, folder)
+
+
+def embed(model: SingleModel, images: Images, options: Spec, folder: Path) -> dict[str, Tensor]:
     """Embed every split; the queries are left out where they are the gallery.
 
     Of several processes each embeds a run of the rows and writes it; the first one puts them together.
     """
-    model, data = network(store, product).eval(), dataset(product.images.whole)
-    process = {k: v for k, v in product.options.init_args.items() if k in PREDICTING}
-    options = product.options.replace(init_args=process)
+    data, model = dataset(images.whole), model.eval()
+    process = {k: v for k, v in options.init_args.items() if k in PREDICTING}
+    options = options.replace(init_args=process)
     trainer = build_trainer(options, logger=False, enable_checkpointing=False, enable_model_summary=False)
     predicted = trainer.predict(model, datamodule=data) or []
     empty = torch.empty(0, model.embedder.project.out_features)

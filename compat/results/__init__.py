@@ -10,6 +10,7 @@ from compat.results.folder import (
     load_keys,
     load_results,
     load_upgrades,
+    without_circumstances,
 )
 from compat.results.queries import load_query_auc
 from compat.results.result import (
@@ -46,4 +47,5 @@ __all__ = [
     "row_name",
     "select",
     "training_seconds",
+    "without_circumstances",
 ]
