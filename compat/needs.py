@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -32,7 +33,8 @@ class Given:
 
     Args:
         needs: what was declared.
-        values: what there is, or functions without arguments that get it when it is asked for.
+        values: what there is, or functions without arguments that get it when it is asked for; a model is handed over
+            as it is, though it can be called.
         owner: who declared it, for messages.
 
     Example:
@@ -56,7 +58,7 @@ class Given:
         if need not in self.values_of:
             raise InputError(f"needs: {need!r} of {self.owner} is not to be had here, expected another method")
         value = self.values_of[need]
-        return value() if callable(value) and not isinstance(value, type) else value
+        return value() if inspect.isroutine(value) else value
 
     def __contains__(self, need: object) -> bool:
         return need in self.needs
