@@ -87,7 +87,7 @@ class Embedder(nn.Module):
         return F.normalize(embeddings, dim=1) if self.normalize else embeddings
 
 
-class Precomputed(nn.Module):
+class Precomputed(Embedder):
     """Stands for an embedder where there are embeddings only: methods ask it for its dimension and its classifier.
 
     Args:
@@ -96,7 +96,7 @@ class Precomputed(nn.Module):
     """
 
     def __init__(self, dim: int, classifier: Classifier | None = None) -> None:
-        super().__init__()
+        super().__init__(nn.Identity(), dim)
         self.project = nn.Linear(1, dim)
         self.classifier = classifier
 

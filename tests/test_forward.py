@@ -244,10 +244,10 @@ def test_views_are_stacked_and_differ():
 def test_simclr_pairs_the_views_of_an_image_and_drops_its_projection(image_root, monkeypatch):
     pl.seed_everything(0, verbose=False)
     data = ImageFolder(str(image_root), image_size=8, batch_size=24, num_workers=0)
-    data = data.training(Share(), 0, SimCLR.views)
-    assert next(iter(data.train_dataloader())).image.shape == (24, 2, 3, 8, 8)
+    training = data.training(Share(), 0, SimCLR.views)
+    assert next(iter(training.train_dataloader())).image.shape == (24, 2, 3, 8, 8)
     model = SimCLR(TinyConv(4), embed_dim=6)
-    quiet_trainer(epochs=1).fit(model, data)
+    quiet_trainer(epochs=1).fit(model, training)
     fresh = SimCLR(TinyConv(4), embed_dim=6)
     load_embedder(fresh.embedder, model.embedder.state_dict(), "SimCLR")
     assert fresh.embedder.classifier is None

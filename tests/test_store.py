@@ -130,23 +130,18 @@ def test_a_lock_of_a_killed_process_keeps_nobody_waiting(tmp_path):
     assert Store(tmp_path).get(Value(1))["count"] == 1
 
 
-def test_one_who_waited_takes_what_the_other_made(tmp_path):
-    store = Store(tmp_path)
-    folder = store.folder_of(Value(1))
+def test_one_who_waited_takes_what_the_other_made(tmp_path, monkeypatch):
+    folder = Store(tmp_path).folder_of(Value(1))
     original = FileLock.acquire
 
     def acquire(self, *arguments, **options):
-        if self.lock_file == f"{folder}.lock" and not folder.exists():
-            folder.mkdir()  # another process makes it while this one waits
-            FileLock.acquire = original
-            Store(tmp_path).get(Value(1))
+        if self.lock_file == f"{folder}.lock":
+            monkeypatch.undo()
+            Store(tmp_path).get(Value(1))  # another process makes it while this one waits
         return original(self, *arguments, **options)
 
-    FileLock.acquire = acquire
-    try:
-        assert store.get(Value(1))["count"] == 1
-    finally:
-        FileLock.acquire = original
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    assert Store(tmp_path).get(Value(1))["count"] == 1
     assert len(CALLS) == 1
 
 

@@ -117,23 +117,23 @@ def test_a_gallery_that_is_transformed_goes_forward_through_the_first_and_then_t
     assert torch.equal(found.query_old, newest)
 
 
-def test_the_readme_s_example_runs_and_finds_a_planted_rotation():
+def test_the_readme_s_examples_run_and_find_a_planted_rotation():
     """The new space is the old one turned: mapped back, queries find in the old gallery what old queries find."""
     section = (ROOT / "README.md").read_text().split("## With your own embeddings")[1].split("\n## ")[0]
-    (code,) = [block for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL) if "fill(" in block]
+    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert "fill(" in blocks[-1]
     labels = np.arange(60) % 6
     old = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32) + 3 * np.eye(6, dtype=np.float32)[labels]
     new = old @ rotation(3).numpy()
-    names = {
+    scope = {
         **{"query_old": old[:12], "query_new": new[:12], "gallery_old": old[12:36], "gallery_new": new[12:36]},
         **{"query_labels": labels[:12], "gallery_labels": labels[12:36]},
         **{"train_old": torch.tensor(old[36:]), "train_new": torch.tensor(new[36:])},
-        "train_labels": torch.tensor(labels[36:]),
+        **{"train_labels": torch.tensor(labels[36:]), "old_dim": 6, "new_dim": 6},
     }
-    scope = dict(names)
-    exec(code, scope)
+    exec("".join(blocks), scope)
     order = backfill_order(24, seed=0)
-    own = backfill_curve(scope["plain"], order).mean_ap[0]
-    unsolved = fill(Procrustes(Precomputed(6), Precomputed(6)), scope["plain"])
+    own = backfill_curve(scope["embeddings"], order).mean_ap[0]
+    unsolved = fill(Procrustes(Precomputed(6), Precomputed(6)), scope["embeddings"])
     assert backfill_curve(unsolved, order).mean_ap[0] < own - 0.1
     np.testing.assert_allclose(scope["curve"].mean_ap, own, atol=1e-9)

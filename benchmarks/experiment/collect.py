@@ -50,7 +50,7 @@ class Collector:
             found = there.get(identity(dict(job.labels)))
             if found is not None and found != key(job.curve) and not self.overwrite:
                 raise InputError(
-                    f"overwrite: {self.folder} has {job.name} of another experiment ({self.difference()}); expected "
+                    f"overwrite: {self.folder} has {job.name} of another experiment ({self.difference(job)}); expected "
                     "--overwrite, or another --name or --results"
                 )
 

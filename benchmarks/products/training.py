@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -17,6 +18,7 @@ from benchmarks.experiment.spec import Spec
 from benchmarks.products.store import checksum
 from compat.data.base import epoch_seed
 
+logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 SAVE_INTERVAL = 30.0  # seconds between two saves; shorter trainings start again instead
 
 
