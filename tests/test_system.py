@@ -35,9 +35,9 @@ def rotation(seed: int, dim: int = 6) -> Tensor:
 
 def plain(queries: int, items: int, side: int = 0) -> Embeddings:
     shapes = ((queries, 3 + side), (queries, 5), (items, 3 + side), (items, 5))
-    matrices = [normal(*shape, seed=seed) for seed, shape in enumerate(shapes)]
-    labels, groups = (torch.arange(queries) % 7, torch.arange(items) % 7), (torch.arange(queries), torch.arange(items))
-    return Embeddings(*matrices, *labels, *groups)
+    first, second, third, fourth = (normal(*shape, seed=seed) for seed, shape in enumerate(shapes))
+    labels, rows = (torch.arange(queries) % 7, torch.arange(items) % 7), (torch.arange(queries), torch.arange(items))
+    return Embeddings(first, second, third, fourth, labels[0], labels[1], rows[0], rows[1])
 
 
 def made(kind, options):
