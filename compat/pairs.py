@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from compat.batch import Pair
 from compat.data.base import RepeatableLoader, epoch_seed
 from compat.data.samplers import rows_by_class
 from compat.errors import InputError
-from compat.methods.upgrade import Pair
 
 
 class Labelled(Protocol):

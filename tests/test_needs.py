@@ -76,7 +76,12 @@ class Watched(Given):
 def learned(kind, needs) -> tuple[set[str], int]:
     """What a method asked for while it learned, and how often it called fit."""
     given, fits = Watched(needs, there(kind), kind.__name__), []
-    made(kind, needs).learn(given, lambda module: (one_step(module), fits.append(module)))
+
+    def fit(module) -> None:
+        one_step(module)
+        fits.append(module)
+
+    made(kind, needs).learn(given, fit)
     return getattr(given, "asked", set()), len(fits)
 
 
@@ -102,8 +107,13 @@ def test_a_need_that_nobody_knows_raises():
 
 
 def test_a_function_is_called_when_it_is_asked_for_and_not_before():
-    calls = []
-    given = Given(["training labels", "old gallery"], {"training labels": lambda: calls.append(1) or [0]}, "Mine")
+    calls: list[int] = []
+
+    def labels() -> list[int]:
+        calls.append(1)
+        return [0]
+
+    given = Given(["training labels"], {"training labels": labels}, "Mine")
     assert calls == []
     assert given["training labels"] == [0]
     assert calls == [1]

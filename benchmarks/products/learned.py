@@ -15,8 +15,9 @@ from benchmarks.products.kinds import Learned
 from benchmarks.products.store import Store
 from benchmarks.products.systems import Built, build
 from benchmarks.products.training import fit
+from compat.batch import Pair
 from compat.needs import Given
-from compat.pairs import CachedEmbeddings, Pair, PairData
+from compat.pairs import CachedEmbeddings, PairData
 
 
 def learn(product: Learned, store: Store, folder: Path) -> dict[str, Tensor]:

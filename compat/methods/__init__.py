@@ -1,5 +1,6 @@
 """The methods: each fills the four matrices of `compat.Embeddings` in its own way."""
 
+from compat.batch import Pair
 from compat.methods.advbct import AdvBCT
 from compat.methods.affine import Affine
 from compat.methods.bct import BCT
@@ -21,7 +22,7 @@ from compat.methods.rqt import ReverseQuery
 from compat.methods.simclr import SimCLR
 from compat.methods.single import SingleModel
 from compat.methods.unibct import UniBCT
-from compat.methods.upgrade import Pair, Upgrade
+from compat.methods.upgrade import Upgrade
 
 __all__ = [
     "BCT",

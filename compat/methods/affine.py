@@ -7,8 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from compat.batch import Pair
 from compat.errors import InputError
-from compat.methods.upgrade import Fit, Pair, Upgrade
+from compat.methods.upgrade import Fit, Upgrade
 from compat.models import Embedder
 from compat.needs import Given
 

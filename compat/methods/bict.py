@@ -9,18 +9,18 @@ import torch.nn.functional as F
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor
 
+from compat.batch import Pair
 from compat.methods.fct import FCT
-from compat.methods.upgrade import Pair
 from compat.models import Embedder
 
 
 class BiCT(FCT):
     """BiCT ("Bidirectional compatible training", arXiv 2204.13919), of which there is no public code.
 
-    First `BCT` trains a new model, on which a config bases this one (`based_on`); then a transform T without
-    side-information brings old embeddings into its space: |T(o) - z|^2 + CE(W_n T(o), y). Both the form of the second
-    loss and T's network (FCT's) are our choice; the abstract says that the weight of backward compatibility matters,
-    which is BCT's `weight`: at 0.1 the model leans more to the new space.
+    First `BCT` trains a new model, which is given to this one as `new`; then a transform T without side-information
+    brings old embeddings into its space: |T(o) - z|^2 + CE(W_n T(o), y). Both the form of the second loss and T's
+    network (FCT's) are our choice; the abstract says that the weight of backward compatibility matters, which is BCT's
+    `weight`: at 0.1 the model leans more to the new space.
 
     Args:
         old: the old model, frozen.

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 
+from compat.batch import Pair
 from compat.methods.fct import FCT, forward_loss
-from compat.methods.upgrade import Pair
 from compat.models import Embedder
 
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 
+from compat.batch import Pair
 from compat.methods.learned import Learned
-from compat.methods.upgrade import Pair
 from compat.models import Embedder
 
 
@@ -48,9 +48,9 @@ def forward_loss(transformed: Tensor, new: Tensor, normalize: bool) -> Tensor:
 class FCT(Learned):
     """FCT (Ramanujan et al., arXiv 2112.02805): minimise MSE(h(o, s), z); new queries meet h(gallery) and new items.
 
-    Without side-information the head gets o twice, as in the authors' code. With it, s is the embedding by the
-    config's `side` model, which the old system has to have stored for each item. Where retrieval is by cosine, the
-    error is that of unit vectors (`normalize`); theirs is of vectors as they are, with L2 retrieval.
+    Without side-information the head gets o twice, as in the authors' code. With it, s is the embedding by
+    another model, which the old system has to have stored for each item, beside its own. Where retrieval is by cosine,
+    the error is that of unit vectors (`normalize`); theirs is of vectors as they are, with L2 retrieval.
 
     Args:
         old: the old model, frozen.

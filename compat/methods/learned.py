@@ -9,7 +9,8 @@ from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from compat.methods.upgrade import Fit, Pair, Upgrade
+from compat.batch import Pair
+from compat.methods.upgrade import Fit, Upgrade
 from compat.models import Embedder
 from compat.needs import Given
 from compat.optim import warmup_cosine

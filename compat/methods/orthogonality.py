@@ -8,9 +8,9 @@ from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
 
+from compat.batch import Pair
 from compat.losses import contrastive_loss
 from compat.methods.learned import Learned
-from compat.methods.upgrade import Pair
 from compat.models import Embedder, head
 
 

@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from compat.methods.upgrade import Fit, Pair, Upgrade
+from compat.batch import Pair
+from compat.methods.upgrade import Fit, Upgrade
 from compat.models import Embedder
 from compat.needs import Given
 

@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 
+from compat.batch import Pair
 from compat.methods.affine import ridge
 from compat.methods.learned import Learned
-from compat.methods.upgrade import Fit, Pair
+from compat.methods.upgrade import Fit
 from compat.models import Embedder
 from compat.needs import Given
 

@@ -6,10 +6,10 @@ import torch
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 
+from compat.batch import Pair
 from compat.errors import InputError
 from compat.losses import Mode, alignment_loss, metric_compatible_loss
 from compat.methods.learned import Learned
-from compat.methods.upgrade import Pair
 from compat.models import Embedder, ResidualHead, head
 
 

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import ClassVar, TypeAlias
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
+from compat.batch import Pair
 from compat.data import Sample
 from compat.errors import InputError
 from compat.models import Classifier, Embedder
 from compat.needs import Given
 
 Fit: TypeAlias = Callable[[LightningModule], None]
-
-
-class Pair(NamedTuple):
-    """A batch as both frozen models see it: phi_old(x) (B, D_old), phi_new(x) (B, D_new), labels (B,)."""
-
-    old: Tensor
-    new: Tensor
-    label: Tensor
 
 
 def needed(embedder: Embedder, part: str, method: str) -> Classifier:
@@ -88,7 +81,7 @@ class Upgrade(LightningModule):
 
         Args:
             given: what was declared in `needs`.
-            fit: trains a module under the benchmark's recipe: a head on training pairs ("head training"), or a whole
+            fit: trains a module: a head on training pairs ("head training"), or a whole
                 new model on its images ("new model training").
         """
 

@@ -1,0 +1,15 @@
+"""What a head's training batch holds."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Pair(NamedTuple):
+    """A batch as both frozen models see it: phi_old(x) (B, D_old), phi_new(x) (B, D_new), labels (B,)."""
+
+    old: Tensor
+    new: Tensor
+    label: Tensor
