@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -59,14 +60,27 @@ def _list_images(root: Path, split: str) -> dict[str, list[str]]:
     if not (root / split).is_dir():
         raise InputError(f"data.root: no folder {root / split}; {layout}")
     found: dict[str, list[str]] = {}
-    for folder in sorted(path for path in (root / split).iterdir() if path.is_dir()):
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)
-        if not files:
-            raise InputError(f"data.root: no image in {folder}; {layout}")
-        found[folder.name] = [path.relative_to(root).as_posix() for path in files]
+    for name in sorted(path.name for path in (root / split).iterdir() if path.is_dir()):
+        found[name] = [f"{split}/{name}/{file}" for file in _images_below(root / split / name)]
+        if not found[name]:
+            raise InputError(f"data.root: no image in {root / split / name}; {layout}")
     if not found:
         raise InputError(f"data.root: no class folder in {root / split}; {layout}")
     return found
+
+
+def _images_below(folder: Path) -> list[str]:
+    """Paths of the images relative to a folder, those of its folders too, sorted folder by folder."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    found: list[str] = []
+    for place, _, names in os.walk(folder, onerror=fail):
+        images = [name for name in names if os.path.splitext(name)[1].lower() in IMG_EXTENSIONS]
+        below = Path(place).relative_to(folder)
+        found += images if place == str(folder) else [(below / name).as_posix() for name in images]
+    return sorted(found, key=lambda path: path.split("/"))
 
 
 def _by_number(names: Iterable[str]) -> list[str]:

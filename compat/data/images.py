@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.datasets.folder import default_loader
 from tqdm.auto import tqdm
 
+from compat.data.files import read_pixels
 from compat.data.transforms import NormalizedTensor
 from compat.errors import InputError
 
@@ -62,23 +62,24 @@ class LabelledImages(Dataset[Sample]):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> Sample:
-        return Sample(self.transform(self._load(index)), self.labels[index], self.groups[index])
+        return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: list[int]) -> list[Sample]:
-        """Several at once; those in memory that are only normalised are so together, in a third of the time."""
-        if self.images.ndim != 4 or not isinstance(self.transform, NormalizedTensor):
-            return [self[index] for index in indices]
-        batch = (self.transform(self.images[indices]), self.labels[indices], self.groups[indices])
-        return [Sample(*values) for values in zip(*batch, strict=True)]
+        """Several at once; those that are only normalised are so together, in a third of the time."""
+        images = self._seen(self.images[indices] if self.images.ndim == 4 else [self._load(i) for i in indices])
+        return [Sample(*values) for values in zip(images, self.labels[indices], self.groups[indices], strict=True)]
 
-    def _load(self, index: int) -> Image.Image:
-        if not self.on_disk:
-            return Image.fromarray(self.images[index]).convert("RGB")
-        path = self._path(self.images[index])
-        try:
-            return default_loader(path)
-        except Exception as error:  # each format and each kind of damage raises its own type
-            raise InputError(f"data: cannot read the image {path} ({error}); expected a readable image file") from error
+    def _seen(self, pixels: Sequence[np.ndarray] | np.ndarray) -> Sequence[Tensor] | Tensor:
+        """B images, (H, W, 3) each, through the transform."""
+        sizes = {image.shape[:2] for image in pixels}
+        if isinstance(self.transform, NormalizedTensor) and len(sizes) == 1 and self.transform.only_normalizes(*sizes):
+            return self.transform.normalize(np.asarray(pixels))
+        return [self.transform(Image.fromarray(image)) for image in pixels]
+
+    def _load(self, index: int) -> np.ndarray:
+        if self.on_disk:
+            return read_pixels(self._path(self.images[index]))
+        return np.asarray(Image.fromarray(self.images[index]).convert("RGB"))
 
     @property
     def on_disk(self) -> bool:
@@ -118,13 +119,15 @@ class LabelledImages(Dataset[Sample]):
         if not self.on_disk:
             digest.update(self.images.tobytes())
         else:
-            for name in self.images:
-                try:
-                    digest.update(f"{name}\0{self._path(name).stat().st_size}\0".encode())
-                except OSError as error:
-                    raise InputError(
-                        f"data: cannot read the image {self._path(name)} ({error.strerror}), expected a file; is the "
-                        "archive unpacked completely?"
-                    ) from error
+            digest.update("".join(f"{name}\0{self._size(name)}\0" for name in self.images.tolist()).encode())
         digest.update(self.labels.numpy().tobytes() + self.groups.numpy().tobytes())
         return digest.hexdigest()
+
+    def _size(self, name: str) -> int:
+        try:
+            return os.stat(os.path.join(self.root or "", name)).st_size
+        except OSError as error:
+            raise InputError(
+                f"data: cannot read the image {self._path(name)} ({error.strerror}), expected a file; is the archive "
+                "unpacked completely?"
+            ) from error

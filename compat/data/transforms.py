@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import Compose, v2
+from torchvision.transforms import v2
 
 from compat.errors import InputError
 
@@ -25,11 +25,19 @@ class NormalizedTensor:
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         self.mean, self.std = (torch.tensor(values)[:, None, None] for values in (mean, std))
 
-    def __call__(self, image: Image.Image | np.ndarray) -> Tensor:
-        """An image, or an array (..., H, W, 3) of one or more of them -> (..., 3, H, W)."""
-        pixels = torch.from_numpy(np.array(image)).movedim(-1, -3)
-        pixels = pixels.to(torch.float32, memory_format=torch.contiguous_format)
-        return pixels.div_(255).sub_(self.mean).div_(self.std)
+    def __call__(self, image: Image.Image) -> Tensor:
+        """An image -> (3, H, W)."""
+        return self.normalize(np.array(image))
+
+    def only_normalizes(self, size: tuple[int, int]) -> bool:
+        """Whether an image of that height and width is seen as it is, but for the normalisation."""
+        return True
+
+    def normalize(self, pixels: np.ndarray) -> Tensor:
+        """(..., H, W, 3) uint8 -> (..., 3, H, W)."""
+        channels = torch.from_numpy(pixels).movedim(-1, -3)
+        values = channels.to(torch.float32, memory_format=torch.contiguous_format)
+        return values.div_(255).sub_(self.mean).div_(self.std)
 
 
 class Views:
@@ -50,7 +58,7 @@ class Views:
         return torch.stack([self.transform(self.colours(image)) for _ in range(self.count)])
 
 
-def photographs(image_size: int, min_crop: float, resize: int) -> tuple[v2.Transform, v2.Transform]:
+def photographs(image_size: int, min_crop: float, resize: int) -> tuple[v2.Transform, Centre]:
     """How ImageNet-style benchmarks show a photograph.
 
     Args:
@@ -68,13 +76,13 @@ def photographs(image_size: int, min_crop: float, resize: int) -> tuple[v2.Trans
         raise InputError(f"data.image_size: {image_size}, expected at least 1 pixel")
     if not 0 < min_crop <= 1:
         raise InputError(f"data.min_crop: {min_crop}, expected a share in (0, 1]")
-    to_tensor = NormalizedTensor(IMAGENET_MEAN, IMAGENET_STD)
     crop = v2.RandomResizedCrop(image_size, scale=(min_crop, 1.0), antialias=True)
-    return v2.Compose([crop, v2.RandomHorizontalFlip(), to_tensor]), Compose([Centre(resize, image_size), to_tensor])
+    augment = v2.Compose([crop, v2.RandomHorizontalFlip(), NormalizedTensor(IMAGENET_MEAN, IMAGENET_STD)])
+    return augment, Centre(resize, image_size)
 
 
-class Centre:
-    """Resize and centre crop; at once where the image has the size already, as small ones are often stored.
+class Centre(NormalizedTensor):
+    """Resize, centre crop, normalise; only the last where the image has the size already, as small ones often have.
 
     Args:
         resize: the shorter side after resizing, in pixels.
@@ -82,8 +90,12 @@ class Centre:
     """
 
     def __init__(self, resize: int, size: int) -> None:
-        self.nothing_to_do = (size, size) if resize == size else None
+        super().__init__(IMAGENET_MEAN, IMAGENET_STD)
+        self.as_it_is = (size, size) if resize == size else None
         self.steps = v2.Compose([v2.Resize(resize, antialias=True), v2.CenterCrop(size)])
 
-    def __call__(self, image: Image.Image) -> Image.Image:
-        return image if image.size == self.nothing_to_do else self.steps(image)
+    def __call__(self, image: Image.Image) -> Tensor:
+        return super().__call__(image if self.only_normalizes((image.height, image.width)) else self.steps(image))
+
+    def only_normalizes(self, size: tuple[int, int]) -> bool:
+        return size == self.as_it_is
