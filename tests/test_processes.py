@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from tests.running import ROOT, by_name, figures, run
+from tests.running import ROOT, by_name, figures
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
@@ -33,7 +33,9 @@ def test_two_processes_on_one_folder_make_each_product_once(config):
     assert [process.returncode for process in processes] == [0, 0], outputs
     together = Counter(label for _, errors in outputs for label in made(errors))
     shared = by_name(config.parent / "results" / "tiny")
-    alone = run(config, f"--runs={config.parent / 'alone'}", f"--results={config.parent / 'elsewhere'}")
+    elsewhere = config.parent / "elsewhere"
+    start(config, f"--runs={config.parent / 'alone'}", f"--results={elsewhere}").communicate()
+    alone = by_name(elsewhere / "tiny")
     assert set(together.values()) == {1}
     assert len(together) == len(list((config.parent / "alone").glob("*/record.json")))
     assert all(figures(shared[name]) == figures(result) for name, result in alone.items())
