@@ -174,7 +174,7 @@ def test_tuning_looks_at_training_images_only(config):
         ("rqt", {}),
         ("rqt", {"hidden": 4, "max_epochs": 1}),
     ]
-    assert len(list((config.parent / "runs").glob("learn-*"))) == 2
+    assert len(list((config.parent / "runs").glob("learn-*/record.json"))) == 2
     heads = [file.read_bytes() for file in (config.parent / "runs").glob("learn-*/tensors.safetensors")]
     assert heads[0] != heads[1]
     data = dataset(experiment.data)

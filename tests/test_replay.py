@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from benchmarks import own, replay, speed, table
+from benchmarks import own, replay, speed
+from benchmarks.report.terminal import narrow
 from compat import Embeddings, backfill_curve, backfill_order
 from compat.results import load_results
 from compat.results.lines import rounded
@@ -63,7 +64,7 @@ def test_a_result_for_each_seed_equals_the_function(files, monkeypatch, capsys):
         assert result.negative_flip_rate == rounded(curve.negative_flip_rate.tolist())
         assert (result.old["mean_ap"], result.new["mean_ap"]) == (result.mean_ap[0], result.mean_ap[-1])
         assert (result.benchmark, result.method, result.encoder_passes_per_query) == ("mine", "mine", 2)
-    assert table.table(results) in capsys.readouterr().out
+    assert narrow(results) in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("given", ["matrix", "function"])
