@@ -18,7 +18,7 @@ import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.arrays import check_array, is_array
+from benchmarks.own.arrays import check_array, is_array
 from compat.errors import InputError, exit_on_input_error
 from compat.names import check_name
 
@@ -128,7 +128,7 @@ def main() -> None:
     with exit_on_input_error(), warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
         check(arguments)
-        from benchmarks.own import in_processes  # torch is imported when all that needs none is right
+        from benchmarks.own.measure import in_processes  # torch is imported when all that needs none is right
 
         in_processes(arguments)
 

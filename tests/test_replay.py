@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from benchmarks import own, replay, speed
+from benchmarks import replay, speed
+from benchmarks.own import measure
 from benchmarks.report.terminal import narrow
 from compat import Embeddings, backfill_curve, backfill_order
 from compat.results import load_results
@@ -153,7 +154,7 @@ def test_wrong_input_is_one_line_and_code_2(files, monkeypatch, capsys, options,
 
 @pytest.mark.parametrize("output", ["query_old.npy", "query_old.npy/below", "x" * 300, "/proc/none/mine"])
 def test_a_folder_that_cannot_be_written_is_one_line_before_anything_is_computed(files, monkeypatch, capsys, output):
-    monkeypatch.setattr(own, "replay", lambda arguments: pytest.fail("computed"))
+    monkeypatch.setattr(measure, "replay", lambda arguments: pytest.fail("computed"))
     path = files[0] / output
     with pytest.raises(SystemExit) as stop:
         call(monkeypatch, files[0], "-o", str(path))
@@ -168,7 +169,7 @@ def test_a_disk_that_is_full_afterwards_is_one_line(files, monkeypatch, capsys):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(own, "collect", full)
+    monkeypatch.setattr(measure, "collect", full)
     with pytest.raises(SystemExit) as stop:
         call(monkeypatch, files[0])
     assert stop.value.code == 2

@@ -146,11 +146,7 @@ class Plain:
 
 @dataclass(frozen=True)
 class Own:
-    """The new model that a method trained itself.
-
-    Attributes:
-        vectors: its embeddings; they are of what the method learned.
-    """
+    """The new model that a method trained itself: its embeddings, which are of what the method learned."""
 
     vectors: Vectors
 
@@ -197,11 +193,7 @@ class Upgraded:
 
 @dataclass(frozen=True)
 class Served:
-    """What an upgrade ends in: the new model, with its embeddings as the method serves them.
-
-    Attributes:
-        by: the upgrade.
-    """
+    """What an upgrade ends in: the new model, with its embeddings as the method serves them."""
 
     by: Upgraded
 

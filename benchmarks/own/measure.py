@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from benchmarks.arrays import is_array, load_array, split
+from benchmarks.own.arrays import is_array, load_array, split
 from benchmarks.products.record import provenance
 from benchmarks.products.store import checksum
 from benchmarks.replay import given_arrays
