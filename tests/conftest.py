@@ -1,26 +1,18 @@
 """What the tests share: small images on disk, a tiny backbone, and one thread."""
 
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
-from PIL import Image
+
+from compat.results import collect
+from tests.layouts import write_images
+from tests.running import TINY
+from tests.toy import RESULT, labelled
 
 torch.set_num_threads(1)
-
-
-def write_images(root: Path, split: str, names: list[str], count: int, size: int = 16) -> None:
-    """An image folder of coloured noise; each class has its own mean colour, hidden in more noise than colour."""
-    random = np.random.default_rng(len(names) + count)
-    for number, name in enumerate(names):
-        folder = root / split / name
-        folder.mkdir(parents=True)
-        colour = random.integers(0, 80, 3)
-        for index in range(count):
-            pixels = colour + random.integers(0, 100, 3) + random.integers(0, 75, (size, size, 3))
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}_{index}.png")
 
 
 @pytest.fixture
@@ -30,12 +22,6 @@ def image_root(tmp_path: Path) -> Path:
     write_images(tmp_path / "images", "train", names, 6)
     write_images(tmp_path / "images", "val", names, 3)
     return tmp_path / "images"
-
-
-TINY = {
-    "trainer": {"max_epochs": 2, "enable_progress_bar": False, "accelerator": "cpu"},
-    "model": {"backbone": {"class_path": "tests.backbones.TinyConv"}, "embed_dim": 6},
-}
 
 
 @pytest.fixture
@@ -65,3 +51,17 @@ def config(tmp_path: Path, image_root: Path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
+
+
+@pytest.fixture
+def sequence(tmp_path):
+    """Two methods in a sequence: the first upgrade, the second after it and the second from its half on."""
+    old, middle, newest = RESULT.old, RESULT.new, {"mean_ap": 0.8, "cmc_1": 0.9, "cmc_5": 1.0}
+    for name, starts_at, systems in (
+        ("first", 0.0, (old, middle)),
+        ("second_from_0.5", 0.5, (old, newest)),
+        ("second_from_1", 1.0, (middle, newest)),
+    ):
+        result = replace(RESULT, starts_at=starts_at, old=systems[0], new=systems[1])
+        collect(tmp_path / "toy", [labelled(result, upgrade=name, method=method) for method in ("rqt", "independent")])
+    return tmp_path / "toy"

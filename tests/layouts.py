@@ -1,7 +1,11 @@
 """Small copies of the four datasets in their exact layouts on disk, made of coloured noise."""
 
+import io
 import pickle
+import tarfile
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,3 +102,40 @@ def write_market1501(root: Path) -> Path:
     for part in ("bounding_box_train", "bounding_box_test", "query"):
         (folder / part / "Thumbs.db").write_bytes(b"as in the archive")
     return root
+
+
+def write_images(root: Path, split: str, names: list[str], count: int, size: int = 16) -> None:
+    """An image folder of coloured noise; each class has its own mean colour, hidden in more noise than colour."""
+    random = np.random.default_rng(len(names) + count)
+    for number, name in enumerate(names):
+        folder = root / split / name
+        folder.mkdir(parents=True)
+        colour = random.integers(0, 80, 3)
+        for index in range(count):
+            pixels = colour + random.integers(0, 100, 3) + random.integers(0, 75, (size, size, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}_{index}.png")
+
+
+def pack(path: Path, files: dict[str, bytes], *others: Any) -> Path:
+    """Write an archive of files, and of other members (TarInfo or ZipInfo)."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+            for other in others:
+                archive.writestr(other, "/etc")
+        return path
+    with tarfile.open(path, "w" if path.suffix == ".tar" else "w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for other in others:
+            archive.addfile(other)
+    return path
+
+
+def read(folder: Path) -> dict[str, bytes]:
+    """Everything below a folder, hidden or not."""
+    files = sorted(path for path in folder.rglob("*") if not path.is_dir())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

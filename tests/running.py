@@ -1,15 +1,14 @@
 """How tests run a benchmark, and what they compare of its results."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
 from benchmarks import run as runner
 from benchmarks.experiment.parse import parse
+from benchmarks.products import source
 from compat.results import Result, load_results
 
-ROOT = Path(__file__).parents[1]
 FIGURES = ("progress", "mean_ap", "cmc_1", "cmc_5", "negative_flip_rate", "mean_ap_orders", "old", "new")
 
 
@@ -36,3 +35,21 @@ def main(capsys, monkeypatch, *arguments):
         runner.main()
     lines = capsys.readouterr().err.strip().splitlines()
     return stop.value.code, lines[-1]
+
+
+TINY = {
+    "trainer": {"max_epochs": 2, "enable_progress_bar": False, "accelerator": "cpu"},
+    "model": {"backbone": {"class_path": "tests.backbones.TinyConv"}, "embed_dim": 6},
+}
+
+
+def forget():
+    for function in (source.file_of, source.tree_of, source.find, source.imports, source.digest, source.code_of):
+        function.cache_clear()
+
+
+def edited(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    forget()

@@ -8,7 +8,8 @@ from collections import Counter
 
 import pytest
 
-from tests.running import ROOT, by_name, figures
+from tests import ROOT
+from tests.running import by_name, figures
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 

@@ -1,7 +1,6 @@
 """From the plain four matrices to those that a method serves."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,8 @@ from compat import Embeddings, backfill_curve, backfill_order, fill
 from compat.methods import FCT, LambdaOrthogonality, Pair, Procrustes, ReverseQuery, Upgrade
 from compat.models import Precomputed
 from compat.system import ROWS, through
+from tests import ROOT
 
-ROOT = Path(__file__).parents[1]
 MATRICES = ("query_old", "query_new", "gallery_old", "gallery_new")
 KINDS = [
     (Upgrade, {}),

@@ -21,8 +21,7 @@ from compat.methods import Upgrade
 from compat.models import Precomputed
 from compat.results import load_failures, load_query_auc, load_results
 from compat.system import fill
-from tests.conftest import TINY
-from tests.running import main
+from tests.running import TINY, main
 
 ORDERS = ("Random", "Uncertainty", "Entropy", "Margin", "Density", "ClassDistance", "Clusters", "Oracle")
 RULES = ("Raw", "ZScore", "Quantile", "Isotonic", "ReciprocalRank")

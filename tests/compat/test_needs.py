@@ -14,7 +14,7 @@ from compat.methods import Joint, Pair, Procrustes, SingleModel, Upgrade
 from compat.models import Classifier, Precomputed
 from compat.needs import Given
 from tests.backbones import TinyConv
-from tests.test_methods import IMAGES, LABELS, embedded, embedders
+from tests.pairs import IMAGES, LABELS, embedded, embedders
 
 OPTIONS = {"OCA": {"extra": 2}, "BT2": {"extra": 2}, "Affine": {"rank": 2}}
 SMALL = ("FCT", "FastFill", "BiCT", "ResidualMLP", "LambdaOrthogonality", "ReverseQuery")

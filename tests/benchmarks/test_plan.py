@@ -14,9 +14,8 @@ from benchmarks.products import source
 from benchmarks.products.base import graph, identity, key
 from benchmarks.products.kinds import Learned, Weights
 from compat.errors import InputError
-from tests.conftest import TINY
-from tests.running import ROOT, by_name, figures, run
-from tests.test_source import edited, forget
+from tests import ROOT
+from tests.running import TINY, by_name, edited, figures, forget, run
 
 POINTS = (0.0, 0.5, 1.0)
 DIGESTS = ("train", "query", "gallery")

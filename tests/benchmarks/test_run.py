@@ -17,9 +17,9 @@ from benchmarks.products.systems import Built, Method, System, served
 from compat.methods import SingleModel, Upgrade
 from compat.models import Embedder
 from compat.results import load_experiment
+from tests import ROOT
 from tests.backbones import TinyConv
-from tests.conftest import TINY
-from tests.running import ROOT, by_name, figures, main, run
+from tests.running import TINY, by_name, figures, main, run
 
 METHODS = ("independent", "rqt", "rqt_mcl_rho")
 

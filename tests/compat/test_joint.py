@@ -24,7 +24,7 @@ from compat.methods.ract import regression_alleviating_loss
 from compat.methods.unibct import refined_prototype
 from compat.models import load_embedder
 from tests.backbones import TinyConv
-from tests.test_methods import IMAGES, LABELS, embedders
+from tests.pairs import IMAGES, LABELS, embedders
 
 METHODS = (BCT, RACT, UniBCT, AdvBCT, MixBCT, OCA, BT2, DSimplex, LCE)
 OPTIONS: dict[type, dict] = {OCA: {"extra": 2}, BT2: {"extra": 2}}

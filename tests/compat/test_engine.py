@@ -18,17 +18,10 @@ from compat import Embeddings, backfill_curve, backfill_order
 from compat.engine import kernels
 from compat.engine.cpu import CpuEngine
 from compat.engine.exact import Gallery, Queries, TorchEngine, distances, thresholds_of
-from compat.engine.replay import Backend
 from compat.errors import InputError
 from compat.merge import ReciprocalRank
 from compat.metrics import BackfillCurve
-from tests.test_backfill import random_embeddings, slow_curve
-
-BACKENDS: tuple[Backend, ...] = ("numba", "torch")
-FIELDS = (
-    "query_old", "query_new", "gallery_old", "gallery_new", "query_labels", "gallery_labels", "query_groups",
-    "gallery_groups",
-)  # fmt: skip
+from tests.spaces import BACKENDS, FIELDS, random_embeddings, slow_curve
 
 
 def counts(e, orders, progress, **options):

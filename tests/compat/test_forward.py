@@ -1,7 +1,6 @@
 """Methods that bring the old gallery into the new space, and the side-information that they may take."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,9 +19,9 @@ from compat.methods.fastfill import uncertainty_loss
 from compat.methods.fct import forward_loss
 from compat.methods.simclr import nt_xent_loss
 from compat.models import load_embedder
+from tests import ROOT
 from tests.backbones import TinyConv
-from tests.test_adapters import normal, paired, quiet_trainer, rotation, trained
-from tests.test_methods import embedders
+from tests.pairs import embedders, normal, paired, quiet_trainer, rotation, trained
 
 KINDS = pytest.mark.parametrize("kind", [FCT, FastFill, BiCT])
 
@@ -226,7 +225,7 @@ def test_fastfill_is_less_certain_of_rows_with_noise():
 
 
 def test_bict_is_based_on_bct_by_its_config():
-    shipped = yaml.safe_load((Path(__file__).parents[1] / "configs/methods/bict.yaml").read_text())
+    shipped = yaml.safe_load((ROOT / "configs/methods/bict.yaml").read_text())
     assert (shipped["class_path"], shipped["based_on"]) == ("compat.methods.BiCT", "bct.yaml")
 
 

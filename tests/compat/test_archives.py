@@ -1,45 +1,18 @@
 """Unpacking: good archives arrive whole, bad ones write nothing, interrupted ones leave nothing that looks complete."""
 
 import hashlib
-import io
 import stat
 import tarfile
 import zipfile
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from compat.data.archives import scratch, unpack, verify
 from compat.errors import InputError
+from tests.layouts import pack, read
 
 FILES = {"images/a/1.bin": bytes(range(256)) * 9, "images/b/2.bin": b"two", "list.txt": b"a b"}
 FORMATS = ["x.tar", "x.tar.gz", "x.tgz", "x.zip"]
-
-
-def pack(path: Path, files: dict[str, bytes], *others: Any) -> Path:
-    """Write an archive of files, and of other members (TarInfo or ZipInfo)."""
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, content in files.items():
-                archive.writestr(name, content)
-            for other in others:
-                archive.writestr(other, "/etc")
-        return path
-    with tarfile.open(path, "w" if path.suffix == ".tar" else "w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-        for other in others:
-            archive.addfile(other)
-    return path
-
-
-def read(folder: Path) -> dict[str, bytes]:
-    """Everything below a folder, hidden or not."""
-    files = sorted(path for path in folder.rglob("*") if not path.is_dir())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def in_tar(kind: bytes, target: str = "", name: str = "images/odd") -> tarfile.TarInfo:

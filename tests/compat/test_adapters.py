@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from scipy.linalg import orthogonal_procrustes
@@ -13,29 +12,14 @@ from torch import Tensor
 
 from compat.errors import InputError
 from compat.losses import contrastive_loss
-from compat.methods import Affine, LambdaOrthogonality, Pair, Procrustes, ResidualMLP
+from compat.methods import Affine, LambdaOrthogonality, Procrustes, ResidualMLP
 from compat.methods.affine import ridge, truncated
 from compat.methods.orthogonality import orthogonality_penalty
 from compat.methods.procrustes import procrustes
 from compat.needs import Given
-from compat.pairs import CachedEmbeddings, PairData
-from tests.test_methods import embedders
+from tests.pairs import embedders, normal, paired, rotation, trained
 
 NEW_OLD = pytest.mark.parametrize(("new_dim", "old_dim"), [(7, 4), (5, 5), (4, 7)])
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def rotation(dim: int, seed: int = 1) -> Tensor:
-    """Of determinant 1."""
-    q = torch.linalg.qr(normal(dim, dim, seed=seed)).Q
-    return torch.cat([q[:, :1] * torch.linalg.det(q).sign(), q[:, 1:]], 1)
-
-
-def paired(old: Tensor, new: Tensor) -> Pair:
-    return Pair(old, new, torch.arange(len(old)) % 4)
 
 
 def made(kind, pairs, **options):
@@ -47,24 +31,6 @@ def solved(kind, pairs, **options):
     method = made(kind, pairs, **options)
     values = {"training embeddings": pairs, "training labels": pairs.label}
     method.learn(Given(method.needs, values, kind.__name__), lambda module: None)
-    return method.eval()
-
-
-def quiet_trainer(epochs: int) -> pl.Trainer:
-    return pl.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
-def trained(method, pairs, epochs=20, lr=1e-2):
-    """Trained on the pairs, ready to serve."""
-    method.optimizer = lambda parameters: torch.optim.AdamW(parameters, lr=lr)
-    quiet_trainer(epochs).fit(method.train(), PairData(CachedEmbeddings(*pairs), batch_size=32, seed=0))
     return method.eval()
 
 

@@ -1,15 +1,13 @@
 """What is known of a class without importing it, and which changes of code make what again."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
 from benchmarks.experiment.spec import Spec
 from benchmarks.products import source
 from compat.errors import InputError
-
-ROOT = Path(__file__).parents[1]
+from tests.running import edited, forget
 
 
 @pytest.fixture
@@ -31,11 +29,6 @@ def package(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def forget():
-    for function in (source.file_of, source.tree_of, source.find, source.imports, source.digest, source.code_of):
-        function.cache_clear()
-
-
 def test_a_class_is_found_through_re_exports(package):
     found = source.find("mine.Head")
     assert found is not None
@@ -50,13 +43,6 @@ def test_a_class_is_found_through_re_exports(package):
 
 def test_code_is_that_of_the_file_and_of_what_it_uses(package):
     assert set(source.code_of("mine.head")) == {"mine.head", "mine.base"}
-
-
-def edited(path, old, new):
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-    forget()
 
 
 @pytest.mark.parametrize(

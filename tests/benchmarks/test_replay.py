@@ -21,6 +21,7 @@ from compat import Embeddings, backfill_curve, backfill_order
 from compat.results import load_results
 from compat.results.lines import rounded
 from compat.topk import topk_curve
+from tests import ROOT
 
 
 @pytest.fixture
@@ -223,9 +224,7 @@ def test_a_cut_off_takes_no_whole_ranking_s_place(files, monkeypatch, capsys):
 @pytest.mark.parametrize("arguments", [["--help"], ["--no-such"], ["-o", "x", "--query-new", "none.npy"]])
 def test_help_and_errors_import_no_torch(arguments, tmp_path):
     code = "import sys\ntry:\n from benchmarks.replay import main; main()\nfinally: print('torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=Path(__file__).parents[1], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == (0 if "--help" in arguments else 2)
     assert done.stdout.endswith("False\n")
 

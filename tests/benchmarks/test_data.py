@@ -16,7 +16,7 @@ from torchvision import datasets
 from torchvision.datasets import imagenet as ilsvrc
 
 from benchmarks import data as command
-from tests.test_archives import pack, read
+from tests.layouts import pack, read
 
 WNIDS = ["n01", "n02", "n03"]
 VAL = [2, 3, 1, 2]  # the numbers (from 1) of the validation images' classes

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,8 +14,8 @@ from safetensors.torch import load_file
 from benchmarks.experiment.parse import parse
 from compat.errors import InputError
 from compat.results import load_results
+from tests import ROOT
 
-ROOT = Path(__file__).parents[1]
 TWO = [f"--{part}.trainer.{option}" for part in ("old", "new") for option in ("devices=2", "strategy=ddp")]
 
 

@@ -10,7 +10,7 @@ from benchmarks.products.training import EpochState, fit
 from compat.data import ImageFolder, Share
 from compat.methods import ReverseQuery, SingleModel
 from compat.pairs import CachedEmbeddings, PairData
-from tests.test_methods import embedded, embedders
+from tests.pairs import embedded, embedders
 
 MODEL = {"backbone": {"class_path": "tests.backbones.TinyConv"}, "embed_dim": 4}
 

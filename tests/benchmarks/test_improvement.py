@@ -15,8 +15,8 @@ from benchmarks.products.vectors import embed
 from compat.backfill import backfill_curve
 from compat.progress import backfill_order
 from compat.system import fill
+from tests import ROOT
 
-ROOT = Path(__file__).parents[1]
 LEARNING = sorted(
     path for path in (ROOT / "configs" / "methods").glob("*.yaml") if path.stem not in ("independent", "all")
 )

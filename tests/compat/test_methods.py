@@ -7,27 +7,9 @@ import torch
 from compat.data import Sample
 from compat.errors import InputError
 from compat.losses import alignment_loss, metric_compatible_loss
-from compat.methods import Pair, ReverseQuery, Upgrade
-from compat.models import Embedder
+from compat.methods import ReverseQuery, Upgrade
 from compat.pairs import CachedEmbeddings, PairData, PairSampler
-from tests.backbones import TinyConv
-
-IMAGES = torch.randn(24, 3, 9, 9, generator=torch.Generator().manual_seed(0))
-LABELS = torch.arange(24) % 4
-
-
-def embedders(old_dim=3, new_dim=5) -> tuple[Embedder, Embedder]:
-    torch.manual_seed(0)
-    pair = Embedder(TinyConv(4), old_dim), Embedder(TinyConv(6), new_dim)
-    for embedder in pair:
-        embedder.eval()(IMAGES)
-    return pair
-
-
-def embedded() -> Pair:
-    old, new = embedders()
-    with torch.no_grad():
-        return Pair(old(IMAGES), new(IMAGES), LABELS)
+from tests.pairs import IMAGES, LABELS, embedded, embedders
 
 
 def fitted(method, epochs=4):

@@ -14,9 +14,8 @@ from compat import Embeddings, backfill_curve, backfill_order
 from compat.errors import InputError
 from compat.methods import ReverseQuery, Upgrade
 from compat.sequence import overlapping_curve
-from tests.test_backfill import random_embeddings
-from tests.test_engine import BACKENDS, FIELDS
-from tests.test_methods import embedded, embedders
+from tests.pairs import embedded, embedders
+from tests.spaces import BACKENDS, FIELDS, random_embeddings
 
 
 class Generations(NamedTuple):

@@ -26,7 +26,7 @@ class Value(Product):
     """Counts how often it is made."""
 
     stage: ClassVar[str] = "value"
-    maker: ClassVar[str] = "tests.test_store.make"
+    maker: ClassVar[str] = "tests.benchmarks.test_store.make"
     number: int
     on: "Value | None" = None
     name: str = field(default="", compare=False)

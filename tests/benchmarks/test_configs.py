@@ -19,10 +19,9 @@ from compat.merge import Merge
 from compat.methods import SingleModel
 from compat.orders import Order
 from compat.results import load_experiment, load_failures, load_results
-from tests.conftest import write_images
-from tests.layouts import write_cifar100, write_imagenet, write_market1501, write_places365
+from tests import ROOT
+from tests.layouts import write_cifar100, write_imagenet, write_images, write_market1501, write_places365
 
-ROOT = Path(__file__).parents[1]
 METHODS = sorted((ROOT / "configs" / "methods").glob("*.yaml"))
 AXES = sorted((ROOT / "configs" / "axes").glob("*.yaml"))
 CONFIGS = sorted({*(ROOT / "configs").rglob("*.yaml")} - {*METHODS, *AXES, ROOT / "configs" / "tuning.yaml"})

@@ -1,0 +1,179 @@
+"""What people see of results: tables, comparisons, documents."""
+
+import json
+import re
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks import plot, table
+from benchmarks.report import compare, document, terminal
+from benchmarks.report import table as wide
+from compat.errors import InputError
+from compat.plot import plot_multiples
+from compat.results import (
+    Failure,
+    collect,
+    collect_failures,
+    load_failures,
+    load_query_auc,
+    load_results,
+    load_upgrades,
+)
+from tests import ROOT
+from tests.toy import RESULT, folder, labelled
+
+
+def test_a_new_axis_is_a_label(tmp_path):
+    collect(tmp_path / "toy", [labelled(distance="l2"), labelled(distance="cosine")])
+    assert [r.name for r in load_results(tmp_path / "toy")] == ["rqt + cosine", "rqt + l2"]
+    assert len(rows_of(wide.tables(tmp_path / "toy", ["distance=l2"]))) == 2
+
+
+def test_unknown_columns_are_left_out_and_broken_lines_named(tmp_path, monkeypatch, capsys):
+    file = folder(tmp_path) / "results.jsonl"
+    best, one, two = file.read_text().splitlines()
+    later = json.dumps({**json.loads(one), "field_of_the_future": 1})
+    less = json.dumps({k: v for k, v in json.loads(two).items() if k != "mean_ap"})
+    file.write_text("\n".join([best, later, less, two[:50]]))
+    monkeypatch.setattr(sys, "argv", ["table", str(tmp_path / "toy")])
+    with pytest.raises(SystemExit) as stop:
+        table.main()
+    printed = capsys.readouterr()
+    assert stop.value.code == 1
+    assert [line.split()[:2] for line in printed.out.splitlines()[4:6]] == [["rqt", "1"], ["best", "1"]]
+    errors = printed.err.splitlines()
+    assert errors[0] == f"error: {file}:3: no column 'mean_ap', expected a result of benchmarks.run"
+    assert errors[1].startswith(f"error: {file}:4: ")
+    assert len(errors) == 2
+    with pytest.raises(InputError, match=r"results.jsonl:3: no column 'mean_ap'"):
+        load_results(tmp_path / "toy")
+    with pytest.raises(InputError, match=r"nowhere: no results, expected a folder"):
+        load_results(tmp_path / "nowhere")
+
+
+def rows_of(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in [lines[0], *lines[2:]]]
+
+
+def test_the_table_has_a_row_for_each_method_and_intervals_over_seeds(tmp_path):
+    text = wide.table(load_results(folder(tmp_path)))
+    assert text.startswith("mAP of the old system 20.00 %, of the new one 60.00 %.")
+    names, *rows = rows_of(text)
+    assert names[:4] == ["method", "seeds", "AUC mAP (%)", "relative gain (%)"]
+    assert [row[:3] for row in rows] == [["rqt", "2", "36.00 ± 12.71"], ["best", "1", "**62.50**"]]
+    by_name = [dict(zip(names, row, strict=True)) for row in rows]
+    assert [row["encoder passes per query"] for row in by_name] == ["1", "2"]
+    assert [row["backward compatible"] for row in by_name] == ["for some seeds", "-"]
+    assert by_name[1]["at 25 % (%)"] == "100.00"
+    assert by_name[1]["gain on own end (%)"] == "106.25"
+
+
+def test_rows_that_a_bootstrap_does_not_tell_from_the_best_are_marked(tmp_path):
+    random = np.random.default_rng(0)
+    areas = random.random(200)
+    for name, loss in (("best", 0.0), ("close", 0.001), ("far", 0.2)):
+        noisy = areas - loss + 0.05 * random.standard_normal(200)
+        of_row = labelled(replace(RESULT, mean_ap=[value - loss for value in RESULT.mean_ap]), method=name)
+        collect(tmp_path / "toy", [of_row], [noisy.clip(0, 1)])
+    _, *rows = rows_of(wide.tables(tmp_path / "toy"))
+    assert [row[2] for row in rows] == ["15.00", "34.90 ≈", "**35.00**"]
+    assert compare.compare(tmp_path / "toy", "best", "far").endswith("best beats far")
+    assert compare.compare(tmp_path / "toy", "far", "best").endswith("best beats far")
+    assert compare.compare(tmp_path / "toy", "close", "best").endswith("not separable")
+    with pytest.raises(InputError, match="compare: 'none', expected some of best, close, far"):
+        compare.compare(tmp_path / "toy", "none", "best")
+
+
+def test_orders_and_merge_rules_have_rows_of_their_own(tmp_path):
+    other = labelled(replace(RESULT, needs={"order": ["the old model's head"]}), order="entropy", merge="z_score")
+    collect(tmp_path / "toy", [RESULT, other])
+    names, *rows = rows_of(wide.tables(tmp_path / "toy"))
+    assert names[1] == "needs"
+    assert [row[:2] for row in rows] == [["rqt", "-"], ["rqt + entropy + z_score", "the old model's head"]]
+    assert len(rows_of(wide.tables(tmp_path / "toy", ["order=entropy,random", "merge=raw"]))) == 2
+    for wrong, message in (("order=none", "leaves nothing"), ("colour=red", "'colour', expected a field")):
+        with pytest.raises(InputError, match=message):
+            wide.tables(tmp_path / "toy", [wrong])
+    figure = plot_multiples(load_results(tmp_path / "toy"), "order")
+    assert [panel.get_title() for panel in figure.axes] == ["random", "entropy"]
+    assert {"rqt", "rqt + z_score"} <= {line.get_label() for panel in figure.axes for line in panel.lines}
+
+
+def test_what_failed_has_a_row_with_its_reason_until_it_succeeds(tmp_path):
+    broken = labelled(method="broken")
+    failure = Failure("toy", broken.labels, "ValueError: no | such")
+    collect(tmp_path / "toy", [broken], [np.full(3, 0.5)])
+    collect_failures(tmp_path / "toy", [failure])
+    line = "broken (random, raw, seed 0) failed: ValueError: no \\| such"
+    assert wide.tables(tmp_path / "toy") == line
+    assert load_query_auc(tmp_path / "toy", broken) is None
+    collect(tmp_path / "toy", [RESULT])
+    assert f"| {line} |" in wide.tables(tmp_path / "toy")
+    assert load_failures(tmp_path / "toy") == [failure]
+    collect(tmp_path / "toy", [broken])
+    assert load_failures(tmp_path / "toy") == []
+    assert "failed" not in wide.tables(tmp_path / "toy")
+
+
+def test_tables_are_written_into_a_document(tmp_path):
+    benchmark, text = folder(tmp_path), tmp_path / "README.md"
+    text.write_text("Before.\n\n<!-- table: toy method=rqt -->\nold\n<!-- end -->\n\nAfter.\n")
+    document.write(text)
+    written = text.read_text()
+    assert wide.tables(benchmark, ["method=rqt"]) in written
+    assert written.startswith("Before.")
+    assert written.endswith("After.\n")
+    document.write(text)
+    assert text.read_text() == written
+    text.write_text("<!-- table: toy -->\n")
+    with pytest.raises(InputError, match="without an end"):
+        document.write(text)
+
+
+def test_an_undefined_gain_is_called_so():
+    with pytest.warns(UserWarning, match="undefined"):
+        assert "| undefined |" in wide.table([replace(RESULT, new=RESULT.old)])
+
+
+@pytest.mark.parametrize("runner", [plot, table])
+def test_commands_print_one_line_for_a_wrong_folder(runner, tmp_path, monkeypatch, capsys):
+    arguments = [str(tmp_path / "none"), *(["-o", str(tmp_path / "a.png")] if runner is plot else [])]
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        runner.main()
+    assert stop.value.code == 2
+    expected = "no results, expected a folder with results.jsonl"
+    assert capsys.readouterr().err == f"error: {tmp_path / 'none'}: {expected}\n"
+
+
+@pytest.mark.parametrize("name", ["README.md", "results/README.md"])
+def test_tables_in_documents_are_what_the_command_writes(name):
+    assert document.written(ROOT / name) == (ROOT / name).read_text()
+
+
+def test_every_committed_benchmark_has_a_table():
+    folders = {path.parent.name for path in (ROOT / "results").glob("*/results.jsonl")}
+    shown = set(re.findall(r"<!-- table: (\S+)", (ROOT / "results/README.md").read_text()))
+    assert folders - {"digits", "digits_methods"} <= shown
+
+
+def test_the_upgrades_of_a_sequence_come_in_its_order(sequence, capsys, monkeypatch):
+    assert list(load_upgrades(sequence)) == ["first", "second_from_1", "second_from_0.5"]
+    monkeypatch.setattr(sys, "argv", ["table", str(sequence)])
+    table.main()
+    printed = capsys.readouterr().out
+    assert printed.count("\nrqt ") == 3
+    assert printed.startswith("toy/first\n\nmAP of")
+
+
+def test_the_terminal_gets_six_columns_of_100_characters(tmp_path):
+    long = labelled(method="a_method_of_the_longest_name_that_anyone_has_ever_given_to_one_and_then_some_more")
+    collect(folder(tmp_path), [replace(long, mean_ap=[0.1, 0.2, 0.3])])
+    lines = terminal.narrow(load_results(tmp_path / "toy")).splitlines()
+    assert max(map(len, lines)) == 100
+    assert len(lines[3].split()) == 6
+    assert "62.50 *" in lines[-1]

@@ -1,0 +1,84 @@
+"""Plots of results; they need no torch."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.text import Annotation
+
+from benchmarks import plot
+from compat.plot import plot_cost, plot_curves, plot_sequence
+from compat.results import (
+    METRICS,
+    collect,
+    load_results,
+    load_upgrades,
+)
+from tests import ROOT
+from tests.toy import RESULT, folder, labelled
+
+
+def test_the_cost_plot_has_a_point_for_each_row(tmp_path):
+    (panel,) = plot_cost(load_results(folder(tmp_path))).axes
+    assert {text.get_text() for text in panel.texts} == {"rqt", "best"}
+
+
+def test_the_plot_has_a_line_and_a_band_for_each_method_and_dashes_for_the_systems(tmp_path):
+    figure = plot_curves(load_results(folder(tmp_path)))
+    for panel, new in zip(figure.axes, (60, 70), strict=True):
+        lines = {line.get_label(): line for line in panel.lines}
+        assert set(lines) == {"rqt", "best", "old system", "new system"}
+        assert lines["new system"].get_linestyle() == "--"
+        assert np.asarray(lines["new system"].get_ydata())[0] == pytest.approx(new)
+        assert len(panel.collections) == 2
+        assert {text.get_text() for text in panel.texts} == set(lines)
+    assert np.asarray(figure.axes[0].lines[0].get_ydata()) == pytest.approx([21, 31, 61])
+
+
+def test_of_many_methods_the_best_and_the_named_are_in_colour(tmp_path):
+    many = [labelled(replace(RESULT, mean_ap=[0.2, 0.3, 0.5 + n / 100]), method=f"m{n:02}") for n in range(27)]
+    collect(tmp_path / "toy", many)
+    results = load_results(tmp_path / "toy")
+    for highlight, expected in ((), {f"m{n}" for n in range(21, 27)}), (["m03", "m07"], {"m03", "m07"}):
+        panel, _ = plot_curves(results, highlight=highlight).axes
+        looks = {str(line.get_label()): (line.get_color(), str(line.get_linestyle())) for line in panel.lines}
+        coloured = {name for name, (color, _) in looks.items() if color != "0.8"} - {"old system", "new system"}
+        assert coloured == expected
+        assert len({looks[name] for name in coloured}) == len(coloured)
+        places = sorted(text.xyann[1] for text in panel.texts if isinstance(text, Annotation))
+        low, high = panel.get_ylim()
+        assert min(np.diff(places)) > (high - low) / 27
+
+
+def test_plotting_needs_no_torch(tmp_path):
+    code = (
+        "import sys\nfrom benchmarks import plot, table\n"
+        "assert not {'torch', 'pytorch_lightning'} & set(sys.modules)\n"
+        f"sys.argv = ['plot', {str(folder(tmp_path))!r}, '-o', {str(tmp_path / 'curve.png')!r}]; "
+        "plot.main(); sys.argv = sys.argv[:2]; table.main()\n"
+        "assert not {'torch', 'pytorch_lightning'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "\nbest " in done.stdout
+    assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_a_sequence_is_drawn_over_what_is_re_extracted(sequence, tmp_path, capsys, monkeypatch):
+    first, *seconds = load_upgrades(sequence).values()
+    after, overlapping = plot_sequence(first, seconds).axes
+    drawn = {tuple(np.asarray(line.get_xdata()).tolist()) for line in after.lines if line.get_marker() == "o"}
+    assert drawn == {(0.0, 0.5, 1.0), (1.0, 1.5, 2.0)}
+    drawn = {tuple(np.asarray(line.get_xdata()).tolist()) for line in overlapping.lines if line.get_marker() == "o"}
+    assert drawn == {(0.0, 0.5), (0.5, 1.0, 1.5)}
+    monkeypatch.setattr(sys, "argv", ["plot", str(sequence), "-o", str(tmp_path / "sequence.png")])
+    plot.main()
+    assert (tmp_path / "sequence.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("metric", list(METRICS))
+def test_a_sequence_is_drawn_in_every_metric(sequence, metric):
+    first, *seconds = load_upgrades(sequence).values()
+    assert len(plot_sequence(first, seconds, metric).axes) == 2

@@ -1,0 +1,171 @@
+"""Results on disk, and what is derived from them."""
+
+import json
+import math
+import multiprocessing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from compat.curve import area, relative_gain, sum_of_drops
+from compat.errors import InputError
+from compat.names import check_name
+from compat.results import (
+    Failure,
+    collect,
+    collect_failures,
+    failures_of,
+    forget,
+    load_experiment,
+    load_keys,
+    load_query_auc,
+    load_results,
+    load_upgrades,
+    queries,
+)
+from compat.statistics import over_seeds, paired_bootstrap
+from tests.toy import RESULT, folder, labelled
+
+
+def test_derived_figures_by_hand():
+    assert RESULT.auc == pytest.approx(0.35)
+    assert RESULT.relative_gain == pytest.approx(0.15 / 0.4)
+    assert RESULT.flips == pytest.approx(0.0625)
+    assert replace(RESULT, mean_ap=[0.5, 0.3, 0.4, 0.2]).drops == pytest.approx(0.4)
+
+
+def test_uneven_progress_and_single_points():
+    assert area([0.0, 0.1, 1.0], [1.0, 0.0, 0.0]) == pytest.approx(0.05)
+    assert area([0.2, 0.6], [1.0, 0.0]) == pytest.approx(0.5)
+    assert area([0.3], [0.7]) == 0.7
+    assert sum_of_drops([0.3]) == 0
+
+
+def test_the_relative_gain_of_a_worse_new_system_is_undefined():
+    with pytest.warns(UserWarning, match="undefined"):
+        assert math.isnan(relative_gain(0.3, old=0.5, new=0.5))
+
+
+def test_results_come_back_as_they_were_saved(tmp_path):
+    result = replace(RESULT, needs={"order": ["labels"]}, images_skipped=["a.png"], mean_ap=[1 / 3, 0.5, 0.6])
+    collect(tmp_path / "toy", [result])
+    (found,) = load_results(tmp_path / "toy")
+    assert found == replace(result, mean_ap=[0.333333333, 0.5, 0.6])
+    assert {path.name for path in (tmp_path / "toy").iterdir()} == {".lock", "results.jsonl", "experiment.yaml"}
+
+
+def test_pandas_users_get_plain_columns(tmp_path):
+    lines = [json.loads(line) for line in (folder(tmp_path) / "results.jsonl").read_text().splitlines()]
+    assert [(line["method"], line["seed"]) for line in lines] == [("best", 0), ("rqt", 0), ("rqt", 1)]
+    assert lines[1]["old_mean_ap"] == 0.2
+    assert not {"labels", "old", "new"} & set(lines[0])
+
+
+def test_a_result_takes_the_place_of_the_one_with_its_labels(tmp_path):
+    collect(folder(tmp_path), [replace(labelled(seed=1), key="other")])
+    keys = load_keys(tmp_path / "toy")
+    assert sorted(keys.values()) == ["0123", "0123", "other"]
+    assert len(load_results(tmp_path / "toy")) == 3
+
+
+def test_the_experiment_is_joined_and_records_are_kept_once(tmp_path):
+    made = [{"commit": "a"}, {"commit": "b"}, {"commit": "a"}]
+    config = {"name": "toy", "seed": 3, "runs": "x", "methods": {"rqt": {"class_path": "A", "init_args": {"a": 1}}}}
+    collect(tmp_path, [replace(RESULT, provenance=[0, 2])], experiment={"config": config, "provenance": made})
+    more = {"name": "toy", "methods": {"rqt": {"class_path": "A", "init_args": {"b": 2}}, "fct": {"class_path": "B"}}}
+    one = replace(labelled(method="fct"), provenance=[0])
+    collect(tmp_path, [one], experiment={"config": more, "provenance": [{"commit": "c"}]})
+    found = load_experiment(tmp_path)
+    assert found["config"] == more
+    assert [[found["provenance"][n]["commit"] for n in r.provenance] for r in load_results(tmp_path)] == [
+        ["c"],
+        ["a", "a"],
+    ]
+    assert len(found["provenance"]) == 2
+
+
+def test_results_of_different_systems_are_not_mixed(tmp_path):
+    collect(folder(tmp_path), [labelled(replace(RESULT, new={**RESULT.new, "mean_ap": 0.9}), seed=3)])
+    with pytest.raises(InputError, match=r"new differs between best \(seed 0\) and rqt \(seed 3\), expected one"):
+        load_results(tmp_path / "toy")
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", "a b", ".hidden", "a\\b", "a=b", "a,b", "a\n"])
+def test_names_that_are_no_part_of_a_path_are_refused(name):
+    with pytest.raises(InputError, match=r"name: .*, expected letters"):
+        check_name("name", name)
+    assert check_name("name", "rqt_mcl-0.5+x") == "rqt_mcl-0.5+x"
+
+
+def _collect_some(folder, method):
+    for seed in range(8):
+        collect(folder, [labelled(method=method, seed=seed)], [np.full(5, 0.5)])
+
+
+def test_two_processes_lose_nothing(tmp_path):
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_collect_some, args=(tmp_path / "toy", name)) for name in ("a", "b")]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    results = load_results(tmp_path / "toy")
+    assert len(results) == 16
+    assert all(load_query_auc(tmp_path / "toy", result) is not None for result in results)
+
+
+def test_the_bootstrap_is_that_of_numpy_by_hand():
+    random = np.random.default_rng(1)
+    a, b = random.random(80), random.random(80)
+    a[3] = np.nan
+    difference = np.delete(a - b, 3)
+    means = difference[random.integers(0, 79, (20_000, 79))].mean(1)
+    found = paired_bootstrap(a, b)
+    assert found.mean == pytest.approx(difference.mean())
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.004)
+    assert paired_bootstrap(a, a) == (0.0, 0.0, 0.0)
+
+
+def test_the_interval_over_seeds_is_student_s():
+    mean, low, high = over_seeds([1.0, 2.0, 3.0])
+    assert mean == 2
+    assert (high - mean, mean - low) == pytest.approx((4.302653 / 3**0.5,) * 2, abs=1e-6)
+
+
+def test_failures_of_other_results_than_those_asked_for_do_not_count(tmp_path):
+    failures = [Failure("toy", labelled(seed=seed).labels, "x") for seed in (0, 1)]
+    collect_failures(tmp_path, failures)
+    assert failures_of(tmp_path, [labelled(seed=1).labels, labelled(seed=2).labels]) == failures[1:]
+
+
+def test_areas_of_a_row_are_the_mean_over_its_seeds_until_one_is_made_again(tmp_path):
+    random = np.random.default_rng(0)
+    areas = random.random((3, 400))
+    areas[:, 7] = np.nan
+    seeds = [labelled(seed=seed) for seed in range(3)]
+    collect(tmp_path, seeds, list(areas))
+    queries.condense(tmp_path)
+    for result in seeds:
+        found = load_query_auc(tmp_path, result)
+        assert found is not None
+        assert np.isnan(found).nonzero()[0].tolist() == [7]
+        assert np.nanmean(found) == pytest.approx(np.nanmean(areas), abs=2 * 0.5 / 250 / 399)
+    collect(tmp_path, [seeds[1]], [areas[1]])
+    assert load_query_auc(tmp_path, seeds[0]) is None
+    assert load_query_auc(tmp_path, seeds[1]) is not None
+
+
+def test_upgrades_that_do_not_belong_together_are_refused(sequence):
+    forget(sequence, [{**RESULT.labels, "upgrade": "second_from_1"}])
+    with pytest.raises(InputError, match=r"no result of rqt in second_from_1"):
+        load_upgrades(sequence)
+    collect(sequence, [RESULT])
+    with pytest.raises(InputError, match="results beside those of a sequence"):
+        load_upgrades(sequence)
+
+
+def test_a_folder_of_benchmarks_is_not_one(tmp_path):
+    collect(tmp_path / "toy", [RESULT])
+    with pytest.raises(InputError, match="no results"):
+        load_upgrades(tmp_path)
