@@ -23,91 +23,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import average_precision_score
-from torch import Tensor
 
 from benchmarks.products.record import git_commit, hardware, versions
-from compat.backfill import backfill_curve
-from compat.embeddings import Embeddings
+from benchmarks.timing.contenders import (
+    CHUNK,
+    CHUNKED,
+    CONTENDERS,
+    ENGINE,
+    LIMIT,
+    LOOP,
+    NAIVE,
+    engine,
+    loop,
+    make,
+    products,
+    rerank,
+)
 from compat.errors import InputError, exit_on_input_error
 from compat.files import replace
-from compat.progress import backfill_order
 
 ROUNDS = 5
-CHUNK = 2500
-ENGINE, LIMIT, LOOP = "engine", "matrix products alone", "scikit-learn loop"
-NAIVE, CHUNKED = "re-ranking in torch", f"re-ranking in chunks of {CHUNK}"
-
-
-def make(queries: int, items: int, dimension: int, classes: int, device: str = "cpu") -> Embeddings:
-    """Old and new embeddings of classes that overlap, those of the new model less."""
-    random = torch.Generator().manual_seed(0)
-
-    def space(signal: float) -> tuple[Tensor, Tensor]:
-        centres = torch.randn(classes, dimension, generator=random)
-        parts = []
-        for count in (queries, items):
-            rows = torch.randn(count, dimension, generator=random)
-            rows += signal * centres[torch.arange(count) % classes]
-            parts.append(torch.nn.functional.normalize(rows).to(device))
-        return parts[0], parts[1]
-
-    (query_old, gallery_old), (query_new, gallery_new) = space(0.25), space(0.35)
-    labels = [torch.arange(count) % classes for count in (queries, items)]
-    return Embeddings(query_old, query_new, gallery_old, gallery_new, labels[0], labels[1])
-
-
-def engine(e: Embeddings, points: int = 101, orders: int = 1) -> np.ndarray:
-    """This project's replay: (T,) mAP."""
-    items = len(e.gallery_old)
-    return backfill_curve(e, [backfill_order(items, seed) for seed in range(orders)], points).mean_ap
-
-
-def products(e: Embeddings) -> None:
-    """The two distance matrix products alone, in chunks: what no exact replay can do without."""
-    out = torch.empty(1024, len(e.gallery_old), device=e.gallery_old.device)
-    for query, gallery in ((e.query_old, e.gallery_old), (e.query_new, e.gallery_new)):
-        for rows in query.split(len(out)):
-            torch.mm(rows, gallery.T, out=out[: len(rows)])
-
-
-def rerank(e: Embeddings, points: list[float], chunk: int | None = None) -> list[float]:
-    """What public code does, without its loop over queries: sort all merged distances again for each ratio.
-
-    By default on the whole query-by-gallery matrix, as public code does; in chunks it takes less memory and time.
-    """
-    items = len(e.gallery_old)
-    order = torch.from_numpy(backfill_order(items, 0)).to(e.gallery_old.device)
-    place = torch.arange(1, items + 1, device=order.device)
-    curve = []
-    for point in points:
-        backfilled = torch.zeros(items, dtype=torch.bool, device=order.device)
-        backfilled[order[: int(point * items)]] = True
-        total = 0.0
-        step = chunk or len(e.query_old)
-        for start in range(0, len(e.query_old), step):
-            rows = slice(start, start + step)
-            old, new = 1 - e.query_old[rows] @ e.gallery_old.T, 1 - e.query_new[rows] @ e.gallery_new.T
-            nearest = torch.where(backfilled, new, old).argsort(dim=1)
-            relevant = e.gallery_labels[nearest] == e.query_labels[rows, None]
-            precision = relevant.cumsum(1) / place
-            total += float(((precision * relevant).sum(1) / relevant.sum(1)).sum())
-        curve.append(total / len(e.query_old))
-    return curve
-
-
-def loop(e: Embeddings, point: float, queries: int) -> float:
-    """scikit-learn's average precision, query by query, at one completion ratio."""
-    items = len(e.gallery_old)
-    backfilled = np.zeros(items, bool)
-    backfilled[backfill_order(items, 0)[: int(point * items)]] = True
-    labels = e.gallery_labels.cpu().numpy()
-    values = []
-    for query in range(queries):
-        old, new = (q[query] @ g.T for q, g in ((e.query_old, e.gallery_old), (e.query_new, e.gallery_new)))
-        similarity = np.where(backfilled, new.cpu(), old.cpu())
-        values.append(average_precision_score(labels == int(e.query_labels[query]), similarity))
-    return float(np.mean(values))
 
 
 def in_turn(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
@@ -153,15 +88,6 @@ def _status(field: str) -> int:
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith(field)))
 
 
-CONTENDERS: dict[str, Callable[[Embeddings], Any]] = {  # over all data where memory depends on it, else a part
-    ENGINE: engine,
-    LIMIT: products,
-    NAIVE: lambda e: rerank(e, [0.5]),
-    CHUNKED: lambda e: rerank(e, [0.5], CHUNK),
-    LOOP: lambda e: loop(e, 0.5, 20),
-}
-
-
 def measure(quick: bool, device: str) -> dict[str, Any]:
     """All figures, as they are saved."""
     side, loops, rounds = (2000, 50, 3) if quick else (10_000, 100, ROUNDS)
@@ -182,25 +108,13 @@ def measure(quick: bool, device: str) -> dict[str, Any]:
     naive_calls = {NAIVE: lambda: rerank(e, [0.5]), CHUNKED: lambda: rerank(e, [0.5], CHUNK)}
     timed |= in_turn({f"{name}, 1 point": call for name, call in naive_calls.items()}, min(rounds, 3))
     median = {name: statistics.median(seconds) for name, seconds in timed.items()}
-    naive, chunked = (median[f"{name}, 1 point"] for name in (NAIVE, CHUNKED))
-    each = median[f"{LOOP}, {loops} queries"] * side / loops
     for points in (11, 101):
-        median[f"{NAIVE}, {points} points (multiplied)"] = points * naive
-        median[f"{CHUNKED}, {points} points (multiplied)"] = points * chunked
+        for name in (NAIVE, CHUNKED):
+            median[f"{name}, {points} points (multiplied)"] = points * median[f"{name}, 1 point"]
+        each = median[f"{LOOP}, {loops} queries"] * side / loops
         median[f"{LOOP}, {points} points (multiplied)"] = points * each
-    fast, slow = median["engine, 11 points"], median["engine, 101 points"]
-    ratios = {
-        "101 points / matrix products": slow / median[LIMIT],
-        "101 points / 11 points": slow / fast,
-        "5 orders / 1 order, 11 points": median["engine, 11 points, 5 orders"] / fast,
-        "5 orders / 1 order, 101 points": median["engine, 101 points, 5 orders"] / slow,
-        "re-ranking / engine, 11 points": 11 * naive / fast,
-        "re-ranking / engine, 101 points": 101 * naive / slow,
-        "re-ranking in chunks / engine, 11 points": 11 * chunked / fast,
-        "re-ranking in chunks / engine, 101 points": 101 * chunked / slow,
-        "scikit-learn loop / engine, 11 points": 11 * each / fast,
-        "largest difference of mAP to re-ranking": float(np.abs(engine(e, 3)[1] - rerank(e, [0.5])[0])),
-    }
+    ratios = between(median)
+    ratios["largest difference of mAP to re-ranking"] = float(np.abs(engine(e, 3)[1] - rerank(e, [0.5])[0]))
     memory = peak_memory(list(CONTENDERS), size, device)
     growth = grow(quick, device)
     if not quick:
@@ -208,7 +122,7 @@ def measure(quick: bool, device: str) -> dict[str, Any]:
         big = make(*large, device)
         seconds = in_turn({"large": lambda: engine(big)}, 1)["large"]
         median["engine, 101 points, 50,000 x 50,000"] = seconds[0]
-        ratios["50,000 x 50,000 / 10,000 x 10,000"] = seconds[0] / slow
+        ratios["50,000 x 50,000 / 10,000 x 10,000"] = seconds[0] / median["engine, 101 points"]
         memory["engine, 50,000 x 50,000"] = peak_memory([ENGINE], large, device)[ENGINE]
     return {
         "size": dict(zip(("queries", "items", "dimension", "classes"), size, strict=True)),
@@ -223,6 +137,21 @@ def measure(quick: bool, device: str) -> dict[str, Any]:
         "git_commit": git_commit(),
         "hardware": hardware(),
     }
+
+
+def between(median: dict[str, float]) -> dict[str, float]:
+    """Ratios of the engine to its limit, to itself with more to do, and of other ways to it."""
+    engines = {points: median[f"engine, {points} points"] for points in (11, 101)}
+    ratios = {
+        "101 points / matrix products": engines[101] / median[LIMIT],
+        "101 points / 11 points": engines[101] / engines[11],
+    }
+    for points, seconds in engines.items():
+        ratios[f"5 orders / 1 order, {points} points"] = median[f"engine, {points} points, 5 orders"] / seconds
+    for name, way in {"re-ranking": NAIVE, "re-ranking in chunks": CHUNKED, "scikit-learn loop": LOOP}.items():
+        for points, seconds in engines.items():
+            ratios[f"{name} / engine, {points} points"] = median[f"{way}, {points} points (multiplied)"] / seconds
+    return ratios
 
 
 def grow(quick: bool, device: str) -> dict[str, dict[str, float]]:

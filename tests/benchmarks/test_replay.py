@@ -1,12 +1,10 @@
 """`python -m benchmarks.replay` from files on disk, and `python -m benchmarks.speed` in small."""
 
 import errno
-import json
 import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from benchmarks import replay, speed
+from benchmarks import replay
 from benchmarks.own import measure
 from benchmarks.report.terminal import narrow
 from compat import Embeddings, backfill_curve, backfill_order
@@ -246,25 +244,3 @@ def test_results_from_other_input_are_not_replaced(files, monkeypatch, capsys):
         call(monkeypatch, folder, "--distance", "l2")
     assert "overwrite: " in capsys.readouterr().err
     call(monkeypatch, folder, "--distance", "l2", "--overwrite")
-
-
-def test_the_contenders_agree():
-    """What the engine is timed against computes the same mAP."""
-    e = speed.make(60, 80, 16, 5)
-    curve = speed.engine(e, 3)
-    assert speed.rerank(e, [0.0, 0.5, 1.0], chunk=7) == pytest.approx(curve.tolist(), abs=1e-6)
-    assert speed.loop(e, 0.5, 60) == pytest.approx(curve[1], abs=1e-6)
-
-
-@pytest.mark.slow
-def test_speed_is_measured_and_saved(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["speed", "--quick", "-o", str(tmp_path / "speed.json")])
-    speed.main()
-    found = json.loads((tmp_path / "speed.json").read_text())
-    assert speed.table(found) in capsys.readouterr().out
-    assert found["ratios"]["largest difference of mAP to re-ranking"] < 1e-6
-
-
-def test_the_readme_has_the_table_of_the_committed_figures():
-    found = json.loads(Path("results/speed.json").read_text())
-    assert speed.table(found) in Path("README.md").read_text()

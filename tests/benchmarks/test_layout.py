@@ -1,0 +1,34 @@
+"""What CONTRIBUTING promises of the runner's files: short, in rooms, and needing torch only where it is used."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+
+FILES = sorted((ROOT / "benchmarks").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_has_at_most_300_lines(path: Path):
+    assert len(path.read_text().splitlines()) <= 300
+
+
+def test_functions_have_at_most_60_lines_and_6_parameters():
+    sizes = {}
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                given = node.args
+                names = [a.arg for a in [*given.posonlyargs, *given.args, *given.kwonlyargs] if a.arg != "self"]
+                names += [a.arg for a in (given.vararg, given.kwarg) if a]
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                sizes[f"{path.relative_to(ROOT)}:{node.name}"] = (lines, len(names))
+    assert {name: size for name, size in sizes.items() if size[0] > 60 or size[1] > 6} == {}
+    assert len(sizes) > 200
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.parent.name == "benchmarks"], ids=lambda path: path.stem)
+def test_a_file_outside_the_rooms_is_a_command(path: Path):
+    assert path.name == "__init__.py" or f"`python -m benchmarks.{path.stem}`" in path.read_text()
