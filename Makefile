@@ -11,7 +11,7 @@ bench-all: .venv/installed
 	$(BIN)/python -m benchmarks.run configs/digits.yaml --config configs/digits_methods.yaml
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
