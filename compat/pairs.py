@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from compat.batch import Pair
-from compat.data.base import RepeatableLoader, epoch_seed
 from compat.data.samplers import rows_by_class
+from compat.data.training import RepeatableLoader, epoch_seed
 from compat.errors import InputError
 
 

@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from benchmarks.experiment.spec import Spec
 from benchmarks.products.store import checksum
-from compat.data.base import epoch_seed
+from compat.data.training import epoch_seed
 
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 SAVE_INTERVAL = 30.0  # seconds between two saves; shorter trainings start again instead

@@ -1,6 +1,6 @@
 """The datasets: each a `RetrievalData` that yields image, label and group."""
 
-from compat.data.base import RetrievalData, Share, TrainingImages
+from compat.data.base import RetrievalData, Share
 from compat.data.cifar import CIFAR100
 from compat.data.digits import Digits
 from compat.data.image_folder import ImageFolder
@@ -8,6 +8,7 @@ from compat.data.imagenet import ImageNet
 from compat.data.images import LabelledImages, Sample
 from compat.data.market import Market1501
 from compat.data.places import Places365
+from compat.data.training import TrainingImages
 
 __all__ = [
     "CIFAR100",

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compat.engine import kernels
+from compat.engine import counting, kernels
 from compat.engine.exact import Figures, Gallery, Positives, Queries
 
 TILE = 1024  # items of the gallery at a time: their rows stay in a core's cache
@@ -128,7 +128,7 @@ class CpuEngine:
         bins = self._bins(measured, limits, np.isfinite(limits).sum(1))
         out = np.empty((len(self.orders), self.gallery.points, *limits.shape), np.int64)
         for order, ends, each in zip(self.orders, self.ends, out, strict=True):
-            kernels.ranks(*bins, order, ends, limits.shape[1], each)
+            counting.ranks(*bins, order, ends, limits.shape[1], each)
         return torch.from_numpy(out)
 
     def figures(self, queries: Queries) -> Figures:
@@ -141,7 +141,7 @@ class CpuEngine:
         average, first = np.empty(shape), np.empty(shape, np.int64)
         for number, (order, ends) in enumerate(zip(self.orders, self.ends, strict=True)):
             found = (measured.items, measured.found, width, average[number], first[number])
-            kernels.figures(*bins, order, ends, self.step[number], *found)
+            counting.figures(*bins, order, ends, self.step[number], *found)
         return Figures(torch.from_numpy(average), torch.from_numpy(first))
 
     def bytes_per_query(self, items: int, width: int) -> int:
