@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from benchmarks.experiment.plan import Job, part_of, plan
 from benchmarks.experiment.schema import Experiment, Generation, Heads, Replay, Sees
 from benchmarks.products.base import Product, graph, identity
-from benchmarks.products.store import RECORD, Store, read_record
+from benchmarks.products.store import RECORD, Store, read_record, writing
 from compat.files import replace
 
 IMAGES = "images.json"
@@ -20,12 +22,14 @@ IMAGES = "images.json"
 
 def remember(store: Store, experiment: Experiment, digests: tuple[str, ...]) -> None:
     """Note the digests of a dataset's images in the run folder: a listing does not read the images again."""
-    path = store.folder / IMAGES
-    known = remembered(store)
-    if known.get(experiment.data.text) != list(digests):
+    path, here = store.folder / IMAGES, {experiment.data.text: list(digests)}
+    if here.items() <= remembered(store).items():
+        return
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps({**known, experiment.data.text: list(digests)}, indent=1)
-        replace(path, lambda file: file.write_text(content))
+        with FileLock(f"{path}.lock"):
+            content = json.dumps(remembered(store) | here, indent=1)
+            replace(path, lambda file: file.write_text(content))
 
 
 def remembered(store: Store) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from benchmarks.experiment.schema import Experiment, Generation
 from benchmarks.experiment.spec import Spec
-from benchmarks.products.base import Product
+from benchmarks.products.base import Product, checksum
 from benchmarks.products.kinds import (
     Ends,
     Images,
@@ -27,7 +27,6 @@ from benchmarks.products.kinds import (
     Vectors,
     Weights,
 )
-from benchmarks.products.store import checksum
 from compat.errors import InputError
 
 DISPLAY = ("enable_progress_bar", "enable_model_summary", "log_every_n_steps", "logger", "default_root_dir", "profiler")
@@ -214,7 +213,6 @@ class Planner:
             if not upgrade.learned.method.declared("estimates", False):
                 old = upgrade.learned.old
                 estimator = self.upgraded(self.fastfill(), "fastfill", seed, number + 1, old)
-        path = order.init_args.get("path")
         return Ordered(
             order,
             seeds,
@@ -224,7 +222,6 @@ class Planner:
             estimator,
             self.progress if everything else None,
             self.experiment.replay.distance if everything else None,
-            checksum(path) if path and Path(path).is_file() else None,
             name,
         )
 

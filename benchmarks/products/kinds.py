@@ -102,12 +102,17 @@ class Vectors(Product):
     """
 
     stage: ClassVar[str] = "extract"
-    maker: ClassVar[str] = "benchmarks.products.vectors.extract"
     model: Spec
     of: Product
     images: Images
     name: str = field(compare=False)
     options: Spec = field(compare=False)
+
+    @property
+    def maker(self) -> str:  # type: ignore[override]
+        """Only the embeddings of a method's own model depend on the code of methods."""
+        module = "own_vectors" if isinstance(self.of, Learned) else "vectors"
+        return f"benchmarks.products.{module}.extract"
 
 
 @dataclass(frozen=True)
@@ -211,7 +216,6 @@ class Ordered(Product):
         estimator: whose uncertainty it goes by.
         progress: completion ratios, where it looks at them.
         distance: of the retrieval, likewise.
-        file: digest of a file that it reads.
         name: of the order.
     """
 
@@ -225,7 +229,6 @@ class Ordered(Product):
     estimator: Upgraded | None
     progress: tuple[float, ...] | None
     distance: Literal["cosine", "l2"] | None
-    file: str | None
     name: str = field(compare=False)
 
 

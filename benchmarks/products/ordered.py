@@ -11,11 +11,11 @@ from torch import Tensor
 
 from benchmarks.products.images import dataset
 from benchmarks.products.kinds import Ordered
+from benchmarks.products.matrices import matrices
 from benchmarks.products.store import Store
-from benchmarks.products.systems import System, load, plain, upgrade
+from benchmarks.products.systems import System, load, upgrade
 from compat.embeddings import Embeddings
 from compat.orders import Order, OrderGiven
-from compat.system import fill
 
 
 def order(product: Ordered, store: Store, folder: Path) -> dict[str, Tensor]:
@@ -39,10 +39,9 @@ def available(product: Ordered, store: Store) -> dict[str, Any]:
         assert product.old is not None
         return load(store, product.old)
 
-    def matrices() -> Embeddings:
+    def everything() -> Embeddings:
         assert product.upgrade is not None
-        built = upgrade(store, product.upgrade)
-        return fill(built.method, plain(built, product.images))
+        return matrices(store, product.upgrade, product.images)
 
     def uncertainty() -> Tensor | None:
         assert product.estimator is not None
@@ -54,8 +53,7 @@ def available(product: Ordered, store: Store) -> dict[str, Any]:
         "old gallery": lambda: old().rows("gallery"),
         "old classifier": lambda: old().embedder.classifier,
         "gallery labels": lambda: dataset(product.images.whole).gallery_images().labels,
-        "served old gallery": lambda: matrices().gallery_old,
-        "all matrices and labels": matrices,
+        "served old gallery": lambda: everything().gallery_old,
+        "all matrices and labels": everything,
         "uncertainty": uncertainty,
-        "a file": lambda: product.file,
     }

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from benchmarks.products.images import dataset, share
 from benchmarks.products.kinds import Ends, Replayed
+from benchmarks.products.matrices import matrices, plain
 from benchmarks.products.store import Store
-from benchmarks.products.systems import Built, load, plain, upgrade
+from benchmarks.products.systems import Built, load, upgrade
 from compat.backfill import Curve, backfill_curve
 from compat.curve import area
 from compat.embeddings import Embeddings
@@ -46,8 +47,7 @@ def ends(product: Ends, store: Store, folder: Path) -> dict[str, Tensor]:
 def replay(product: Replayed, store: Store, folder: Path) -> dict[str, Tensor]:
     """The lists of a result."""
     built = upgrade(store, product.upgrade)
-    raw = plain(built, product.images)
-    served = fill(built.method, raw)
+    served = matrices(store, product.upgrade, product.images)
     orders = store.get(product.order)["order"].numpy()
     options: dict[str, Any] = {
         "distance": product.distance,
@@ -55,22 +55,29 @@ def replay(product: Replayed, store: Store, folder: Path) -> dict[str, Tensor]:
         "per_query": True,
     }
     if product.overlap:
-        first = upgrade(store, product.overlap.first)
+        first, raw = upgrade(store, product.overlap.first), plain(built, product.images)
         stale = fill(built.method, raw, (first.method, plain(first, product.images)))
         then = [backfill_order(len(raw.gallery_old), seed) for seed in product.overlap.seeds]
         curve = overlapping_curve(stale, served, product.overlap.start, list(orders), then, product.progress, **options)
     else:
-        curve = backfill_curve(served, orders, product.progress, merge=rule_of(product, built), **options)
+        curve = backfill_curve(served, orders, product.progress, merge=rule_of(product, store, built), **options)
     lists = tensors_of(curve)
     log_curve(folder, lists)
     written = [served.gallery_new, *([served.gallery_old] if built.method.transforms_gallery else [])]
     return {**lists, "bytes_per_item": torch.tensor(sum(4 * rows.shape[1] for rows in written))}
 
 
-def rule_of(product: Replayed, built: Built) -> Merge | None:
-    """The rule, fitted on the distances in both spaces between two random samples of training images."""
+def rule_of(product: Replayed, store: Store, built: Built) -> Merge | None:
+    """The rule, fitted once for all orders."""
     if product.rule is None:
         return None
+    fitted = (product.rule, product.fits, product.upgrade, product.distance, product.images)
+    return store.recall(("rule", *fitted), lambda: fit_rule(product, built))
+
+
+def fit_rule(product: Replayed, built: Built) -> Merge:
+    """A rule, fitted on the distances in both spaces between two random samples of training images."""
+    assert product.rule is not None
     assert product.fits is not None
     rule: Merge = product.rule.build(Merge)
     data = dataset(product.images.whole)
