@@ -106,8 +106,7 @@ def main() -> None:
         if arguments.part is not None:
             part_of([], arguments.part)
         if arguments.list or arguments.dry_run:
-            points = tuple(completion_ratios(experiment.replay.progress).tolist())
-            print(listing.listing(experiment, points, why=arguments.dry_run, part=arguments.part))
+            print(listing.listing(experiment, why=arguments.dry_run, part=arguments.part))
             return
         try:
             folder, jobs, failures = run(experiment, arguments.part, arguments.overwrite)

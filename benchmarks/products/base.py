@@ -30,6 +30,7 @@ INERT = frozenset(
         "benchmarks.experiment.schema",
         "benchmarks.products.base",
         "benchmarks.products.kinds",
+        "benchmarks.products.replay_kinds",
         "benchmarks.products.source",
         "benchmarks.products.store",
         "benchmarks.products.record",

@@ -103,20 +103,23 @@ class Store:
     def adopt(self, product: Product, folder: Path, why: str) -> None:
         """Take a product made under another key for this one, because a change is known to change nothing.
 
-        The record keeps what it says, and gets which key it had and why it was taken over.
+        The record keeps what it says, and gets which key it had and why it was taken over. Folders of the version
+        before this one (stage.json) are taken too; these say nothing of commit, versions or hardware.
 
         Raises:
             InputError: nothing whole is in the folder.
         """
-        record = read_record(folder)
+        record = read_record(folder) or read_record(folder, "stage.json")
         if record is None or checksum(folder / TENSORS) != record["sha256"]:
             raise InputError(f"adopt: {folder}, expected the folder of a finished product")
         target = self.folder_of(product)
         with writing(target), FileLock(f"{target}.lock"):
             target.mkdir(parents=True, exist_ok=True)
             replace(target / TENSORS, lambda path: shutil.copyfile(folder / TENSORS, path))
+            kept = {"seconds": record["seconds"], "made": record.get("made", {}), "sha256": record["sha256"]}
             adopted = {"from": folder.name, "why": why}
-            self._write_record(target, {**record, "identity": identity(product), "adopted": adopted})
+            content = {"label": product.label, **kept, "identity": identity(product), "adopted": adopted}
+            self._write_record(target, content)
 
     def _read(self, product: Product) -> dict[str, Tensor] | None:
         from safetensors import SafetensorError
@@ -217,10 +220,10 @@ def spent(folder: Path) -> float:
         return 0.0
 
 
-def read_record(folder: Path) -> dict[str, Any] | None:
+def read_record(folder: Path, name: str = RECORD) -> dict[str, Any] | None:
     """A folder's record; None if there is none that is whole."""
     try:
-        record = json.loads((folder / RECORD).read_text())
+        record = json.loads((folder / name).read_text())
         return record if record["sha256"] and (folder / TENSORS).exists() else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
