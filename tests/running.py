@@ -56,11 +56,11 @@ def weights_of(config, label):
     raise AssertionError(label)
 
 
-def main(capsys, monkeypatch, *arguments):
-    """Run the command and return its exit code and its last line on stderr."""
+def main(capsys, monkeypatch, *arguments, command=runner):
+    """Run a command and return its exit code and its last line on stderr."""
     monkeypatch.setattr(sys, "argv", ["run", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
-        runner.main()
+        command.main()
     lines = capsys.readouterr().err.strip().splitlines()
     return stop.value.code, lines[-1]
 

@@ -1,20 +1,25 @@
 """What a change of code, of a file or of an argument makes again, and what it leaves as it is."""
 
 import sys
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
 import pytest
 import yaml
 
+from benchmarks.experiment import plan as planning
+from benchmarks.experiment.parse import parse
+from benchmarks.experiment.schema import Replay
 from benchmarks.experiment.spec import Spec
 from benchmarks.products import source
 from benchmarks.products.base import graph, identity, load_code
 from benchmarks.products.kinds import Images, Learned
+from benchmarks.products.replay_kinds import Replayed
 from compat.errors import InputError
 from compat.system import fill
 from tests import ROOT
-from tests.running import edited, forget, keys, labelled, planned, run
+from tests.running import DIGESTS, POINTS, edited, forget, keys, labelled, planned, run
 
 
 @pytest.fixture
@@ -128,6 +133,7 @@ def test_a_file_that_an_argument_names_counts_by_its_content(config, tmp_path):
 def test_code_edited_during_a_run_is_not_that_of_the_run(config, mine):
     with_method(config, class_path="mine.Mine")
     products = [product for job in planned(config) for product in graph(job.curve)]
+    assert all(identity(product) for product in products)
     text = mine.read_text()
     mine.write_text(text.replace("1.0", "2.0"))
     with pytest.raises(InputError, match=r"class_path: mine was edited just now.*run the command again"):
@@ -256,3 +262,32 @@ def test_matrices_are_filled_and_rules_fitted_once_for_all_orders(config, monkey
     assert len(run(config, "--only=rqt", *axes)) == 4
     assert len(calls) == 2  # of queries and gallery, and of the training images that the rule is fitted on
     assert len(keys(planned(config, *axes), Learned)) == 3
+
+
+@dataclass(frozen=True)
+class ReplayWithAnAxis(Replay):
+    """A field of the config with a label."""
+
+    noise: dict[str, Spec] = field(
+        default_factory=lambda: {name: Spec({"class_path": f"mine.{name.title()}"}) for name in ("none", "some")},
+        metadata={"label": "noise"},
+    )
+
+
+@dataclass(frozen=True)
+class ReplayedWithAnAxis(Replayed):
+    """The field of the product, called like the label."""
+
+    noise: Spec = field(kw_only=True)
+
+
+def test_an_axis_is_a_field_of_the_config_and_one_of_the_product(config, mine, monkeypatch):
+    monkeypatch.setattr(planning, "Replayed", ReplayedWithAnAxis)
+    experiment = parse([str(config)], ["--only=rqt"])
+    jobs = planning.plan(replace(experiment, replay=ReplayWithAnAxis()), DIGESTS, POINTS)
+    assert [job.name for job in jobs] == [
+        f"method=rqt seed=0 order=random merge=raw noise={name}" for name in ("none", "some")
+    ]
+    assert [job.curve.noise.class_path for job in jobs] == ["mine.None", "mine.Some"]  # type: ignore[attr-defined]
+    assert len(keys(jobs, Replayed)) == 2
+    assert len(keys(jobs, Learned)) == 1
