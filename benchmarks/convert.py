@@ -6,10 +6,13 @@ python -m benchmarks.convert OLD NEW     # OLD: a benchmark's folder, or the fol
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from benchmarks.experiment.earlier import brief, needs, present
 from compat.errors import InputError, exit_on_input_error
-from compat.results import collect, layout_1, queries
+from compat.results import Result, collect, layout_1, queries
 
 
 def convert(old: str | Path, new: str | Path) -> list[Path]:
@@ -29,10 +32,18 @@ def convert(old: str | Path, new: str | Path) -> list[Path]:
     if not folders:
         raise InputError(f"{old}: no results, expected a folder of <method>-s<seed>.json files, or of such folders")
     for target, folder in folders.items():
-        results, areas = layout_1.load_results(folder), layout_1.load_query_areas(folder)
-        collect(target, results, areas, layout_1.load_experiment(folder))
+        experiment = layout_1.load_experiment(folder)
+        experiment["config"] = present(experiment["config"])
+        results = [now(result, experiment["config"]) for result in layout_1.load_results(folder)]
+        collect(target, results, layout_1.load_query_areas(folder), experiment)
         queries.condense(target)
     return list(folders)
+
+
+def now(result: Result, config: dict[str, Any]) -> Result:
+    """A result with its method and its needs as this version would write them."""
+    result = replace(result, spec=brief(result.spec))
+    return replace(result, needs=needs(result, config))
 
 
 def main() -> None:

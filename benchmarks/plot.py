@@ -51,7 +51,8 @@ def main() -> None:
     arguments = parser.parse_args()
     broken: list[str] = []
     with exit_on_input_error():
-        first, *seconds = upgrades_of(arguments.folder, arguments.only, broken).values()
+        upgrades = list(upgrades_of(arguments.folder, arguments.only, broken).values())
+        first = upgrades[0]
         rows, labels = {r.name for r in first} | {r.method for r in first}, first[0].labels
         for name in arguments.highlight:
             if name not in rows:
@@ -62,8 +63,8 @@ def main() -> None:
             figure = plot_cost(first, arguments.highlight)
         elif arguments.by:
             figure = plot_multiples(first, arguments.by, arguments.metrics[0], arguments.highlight)
-        elif seconds:
-            figure = plot_sequence(first, seconds, arguments.metrics[0], arguments.highlight)
+        elif len(upgrades) > 1:
+            figure = plot_sequence(upgrades, arguments.metrics[0], arguments.highlight)
         else:
             figure = plot_curves(first, arguments.metrics, arguments.highlight)
         try:

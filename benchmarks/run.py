@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -26,8 +27,16 @@ class Interrupted(BaseException):
     """Ctrl-C; no KeyboardInterrupt, which Lightning turns into a plain exit."""
 
 
-def run(experiment: Experiment, part: str | None = None, overwrite: bool = False) -> tuple[Path, list[Job], int]:
+def run(
+    experiment: Experiment, part: str | None = None, overwrite: bool = False, command: str | None = None
+) -> tuple[Path, list[Job], int]:
     """Run the chosen jobs of an experiment; finished products are taken from the run folder.
+
+    Args:
+        experiment: its config.
+        part: of the jobs, i/n; default all.
+        overwrite: replace results that were made with another config.
+        command: the command line, to be kept beside the results.
 
     Returns:
         The folder of the results, the jobs, and how many of them failed.
@@ -35,11 +44,13 @@ def run(experiment: Experiment, part: str | None = None, overwrite: bool = False
     Raises:
         InputError: wrong input, or a result of another experiment is in the way.
         StoreError: the run folder cannot be written.
+        CollectError: the folder of results cannot be written; what is made stays in the run folder.
     """
     from benchmarks.experiment.collect import Collector
     from benchmarks.products.images import dataset
     from benchmarks.products.progress import Progress
     from benchmarks.products.threads import settle
+    from compat.results import CollectError
 
     points = tuple(completion_ratios(experiment.replay.progress).tolist())
     data = dataset(experiment.data)
@@ -48,7 +59,7 @@ def run(experiment: Experiment, part: str | None = None, overwrite: bool = False
     settle(len(images) * images[0].image[0].numel())
     trained_on = check_networks(experiment)
     jobs = plan(experiment, digests, points)
-    collector = Collector(experiment, trained_on, overwrite)
+    collector = Collector(experiment, trained_on, overwrite, command)
     collector.check_free(jobs)
     jobs = jobs if part is None else part_of(jobs, part)
     load_code(product for job in jobs for product in graph(job.curve))
@@ -64,7 +75,7 @@ def run(experiment: Experiment, part: str | None = None, overwrite: bool = False
     for job in jobs:  # whatever one of them raises, the others go on
         try:
             collector.add(job, store)
-        except StoreError:
+        except (StoreError, CollectError):
             raise
         except Exception as error:
             traceback.print_exception(error)
@@ -109,7 +120,8 @@ def main() -> None:
             print(listing.listing(experiment, why=arguments.dry_run, part=arguments.part))
             return
         try:
-            folder, jobs, failures = run(experiment, arguments.part, arguments.overwrite)
+            command = shlex.join(["python", "-m", "benchmarks.run", *sys.argv[1:]])
+            folder, jobs, failures = run(experiment, arguments.part, arguments.overwrite, command)
         except Interrupted:
             print("\ninterrupted; run the same command to go on where it was", file=sys.stderr)
             sys.stdout.flush()

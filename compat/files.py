@@ -11,5 +11,15 @@ from typing import Any
 def replace(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file beside `path` and rename it: a reader finds the old content or all of the new."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    write(temporary)
-    os.replace(temporary, path)
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed processes left of `replace`; for one who alone writes the file."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from compat.results import METRICS, PLAIN, Result, row_name
+from compat.results import METRICS, PLAIN, Result, ordinal, row_name
 
 BEST = 6
 GREY = "0.8"
@@ -118,42 +118,77 @@ def plot_cost(results: Sequence[Result], highlight: Collection[str] = ()) -> Fig
 
 
 def plot_sequence(
-    first: Sequence[Result],
-    seconds: Sequence[Sequence[Result]],
-    metric: str = "mean_ap",
-    highlight: Collection[str] = (),
+    upgrades: Sequence[Sequence[Result]], metric: str = "mean_ap", highlight: Collection[str] = ()
 ) -> Figure:
-    """Two upgrades of one gallery, one panel for each start of the second: the first upgrade's curve up to that
-    moment, then the second's, over the share of the gallery that was re-extracted; lines and bands as in `plot_curves`.
+    """Upgrades of one gallery, one row of panels for each from the second on, in it one panel for each of its starts:
+    the upgrade before up to that moment, then this one, over the share of the gallery that was re-extracted; lines and
+    bands as in `plot_curves`, dashed lines for the models on their own.
 
     Args:
-        first: results of the first upgrade.
-        seconds: results of the second upgrade, for each of its starts.
+        upgrades: results of each upgrade and start, as the values of `compat.results.load_upgrades`.
         metric: key of `compat.results.METRICS`.
         highlight: as of `plot_curves`.
     """
-    figure = Figure(figsize=(5.2 * len(seconds), 4.2), layout="constrained")
-    panels = figure.subplots(1, len(seconds), squeeze=False, sharey=True)[0]
-    styles = styles_of(first, lambda r: r.name, highlight)
-    for panel, second in zip(panels, seconds, strict=True):
-        start = second[0].starts_at
-        for name, look in styles.items():
-            for results, begin, end in ((first, 0.0, start), (second, start, 1.0)):
-                group = [result for result in results if result.name == name]
-                if group:
-                    _line(panel, group, metric, look, (begin, end), None if begin else name)
-        levels = {"oldest system": first[0].old, "middle system": first[0].new, "newest system": second[0].new}
-        for (name, figures), color in zip(levels.items(), ("0.65", "0.4", "0.1"), strict=True):
-            if metric in figures:
-                panel.axhline(100 * figures[metric], linestyle="--", color=color, linewidth=1, label=name)
-        panel.axvline(start, color="0.8", linewidth=1, zorder=0)
-        when = "after the first" if start == 1 else f"when the first is at {start:.0%}"
-        panel.set(xlabel="share of the gallery re-extracted", xlim=(0, 1 + start), title=f"second upgrade {when}")
-        panel.grid(alpha=0.3)
-    panels[0].set_ylabel(f"{METRICS[metric].label} (%)")
-    _legend(figure, panels)
-    figure.suptitle(first[0].benchmark)
+    rows = [list(group) for _, group in groupby((u for u in upgrades if u[0].number > 1), key=lambda u: u[0].number)]
+    columns = max(len(row) for row in rows)
+    figure = Figure(figsize=(5.2 * columns, 3.4 * len(rows) + 0.8), layout="constrained")
+    panels = figure.subplots(len(rows), columns, squeeze=False, sharey="row")
+    styles, levels = styles_of(upgrades[0], lambda r: r.name, highlight), _generations(upgrades, metric)
+    for line, row in zip(panels, rows, strict=True):
+        for panel, upgrade in zip(line, row, strict=False):
+            _draw_upgrade(panel, _before(upgrades, upgrade[0].number), upgrade, metric, styles)
+            _draw_generations(panel, levels, upgrade[0].number)
+        for panel in line[len(row) :]:
+            panel.set_axis_off()
+        line[0].set_ylabel(f"{METRICS[metric].label} (%)")
+    for panel in panels[-1]:
+        panel.set_xlabel("share of the gallery re-extracted")
+    _legend(figure, panels.flatten())
+    figure.suptitle(upgrades[0][0].benchmark)
     return figure
+
+
+def _before(upgrades: Sequence[Sequence[Result]], number: int) -> Sequence[Result]:
+    """The upgrade that the one of that number goes on from: the one before it, after all that came before that."""
+    found = (u for u in upgrades if u[0].number == number - 1 and u[0].starts_at in (0, 1))
+    return next(found, ())
+
+
+def _draw_upgrade(panel: Any, before: Sequence[Result], upgrade: Sequence[Result], metric: str, styles: Styles) -> None:
+    """A line for each row: the upgrade before up to the moment at which this one starts, and this one from there on."""
+    start = upgrade[0].starts_at
+    for name, look in styles.items():
+        label: str | None = name
+        for results, begin, end in ((before, 0.0, start), (upgrade, start, 1.0)):
+            group = [result for result in results if result.name == name]
+            if group:
+                _line(panel, group, metric, look, (begin, end), label)
+                label = None
+    panel.axvline(start, color="0.8", linewidth=1, zorder=0)
+    this, that = (ordinal(upgrade[0].number - back) for back in (0, 1))
+    when = f"after the {that}" if start == 1 else f"when the {that} is at {start:.0%}"
+    panel.set(xlim=(0, 1 + start), title=f"{this} upgrade {when}")
+    panel.grid(alpha=0.3)
+
+
+def _generations(upgrades: Sequence[Sequence[Result]], metric: str) -> dict[int, float]:
+    """What each generation's model reaches on its own, by its number from 1 on."""
+    found = {}
+    for first, *_ in upgrades:
+        overlaps = 0 < first.starts_at < 1  # then the old system is that of the upgrade before
+        for number, system in ((first.number - overlaps, first.old), (first.number + 1, first.new)):
+            if metric in system:
+                found[number] = system[metric]
+    return found
+
+
+def _draw_generations(panel: Any, levels: Mapping[int, float], number: int) -> None:
+    """Dashed lines for the models that an upgrade of that number and the one before it go between."""
+    for generation in range(number - 1, number + 2):
+        if generation in levels:
+            grey = 0.65 - 0.55 * (generation - 1) / (max(levels) - 1)
+            name = f"{ordinal(generation)} model"
+            panel.axhline(100 * levels[generation], linestyle="--", color=str(grey), linewidth=1, label=name)
 
 
 def _draw(panel: Any, results: Sequence[Result], metric: str, label: Callable[[Result], str], styles: Styles) -> None:

@@ -8,21 +8,15 @@ from typing import Any
 
 from benchmarks.experiment.listing import flat
 from benchmarks.experiment.outcome import result
-from benchmarks.experiment.plan import Job
+from benchmarks.experiment.plan import DISPLAY, Job
 from benchmarks.experiment.schema import Experiment
 from benchmarks.experiment.spec import Spec
 from benchmarks.products.base import key
 from benchmarks.products.store import Store
 from compat.errors import InputError
-from compat.results import (
-    Failure,
-    collect,
-    collect_failures,
-    identity,
-    load_experiment,
-    load_keys,
-    without_circumstances,
-)
+from compat.results import Failure, collect, collect_failures, identity, load_experiment, load_keys
+
+CIRCUMSTANCES = ("only", "seed", "runs", "results")
 
 
 class Collector:
@@ -32,12 +26,16 @@ class Collector:
         experiment: its config.
         trained_on: for each generation how many images of which classes.
         overwrite: replace results that were made with another config.
+        command: the command line, to be kept beside the results.
     """
 
-    def __init__(self, experiment: Experiment, trained_on: dict[str, Any], overwrite: bool) -> None:
+    def __init__(
+        self, experiment: Experiment, trained_on: dict[str, Any], overwrite: bool, command: str | None = None
+    ) -> None:
         self.folder = Path(experiment.results, experiment.name)
         self.name, self.overwrite = experiment.name, overwrite
-        self.content = {"config": as_config(experiment), "trained_on": trained_on}
+        self.config = without_circumstances(as_config(experiment))
+        self.content = {"commands": [command] if command else [], "trained_on": trained_on}
 
     def check_free(self, jobs: list[Job]) -> None:
         """Refuse, before anything is computed, to replace results that were made with another config.
@@ -56,34 +54,57 @@ class Collector:
 
     def difference(self, job: Job) -> str:
         """The first things that differ between the config that made the folder and this one, old -> new."""
-        stored = load_experiment(self.folder).get("config", {})
-        methods = self.chosen_method(job)
-        known = {name: spec for name, spec in stored.get("methods", {}).items() if name in methods}
-        before = flat({**stored, "methods": known})
-        now = flat({**without_circumstances(self.content["config"]), "methods": methods})
+        before = flat(of_job(load_experiment(self.folder).get("config", {}), job))
+        now = flat(of_job(self.config, job))
         names = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
         shown = [f"{name}: {before.get(name)} -> {now.get(name)}" for name in names[:3]]
         return "; ".join(shown) or "the same config, with other images, code or packages"
 
     def add(self, job: Job, store: Store) -> None:
-        """Make a job's curve if it is not there, and put its result into the folder."""
-        found, areas, records = result(job, self.name, store)
-        config = {**self.content["config"], "methods": self.chosen_method(job)}
-        numbered = type(found)(**{**vars(found), "provenance": list(range(len(records)))})
-        content = {**self.content, "config": config, "provenance": records}
-        collect(self.folder, [numbered], [areas], content)
+        """Make a job's curve if it is not there, and put its result into the folder.
+
+        Raises:
+            CollectError: the folder cannot be written, or another experiment's result has come into the way.
+        """
+        config = of_job(self.config, job)
+        (spec,) = config["methods"].values()
+        found, areas, records = result(job, self.name, spec, store)
+        content = {"config": config, **self.content, "provenance": records}
+        collect(self.folder, [found], [areas], content, self.overwrite)
 
     def fail(self, job: Job, error: Exception) -> None:
-        """Note a failure, unless there is a result of this very job."""
+        """Note a failure, unless there is a result of this very job.
+
+        Raises:
+            CollectError: the folder cannot be written.
+        """
         if load_keys(self.folder).get(identity(dict(job.labels))) == key(job.curve):
             return
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         collect_failures(self.folder, [Failure(self.name, dict(job.labels), reason)])
 
-    def chosen_method(self, job: Job) -> dict[str, Any]:
-        """The method of a job, as the config names it."""
-        name = str(dict(job.labels)["method"])
-        return {name: self.content["config"]["methods"][name]}
+
+def of_job(config: dict[str, Any], job: Job) -> dict[str, Any]:
+    """A config with a job's method, order and merge rule alone."""
+    labels = dict(job.labels)
+    replay = dict(config.get("replay", {}))
+    for axis, label in (("by", "order"), ("merge", "merge")):
+        replay[axis] = chosen(replay.get(axis, {}), labels[label])
+    return {**config, "methods": chosen(config.get("methods", {}), labels["method"]), "replay": replay}
+
+
+def chosen(entries: dict[str, Any], name: str | int) -> dict[str, Any]:
+    """The entry of that name."""
+    return {one: spec for one, spec in entries.items() if one == name}
+
+
+def without_circumstances(config: dict[str, Any]) -> dict[str, Any]:
+    """A config without what says how or where it was run, and is no part of what was measured."""
+    found = {name: part for name, part in config.items() if name not in CIRCUMSTANCES}
+    for name, part in found.items():
+        if isinstance(part, dict) and isinstance(trainer := part.get("trainer"), dict):
+            found[name] = {**part, "trainer": Spec(trainer).without(DISPLAY).content}
+    return found
 
 
 def as_config(experiment: Experiment) -> dict[str, Any]:

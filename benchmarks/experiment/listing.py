@@ -6,7 +6,6 @@ import inspect
 import json
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
@@ -147,8 +146,3 @@ def class_help(arguments: list[str]) -> None:
         parser.add_function_arguments(kind)
     parser.print_help()
     sys.exit(0)
-
-
-def folder_of(experiment: Experiment) -> Path:
-    """Where an experiment's results lie."""
-    return Path(experiment.results, experiment.name)

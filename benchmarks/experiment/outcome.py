@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,23 @@ from benchmarks.products.base import Product, graph, key
 from benchmarks.products.images import dataset
 from benchmarks.products.kinds import Learned, Own, Plain, Upgraded, Weights
 from benchmarks.products.store import Store
-from compat.results import Result
+from compat.results import Result, record_name
 
 PROVENANCE = ("git_commit", "versions", "hardware", "threads", "date")
 
 
-def result(job: Job, benchmark: str, store: Store) -> tuple[Result, np.ndarray | None, list[dict[str, Any]]]:
-    """A job's result, each query's area, and the records of what it was made from.
+def result(
+    job: Job, benchmark: str, spec: dict[str, Any], store: Store
+) -> tuple[Result, np.ndarray | None, dict[str, Any]]:
+    """A job's result, each query's area, and the records of what it was made from, by name.
 
     The curve is made first if it is not there.
+
+    Args:
+        job: what it is the result of.
+        benchmark: its name.
+        spec: the method, as the config names it.
+        store: of the products.
     """
     curve, replayed = store.get(job.curve), job.curve
     begin, end = store.get(replayed.before), store.get(replayed.after)
@@ -28,7 +35,7 @@ def result(job: Job, benchmark: str, store: Store) -> tuple[Result, np.ndarray |
     queries, skipped = curve["queries"].tolist()
     names = ("progress", "mean_ap", "cmc_1", "cmc_5", "negative_flip_rate", "mean_ap_orders")
     passes = method.declared("encoder_passes", 2)
-    data = dataset(replayed.images.whole)
+    data, records = dataset(replayed.images.whole), provenance(replayed, store)
     found = Result(
         benchmark=benchmark,
         labels=dict(job.labels),
@@ -49,11 +56,12 @@ def result(job: Job, benchmark: str, store: Store) -> tuple[Result, np.ndarray |
         starts_at=job.start,
         seconds={one.label: seconds(one, store) for one in graph(replayed)},
         training_seconds=round(training_seconds(replayed.upgrade, store), 2),
-        spec=method.content,
+        spec=spec,
+        provenance=list(records),
         images_skipped=data.skipped,
     )
     areas = curve.get("query_auc")
-    return found, None if areas is None else areas.double().numpy(), provenance(replayed, store)
+    return found, None if areas is None else areas.double().numpy(), records
 
 
 def seconds(product: Product, store: Store) -> float:
@@ -86,8 +94,8 @@ def trained(system: Plain | Own, store: Store) -> float:
     return seconds(weights, store) if isinstance(weights, Weights) else 0.0
 
 
-def provenance(product: Product, store: Store) -> list[dict[str, Any]]:
-    """Where, when and by which code what it is made from was made, each record once."""
+def provenance(product: Product, store: Store) -> dict[str, dict[str, Any]]:
+    """Where, when and by which code what it is made from was made: each record once, by its name."""
     records = [store.record(one) for one in graph(product)]
     made = [{name: record["made"].get(name) for name in PROVENANCE} for record in records if record]
-    return [json.loads(text) for text in dict.fromkeys(json.dumps(one, sort_keys=True) for one in made)]
+    return {record_name(one): one for one in made}

@@ -8,9 +8,8 @@ import os
 import pkgutil
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from compat.backfill import Curve, backfill_curve
 from compat.embeddings import Embeddings
 from compat.errors import InputError
 from compat.progress import backfill_order, completion_ratios
-from compat.results import Result, collect, forget, load_results
+from compat.results import Result, collect, forget, load_results, record_name
 from compat.topk import topk_curve
 
 CUTS = (1, 5)
@@ -86,9 +85,10 @@ def replay(arguments: Namespace) -> Path:
     seconds = round(time.perf_counter() - started, 2)
     if _is_first():
         results = [result(measured, seed, items, arguments, identity, seconds) for seed in range(len(orders))]
-        with _writing(folder):
-            forget(folder, [other.labels for other in others])
-            collect(folder, results, experiment={"provenance": [provenance()]})
+        record = provenance()
+        forget(folder, [other.labels for other in others])
+        made = [replace(found, provenance=[record_name(record)]) for found in results]
+        collect(folder, made, experiment={"provenance": {record_name(record): record}})
     return folder
 
 
@@ -257,7 +257,6 @@ def result(measured: Measured, seed: int, items: int, arguments: Namespace, iden
         gallery_items=items,
         encoder_passes_per_query=2 if arguments.transform is None else 1,
         spec={**spec, **ranking},
-        provenance=[0],
         seconds={"replay": seconds},
     )
 
@@ -266,15 +265,6 @@ def _system(curve: Curve, end: int) -> dict[str, float]:
     """The figures of the old or the new system, from an end of a curve."""
     cmc = {f"cmc_{k}": float(curve.cmc_orders[k][0, end]) for k in CUTS}
     return {"mean_ap": float(curve.mean_ap_orders[0, end]), **cmc}
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = f"{error.filename or folder}: {error.strerror}"
-        raise InputError(f"output: {folder} ({reason}), expected a folder that can be written") from error
 
 
 def _is_first() -> bool:

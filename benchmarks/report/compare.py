@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from compat.errors import InputError
-from compat.results import Result, load_query_auc, load_upgrades, select
+from compat.results import Result, load_query_auc, load_upgrades
 from compat.statistics import paired_bootstrap
 
 FAR = 8.0  # standard errors of a difference that no bootstrap's 95 % interval reaches across
@@ -74,3 +74,21 @@ def upgrades_of(
     chosen = select([r for results in upgrades.values() for r in results], conditions)
     found = {name: [r for r in chosen if r.upgrade == name] for name in upgrades}
     return {name: results for name, results in found.items() if results}
+
+
+def select(results: Sequence[Result], only: Iterable[str]) -> list[Result]:
+    """Those that fulfil all conditions label=value[,value ...], such as order=random or method=rqt,fct.
+
+    Raises:
+        InputError: no such label, or nothing fulfils them.
+    """
+    chosen = list(results)
+    for condition in only:
+        name, _, values = condition.partition("=")
+        if chosen and name not in chosen[0].labels:
+            expected = ", ".join(chosen[0].labels)
+            raise InputError(f"only: {name!r}, expected a field of a result's labels: {expected}")
+        chosen = [result for result in chosen if str(result.labels[name]) in values.split(",")]
+    if results and not chosen:
+        raise InputError(f"only: {' '.join(only)} leaves nothing, expected some results")
+    return chosen

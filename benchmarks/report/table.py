@@ -115,7 +115,7 @@ def tables(
 
     Args:
         folder: results/<benchmark>.
-        only: conditions on results, see `compat.results.select`; with some, failures are left out.
+        only: conditions on results, see `benchmarks.report.compare.select`; with some, failures are left out.
         draw: makes the text of one table.
         broken: gets a message for each line that cannot be read.
 

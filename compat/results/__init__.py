@@ -1,16 +1,15 @@
 """Results: what one is, the folder that keeps a benchmark's, and the layout of earlier versions. Imports no torch."""
 
+from compat.results.experiment import load_experiment, record_name
 from compat.results.folder import (
+    CollectError,
     collect,
     collect_failures,
-    failures_of,
     forget,
-    load_experiment,
     load_failures,
     load_keys,
     load_results,
     load_upgrades,
-    without_circumstances,
 )
 from compat.results.queries import load_query_auc
 from compat.results.result import (
@@ -21,21 +20,20 @@ from compat.results.result import (
     Metric,
     Result,
     identity,
+    ordinal,
     row_name,
-    select,
-    training_seconds,
 )
 
 __all__ = [
     "METRICS",
     "PLAIN",
+    "CollectError",
     "Failure",
     "Labels",
     "Metric",
     "Result",
     "collect",
     "collect_failures",
-    "failures_of",
     "forget",
     "identity",
     "load_experiment",
@@ -44,8 +42,7 @@ __all__ = [
     "load_query_auc",
     "load_results",
     "load_upgrades",
+    "ordinal",
+    "record_name",
     "row_name",
-    "select",
-    "training_seconds",
-    "without_circumstances",
 ]

@@ -1,31 +1,35 @@
 """The folder of a benchmark's results: results.jsonl, failures.jsonl, experiment.yaml and queries.npz.
 
 One line a result, sorted by labels; the config, what the models were trained on and where things were made once, beside
-it. Whoever writes holds the folder's lock and renames each file into place.
+it. Whoever writes holds the folder's lock and renames each file into place. What lines refer to is written before them
+and taken away after them, so that a process may be killed between any two files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace as changed
 from math import isclose
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import yaml
 from filelock import FileLock
 
 from compat.errors import InputError
-from compat.files import replace
+from compat.files import replace, sweep
 from compat.results import layout_1, queries
-from compat.results.lines import failure_of, line_of, read_lines, result_of, rounded
+from compat.results.experiment import EXPERIMENT, joined, load_experiment, save_experiment
+from compat.results.lines import failure_of, line_of, read_lines, result_of
 from compat.results.result import Failure, Labels, Result, identity
 
-RESULTS, FAILURES, EXPERIMENT = "results.jsonl", "failures.jsonl", "experiment.yaml"
-CIRCUMSTANCES = ("only", "seed", "runs", "results", "overwrite", "enable_progress_bar")
+RESULTS, FAILURES = "results.jsonl", "failures.jsonl"
 Record = TypeVar("Record", bound="Result | Failure")
+
+
+class CollectError(InputError):
+    """A folder of results cannot be written, or has a result that may not be replaced; what it has stays."""
 
 
 def collect(
@@ -33,46 +37,50 @@ def collect(
     results: Sequence[Result],
     query_areas: Sequence[np.ndarray | None] = (),
     experiment: Mapping[str, Any] | None = None,
+    overwrite: bool = True,
 ) -> None:
     """Put results into a benchmark's folder: each takes the place of the one, or of the failure, with its labels.
 
     Args:
         folder: results/<benchmark>.
-        results: `provenance` counts in the experiment's list, without one in the folder's; it is numbered anew.
+        results: `provenance` has names of records of the experiment or of the folder, see `record_name`.
         query_areas: for each result each query's area under its curve of average precision (Q,), or None; what paired
             comparisons of methods are made from.
-        experiment: config, trained_on, and the records of provenance; joined to what the folder has.
+        experiment: config, commands, trained_on, and the records of provenance by name; joined to what the folder has.
+        overwrite: whether a result may take the place of one with another key.
 
     Raises:
+        CollectError: the folder cannot be written, or a result with another key may not be replaced.
         InputError: a file of the folder cannot be read.
     """
     folder = Path(folder)
-    with _locked(folder):
-        before = load_experiment(folder)
-        earlier = before.pop("provenance", [])
-        joined = {**(experiment or {})}
-        given = joined.pop("provenance", [])
-        records, first = [*earlier, *given], len(earlier) if given else 0
-        moved = [changed(r, provenance=[first + n for n in r.provenance]) for r in results]
-        kept = _replaced(read_lines(folder / RESULTS, result_of, None), moved)
-        kept, records = _renumbered(kept, records)
+    with _writing(folder):
+        shared = load_experiment(folder)
+        before = _results(folder, None)
+        if not overwrite:
+            _check_keys(folder, before, results)
+        both = joined(shared, experiment or {})
+        if both != shared:
+            save_experiment(folder, both)
+        kept = _replaced(before, results)
         areas = query_areas or [None] * len(results)
         queries.merge(folder, zip((r.labels for r in results), areas, strict=True))
-        text = yaml.safe_dump(
-            rounded(_joined(before, without_circumstances(joined)) | {"provenance": records}),
-            sort_keys=False, default_flow_style=None, width=120, allow_unicode=True,
-        )  # fmt: skip
-        replace(folder / EXPERIMENT, lambda path: path.write_text(text))
         _write(folder / RESULTS, kept)
-        _forget(folder / FAILURES, read_lines(folder / FAILURES, failure_of, None), moved)
+        _forget(folder / FAILURES, read_lines(folder / FAILURES, failure_of, None), results)
+        used = {name for result in kept for name in result.provenance}
+        if both["provenance"].keys() - used:
+            records = {name: record for name, record in both["provenance"].items() if name in used}
+            save_experiment(folder, both | {"provenance": records})
 
 
 def collect_failures(folder: str | Path, failures: Sequence[Failure]) -> None:
-    """Note what failed, in place of results with the same labels."""
+    """Note what failed, beside a result with the same labels if there is one: what was computed stays.
+
+    Raises:
+        CollectError: the folder cannot be written.
+    """
     folder = Path(folder)
-    with _locked(folder):
-        _forget(folder / RESULTS, read_lines(folder / RESULTS, result_of, None), failures)
-        queries.merge(folder, ((f.labels, None) for f in failures))
+    with _writing(folder):
         _write(folder / FAILURES, _replaced(read_lines(folder / FAILURES, failure_of, None), failures))
 
 
@@ -80,17 +88,10 @@ def forget(folder: str | Path, labels: Sequence[Labels]) -> None:
     """Take results out of a folder."""
     folder = Path(folder)
     if labels:
-        with _locked(folder):
+        with _writing(folder):
             gone = [Failure("", of_one, "") for of_one in labels]
-            _forget(folder / RESULTS, read_lines(folder / RESULTS, result_of, None), gone)
+            _forget(folder / RESULTS, _results(folder, None), gone)
             queries.merge(folder, ((of_one, None) for of_one in labels))
-
-
-def without_circumstances(value: Any) -> Any:
-    """A config without what says how or where it was run and is no part of what was measured."""
-    if isinstance(value, Mapping):
-        return {key: without_circumstances(item) for key, item in value.items() if key not in CIRCUMSTANCES}
-    return [without_circumstances(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def load_results(folder: str | Path, broken: list[str] | None = None) -> list[Result]:
@@ -104,10 +105,8 @@ def load_results(folder: str | Path, broken: list[str] | None = None) -> list[Re
         InputError: no such folder, no result in it, a line that cannot be read, or results that cannot be compared.
     """
     folder = Path(folder)
-    if (folder / RESULTS).exists():
-        results = read_lines(folder / RESULTS, result_of, broken)
-    else:
-        results = layout_1.load_results(folder, broken)
+    load = _results if (folder / RESULTS).exists() else layout_1.load_results
+    results = load(folder, broken)
     if not results:
         raise InputError(f"{folder}: no results, expected a folder with {RESULTS}")
     _check_one_benchmark(folder, results)
@@ -117,7 +116,7 @@ def load_results(folder: str | Path, broken: list[str] | None = None) -> list[Re
 
     def place(r: Result) -> tuple[Any, ...]:
         return (
-            r.upgrade not in ("", "first"), -r.starts_at,
+            r.number, -r.starts_at,
             sum(aucs[r.upgrade, r.name]) / len(aucs[r.upgrade, r.name]), r.name, r.seed,
         )  # fmt: skip
 
@@ -155,30 +154,38 @@ def load_failures(folder: str | Path, broken: list[str] | None = None) -> list[F
     return found or layout_1.load_failures(folder)
 
 
-def failures_of(folder: str | Path, asked: Iterable[Labels]) -> list[Failure]:
-    """Of the failures in a folder those of the results asked for."""
-    wanted = {identity(labels) for labels in asked}
-    return [failure for failure in load_failures(folder) if identity(failure.labels) in wanted]
-
-
-def load_experiment(folder: str | Path) -> dict[str, Any]:
-    """The config, trained_on, and the records of provenance; nothing where there is no file.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    path = Path(folder, EXPERIMENT)
-    if not path.exists():
-        return {}
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock; whatever keeps it from being written is one line."""
     try:
-        return dict(yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}, expected what benchmarks.run writes") from error
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            for name in (RESULTS, FAILURES, EXPERIMENT, queries.QUERIES):
+                sweep(folder / name)
+            yield
+    except OSError as error:
+        reason = f"{error.filename or folder}: {error.strerror or error}"
+        raise CollectError(f"results: cannot write {reason}, expected a folder with room to write in") from error
 
 
-def _locked(folder: Path) -> AbstractContextManager[Any]:
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / ".lock")
+def _results(folder: Path, broken: list[str] | None) -> list[Result]:
+    """All results of a folder in this layout."""
+    results = read_lines(folder / RESULTS, result_of, broken)
+    if all(isinstance(name, str) for result in results for name in result.provenance):
+        return results
+    names: dict[Any, str] = dict(enumerate(load_experiment(folder).get("provenance", {})))  # they counted in it
+    return [changed(r, provenance=[names.get(name, str(name)) for name in r.provenance]) for r in results]
+
+
+def _check_keys(folder: Path, before: Iterable[Result], given: Iterable[Result]) -> None:
+    """Refuse to replace a result that was made from something else."""
+    keys = {identity(r.labels): r.key for r in before}
+    for r in given:
+        if keys.get(identity(r.labels), r.key) != r.key:
+            raise CollectError(
+                f"overwrite: {folder} has another result of {r.name} (seed {r.seed}), written meanwhile; expected the "
+                "same, or to be told to overwrite it"
+            )
 
 
 def _replaced(before: Iterable[Record], given: Iterable[Record]) -> list[Record]:
@@ -189,27 +196,6 @@ def _replaced(before: Iterable[Record], given: Iterable[Record]) -> list[Record]
 
 def _place(labels: Labels) -> list[str]:
     return [f"{value:09}" if isinstance(value, int) else str(value) for value in labels.values()]
-
-
-def _renumbered(results: list[Result], records: list[Any]) -> tuple[list[Result], list[Any]]:
-    """Each record of provenance once, and only those that a result has."""
-    distinct: list[Any] = []
-    numbered = []
-    for result in results:
-        numbers = []
-        for number in result.provenance:
-            if records[number] not in distinct:
-                distinct.append(records[number])
-            numbers.append(distinct.index(records[number]))
-        numbered.append(changed(result, provenance=numbers))
-    return numbered, distinct
-
-
-def _joined(before: Any, given: Any) -> Any:
-    """Dictionaries with the entries of both, the given ones first in rank; a class with its arguments is one value."""
-    if not (isinstance(before, dict) and isinstance(given, dict)) or "class_path" in before or "class_path" in given:
-        return given
-    return {**before, **{key: _joined(before.get(key), value) for key, value in given.items()}}
 
 
 def _write(path: Path, records: Iterable[Result | Failure]) -> None:

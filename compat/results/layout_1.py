@@ -9,14 +9,24 @@ from typing import Any
 import numpy as np
 
 from compat.errors import InputError
+from compat.results.experiment import record_name
 from compat.results.lines import rounded
-from compat.results.result import PLAIN, Failure, Result, training_seconds
+from compat.results.result import PLAIN, Failure, Result
 
 FAILED = ".failed.json"
 KEPT = (
     *("mean_ap", "cmc_1", "cmc_5", "negative_flip_rate", "mean_ap_orders", "old", "new", "queries"),
     *("queries_without_positive", "gallery_items", "encoder_passes_per_query"),
 )
+
+NEEDS = {  # as they were called: as `compat.needs` calls them
+    "labels": ["served old gallery", "gallery labels"],
+    "the old model's head": ["old gallery", "old classifier"],
+    "FastFill's head": ["uncertainty"],
+    "labels, new embeddings and the queries": ["all matrices and labels"],
+    "training images": ["training distances"],
+    "training labels": ["training distances", "training labels"],
+}
 
 
 def files(folder: Path) -> list[Path]:
@@ -27,15 +37,15 @@ def files(folder: Path) -> list[Path]:
 
 
 def load_results(folder: Path, broken: list[str] | None = None) -> list[Result]:
-    """All results of a benchmark; `provenance` counts in `load_experiment`'s list.
+    """All results of a benchmark.
 
     Raises:
         InputError: a file cannot be read and `broken` is None.
     """
     found = []
-    for number, path in enumerate(files(folder)):
+    for path in files(folder):
         try:
-            found.append(load_result(path, number))
+            found.append(load_result(path))
         except InputError as error:
             if broken is None:
                 raise
@@ -43,7 +53,7 @@ def load_results(folder: Path, broken: list[str] | None = None) -> list[Result]:
     return found
 
 
-def load_result(path: Path, number: int = 0) -> Result:
+def load_result(path: Path) -> Result:
     """One file.
 
     Raises:
@@ -65,18 +75,35 @@ def load_result(path: Path, number: int = 0) -> Result:
             progress=rounded(content["progress"]),
             **{name: content[name] for name in KEPT},
             bytes_per_item=content.get("bytes_per_item", 0),
-            needs={a: [n] for a in PLAIN if (n := content.get(f"{a}_needs", "nothing")) != "nothing"},
+            needs={a: NEEDS.get(n, [n]) for a in PLAIN if (n := content.get(f"{a}_needs", "nothing")) != "nothing"},
             starts_at=starts_at,
             seconds=seconds,
             training_seconds=content.get("training_seconds", training_seconds(seconds, starts_at > 0)),
             spec=content["config"].get("methods", {}).get(content["method"], {}),
-            provenance=[number],
+            provenance=[record_name(provenance(content))],
             images_skipped=content.get("images_skipped", []),
         )
     except KeyError as error:
-        raise InputError(f"{path}: no field {error}, expected a result of benchmarks.run") from error
+        raise InputError(f"{path}: no field {error}, expected a result of the earlier layout") from error
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: {error}, expected a result of benchmarks.run") from error
+        raise InputError(f"{path}: {error}, expected a result of the earlier layout") from error
+
+
+def training_seconds(seconds: dict[str, float], second: bool) -> float:
+    """Of one upgrade among the seconds of all stages: of its model, or the method's own in its place, and the head.
+
+    Args:
+        seconds: of each stage; train_new is there beside joint only where the method needs the plain new model too.
+        second: whether it is the second upgrade of a sequence.
+    """
+    return round(
+        sum(seconds.get(stage, 0.0) for stage in ("train_newest" if second else "train_new", "joint", "head")), 2
+    )
+
+
+def provenance(content: dict[str, Any]) -> dict[str, Any]:
+    """Where and by which code a file says that it was made: that of the moment when it was written."""
+    return {name: content[name] for name in ("git_commit", "hardware", "versions")}
 
 
 def load_query_areas(folder: Path) -> list[np.ndarray | None]:
@@ -87,7 +114,7 @@ def load_query_areas(folder: Path) -> list[np.ndarray | None]:
 
 def load_experiment(folder: Path) -> dict[str, Any]:
     """What each file says of its config, of what the models were trained on, and of where it was made."""
-    experiment: dict[str, Any] = {"config": {}, "trained_on": {}, "provenance": []}
+    experiment: dict[str, Any] = {"config": {}, "trained_on": {}, "provenance": {}}
     for path in files(folder):
         content = json.loads(path.read_text())
         methods = experiment["config"].get("methods", {}) | content["config"].get("methods", {})
@@ -97,8 +124,8 @@ def load_experiment(folder: Path) -> dict[str, Any]:
                 replay[axis] = (experiment["config"].get("replay", {}).get(axis) or {}) | (replay[axis] or {})
         experiment["config"] = content["config"] | {"methods": methods, "replay": replay}
         experiment["trained_on"] |= content.get("trained_on", {})
-        record = {"commit": content["git_commit"], "hardware": content["hardware"], "versions": content["versions"]}
-        experiment["provenance"].append(record)
+        record = provenance(content)
+        experiment["provenance"][record_name(record)] = record
     return experiment
 
 

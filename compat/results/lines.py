@@ -99,7 +99,7 @@ def read_lines(path: Path, parse: Callable[[str], T], broken: list[str] | None) 
         try:
             found.append(parse(line))
         except (ValueError, TypeError) as error:
-            message = f"{path}:{number}: {error}, expected a result of benchmarks.run"
+            message = f"{path}:{number}: {error}, expected a line of JSON with the columns of a result"
             if broken is None:
                 raise InputError(message) from error
             broken.append(message)

@@ -60,7 +60,7 @@ def read(folder: Path) -> dict[str, np.ndarray]:
         with np.load(path) as file:
             return dict(file.items())
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: {error}, expected arrays as benchmarks.run writes them") from error
+        raise InputError(f"{path}: {error}, expected an array of bytes for each row") from error
 
 
 def merge(folder: Path, areas: Iterable[tuple[Labels, np.ndarray | None]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -13,6 +13,7 @@ from compat.errors import InputError
 
 Labels: TypeAlias = dict[str, Any]
 PLAIN = {"order": "random", "merge": "raw"}
+ORDINALS = ("first", "second", "third")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Result:
         training_seconds: of training the model of this upgrade and what the method learned for it; of neither the old
             model, which is there, nor another upgrade's.
         spec: the method's own config.
-        provenance: of the records in experiment.yaml, those that say where and by which code this was made.
+        provenance: names of the records in experiment.yaml that say where and by which code this was made.
         images_skipped: paths of the images that could not be decoded and were left out.
     """
 
@@ -71,13 +72,18 @@ class Result:
     seconds: dict[str, float] = field(default_factory=dict)
     training_seconds: float = 0.0
     spec: dict[str, Any] = field(default_factory=dict)
-    provenance: list[int] = field(default_factory=list)
+    provenance: list[str] = field(default_factory=list)
     images_skipped: list[str] = field(default_factory=list)
 
     @property
     def upgrade(self) -> str:
         """Which upgrade of a sequence; empty where there is one."""
         return str(self.labels.get("upgrade", ""))
+
+    @property
+    def number(self) -> int:
+        """The upgrade's place in its sequence, from 1 on."""
+        return upgrade_number(self.upgrade)
 
     @property
     def method(self) -> str:
@@ -198,31 +204,24 @@ def row_name(labels: Labels) -> str:
     return " + ".join([str(labels["method"]), *(value for value in others if value not in plain)])
 
 
-def training_seconds(seconds: dict[str, float], second: bool) -> float:
-    """Of one upgrade among the seconds of all stages: of its model, or the method's own in its place, and the head.
-
-    Args:
-        seconds: of each stage; train_new is there beside joint only where the method needs the plain new model too.
-        second: whether it is the second upgrade of a sequence.
-    """
-    return round(
-        sum(seconds.get(stage, 0.0) for stage in ("train_newest" if second else "train_new", "joint", "head")), 2
-    )
+def ordinal(number: int) -> str:
+    """How the upgrades of a sequence are counted: first, second, third, 4th."""
+    return ORDINALS[number - 1] if number <= len(ORDINALS) else f"{number}th"
 
 
-def select(results: Sequence[Result], only: Iterable[str]) -> list[Result]:
-    """Those that fulfil all conditions label=value[,value ...], such as order=random or method=rqt,fct.
+def upgrade_number(name: str) -> int:
+    """The place of an upgrade in its sequence, from the first word of its name.
 
     Raises:
-        InputError: no such label, or nothing fulfils them.
+        InputError: it is none of those that `ordinal` gives.
+
+    Example:
+        >>> [upgrade_number(name) for name in ("", "first", "third_from_0.5", "4th_from_1")]
+        [1, 1, 3, 4]
     """
-    chosen = list(results)
-    for condition in only:
-        name, _, values = condition.partition("=")
-        if chosen and name not in chosen[0].labels:
-            expected = ", ".join(chosen[0].labels)
-            raise InputError(f"only: {name!r}, expected a field of a result's labels: {expected}")
-        chosen = [result for result in chosen if str(result.labels[name]) in values.split(",")]
-    if results and not chosen:
-        raise InputError(f"only: {' '.join(only)} leaves nothing, expected some results")
-    return chosen
+    word = name.partition("_")[0]
+    if word in ("", *ORDINALS):
+        return ORDINALS.index(word or "first") + 1
+    if not re.fullmatch("[0-9]+th", word):
+        raise InputError(f"upgrade: {name!r}, expected first, second_from_1, third_from_0.5, 4th_from_1, ...")
+    return int(word[:-2])

@@ -138,6 +138,7 @@ def test_bict_stands_on_the_model_of_bct_and_joint_methods_replace_the_new_train
     assert found["bct"].training_seconds == pytest.approx(trained["bct"], abs=0.02)
     assert found["bict"].training_seconds == pytest.approx(trained["bict"] + trained["bct"], abs=0.02)
     assert found["bt2"].training_seconds == pytest.approx(trained["bt2"] + new, abs=0.02)
+    assert found["bict"].spec == methods["bict"]
     assert found["bict"].mean_ap[-1] == pytest.approx(found["bct"].mean_ap[-1])
     assert (found["bct"].bytes_per_item, found["bict"].bytes_per_item) == (4 * 7, 2 * 4 * 7)
 

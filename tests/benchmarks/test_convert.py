@@ -4,14 +4,17 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from benchmarks import convert
+from benchmarks.experiment.earlier import present
 from benchmarks.report import against
 from benchmarks.report import table as wide
 from compat.errors import InputError
+from compat.needs import Need
 from compat.results import (
     collect,
     layout_1,
@@ -35,11 +38,13 @@ def test_the_layout_of_earlier_versions_is_read_and_converted(tmp_path, capsys, 
     names = ["independent", "independent + z_score", "rqt_mcl_rho + z_score", "rqt_mcl_rho"]
     before = load_results(OLD)
     assert [r.name for r in before] == names
-    assert before[1].needs == {"merge": ["training images"]}
+    assert before[1].needs == {"merge": ["training distances"]}
     monkeypatch.setattr(sys, "argv", ["convert", str(OLD), str(tmp_path / "new")])
     convert.main()
     after = load_results(tmp_path / "new")
-    assert wide.table(after) == wide.table(before)
+    assert wide.table([replace(r, needs={}) for r in after]) == wide.table([replace(r, needs={}) for r in before])
+    assert after[2].needs["method"] == ["training embeddings", "training labels", "head training"]
+    assert after[2].needs["merge"] == ["training distances"]
     for result, values in zip(layout_1.load_results(OLD), layout_1.load_query_areas(OLD), strict=True):
         found = load_query_auc(tmp_path / "new", result)
         assert (found is None) == (values is None) == (result.merge == "z_score")
@@ -47,11 +52,40 @@ def test_the_layout_of_earlier_versions_is_read_and_converted(tmp_path, capsys, 
             continue
         assert found == pytest.approx(values, abs=1 / 250)
         assert np.mean(found) == pytest.approx(np.mean(values), abs=0.5 / 250 / 5000 + 1e-9)
-    assert load_experiment(tmp_path / "new")["trained_on"]["old"]["images"] == 25000
+    experiment = load_experiment(tmp_path / "new")
+    assert experiment["trained_on"]["old"]["images"] == 25000
+    assert all(experiment["provenance"][name]["git_commit"] for result in after for name in result.provenance)
     missing = dict.fromkeys(("trained_on", "images_skipped", "starts_at", "order", "merge", "merge_needs"))
     assert layout_1.load_result(old_file(tmp_path, **missing)).labels == before[0].labels
-    with pytest.raises(InputError, match=r"old-s0.json: no field 'mean_ap', expected a result of"):
+    with pytest.raises(InputError, match=r"old-s0.json: no field 'mean_ap', expected a result of the earlier layout"):
         layout_1.load_result(old_file(tmp_path, mean_ap=None))
+
+
+def test_a_config_of_earlier_versions_is_said_in_the_present_words():
+    config = json.loads((OLD / "independent-s0.json").read_text())["config"]
+    bict = {"class_path": "compat.methods.BiCT", "init_args": {"backward": 0.1, "hidden": 512}}
+    arguments = {"old_classes": 0.3, "old_images": 1.0, "new_classes": [0.3, 1.0], "new_images": 0.5}
+    data = {**config["data"], "init_args": {**config["data"]["init_args"], **arguments}}
+    found = present({**config, "data": data, "newest": config["new"], "second_starts": [0.5], "methods": {"b": bict}})
+    assert found["generations"] == ["old", "new", "newest"]
+    assert [found[name]["sees"] for name in found["generations"]] == [
+        {"classes": 0.3, "images": 1.0},
+        {"classes": [0.3, 1.0], "images": 0.5},
+        {"classes": 1.0, "images": 1.0},
+    ]
+    assert found["starts"] == [0.5]
+    assert found["data"]["init_args"].keys() == {"root", "image_size", "min_crop", "num_workers"}
+    assert found["old"]["trainer"]["init_args"] == {"max_epochs": 5, "precision": "bf16-mixed"}
+    base = {"class_path": "compat.methods.BCT", "init_args": {"weight": 0.1}}
+    assert found["methods"]["b"] == {"class_path": bict["class_path"], "init_args": {"hidden": 512}, "based_on": base}
+    assert not {"only", "seed", "runs", "newest_classes", "second_starts"} & found.keys()
+    assert found["old"]["seed"] == 0
+
+
+@pytest.mark.parametrize("old", layout_1.NEEDS)
+def test_what_a_row_needs_is_said_in_the_present_words(tmp_path, old):
+    result = layout_1.load_result(old_file(tmp_path, order_needs=old))
+    assert set(result.needs["order"]) <= set(get_args(Need))
 
 
 def test_against_finds_what_differs(tmp_path):

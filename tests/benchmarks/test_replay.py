@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+import compat.results.folder
 from benchmarks import replay
 from benchmarks.own import measure
 from benchmarks.report.terminal import narrow
@@ -168,11 +169,11 @@ def test_a_disk_that_is_full_afterwards_is_one_line(files, monkeypatch, capsys):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(measure, "collect", full)
+    monkeypatch.setattr(compat.results.folder, "replace", full)
     with pytest.raises(SystemExit) as stop:
         call(monkeypatch, files[0])
     assert stop.value.code == 2
-    assert "No space left on device), expected a folder that can be written\n" in capsys.readouterr().err
+    assert ": No space left on device, expected a folder with room to write in\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("asked", "stored"), [("0", [0, 1]), ("0.5", [0, 0.5, 1]), ("1", [0, 1])])

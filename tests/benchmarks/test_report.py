@@ -45,7 +45,7 @@ def test_unknown_columns_are_left_out_and_broken_lines_named(tmp_path, monkeypat
     assert stop.value.code == 1
     assert [line.split()[:2] for line in printed.out.splitlines()[4:6]] == [["rqt", "1"], ["best", "1"]]
     errors = printed.err.splitlines()
-    assert errors[0] == f"error: {file}:3: no column 'mean_ap', expected a result of benchmarks.run"
+    assert errors[0] == f"error: {file}:3: no column 'mean_ap', expected a line of JSON with the columns of a result"
     assert errors[1].startswith(f"error: {file}:4: ")
     assert len(errors) == 2
     with pytest.raises(InputError, match=r"results.jsonl:3: no column 'mean_ap'"):
@@ -106,17 +106,23 @@ def test_orders_and_merge_rules_have_rows_of_their_own(tmp_path):
 def test_what_failed_has_a_row_with_its_reason_until_it_succeeds(tmp_path):
     broken = labelled(method="broken")
     failure = Failure("toy", broken.labels, "ValueError: no | such")
-    collect(tmp_path / "toy", [broken], [np.full(3, 0.5)])
     collect_failures(tmp_path / "toy", [failure])
     line = "broken (random, raw, seed 0) failed: ValueError: no \\| such"
     assert wide.tables(tmp_path / "toy") == line
-    assert load_query_auc(tmp_path / "toy", broken) is None
     collect(tmp_path / "toy", [RESULT])
     assert f"| {line} |" in wide.tables(tmp_path / "toy")
     assert load_failures(tmp_path / "toy") == [failure]
     collect(tmp_path / "toy", [broken])
     assert load_failures(tmp_path / "toy") == []
     assert "failed" not in wide.tables(tmp_path / "toy")
+
+
+def test_a_failure_stands_beside_the_result_that_was_there(tmp_path):
+    collect(tmp_path / "toy", [RESULT], [np.full(3, 0.5)])
+    collect_failures(tmp_path / "toy", [Failure("toy", RESULT.labels, "ValueError: no such")])
+    _, row, failed = rows_of(wide.tables(tmp_path / "toy"))
+    assert (row[0], failed[0]) == ("rqt", "rqt (random, raw, seed 0) failed: ValueError: no such")
+    assert load_query_auc(tmp_path / "toy", RESULT) is not None
 
 
 def test_tables_are_written_into_a_document(tmp_path):
@@ -162,11 +168,15 @@ def test_every_committed_benchmark_has_a_table():
 
 
 def test_the_upgrades_of_a_sequence_come_in_its_order(sequence, capsys, monkeypatch):
-    assert list(load_upgrades(sequence)) == ["first", "second_from_1", "second_from_0.5"]
+    for name, starts_at in (("third_from_1", 1.0), ("third_from_0.5", 0.5), ("4th_from_1", 1.0), ("10th_from_1", 1.0)):
+        later = [labelled(replace(RESULT, starts_at=starts_at), upgrade=name, method=m) for m in ("rqt", "independent")]
+        collect(sequence, later)
+    names = ["first", "second_from_1", "second_from_0.5", "third_from_1", "third_from_0.5", "4th_from_1", "10th_from_1"]
+    assert list(load_upgrades(sequence)) == names
     monkeypatch.setattr(sys, "argv", ["table", str(sequence)])
     table.main()
     printed = capsys.readouterr().out
-    assert printed.count("\nrqt ") == 3
+    assert printed.count("\nrqt ") == 7
     assert printed.startswith("toy/first\n\nmAP of")
 
 

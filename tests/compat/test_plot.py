@@ -67,8 +67,7 @@ def test_plotting_needs_no_torch(tmp_path):
 
 
 def test_a_sequence_is_drawn_over_what_is_re_extracted(sequence, tmp_path, capsys, monkeypatch):
-    first, *seconds = load_upgrades(sequence).values()
-    after, overlapping = plot_sequence(first, seconds).axes
+    after, overlapping = plot_sequence(list(load_upgrades(sequence).values())).axes
     drawn = {tuple(np.asarray(line.get_xdata()).tolist()) for line in after.lines if line.get_marker() == "o"}
     assert drawn == {(0.0, 0.5, 1.0), (1.0, 1.5, 2.0)}
     drawn = {tuple(np.asarray(line.get_xdata()).tolist()) for line in overlapping.lines if line.get_marker() == "o"}
@@ -78,7 +77,34 @@ def test_a_sequence_is_drawn_over_what_is_re_extracted(sequence, tmp_path, capsy
     assert (tmp_path / "sequence.png").stat().st_size > 1000
 
 
+def test_each_later_upgrade_has_a_row_of_panels_with_the_models_that_it_goes_between(tmp_path):
+    levels = [{"mean_ap": value, "cmc_1": value, "cmc_5": value} for value in (0.1, 0.3, 0.5, 0.7, 0.9)]
+    for name, number, starts_at in (
+        ("first", 1, 0.0), ("second_from_1", 2, 1.0), ("second_from_0.5", 2, 0.5), ("third_from_1", 3, 1.0),
+        ("third_from_0.5", 3, 0.5), ("4th_from_0.5", 4, 0.5),
+    ):  # fmt: skip
+        old = levels[number - 1 - (starts_at == 0.5)]
+        collect(tmp_path, [labelled(replace(RESULT, starts_at=starts_at, old=old, new=levels[number]), upgrade=name)])
+    figure = plot_sequence(list(load_upgrades(tmp_path).values()))
+    panels = {panel.get_title(): panel for panel in figure.axes if panel.axison}
+    assert list(panels) == [
+        "second upgrade after the first",
+        "second upgrade when the first is at 50%",
+        "third upgrade after the second",
+        "third upgrade when the second is at 50%",
+        "4th upgrade when the third is at 50%",
+    ]
+    for title, expected in (
+        ("second upgrade after the first", {"first model": 10, "second model": 30, "third model": 50}),
+        ("third upgrade when the second is at 50%", {"second model": 30, "third model": 50, "4th model": 70}),
+        ("4th upgrade when the third is at 50%", {"third model": 50, "4th model": 70, "5th model": 90}),
+    ):
+        lines = {line.get_label(): line for line in panels[title].lines if line.get_linestyle() == "--"}
+        assert {name: np.asarray(line.get_ydata())[0] for name, line in lines.items()} == pytest.approx(expected)
+        begins = [np.asarray(line.get_xdata())[0] for line in panels[title].lines if line.get_marker() == "o"]
+        assert begins == [0.0, 1.0 if "after" in title else 0.5]
+
+
 @pytest.mark.parametrize("metric", list(METRICS))
 def test_a_sequence_is_drawn_in_every_metric(sequence, metric):
-    first, *seconds = load_upgrades(sequence).values()
-    assert len(plot_sequence(first, seconds, metric).axes) == 2
+    assert len(plot_sequence(list(load_upgrades(sequence).values()), metric).axes) == 2

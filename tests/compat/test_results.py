@@ -12,10 +12,7 @@ from compat.curve import area, relative_gain, sum_of_drops
 from compat.errors import InputError
 from compat.names import check_name
 from compat.results import (
-    Failure,
     collect,
-    collect_failures,
-    failures_of,
     forget,
     load_experiment,
     load_keys,
@@ -23,6 +20,7 @@ from compat.results import (
     load_results,
     load_upgrades,
     queries,
+    record_name,
 )
 from compat.statistics import over_seeds, paired_bootstrap
 from tests.toy import RESULT, folder, labelled
@@ -70,19 +68,20 @@ def test_a_result_takes_the_place_of_the_one_with_its_labels(tmp_path):
 
 
 def test_the_experiment_is_joined_and_records_are_kept_once(tmp_path):
-    made = [{"commit": "a"}, {"commit": "b"}, {"commit": "a"}]
-    config = {"name": "toy", "seed": 3, "runs": "x", "methods": {"rqt": {"class_path": "A", "init_args": {"a": 1}}}}
-    collect(tmp_path, [replace(RESULT, provenance=[0, 2])], experiment={"config": config, "provenance": made})
+    made = {record_name(record): record for record in ({"git_commit": "a"}, {"git_commit": "b"}, {"git_commit": "c"})}
+    a, b, c = made
+    config = {"name": "toy", "methods": {"rqt": {"class_path": "A", "init_args": {"a": 1}}}}
+    before = {"config": config, "commands": ["run x"], "provenance": {a: made[a], b: made[b]}}
+    collect(tmp_path, [replace(RESULT, provenance=[a])], experiment=before)
     more = {"name": "toy", "methods": {"rqt": {"class_path": "A", "init_args": {"b": 2}}, "fct": {"class_path": "B"}}}
-    one = replace(labelled(method="fct"), provenance=[0])
-    collect(tmp_path, [one], experiment={"config": more, "provenance": [{"commit": "c"}]})
+    one = replace(labelled(method="fct"), provenance=[c, a])
+    after = {"config": more, "commands": ["run y", "run x"], "provenance": {c: made[c], a: made[a]}}
+    collect(tmp_path, [one], experiment=after)
     found = load_experiment(tmp_path)
     assert found["config"] == more
-    assert [[found["provenance"][n]["commit"] for n in r.provenance] for r in load_results(tmp_path)] == [
-        ["c"],
-        ["a", "a"],
-    ]
-    assert len(found["provenance"]) == 2
+    assert found["commands"] == ["run x", "run y"]
+    assert found["provenance"] == {a: made[a], c: made[c]}
+    assert [r.provenance for r in load_results(tmp_path)] == [[c, a], [a]]
 
 
 def test_results_of_different_systems_are_not_mixed(tmp_path):
@@ -131,12 +130,6 @@ def test_the_interval_over_seeds_is_student_s():
     mean, low, high = over_seeds([1.0, 2.0, 3.0])
     assert mean == 2
     assert (high - mean, mean - low) == pytest.approx((4.302653 / 3**0.5,) * 2, abs=1e-6)
-
-
-def test_failures_of_other_results_than_those_asked_for_do_not_count(tmp_path):
-    failures = [Failure("toy", labelled(seed=seed).labels, "x") for seed in (0, 1)]
-    collect_failures(tmp_path, failures)
-    assert failures_of(tmp_path, [labelled(seed=1).labels, labelled(seed=2).labels]) == failures[1:]
 
 
 def test_areas_of_a_row_are_the_mean_over_its_seeds_until_one_is_made_again(tmp_path):

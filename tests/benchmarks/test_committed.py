@@ -1,0 +1,70 @@
+"""The results that are committed: small, whole, and what `benchmarks.run` would write today."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from typing import get_args
+
+import pytest
+
+from benchmarks import run as runner
+from benchmarks.experiment.collect import Collector
+from benchmarks.experiment.parse import parse
+from benchmarks.experiment.plan import plan
+from benchmarks.experiment.schema import Experiment
+from compat.errors import InputError
+from compat.needs import Need
+from compat.progress import completion_ratios
+from compat.results import load_experiment, load_results
+from tests import ROOT
+
+IGNORED = ("digits", "digits_methods")  # by git: `make bench` writes them
+FOLDERS = sorted(p.parent for p in (ROOT / "results").glob("*/results.jsonl") if p.parent.name not in IGNORED)
+
+
+def experiments() -> Iterator[Experiment]:
+    """Of the commands that results/README.md names."""
+    text = (ROOT / "results/README.md").read_text().replace("\\\n", " ")
+    for arguments in re.findall(r"^python -m benchmarks.run (.*)$", text, re.MULTILINE):
+        own, overrides = runner.command_line(shlex.split(arguments))
+        yield parse(own.config, overrides)
+
+
+def test_they_are_under_a_megabyte_and_a_half_in_under_60_files():
+    paths = [path.relative_to(ROOT / "results") for path in (ROOT / "results").rglob("*") if path.is_file()]
+    kept = [path for path in paths if path.parts[0] not in IGNORED and not path.name.startswith(".")]
+    assert len(kept) < 60
+    assert sum((ROOT / "results" / path).stat().st_size for path in kept) < 1_500_000
+
+
+def test_the_folders_are_those_of_the_commands_in_the_readme(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert {experiment.name for experiment in experiments()} == {folder.name for folder in FOLDERS}
+
+
+def test_a_command_in_the_readme_finds_its_own_config(monkeypatch):
+    """In a fresh clone the code may be another one, but nothing of the config is."""
+    monkeypatch.chdir(ROOT)
+    for experiment in experiments():
+        points = tuple(completion_ratios(experiment.replay.progress).tolist())
+        jobs = plan(experiment, ("other", "images", "here"), points)
+        collector = Collector(experiment, {}, overwrite=False)
+        with pytest.raises(InputError, match=r"\(the same config, with other images, code or packages\); expected"):
+            collector.check_free(jobs)
+        known = load_experiment(collector.folder)["config"]["methods"]
+        differences = {collector.difference(job) for job in jobs if dict(job.labels)["method"] in known}
+        assert differences == {"the same config, with other images, code or packages"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_each_line_fits_what_lies_beside_it(folder):
+    shared = load_experiment(folder)
+    results = load_results(folder)
+    assert {result.method for result in results} == shared["config"]["methods"].keys()
+    for result in results:
+        assert result.spec == shared["config"]["methods"][result.method]
+        assert result.provenance
+        assert all("git_commit" in shared["provenance"][name] for name in result.provenance)
+        assert result.needs.keys() == {"method", "order", "merge"}
+        assert {need for needs in result.needs.values() for need in needs} <= set(get_args(Need))
+    assert {name for result in results for name in result.provenance} == shared["provenance"].keys()
