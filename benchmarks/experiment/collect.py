@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.experiment.listing import flat
 from benchmarks.experiment.outcome import result
 from benchmarks.experiment.plan import DISPLAY, Job
-from benchmarks.experiment.schema import Experiment
+from benchmarks.experiment.schema import Experiment, Replay
 from benchmarks.experiment.spec import Spec
 from benchmarks.products.base import key
 from benchmarks.products.store import Store
@@ -88,8 +88,9 @@ def of_job(config: dict[str, Any], job: Job) -> dict[str, Any]:
     """A config with a job's method, order and merge rule alone."""
     labels = dict(job.labels)
     replay = dict(config.get("replay", {}))
-    for axis, label in (("by", "order"), ("merge", "merge")):
-        replay[axis] = chosen(replay.get(axis, {}), labels[label])
+    for axis in fields(Replay):
+        if "label" in axis.metadata:
+            replay[axis.name] = chosen(replay.get(axis.name, {}), labels[axis.metadata["label"]])
     return {**config, "methods": chosen(config.get("methods", {}), labels["method"]), "replay": replay}
 
 
