@@ -44,7 +44,7 @@ def test_end_to_end(config, monkeypatch):
     assert len(list((config.parent / "runs").glob("replay-*/csv/version_0/metrics.csv"))) == 6
     experiment = load_experiment(config.parent / "results" / "tiny")
     assert experiment["config"]["methods"]["rqt"]["init_args"]["hidden"] == 8
-    (record,) = experiment["provenance"]
+    (record,) = experiment["provenance"].values()
     assert {"git_commit", "versions", "hardware", "threads", "date"} == record.keys()
 
     # a second method trains that method only
