@@ -13,13 +13,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from benchmarks.experiment.exit import exit_on_input_error
 from benchmarks.experiment.listing import planned
 from benchmarks.experiment.parse import parse
 from benchmarks.experiment.schema import Experiment
 from benchmarks.experiment.spec import closest
 from benchmarks.products.base import Product, graph, identity, key
 from benchmarks.products.store import Store, read_record
-from compat.errors import InputError, exit_on_input_error
+from compat.errors import InputError
 
 
 def adopt(experiment: Experiment, why: str) -> list[str]:

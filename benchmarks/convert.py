@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.experiment.earlier import brief, needs, present
-from compat.errors import InputError, exit_on_input_error
+from benchmarks.experiment.exit import exit_on_input_error
+from compat.errors import InputError
 from compat.results import Result, collect, layout_1, queries
 
 

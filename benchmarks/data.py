@@ -15,11 +15,12 @@ from torchvision.datasets import imagenet as ilsvrc
 from torchvision.datasets.utils import download_url
 from tqdm.auto import tqdm
 
+from benchmarks.experiment.exit import exit_on_input_error
 from benchmarks.experiment.parse import parse
 from benchmarks.products.images import dataset, share
 from compat.data import LabelledImages, RetrievalData, Share
 from compat.data.archives import scratch, unpack, verify
-from compat.errors import InputError, exit_on_input_error
+from compat.errors import InputError
 
 T = TypeVar("T")
 

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from benchmarks.experiment.exit import exit_on_input_error
 from benchmarks.experiment.parse import parse
 from benchmarks.experiment.schema import Experiment
 from benchmarks.products.record import git_commit, hardware, versions
 from benchmarks.products.training import build_trainer
 from compat.data import RetrievalData
-from compat.errors import exit_on_input_error
 from compat.files import replace
 from compat.methods import SingleModel
 

@@ -24,7 +24,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from compat.errors import InputError, exit_on_input_error
+from benchmarks.experiment.exit import exit_on_input_error
+from compat.errors import InputError
 from compat.files import replace
 from compat.results import Result, load_results
 

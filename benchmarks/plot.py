@@ -10,8 +10,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
+from benchmarks.experiment.exit import exit_on_input_error
 from benchmarks.report.compare import upgrades_of
-from compat.errors import InputError, exit_on_input_error
+from compat.errors import InputError
 from compat.plot import plot_cost, plot_curves, plot_multiples, plot_sequence
 from compat.results import METRICS
 

@@ -18,8 +18,9 @@ import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.experiment.exit import exit_on_input_error
 from benchmarks.own.arrays import check_array, is_array
-from compat.errors import InputError, exit_on_input_error
+from compat.errors import InputError
 from compat.names import check_name
 
 ARRAYS = (

@@ -14,12 +14,12 @@ from typing import Any
 
 from benchmarks.experiment import listing
 from benchmarks.experiment.check import check_networks
+from benchmarks.experiment.exit import exit_on_input_error
 from benchmarks.experiment.parse import parse
 from benchmarks.experiment.plan import Job, part_of, plan
 from benchmarks.experiment.schema import Experiment
 from benchmarks.products.base import graph, load_code
 from benchmarks.products.store import Store, StoreError
-from compat.errors import exit_on_input_error
 from compat.progress import completion_ratios
 
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.experiment.exit import exit_on_input_error
 from benchmarks.products.record import git_commit, hardware, versions
 from benchmarks.timing.contenders import (
     CHUNK,
@@ -39,7 +40,7 @@ from benchmarks.timing.contenders import (
     products,
     rerank,
 )
-from compat.errors import InputError, exit_on_input_error
+from compat.errors import InputError
 from compat.files import replace
 
 ROUNDS = 5

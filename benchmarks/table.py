@@ -14,11 +14,12 @@ from __future__ import annotations
 import argparse
 import sys
 
+from benchmarks.experiment.exit import exit_on_input_error
 from benchmarks.report.compare import compare
 from benchmarks.report.document import write
 from benchmarks.report.table import LEGEND, table, tables
 from benchmarks.report.terminal import narrow
-from compat.errors import InputError, exit_on_input_error
+from compat.errors import InputError
 
 
 def parser() -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.experiment.exit import exit_on_input_error
 from benchmarks.experiment.parse import parse, read_plain
 from benchmarks.experiment.plan import Planner
 from benchmarks.experiment.schema import Experiment
@@ -26,7 +27,7 @@ from benchmarks.products.kinds import Images
 from benchmarks.products.progress import Progress
 from benchmarks.products.store import Store
 from compat.curve import area
-from compat.errors import InputError, exit_on_input_error
+from compat.errors import InputError
 from compat.files import replace as replace_file
 from compat.progress import completion_ratios
 

@@ -19,8 +19,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.experiment.exit import exit_on_input_error
 from benchmarks.report.document import written
-from compat.errors import InputError, exit_on_input_error
+from compat.errors import InputError
 from compat.results import Result, identity, layout_1, load_results
 
 DOCUMENTS = ("README.md", "results/README.md")
