@@ -24,12 +24,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from benchmarks.experiment.exit import exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
-from compat.results import Result, load_results
+from compat.results import load_experiment, load_query_auc, load_results
 
-SAME = ("key", "progress", "mean_ap", "cmc_1", "cmc_5", "negative_flip_rate", "mean_ap_orders", "old", "new", "queries")
+SAME = (
+    "key", "progress", "mean_ap", "cmc_1", "cmc_5", "negative_flip_rate", "mean_ap_orders", "old", "new", "queries",
+    "queries_without_positive", "gallery_items", "encoder_passes_per_query", "bytes_per_item", "needs", "spec",
+)  # fmt: skip
 
 
 def started(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
@@ -39,7 +44,7 @@ def started(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, bufsize=1)
 
 
-def alone(arguments: list[str], folder: Path) -> tuple[list[Result], dict[str, float]]:
+def alone(arguments: list[str], folder: Path) -> tuple[dict[str, list[Any]], dict[str, float]]:
     """The results of a run that nobody kills, and the seconds that each product took.
 
     Raises:
@@ -53,10 +58,18 @@ def alone(arguments: list[str], folder: Path) -> tuple[list[Result], dict[str, f
     return results_of(folder), {record["label"]: float(record["seconds"]) for record in records}
 
 
-def results_of(folder: Path) -> list[Result]:
-    """All results below a folder."""
+def results_of(folder: Path) -> dict[str, list[Any]]:
+    """By labels all that was measured: everything but seconds, with each query's area; and what has no provenance."""
     (benchmark,) = (folder / "results").iterdir()
-    return load_results(benchmark)
+    records = load_experiment(benchmark)["provenance"].keys()
+    found = {}
+    for result in load_results(benchmark):
+        areas = load_query_auc(benchmark, result)
+        lost = [name for name in result.provenance if name not in records]
+        found[json.dumps(result.labels)] = [
+            *(getattr(result, name) for name in SAME), None if areas is None else np.nan_to_num(areas, nan=-1).tolist(), lost
+        ]  # fmt: skip
+    return found
 
 
 def killed(process: subprocess.Popen[str], after: int, seconds: dict[str, float], chance: random.Random) -> str | None:
@@ -81,8 +94,7 @@ def measure(arguments: list[str], kills: int, seed: int) -> dict[str, Any]:
     """Kill so many times, and count by stage what was killed, and which results came out lost or other."""
     chance, by_stage, lost, other, rounds = random.Random(seed), Counter[str](), 0, 0, 0
     with TemporaryDirectory() as scratch:
-        expected, seconds = alone(arguments, Path(scratch, "alone"))
-        figures = {json.dumps(r.labels): [getattr(r, name) for name in SAME] for r in expected}
+        figures, seconds = alone(arguments, Path(scratch, "alone"))
         while sum(by_stage.values()) < kills:
             folder = Path(scratch, "killed")
             while sum(by_stage.values()) < kills:
@@ -91,8 +103,7 @@ def measure(arguments: list[str], kills: int, seed: int) -> dict[str, Any]:
                     break
                 by_stage[label] += 1
                 print(f"{sum(by_stage.values())}/{kills} killed: {label}", file=sys.stderr, flush=True)
-            alone(arguments, folder)
-            found = {json.dumps(r.labels): [getattr(r, name) for name in SAME] for r in results_of(folder)}
+            found, _ = alone(arguments, folder)
             lost += len(figures.keys() - found.keys())
             other += sum(found[name] != values for name, values in figures.items() if name in found)
             rounds += 1
