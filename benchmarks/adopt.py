@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiment.exit import exit_on_input_error
+from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.experiment.listing import planned
 from benchmarks.experiment.parse import parse
 from benchmarks.experiment.schema import Experiment
@@ -77,7 +77,7 @@ def adopt_one(experiment: Experiment, label: str, folder: Path, why: str) -> Non
 
 def main() -> None:
     """Command line of `python -m benchmarks.adopt`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.adopt", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("first", metavar="CONFIG", help="YAML file of a benchmark")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.experiment.earlier import brief, needs, present
-from benchmarks.experiment.exit import exit_on_input_error
+from benchmarks.experiment.exit import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.results import Result, collect, layout_1, queries
 
@@ -51,7 +51,7 @@ def main() -> None:
     """Command line of `python -m benchmarks.convert`."""
     assert __doc__
     head, usage = __doc__.split("\n\n", 1)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.convert",
         description=head,
         epilog=usage,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from torchvision.datasets import imagenet as ilsvrc
 from torchvision.datasets.utils import download_url
 from tqdm.auto import tqdm
 
-from benchmarks.experiment.exit import exit_on_input_error
+from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.experiment.parse import parse
 from benchmarks.products.images import dataset, share
 from compat.data import LabelledImages, RetrievalData, Share
@@ -217,7 +216,7 @@ def _count(images: LabelledImages) -> str:
 
 def layers(arguments: list[str]) -> tuple[list[str], list[str]]:
     """The config files among the arguments, and what is left."""
-    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser = Parser(allow_abbrev=False)
     parser.add_argument("--config", action="append", default=[])
     found, overrides = parser.parse_known_args(arguments[1:])
     return [arguments[0], *found.config], overrides
@@ -250,7 +249,7 @@ def prepare(name: str, root: Path) -> None:
 
 def main() -> None:
     """Command line of `python -m benchmarks.data`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description=__doc__)
+    parser = Parser(prog="python -m benchmarks.data", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (function, usual) in DATASETS.items():
         command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)

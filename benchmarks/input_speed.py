@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import statistics
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from benchmarks.experiment.exit import exit_on_input_error
+from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.experiment.parse import parse
 from benchmarks.experiment.schema import Experiment
 from benchmarks.products.record import git_commit, hardware, versions
@@ -87,7 +86,7 @@ def _seconds(work: Any) -> float:
 
 def main() -> None:
     """Command line of `python -m benchmarks.input_speed`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.input_speed", description=__doc__)
+    parser = Parser(prog="python -m benchmarks.input_speed", description=__doc__)
     parser.add_argument("configs", nargs="+", help="YAML files of benchmarks; --key=value overrides a value of all")
     parser.add_argument("--workers", nargs="+", type=int, default=[0, 2], help="numbers of loading processes to try")
     parser.add_argument("--rounds", type=int, default=3)

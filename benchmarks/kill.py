@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.experiment.exit import exit_on_input_error
+from benchmarks.experiment.exit import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 from compat.results import load_experiment, load_query_auc, load_results
@@ -65,9 +65,10 @@ def results_of(folder: Path) -> dict[str, list[Any]]:
     found = {}
     for result in load_results(benchmark):
         areas = load_query_auc(benchmark, result)
+        each = None if areas is None else np.nan_to_num(areas, nan=-1).tolist()
         lost = [name for name in result.provenance if name not in records]
         found[json.dumps(result.labels)] = [
-            *(getattr(result, name) for name in SAME), None if areas is None else np.nan_to_num(areas, nan=-1).tolist(), lost
+            *(getattr(result, name) for name in SAME), each, lost
         ]  # fmt: skip
     return found
 
@@ -114,7 +115,7 @@ def measure(arguments: list[str], kills: int, seed: int) -> dict[str, Any]:
 
 def main() -> None:
     """Command line of `python -m benchmarks.kill`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.kill", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=100, help="how many (default 100)")

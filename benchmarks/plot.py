@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import io
-import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks.experiment.exit import exit_on_input_error
+from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.report.compare import upgrades_of
 from compat.errors import InputError
 from compat.plot import plot_cost, plot_curves, plot_multiples, plot_sequence
@@ -35,7 +33,7 @@ def save(figure: Figure, output: str) -> None:
 
 def main() -> None:
     """Command line of `python -m benchmarks.plot`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.plot", description=__doc__)
+    parser = Parser(prog="python -m benchmarks.plot", description=__doc__)
     parser.add_argument("folder", help="results/<benchmark>")
     parser.add_argument("-o", "--output", required=True, help="image file: .png, .pdf or .svg")
     parser.add_argument(
@@ -51,7 +49,7 @@ def main() -> None:
     parser.add_argument("--cost", action="store_true", help="the area under the mAP curve against training seconds")
     arguments = parser.parse_args()
     broken: list[str] = []
-    with exit_on_input_error():
+    with exit_on_input_error(broken):
         upgrades = list(upgrades_of(arguments.folder, arguments.only, broken).values())
         first = upgrades[0]
         rows, labels = {r.name for r in first} | {r.method for r in first}, first[0].labels
@@ -73,10 +71,6 @@ def main() -> None:
         except (OSError, ValueError) as error:
             raise InputError(f"output: {arguments.output} ({error}), expected a file that can be written") from error
         print(f"The plot is in {arguments.output}")
-    for message in broken:
-        print(f"error: {message}", file=sys.stderr)
-    if broken:
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.experiment.exit import exit_on_input_error
+from benchmarks.experiment.exit import Parser, exit_on_input_error, warn
 from benchmarks.own.arrays import check_array, is_array
 from compat.errors import InputError
 from compat.names import check_name
@@ -61,6 +60,8 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.seeds < 1:
         raise InputError(f"seeds: {arguments.seeds}, expected at least 1")
     check_top_k(arguments, given)
+    if not arguments.output.strip():
+        raise InputError("output: empty, expected a folder")
     check_folder(Path(arguments.output))
 
 
@@ -91,7 +92,7 @@ def check_folder(folder: Path) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m benchmarks.replay`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.replay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     shapes = {"query_old": "(Q, D_old)", "query_new": "(Q, D_new)", "gallery_old": "(G, D_old)"}
@@ -127,7 +128,7 @@ def main() -> None:
     """Command line of `python -m benchmarks.replay`."""
     arguments = parser().parse_args()
     with exit_on_input_error(), warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+        warnings.showwarning = warn
         check(arguments)
         from benchmarks.own.measure import in_processes  # torch is imported when all that needs none is right
 

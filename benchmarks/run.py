@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.experiment import listing
 from benchmarks.experiment.check import check_networks
-from benchmarks.experiment.exit import exit_on_input_error
+from benchmarks.experiment.exit import Parser, exit_on_input_error, warn
 from benchmarks.experiment.parse import parse
 from benchmarks.experiment.plan import Job, part_of, plan
 from benchmarks.experiment.schema import Experiment
@@ -112,6 +112,7 @@ def main() -> None:
     arguments, overrides = command_line(sys.argv[1:])
     signal.signal(signal.SIGINT, interrupt)
     warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
+    warnings.showwarning = warn
     with exit_on_input_error():
         experiment = parse(arguments.config, overrides)
         if arguments.part is not None:
@@ -150,7 +151,7 @@ def command_line(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The options of the command itself, and those of the experiment."""
     if any(".help" in argument.partition("=")[0] for argument in arguments):
         listing.class_help(arguments)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.run",
         usage="python -m benchmarks.run CONFIG [--config CONFIG ...] [options] [--key=value ...]",
         description="Run one benchmark from its YAML file. Any value can be overridden: --new.trainer.max_epochs=3",

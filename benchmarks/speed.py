@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.experiment.exit import exit_on_input_error
+from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.products.record import git_commit, hardware, versions
 from benchmarks.timing.contenders import (
     CHUNK,
@@ -209,7 +209,7 @@ def _is_of(name: str, contender: str) -> bool:
 
 def main() -> None:
     """Command line of `python -m benchmarks.speed`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="small data, within a minute")

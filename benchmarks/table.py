@@ -12,9 +12,8 @@ A document that tables are written into has a line `<!-- table: FOLDER [label=va
 from __future__ import annotations
 
 import argparse
-import sys
 
-from benchmarks.experiment.exit import exit_on_input_error
+from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.report.compare import compare
 from benchmarks.report.document import write
 from benchmarks.report.table import LEGEND, table, tables
@@ -26,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line of `python -m benchmarks.table`."""
     assert __doc__
     head, usage = __doc__.split("\n\n", 1)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.table",
         description=head,
         epilog=usage,
@@ -44,23 +43,19 @@ def main() -> None:
     """Command line of `python -m benchmarks.table`."""
     arguments = parser().parse_args()
     broken: list[str] = []
-    with exit_on_input_error():
+    with exit_on_input_error(broken):
         if not arguments.folders and not arguments.write:
             raise InputError("folder: none, expected results/<benchmark>, or --write DOCUMENT")
         for document in arguments.write:
-            write(document)
+            write(document, broken)
             print(f"The tables of {document} are written")
         for folder in arguments.folders:
             if arguments.compare:
                 one, other = arguments.compare
-                print(compare(folder, one, other, arguments.only))
+                print(compare(folder, one, other, arguments.only, broken))
             else:
                 draw = table if arguments.wide else narrow
                 print(f"{tables(folder, arguments.only, draw, broken)}\n\n{LEGEND}\n")
-    for message in dict.fromkeys(broken):
-        print(f"error: {message}", file=sys.stderr)
-    if broken:
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiment.exit import exit_on_input_error
+from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.experiment.parse import parse, read_plain
 from benchmarks.experiment.plan import Planner
 from benchmarks.experiment.schema import Experiment
@@ -80,7 +80,7 @@ def variants(
 
 def main() -> None:
     """Command line of `python -m benchmarks.tune`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.tune", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("first", metavar="CONFIG", help="YAML file of a benchmark")

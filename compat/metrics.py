@@ -120,7 +120,7 @@ class BackfillCurve(Metric):
         if self.per_query:
             shape = (count, *self.ap_sum.shape)
             kept = [self.ap_sum.new_full(shape, torch.nan), self.hit_sum.new_zeros(shape)]
-        with tqdm(total=count, desc="Replaying", disable=not self.show_progress, leave=False) as bar:
+        with tqdm(total=count, desc="Replaying", disable=None if self.show_progress else True, leave=False) as bar:
             for rows, figures in replay(engines, queries, self.query_chunk, self.gallery_sharded):
                 self._add(figures, None if correct_before is None else correct_before[rows])
                 for whole, part in zip(kept, figures, strict=False):

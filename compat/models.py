@@ -194,6 +194,8 @@ def read_checkpoint(path: str) -> dict[str, Tensor]:
         return inner or state
     except Exception as error:  # each format and each kind of damage raises its own type
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if "weights only" in reason.lower().replace("_", " "):  # torch goes on to advise loading it unsafely
+            reason = "it holds more than weights, and what is pickled is not executed"
         raise InputError(f"checkpoint: cannot read {path} ({reason}), expected weights only") from error
 
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from compat.results import METRICS, PLAIN, Result, ordinal, row_name
 
 BEST = 6
+NAMED = 30  # points of a plot that have room for their names
 GREY = "0.8"
 Styles = Mapping[str, dict[str, Any]]
 
@@ -88,7 +89,8 @@ def plot_multiples(
 
 def plot_cost(results: Sequence[Result], highlight: Collection[str] = ()) -> Figure:
     """The area under the mAP curve in percent against what was trained, a point for each row of the table; dashed lines
-    for the old and the new system. Circles need one encoder pass for each query, squares more.
+    for the old and the new system. Circles need one encoder pass for each query, squares more. Of many rows only those
+    in colour are named.
 
     Args:
         results: of one benchmark.
@@ -101,9 +103,10 @@ def plot_cost(results: Sequence[Result], highlight: Collection[str] = ()) -> Fig
     for name, of_name in groupby(results, key=lambda r: r.name):
         group = list(of_name)
         x, y = np.mean([r.training_seconds for r in group]), 100 * np.mean([r.auc for r in group])
-        color = "0.5" if styles[name]["color"] == GREY else styles[name]["color"]
+        grey = styles[name]["color"] == GREY
+        color = "0.5" if grey else styles[name]["color"]
         panel.plot(x, y, "o" if group[0].encoder_passes_per_query == 1 else "s", markersize=5, color=color)
-        points.append((name, (float(x), float(y)), color))
+        points.append((name, (float(x), float(y)), color, grey))
     _levels(panel, results, "mean_ap")
     panel.set(xlabel="training of the new model and of the method (s)", ylabel="area under the mAP curve (%)")
     panel.set_xscale("log")
@@ -113,7 +116,10 @@ def plot_cost(results: Sequence[Result], highlight: Collection[str] = ()) -> Fig
     panel.margins(x=0.2)
     panel.grid(alpha=0.3)
     figure.suptitle(results[0].benchmark)
-    _label_points(figure, panel, points)
+    named = [point[:3] for point in points if len(points) <= NAMED or not point[3]]
+    if len(named) < len(points):
+        panel.set_title(f"grey: {len(points) - len(named)} others", fontsize=8, color="0.4", loc="right")
+    _label_points(figure, panel, named)
     return figure
 
 

@@ -24,6 +24,9 @@ def check_numbers(experiment: Experiment) -> None:
         raise InputError(f"heads.batch_size: {size}, expected an even number")
     if orders < 1:
         raise InputError(f"replay.orders: {orders}, expected at least 1")
+    for name in ("runs", "results"):
+        if not getattr(experiment, name).strip():
+            raise InputError(f"{name}: empty, expected a folder")
     if not experiment.seeds:
         raise InputError("seed: none, expected one or more")
     generations = {**experiment.generations, **({"side": experiment.side} if experiment.side else {})}

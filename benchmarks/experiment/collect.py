@@ -14,7 +14,7 @@ from benchmarks.experiment.spec import Spec
 from benchmarks.products.base import key
 from benchmarks.products.store import Store
 from compat.errors import InputError
-from compat.results import Failure, collect, collect_failures, identity, load_experiment, load_keys
+from compat.results import Failure, collect, collect_failures, identity, load_experiment, load_keys, queries
 
 CIRCUMSTANCES = ("only", "seed", "runs", "results")
 
@@ -41,9 +41,11 @@ class Collector:
         """Refuse, before anything is computed, to replace results that were made with another config.
 
         Raises:
-            InputError: one is in the way; the message says what differs.
+            InputError: one is in the way, and the message says what differs; or a file of the folder is damaged.
         """
         there = load_keys(self.folder)
+        load_experiment(self.folder)
+        queries.read(self.folder)
         for job in jobs:
             found = there.get(identity(dict(job.labels)))
             if found is not None and found != key(job.curve) and not self.overwrite:

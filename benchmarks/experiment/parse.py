@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -222,7 +223,23 @@ def typed(merged: dict[str, Any]) -> Experiment:
     try:
         return Experiment(**vars(parser.instantiate(parser.parse_object(merged))))
     except (argparse.ArgumentError, TypeError, KeyError) as error:
-        raise InputError(f"config: {one_line(error)}; expected what --help names") from error
+        raise InputError(wrong_type(one_line(error), merged["generations"])) from error
+
+
+def wrong_type(message: str, generations: dict[str, Any]) -> str:
+    """What jsonargparse says of a value of another type, as the key, what was found and what is expected."""
+    keys = re.findall(r'Parser key "([\w.]+)"', message)
+    value = re.search(r"(?:Given|Got) value: (.*)$", message)
+    kinds = re.search(r"Subtypes: \[(.*?)\] Errors|Expected (?:an? )?(.*?)\. Got", message)
+    if not keys or value is None or kinds is None:
+        return f"config: {message}; expected what --help names"
+    key = keys[-1]
+    if keys[0] == "generations":
+        part, name = key.split(".")[0], key.rpartition(".")[2]
+        of = (g for g, given in generations.items() if value[1] in str((given or {}).get(part)))
+        key = ".".join(filter(None, [next(of, None), part, name if name != part else None]))
+    expected = re.sub(r"<class '(\w+)'>", r"\1", kinds[1] or kinds[2]).replace("typing.", "")
+    return f"{key}: {value[1]}, expected {expected}"
 
 
 def check(experiment: Experiment) -> Experiment:

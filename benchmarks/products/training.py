@@ -80,10 +80,8 @@ def fit(
         data: yields the training batches.
     """
     state = EpochState(folder, seed)
-    quiet = {} if sys.stderr.isatty() else {"enable_progress_bar": False}
     runner: Any = build_trainer(
         trainer,
-        **{**quiet, **{name: trainer.init_args[name] for name in quiet if name in trainer.init_args}},
         default_root_dir=str(folder),
         enable_checkpointing=True,
         enable_model_summary=False,
@@ -106,9 +104,13 @@ def fit(
 def build_trainer(spec: Spec, **arguments: Any) -> pl.Trainer:
     """The configured `Trainer`, with one device unless the config says otherwise, and with the given arguments.
 
+    Where there is no terminal there are no progress bars, unless the config asks for them.
+
     The data modules divide the images among processes themselves, so Lightning does not.
     """
     devices = spec.init_args.get("devices", "auto")
+    if "enable_progress_bar" not in spec.init_args and not sys.stderr.isatty():
+        arguments.setdefault("enable_progress_bar", False)
     trainer: pl.Trainer = spec.having(
         **arguments, use_distributed_sampler=False, devices=1 if devices == "auto" else devices
     ).build(pl.Trainer)

@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.experiment.exit import exit_on_input_error
+from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.report.document import written
 from compat.errors import InputError
 from compat.results import Result, identity, layout_1, load_results
@@ -96,7 +96,7 @@ def differing_cells(before: Path, here: Path) -> Iterator[tuple[str, bool]]:
 def main() -> None:
     """Command line of `python -m benchmarks.report.against`."""
     assert __doc__
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.report.against",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

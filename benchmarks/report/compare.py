@@ -37,13 +37,13 @@ def query_areas(group: Sequence[Result], folder: str | Path) -> np.ndarray | Non
     return None if any(area is None for area in areas) else np.mean(np.array(areas, float), axis=0)
 
 
-def compare(folder: str | Path, one: str, other: str, only: Iterable[str] = ()) -> str:
+def compare(folder: str | Path, one: str, other: str, only: Iterable[str] = (), broken: list[str] | None = None) -> str:
     """Whether one row beats another: the difference of their areas with its interval over queries.
 
     Raises:
         InputError: no such row, or no figures of each query.
     """
-    areas, upgrades = {}, upgrades_of(folder, only)
+    areas, upgrades = {}, upgrades_of(folder, only, broken)
     if len(upgrades) > 1:
         raise InputError(f"compare: {folder} is a sequence, expected --only upgrade= and one of {', '.join(upgrades)}")
     (results,) = upgrades.values()

@@ -14,8 +14,12 @@ from compat.errors import InputError
 from compat.files import replace
 
 
-def written(document: str | Path) -> str:
+def written(document: str | Path, broken: list[str] | None = None) -> str:
     """The text of a document with each of its tables made anew.
+
+    Args:
+        document: its path.
+        broken: gets a message for each result that cannot be read, in place of an error.
 
     Raises:
         InputError: no such document, a table without an end, or what `tables` raises.
@@ -28,7 +32,7 @@ def written(document: str | Path) -> str:
 
     def fresh(found: re.Match[str]) -> str:
         folder, *only = found[1].split()
-        return f"<!-- table: {found[1]} -->\n\n{tables(path.parent / folder, only)}\n\n<!-- end -->"
+        return f"<!-- table: {found[1]} -->\n\n{tables(path.parent / folder, only, broken=broken)}\n\n<!-- end -->"
 
     pattern = r"<!-- table: (.*?) -->\n.*?<!-- end -->"
     if len(re.findall(pattern, text, re.DOTALL)) != text.count("<!-- table: "):
@@ -36,7 +40,7 @@ def written(document: str | Path) -> str:
     return re.sub(pattern, fresh, text, flags=re.DOTALL)
 
 
-def write(document: str | Path) -> None:
-    """Write each table of a document anew."""
-    text = written(document)
+def write(document: str | Path, broken: list[str] | None = None) -> None:
+    """Write each table of a document anew; see `written`."""
+    text = written(document, broken)
     replace(Path(document), lambda file: file.write_text(text))

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.report.compare import not_separable, upgrades_of
 from compat.errors import InputError
-from compat.results import Failure, Result, load_failures
+from compat.results import Failure, Result, load_failures, queries
 from compat.statistics import Interval, over_seeds
 
 COLUMNS: dict[str, Callable[[Result], float]] = {
@@ -123,6 +123,14 @@ def tables(
         InputError: no results, none that fulfils the conditions, or no such label.
     """
     conditions = list(only)
+    compared: str | Path | None = folder
+    try:
+        queries.read(Path(folder))
+    except InputError as error:
+        if broken is None:
+            raise
+        broken.append(str(error))
+        compared = None
     failures = [] if conditions else load_failures(folder, broken)
     try:
         found = upgrades_of(folder, conditions, broken)
@@ -132,11 +140,11 @@ def tables(
         return "\n".join(escaped(failure) for failure in failures)
     if len(found) == 1:
         (results,) = found.values()
-        return draw(results, folder, failures)
+        return draw(results, compared, failures)
     texts = []
     for name, of_upgrade in found.items():
         own = [failure for failure in failures if failure.labels.get("upgrade") == name]
-        texts.append(f"{Path(folder).name}/{name}\n\n{draw(of_upgrade, folder, own)}")
+        texts.append(f"{Path(folder).name}/{name}\n\n{draw(of_upgrade, compared, own)}")
     return "\n\n".join(texts)
 
 

@@ -108,7 +108,8 @@ def load_results(folder: str | Path, broken: list[str] | None = None) -> list[Re
     load = _results if (folder / RESULTS).exists() else layout_1.load_results
     results = load(folder, broken)
     if not results:
-        raise InputError(f"{folder}: no results, expected a folder with {RESULTS}")
+        found = "no results" if not broken else f"no result that can be read of {len(broken)}"
+        raise InputError(f"{folder}: {found}, expected a folder with {RESULTS}")
     _check_one_benchmark(folder, results)
     aucs: dict[tuple[str, str], list[float]] = {}
     for r in results:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from compat.errors import InputError
-from compat.results.result import Failure, Result
+from compat.results.result import METRICS, Failure, Result
 
 DIGITS = 9  # significant ones: with eight or fewer the last printed digit of some figures changes
+KINDS: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "list": list, "dict": dict}
 T = TypeVar("T")
 
 
@@ -52,6 +53,15 @@ def result_of(line: str) -> Result:
     for name in needed:
         if name != "labels" and known.get(name) is None:
             raise ValueError(f"no column {name!r}")
+    for f in fields(Result):
+        kind = KINDS.get(str(f.type).split("[")[0], object)
+        if f.name in known and not isinstance(known[f.name], kind):
+            raise ValueError(f"column {f.name!r} is {str(known[f.name])[:40]!r}")
+    points = len(known["progress"])
+    for name in ("progress", *METRICS):
+        values = known[name]
+        if len(values) != points or not all(isinstance(value, float | int) for value in values):
+            raise ValueError(f"column {name!r} is not {points} numbers, as many as progress")
     return Result(labels=labels, **known)
 
 
@@ -91,13 +101,13 @@ def read_lines(path: Path, parse: Callable[[str], T], broken: list[str] | None) 
     if not path.exists():
         return []
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, ValueError) as error:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
         raise InputError(f"{path}: {error}, expected lines of JSON") from error
     found = []
     for number, line in enumerate(lines, 1):
         try:
-            found.append(parse(line))
+            found.append(parse(line.decode()))
         except (ValueError, TypeError) as error:
             message = f"{path}:{number}: {error}, expected a line of JSON with the columns of a result"
             if broken is None:

@@ -7,7 +7,9 @@ is a byte, in 250ths, 255 for one without a positive.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -47,20 +49,29 @@ def decode(units: np.ndarray) -> np.ndarray:
     return np.where(units == NONE, np.nan, units / UNITS)
 
 
+@contextmanager
+def _entries(folder: Path) -> Iterator[Mapping[str, np.ndarray]]:
+    path = folder / QUERIES
+    try:
+        if path.exists():
+            with np.load(path, allow_pickle=False) as file:
+                yield file
+        else:
+            yield {}
+    except (OSError, ValueError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path}: damaged ({type(error).__name__}), expected an array of bytes for each row"
+        ) from error
+
+
 def read(folder: Path) -> dict[str, np.ndarray]:
     """All entries, encoded; none where there is no file.
 
     Raises:
         InputError: the file is damaged.
     """
-    path = folder / QUERIES
-    if not path.exists():
-        return {}
-    try:
-        with np.load(path) as file:
-            return dict(file.items())
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: {error}, expected an array of bytes for each row") from error
+    with _entries(folder) as entries:
+        return {name: entries[name] for name in entries}
 
 
 def merge(folder: Path, areas: Iterable[tuple[Labels, np.ndarray | None]]) -> None:
@@ -108,10 +119,10 @@ def load_query_auc(folder: str | Path, result: Result) -> np.ndarray | None:
     """Each query's area (Q,) float64, NaN for one without a positive, mean over seeds where only that was kept.
 
     None where none was saved.
+
+    Raises:
+        InputError: the file is damaged.
     """
-    path = Path(folder, QUERIES)
-    if not path.exists():
-        return None
-    with np.load(path) as file:
-        found = next((name for name in file.files if _covers(name, result.labels)), None)
-        return None if found is None else decode(file[found])
+    with _entries(Path(folder)) as entries:
+        found = next((name for name in entries if _covers(name, result.labels)), None)
+        return None if found is None else decode(entries[found])

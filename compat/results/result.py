@@ -201,7 +201,8 @@ def row_name(labels: Labels) -> str:
     """
     others = (str(value) for name, value in labels.items() if name not in ("upgrade", "method", "seed"))
     plain = {PLAIN.get(name, "") for name in labels}
-    return " + ".join([str(labels["method"]), *(value for value in others if value not in plain)])
+    method = [str(labels["method"])] if "method" in labels else []
+    return " + ".join([*method, *(value for value in others if value not in plain)]) or "plain"
 
 
 def ordinal(number: int) -> str:

@@ -99,7 +99,7 @@ def test_parts_together_are_all_jobs():
         assert [job for i in range(count) for job in part_of(jobs, f"{i}/{count}")] == jobs  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("part", ["3/3", "x/y", "0/0", "-1/2", "1", ""])
+@pytest.mark.parametrize("part", ["3/3", "x/y", "0/0", "-1/2", "1", "", "\u0660/\u0663"])
 def test_a_wrong_part_is_refused(part):
     with pytest.raises(InputError, match=f"part: {part}, expected i/n with i from 0 to n - 1"):
         part_of([], part)

@@ -3,10 +3,11 @@
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 
 from benchmarks import plot
 from compat.plot import plot_cost, plot_curves, plot_sequence
@@ -23,6 +24,23 @@ from tests.toy import RESULT, folder, labelled
 def test_the_cost_plot_has_a_point_for_each_row(tmp_path):
     (panel,) = plot_cost(load_results(folder(tmp_path))).axes
     assert {text.get_text() for text in panel.texts} == {"rqt", "best"}
+    many = [labelled(replace(RESULT, training_seconds=n + 1.0), method=f"row{n:02}") for n in range(40)]
+    figure = plot_cost(many, ["row07"])
+    assert {text.get_text() for text in figure.axes[0].texts} == {"row07"}
+    assert figure.axes[0].get_title(loc="right") == "grey: 39 others"
+    figure = plot_cost(many[:25])
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in figure.axes[0].texts]
+    assert len(boxes) == 25
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+
+def test_what_is_measured_is_drawn_in_percent_as_the_table_has_it(tmp_path):
+    figure = plot_curves(load_results(folder(tmp_path)))
+    assert [panel.get_ylabel() for panel in figure.axes] == [
+        "mAP (%, higher is better)", "CMC@1 (%, higher is better)"
+    ]  # fmt: skip
+    assert all(1 < panel.get_ylim()[1] <= 101 for panel in figure.axes)
 
 
 def test_the_plot_has_a_line_and_a_band_for_each_method_and_dashes_for_the_systems(tmp_path):
