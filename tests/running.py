@@ -1,8 +1,9 @@
-"""How tests run a benchmark, and what they compare of its results."""
+"""How tests run a benchmark, and what they compare of its results or expect of a refusal."""
 
 import sys
 
 import pytest
+import yaml
 
 from benchmarks import run as runner
 from benchmarks.experiment.parse import parse
@@ -28,6 +29,14 @@ def figures(result):
     return [getattr(result, name) for name in FIGURES]
 
 
+def weights_of(config, label):
+    """The tensors of the product of that label."""
+    for record in (config.parent / "runs").glob("*/record.json"):
+        if yaml.safe_load(record.read_text())["label"] == label:
+            return record.with_name("tensors.safetensors")
+    raise AssertionError(label)
+
+
 def main(capsys, monkeypatch, *arguments):
     """Run the command and return its exit code and its last line on stderr."""
     monkeypatch.setattr(sys, "argv", ["run", *map(str, arguments)])
@@ -37,10 +46,22 @@ def main(capsys, monkeypatch, *arguments):
     return stop.value.code, lines[-1]
 
 
+def refused(result, *words):
+    """One line on stderr, exit code 2, and the words in it."""
+    code, _, err = result
+    err = err.split("\r")[-1]  # after a progress bar
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("error: ")
+    assert all(word in err for word in words), err
+
+
 TINY = {
     "trainer": {"max_epochs": 2, "enable_progress_bar": False, "accelerator": "cpu"},
     "model": {"backbone": {"class_path": "tests.backbones.TinyConv"}, "embed_dim": 6},
 }
+
+
+THIRD = ["--generations=[old, new, newest]", f"--newest={TINY}"]
 
 
 def forget():

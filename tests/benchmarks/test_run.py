@@ -1,4 +1,4 @@
-"""The benchmark end to end on small images: results, caching, resuming after kill -9, and wrong input."""
+"""The benchmark end to end on small images: results, caching, resuming after kill -9, and what a config may say."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from compat.models import Embedder
 from compat.results import load_experiment
 from tests import ROOT
 from tests.backbones import TinyConv
-from tests.running import TINY, by_name, figures, main, run
+from tests.running import THIRD, by_name, figures, main, run, weights_of
 
 METHODS = ("independent", "rqt", "rqt_mcl_rho")
 
@@ -76,14 +76,6 @@ def test_the_same_seed_gives_the_same_figures_twice(config):
 def test_heads_can_train_through_augmented_images(config):
     results = run(config, "--heads.images=true", "--only=rqt")
     assert results["rqt-s0"].mean_ap[-1] == pytest.approx(results["rqt-s0"].new["mean_ap"], abs=1e-6)
-
-
-def weights_of(config, label):
-    """The tensors of the product of that label."""
-    for record in (config.parent / "runs").glob("*/record.json"):
-        if yaml.safe_load(record.read_text())["label"] == label:
-            return record.with_name("tensors.safetensors")
-    raise AssertionError(label)
 
 
 def test_old_models_come_from_checkpoints_too(config):
@@ -168,90 +160,6 @@ run.main()
     assert all(figures(by_name(folder)[key]) == figures(value) for key, value in whole.items())
 
 
-WRONG = [
-    ("--new.trainer.max_epoch=3", r"new.trainer.max_epoch: .*did you mean max_epochs\?"),
-    ("--naem=x", r"naem: unknown, did you mean name\?"),
-    ("--old.model.embed_dims=3", r"embed_dims: .*did you mean embed_dim\?"),
-    ("--old.model.embed_dim=many", r"embed_dim.*many"),
-    ("--old.model.backbone.class_path=tests.backbones.Tiny", r"backbone.*tests.backbones.Tiny"),
-    ("--data.class_path=compat.data.Imagefolder", r"data.*Imagefolder"),
-    ("--data.root=nowhere", r"data.root: no folder nowhere/train; expected nowhere/train/<class>/\*"),
-    ("--data.old_classes=2", "data.old_classes: unknown, expected old.sees.classes"),
-    ("--replay.progress=[0, 1.5]", r"progress: 1.5, expected completion ratios in \[0, 1\]"),
-    ("--replay.orders=0", "replay.orders: 0, expected at least 1"),
-    ("--replay.distance=cosinus", r"distance.*cosinus"),
-    ("--heads.batch_size=15", "heads.batch_size: 15, expected an even number"),
-    ("--heads.batch_size=0", "heads.batch_size: 0, expected an even number"),
-    ("--data.batch_size=0", "data.batch_size: 0, expected at least 1"),
-    ("--data.image_size=0", "data.image_size: 0, expected at least 1 pixel"),
-    ("--seed=-1", "seed: -1, expected 0 to"),
-    ("--old.seed=-1", "old.seed: -1, expected 0 to"),
-    ("--old.sees.classes=2", r"sees.classes: 2.0, expected a share in \(0, 1\]"),
-    ("--heads.trainer.max_epochs=-1", "heads.trainer.max_epochs: -1, expected at least 1"),
-    ("--old.model.embed_dim=-1", "embed_dim: -1, expected at least 1"),
-    ("--old.model.warmup=1.5", r"warmup: 1.5, expected a share in \(0, 1\)"),
-    (
-        "--old.model.backbone={class_path: torch.nn.Linear, init_args: {in_features: 2, out_features: 2}}",
-        "Linear fails on",
-    ),
-    ("--old.model.backbone={class_path: timm.create_model, init_args: {model_name: resnet19}}", r"model.*resnet19"),
-    ("--only=rqtt", "only: 'rqtt', expected some of independent, rqt, rqt_mcl_rho"),
-    ("--nwe={}", r"nwe: unknown, did you mean new\?"),
-    ("--nwe={model: 3}", r"nwe: unknown, did you mean new\?"),
-    ("--date.root=x", r"date: unknown, did you mean data\?"),
-    ("--seed=[]", "seed: none, expected one or more"),
-    ("--name=../../up", r"name: '../../up', expected letters, digits"),
-    ("--name=", r"name: .*expected"),
-    ("--name=a/b c", r"name: 'a/b c', expected letters"),
-    ("--methods={../x: {class_path: compat.methods.Upgrade}}", r"methods: '../x', expected letters"),
-    ("--methods.rqt.init_args.blocks=9", "blocks: 9, expected 1 to 5"),
-    ("--methods.rqt.init_args.mcl=new_only", "mcl: new_only without rho, expected rho: true"),
-    ("--old.checkpoint=nowhere.ckpt", r"checkpoint: cannot read nowhere.ckpt"),
-    ("--old.model.backbone.class_path=tests.backbones.FeatureMap", r"FeatureMap returns shape .* expected \(batch"),
-    ("--new.model.backbone.class_path=tests.backbones.Broken", r"NaN or infinite values"),
-    ("--new.trainer.accelerator=gpu", "accelerator|gpu"),
-]
-
-
-@pytest.mark.parametrize(("argument", "message"), WRONG, ids=[argument for argument, _ in WRONG])
-def test_wrong_input_is_one_line_and_exit_code_2(config, capsys, monkeypatch, argument, message):
-    code, line = main(capsys, monkeypatch, config, argument)
-    assert code == 2
-    assert line.startswith("error: ")
-    assert re.search(message, line), line
-
-
-def test_without_a_config_it_says_what_it_needs(capsys, monkeypatch):
-    code, line = main(capsys, monkeypatch)
-    assert (code, line) == (
-        2,
-        "error: config: none, expected a YAML file: python -m benchmarks.run configs/digits.yaml",
-    )
-
-
-def test_a_checkpoint_of_another_dimension_is_refused(config, capsys, monkeypatch):
-    run(config, "--only=independent")
-    saved = weights_of(config, "train old")
-    code, line = main(capsys, monkeypatch, config, f"--old.checkpoint={saved}", "--old.model.embed_dim=9", "--name=x")
-    assert code == 2
-    assert "embed_dim: 9, but" in line
-    assert "expected embed_dim: 6" in line
-
-
-def test_an_unreadable_image_stops_the_run_and_keeps_what_was_computed(config, image_root, capsys, monkeypatch):
-    bad = image_root / "val" / "11" / "11_2.png"
-    good = bad.read_bytes()
-    bad.write_bytes(b"x" * len(good))
-    code, line = main(capsys, monkeypatch, config, "--data.num_workers=1")
-    assert code == 2
-    assert re.search(rf"^error: data: cannot read the image {bad} .*expected a readable image file$", line)
-    trained = {path.parent.name for path in (config.parent / "runs").glob("train-*/record.json")}
-    assert len(trained) == 2
-    bad.write_bytes(good)
-    run(config, "--data.num_workers=1")
-    assert {path.parent.name for path in (config.parent / "runs").glob("train-*/record.json")} == trained
-
-
 def test_images_that_cannot_be_decoded_are_skipped_and_reported(config, image_root):
     victims = [next((image_root / split / "3").iterdir()) for split in ("train", "val")]
     for victim in victims:
@@ -286,26 +194,6 @@ def test_the_system_that_an_upgrade_ends_in_is_another_one_if_its_queries_are(me
     assert (after.embedder.classifier is not None) is same
     assert torch.equal(after.rows("gallery"), new.rows("gallery"))
     assert torch.equal(after.rows("query"), new.rows("query")) is same
-
-
-THIRD = ["--generations=[old, new, newest]", f"--newest={TINY}"]
-
-
-def test_what_would_stop_a_training_is_found_before_the_first(config, tmp_path, capsys, monkeypatch):
-    for arguments, message in (
-        (["--new.sees.images=0.2"], "class '0' has a single training image for new"),
-        (["--data.images_per_class=2"], "so a batch has 12 classes, but there are 6"),
-        (["--old.model.label_smoothing=3"], "label_smoothing: 3.0, expected 0 to 1"),
-        (["--old.model.triplet_margin=-1"], "triplet_margin: -1.0, expected 0 or more"),
-        ([*THIRD, "--starts=[0.5,0.5]"], "expected one or more, each another progress"),
-        ([*THIRD, "--starts=[]"], "expected one or more, each another progress"),
-    ):
-        monkeypatch.setattr(sys, "argv", ["run", str(config), *arguments])
-        with pytest.raises(SystemExit) as end:
-            runner.main()
-        assert end.value.code == 2
-        assert message in capsys.readouterr().err
-    assert not (tmp_path / "runs").exists()
 
 
 def test_a_third_generation_is_a_second_upgrade(config):

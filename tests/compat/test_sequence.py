@@ -1,7 +1,7 @@
-"""A gallery of three generations against re-ranking item by item, and what a gallery in parts must not change."""
+"""A gallery of three generations against re-ranking item by item, by hand, and against two generations or one."""
 
 from math import floor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,41 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from compat import Embeddings, backfill_curve, backfill_order
+from compat import Embeddings, backfill_curve
 from compat.errors import InputError
 from compat.methods import ReverseQuery, Upgrade
 from compat.sequence import overlapping_curve
 from tests.pairs import embedded, embedders
-from tests.spaces import BACKENDS, FIELDS, random_embeddings
-
-
-class Generations(NamedTuple):
-    """Queries and gallery in the oldest, the middle and the newest space, with labels and groups of both."""
-
-    queries: list[np.ndarray]
-    gallery: list[np.ndarray]
-    labels: tuple[np.ndarray, np.ndarray]
-    groups: tuple[np.ndarray, np.ndarray]
-
-    def before(self, generation: int) -> Embeddings:
-        """Every item as it is before the second upgrade, all in one generation, and after it."""
-        q, g = self.queries, self.gallery
-        return Embeddings(q[generation], q[2], g[generation], g[2], *self.labels, *self.groups)
-
-
-def generations(seed, queries=9, items=30, dims=(3, 5, 2), tied=False, classes=4, scales=(1.0, 1.0, 1.0)):
-    random = np.random.default_rng(seed)
-
-    def rows(count, dim, scale):
-        return scale * (random.integers(-1, 2, (count, dim)) if tied else random.normal(size=(count, dim)))
-
-    spaces = list(zip(dims, scales, strict=True))
-    return Generations(
-        [rows(queries, *space) for space in spaces],
-        [rows(items, *space) for space in spaces],
-        (random.integers(0, classes, queries), random.integers(0, classes, items)),
-        (random.integers(0, 6, queries), random.integers(0, 6, items)),
-    )
+from tests.sequences import Generations, assert_same, generations, orders_of, rows_of
+from tests.spaces import BACKENDS
 
 
 def slow_distances(query, gallery, distance):
@@ -75,22 +47,6 @@ def slow_sequence(three, start, first, second, progress, distance):
             precision.append(average_precision_score(relevant, -apart) if relevant.any() else np.nan)
             ranks.append(1 + (apart[~relevant] <= apart[relevant].min()).sum() if relevant.any() else 0)
     return np.reshape(precision, (len(progress), -1)), np.reshape(ranks, (len(progress), -1))
-
-
-def orders_of(items, seed, count=2):
-    return [[backfill_order(items, (seed, number, turn)) for number in range(count)] for turn in range(2)]
-
-
-def assert_same(curve, other):
-    """The same counts; sums may run in another order."""
-    np.testing.assert_allclose(curve.mean_ap_orders, other.mean_ap_orders, rtol=1e-13)
-    np.testing.assert_allclose(curve.mean_ap, other.mean_ap, rtol=1e-13)
-    np.testing.assert_array_equal(curve.negative_flip_rate_orders, other.negative_flip_rate_orders)
-    for k, values in curve.cmc_orders.items():
-        np.testing.assert_array_equal(values, other.cmc_orders[k])
-        np.testing.assert_allclose(curve.cmc[k], other.cmc[k], rtol=1e-13)
-    assert (curve.queries, curve.queries_without_positive) == (other.queries, other.queries_without_positive)
-    np.testing.assert_array_equal(curve.progress, other.progress)
 
 
 @settings(max_examples=60, deadline=None)
@@ -198,23 +154,6 @@ def test_three_identical_spaces_give_a_flat_curve():
     assert len(set(curve.cmc[1].tolist())) == 1
 
 
-def rows_of(e, rows):
-    """The embeddings with the gallery's rows of the given numbers."""
-    return Embeddings(**{name: getattr(e, name)[rows if "gallery" in name else slice(None)] for name in FIELDS})
-
-
-@pytest.mark.parametrize("tied", [True, False])
-def test_parts_in_any_order_and_rows_permuted_change_nothing(tied):
-    three = generations(4, items=41, tied=tied)
-    parts = [rows_of(three.before(generation), rows) for generation, rows in ((0, slice(0, 17)), (1, slice(17, 41)))]
-    order = backfill_order(41, 4)
-    curve = backfill_curve(parts, order)
-    assert_same(curve, backfill_curve(parts[::-1], (order + 24) % 41))
-    shuffles = [np.random.default_rng(n).permutation(len(part.gallery_old)) for n, part in enumerate(parts)]
-    place = np.argsort(np.concatenate([shuffles[0], shuffles[1] + 17]))
-    assert_same(curve, backfill_curve([rows_of(*pair) for pair in zip(parts, shuffles, strict=True)], place[order]))
-
-
 def test_the_rows_of_a_sequence_may_be_permuted():
     three = generations(5)
     first, second = orders_of(30, 5)
@@ -223,65 +162,6 @@ def test_the_rows_of_a_sequence_may_be_permuted():
     curve = overlapping_curve(three.before(0), three.before(1), 0.4, first, second)
     stale, reached = (rows_of(three.before(generation), shuffle) for generation in (0, 1))
     assert_same(curve, overlapping_curve(stale, reached, 0.4, [place[o] for o in first], [place[o] for o in second]))
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    seed=st.integers(0, 10**6),
-    cuts=st.sets(st.integers(1, 39), max_size=4),
-    sorted_by_label=st.booleans(),
-    tied=st.booleans(),
-    distance=st.sampled_from(["cosine", "l2"]),
-    backend=st.sampled_from(BACKENDS),
-    chunk=st.none() | st.integers(1, 7),
-)
-def test_a_gallery_cut_into_parts_gives_the_curve_of_the_whole(
-    seed, cuts, sorted_by_label, tied, distance, backend, chunk
-):
-    """Also into parts that lack most classes."""
-    whole = random_embeddings(seed, items=40, tied=tied)
-    if sorted_by_label:
-        whole = rows_of(whole, whole.gallery_labels.argsort())
-    parts = [rows_of(whole, rows) for rows in np.split(np.arange(40), sorted(cuts))]
-    orders = orders_of(40, seed)[0]
-    options: Any = {"distance": distance, "backend": backend, "per_query": True}
-    curve = backfill_curve(whole, orders, 6, **options)
-    divided = backfill_curve(parts, orders, 6, query_chunk=chunk, **options)
-    np.testing.assert_array_equal(divided.first_rank, curve.first_rank)
-    assert curve.average_precision is not None
-    assert divided.average_precision is not None
-    np.testing.assert_allclose(divided.average_precision, curve.average_precision, rtol=1e-13)
-    assert_same(divided, curve)
-
-
-def test_a_list_of_one_part_is_the_plain_call():
-    e = random_embeddings(6)
-    order = backfill_order(30, 6)
-    assert_same(backfill_curve([e], order, 5, top_k=(1, 2)), backfill_curve(e, order, 5, top_k=(1, 2)))
-
-
-@pytest.mark.parametrize("name", ["query_new", "query_labels", "query_groups"])
-def test_parts_have_the_same_queries(name):
-    e = random_embeddings(7)
-    other = Embeddings(**{field: getattr(e, field) + (field == name) for field in FIELDS})
-    with pytest.raises(InputError, match=f"{name}: differs between the parts of the gallery, expected the same"):
-        backfill_curve([e, other], range(60))
-
-
-def test_parts_have_as_many_queries():
-    with pytest.raises(InputError, match="query_new: differs between the parts of the gallery"):
-        backfill_curve([random_embeddings(0, queries=5), random_embeddings(0, queries=6)], range(60))
-
-
-@pytest.mark.parametrize(("parts", "shard"), [(0, None), (0, "queries"), (2, "queries"), (2, "gallery")])
-def test_there_is_a_part_and_parts_are_not_sharded(parts, shard):
-    with pytest.raises(InputError, match=f"embeddings: {parts} parts and shard {shard!r}, expected one, or parts"):
-        backfill_curve([random_embeddings(8)] * parts, range(30 * parts), shard=shard)
-
-
-def test_the_order_numbers_the_items_of_all_parts():
-    with pytest.raises(InputError, match=r"order: shape \(30,\), expected \(60,\)"):
-        backfill_curve([random_embeddings(9)] * 2, range(30))
 
 
 @pytest.mark.parametrize("rho", [None, False, True])

@@ -1,0 +1,24 @@
+"""What the tests of the commands share: `python -m benchmarks.data` as a function."""
+
+import sys
+
+import pytest
+
+from benchmarks import data as command
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the command; returns its exit code, the lines of its stdout, and stderr."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["data", *map(str, arguments)])
+        code: object = 0
+        try:
+            command.main()
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), err
+
+    return call
