@@ -41,8 +41,9 @@ def regression_alleviating_loss(
 class RACT(Joint):
     """Hot-refresh (arXiv 2201.09724): classification + weight * `regression_alleviating_loss`.
 
-    OpenCompatible's temperature is 0.01, for 1,536 images a batch, 30 epochs and a pretrained network. With one positive
-    for an anchor, its own image, the new model then imitates the old one image by image; the default is ten times that.
+    OpenCompatible's temperature is 0.01, for 1,536 images a batch, 30 epochs and a pretrained network. With one
+    positive for each anchor, its own image, the new model then imitates the old one image by image; so the default
+    here is ten times that.
 
     Args:
         old: the old model, frozen.
