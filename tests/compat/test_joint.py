@@ -141,7 +141,8 @@ def test_the_new_model_gets_the_reversed_gradient_of_the_discriminator(step, str
     parameters = [new, *method.discriminator.parameters()]
     found = method.terms(new, teacher.old, LABELS, torch.arange(24))["adversarial"]
     verdicts = (method.discriminator(rows) for rows in (method.norm(new)[:, :3], teacher.old))
-    straight = 4 / 6 * sum(F.cross_entropy(rows, torch.full((24,), n)) for n, rows in enumerate(verdicts))
+    told = [F.cross_entropy(rows, torch.full((24,), n)) for n, rows in enumerate(verdicts)]
+    straight = 4 / 6 * (told[0] + told[1])
     reversed_one, *own = torch.autograd.grad(found, parameters)
     straight_one, *expected = torch.autograd.grad(straight, parameters)
     torch.testing.assert_close(reversed_one, -strength * straight_one)
@@ -220,7 +221,8 @@ def test_a_batch_of_classes_that_the_old_model_has_not_seen_has_no_influence():
 
 def test_a_simplex_that_the_old_model_shares_gives_each_class_its_vertex():
     old, new = embedders(5, 5)
-    teacher, recipe = Teacher(*normal((24, 5), (24, 5)), LABELS, KNOWN), SingleModel(TinyConv(), 5)
+    spaces, recipe = normal((24, 5), (24, 5)), SingleModel(TinyConv(), 5)
+    teacher = Teacher(spaces[0], spaces[1], LABELS, KNOWN)
     old.classify(2)
     with pytest.raises(InputError, match=r"old.model.simplex: false, expected true"):
         DSimplex(old, new, shared=True).prepare(recipe, teacher)
@@ -243,7 +245,7 @@ def test_a_simplex_that_the_old_model_shares_gives_each_class_its_vertex():
 def test_a_final_norm_serves_all_methods_and_its_weight_does_not_learn(kind):
     method, teacher = prepared(kind, final_norm=True)
     assert isinstance(method.new.norm, FinalNorm)
-    assert len(method.new.norm.running_mean) == method.new.project.out_features
+    assert method.new.norm.num_features == method.new.project.out_features
     assert kind is not AdvBCT or isinstance(method.norm, nn.Identity)
     new = method.train().new(IMAGES)
     torch.testing.assert_close(new.mean(0), torch.zeros(new.shape[1]), atol=1e-5, rtol=0)
