@@ -16,6 +16,7 @@ from benchmarks.experiment.check import check_networks
 from benchmarks.experiment.parse import parse
 from benchmarks.experiment.plan import Job, part_of, plan
 from benchmarks.experiment.schema import Experiment
+from benchmarks.products.base import graph, load_code
 from benchmarks.products.store import Store, StoreError
 from compat.errors import exit_on_input_error
 from compat.progress import completion_ratios
@@ -50,6 +51,7 @@ def run(experiment: Experiment, part: str | None = None, overwrite: bool = False
     collector = Collector(experiment, trained_on, overwrite)
     collector.check_free(jobs)
     jobs = jobs if part is None else part_of(jobs, part)
+    load_code(product for job in jobs for product in graph(job.curve))
     progress = Progress()
     store = Store(experiment.runs, progress.begin)
     listing.remember(store, experiment, digests)
@@ -82,7 +84,6 @@ def models(store: Store, jobs: list[Job]) -> bool:
     import torch.distributed as dist
     from pytorch_lightning.utilities import rank_zero_only
 
-    from benchmarks.products.base import graph
     from benchmarks.products.kinds import Learned, Loaded, Vectors, Weights
 
     products = list(dict.fromkeys(one for job in jobs for one in graph(job.curve)))
@@ -105,8 +106,7 @@ def main() -> None:
         if arguments.part is not None:
             part_of([], arguments.part)
         if arguments.list or arguments.dry_run:
-            points = tuple(completion_ratios(experiment.replay.progress).tolist())
-            print(listing.listing(experiment, points, why=arguments.dry_run, part=arguments.part))
+            print(listing.listing(experiment, why=arguments.dry_run, part=arguments.part))
             return
         try:
             folder, jobs, failures = run(experiment, arguments.part, arguments.overwrite)

@@ -50,14 +50,15 @@ class Given:
         for need in needs:
             if need not in get_args(Need):
                 raise InputError(f"needs: {need!r} of {owner}, expected some of {', '.join(get_args(Need))}")
-        self.needs, self.values_of, self.owner = tuple(needs), values, owner
+        self.needs, self.owner = tuple(needs), owner
+        self.values = {need: values[need] for need in needs if need in values}
 
     def __getitem__(self, need: str) -> Any:
         if need not in self.needs:
             raise InputError(f"needs: {need!r} was not declared by {self.owner}, expected it among its needs")
-        if need not in self.values_of:
+        if need not in self.values:
             raise InputError(f"needs: {need!r} of {self.owner} is not to be had here, expected another method")
-        value = self.values_of[need]
+        value = self.values[need]
         return value() if inspect.isroutine(value) else value
 
     def __contains__(self, need: object) -> bool:

@@ -91,11 +91,15 @@ class PairData(pl.LightningDataModule):
         batch_size: even.
         seed: of the order.
         num_workers: loading processes.
+        labelled: False for batches in random order, not of pairs.
     """
 
-    def __init__(self, items: Labelled, batch_size: int, seed: int, num_workers: int = 0) -> None:
+    def __init__(
+        self, items: Labelled, batch_size: int, seed: int, num_workers: int = 0, labelled: bool = True
+    ) -> None:
         super().__init__()
-        self.items, self.batch_size, self.seed, self.num_workers = items, batch_size, seed, num_workers
+        self.items, self.batch_size, self.seed = items, batch_size, seed
+        self.num_workers, self.labelled = num_workers, labelled
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         epoch = self.trainer.current_epoch if self.trainer else 0
@@ -104,6 +108,7 @@ class PairData(pl.LightningDataModule):
             self.items,
             seed=seed,
             batch_size=self.batch_size,
-            sampler=PairSampler(self.items.labels, seed),
+            sampler=PairSampler(self.items.labels, seed) if self.labelled else None,
+            shuffle=not self.labelled,
             num_workers=self.num_workers,
         )

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor
 
 from compat.embeddings import Embeddings
-from compat.methods.upgrade import Upgrade
-
-ROWS = 4096  # at a time
-Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+from compat.methods.upgrade import Upgrade, through
 
 
 def fill(method: Upgrade, plain: Embeddings, before: tuple[Upgrade, Embeddings] | None = None) -> Embeddings:
@@ -46,11 +40,3 @@ def fill(method: Upgrade, plain: Embeddings, before: tuple[Upgrade, Embeddings] 
             gallery_old = method.gallery(stale, gallery_new)[0]  # forward once more where it is transformed
     matrices = (query_old, query_new, gallery_old, gallery_new)
     return Embeddings(*matrices, plain.query_labels, plain.gallery_labels, plain.query_groups, plain.gallery_groups)
-
-
-def through(transform: Transform, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
-    """What `query` or `gallery` of a method makes of all rows, (N, D_old) and (N, D_new)."""
-    with torch.inference_mode():
-        parts = zip(old.split(ROWS), new.split(ROWS), strict=True)
-        before, after = zip(*(transform(*part) for part in parts), strict=True)
-    return torch.cat(before), torch.cat(after)

@@ -7,9 +7,13 @@ import yaml
 
 from benchmarks import run as runner
 from benchmarks.experiment.parse import parse
+from benchmarks.experiment.plan import Job, plan
 from benchmarks.products import source
+from benchmarks.products.base import graph, identity, key
 from compat.results import Result, load_results
 
+POINTS = (0.0, 0.5, 1.0)
+DIGESTS = ("train", "query", "gallery")
 FIGURES = ("progress", "mean_ap", "cmc_1", "cmc_5", "negative_flip_rate", "mean_ap_orders", "old", "new")
 
 
@@ -22,6 +26,21 @@ def run(config, *arguments, part=None, overwrite=False) -> dict[str, Result]:
 def by_name(folder) -> dict[str, Result]:
     """Results of a folder by name, seed, and upgrade in front."""
     return {"/".join(filter(None, [r.upgrade, f"{r.name}-s{r.seed}"])): r for r in load_results(folder)}
+
+
+def planned(config, *arguments) -> list[Job]:
+    """The jobs of a benchmark, of images that were never read."""
+    return plan(parse([str(config)], list(arguments)), DIGESTS, POINTS)
+
+
+def keys(jobs, kind=object) -> set[str]:
+    """Of all their products of a kind."""
+    return {key(product) for job in jobs for product in graph(job.curve) if isinstance(product, kind)}
+
+
+def labelled(jobs) -> dict[str, str]:
+    """The key of each of their products by its label."""
+    return {product.label: key(product) for job in jobs for product in graph(job.curve)}
 
 
 def figures(result):
@@ -37,11 +56,11 @@ def weights_of(config, label):
     raise AssertionError(label)
 
 
-def main(capsys, monkeypatch, *arguments):
-    """Run the command and return its exit code and its last line on stderr."""
+def main(capsys, monkeypatch, *arguments, command=runner):
+    """Run a command and return its exit code and its last line on stderr."""
     monkeypatch.setattr(sys, "argv", ["run", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
-        runner.main()
+        command.main()
     lines = capsys.readouterr().err.strip().splitlines()
     return stop.value.code, lines[-1]
 
@@ -65,7 +84,9 @@ THIRD = ["--generations=[old, new, newest]", f"--newest={TINY}"]
 
 
 def forget():
-    for function in (source.file_of, source.tree_of, source.find, source.imports, source.digest, source.code_of):
+    """As if no file had been read yet."""
+    read = (source.file_of, source.tree_of, source.find, source.imports, source.digest, source.code_of)
+    for function in (*read, identity, key):
         function.cache_clear()
 
 

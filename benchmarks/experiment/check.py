@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, get_args
 
 from benchmarks.experiment.schema import Experiment, Generation
-from benchmarks.experiment.spec import Spec
+from benchmarks.experiment.spec import Spec, closest
 from compat.errors import InputError
+from compat.needs import Need
 
 ALONE = (("by", "random", "compat.orders.Random"), ("merge", "raw", "compat.merge.Raw"))
 
@@ -37,7 +38,27 @@ def check_numbers(experiment: Experiment) -> None:
             raise InputError(f"only: {name!r}, expected some of {', '.join(experiment.methods)}")
     check_starts(experiment)
     check_axes(experiment)
+    check_needs(experiment)
     check_epochs(experiment, generations)
+
+
+def check_needs(experiment: Experiment) -> None:
+    """Refuse what methods, orders and rules cannot be given, or learn without."""
+    replay = experiment.replay
+    axes = {"methods": experiment.methods, "replay.by": replay.by, "replay.merge": replay.merge}
+    for axis, entries in axes.items():
+        for name, spec in entries.items():
+            needs = spec.needs()
+            for need in needs:
+                if need not in get_args(Need):
+                    raise InputError(f"{axis}.{name}: needs {need!r}, {closest(need, list(get_args(Need)))}")
+            if "head training" in needs and "training embeddings" not in needs:
+                raise InputError(f"{axis}.{name}: needs 'head training' alone, expected 'training embeddings' with it")
+            base = spec.based_on
+            if base is not None and "new model training" not in base.needs():
+                raise InputError(
+                    f"{axis}.{name}.based_on: {base.class_path}, expected a method that trains a new model"
+                )
 
 
 def check_starts(experiment: Experiment) -> None:

@@ -9,23 +9,28 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from benchmarks.experiment.plan import Job, part_of, plan
 from benchmarks.experiment.schema import Experiment, Generation, Heads, Replay, Sees
 from benchmarks.products.base import Product, graph, identity
-from benchmarks.products.store import RECORD, Store, read_record
+from benchmarks.products.store import RECORD, Store, read_record, writing
 from compat.files import replace
+from compat.progress import completion_ratios
 
 IMAGES = "images.json"
 
 
 def remember(store: Store, experiment: Experiment, digests: tuple[str, ...]) -> None:
     """Note the digests of a dataset's images in the run folder: a listing does not read the images again."""
-    path = store.folder / IMAGES
-    known = remembered(store)
-    if known.get(experiment.data.text) != list(digests):
+    path, here = store.folder / IMAGES, {experiment.data.text: list(digests)}
+    if here.items() <= remembered(store).items():
+        return
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps({**known, experiment.data.text: list(digests)}, indent=1)
-        replace(path, lambda file: file.write_text(content))
+        with FileLock(f"{path}.lock"):
+            content = json.dumps(remembered(store) | here, indent=1)
+            replace(path, lambda file: file.write_text(content))
 
 
 def remembered(store: Store) -> dict[str, list[str]]:
@@ -36,13 +41,19 @@ def remembered(store: Store) -> dict[str, list[str]]:
         return {}
 
 
-def listing(experiment: Experiment, points: tuple[float, ...], why: bool, part: str | None) -> str:
+def planned(experiment: Experiment, store: Store) -> list[Job]:
+    """The jobs of an experiment, by the images as they were when a benchmark last ran."""
+    digests = remembered(store).get(experiment.data.text, ("never read",) * 3)
+    return plan(experiment, tuple(digests), tuple(completion_ratios(experiment.replay.progress).tolist()))
+
+
+def listing(experiment: Experiment, why: bool, part: str | None) -> str:
     """The jobs with their state and the seconds that they took; or the products to be made, and why each."""
     store = Store(experiment.runs)
-    digests = remembered(store).get(experiment.data.text)
-    jobs = plan(experiment, tuple(digests or ("never read",) * 3), points)
+    jobs = planned(experiment, store)
     jobs = jobs if part is None else part_of(jobs, part)
-    note = "" if digests else "\nThe images have not been read yet, so nothing of them can have been made."
+    read = experiment.data.text in remembered(store)
+    note = "" if read else "\nThe images have not been read yet, so nothing of them can have been made."
     return (reasons(jobs, store) if why else states(jobs, store)) + note
 
 

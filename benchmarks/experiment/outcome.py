@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.experiment.plan import Job
 from benchmarks.products.base import Product, graph, key
 from benchmarks.products.images import dataset
-from benchmarks.products.kinds import Learned, Own, Upgraded
+from benchmarks.products.kinds import Learned, Own, Plain, Upgraded, Weights
 from benchmarks.products.store import Store
 from compat.results import Result
 
@@ -72,12 +72,18 @@ def training_seconds(upgrade: Upgraded, store: Store) -> float:
     learned: Learned = upgrade.learned
     if isinstance(upgrade.new, Own) and upgrade.new.vectors.of == learned:
         needed = "plain new model" in learned.method.needs()
-        return total + (seconds(learned.new.vectors.of, store) if needed else 0.0)
+        return total + (trained(learned.new, store) if needed else 0.0)
     if isinstance(learned.new, Own):
         base = learned.new.vectors.of
         assert isinstance(base, Learned)
         return total + training_seconds(Upgraded(base, learned.new), store)
-    return total + seconds(learned.new.vectors.of, store)
+    return total + trained(learned.new, store)
+
+
+def trained(system: Plain | Own, store: Store) -> float:
+    """Seconds that training a generation's model took; none for a checkpoint."""
+    weights = system.vectors.of
+    return seconds(weights, store) if isinstance(weights, Weights) else 0.0
 
 
 def provenance(product: Product, store: Store) -> list[dict[str, Any]]:

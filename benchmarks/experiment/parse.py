@@ -170,6 +170,9 @@ def check_keys(merged: dict[str, Any], names: Any) -> None:
     if not isinstance(names, list) or len(names) < 2 or len(set(map(str, names))) < len(names):
         raise InputError(f"generations: {names}, expected two names or more, such as [old, new]")
     top = [f.name for f in fields(Experiment)] + [str(name) for name in names]
+    for name in names:
+        if top.count(str(name)) > 1:
+            raise InputError(f"generations: {name}, expected another name, as {name} is a key of its own")
     parts = {**dict.fromkeys([*names, "side"], Generation), "heads": Heads, "replay": Replay}
     for key, value in merged.items():
         if key not in top:
@@ -198,8 +201,11 @@ def typed(merged: dict[str, Any]) -> Experiment:
     methods: dict[str, Any] = merged["methods"] if isinstance(merged.get("methods"), dict) else {}
     for name, method in methods.items():
         if isinstance(method, dict) and isinstance(base := method.get("based_on"), str):
-            if base not in methods:
-                raise InputError(f"methods.{name}.based_on: {base!r}, {closest(base, list(methods))}")
+            if base not in methods or base == name:
+                others = [other for other in methods if other != name]
+                raise InputError(f"methods.{name}.based_on: {base!r}, {closest(base, others)}")
+            if isinstance(methods[base], dict) and "based_on" in methods[base]:
+                raise InputError(f"methods.{name}.based_on: {base!r}, expected one that is not based on another")
             method["based_on"] = methods[base]
     parts = [merged.get("side"), *merged["generations"].values()]
     for name, part in merged["generations"].items():

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.experiment.schema import Experiment, Generation
+from benchmarks.experiment.schema import Experiment, Generation, Replay
 from benchmarks.experiment.spec import Spec
-from benchmarks.products.base import Product
+from benchmarks.products.base import Product, checksum
 from benchmarks.products.kinds import (
-    Ends,
     Images,
     Learned,
     Loaded,
-    Ordered,
-    Overlap,
     Own,
     Plain,
-    Replayed,
     Served,
     Training,
     Upgraded,
     Vectors,
     Weights,
 )
-from benchmarks.products.store import checksum
+from benchmarks.products.replay_kinds import Ends, Ordered, Overlap, Replayed
 from compat.errors import InputError
 
 DISPLAY = ("enable_progress_bar", "enable_model_summary", "log_every_n_steps", "logger", "default_root_dir", "profiler")
@@ -78,6 +74,11 @@ def steps(experiment: Experiment) -> list[Step]:
     return [Step("first", 0, 0.0), *later]
 
 
+def axes_of(replay: Replay) -> dict[str, dict[str, Spec]]:
+    """The axes along which each method is replayed, by their labels."""
+    return {f.metadata["label"]: getattr(replay, f.name) for f in fields(replay) if "label" in f.metadata}
+
+
 class Planner:
     """The products of an experiment.
 
@@ -102,17 +103,17 @@ class Planner:
 
     def jobs(self) -> Iterator[Job]:
         """Each method and seed, in each order under each rule, for each upgrade."""
-        replay = self.experiment.replay
-        axes = list(product(replay.by.items(), replay.merge.items()))
+        axes = axes_of(self.experiment.replay)
         for seed, method in product(self.experiment.seeds, self.experiment.chosen):
-            for order, rule in axes:
+            chain = self.chain(self.experiment.methods[method], method, seed)
+            for entries in product(*(axis.items() for axis in axes.values())):
+                chosen = dict(zip(axes, entries, strict=True))
+                places = {label: name for label, (name, _) in chosen.items()}
                 for step in steps(self.experiment):
-                    labels: dict[str, str | int] = {"upgrade": step.name, "method": method, "seed": seed}
-                    labels |= {"order": order[0], "merge": rule[0]}
-                    other = (name for name in (order[0], rule[0], step.name) if name not in ("random", "raw", ""))
+                    labels: dict[str, str | int] = {"upgrade": step.name, "method": method, "seed": seed, **places}
+                    other = (name for name in (*places.values(), step.name) if name not in ("random", "raw", ""))
                     name = " ".join([method, *other, f"seed {seed}"])
-                    chain = self.chain(self.experiment.methods[method], method, seed)
-                    curve = self.curve(step, chain, seed, order, rule[1], name)
+                    curve = self.curve(step, chain, seed, chosen, name)
                     yield Job(curve, tuple(labels.items()), step.start)
 
     def plain(self, generation: Generation, number: int, name: str, side: Vectors | None = None) -> Plain:
@@ -169,9 +170,11 @@ class Planner:
         return Learned(method, old, new, images, generation.sees, saw, training, name)
 
     def curve(
-        self, step: Step, chain: list[Upgraded], seed: int, order: tuple[str, Spec], rule: Spec, name: str
+        self, step: Step, chain: list[Upgraded], seed: int, chosen: dict[str, tuple[str, Spec]], name: str
     ) -> Replayed:
-        """The replay of one step of a sequence."""
+        """The replay of one step of a sequence; what is chosen on an axis is the field of that name."""
+        axes = dict(chosen)
+        order, (_, rule) = axes.pop("order"), axes.pop("merge")
         upgrade, distance = chain[step.number], self.experiment.replay.distance
         seeds = tuple((seed, number) for number in range(self.experiment.replay.orders))
         early = 0 < step.start < 1
@@ -192,6 +195,7 @@ class Planner:
             self.ends(step.number),
             overlap,
             name,
+            **{label: spec for label, (_, spec) in axes.items()},
         )
 
     def ends(self, number: int) -> Ends:
@@ -214,7 +218,6 @@ class Planner:
             if not upgrade.learned.method.declared("estimates", False):
                 old = upgrade.learned.old
                 estimator = self.upgraded(self.fastfill(), "fastfill", seed, number + 1, old)
-        path = order.init_args.get("path")
         return Ordered(
             order,
             seeds,
@@ -224,7 +227,6 @@ class Planner:
             estimator,
             self.progress if everything else None,
             self.experiment.replay.distance if everything else None,
-            checksum(path) if path and Path(path).is_file() else None,
             name,
         )
 

@@ -55,9 +55,12 @@ class Heads:
     images: bool = False
 
 
+RANDOM, RAW = Spec({"class_path": "compat.orders.Random"}), Spec({"class_path": "compat.merge.Raw"})
+
+
 @dataclass(frozen=True)
 class Replay:
-    """How the backfilling is replayed.
+    """How the backfilling is replayed. A field with a label is an axis, along which each method is replayed.
 
     Args:
         progress: completion ratios in [0, 1], or how many of them, evenly spaced.
@@ -71,8 +74,8 @@ class Replay:
     progress: int | list[float] = 11
     orders: int = 5
     distance: Literal["cosine", "l2"] = "cosine"
-    by: dict[str, Spec] = field(default_factory=lambda: {"random": Spec({"class_path": "compat.orders.Random"})})
-    merge: dict[str, Spec] = field(default_factory=lambda: {"raw": Spec({"class_path": "compat.merge.Raw"})})
+    by: dict[str, Spec] = field(default_factory=lambda: {"random": RANDOM}, metadata={"label": "order"})
+    merge: dict[str, Spec] = field(default_factory=lambda: {"raw": RAW}, metadata={"label": "merge"})
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from argparse import ArgumentError
+from pathlib import Path
 from typing import Any
 
 from benchmarks.products import source
 from compat.errors import InputError
 
 KEYS = ("class_path", "init_args", "dict_kwargs", "based_on")
+DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 class Spec:
@@ -55,8 +58,8 @@ class Spec:
         return Spec(self.content["based_on"]) if self.content.get("based_on") else None
 
     def without(self, names: tuple[str, ...]) -> Spec:
-        """The same without some of the arguments."""
-        return self.replace(init_args={k: v for k, v in self.init_args.items() if k not in names})
+        """The same without some of the arguments, also of the classes among its arguments."""
+        return Spec(_without(self.content, names))
 
     def having(self, **arguments: Any) -> Spec:
         """The same with some arguments more."""
@@ -72,12 +75,19 @@ class Spec:
 
     def needs(self) -> tuple[str, ...]:
         """What the class says that it looks at, with these arguments."""
-        more = self.declared("needs_with", {})
-        return (*self.declared("needs", ()), *(need for name, need in more.items() if self.init_args.get(name)))
+        needs = tuple(self.declared("needs", ()))
+        for name, need in self.declared("needs_with", {}).items():
+            if self.init_args.get(name, source.default_of(self.class_path, name)):
+                needs += (need,)
+        return needs
 
     def class_paths(self) -> list[str]:
-        """Of this and of all that its arguments name."""
+        """Of this and of all that its arguments name, with class_path or plainly."""
         return sorted(set(_class_paths(self.content)))
+
+    def files(self) -> list[str]:
+        """The files that its arguments name."""
+        return sorted({text for text in _strings(self.content) if "\0" not in text and Path(text).is_file()})
 
     def check(self, field: str) -> None:
         """Find out without importing anything whether there is such a class and whether it takes such arguments.
@@ -130,10 +140,31 @@ def closest(name: str, known: list[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"expected some of {', '.join(sorted(known))}"
 
 
-def _class_paths(value: Any) -> list[str]:
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for item in inner for text in _strings(item)]
+
+
+def _class_paths(value: Any) -> list[str]:
     own = [value["class_path"]] if isinstance(value, dict) and isinstance(value.get("class_path"), str) else []
-    return own + [path for item in inner for path in _class_paths(item)]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    plain = [value] if isinstance(value, str) and DOTTED.fullmatch(value) and source.find(value) else []
+    return own + plain + [path for item in inner for path in _class_paths(item)]
+
+
+def _without(value: Any, names: tuple[str, ...]) -> Any:
+    if isinstance(value, list):
+        return [_without(item, names) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: {k: _without(v, names) for k, v in inner.items() if k not in names}
+        if key == "init_args" and isinstance(inner, dict)
+        else _without(inner, names)
+        for key, inner in value.items()
+    }
 
 
 def _check(field: str, value: Any) -> None:

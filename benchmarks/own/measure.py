@@ -20,8 +20,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from benchmarks.own.arrays import is_array, load_array, split
+from benchmarks.products.base import checksum
 from benchmarks.products.record import provenance
-from benchmarks.products.store import checksum
 from benchmarks.replay import given_arrays
 from benchmarks.report.terminal import narrow
 from compat.backfill import Curve, backfill_curve

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmarks.experiment.spec import Spec
 from benchmarks.products import source
+from compat.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +30,7 @@ INERT = frozenset(
         "benchmarks.experiment.schema",
         "benchmarks.products.base",
         "benchmarks.products.kinds",
+        "benchmarks.products.replay_kinds",
         "benchmarks.products.source",
         "benchmarks.products.store",
         "benchmarks.products.record",
@@ -60,10 +63,11 @@ class Product:
 
 @cache
 def identity(product: Product) -> dict[str, Any]:
-    """All that a product depends on, by name: its fields, the keys of its inputs, its code, the packages it names.
+    """All that a product depends on, by name: its fields, the keys of its inputs, the files and code it names.
 
     Code is that of its maker and of the classes that its fields name, with the own modules that these use. Of installed
-    packages those count that the config names classes of, by version: what else is installed is in the record.
+    packages those count that the config names classes of, by version: what else is installed is in the record. A file
+    that an argument names counts by its content.
     """
     specs: list[Spec] = []
     content = {f.name: _plain(getattr(product, f.name), specs) for f in fields(product) if f.compare}
@@ -78,13 +82,42 @@ def identity(product: Product) -> dict[str, Any]:
     code: dict[str, str] = {}
     for module in sorted(modules):
         code |= source.code_of(module, INERT)
-    return {"stage": product.stage, "fields": content, "code": code, "packages": sorted(packages)}
+    files = {path: checksum(path) for spec in specs for path in spec.files()}
+    known = {"stage": product.stage, "fields": content, "code": code, "packages": sorted(packages)}
+    return {**known, "files": files} if files else known
 
 
 @cache
 def key(product: Product) -> str:
     """Digest of a product's identity."""
     return hashlib.sha256(json.dumps(identity(product), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_code(products: Iterable[Product]) -> None:
+    """Import all code that products are made by: an edit while a benchmark runs changes nothing of it.
+
+    Raises:
+        InputError: a module that cannot be imported, or that was edited since it was read.
+    """
+    code = {module: digest for product in products for module, digest in identity(product)["code"].items()}
+    for module in code:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # a user's module may raise anything
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(f"class_path: {module} ({reason}), expected a module that can be imported") from error
+    for module, digest in code.items():
+        if source.digest.__wrapped__(module) != digest:
+            raise InputError(f"class_path: {module} was edited just now, expected it to stay; run the command again")
+
+
+def checksum(path: str | Path) -> str:
+    """SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(2**22):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def inputs(value: Any) -> Iterator[Product]:

@@ -1,9 +1,9 @@
-"""What a benchmark makes, and of what: each product by its fields. Imports no torch; the makers are elsewhere."""
+"""What a benchmark makes of images, and of what: each product by its fields. Imports no torch; makers are elsewhere."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from benchmarks.experiment.schema import Sees
 from benchmarks.experiment.spec import Spec
@@ -102,12 +102,17 @@ class Vectors(Product):
     """
 
     stage: ClassVar[str] = "extract"
-    maker: ClassVar[str] = "benchmarks.products.vectors.extract"
     model: Spec
     of: Product
     images: Images
     name: str = field(compare=False)
     options: Spec = field(compare=False)
+
+    @property
+    def maker(self) -> str:  # type: ignore[override]
+        """Only the embeddings of a method's own model depend on the code of methods."""
+        module = "own_vectors" if isinstance(self.of, Learned) else "vectors"
+        return f"benchmarks.products.{module}.extract"
 
 
 @dataclass(frozen=True)
@@ -196,103 +201,3 @@ class Served:
     """What an upgrade ends in: the new model, with its embeddings as the method serves them."""
 
     by: Upgraded
-
-
-@dataclass(frozen=True)
-class Ordered(Product):
-    """Permutations of the gallery, (S, G).
-
-    Attributes:
-        order: its config.
-        seeds: (S, 2) of the random orders.
-        images: the dataset.
-        old: the system before the upgrade, where the order looks at it.
-        upgrade: where it looks at what is served.
-        estimator: whose uncertainty it goes by.
-        progress: completion ratios, where it looks at them.
-        distance: of the retrieval, likewise.
-        file: digest of a file that it reads.
-        name: of the order.
-    """
-
-    stage: ClassVar[str] = "order"
-    maker: ClassVar[str] = "benchmarks.products.ordered.order"
-    order: Spec
-    seeds: tuple[tuple[int, int], ...]
-    images: Images
-    old: Plain | Served | None
-    upgrade: Upgraded | None
-    estimator: Upgraded | None
-    progress: tuple[float, ...] | None
-    distance: Literal["cosine", "l2"] | None
-    file: str | None
-    name: str = field(compare=False)
-
-
-@dataclass(frozen=True)
-class Ends(Product):
-    """The systems before and after an upgrade on their own: their figures, and which queries the old one gets right.
-
-    Attributes:
-        old: the old model.
-        new: the new model.
-        images: the dataset.
-        distance: of the retrieval.
-        name: of the upgrade.
-    """
-
-    stage: ClassVar[str] = "ends"
-    maker: ClassVar[str] = "benchmarks.products.replayed.ends"
-    old: Plain
-    new: Plain
-    images: Images
-    distance: Literal["cosine", "l2"]
-    name: str = field(compare=False)
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """The upgrade before, where it has not ended when this one starts.
-
-    Attributes:
-        first: that upgrade.
-        start: its progress then.
-        seeds: (S, 2) of the orders of the second one; `Ordered` has those of the first.
-    """
-
-    first: Upgraded
-    start: float
-    seeds: tuple[tuple[int, int, int], ...]
-
-
-@dataclass(frozen=True)
-class Replayed(Product):
-    """The backfill curve of one upgrade in one order under one merge rule.
-
-    Attributes:
-        upgrade: the method and its systems.
-        order: in which the gallery is backfilled.
-        rule: of merging; None: raw distances.
-        fits: the training images that a rule is fitted on; None for raw distances.
-        progress: completion ratios.
-        distance: of the retrieval.
-        images: the dataset.
-        before: the systems whose old one the curve is compared with.
-        after: those whose new one it is.
-        overlap: with the upgrade before.
-        name: of the method and its axes.
-    """
-
-    stage: ClassVar[str] = "replay"
-    maker: ClassVar[str] = "benchmarks.products.replayed.replay"
-    upgrade: Upgraded
-    order: Ordered
-    rule: Spec | None
-    fits: Sees | None
-    progress: tuple[float, ...]
-    distance: Literal["cosine", "l2"]
-    images: Images
-    before: Ends
-    after: Ends
-    overlap: Overlap | None
-    name: str = field(compare=False)

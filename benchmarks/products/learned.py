@@ -25,8 +25,8 @@ def learn(product: Learned, store: Store, folder: Path) -> dict[str, Tensor]:
     if product.images is None:
         return {}
     built = build(store, product)
-    values = available(product, built)
-    built.method.learn(Given(built.needs, values, type(built.method).__name__), fitting(product, built, values, folder))
+    given = Given(built.needs, available(product, built), type(built.method).__name__)
+    built.method.learn(given, fitting(product, given, folder))
     return built.method.heads()
 
 
@@ -61,10 +61,11 @@ def available(product: Learned, built: Built) -> dict[str, Any]:
     }
 
 
-def fitting(
-    product: Learned, built: Built, values: dict[str, Any], folder: Path
-) -> Callable[[pl.LightningModule], None]:
-    """How a method trains what it learns by gradient: under its recipe, on its part of the images."""
+def fitting(product: Learned, given: Given, folder: Path) -> Callable[[pl.LightningModule], None]:
+    """How a method trains what it learns by gradient: under its recipe, on its part of the images.
+
+    A head that does not ask for labels gets none (-1), and its batches in random order.
+    """
 
     def train(module: pl.LightningModule) -> None:
         training, images, sees = product.training, product.images, product.sees
@@ -76,13 +77,14 @@ def fitting(
         if training.model is not None:
             items: pl.LightningDataModule = data.training(share(sees), training.seed)
         else:
-            pairs, shown = values["training embeddings"](), data.train_images(augment=True)
-            given: Any = CachedEmbeddings(*pairs)
+            pairs, labelled = given["training embeddings"], "training labels" in given
+            labels = pairs.label if labelled else torch.full((len(pairs.old),), -1)
+            shown: Any = CachedEmbeddings(pairs.old, pairs.new, labels)
             if training.augmented:
-                given = shown.subset(data.rows(share(sees)))
-                given.labels = pairs.label
+                shown = data.train_images(augment=True).subset(data.rows(share(sees)))
+                shown.labels = labels
             workers = data.num_workers if training.augmented else 0
-            items = PairData(given, training.batch_size or 1, training.seed, workers)
+            items = PairData(shown, training.batch_size or 1, training.seed, workers, labelled)
         fit(module, training.options, training.seed, folder, items)
 
     return train

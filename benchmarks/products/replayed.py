@@ -1,4 +1,4 @@
-"""The replay: four matrices, an order and a merge rule -> the backfill curve; and the systems on their own."""
+"""The replay: four matrices, an order and a merge rule -> the backfill curve."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
 
 from benchmarks.products.images import dataset, share
-from benchmarks.products.kinds import Ends, Replayed
+from benchmarks.products.matrices import matrices, plain
+from benchmarks.products.replay_kinds import Replayed
 from benchmarks.products.store import Store
-from benchmarks.products.systems import Built, load, plain, upgrade
+from benchmarks.products.systems import Built, upgrade
 from compat.backfill import Curve, backfill_curve
 from compat.curve import area
 from compat.embeddings import Embeddings
@@ -27,27 +28,10 @@ from compat.system import fill
 SAMPLE = 1000  # training images on each side of the distances that a merge rule is fitted on
 
 
-def ends(product: Ends, store: Store, folder: Path) -> dict[str, Tensor]:
-    """The figures of the old and the new system on their own, and which queries the old one answers correctly."""
-    data = dataset(product.images.whole)
-    queries, gallery = data.query_images(), data.gallery_images()
-    systems = [load(store, system) for system in (product.old, product.new)]
-    (query_old, gallery_old), (query_new, gallery_new) = ((s.rows("query"), s.rows("gallery")) for s in systems)
-    matrices = (query_old, query_new, gallery_old, gallery_new)
-    embeddings = Embeddings(*matrices, queries.labels, gallery.labels, queries.groups, gallery.groups)
-    order, distance = backfill_order(len(gallery), (0, 0)), product.distance
-    curve = backfill_curve(embeddings, order, [0.0, 1.0], distance=distance, per_query=True)
-    assert curve.first_rank is not None
-    figures = {"mean_ap": curve.mean_ap, "cmc_1": curve.cmc[1], "cmc_5": curve.cmc[5]}
-    figures["correct"] = curve.first_rank[:, 0, 0] == 1
-    return {name: torch.as_tensor(values) for name, values in figures.items()}
-
-
 def replay(product: Replayed, store: Store, folder: Path) -> dict[str, Tensor]:
     """The lists of a result."""
     built = upgrade(store, product.upgrade)
-    raw = plain(built, product.images)
-    served = fill(built.method, raw)
+    served = matrices(store, product.upgrade, product.images)
     orders = store.get(product.order)["order"].numpy()
     options: dict[str, Any] = {
         "distance": product.distance,
@@ -55,22 +39,29 @@ def replay(product: Replayed, store: Store, folder: Path) -> dict[str, Tensor]:
         "per_query": True,
     }
     if product.overlap:
-        first = upgrade(store, product.overlap.first)
+        first, raw = upgrade(store, product.overlap.first), plain(built, product.images)
         stale = fill(built.method, raw, (first.method, plain(first, product.images)))
         then = [backfill_order(len(raw.gallery_old), seed) for seed in product.overlap.seeds]
         curve = overlapping_curve(stale, served, product.overlap.start, list(orders), then, product.progress, **options)
     else:
-        curve = backfill_curve(served, orders, product.progress, merge=rule_of(product, built), **options)
+        curve = backfill_curve(served, orders, product.progress, merge=rule_of(product, store, built), **options)
     lists = tensors_of(curve)
     log_curve(folder, lists)
     written = [served.gallery_new, *([served.gallery_old] if built.method.transforms_gallery else [])]
     return {**lists, "bytes_per_item": torch.tensor(sum(4 * rows.shape[1] for rows in written))}
 
 
-def rule_of(product: Replayed, built: Built) -> Merge | None:
-    """The rule, fitted on the distances in both spaces between two random samples of training images."""
+def rule_of(product: Replayed, store: Store, built: Built) -> Merge | None:
+    """The rule, fitted once for all orders."""
     if product.rule is None:
         return None
+    fitted = (product.rule, product.fits, product.upgrade, product.distance, product.images)
+    return store.recall(("rule", *fitted), lambda: fit_rule(product, built))
+
+
+def fit_rule(product: Replayed, built: Built) -> Merge:
+    """A rule, fitted on the distances in both spaces between two random samples of training images."""
+    assert product.rule is not None
     assert product.fits is not None
     rule: Merge = product.rule.build(Merge)
     data = dataset(product.images.whole)

@@ -37,17 +37,15 @@ def file_of(module: str) -> Path | None:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+    if spec is None or (spec.origin is not None and not spec.origin.endswith(".py")):
         return None
-    path = Path(spec.origin)
+    path = Path(spec.origin or Path(next(iter(spec.submodule_search_locations or ["."])), "__init__.py"))
     for part in parts:
         if path.name != "__init__.py":
             return None
-        package, file = path.parent / part / "__init__.py", path.parent / f"{part}.py"
-        path = package if package.is_file() else file
-        if not path.is_file():
-            return None
-    return path
+        file, folder = path.parent / f"{part}.py", path.parent / part
+        path = file if file.is_file() and not (folder / "__init__.py").is_file() else folder / "__init__.py"
+    return path if path.is_file() else None
 
 
 def is_own(module: str) -> bool:
@@ -73,14 +71,15 @@ def tree_of(file: Path) -> ast.Module:
         raise InputError(f"class_path: {file} ({error}), expected Python") from error
 
 
-def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements of a module, those under `if` and `try` too, without what is for type checkers."""
+def statements(body: list[ast.stmt], typing: bool = False) -> Iterator[ast.stmt]:
+    """The statements of a module, those under `if` and `try` too; what is for type checkers only if asked for."""
     for node in body:
         yield node
-        if isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
-            yield from statements([*node.body, *node.orelse])
+        if isinstance(node, ast.If) and (typing or "TYPE_CHECKING" not in ast.unparse(node.test)):
+            yield from statements([*node.body, *node.orelse], typing)
         elif isinstance(node, ast.Try):
-            yield from statements([*node.body, *(s for handler in node.handlers for s in handler.body), *node.orelse])
+            handled = (statement for handler in node.handlers for statement in handler.body)
+            yield from statements([*node.body, *handled, *node.orelse, *node.finalbody], typing)
 
 
 def origin_of(node: ast.ImportFrom, module: str) -> str:
@@ -95,13 +94,16 @@ def origin_of(node: ast.ImportFrom, module: str) -> str:
 
 @cache
 def find(path: str) -> Definition | None:
-    """Where the class or function of a class_path is defined, through re-exports; None if its source does not say."""
+    """Where the class or function of a class_path is defined, through re-exports; None if its source does not say.
+
+    What a package imports only when it is asked for, it says to type checkers.
+    """
     module, _, name = path.rpartition(".")
     file = file_of(module) if module else None
     if file is None:
         return None
     everything = []
-    for node in statements(tree_of(file).body):
+    for node in statements(tree_of(file).body, typing=True):
         if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == name:
             return Definition(module, node)
         if isinstance(node, ast.ImportFrom):
@@ -140,13 +142,21 @@ def _dotted(module: str, name: str) -> str:
 
 
 def declared(path: str, name: str, default: Any) -> Any:
-    """The literal that a class, or the first of its bases that does, gives an attribute."""
+    """The literal that a class, or the first of its bases that does, gives an attribute.
+
+    Raises:
+        InputError: it is no literal.
+    """
     for definition in lineage(path):
         for node in definition.node.body:
             target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
             value = getattr(node, "value", None)
             if isinstance(target, ast.Name) and target.id == name and isinstance(value, ast.expr):
-                return ast.literal_eval(value)
+                try:
+                    return ast.literal_eval(value)
+                except ValueError as error:
+                    found = f"{name}: {ast.unparse(value)} in {path}"
+                    raise InputError(f"{found}, expected a literal, as a plan reads it from the source") from error
     return default
 
 
@@ -156,20 +166,34 @@ def arguments(path: str) -> list[str] | None:
     `**options` that the constructor hands on are those of the base classes.
     """
     names: list[str] = []
-    for definition in lineage(path):
-        node: ast.AST | None = definition.node
-        if isinstance(node, ast.ClassDef):
-            node = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
-            if node is None:
-                continue
-            skipped = 1
-        else:
-            skipped = 0
-        assert isinstance(node, ast.FunctionDef)
-        names += [a.arg for a in (*node.args.posonlyargs, *node.args.args)][skipped:]
-        names += [a.arg for a in node.args.kwonlyargs]
-        if node.args.kwarg is None:
+    for taken, skipped in signatures(path):
+        names += [a.arg for a in (*taken.posonlyargs, *taken.args)][skipped:]
+        names += [a.arg for a in taken.kwonlyargs]
+        if taken.kwarg is None:
             return names
+    return None
+
+
+def signatures(path: str) -> Iterator[tuple[ast.arguments, int]]:
+    """What a function takes; of a class its constructor and those of its bases, with how many come by themselves."""
+    for definition in lineage(path):
+        if isinstance(definition.node, ast.FunctionDef):
+            yield definition.node.args, 0
+            continue
+        for node in definition.node.body:
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                yield node.args, 1
+
+
+def default_of(path: str, name: str) -> Any:
+    """The literal that an argument has if it is not given; None if there is none."""
+    for taken, _ in signatures(path):
+        positional = [*taken.posonlyargs, *taken.args]
+        last = positional[len(positional) - len(taken.defaults) :]
+        pairs = [*zip(last, taken.defaults, strict=True), *zip(taken.kwonlyargs, taken.kw_defaults, strict=True)]
+        for argument, value in pairs:
+            if argument.arg == name:
+                return value.value if isinstance(value, ast.Constant) else None
     return None
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 import shutil
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from benchmarks.products.base import Product, graph, identity, inputs, key
+from benchmarks.products.base import Product, checksum, graph, identity, inputs, key
 from compat.errors import InputError
 from compat.files import replace
 
@@ -23,21 +23,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TENSORS, RECORD = "tensors.safetensors", "record.json"
-DISK = ("No space left", "Read-only file system", "PytorchStreamWriter", "os error")
+SPENT = "spent"  # seconds of a training before it was stopped, beside its unfinished state
+DISK = re.compile(r"No space left|Read-only file system|PytorchStreamWriter|\(os error \d+\)")
 KEPT = 24  # products whose tensors stay in memory
+RECALLED = 8  # of what is made of them in a moment
+T = TypeVar("T")
 
 
 class StoreError(InputError):
     """The run folder cannot be written; what is finished stays."""
-
-
-def checksum(path: str | Path) -> str:
-    """SHA-256 of a file's content."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(2**22):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class Store:
@@ -46,7 +40,8 @@ class Store:
     The tensors come first and the record, with their checksum, last, each through a temporary file and a rename: a
     product is there completely or not at all, whenever the process is killed. While one is made, a file lock beside it
     keeps other processes waiting, which then find it made; the kernel frees the lock of a process that is killed. Of
-    the processes of one training all make it and the first one writes.
+    the processes of one training all make it and the first one writes; two such trainings on one folder at a time are
+    not provided for.
 
     Args:
         folder: of the products.
@@ -56,6 +51,7 @@ class Store:
     def __init__(self, folder: str | Path, announce: Callable[[str], None] = lambda text: None) -> None:
         self.folder, self.announce = Path(folder), announce
         self.kept: OrderedDict[Product, dict[str, Tensor]] = OrderedDict()
+        self.recalled: OrderedDict[Hashable, Any] = OrderedDict()
         self.failed: dict[Product, Exception] = {}
 
     def folder_of(self, product: Product) -> Path:
@@ -81,7 +77,8 @@ class Store:
             raise self.failed[product]
         if product not in self.kept:
             try:
-                self.kept[product] = self._read(product) or self._make(product)
+                found = self._read(product)
+                self.kept[product] = self._make(product) if found is None else found
             except (StoreError, KeyboardInterrupt):
                 raise
             except Exception as error:
@@ -93,23 +90,36 @@ class Store:
             self.kept.popitem(last=False)
         return tensors
 
+    def recall(self, what: Hashable, make: Callable[[], T]) -> T:
+        """What is made of products in a moment and used by several products in a row; the last few stay in memory."""
+        if what not in self.recalled:
+            self.recalled[what] = make()
+        self.recalled.move_to_end(what)
+        found: T = self.recalled[what]
+        if len(self.recalled) > RECALLED:
+            self.recalled.popitem(last=False)
+        return found
+
     def adopt(self, product: Product, folder: Path, why: str) -> None:
         """Take a product made under another key for this one, because a change is known to change nothing.
 
-        The record keeps what it says, and gets which key it had and why it was taken over.
+        The record keeps what it says, and gets which key it had and why it was taken over. Folders of the version
+        before this one (stage.json) are taken too; these say nothing of commit, versions or hardware.
 
         Raises:
             InputError: nothing whole is in the folder.
         """
-        record = read_record(folder)
+        record = read_record(folder) or read_record(folder, "stage.json")
         if record is None or checksum(folder / TENSORS) != record["sha256"]:
             raise InputError(f"adopt: {folder}, expected the folder of a finished product")
         target = self.folder_of(product)
-        with self._writing(target), FileLock(f"{target}.lock"):
+        with writing(target), FileLock(f"{target}.lock"):
             target.mkdir(parents=True, exist_ok=True)
             replace(target / TENSORS, lambda path: shutil.copyfile(folder / TENSORS, path))
+            kept = {"seconds": record["seconds"], "made": record.get("made", {}), "sha256": record["sha256"]}
             adopted = {"from": folder.name, "why": why}
-            self._write_record(target, {**record, "identity": identity(product), "adopted": adopted})
+            content = {"label": product.label, **kept, "identity": identity(product), "adopted": adopted}
+            self._write_record(target, content)
 
     def _read(self, product: Product) -> dict[str, Tensor] | None:
         from safetensors import SafetensorError
@@ -117,22 +127,12 @@ class Store:
 
         folder = self.folder_of(product)
         record = read_record(folder)
-        if record is None:
-            if (folder / RECORD).exists():
-                self._damaged(folder)
-            return None
         try:
-            if checksum(folder / TENSORS) == record["sha256"]:
+            if record is not None and checksum(folder / TENSORS) == record["sha256"]:
                 return load_file(folder / TENSORS)
-        except (OSError, SafetensorError, KeyError):
+        except (OSError, SafetensorError):
             pass
-        self._damaged(folder)
         return None
-
-    def _damaged(self, folder: Path) -> None:
-        warnings.warn(f"{folder} is damaged (its checksum differs); it is made again", stacklevel=2)
-        with self._writing(folder):
-            (folder / RECORD).unlink(missing_ok=True)
 
     def _make(self, product: Product) -> dict[str, Tensor]:
         from pytorch_lightning.utilities import rank_zero_only
@@ -141,13 +141,28 @@ class Store:
             self.get(needed)
         first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
         folder = self.folder_of(product)
-        with self._writing(folder):
+        with writing(folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(f"{folder}.lock") if first else nullcontext()
-            with lock:
+            with self._locked(product) if first else nullcontext():
                 if first and (there := self._read(product)) is not None:  # another process made it meanwhile
                     return there
+                if first and (folder / RECORD).exists():
+                    warnings.warn(f"{folder} is damaged (its checksum differs); it is made again", stacklevel=2)
+                    (folder / RECORD).unlink()
                 return self._making(product, folder, first)
+
+    @contextmanager
+    def _locked(self, product: Product) -> Iterator[None]:
+        lock = FileLock(f"{self.folder_of(product)}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            self.announce(f"{product.label}: another process makes it")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _making(self, product: Product, folder: Path, first: bool) -> dict[str, Tensor]:
         from safetensors.torch import save_file
@@ -158,7 +173,7 @@ class Store:
         for leftover in folder.glob(".*") if first else ():
             leftover.unlink()
         self.announce(product.label)
-        start = time.perf_counter()
+        start = time.perf_counter() - spent(folder)
         tensors = {name: tensor.contiguous() for name, tensor in product.make(self, folder).items()}
         seconds = round(time.perf_counter() - start, 2)
         if not first:
@@ -167,44 +182,48 @@ class Store:
         replace(folder / TENSORS, lambda path: save_file(tensors, path))
         made = {"seconds": seconds, "made": provenance(), "sha256": checksum(folder / TENSORS)}
         self._write_record(folder, {"label": product.label, **made, "identity": identity(product)})
+        (folder / SPENT).unlink(missing_ok=True)
         return tensors
 
     @staticmethod
     def _write_record(folder: Path, record: dict[str, Any]) -> None:
         replace(folder / RECORD, lambda path: path.write_text(json.dumps(record, indent=1)))
 
-    @staticmethod
-    def _writing(folder: Path) -> _Writing:
-        return _Writing(folder)
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what a full disk or a read-only folder raises into one line.
 
-class _Writing:
-    """Turns what a full disk or a read-only folder raises into one line."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, InputError) or error is None:
-            return
+    Raises:
+        StoreError: something beside or below the path cannot be written.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # safetensors and torch have types of their own
         text = " ".join(str(error).split())
-        named = isinstance(error, OSError) and error.filename and str(self.folder.parent) in str(error.filename)
-        full = any(words in text for words in DISK)
-        if named or full:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else text[:200]
-            raise StoreError(
-                f"runs: cannot write {self.folder} ({reason}), expected a folder with room to write in; what is "
-                "finished stays"
-            ) from error
+        named = isinstance(error, OSError) and error.filename and str(path.parent) in str(error.filename)
+        if not (named or DISK.search(text)):
+            raise
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else text[:200]
+        raise StoreError(
+            f"runs: cannot write {path} ({reason}), expected a folder with room to write in; what is finished stays"
+        ) from error
 
 
-def read_record(folder: Path) -> dict[str, Any] | None:
+def spent(folder: Path) -> float:
+    """Seconds that a training took before it was stopped; none if it starts anew."""
+    try:
+        return float((folder / SPENT).read_text()) if any(folder.glob("epoch-*.ckpt")) else 0.0
+    except (OSError, ValueError):
+        return 0.0
+
+
+def read_record(folder: Path, name: str = RECORD) -> dict[str, Any] | None:
     """A folder's record; None if there is none that is whole."""
     try:
-        record = json.loads((folder / RECORD).read_text())
+        record = json.loads((folder / name).read_text())
         return record if record["sha256"] and (folder / TENSORS).exists() else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

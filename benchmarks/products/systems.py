@@ -1,4 +1,4 @@
-"""From products to what a method works with: its two systems, itself, and its four plain matrices."""
+"""From products to what a method works with: its two systems, and itself."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.products.images import dataset
-from benchmarks.products.kinds import Images, Learned, Own, Plain, Served, Upgraded, Vectors
+from benchmarks.products.kinds import Learned, Own, Plain, Served, Upgraded, Vectors
 from benchmarks.products.store import Store
 from benchmarks.products.weights import trained
-from compat.embeddings import Embeddings
 from compat.errors import InputError
 from compat.methods.single import SingleModel
-from compat.methods.upgrade import Upgrade
+from compat.methods.upgrade import Upgrade, through
 from compat.models import Embedder
-from compat.system import through
 
 Method = Callable[[Embedder, Embedder], Upgrade]
 
@@ -105,18 +103,14 @@ def build(store: Store, learned: Learned) -> Built:
 
 def upgrade(store: Store, upgraded: Upgraded) -> Built:
     """An upgrade: its method with what it has learned, and the systems that it connects."""
-    built = build(store, upgraded.learned)
-    built.method.restore(store.get(upgraded.learned))
-    new = load(store, upgraded.new) if upgraded.new != upgraded.learned.new else built.new
-    return built._replace(method=built.method.eval(), new=new)
 
+    def make() -> Built:
+        built = build(store, upgraded.learned)
+        built.method.restore(store.get(upgraded.learned))
+        new = load(store, upgraded.new) if upgraded.new != upgraded.learned.new else built.new
+        return built._replace(method=built.method.eval(), new=new)
 
-def plain(built: Built, images: Images) -> Embeddings:
-    """The four matrices as the two models embed them, with labels and groups."""
-    data = dataset(images.whole)
-    queries, gallery = data.query_images(), data.gallery_images()
-    matrices = (*built.split("query"), *built.split("gallery"))
-    return Embeddings(*matrices, queries.labels, gallery.labels, queries.groups, gallery.groups)
+    return store.recall(("upgrade", upgraded), make)
 
 
 def served(built: Built) -> System:

@@ -15,8 +15,11 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from benchmarks.experiment.spec import Spec
-from benchmarks.products.store import checksum
+from benchmarks.products.base import checksum
+from benchmarks.products.store import SPENT, spent
 from compat.data.training import epoch_seed
+from compat.errors import InputError
+from compat.files import replace
 
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 SAVE_INTERVAL = 30.0  # seconds between two saves; shorter trainings start again instead
@@ -35,6 +38,7 @@ class EpochState(Checkpoint):
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.seed = folder, seed
         self.saved_at = time.monotonic()
+        self.started = self.saved_at - spent(folder)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         pl.seed_everything(epoch_seed(self.seed, trainer.current_epoch, trainer.global_rank), verbose=False)
@@ -47,6 +51,7 @@ class EpochState(Checkpoint):
         self.saved_at = time.monotonic()
         if not trainer.is_global_zero:
             return
+        replace(self.folder / SPENT, lambda path: path.write_text(str(self.saved_at - self.started)))
         state = self.folder / f"epoch-{trainer.current_epoch:05d}-{checksum(unfinished)}.ckpt"
         os.replace(unfinished, state)
         for older in set(self.folder.glob("epoch-*.ckpt")) - {state}:
@@ -90,6 +95,8 @@ def fit(
     own = runner.loggers if asked.get("logger") else []
     runner.loggers = [*own, CSVLogger(folder, name="csv"), TensorBoardLogger(folder, name="tensorboard")]
     runner.fit(module, ckpt_path=state.newest(), weights_only=True, datamodule=data)
+    if runner.global_step == 0:
+        raise InputError(f"heads, data: no batch to train {type(module).__name__} on, expected one or more")
     if runner.is_global_zero:
         for leftover in folder.glob("*.ckpt"):
             leftover.unlink()

@@ -12,16 +12,17 @@ from benchmarks.experiment.spec import Spec
 from benchmarks.products.images import dataset
 from benchmarks.products.kinds import Images, Vectors
 from benchmarks.products.store import Store
-from benchmarks.products.systems import network
 from benchmarks.products.training import build_trainer
+from benchmarks.products.weights import trained
 from compat.methods.single import SingleModel
 
 PREDICTING = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "enable_progress_bar")
 
 
 def extract(product: Vectors, store: Store, folder: Path) -> dict[str, Tensor]:
-    """What the product's model makes of its images."""
-    return embed(network(store, product), product.images, product.options, folder)
+    """What a generation's model makes of the images."""
+    model = trained(product.model, store.get(product.of), product.name)
+    return embed(model, product.images, product.options, folder)
 
 
 def embed(model: SingleModel, images: Images, options: Spec, folder: Path) -> dict[str, Tensor]:

@@ -15,7 +15,9 @@ from compat.errors import InputError
 from compat.models import Classifier, Embedder
 from compat.needs import Given
 
+ROWS = 4096  # that a method is given at a time
 Fit: TypeAlias = Callable[[LightningModule], None]
+Transform: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def needed(embedder: Embedder, part: str, method: str) -> Classifier:
@@ -124,3 +126,11 @@ class Upgrade(LightningModule):
         self.old.eval()
         self.new.eval()
         return self
+
+
+def through(transform: Transform, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+    """What `query` or `gallery` of a method makes of all rows, (N, D_old) and (N, D_new)."""
+    with torch.inference_mode():
+        parts = zip(old.split(ROWS), new.split(ROWS), strict=True)
+        before, after = zip(*(transform(*part) for part in parts), strict=True)
+    return torch.cat(before), torch.cat(after)

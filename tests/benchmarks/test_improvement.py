@@ -9,8 +9,9 @@ from benchmarks.experiment.parse import parse
 from benchmarks.experiment.plan import Planner
 from benchmarks.products.images import dataset
 from benchmarks.products.kinds import Images, Own, Upgraded
+from benchmarks.products.matrices import plain
 from benchmarks.products.store import Store
-from benchmarks.products.systems import Built, System, build, plain, upgrade
+from benchmarks.products.systems import Built, System, build, upgrade
 from benchmarks.products.vectors import embed
 from compat.backfill import backfill_curve
 from compat.progress import backfill_order

@@ -9,28 +9,12 @@ import yaml
 
 from benchmarks.experiment.listing import reason
 from benchmarks.experiment.parse import parse
-from benchmarks.experiment.plan import Job, part_of, plan, steps, training_seed
-from benchmarks.products import source
+from benchmarks.experiment.plan import part_of, plan, steps, training_seed
 from benchmarks.products.base import graph, identity, key
 from benchmarks.products.kinds import Learned, Weights
 from compat.errors import InputError
 from tests import ROOT
-from tests.running import TINY, by_name, edited, figures, forget, run
-
-POINTS = (0.0, 0.5, 1.0)
-DIGESTS = ("train", "query", "gallery")
-
-
-def planned(config, *arguments) -> list[Job]:
-    return plan(parse([str(config)], list(arguments)), DIGESTS, POINTS)
-
-
-def keys(jobs, kind=object) -> set[str]:
-    return {key(product) for job in jobs for product in graph(job.curve) if isinstance(product, kind)}
-
-
-def labelled(jobs) -> dict[str, str]:
-    return {product.label: key(product) for job in jobs for product in graph(job.curve)}
+from tests.running import DIGESTS, POINTS, TINY, by_name, figures, keys, labelled, planned, run
 
 
 def test_each_method_seed_order_and_rule_is_a_job(config):
@@ -85,51 +69,6 @@ def test_two_checkpoints_do_not_hide_how_the_images_are_shown(config, tmp_path):
         assert not before & {key(job.curve) for job in planned(config, *given, change)}
     rqt = {key(job.curve) for job in planned(config, *given, "--only=rqt")}
     assert not rqt & {key(job.curve) for job in planned(config, *given, "--only=rqt", "--new.sees.classes=0.5")}
-
-
-def test_a_changed_line_of_models_makes_what_uses_it_again_and_a_comment_nothing(config, tmp_path, monkeypatch):
-    text = (ROOT / "compat/models.py").read_text()
-    copy = tmp_path / "models.py"
-    copy.write_text(text)
-    original = source.file_of
-    monkeypatch.setattr(source, "file_of", lambda m: copy if m == "compat.models" else original(m))
-    monkeypatch.setattr(source.file_of, "cache_clear", lambda: None, raising=False)
-
-    def now():
-        forget()
-        identity.cache_clear()
-        key.cache_clear()
-        return labelled(planned(config))
-
-    before = now()
-    copy.write_text(text.replace("class Classifier(nn.Module):", "# a comment\nclass Classifier(nn.Module):"))
-    assert now() == before
-    copy.write_text(text.replace('"""Logits of the classes that', '"""The logits of the classes that'))
-    assert now() == before
-    copy.write_text(text.replace("last.bias)", "last.bias.clone())"))
-    after = now()
-    monkeypatch.undo()
-    now()
-    assert {name for name in before if before[name] == after[name]} == set()
-    changed_rqt = labelled(planned(config))
-    assert changed_rqt == before
-
-
-def test_a_changed_method_makes_that_method_again_alone(config, tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text(
-        "from compat.methods import Upgrade\n\n\nclass Mine(Upgrade):\n    factor = 1.0\n\n\nclass Other:\n    pass\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    content = yaml.safe_load(config.read_text())
-    content["methods"]["mine"] = {"class_path": "mine.Mine"}
-    config.write_text(yaml.safe_dump(content))
-    forget()
-    before = labelled(planned(config))
-    edited(tmp_path / "mine.py", "factor = 1.0", "factor = 2.0")
-    identity.cache_clear()
-    key.cache_clear()
-    after = labelled(planned(config))
-    assert {name for name in before if before[name] != after[name]} == {"learn mine", "replay mine seed 0"}
 
 
 @pytest.mark.parametrize("name", ["systems", "fastfill", "joint", "ends"])

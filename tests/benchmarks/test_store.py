@@ -198,3 +198,68 @@ def test_specs_that_say_the_same_are_equal():
     assert (one, hash(one)) == (other, hash(other))
     assert one.having(bias=False).without(("bias",)) == one
     assert Path(one.class_path).suffix == ".Linear"
+
+
+def test_a_training_that_was_stopped_goes_on_counting_its_seconds(tmp_path):
+    store = Store(tmp_path)
+    folder = store.folder_of(Value(1))
+    folder.mkdir()
+    (folder / "spent").write_text("1000")
+    store.get(Value(1))
+    assert store.record(Value(1))["seconds"] < 1000  # type: ignore[index]
+    again = store.folder_of(Value(2))
+    again.mkdir()
+    (again / "spent").write_text("1000")
+    (again / "epoch-00003-0123.ckpt").write_text("the state that is gone on from")
+    store.get(Value(2))
+    assert store.record(Value(2))["seconds"] >= 1000  # type: ignore[index]
+    assert not (again / "spent").exists()
+
+
+def test_damage_that_another_process_has_mended_is_not_mended_again(tmp_path, monkeypatch):
+    Store(tmp_path).get(Value(1))
+    truncate(next(tmp_path.glob("*/tensors.safetensors")))
+    original = Store._read
+    reads: list[object] = []
+
+    def read(self, product):
+        found = original(self, product)
+        if not reads:
+            reads.append(found)
+            with pytest.warns(UserWarning, match="damaged"):
+                Store(tmp_path).get(product)  # another process, between this one's look and its lock
+        return found
+
+    monkeypatch.setattr(Store, "_read", read)
+    assert Store(tmp_path).get(Value(1))["count"] == 2
+    assert (reads, len(CALLS)) == ([None], 2)
+
+
+def test_who_waits_says_so(tmp_path):
+    said: list[str] = []
+    store = Store(tmp_path, said.append)
+    other = FileLock(f"{store.folder_of(Value(1))}.lock", thread_local=False)
+    other.acquire()
+
+    def announce(text):
+        said.append(text)
+        other.release(force=True)
+
+    store.announce = announce
+    store.get(Value(1))
+    assert said == ["value: another process makes it", "value"]
+
+
+def test_a_product_of_the_version_before_is_adopted(tmp_path):
+    store = Store(tmp_path)
+    store.get(Value(1))
+    folder, earlier = store.folder_of(Value(1)), tmp_path / "train_old-0123"
+    earlier.mkdir()
+    (folder / "tensors.safetensors").rename(earlier / "tensors.safetensors")
+    record = json.loads((folder / "record.json").read_text())
+    (earlier / "stage.json").write_text(json.dumps({"inputs": {}, "seconds": 7.0, "sha256": record["sha256"]}))
+    store.adopt(Value(2), earlier, "the code before products")
+    assert Store(tmp_path).get(Value(2))["count"] == 1
+    adopted = store.record(Value(2))
+    assert adopted is not None
+    assert (adopted["seconds"], adopted["made"]) == (7.0, {})

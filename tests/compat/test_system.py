@@ -9,8 +9,8 @@ from torch import Tensor
 
 from compat import Embeddings, backfill_curve, backfill_order, fill
 from compat.methods import FCT, LambdaOrthogonality, Pair, Procrustes, ReverseQuery, Upgrade
+from compat.methods.upgrade import ROWS, through
 from compat.models import Precomputed
-from compat.system import ROWS, through
 from tests import ROOT
 
 MATRICES = ("query_old", "query_new", "gallery_old", "gallery_new")

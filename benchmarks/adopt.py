@@ -1,0 +1,99 @@
+"""Take products over that lie in the run folder under another key, where a change is known to change nothing.
+
+    python -m benchmarks.adopt configs/digits.yaml --why "moved a function"       # all that differ by code alone
+    python -m benchmarks.adopt configs/digits.yaml --why "the code before products" \\
+        --product "train old" --from runs/train_old-0123456789abcdef              # one, from the folder named
+
+The record of each says from which folder it was taken and why, and keeps its seconds, commit and date.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from benchmarks.experiment.listing import planned
+from benchmarks.experiment.parse import parse
+from benchmarks.experiment.schema import Experiment
+from benchmarks.experiment.spec import closest
+from benchmarks.products.base import Product, graph, identity, key
+from benchmarks.products.store import Store, read_record
+from compat.errors import InputError, exit_on_input_error
+
+
+def adopt(experiment: Experiment, why: str) -> list[str]:
+    """Take over each product of a benchmark that is there but for the code that it was made by.
+
+    Returns:
+        The labels of those taken over.
+    """
+    store, labels = Store(experiment.runs), []
+    taken: dict[str, str] = {}
+    for product in products_of(experiment):
+        if store.record(product) is None and (found := same_but_for_code(product, store, taken)):
+            store.adopt(product, found, why)
+            taken[key(product)] = found.name.removeprefix(f"{product.stage}-")
+            labels.append(product.label)
+    return labels
+
+
+def same_but_for_code(product: Product, store: Store, taken: dict[str, str]) -> Path | None:
+    """The newest folder of a product with the same fields, its inputs under the keys that they were taken from."""
+    fields = renamed(identity(product)["fields"], taken)
+    folders = sorted(store.folder.glob(f"{product.stage}-*/"), key=lambda folder: folder.stat().st_mtime)
+    for folder in reversed(folders):
+        record = read_record(folder)
+        if record is not None and record.get("identity", {}).get("fields") == fields:
+            return folder
+    return None
+
+
+def renamed(value: Any, taken: dict[str, str]) -> Any:
+    """Fields with the old keys of those inputs that were taken over."""
+    if isinstance(value, dict):
+        return {k: taken.get(v, v) if k == "product" else renamed(v, taken) for k, v in value.items()}
+    return [renamed(item, taken) for item in value] if isinstance(value, list | tuple) else value
+
+
+def products_of(experiment: Experiment) -> list[Product]:
+    """All products of a benchmark, each after those that it is made of."""
+    jobs = planned(experiment, Store(experiment.runs))
+    return list(dict.fromkeys(product for job in jobs for product in graph(job.curve)))
+
+
+def adopt_one(experiment: Experiment, label: str, folder: Path, why: str) -> None:
+    """Take the product in a folder for the one of that label.
+
+    Raises:
+        InputError: no such product, or nothing whole in the folder.
+    """
+    known = {product.label: product for product in products_of(experiment)}
+    if label not in known:
+        raise InputError(f"product: {label!r}, {closest(label, list(known))}")
+    Store(experiment.runs).adopt(known[label], folder, why)
+
+
+def main() -> None:
+    """Command line of `python -m benchmarks.adopt`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.adopt", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("first", metavar="CONFIG", help="YAML file of a benchmark")
+    parser.add_argument("--config", action="append", default=[], help="a file laid over it; may be repeated")
+    parser.add_argument("--why", required=True, help="why the change changes nothing; noted in each record")
+    parser.add_argument("--product", help="the label of one product, as --dry-run prints it")
+    parser.add_argument("--from", dest="folder", type=Path, help="the folder of that product")
+    own, overrides = parser.parse_known_args()
+    with exit_on_input_error():
+        experiment = parse([own.first, *own.config], overrides)
+        if (own.product is None) != (own.folder is None):
+            raise InputError("product: expected --product and --from together, or neither")
+        if own.product is not None:
+            adopt_one(experiment, own.product, own.folder, own.why)
+        labels = [own.product] if own.product else adopt(experiment, own.why)
+        print("\n".join([*labels, f"{len(labels)} products taken over"]))
+
+
+if __name__ == "__main__":
+    main()
