@@ -45,3 +45,22 @@ def sum_of_drops(values: Values) -> float:
         0.5
     """
     return float(np.maximum(-np.diff(np.asarray(values, float)), 0).sum())
+
+
+def relative_flips(flips: Values, old: float, now: Values) -> np.ndarray:
+    """NFR / ((1 - ER_old) ER): flips over those of two systems whose errors have nothing to do with each other.
+
+    Args:
+        flips: (T,) negative flip rates.
+        old: share of the queries that the old system answers correctly at rank 1.
+        now: (T,) that share at each completion ratio.
+
+    Returns:
+        (T,), 0 where there are no flips.
+
+    Example:
+        >>> relative_flips([0.0, 0.1], old=0.5, now=[1.0, 0.6]).tolist()
+        [0.0, 0.5]
+    """
+    f, expected = np.asarray(flips, float), old * (1 - np.asarray(now, float))
+    return np.divide(f, expected, out=np.zeros_like(f), where=f > 0)

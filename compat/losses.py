@@ -15,6 +15,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Mode = Literal["old_only", "new_only", "independent", "joint"]
+Reduction = Literal["outside", "inside"]
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Unit vectors of rows (N, D), in float32 at least."""
+    return F.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=1)
+
+
+def cosines(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of each of a (N, D) with each of b (M, D): (N, M), in float32 at least under autocast too.
+
+    Example:
+        >>> cosines(torch.tensor([[2.0, 0.0]]), torch.tensor([[3.0, 0.0], [0.0, -1.0]])).tolist()
+        [[1.0, 0.0]]
+    """
+    with torch.autocast(a.device.type, enabled=False):
+        return unit(a) @ unit(b).T
 
 
 def squared_distances(a: Tensor, b: Tensor, normalize: bool = True) -> Tensor:
@@ -64,24 +81,24 @@ def metric_compatible_loss(
     *,
     mode: Mode = "joint",
     temperature: float = 0.1,
+    reduction: Reduction = "outside",
     k_pos: int | None = None,
     k_neg: int | None = None,
+    self_positive: bool = True,
     normalize: bool = True,
 ) -> Tensor:
     """L_MCL: a supervised contrastive loss whose negatives come from both retrieval systems.
 
-    With s^o_ij = exp(-dist(psi(z_i), o_j) / t) and s^n_ij = exp(-dist(z_i, z_j) / t), the loss of anchor i is
-    the sum of two terms, -log(P^o / (P^o + N)) and -log(P^n / (P^n + N)): P^o sums s^o over the images of i's
-    class, i itself included (the two spaces differ); P^n sums s^n over the other images of the class; N sums
-    s^o + s^n over the images of other classes (arXiv 2301.03767, Eq. 11 as recollected, not read).
+    With s^o_ij = exp(-dist(psi(z_i), o_j) / t) and s^n_ij = exp(-dist(z_i, z_j) / t), the loss of anchor i is the sum
+    of a term of each system: the mean over its positives p of -log(s_ip / (s_ip + N)), which is L_out of arXiv
+    2004.11362, or -log(P / (P + N)) with P the sum over them ("inside" the logarithm, as in Eq. 11 of arXiv 2301.03767
+    as recollected, not read), which the easiest positive satisfies alone. Positives are the images of i's class, i
+    itself in s^o (the two spaces differ) but not in s^n; N sums s^o + s^n over the images of other classes.
 
     The ablations of `mode`: "old_only" is the first term with negatives from s^o alone, "new_only" the second
-    with negatives from s^n alone, "independent" the sum of these two, "joint" the loss above.
-
-    Hard mining keeps, for each anchor and each system, the `k_pos` most distant positives and the `k_neg`
-    closest negatives of the batch. The paper mines, with numbers not known to us; we do not unless
-    asked to: results/README.md shows what 1 and 10 cost. An anchor that is alone in its class has no second term:
-    that term is the mean over the others (and zero if there are none). Computed with logsumexp in float32.
+    with negatives from s^n alone, "independent" the sum of these two, "joint" the loss above. The paper mines, with
+    numbers not known to us. A term is the mean over the anchors that have a positive in it, and zero if none has or if
+    the batch has a single class. Computed with logsumexp in float32.
 
     Args:
         transformed: psi(z), (B, D_old): queries in the old space.
@@ -90,45 +107,51 @@ def metric_compatible_loss(
         labels: (B,) class indices.
         mode: which terms, and whose negatives.
         temperature: t.
-        k_pos: hardest positives to keep; None keeps all.
-        k_neg: hardest negatives to keep; None keeps all.
+        reduction: where the positives of an anchor are averaged or summed.
+        k_pos: hardest (most distant) positives to keep for each anchor and system; None keeps all.
+        k_neg: hardest (closest) negatives to keep, likewise.
+        self_positive: i counts among its positives in s^o.
         normalize: compare directions only, as `squared_distances` does.
-
-    Returns:
-        A scalar.
     """
     same = labels[:, None] == labels
     others = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     old_logits = -squared_distances(transformed, old, normalize) / temperature
     new_logits = -squared_distances(new, new, normalize) / temperature
-    old_positive, old_negative = _positives(old_logits, same, k_pos), _negatives(old_logits, ~same, k_neg)
-    new_positive, new_negative = _positives(new_logits, others, k_pos), _negatives(new_logits, ~same, k_neg)
+    old_negative, new_negative = _negatives(old_logits, ~same, k_neg), _negatives(new_logits, ~same, k_neg)
     if mode == "joint":
         old_negative = new_negative = torch.logaddexp(old_negative, new_negative)
-    old_term = _contrast(old_positive, old_negative).mean()
-    if mode == "old_only":
-        return old_term
-    has_positive = others.any(1)
-    new_terms = _contrast(new_positive[has_positive], new_negative[has_positive])
-    new_term = new_terms.sum() / max(len(new_terms), 1)
-    return new_term if mode == "new_only" else old_term + new_term
+    terms = []
+    if mode != "new_only":
+        terms.append(_term(old_logits, same if self_positive else others, old_negative, k_pos, reduction))
+    if mode != "old_only":
+        terms.append(_term(new_logits, others, new_negative, k_pos, reduction))
+    return torch.stack(terms).sum()
 
 
-def _contrast(positive: Tensor, negative: Tensor) -> Tensor:
-    """-log(P / (P + N)) from log P and log N."""
-    return F.softplus(negative - positive)
+def _term(logits: Tensor, mask: Tensor, negative: Tensor, k: int | None, reduction: Reduction) -> Tensor:
+    """One system's term, mean over the anchors that have positives.
 
-
-def _positives(logits: Tensor, mask: Tensor, k: int | None) -> Tensor:
-    """log of the sum over the masked entries of each row, of the k smallest of them if k is given."""
-    if k is None or k >= logits.shape[1]:
-        return logits.masked_fill(~mask, -torch.inf).logsumexp(1)
-    hardest = logits.masked_fill(~mask, torch.inf).topk(k, dim=1, largest=False).values
-    return hardest.masked_fill(hardest == torch.inf, -torch.inf).logsumexp(1)
+    Args:
+        logits: (B, B).
+        mask: (B, B) which are positives.
+        negative: (B,) log N.
+        k: smallest positives of each row to keep; None keeps all.
+        reduction: as of `metric_compatible_loss`.
+    """
+    anchors = mask.any(1)
+    positives, negative = logits.masked_fill(~mask, torch.inf)[anchors], negative[anchors]
+    if k is not None and k < logits.shape[1]:
+        positives = positives.topk(k, dim=1, largest=False).values
+    found = positives < torch.inf
+    if reduction == "inside":
+        losses = F.softplus(negative - positives.masked_fill(~found, -torch.inf).logsumexp(1))
+    else:
+        losses = F.softplus(negative[:, None] - positives).sum(1) / found.sum(1)
+    return losses.sum() / max(len(losses), 1)
 
 
 def _negatives(logits: Tensor, mask: Tensor, k: int | None) -> Tensor:
-    """log of the sum over the masked entries of each row, of the k largest of them if k is given."""
+    """log of the sum over the masked entries of each row, of the k largest of them if k is given: (B,)."""
     masked = logits.masked_fill(~mask, -torch.inf)
     return (masked if k is None or k >= logits.shape[1] else masked.topk(k, dim=1).values).logsumexp(1)
 
@@ -171,9 +194,9 @@ def arcface_logits(
         margin: m, in radians.
 
     Returns:
-        (B, C).
+        (B, C), in float32 under autocast too.
     """
-    cosine = F.linear(F.normalize(embeddings, dim=1), F.normalize(weight, dim=1))
+    cosine = cosines(embeddings, weight)
     own = cosine.gather(1, labels[:, None])
     sine = (1 - own.square()).clamp_min(1e-12).sqrt()
     wider = torch.where(
@@ -186,7 +209,7 @@ def contrastive_loss(queries: Tensor, references: Tensor, labels: Tensor, temper
     """Supervised contrastive loss between two views (SupCon's L_out, arXiv 2004.11362), of unit vectors.
 
     Mean over anchors i and over their positives p of -log(exp(<q_i, r_p> / t) / sum_k exp(<q_i, r_k> / t)); row i of
-    the references is a positive of anchor i as well.
+    the references is a positive of anchor i as well, so a batch of any labels has one for each anchor.
 
     Args:
         queries: (B, D).
@@ -194,6 +217,6 @@ def contrastive_loss(queries: Tensor, references: Tensor, labels: Tensor, temper
         labels: (B,).
         temperature: t.
     """
-    logits = F.normalize(queries, dim=1) @ F.normalize(references, dim=1).T / temperature
+    logits = cosines(queries, references) / temperature
     same = labels[:, None] == labels
     return -((logits.log_softmax(1) * same).sum(1) / same.sum(1)).mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,29 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from compat.errors import InputError
+from compat.ranges import at_least_one, positive
+
+
+def simplex(dim: int) -> Tensor:
+    """The vertices of a regular simplex around the origin, unit vectors (dim + 1, dim), any two equally far apart.
+
+    CoReS: the unit vectors of the axes and one more, (1 - sqrt(dim + 1)) / dim in each coordinate; less their mean.
+    (Its public code divides by the norm of the whole matrix: its vertices are shorter, by about sqrt(dim + 1).)
+    """
+    last = torch.full((1, dim), (1 - math.sqrt(dim + 1)) / dim, dtype=torch.float64)
+    vertices = torch.cat([torch.eye(dim, dtype=torch.float64), last])
+    return F.normalize(vertices - vertices.mean(0), dim=1).float()
+
+
+def vertices_for(classes: int, dim: int, field: str = "embed_dim") -> Tensor:
+    """The first vertices of `simplex(dim)`, one for each class, (C, D).
+
+    Raises:
+        InputError: it has fewer.
+    """
+    if classes > dim + 1:
+        raise InputError(f"{field}: {dim} for {classes} classes, expected at least {classes - 1} for a simplex")
+    return simplex(dim)[:classes]
 
 
 class Classifier(nn.Module):
@@ -33,6 +57,13 @@ class Classifier(nn.Module):
         if self.linear.bias is not None:
             self.linear.bias.requires_grad_(False)
 
+    def fix(self, weight: Tensor) -> None:
+        """Make it one that is not trained: the given weight (C, D), no bias."""
+        self.linear.weight.data.copy_(weight)
+        if self.linear.bias is not None:
+            nn.init.zeros_(self.linear.bias)
+        self.requires_grad_(False)
+
     def forward(self, embeddings: Tensor) -> Tensor:
         """(B, D) -> (B, C)."""
         if self.scale is None:
@@ -40,8 +71,20 @@ class Classifier(nn.Module):
         return self.scale * F.linear(F.normalize(embeddings, dim=1), F.normalize(self.linear.weight, dim=1))
 
 
+class FinalNorm(nn.BatchNorm1d):
+    """Batch normalisation whose weight stays at 1; its bias is learned (the last layer of MixBCT's authors' networks).
+
+    The weight is a buffer, so that nothing that lets a whole model learn lets it learn too.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        del self.weight
+        self.register_buffer("weight", torch.ones(dim), persistent=False)
+
+
 class Embedder(nn.Module):
-    """Backbone -> linear projection to `embed_dim` -> optional L2 normalisation.
+    """Backbone -> linear projection to `embed_dim` -> optional batch normalisation -> optional L2 normalisation.
 
     The classifier of a timm or torchvision model is removed, so that the projection sees its pooled
     features; a backbone from elsewhere is used as it is and returns features of shape (B, F). F is
@@ -52,24 +95,36 @@ class Embedder(nn.Module):
         embed_dim: D, the dimension of the embedding.
         normalize: return unit vectors.
         scale: of the cosine logits of its classifier, used with `normalize` only.
+        final_norm: end in a `FinalNorm`, as the old and the new model of MixBCT's, UniBCT's and (with a weight that
+            learns) AdvBCT's authors do.
 
     Attributes:
+        norm: that layer, or the identity.
         classifier: what it was trained with, which methods that need the old or the new model's classes use; None
             before a training, and where the weights came without one.
     """
 
-    def __init__(self, backbone: nn.Module, embed_dim: int = 128, normalize: bool = False, scale: float = 16.0) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        embed_dim: int = 128,
+        normalize: bool = False,
+        scale: float = 16.0,
+        final_norm: bool = False,
+    ) -> None:
         super().__init__()
-        if embed_dim < 1:
-            raise InputError(f"embed_dim: {embed_dim}, expected at least 1")
+        at_least_one(embed_dim=embed_dim)
+        positive(scale=scale)
         self.backbone = without_classifier(backbone).to(memory_format=torch.channels_last)  # faster on CPU and GPU
         self.project: nn.Linear = nn.LazyLinear(embed_dim)
-        self.normalize, self.scale = normalize, scale
+        self.normalize, self.scale, self.final_norm = normalize, scale, final_norm
+        self.norm: nn.Module = FinalNorm(embed_dim) if final_norm else nn.Identity()
         self.classifier: Classifier | None = None
 
     def reproject(self, embed_dim: int) -> None:
-        """Give it a new projection, to another dimension."""
+        """Give it a new projection, to another dimension, and what normalises it."""
         self.project = nn.Linear(self.project.in_features, embed_dim)
+        self.norm = FinalNorm(embed_dim) if self.final_norm else nn.Identity()
 
     def classify(self, classes: int) -> None:
         """Give it a new classifier of so many classes."""
@@ -83,7 +138,7 @@ class Embedder(nn.Module):
                 f"backbone: {type(self.backbone).__name__} returns shape {tuple(features.shape)} for images of shape "
                 f"{tuple(images.shape)}, expected (batch, features)"
             )
-        embeddings = self.project(features)
+        embeddings = self.norm(self.project(features))
         return F.normalize(embeddings, dim=1) if self.normalize else embeddings
 
 
@@ -203,13 +258,19 @@ def load_embedder(embedder: Embedder, state: dict[str, Tensor], source: str) -> 
     """Load weights into a fresh embedder and check that they fit.
 
     Raises:
-        InputError: weights of another embedding dimension or another backbone.
+        InputError: weights of another embedding dimension or another backbone, or with a final norm or without.
     """
     weight = state.get("project.weight")
     if isinstance(weight, Tensor) and len(weight) != embedder.project.out_features:
         raise InputError(
             f"embed_dim: {embedder.project.out_features}, but {source} holds an embedder of {len(weight)} dimensions; "
             f"expected embed_dim: {len(weight)}"
+        )
+    if (there := "norm.running_mean" in state) is not embedder.final_norm:
+        found = "with" if there else "without"
+        raise InputError(
+            f"final_norm: {embedder.final_norm}, but {source} holds an embedder {found} one, "
+            f"expected final_norm: {there}"
         )
     if (classes := state.get("classifier.linear.weight")) is not None:
         embedder.classify(len(classes))

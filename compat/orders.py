@@ -135,12 +135,17 @@ class Density(Order):
 
 
 class ClassDistance(Order):
-    """The farthest from its class's mean in the old gallery first, as it is served (lambda-orthogonality's policy)."""
+    """The farthest from its class's mean in the old gallery first, as it is served (lambda-orthogonality's policy).
+
+    Under cosine retrieval the distances are those of unit vectors, so that an item's length does not matter.
+    """
 
     needs: ClassVar[tuple[str, ...]] = ("served old gallery", "gallery labels")
 
     def scores(self, given: OrderGiven) -> Tensor:
         rows = given["served old gallery"].double()
+        if given.distance == "cosine":
+            rows = torch.nn.functional.normalize(rows, dim=1)
         labels = given["gallery labels"].unique(return_inverse=True)[1]
         sums = rows.new_zeros(int(labels.max()) + 1, rows.shape[1]).index_add_(0, labels, rows)
         return (rows - (sums / labels.bincount()[:, None])[labels]).norm(dim=1)

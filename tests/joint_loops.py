@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from compat.methods import BCT, BT2, OCA, RACT, AdvBCT, DSimplex, MixBCT, UniBCT
-from compat.methods.dsimplex import simplex, turned
+from compat.methods.dsimplex import turned
+from compat.models import simplex
 from tests.pairs import LABELS
 
 KNOWN = torch.tensor([1, -1, 0, -1])
@@ -88,13 +89,16 @@ def diffused(old, new, share, temperature):
     return found.mean(0)
 
 
-def radii_of(old, labels, means):
+def radii_of(old, labels, means, quantile=1.0):
     radii = []
     for c in range(len(means)):
         far = sorted(float((row - means[c]).norm()) for row in old[labels == c])
-        places = [share * (len(far) - 1) for share in (0.25, 0.75)]
-        low, high = (far[int(p)] + p % 1 * (far[math.ceil(p)] - far[int(p)]) for p in places)
-        radii.append(max(x for x in far if x <= high + 1.5 * (high - low)) if len(far) > 1 else 0.0)
+        if len(far) >= 4:
+            low, high = far[int(len(far) / 4)], far[int(3 * len(far) / 4)]
+            far = [x for x in far if x <= high + 1.5 * (high - low)]
+        place = quantile * (len(far) - 1)
+        between = far[math.floor(place)] + place % 1 * (far[math.ceil(place)] - far[math.floor(place)])
+        radii.append(between if len(far) > 1 else 0.0)
     return torch.tensor(radii)
 
 
@@ -112,8 +116,8 @@ def closest(old, labels, share):
     kept = [False] * len(old)
     for c, middle in enumerate(class_means(old, labels)):
         ranked = sorted((float((old[i] - middle).norm()), i) for i in range(len(old)) if labels[i] == c)
-        for _, i in ranked[: max(int(share * len(ranked)), 1)]:
-            kept[i] = True
+        for place, (_, i) in enumerate(ranked):
+            kept[i] = place < share * len(ranked)
     return torch.tensor(kept)
 
 
@@ -138,29 +142,37 @@ def expected_terms(method, teacher, z, o, y, rows):
     """The terms of each method's loss in its defaults, at the start of the fourth of six epochs."""
     kind = type(method)
     dim, old, weight = teacher.old.shape[1], teacher.old, method.classifier.linear.weight
-    z = through([method.norm], z) if kind is AdvBCT else z
+    z = through([method.norm], z) if kind is AdvBCT and not method.new.final_norm else z
     c, means, unit_means = cut(z, dim), class_means(old, LABELS), class_means(unit(old), LABELS)
     plain = {"classification": entropy(through([method.classifier.linear], z), y)}
     if kind is BCT:
         layer, scale = method.old.classifier.linear, method.old.classifier.scale
         heads, bias = extended(layer.weight, torch.zeros(2) if scale else layer.bias, means)
-        logits = scale * unit(c) @ unit(heads).T if scale else c @ heads.T + bias
-        return {**plain, "influence": method.weight * entropy(logits, y)}
+        logits, targets, seen = scale * unit(c) @ unit(heads).T if scale else c @ heads.T + bias, y, y >= 0
+        if method.classes == "old":
+            targets, seen = KNOWN[y], KNOWN[y] >= 0
+            logits = logits[:, [KNOWN.tolist().index(k) for k in range(2)]]
+        return {**plain, "influence": method.weight * entropy(logits[seen], targets[seen])}
     if kind is RACT:
         return {**plain, "contrast": method.weight * contrast(c, o, y, method.temperature, method.negatives)}
     if kind is UniBCT:
         logits = arcface(z, weight, y, 64, 0.5)
-        return {"classification": entropy(logits, y), "prototypes": entropy(unit(c) @ unit_means.T, y)}
+        prototypes, scale = unit(c) @ means.T, method.prototype_scale
+        if scale is not None:
+            prototypes = arcface(c, means, y, scale, method.prototype_margin)
+        return {"classification": entropy(logits, y), "prototypes": entropy(prototypes, y)}
     if kind is AdvBCT:
-        radii = elastic(radii_of(unit(old), LABELS, unit_means), method.elastic, method.threshold)
-        verdict = through(method.discriminator, unit([*c, *o]))
-        adversarial = 3 / 6 * entropy(verdict, [0] * len(y) + [1] * len(y), 0)
+        radii = radii_of(unit(old), LABELS, unit_means, method.radius_quantile)
+        radii = elastic(radii, method.elastic, method.threshold)
+        told = [entropy(through(method.discriminator, each), [n] * len(y), 0) for n, each in enumerate((c, o))]
+        adversarial = 4 / 6 * sum(told)
         return {**plain, "point_to_set": point_to_set(c, y, unit_means, radii), "adversarial": adversarial}
     if kind is MixBCT:
         mixed = torch.where(closest(unit(old), LABELS, 0.9)[rows][:, None], o, c)
         return {"classification": entropy(arcface(mixed, cut(weight, dim), y, 64, 0.5), y)}
     if kind is OCA:
         logits = 16 * (unit(z) @ method.rotation.weight.T) @ unit(weight).T
+        means = unit_means if method.unit_means else means
         prototypes, alignment = entropy(unit(c) @ means.T, y), from_own(c, y, means)
         return {"classification": 5 * entropy(logits, y), "prototypes": 10 * prototypes, "alignment": 5 * alignment}
     if kind is BT2:
@@ -170,11 +182,12 @@ def expected_terms(method, teacher, z, o, y, rows):
             "classification": entropy(through([method.head], h), y),
             "new": mean([1 - cosine(a, b) for a, b in zip(h, teacher.new[rows], strict=True)]),
             "old": 5 * mean([1 - cosine(a, b) for a, b in zip(e, o, strict=True)]),
-            "prototypes": 10 * entropy(unit(e) @ means.T, y),
+            "prototypes": 10 * entropy(unit(e) @ (unit_means if method.unit_means else means).T, y),
         }
     if kind is DSimplex:
         vertices = turned(simplex(z.shape[1])[:4], cut(means, z.shape[1]))
-        return {"classification": 0.1 * entropy(z @ vertices.T, y), "alignment": 0.9 * higher_order(c, o, y)}
+        rest, weight = entropy(z @ vertices.T, y), method.weight
+        return {"classification": (1 - weight) * rest, "alignment": weight * higher_order(c, o, y)}
 
     def backward(vectors, fresh=False):
         start = cut(unit(vectors), dim)

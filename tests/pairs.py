@@ -15,9 +15,11 @@ IMAGES = torch.randn(24, 3, 9, 9, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(24) % 4
 
 
-def embedders(old_dim=3, new_dim=5) -> tuple[Embedder, Embedder]:
+def embedders(old_dim=3, new_dim=5, final_norm=False) -> tuple[Embedder, Embedder]:
     torch.manual_seed(0)
-    pair = Embedder(TinyConv(4), old_dim), Embedder(TinyConv(6), new_dim)
+    sizes = ((4, old_dim), (6, new_dim))
+    old, new = (Embedder(TinyConv(width), dim, final_norm=final_norm) for width, dim in sizes)
+    pair = old, new
     for embedder in pair:
         embedder.eval()(IMAGES)
     return pair

@@ -150,7 +150,6 @@ def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
     import torch
 
     from benchmarks.products.images import dataset, share
-    from benchmarks.products.systems import Method
     from compat.methods.single import SingleModel
     from compat.models import load_embedder, read_checkpoint
 
@@ -169,7 +168,9 @@ def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
     old, new = (built[name].embedder for name in list(experiment.generations)[:2])
     for name in experiment.chosen:
         spec = experiment.methods[name]
-        kind = spec.build(Method)(old, new)
+        kind = made(f"methods.{name}", spec, old, new)
+        if spec.based_on is not None:
+            made(f"methods.{name}.based_on", spec.based_on, old, new)
         check_side(name, spec, side, experiment.heads.images)
         if len(experiment.generations) > 2:
             rows = [torch.zeros(2, embedder.project.out_features) for embedder in (kind.old, kind.new)]
@@ -184,6 +185,21 @@ def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
         name: {"images": len(data.rows(share(g.sees))), "classes": data.class_names(share(g.sees))}
         for name, g in experiment.generations.items()
     }
+
+
+def made(field: str, spec: Spec, old: Any, new: Any) -> Any:
+    """A method of two networks; what its constructor refuses is said of the config's field.
+
+    Raises:
+        InputError: a number out of range, or what else the constructor refuses.
+    """
+    from benchmarks.products.systems import Method
+
+    build = spec.build(Method)
+    try:
+        return build(old, new)
+    except InputError as error:
+        raise InputError(f"{field}.init_args.{error}") from error
 
 
 def check_side(name: str, spec: Spec, dim: int, augmented: bool) -> None:

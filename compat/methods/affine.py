@@ -12,6 +12,7 @@ from compat.errors import InputError
 from compat.methods.upgrade import Fit, Upgrade
 from compat.models import Embedder
 from compat.needs import Given
+from compat.ranges import not_negative
 
 
 def ridge(new: Tensor, old: Tensor, alpha: float = 1e-3) -> tuple[Tensor, Tensor]:
@@ -44,6 +45,9 @@ def truncated(weight: Tensor, rank: int) -> Tensor:
 class Affine(Upgrade):
     """psi(z) = z W + b by `ridge`; with `rank`, W is truncated to it (Drift-Adapter's low-rank affine, rebasis).
 
+    Least squares shrinks directions that are hard to tell more than others; the part that all have in common does not
+    matter to cosine retrieval.
+
     Args:
         old: the old model, frozen.
         new: the new model, frozen.
@@ -51,7 +55,7 @@ class Affine(Upgrade):
         rank: of W; none: full. Rebasis takes D / 4, as 64 of 768 collapsed there.
 
     Raises:
-        InputError: a rank that W cannot have.
+        InputError: a negative alpha, or a rank that W cannot have.
     """
 
     encoder_passes = 1
@@ -61,6 +65,7 @@ class Affine(Upgrade):
 
     def __init__(self, old: Embedder, new: Embedder, alpha: float = 1e-3, rank: int | None = None) -> None:
         super().__init__(old, new)
+        not_negative(alpha=alpha)
         shape = new.project.out_features, old.project.out_features
         if rank is not None and not 1 <= rank <= min(shape):
             raise InputError(f"rank: {rank}, expected 1 to {min(shape)}")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from compat.errors import InputError
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
 from compat.models import Embedder
+from compat.ranges import not_negative
 
 
 def extended_classifier(weight: Tensor, bias: Tensor | None, teacher: Teacher) -> tuple[Tensor, Tensor]:
@@ -38,13 +40,19 @@ def extended_classifier(weight: Tensor, bias: Tensor | None, teacher: Teacher) -
 class BCT(Joint):
     """BCT: CE(W_n z, y) + weight * CE(W_o z, y), with W_o the frozen old classifier (Shen et al., arXiv 2003.11942).
 
-    W_o is extended to classes that the old model has not seen, see `extended_classifier`. Where the old embedding
-    is normalised, W_o z are scaled cosines as in its own training.
+    W_o is extended to classes that the old model has not seen, see `extended_classifier`, or the second loss is the
+    mean over the images of old classes alone, as AdvBCT's code has it (0 for a batch without any). Where the old
+    embedding is normalised, W_o z are scaled cosines as in its own training.
 
     Args:
         old: the old model, frozen.
         new: the architecture of the new model.
         weight: lambda of the influence loss; 1 in openBCT.
+        classes: whose images the old classifier judges.
+
+    Raises:
+        InputError: a negative weight; old classes alone where the old model has seen none of the new one's (in
+            `prepare`).
     """
 
     needs: ClassVar[tuple[str, ...]] = (
@@ -52,29 +60,42 @@ class BCT(Joint):
     )  # fmt: skip
     old_weight: Tensor
     old_bias: Tensor
+    targets: Tensor
 
-    def __init__(self, old: Embedder, new: Embedder, weight: float = 1.0) -> None:
+    def __init__(
+        self, old: Embedder, new: Embedder, weight: float = 1.0, classes: Literal["all", "old"] = "all"
+    ) -> None:
         super().__init__(old, new)
-        self.weight = weight
+        not_negative(weight=weight)
+        self.weight, self.classes = weight, classes
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
         super().prepare(recipe, teacher)
         layer = self.old_classifier().linear
-        weight, bias = extended_classifier(
-            layer.weight.detach(), layer.bias if layer.bias is None else layer.bias.detach(), teacher
-        )
+        weight, bias = layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
+        targets = teacher.known
+        if self.classes == "all":
+            weight, bias = extended_classifier(weight, bias, teacher)
+            targets = torch.arange(len(weight), device=weight.device)
+        elif (targets < 0).all():
+            raise InputError("classes: old, but the old model has seen none of the new one's, expected all")
         self.register_buffer("old_weight", weight, persistent=False)
         self.register_buffer("old_bias", bias, persistent=False)
+        self.register_buffer("targets", targets, persistent=False)
 
     def old_logits(self, new: Tensor) -> Tensor:
-        """What the extended old classifier makes of new embeddings, (B, C)."""
+        """What the old classifier, extended or not, makes of new embeddings, (B, C or C_old)."""
         compatible, scale = self.compatible(new), self.old_classifier().scale
         if scale is None:
             return F.linear(compatible, self.old_weight, self.old_bias)
         return scale * F.linear(F.normalize(compatible, dim=1), F.normalize(self.old_weight, dim=1))
 
     def terms(self, new: Tensor, old: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        targets = self.targets[labels]
+        judged = targets >= 0
+        logits = self.old_logits(new[judged])
+        influence = self.cross_entropy(logits, targets[judged]) if judged.any() else logits.sum()
         return {
             "classification": self.cross_entropy(self.classifier(new), labels),
-            "influence": self.weight * self.cross_entropy(self.old_logits(new), labels),
+            "influence": self.weight * influence,
         }

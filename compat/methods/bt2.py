@@ -13,6 +13,7 @@ from compat.errors import InputError
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
 from compat.models import Embedder
+from compat.ranges import not_negative
 
 
 class BT2(Joint):
@@ -22,7 +23,7 @@ class BT2(Joint):
     first dimensions of f, normalised, followed by P (2 h), the embedding is e = (Q v[: D_old], v[D_old :]), P and Q
     orthogonal, of extra + D_new dimensions. Loss: CE(W h, y) + (1 - cos(h, z*)) + old * (1 - cos(c, o)) +
     prototypes * CE(mu . n(c), y), with c the first D_old dimensions of e, z* the plain new model's embedding and mu
-    the class means of old embeddings.
+    the class means of old embeddings as they are: unit vectors there where the old model normalises (`unit_means`).
 
     Args:
         old: the old model, frozen.
@@ -30,9 +31,10 @@ class BT2(Joint):
         extra: dimensions beside those of the new model.
         old_weight: of the cosine to the old embedding; 5 in the public code.
         prototype_weight: of the classification by old class means; 10 there.
+        unit_means: mu are means of unit vectors.
 
     Raises:
-        InputError: extra dimensions that leave fewer than D_old in all, or more than D_old.
+        InputError: a negative weight; extra dimensions that leave fewer than D_old in all, or more than D_old.
     """
 
     needs: ClassVar[tuple[str, ...]] = (
@@ -48,8 +50,11 @@ class BT2(Joint):
         extra: int = 32,
         old_weight: float = 5.0,
         prototype_weight: float = 10.0,
+        unit_means: bool = False,
     ) -> None:
         super().__init__(old, new)
+        not_negative(old_weight=old_weight, prototype_weight=prototype_weight)
+        self.unit_means = unit_means
         self.dim, self.old_dim, self.extra = new.project.out_features, old.project.out_features, extra
         if not max(self.old_dim - self.dim, 0) <= extra <= self.old_dim:
             least = max(self.old_dim - self.dim, 0)
@@ -64,7 +69,7 @@ class BT2(Joint):
         super().prepare(recipe, teacher)
         self.classifier.requires_grad_(False)
         self.head = nn.Linear(self.dim, len(teacher.known))
-        self.register_buffer("means", teacher.means(), persistent=False)
+        self.register_buffer("means", teacher.means(self.unit_means), persistent=False)
         assert teacher.new is not None
         self.register_buffer("target", teacher.new, persistent=False)
 

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from compat.errors import InputError
+from compat.losses import cosines
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
-from compat.models import Embedder
-
-
-def simplex(dim: int) -> Tensor:
-    """The vertices of a regular simplex around the origin, unit vectors (dim + 1, dim), any two equally far apart.
-
-    CoReS: the unit vectors of the axes and one more, (1 - sqrt(dim + 1)) / dim in each coordinate; less their mean.
-    """
-    last = torch.full((1, dim), (1 - math.sqrt(dim + 1)) / dim, dtype=torch.float64)
-    vertices = torch.cat([torch.eye(dim, dtype=torch.float64), last])
-    return F.normalize(vertices - vertices.mean(0), dim=1).float()
+from compat.models import Embedder, vertices_for
 
 
 def turned(vertices: Tensor, means: Tensor) -> Tensor:
@@ -41,42 +32,76 @@ def higher_order_loss(new: Tensor, old: Tensor, labels: Tensor, scale: float = 1
         labels: (B,).
         scale: s.
     """
-    similarity = scale * F.normalize(old, dim=1) @ F.normalize(new, dim=1).T
+    similarity = scale * cosines(old, new)
     others = similarity * (labels[:, None] != labels)
     return (others.logsumexp(1) - similarity.diagonal()).mean()
+
+
+def places(known: Tensor, taken: int) -> Tensor:
+    """The vertex of each class: the old model's for those that it has seen, the next free ones for the others, (C,).
+
+    Args:
+        known: (C,) index of each class in the old classifier, -1 if the old model has not seen it.
+        taken: how many classes the old classifier has.
+    """
+    return torch.where(known >= 0, known, taken - 1 + (known < 0).cumsum(0))
 
 
 class DSimplex(Joint):
     """CoReS' d-Simplex (arXiv 2111.07632) with HOC's alignment: (1 - weight) * CE(V z, y) + weight * HOC.
 
     V are vertices of a regular simplex in D_new dimensions, D_new + 1 of them preallocated, one for each class. In
-    CoReS all generations are trained on the same V. The old model here is given, and was not: so V is turned onto
-    the old class means first (orthogonal Procrustes), which gives both generations the same directions as far as a
-    simplex can.
+    CoReS all generations are trained on the same V: so they are with `shared`, for an old model with `simplex: true`.
+    Otherwise the old model was trained without, and V is turned onto the old class means first (orthogonal
+    Procrustes, ours), which gives both generations the same directions as far as a simplex can.
+
+    HOC's authors (arXiv 2405.02581, iamcl2r's hoc.py) fine-tune a model pretrained on the simplex, at a small learning
+    rate, with a weight of 0.9; from scratch and against a weaker old model that weight holds the new one at its level.
 
     Args:
         old: the old model, frozen.
         new: the architecture of the new model, of at least as many dimensions as classes less one.
-        weight: of the alignment; 0.9 in the public code of HOC, 0 is CoReS.
+        weight: of the alignment, 0 to 1; 0.9 in the public code of HOC, 0 is CoReS.
+        shared: the old model was trained on the same simplex; each class keeps its vertex.
 
     Raises:
-        InputError: more classes than vertices (in `prepare`).
+        InputError: a weight outside 0 to 1; more classes than vertices, or with `shared` an old model that was not
+            trained on this simplex (in `prepare`).
     """
 
+    needs_with: ClassVar[dict[str, str]] = {"shared": "old classifier"}
     vertices: Tensor
 
-    def __init__(self, old: Embedder, new: Embedder, weight: float = 0.9) -> None:
+    def __init__(self, old: Embedder, new: Embedder, weight: float = 0.1, shared: bool = False) -> None:
         super().__init__(old, new)
-        self.weight = weight
+        if not 0 <= weight <= 1:
+            raise InputError(f"weight: {weight}, expected 0 to 1")
+        self.weight, self.shared = weight, shared
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
         super().prepare(recipe, teacher)
         self.classifier.requires_grad_(False)
-        dim, classes = self.new.project.out_features, len(teacher.known)
-        if classes > dim + 1:
-            raise InputError(f"new.model.embed_dim: {dim} for {classes} classes, expected at least {classes - 1}")
+        found = self.same_vertices(teacher) if self.shared else self.turned_vertices(teacher)
+        self.register_buffer("vertices", found, persistent=False)
+
+    def turned_vertices(self, teacher: Teacher) -> Tensor:
+        """The simplex turned onto the old class means, (C, D_new)."""
+        dim = self.new.project.out_features
         means = F.pad(teacher.means(), (0, max(dim - teacher.old.shape[1], 0)))[:, :dim]
-        self.register_buffer("vertices", turned(simplex(dim)[:classes], means), persistent=False)
+        return turned(vertices_for(len(teacher.known), dim, "new.model.embed_dim"), means)
+
+    def same_vertices(self, teacher: Teacher) -> Tensor:
+        """Those that the old model was trained on, and the next ones for classes that it has not seen, (C, D_new)."""
+        dim, weight = self.new.project.out_features, self.old_classifier().linear.weight
+        if weight.shape[1] != dim:
+            raise InputError(
+                f"new.model.embed_dim: {dim}, expected the old model's {weight.shape[1]}, as for one simplex"
+            )
+        mine = places(teacher.known, len(weight))
+        rows = vertices_for(max(int(mine.max()) + 1, len(weight)), dim, "new.model.embed_dim")
+        if not torch.allclose(weight.cpu(), rows[: len(weight)], atol=1e-4):
+            raise InputError("old.model.simplex: false, expected true, as shared: true is for one simplex")
+        return rows.to(weight.device)[mine]
 
     def terms(self, new: Tensor, old: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
         alignment = higher_order_loss(self.compatible(new), old, labels)

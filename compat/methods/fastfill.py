@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from compat.batch import Pair
 from compat.methods.fct import FCT, forward_loss
 from compat.models import Embedder
+from compat.ranges import not_negative
 
 
 def uncertainty_loss(errors: Tensor, log_variance: Tensor) -> Tensor:
@@ -24,7 +25,9 @@ class FastFill(FCT):
 
     Loss: `uncertainty_loss` of l_i = mean (z_i - h_i)^2 + classification * CE(W_n h_i, y_i), with W_n the frozen new
     classifier and label smoothing 0.1. Items are backfilled in descending s, which needs nothing new. Theirs has no
-    bias in W_n; ours is the new model's classifier as it is.
+    bias in W_n; ours is the new model's classifier as it is. With `normalize` the error is 2 - 2 cos, 0 to 4, while
+    the cross entropy is of h as it is; theirs is a mean over dimensions of vectors as they are. So the two parts of l
+    weigh differently against each other there, and s is a variance of something else.
 
     Args:
         old: the old model, frozen.
@@ -52,6 +55,7 @@ class FastFill(FCT):
         optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=3.0517578125e-05),
     ) -> None:
         super().__init__(old, new, side, hidden, normalize, warmup, optimizer)
+        not_negative(classification=classification)
         self.classification = classification
         self.log_variance = nn.Linear(new.project.out_features, 1)
 

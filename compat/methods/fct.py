@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from compat.batch import Pair
 from compat.methods.learned import Learned
 from compat.models import Embedder
+from compat.ranges import at_least_one, not_negative
 
 
 def block(inside: int, outside: int) -> nn.Sequential:
@@ -76,6 +77,8 @@ class FCT(Learned):
         optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=3.0517578125e-05),
     ) -> None:
         super().__init__(old, new, warmup, optimizer)
+        not_negative(side=side)
+        at_least_one(hidden=hidden)
         self.side, self.normalize = side, normalize
         dim = old.project.out_features
         self.head = ForwardHead(dim, side or dim, new.project.out_features, hidden)

@@ -10,6 +10,7 @@ from compat.losses import arcface_logits
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
 from compat.models import Embedder
+from compat.ranges import angle, not_negative, positive
 
 
 def boundary_loss(new: Tensor, means: Tensor, lowest: Tensor, labels: Tensor) -> Tensor:
@@ -73,6 +74,9 @@ class LCE(Joint):
         margin: float = 0.1,
     ) -> None:
         super().__init__(old, new)
+        not_negative(alignment=alignment, boundary=boundary)
+        positive(scale=scale)
+        angle(margin=margin)
         self.backward_transform = ResidualBottleneck(old.project.out_features) if transform else nn.Identity()
         self.weights, self.scale, self.margin = (alignment, boundary), scale, margin
 

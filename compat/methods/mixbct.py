@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from compat import ranges
 from compat.losses import arcface_logits
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
@@ -15,16 +18,18 @@ from compat.models import Embedder
 def credible(old: Tensor, labels: Tensor, share: float = 0.9) -> Tensor:
     """Which embeddings are among the given share of their class that is closest to its mean, (N,) bool.
 
+    The authors' code also normalises each dimension over the images before it takes distances; ours does not.
+
     Args:
         old: (N, D), unit vectors.
         labels: (N,).
-        share: of each class, at least one image.
+        share: of each class, rounded up.
     """
     kept = torch.zeros(len(old), dtype=torch.bool, device=old.device)
     for label in labels.unique():
         rows = (labels == label).nonzero().flatten()
         distance = (old[rows] - old[rows].mean(0)).norm(dim=1)
-        kept[rows[distance.argsort()[: max(int(share * len(rows)), 1)]]] = True
+        kept[rows[distance.argsort()[: math.ceil(share * len(rows))]]] = True
     return kept
 
 
@@ -33,6 +38,10 @@ class MixBCT(Joint):
 
     Only images whose old embeddings are credible (near their class's mean) are exchanged. Where the new space has
     more dimensions than the old one, those beyond it are not trained.
+
+    In the authors' code both models end in batch normalisation (`final_norm` of the models here) and gradients are
+    clipped at a norm of 5. Their scale and margin are for 35 epochs of faces; other codes take 30 and 0.3, or 16 and
+    0.1, which small budgets and many images of a class may prefer.
 
     Args:
         old: the old model, frozen.
@@ -55,6 +64,9 @@ class MixBCT(Joint):
         margin: float = 0.5,
     ) -> None:
         super().__init__(old, new)
+        ranges.share(share=share, credible=credible)
+        ranges.positive(scale=scale)
+        ranges.angle(margin=margin)
         self.share, self.credible, self.scale, self.margin = share, credible, scale, margin
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:

@@ -9,6 +9,7 @@ from torch.nn.utils.parametrizations import orthogonal
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
 from compat.models import Embedder
+from compat.ranges import not_negative, positive
 
 
 def cosine_to_means(embeddings: Tensor, means: Tensor, labels: Tensor) -> Tensor:
@@ -21,7 +22,10 @@ class OCA(Joint):
 
     Loss: classification * CE(W O f, y) + prototypes * CE(mu . n(c), y) + alignment * (1 - cos(mu_y, c)), with O an
     orthogonal layer, c the first D_old dimensions of f and mu the class means of old embeddings. The weights 5, 10
-    and 5 are those that the public code (z3n0e/OCA) uses; the ones in its config are ignored there.
+    and 5 are those that the public code (z3n0e/OCA) uses; the ones in its config are ignored there. Its old
+    embeddings are unit vectors, so |mu| <= 1 there (`unit_means`); here mu are of embeddings as they are, and their
+    length is a scale of the second term's logits. Its O has a bias; ours has none, so that f and O f have the same
+    cosines. It says nothing of which of them is served; f is here.
 
     Args:
         old: the old model, frozen.
@@ -31,6 +35,7 @@ class OCA(Joint):
         prototypes: weight of the second.
         alignment: weight of the third.
         scale: of the cosines that W O f are, as plain logits of unit vectors are too flat to learn from.
+        unit_means: mu are means of unit vectors.
     """
 
     means: Tensor
@@ -44,8 +49,12 @@ class OCA(Joint):
         prototypes: float = 10.0,
         alignment: float = 5.0,
         scale: float = 16.0,
+        unit_means: bool = False,
     ) -> None:
         super().__init__(old, new)
+        not_negative(extra=extra, classification=classification, prototypes=prototypes, alignment=alignment)
+        positive(scale=scale)
+        self.unit_means = unit_means
         dim = old.project.out_features + extra
         self.new.reproject(dim)
         self.weights, self.scale = (classification, prototypes, alignment), scale
@@ -55,7 +64,7 @@ class OCA(Joint):
         self.classifier.without_bias()
         dim = self.new.project.out_features
         self.rotation = orthogonal(nn.Linear(dim, dim, bias=False))
-        self.register_buffer("means", teacher.means(), persistent=False)
+        self.register_buffer("means", teacher.means(self.unit_means), persistent=False)
 
     def terms(self, new: Tensor, old: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
         unit = F.normalize(new, dim=1)

@@ -12,6 +12,7 @@ from compat.batch import Pair
 from compat.losses import contrastive_loss
 from compat.methods.learned import Learned
 from compat.models import Embedder, head
+from compat.ranges import not_negative, positive
 
 
 def orthogonality_penalty(weight: Tensor, bound: float, sharpness: float = 1.0) -> Tensor:
@@ -22,8 +23,14 @@ def orthogonality_penalty(weight: Tensor, bound: float, sharpness: float = 1.0) 
         bound: lambda.
         sharpness: a.
     """
-    error = torch.linalg.matrix_norm(weight @ weight.T - torch.eye(len(weight), device=weight.device))
+    error = off_orthogonality(weight)
     return torch.sigmoid(sharpness * (error - bound)) * error
+
+
+def off_orthogonality(weight: Tensor) -> Tensor:
+    """|W W^T - I| (Frobenius) of a square matrix, in float32 under autocast too; sqrt(D) for the zero matrix."""
+    with torch.autocast(weight.device.type, enabled=False):
+        return torch.linalg.matrix_norm(weight @ weight.T - torch.eye(len(weight), device=weight.device))
 
 
 class LambdaOrthogonality(Learned):
@@ -33,6 +40,9 @@ class LambdaOrthogonality(Learned):
     penalty on B. Distances within B(z) are those within z as far as B is orthogonal: strictly without `bound`, within
     lambda with it. Queries and new items are B(z), old items F(o). Where the dimensions differ, z or o is padded
     with zeros; errors are those of unit vectors.
+
+    |B B^T - I| of the zero matrix is sqrt(D), 11.3 at 128 dimensions: a lambda of 12 then forbids hardly any
+    contraction or loss of rank. What B came to is logged after each epoch: that error, and its singular values' range.
 
     Args:
         old: the old model, frozen.
@@ -65,6 +75,8 @@ class LambdaOrthogonality(Learned):
         optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=3.0517578125e-05),
     ) -> None:
         super().__init__(old, new, warmup, optimizer)
+        positive(bound=bound, temperature=temperature)
+        not_negative(forward=forward, backward=backward, contrast=contrast)
         old_dim, new_dim = old.project.out_features, new.project.out_features
         self.dim, self.bound = max(old_dim, new_dim), bound
         self.weights, self.temperature = (forward, backward, contrast), temperature
@@ -92,6 +104,12 @@ class LambdaOrthogonality(Learned):
 
     def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         return self.onward(old), self.turned(new)
+
+    def on_train_epoch_end(self) -> None:
+        weight = self.turn.weight.detach()
+        spread = torch.linalg.svdvals(weight)
+        figures = {"off_orthogonality": off_orthogonality(weight), "least": spread[-1], "largest": spread[0]}
+        self.log_dict({f"turn/{name}": value for name, value in figures.items()})
 
     def terms(self, batch: Pair) -> dict[str, Tensor]:
         onward, turned = (F.normalize(rows, dim=1) for rows in self.gallery(batch.old, batch.new))

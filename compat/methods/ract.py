@@ -6,17 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from compat.losses import cosines
 from compat.methods.joint import Joint
 from compat.models import Embedder
+from compat.ranges import at_least_one, not_negative, positive
 
 
 def regression_alleviating_loss(
-    new: Tensor, old: Tensor, labels: Tensor, temperature: float = 0.01, negatives: int = 10
+    new: Tensor, old: Tensor, labels: Tensor, temperature: float = 0.1, negatives: int = 10
 ) -> Tensor:
     """Cross entropy of <n_i, o_i> among itself, the largest <n_i, o_j> and the largest <n_i, n_j> with y_j != y_i.
 
     Zhang et al., arXiv 2201.09724; OpenCompatible's `contra_ract`. Theirs gathers the new-to-new negatives without
-    gradient; here both sides have one.
+    gradient; here both sides have one. A batch of a single class has no negatives and a loss of 0.
 
     Args:
         new: (B, D).
@@ -28,29 +30,36 @@ def regression_alleviating_loss(
     Returns:
         A scalar.
     """
-    new, old = F.normalize(new, dim=1), F.normalize(old, dim=1)
+    to_old, to_new = cosines(new, old), cosines(new, new)
     same = labels[:, None] == labels
     kept = min(negatives, len(labels))
-    groups = [(new @ other.T).masked_fill(same, -torch.inf).topk(kept, 1).values for other in (old, new)]
-    logits = torch.cat([(new * old).sum(1, keepdim=True), *groups], 1) / temperature
+    groups = [similarity.masked_fill(same, -torch.inf).topk(kept, 1).values for similarity in (to_old, to_new)]
+    logits = torch.cat([to_old.diagonal()[:, None], *groups], 1) / temperature
     return F.cross_entropy(logits, torch.zeros_like(labels))
 
 
 class RACT(Joint):
     """Hot-refresh (arXiv 2201.09724): classification + weight * `regression_alleviating_loss`.
 
+    OpenCompatible's temperature is 0.01, for 1,536 images a batch, 30 epochs and a pretrained network. With one
+    positive for each anchor, its own image, the new model then imitates the old one image by image; so the default
+    here is ten times that.
+
     Args:
         old: the old model, frozen.
         new: the architecture of the new model.
         weight: of the contrast; 1 in OpenCompatible.
-        temperature: of the contrast.
+        temperature: of the contrast; 0.01 in OpenCompatible.
         negatives: hardest negatives in the batch of each kind.
     """
 
     def __init__(
-        self, old: Embedder, new: Embedder, weight: float = 1.0, temperature: float = 0.01, negatives: int = 10
+        self, old: Embedder, new: Embedder, weight: float = 1.0, temperature: float = 0.1, negatives: int = 10
     ) -> None:
         super().__init__(old, new)
+        positive(temperature=temperature)
+        not_negative(weight=weight)
+        at_least_one(negatives=negatives)
         self.weight, self.temperature, self.negatives = weight, temperature, negatives
 
     def terms(self, new: Tensor, old: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from compat.methods.learned import Learned
 from compat.methods.upgrade import Fit
 from compat.models import Embedder
 from compat.needs import Given
+from compat.ranges import at_least_one, not_negative
 
 
 class ResidualMLP(Learned):
@@ -40,6 +41,8 @@ class ResidualMLP(Learned):
         optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=3.0517578125e-05),
     ) -> None:
         super().__init__(old, new, warmup, optimizer)
+        not_negative(alpha=alpha)
+        at_least_one(hidden=hidden)
         self.alpha = alpha
         new_dim, old_dim = new.project.out_features, old.project.out_features
         self.linear = nn.Linear(new_dim, old_dim)

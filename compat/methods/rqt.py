@@ -8,9 +8,12 @@ from torch import Tensor, nn
 
 from compat.batch import Pair
 from compat.errors import InputError
-from compat.losses import Mode, alignment_loss, metric_compatible_loss
+from compat.losses import Mode, Reduction, alignment_loss, metric_compatible_loss
 from compat.methods.learned import Learned
+from compat.methods.upgrade import Fit
 from compat.models import Embedder, ResidualHead, head
+from compat.needs import Given
+from compat.ranges import at_least_one, not_negative, positive
 
 
 class ReverseQuery(Learned):
@@ -29,14 +32,17 @@ class ReverseQuery(Learned):
         mcl: mode of the metric-compatible contrastive loss; none trains the alignment alone.
         mcl_weight: lambda.
         temperature: of the contrastive loss.
-        k_pos: hardest positives that it keeps for each anchor; none keeps all.
+        reduction: where it averages or sums an anchor's positives, see `metric_compatible_loss`.
+        k_pos: hardest positives that it keeps for each anchor and system; none keeps all.
         k_neg: hardest negatives that it keeps for each anchor and system; none keeps all.
+        self_positive: an image counts among its own positives in the old space.
         normalize: losses compare directions, as cosine retrieval does; false goes with l2 retrieval.
         warmup: share of the steps in which the learning rate rises, before its cosine.
         optimizer: from parameters to an optimizer; its learning rate is the peak (weight decay 2**-15 as in FCT).
 
     Raises:
-        InputError: the mode "new_only" without rho: nothing would learn from it.
+        InputError: the mode "new_only" without rho, as nothing would learn from it; a number out of range; a
+            contrastive loss of training images of a single class (in `learn`).
     """
 
     def __init__(
@@ -49,8 +55,10 @@ class ReverseQuery(Learned):
         mcl: Mode | None = None,
         mcl_weight: float = 1.0,
         temperature: float = 0.1,
+        reduction: Reduction = "outside",
         k_pos: int | None = None,
         k_neg: int | None = None,
+        self_positive: bool = True,
         normalize: bool = True,
         warmup: float = 0.1,
         optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=3.0517578125e-05),
@@ -58,11 +66,20 @@ class ReverseQuery(Learned):
         super().__init__(old, new, warmup, optimizer)
         if mcl == "new_only" and not rho:
             raise InputError("mcl: new_only without rho, expected rho: true (nothing else learns from the new space)")
+        positive(temperature=temperature)
+        not_negative(mcl_weight=mcl_weight)
+        at_least_one(k_pos=k_pos, k_neg=k_neg, hidden=hidden)
         dim = new.project.out_features
         self.psi = head(dim, old.project.out_features, blocks, hidden)
         self.rho = ResidualHead(dim, blocks, hidden) if rho else nn.Identity()
         self.mcl, self.mcl_weight = mcl, mcl_weight
-        self.temperature, self.k_pos, self.k_neg, self.normalize = temperature, k_pos, k_neg, normalize
+        self.temperature, self.reduction, self.normalize = temperature, reduction, normalize
+        self.k_pos, self.k_neg, self.self_positive = k_pos, k_neg, self_positive
+
+    def learn(self, given: Given, fit: Fit) -> None:
+        if self.mcl is not None and (given["training labels"] == given["training labels"][:1]).all():
+            raise InputError("data: training images of a single class, expected at least 2, as mcl needs negatives")
+        super().learn(given, fit)
 
     def query(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         return super().query(old, self.rho(new))
@@ -84,8 +101,10 @@ class ReverseQuery(Learned):
                 batch.label,
                 mode=self.mcl,
                 temperature=self.temperature,
+                reduction=self.reduction,
                 k_pos=self.k_pos,
                 k_neg=self.k_neg,
+                self_positive=self.self_positive,
                 normalize=self.normalize,
             )
         return terms

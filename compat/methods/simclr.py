@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compat.data import Sample
+from compat.losses import cosines
 from compat.methods.single import SingleModel
 
 
@@ -18,8 +19,8 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5) -> Ten
         second: (B, D), another one.
         temperature: by which cosines are divided.
     """
-    views = F.normalize(torch.cat([first, second]).float(), dim=1)
-    logits = (views @ views.T / temperature).fill_diagonal_(-torch.inf)
+    views = torch.cat([first, second])
+    logits = (cosines(views, views) / temperature).fill_diagonal_(-torch.inf)
     other = torch.arange(len(views), device=views.device).roll(len(first))
     return F.cross_entropy(logits, other)
 

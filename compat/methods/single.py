@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from compat.data import Sample, TrainingImages
 from compat.errors import InputError
 from compat.losses import batch_hard_triplet_loss
-from compat.models import Embedder
+from compat.models import Embedder, vertices_for
 from compat.optim import warmup_cosine
+from compat.ranges import not_negative
 
 
 class SingleModel(LightningModule):
@@ -26,6 +27,9 @@ class SingleModel(LightningModule):
     `scale` times their cosine (openBCT's "normed softmax"); otherwise plain softmax, as FCT, BT-2 and
     openBCT train.
 
+    With `simplex`, the classifier is the vertices of a regular simplex and stays so (CoReS, arXiv 2111.07632): models
+    that are trained on the same vertices are compatible as far as they fit them. Class c has vertex c.
+
     Args:
         backbone: from images (B, 3, H, W) to features (B, F); see `Embedder`.
         embed_dim: dimension of the embedding.
@@ -33,6 +37,8 @@ class SingleModel(LightningModule):
         scale: of the cosine logits; used with `normalize` only.
         label_smoothing: of the cross entropy; default none.
         triplet_margin: of the triplet loss; default no such loss.
+        final_norm: end the embedder in batch normalisation, see `Embedder`.
+        simplex: train on a fixed simplex of embed_dim + 1 vertices.
         warmup: share of the steps in which the learning rate rises, before its cosine.
         optimizer: from parameters to an optimizer; its learning rate is the peak.
 
@@ -50,15 +56,17 @@ class SingleModel(LightningModule):
         scale: float = 16.0,
         label_smoothing: float | None = None,
         triplet_margin: float | None = None,
+        final_norm: bool = False,
+        simplex: bool = False,
         warmup: float = 0.2,
         optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=5e-4),
     ) -> None:
         super().__init__()
         if label_smoothing is not None and not 0 <= label_smoothing <= 1:
             raise InputError(f"label_smoothing: {label_smoothing}, expected 0 to 1")
-        if triplet_margin is not None and triplet_margin < 0:
-            raise InputError(f"triplet_margin: {triplet_margin}, expected 0 or more")
-        self.embedder = Embedder(backbone, embed_dim, normalize, scale)
+        not_negative(triplet_margin=triplet_margin)
+        self.embedder = Embedder(backbone, embed_dim, normalize, scale, final_norm)
+        self.simplex = simplex
         self.label_smoothing, self.triplet_margin = label_smoothing or 0.0, triplet_margin
         self.warmup = warmup
         self.optimizer = optimizer
@@ -68,7 +76,18 @@ class SingleModel(LightningModule):
         if stage == "fit":
             data: TrainingImages = self.trainer.datamodule  # type: ignore[attr-defined]
             self.materialize(data.example)
-            self.embedder.classify(data.num_classes)
+            self.classify(data.num_classes)
+
+    def classify(self, classes: int) -> None:
+        """Give the embedder a classifier of so many classes.
+
+        Raises:
+            InputError: more of them than a simplex of its dimension has vertices.
+        """
+        self.embedder.classify(classes)
+        if self.simplex:
+            assert self.embedder.classifier is not None
+            self.embedder.classifier.fix(vertices_for(classes, self.embedder.project.out_features))
 
     def materialize(self, image: Tensor) -> None:
         """Show the embedder one image, (3, H, W), so that its lazy projection knows the backbone's features.

@@ -6,10 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from compat.errors import InputError
 from compat.losses import arcface_logits
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
 from compat.models import Embedder
+from compat.ranges import angle, positive
 
 
 def refined_prototype(old: Tensor, new: Tensor, share: float = 0.9, temperature: float = 0.05) -> Tensor:
@@ -18,8 +20,11 @@ def refined_prototype(old: Tensor, new: Tensor, share: float = 0.9, temperature:
     V'_o = (1 - a)(I - a S)^-1 V_o with S = softmax(V_n V_n^T / t), its diagonal masked: an old embedding moves to
     those of the images that the new model finds similar. S is the identity of a class with a single image.
 
+    The softmax is over each row here. The public code's is over each column (`dim=0`): its columns sum to 1, so that
+    the sum of V'_o is that of V_o and the refined prototype is the plain mean. Its V_n are not unit vectors either.
+
     Args:
-        old: V_o, (N, D_old) of one class, unit vectors.
+        old: V_o, (N, D_old) of one class, as they are.
         new: V_n, (N, D_new), unit vectors.
         share: a.
         temperature: t.
@@ -37,9 +42,13 @@ def refined_prototype(old: Tensor, new: Tensor, share: float = 0.9, temperature:
 class UniBCT(Joint):
     """UniBCT (arXiv 2203.01583) as in MixBCT's code: ArcFace, and from a third of the epochs on CE of n(z) . p_c.
 
-    The prototypes p_c are class means of old embeddings, refined at one and at two thirds of the epochs (10 and
-    20 of 35 there) with the new embeddings that the training has met last of each image, where the authors extract
-    all images anew.
+    The prototypes p_c are class means of old embeddings as they are, whose length is the scale of these logits. They
+    are refined at one and at two thirds of the epochs (10 and 20 of 35 there) with the new embeddings that the training
+    has met last of each image, where the authors extract all images anew; see `refined_prototype` for what differs.
+    In the authors' code both models end in batch normalisation (`final_norm` of the models here).
+
+    With `prototype_scale` the second loss is ArcFace of cosines with p_c, as in AdvBCT's code (30, with a margin of
+    0.3, there; over all classes and from a third of the epochs on here, over old ones and from the first one there).
 
     Args:
         old: the old model, frozen.
@@ -48,6 +57,8 @@ class UniBCT(Joint):
         margin: of ArcFace, in radians.
         share: of the diffusion, see `refined_prototype`.
         temperature: of the diffusion.
+        prototype_scale: of cosines with the prototypes; none: n(z) . p_c.
+        prototype_margin: of these, in radians; used with `prototype_scale` only.
     """
 
     prototypes: Tensor
@@ -62,15 +73,21 @@ class UniBCT(Joint):
         margin: float = 0.5,
         share: float = 0.9,
         temperature: float = 0.05,
+        prototype_scale: float | None = None,
+        prototype_margin: float = 0.0,
     ) -> None:
         super().__init__(old, new)
+        positive(scale=scale, temperature=temperature, prototype_scale=prototype_scale)
+        angle(margin=margin, prototype_margin=prototype_margin)
+        if not 0 <= share < 1:
+            raise InputError(f"share: {share}, expected a share in [0, 1)")
         self.scale, self.margin, self.share, self.temperature = scale, margin, share, temperature
+        self.prototype_scale, self.prototype_margin = prototype_scale, prototype_margin
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
         super().prepare(recipe, teacher)
         self.classifier.without_bias()
-        self.old_space = F.normalize(self.old_space, dim=1)
-        self.register_buffer("prototypes", teacher.means(normalize=True))
+        self.register_buffer("prototypes", teacher.means())
         self.register_buffer("labels", teacher.labels, persistent=False)
         self.register_buffer("seen", torch.zeros(len(teacher.labels), self.new.project.out_features))
 
@@ -95,6 +112,11 @@ class UniBCT(Joint):
         logits = arcface_logits(new, self.classifier.linear.weight, labels, self.scale, self.margin)
         terms = {"classification": self.cross_entropy(logits, labels)}
         if self.current_epoch >= self.epoch_at(1 / 3):
-            prototypes = F.normalize(self.compatible(new), dim=1) @ self.prototypes.T
-            terms["prototypes"] = self.cross_entropy(prototypes, labels)
+            terms["prototypes"] = self.cross_entropy(self.prototype_logits(self.compatible(new), labels), labels)
         return terms
+
+    def prototype_logits(self, compatible: Tensor, labels: Tensor) -> Tensor:
+        """(B, D_old), (B,) -> (B, C)."""
+        if self.prototype_scale is None:
+            return F.normalize(compatible, dim=1) @ self.prototypes.T
+        return arcface_logits(compatible, self.prototypes, labels, self.prototype_scale, self.prototype_margin)

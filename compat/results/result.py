@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from compat.curve import area, relative_gain, sum_of_drops
+from compat.curve import area, relative_flips, relative_gain, sum_of_drops
 from compat.errors import InputError
 
 Labels: TypeAlias = dict[str, Any]
@@ -119,7 +119,8 @@ class Result:
     def backward_compatible(self) -> bool | None:
         """Whether new queries find more in the old gallery than old ones: M(new, old) > M(old, old) in mAP.
 
-        The gallery is as the method serves it, transformed or not. None where queries are encoded by both models.
+        That is backward compatibility where the method leaves the gallery as it was; of one that transforms it, tables
+        say "forward". None where queries are encoded by both models.
         """
         return None if self.encoder_passes_per_query > 1 else self.mean_ap[0] > self.old["mean_ap"]
 
@@ -139,6 +140,16 @@ class Result:
         return area(self.progress, self.mean_ap)
 
     @property
+    def auc_mean(self) -> float:
+        """The plain mean of the mAP curve's points (FastFill, lambda-orthogonality), whose ends count in full."""
+        return float(np.mean(self.mean_ap))
+
+    @property
+    def own_end(self) -> float:
+        """mAP when all is backfilled over that of the new model on its own, which was trained without the method."""
+        return self.mean_ap[-1] / self.new["mean_ap"] if self.new["mean_ap"] else float("nan")
+
+    @property
     def relative_gain(self) -> float:
         """Share of the old-to-new gain in mAP that the backfilling has on average."""
         return relative_gain(self.auc, self.old["mean_ap"], self.new["mean_ap"])
@@ -152,6 +163,11 @@ class Result:
     def flips(self) -> float:
         """Negative flip rate, averaged over progress."""
         return area(self.progress, self.negative_flip_rate)
+
+    @property
+    def relative_flips(self) -> float:
+        """The same over the flips of independent errors at rank 1, averaged over progress; see `compat.curve`."""
+        return area(self.progress, relative_flips(self.negative_flip_rate, self.old["cmc_1"], self.cmc_1))
 
 
 @dataclass(frozen=True)

@@ -261,6 +261,23 @@ def test_strict_lambda_orthogonality_stays_orthogonal_and_finds_a_planted_rotati
     method = made(LambdaOrthogonality, pairs, bound=None, hidden=16).eval()
     start, end = method.terms(pairs), trained(method, pairs, lr=0.1).terms(pairs)
     assert "orthogonality" not in end
+    logged = method.trainer.callback_metrics
+    assert [float(logged[f"turn/{name}"]) for name in ("off_orthogonality", "least", "largest")] == pytest.approx(
+        [0, 1, 1], abs=1e-4
+    )
     assert all(end[name] < start[name] for name in start)
     assert end["backward"] < 0.1 * start["backward"]
     torch.testing.assert_close(method.turn.weight @ method.turn.weight.T, torch.eye(4), atol=1e-5, rtol=0)
+
+
+def test_what_became_of_lambda_orthogonality_s_map_is_logged():
+    new = normal(64, 4)
+    pairs = paired(new @ (3 * rotation(4)), new)
+    method = trained(made(LambdaOrthogonality, pairs, bound=2.0, hidden=8), pairs, epochs=2)
+    weight = method.turn.weight.detach().double().numpy()
+    spread = np.linalg.eigvalsh(weight @ weight.T) ** 0.5
+    error = ((weight @ weight.T - np.eye(4)) ** 2).sum() ** 0.5
+    found = [
+        float(method.trainer.callback_metrics[f"turn/{name}"]) for name in ("off_orthogonality", "least", "largest")
+    ]
+    assert found == pytest.approx([error, spread[0], spread[-1]], rel=1e-4, abs=1e-5)

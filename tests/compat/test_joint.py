@@ -14,7 +14,7 @@ from compat.data import Sample
 from compat.errors import InputError
 from compat.losses import arcface_logits
 from compat.methods import BCT, BT2, LCE, OCA, RACT, AdvBCT, DSimplex, MixBCT, SingleModel, Teacher, UniBCT, mixbct
-from compat.models import load_embedder
+from compat.models import FinalNorm, load_embedder, simplex
 from tests.backbones import TinyConv
 from tests.joint_loops import KNOWN, closest, cut, diffused, expected_terms, normal, unit
 from tests.pairs import IMAGES, LABELS, embedders
@@ -22,11 +22,13 @@ from tests.pairs import IMAGES, LABELS, embedders
 METHODS = (BCT, RACT, UniBCT, AdvBCT, MixBCT, OCA, BT2, DSimplex, LCE)
 OPTIONS: dict[type, dict] = {OCA: {"extra": 2}, BT2: {"extra": 2}}
 DIMS = pytest.mark.parametrize(("old_dim", "new_dim"), [(3, 5), (4, 4), (5, 3)])
-FROM_TEACHER = {"old_space", "labels", "means", "radii", "lowest", "may_mix", "target", "vertices", "old_weight"}
+FROM_TEACHER = {"old_space", "labels", "means", "radii", "lowest", "may_mix", "target", "vertices"} | {
+    "old_weight", "old_bias", "targets"
+}  # fmt: skip
 
 
-def prepared(kind, old_dim=3, new_dim=5, normalize=False, **options):
-    old, new = embedders(old_dim, new_dim)
+def prepared(kind, old_dim=3, new_dim=5, normalize=False, final_norm=False, **options):
+    old, new = embedders(old_dim, new_dim, final_norm)
     old.normalize = normalize
     old.classify(2)
     method = kind(old, new, **{**OPTIONS.get(kind, {}), **options})
@@ -43,6 +45,14 @@ def prepared(kind, old_dim=3, new_dim=5, normalize=False, **options):
     [
         *((kind, {}) for kind in METHODS if kind is not MixBCT),
         (BCT, {"normalize": True, "weight": 0.3}),
+        (BCT, {"classes": "old"}),
+        (BCT, {"classes": "old", "normalize": True}),
+        (UniBCT, {"prototype_scale": 30.0, "prototype_margin": 0.3}),
+        (AdvBCT, {"radius_quantile": 0.7}),
+        (AdvBCT, {"final_norm": True}),
+        (OCA, {"unit_means": True}),
+        (BT2, {"unit_means": True}),
+        (DSimplex, {"weight": 0.9}),
         (RACT, {"weight": 0.5, "temperature": 0.2, "negatives": 3}),
         (MixBCT, {"share": 1.0}),
         (LCE, {"transform": True}),
@@ -51,8 +61,8 @@ def prepared(kind, old_dim=3, new_dim=5, normalize=False, **options):
 def test_terms_are_those_of_the_formula(kind, options, old_dim, new_dim):
     method, teacher = prepared(kind, old_dim, new_dim, **options)
     if kind is AdvBCT:
-        nn.init.normal_(method.elastic)
-    rows = torch.arange(23, 3, -2)
+        assert -1 <= method.elastic.min() < 0 < method.elastic.max() <= 1
+    rows = (7 * torch.arange(10) + 2) % 24  # of all classes
     (new,) = normal((10, method.new.project.out_features))
     batch = new, teacher.old[rows], LABELS[rows], rows
     found = {name: value.item() for name, value in method.train().terms(*batch).items()}
@@ -130,8 +140,9 @@ def test_the_new_model_gets_the_reversed_gradient_of_the_discriminator(step, str
     new = normal((24, 5))[0].requires_grad_()
     parameters = [new, *method.discriminator.parameters()]
     found = method.terms(new, teacher.old, LABELS, torch.arange(24))["adversarial"]
-    verdict = method.discriminator(F.normalize(torch.cat([method.norm(new)[:, :3], teacher.old])))
-    straight = 3 / 6 * F.cross_entropy(verdict, torch.arange(48) // 24)
+    verdicts = (method.discriminator(rows) for rows in (method.norm(new)[:, :3], teacher.old))
+    told = [F.cross_entropy(rows, torch.full((24,), n)) for n, rows in enumerate(verdicts)]
+    straight = 4 / 6 * (told[0] + told[1])
     reversed_one, *own = torch.autograd.grad(found, parameters)
     straight_one, *expected = torch.autograd.grad(straight, parameters)
     torch.testing.assert_close(reversed_one, -strength * straight_one)
@@ -168,7 +179,7 @@ def test_prototypes_are_refined_at_a_third_and_at_two_thirds_with_the_embeddings
     assert changed == [False, False, True, False, True, False]
     for c in range(4):
         seen = unit(new.roll(3, 0)[c == LABELS])
-        expected = diffused(unit(teacher.old[c == LABELS]), seen, 0.9, 0.05)
+        expected = diffused(teacher.old[c == LABELS], seen, 0.9, 0.05)
         torch.testing.assert_close(method.prototypes[c], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -191,3 +202,54 @@ def test_bct_needs_the_old_classifier_and_a_simplex_enough_dimensions():
         BCT(old, new).prepare(recipe, teacher)
     with pytest.raises(InputError, match=r"new.model.embed_dim: 2 for 4 classes, expected at least 3"):
         DSimplex(old, new).prepare(recipe, teacher)
+    old.classify(2)
+    nothing_known = teacher._replace(known=torch.full((4,), -1))
+    with pytest.raises(
+        InputError, match=r"classes: old, but the old model has seen none of the new one's, expected all"
+    ):
+        BCT(old, new, classes="old").prepare(recipe, nothing_known)
+
+
+def test_a_batch_of_classes_that_the_old_model_has_not_seen_has_no_influence():
+    method, teacher = prepared(BCT, classes="old")
+    rows = torch.tensor([1, 3, 5])
+    terms = method.terms(normal((3, 5))[0].requires_grad_(), teacher.old[rows], LABELS[rows], rows)
+    assert terms["influence"].item() == 0
+    sum(terms.values()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in method.parameters() if p.grad is not None)
+
+
+def test_a_simplex_that_the_old_model_shares_gives_each_class_its_vertex():
+    old, new = embedders(5, 5)
+    spaces, recipe = normal((24, 5), (24, 5)), SingleModel(TinyConv(), 5)
+    teacher = Teacher(spaces[0], spaces[1], LABELS, KNOWN)
+    old.classify(2)
+    with pytest.raises(InputError, match=r"old.model.simplex: false, expected true"):
+        DSimplex(old, new, shared=True).prepare(recipe, teacher)
+    assert old.classifier is not None
+    old.classifier.fix(simplex(5)[:2])
+    method = DSimplex(old, new, shared=True, weight=0.0)
+    method.prepare(recipe, teacher)
+    torch.testing.assert_close(method.vertices, simplex(5)[[1, 2, 0, 3]])
+    (rows,) = normal((6, 5))
+    own = method.terms(rows, rows, torch.tensor([2, 0] * 3), torch.arange(6))["classification"]
+    olds = F.cross_entropy(torch.cat([old.classifier(rows), rows @ simplex(5)[2:4].T], 1), torch.tensor([0, 1] * 3))
+    torch.testing.assert_close(own, olds)
+    old, new = embedders(3, 5)
+    old.classify(2)
+    with pytest.raises(InputError, match=r"new.model.embed_dim: 5, expected the old model's 3"):
+        DSimplex(old, new, shared=True).prepare(recipe, teacher)
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_a_final_norm_serves_all_methods_and_its_weight_does_not_learn(kind):
+    method, teacher = prepared(kind, final_norm=True)
+    assert isinstance(method.new.norm, FinalNorm)
+    assert method.new.norm.num_features == method.new.project.out_features
+    assert kind is not AdvBCT or isinstance(method.norm, nn.Identity)
+    new = method.train().new(IMAGES)
+    torch.testing.assert_close(new.mean(0), torch.zeros(new.shape[1]), atol=1e-5, rtol=0)
+    sum(method.terms(new, teacher.old, LABELS, torch.arange(24)).values()).backward()
+    learning = [name for name, p in method.new.norm.named_parameters() if p.grad is not None]
+    assert learning == ["bias"]
+    assert method.new.norm.weight.tolist() == [1.0] * new.shape[1]

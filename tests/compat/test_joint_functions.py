@@ -9,12 +9,13 @@ from compat.losses import arcface_logits
 from compat.methods import Teacher
 from compat.methods.advbct import class_radii, elastic_radii, point_to_set_loss
 from compat.methods.bct import extended_classifier
-from compat.methods.dsimplex import higher_order_loss, simplex, turned
+from compat.methods.dsimplex import higher_order_loss, places, turned
 from compat.methods.lce import boundary_loss
 from compat.methods.mixbct import credible
 from compat.methods.oca import cosine_to_means
 from compat.methods.ract import regression_alleviating_loss
 from compat.methods.unibct import refined_prototype
+from compat.models import simplex
 from tests.joint_loops import (
     KNOWN,
     arcface,
@@ -47,8 +48,9 @@ def test_pure_functions_equal_loops(seed):
         (arcface_logits(z, mu, y, 20.0, 0.8), arcface(z, mu, y, 20.0, 0.8)),
         (regression_alleviating_loss(z, o, y, 0.1, 4), contrast(z, o, y, 0.1, 4)),
         (regression_alleviating_loss(z, o, y, 0.1, 99), contrast(z, o, y, 0.1, 99)),
-        (refined_prototype(unit(o), unit(z), 0.8, 0.1), diffused(unit(o), unit(z), 0.8, 0.1)),
+        (refined_prototype(o, unit(z), 0.8, 0.1), diffused(o, unit(z), 0.8, 0.1)),
         (class_radii(o, y, mu), radii_of(o, y, mu)),
+        (class_radii(o, y % 3, mu[:3], 0.6), radii_of(o, y % 3, mu[:3], 0.6)),
         (elastic_radii(radii, weight, 0.6), elastic(radii, weight, 0.6)),
         (point_to_set_loss(z, y, mu, radii), point_to_set(z, y, mu, radii)),
         (credible(o, y, 0.7), closest(o, y, 0.7)),
@@ -76,7 +78,7 @@ def test_pure_functions_by_hand():
     rows, bias = extended_classifier(torch.tensor([[2.0, 0.0]]), torch.tensor([7.0]), teacher)
     angles = torch.tensor([0.0, 30.0, 70.0]).deg2rad()
     space, third = torch.stack([angles.cos(), angles.sin()], 1), torch.tensor([0, 1, 2])
-    far = torch.tensor([1, 2, 3, 4, 6.5, 1, 2, 3, 4, 7.5, 5])[:, None]
+    far, of = torch.tensor([1, 2, 3, 4, 7, 1, 2, 3, 4, 7.5, 5, 1, 2, 9])[:, None], [0] * 5 + [1] * 5 + [2] + [3] * 3
     means, radii = torch.tensor([[0.6, 0.0], [0.6, 0.8], [0.0, 0.0]]), torch.tensor([0.3, 0.1, 0.0])
     for found, expected in [
         (rows, [[0.0, 2.0], [2.0, 0.0]]),
@@ -86,11 +88,15 @@ def test_pure_functions_by_hand():
         (regression_alleviating_loss(axes, axes, two, 1.0), math.log(1 + 2 / math.e)),
         (refined_prototype(torch.tensor([[0.0], [3], [3]]), space, 0.5, 0.001), [(1 + 2 + 2.5) / 3]),
         (refined_prototype(line[:1], space[:1]), [1.0]),
-        (class_radii(far, torch.tensor([0] * 5 + [1] * 5 + [2]), torch.zeros(3, 1)), [6.5, 4.0, 0.0]),
+        (class_radii(far, torch.tensor(of), torch.zeros(4, 1)), [7.0, 4.0, 0.0, 9.0]),
+        (class_radii(far, torch.tensor(of), torch.zeros(4, 1), 0.5), [3.0, 2.5, 0.0, 2.0]),
+        (places(torch.tensor([1, -1, 0, -1]), 2), [1, 2, 0, 3]),
+        (places(torch.tensor([-1, -1]), 3), [3, 4]),
         (elastic_radii(torch.tensor([0.5, 1.5]), torch.zeros(2)), [0.75, 1.25]),
         (point_to_set_loss(point, third, means, radii), 0.5),
         (point_to_set_loss(point[:1], third[1:2], means, radii), 0.0),
         (credible(line, five, 0.8), [True, True, True, True, False, True]),
+        (credible(line, five, 0.65), [True, True, True, True, False, True]),
         (cosine_to_means(axes, axes, torch.tensor([0, 0])), 0.5),
         (simplex(1), [[1.0], [-1.0]]),
         (turned(simplex(1), torch.tensor([[-3.0], [1.0]])), [[-1.0], [1.0]]),
@@ -124,3 +130,12 @@ def test_a_turned_simplex_and_unchanged_spaces_are_found_again():
         assert least is None or loss(old).item() == pytest.approx(least, abs=1e-6)
     even = refined_prototype(old[:4], old[:1].expand(4, -1))
     torch.testing.assert_close(even, old[:4].mean(0), atol=1e-5, rtol=1e-4)
+
+
+def test_column_softmax_of_the_public_code_leaves_the_prototype_as_it_is():
+    """Its S has columns that sum to 1, and so have (1 - a)(I - a S)^-1 and the sum of the refined embeddings."""
+    old, new = normal((7, 3), (7, 4))
+    similar = (unit(new) @ unit(new).T / 0.05).fill_diagonal_(-torch.inf)
+    refined = 0.1 * torch.linalg.inv(torch.eye(7) - 0.9 * similar.softmax(0)) @ old
+    torch.testing.assert_close(refined.mean(0), old.mean(0), rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(refined_prototype(old, unit(new)), old.mean(0), atol=1e-2)

@@ -1,6 +1,7 @@
 """Each loss against plain loops over the pairs of its definition, and a case worked out by hand."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,10 +10,15 @@ from torch import Tensor
 from compat.losses import (
     Mode,
     alignment_loss,
+    arcface_logits,
     batch_hard_triplet_loss,
+    contrastive_loss,
     metric_compatible_loss,
     squared_distances,
 )
+from compat.methods.dsimplex import higher_order_loss
+from compat.methods.ract import regression_alleviating_loss
+from compat.methods.simclr import nt_xent_loss
 
 MODES = ("old_only", "new_only", "independent", "joint")
 
@@ -29,7 +35,16 @@ def distance(a, b, normalize):
     return float(((a - b) ** 2).sum())
 
 
-def reference(transformed, old, new, labels, mode, temperature, k_pos, k_neg, normalize):
+def surprise(positives, negatives, reduction):
+    """-log(s / (s + N)): its mean over the positives, or that of their sum."""
+    if reduction == "inside":
+        return -math.log(sum(positives) / (sum(positives) + negatives))
+    return sum(-math.log(s / (s + negatives)) for s in positives) / len(positives)
+
+
+def reference(
+    transformed, old, new, labels, mode, temperature, k_pos, k_neg, normalize, reduction="outside", with_self=True
+):
     """L_MCL pair by pair."""
     size = len(labels)
     old_terms, new_terms = [], []
@@ -38,30 +53,56 @@ def reference(transformed, old, new, labels, mode, temperature, k_pos, k_neg, no
         s_new = [math.exp(-distance(new[i], new[j], normalize) / temperature) for j in range(size)]
         positives = [j for j in range(size) if labels[j] == labels[i]]
         negatives = [j for j in range(size) if labels[j] != labels[i]]
-        p_old = sorted(s_old[j] for j in positives)[:k_pos]
+        p_old = sorted(s_old[j] for j in positives if with_self or j != i)[:k_pos]
         p_new = sorted(s_new[j] for j in positives if j != i)[:k_pos]
         n_old = sum(sorted((s_old[j] for j in negatives), reverse=True)[:k_neg])
         n_new = sum(sorted((s_new[j] for j in negatives), reverse=True)[:k_neg])
         if mode == "joint":
             n_old = n_new = n_old + n_new
-        old_terms.append(-math.log(sum(p_old) / (sum(p_old) + n_old)))
+        if p_old:
+            old_terms.append(surprise(p_old, n_old, reduction))
         if p_new:
-            new_terms.append(-math.log(sum(p_new) / (sum(p_new) + n_new)))
-    old_term = sum(old_terms) / size
+            new_terms.append(surprise(p_new, n_new, reduction))
+    old_term = sum(old_terms) / len(old_terms) if old_terms else 0.0
     new_term = sum(new_terms) / len(new_terms) if new_terms else 0.0
     return {"old_only": old_term, "new_only": new_term}.get(mode, old_term + new_term)
 
 
 @pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("reduction", ["outside", "inside"])
 @pytest.mark.parametrize(("k_pos", "k_neg"), [(1, 10), (1, 2), (None, None), (2, None), (None, 3), (50, 50)])
 @pytest.mark.parametrize("mode", MODES)
-def test_metric_compatible_loss_equals_loops(mode, k_pos, k_neg, normalize):
+def test_metric_compatible_loss_equals_loops(mode, k_pos, k_neg, reduction, normalize):
     for seed in range(3):
         arrays = batch(seed)
-        found = metric_compatible_loss(
-            *arrays, mode=mode, temperature=0.7, k_pos=k_pos, k_neg=k_neg, normalize=normalize
-        )
-        assert found.item() == pytest.approx(reference(*arrays, mode, 0.7, k_pos, k_neg, normalize), rel=2e-5)
+        options = {"k_pos": k_pos, "k_neg": k_neg, "normalize": normalize, "reduction": reduction}
+        for with_self in (True, False):
+            found = metric_compatible_loss(*arrays, mode=mode, temperature=0.7, self_positive=with_self, **options)
+            expected = reference(*arrays, mode, 0.7, with_self=with_self, **options)
+            assert found.item() == pytest.approx(expected, rel=2e-5)
+
+
+E = math.e
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, (math.log(2 + 1 / E) + math.log(2 + E)) / 2),
+        ({"reduction": "inside"}, math.log(2)),
+        ({"k_pos": 1}, math.log(2 + E)),
+        ({"k_pos": 1, "reduction": "inside"}, math.log(2 + E)),
+        ({"k_neg": 1}, (math.log(2) + math.log(1 + E)) / 2),
+        ({"self_positive": False, "reduction": "inside"}, (math.log(2 + 1 / E) + math.log(2 + E)) / 2),
+    ],
+)
+def test_reduction_and_mining_by_hand(options, expected):
+    """Queries at 0, old items of both classes at squared distances 0 and 1, t = 1: each anchor has positives 1 and
+    1 / e and N = 1 + 1 / e; -log(s / (s + N)) is log(2 + 1 / e) and log(2 + e)."""
+    queries, old = torch.zeros(4, 1), torch.tensor([[0.0], [1.0], [0.0], [1.0]])
+    options = {"mode": "old_only", "temperature": 1.0, "normalize": False, **options}
+    found = metric_compatible_loss(queries, old, old, torch.tensor([0, 0, 1, 1]), **options)
+    assert found.item() == pytest.approx(expected)
 
 
 def test_metric_compatible_loss_by_hand():
@@ -75,17 +116,58 @@ def test_metric_compatible_loss_by_hand():
     assert metric_compatible_loss(space, space, space, labels, mode="new_only").item() == 0
 
 
+@pytest.mark.parametrize("options", [{}, {"reduction": "inside"}, {"self_positive": False}, {"k_pos": 1, "k_neg": 1}])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 1, 2, 3], [0, 0, 0, 1]])
-def test_one_sided_batches_have_finite_losses_and_gradients(mode, labels):
+def test_one_sided_batches_have_finite_losses_and_gradients(mode, labels, options):
     """No negatives at all, no positives at all, one anchor alone in its class."""
     transformed, old, new = (torch.randn(4, 3, requires_grad=True) for _ in range(3))
-    loss = metric_compatible_loss(transformed, old, new, torch.tensor(labels), mode=mode)
+    loss = metric_compatible_loss(transformed, old, new, torch.tensor(labels), mode=mode, **options)
     gradients = torch.autograd.grad(loss, (transformed, old, new), allow_unused=True)
     assert torch.isfinite(loss)
     assert all(torch.isfinite(gradient).all() for gradient in gradients if gradient is not None)
-    if labels == [0, 0, 0, 0]:
+    without_positives = labels == [0, 1, 2, 3] and (mode == "new_only" or options.get("self_positive") is False)
+    if labels == [0, 0, 0, 0] or without_positives:
         assert loss.item() == 0
+
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+LOSSES: dict[str, Loss] = {
+    "alignment": lambda a, b, y: alignment_loss(a, b),
+    "outside": lambda a, b, y: metric_compatible_loss(a, b, a, y, temperature=0.01),
+    "inside": lambda a, b, y: metric_compatible_loss(a, b, a, y, temperature=0.01, reduction="inside"),
+    "contrastive": lambda a, b, y: contrastive_loss(a, b, y, 0.01),
+    "ract": lambda a, b, y: regression_alleviating_loss(a, b, y, 0.01),
+    "hoc": lambda a, b, y: higher_order_loss(a, b, y, 100.0),
+    "nt_xent": lambda a, b, y: nt_xent_loss(a, b, 0.01),
+    "arcface": lambda a, b, y: arcface_logits(a, b[:4], y, 100.0).square().mean(),
+    "triplet": lambda a, b, y: batch_hard_triplet_loss(a, y),
+}
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0, 0, 0], [0, 1, 2, 3, 1], [0, 1, 2, 3, 4]])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_finite_and_those_of_float32_for_bfloat16_and_a_temperature_of_a_hundredth(name, labels):
+    """Under autocast too; batches of a single class and, but for ArcFace's four classes, of different ones alone."""
+    classes = torch.tensor(labels) % (4 if name == "arcface" else 5)
+    random = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(5, 16, generator=random).bfloat16().requires_grad_() for _ in range(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = LOSSES[name](a, b, classes)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(LOSSES[name](a.float(), b.float(), classes).item(), rel=1e-5, abs=1e-6)
+    gradients = torch.autograd.grad(loss, (a, b), allow_unused=True)
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(gradient).all() for gradient in gradients if gradient is not None)
+
+
+def test_identical_embeddings_and_a_temperature_of_a_hundredth_have_finite_gradients():
+    rows = torch.ones(6, 8, dtype=torch.bfloat16).requires_grad_()
+    loss = metric_compatible_loss(rows, rows, rows, torch.arange(6) % 2, temperature=0.01)
+    loss.backward()
+    assert rows.grad is not None
+    assert torch.isfinite(rows.grad).all()
+    assert loss.item() == pytest.approx(2 * math.log(7), abs=1e-3)
 
 
 def test_joint_teaches_psi_about_the_new_space_only_through_the_negatives():

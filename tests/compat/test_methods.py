@@ -8,6 +8,7 @@ from compat.data import Sample
 from compat.errors import InputError
 from compat.losses import alignment_loss, metric_compatible_loss
 from compat.methods import ReverseQuery, Upgrade
+from compat.needs import Given
 from compat.pairs import CachedEmbeddings, PairData, PairSampler
 from tests.pairs import IMAGES, LABELS, embedded, embedders
 
@@ -59,12 +60,14 @@ def test_training_changes_the_heads_and_nothing_else(mcl, rho):
     assert all(key.startswith(("psi.", "rho.")) for key in method.heads())
 
 
-def test_the_loss_is_alignment_plus_lambda_times_contrast():
-    method, batch = ReverseQuery(*embedders(), hidden=8, mcl="joint", mcl_weight=0.3, temperature=0.5), embedded()
+@pytest.mark.parametrize("options", [{}, {"reduction": "inside"}, {"k_pos": 1}, {"k_neg": 2}, {"self_positive": False}])
+def test_the_loss_is_alignment_plus_lambda_times_contrast(options):
+    networks, batch = embedders(), embedded()
+    method = ReverseQuery(*networks, hidden=8, mcl="joint", mcl_weight=0.3, temperature=0.5, **options)
     method.log = lambda *_, **__: None  # type: ignore[method-assign]
     method.eval()
     transformed = method.psi(batch.new)
-    contrast = metric_compatible_loss(transformed, batch.old, batch.new, batch.label, temperature=0.5)
+    contrast = metric_compatible_loss(transformed, batch.old, batch.new, batch.label, temperature=0.5, **options)
     expected = alignment_loss(transformed, batch.old) + 0.3 * contrast
     torch.testing.assert_close(method.training_step(batch, 0), expected)
 
@@ -91,6 +94,21 @@ def test_batch_normalisation_is_frozen_in_the_second_half():
 def test_new_only_needs_rho():
     with pytest.raises(InputError, match="mcl: new_only without rho, expected rho: true"):
         ReverseQuery(*embedders(), mcl="new_only")
+
+
+def test_a_contrast_needs_two_classes_and_an_alignment_does_not():
+    old, new, labels = embedded()
+    values = {"training embeddings": (old, new), "training labels": torch.full_like(labels, 3)}
+    fits: list[object] = []
+    for mcl in (None, "joint"):
+        method = ReverseQuery(*embedders(), hidden=8, mcl=mcl)
+        given = Given(ReverseQuery.needs, values, "ReverseQuery")
+        if mcl is None:
+            method.learn(given, fits.append)
+        else:
+            with pytest.raises(InputError, match="data: training images of a single class, expected at least 2"):
+                method.learn(given, fits.append)
+    assert len(fits) == 1
 
 
 def test_a_class_with_a_single_image_has_no_pairs():

@@ -10,7 +10,18 @@ from safetensors.torch import save_file
 from torch import nn
 
 from compat.errors import InputError
-from compat.models import Embedder, ResidualHead, head, load_embedder, read_checkpoint, resnet
+from compat.models import (
+    Classifier,
+    Embedder,
+    FinalNorm,
+    ResidualHead,
+    head,
+    load_embedder,
+    read_checkpoint,
+    resnet,
+    simplex,
+    vertices_for,
+)
 from tests.backbones import FeatureMap, TinyConv
 
 
@@ -96,6 +107,49 @@ def test_a_checkpoint_of_another_dimension_or_backbone_is_refused():
         load_embedder(Embedder(TinyConv(), 6), state, "old.ckpt")
     with pytest.raises(InputError, match=r"checkpoint: old\.ckpt does not fit the backbone"):
         load_embedder(Embedder(TinyConv(9), 5), state, "old.ckpt")
+
+
+def test_a_final_norm_centres_and_scales_and_learns_a_shift_alone():
+    """Its weight is 1 throughout; weights of an embedder without one load as before and are told apart."""
+    torch.manual_seed(0)
+    plain, normed = Embedder(TinyConv(), 5), Embedder(TinyConv(), 5, final_norm=True)
+    images = torch.randn(16, 3, 9, 9)
+    normed(images)
+    rows = normed.requires_grad_(True)(images)
+    torch.testing.assert_close(rows.mean(0), torch.zeros(5), atol=1e-5, rtol=0)
+    before = normed.project(normed.backbone(images))
+    expected = (before - before.mean(0)) / (before.var(0, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(rows, expected, atol=1e-4, rtol=1e-3)
+    assert [name for name, _ in normed.norm.named_parameters()] == ["bias"]
+    plain(images)
+    assert not any(key.startswith("norm") for key in plain.state_dict())
+    fresh = Embedder(TinyConv(), 5, final_norm=True)
+    load_embedder(fresh, normed.state_dict(), "x.ckpt")
+    torch.testing.assert_close(fresh.eval()(images), normed.eval()(images))
+    with pytest.raises(
+        InputError, match=r"final_norm: True, but x\.ckpt holds an embedder without one, expected final_norm: F"
+    ):
+        load_embedder(Embedder(TinyConv(), 5, final_norm=True), plain.state_dict(), "x.ckpt")
+    with pytest.raises(InputError, match=r"final_norm: False, but x\.ckpt holds an embedder with one"):
+        load_embedder(Embedder(TinyConv(), 5), normed.state_dict(), "x.ckpt")
+    normed.reproject(7)
+    assert isinstance(normed.norm, FinalNorm)
+    assert normed(images).shape == (16, 7)
+    unit = Embedder(TinyConv(), 5, normalize=True, final_norm=True)(images)
+    torch.testing.assert_close(unit.norm(dim=1), torch.ones(16))
+
+
+@pytest.mark.parametrize("scale", [None, 16.0])
+def test_a_fixed_classifier_has_the_given_weight_and_learns_nothing(scale):
+    classifier, (rows,) = Classifier(4, 3, scale), torch.randn(1, 6, 4)
+    classifier.fix(vertices_for(3, 4))
+    expected = (
+        rows @ simplex(4)[:3].T if scale is None else scale * (rows / rows.norm(dim=1)[:, None]) @ simplex(4)[:3].T
+    )
+    torch.testing.assert_close(classifier(rows), expected)
+    assert not any(parameter.requires_grad for parameter in classifier.parameters())
+    with pytest.raises(InputError, match="embed_dim: 4 for 6 classes, expected at least 5 for a simplex"):
+        vertices_for(6, 4)
 
 
 class Trap:

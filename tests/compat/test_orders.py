@@ -181,9 +181,17 @@ def test_the_farthest_from_its_class_is_first():
     """Class 7 is at 0, 0 and 9, its mean at 3; class 9 at 100 and 120, its mean at 110; 5 is its mean."""
     rows = np.array([[0.0], [0.0], [100.0], [9.0], [120.0], [50.0]])
     e = Embeddings(rows[:1], rows[:1], rows, rows, [7], [7, 7, 9, 7, 9, 5])
-    facts = known(items=6, embeddings=e)
+    facts = known(items=6, embeddings=e, distance="l2")
     assert ClassDistance().scores(facts.given(ClassDistance())).tolist() == [3, 3, 10, 6, 10, 0]
     assert order_of(ClassDistance(), facts) == [2, 4, 3, 0, 1, 5]
+
+
+def test_under_cosine_retrieval_the_farthest_from_its_class_is_the_one_of_another_direction():
+    """Class 7 at 0, 0 and 90 degrees, the first ten times as long: the mean of unit vectors is (2/3, 1/3)."""
+    rows = np.array([[10.0, 0.0], [1.0, 0.0], [0.0, 1.0], [5.0, 5.0]])
+    e = Embeddings(rows[:1], rows[:1], rows, rows, [7], [7, 7, 7, 5])
+    scores = ClassDistance().scores(known(items=4, embeddings=e).given(ClassDistance())).tolist()
+    assert scores == pytest.approx([2**0.5 / 3, 2**0.5 / 3, 8**0.5 / 3, 0.0])
 
 
 def test_clusters_are_backfilled_one_after_the_other():

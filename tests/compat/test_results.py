@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compat.curve import area, relative_gain, sum_of_drops
+from compat.curve import area, relative_flips, relative_gain, sum_of_drops
 from compat.errors import InputError
 from compat.names import check_name
 from compat.results import (
@@ -30,7 +30,21 @@ def test_derived_figures_by_hand():
     assert RESULT.auc == pytest.approx(0.35)
     assert RESULT.relative_gain == pytest.approx(0.15 / 0.4)
     assert RESULT.flips == pytest.approx(0.0625)
+    assert RESULT.auc_mean == pytest.approx(1.1 / 3)
+    assert RESULT.own_end == pytest.approx(1.0)
+    assert replace(RESULT, mean_ap=[0.2, 0.3, 0.45]).own_end == pytest.approx(0.75)
+    assert math.isnan(replace(RESULT, new={**RESULT.new, "mean_ap": 0.0}).own_end)
+    between, end = 0.1 / (0.3 * 0.6), 0.05 / (0.3 * 0.3)
+    assert RESULT.relative_flips == pytest.approx((between / 2 + (between + end) / 2) / 2)
     assert replace(RESULT, mean_ap=[0.5, 0.3, 0.4, 0.2]).drops == pytest.approx(0.4)
+
+
+def test_relative_flips_of_independent_errors_are_one_and_none_where_nothing_flips():
+    random = np.random.default_rng(0)
+    before, after = random.random((2, 200_000)) < [[0.7], [0.4]]
+    flips = (before & ~after).mean()
+    assert relative_flips([flips], before.mean(), [after.mean()])[0] == pytest.approx(1, abs=0.01)
+    assert relative_flips([0.0, 0.0], 0.0, [1.0, 0.5]).tolist() == [0.0, 0.0]
 
 
 def test_uneven_progress_and_single_points():

@@ -8,7 +8,9 @@ from benchmarks.experiment.spec import Spec
 from benchmarks.products import training
 from benchmarks.products.training import EpochState, fit
 from compat.data import ImageFolder, Share
+from compat.errors import InputError
 from compat.methods import ReverseQuery, SingleModel
+from compat.models import simplex
 from compat.pairs import CachedEmbeddings, PairData
 from tests.pairs import embedded, embedders
 
@@ -30,11 +32,11 @@ class StopAfter(pl.Callback):
             raise Stop
 
 
-def train(folder, image_root, workers, callbacks=(), monkeypatch=None):
+def train(folder, image_root, workers, callbacks=(), monkeypatch=None, **options):
     """Train an embedder on images."""
     pl.seed_everything(0, verbose=False)
     data = ImageFolder(str(image_root), image_size=8, batch_size=24, num_workers=workers)
-    module = Spec({"class_path": "compat.methods.SingleModel", "init_args": MODEL}).build(SingleModel)
+    module = Spec({"class_path": "compat.methods.SingleModel", "init_args": {**MODEL, **options}}).build(SingleModel)
     return finish(module, data.training(Share(), 0), folder, callbacks, monkeypatch)
 
 
@@ -105,3 +107,19 @@ def test_the_logs_have_the_training_curve(tmp_path, image_root):
     assert "train/loss" in lines[0]
     assert len(lines) == 5
     assert list(tmp_path.glob("tensorboard/version_0/events*"))
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_simplex_stays_as_it_is_in_training_and_needs_a_dimension_for_each_class_but_one(
+    normalize, image_root, tmp_path
+):
+    state = train(tmp_path, image_root, 0, simplex=True, final_norm=True, normalize=normalize, embed_dim=12)
+    weight = state["embedder.classifier.linear.weight"]
+    assert torch.equal(weight, simplex(12)[: len(weight)])
+    if not normalize:
+        assert torch.equal(state["embedder.classifier.linear.bias"], torch.zeros(len(weight)))
+    assert state["embedder.norm.bias"].abs().max() > 0
+    with pytest.raises(
+        InputError, match=f"embed_dim: 1 for {len(weight)} classes, expected at least {len(weight) - 1}"
+    ):
+        train(tmp_path, image_root, 0, simplex=True, embed_dim=1)

@@ -1,0 +1,45 @@
+"""Numbers that have to lie in a range: one line for each that does not.
+
+>>> positive(temperature=0.1, scale=None)
+>>> positive(temperature=-1)
+Traceback (most recent call last):
+compat.errors.InputError: temperature: -1, expected more than 0
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from compat.errors import InputError
+
+
+def positive(**arguments: float | None) -> None:
+    """More than 0, and finite; None is not looked at."""
+    _check(arguments, lambda value: value > 0, "more than 0")
+
+
+def not_negative(**arguments: float | None) -> None:
+    """0 or more, and finite."""
+    _check(arguments, lambda value: value >= 0, "0 or more")
+
+
+def at_least_one(**arguments: int | None) -> None:
+    """Of what is counted."""
+    _check(arguments, lambda value: value >= 1, "at least 1")
+
+
+def share(**arguments: float | None) -> None:
+    """A part of a whole, not none of it: in (0, 1]."""
+    _check(arguments, lambda value: 0 < value <= 1, "a share in (0, 1]")
+
+
+def angle(**arguments: float | None) -> None:
+    """A margin in radians: in [0, pi)."""
+    _check(arguments, lambda value: 0 <= value < math.pi, "an angle in [0, pi)")
+
+
+def _check(arguments: Mapping[str, float | None], holds: Callable[[float], bool], expected: str) -> None:
+    for name, value in arguments.items():
+        if value is not None and not (math.isfinite(value) and holds(value)):
+            raise InputError(f"{name}: {value}, expected {expected}")
