@@ -50,14 +50,16 @@ def choose(free: int, pixels: int, given: str | None) -> int:
 
 
 def settle(pixels: int) -> int:
-    """Set the threads of torch, faiss and numba for a benchmark whose training images have so many pixels."""
+    """Set the threads of faiss and torch for a benchmark whose training images have so many pixels.
+
+    Torch's come last: a library that starts its own threads sets those of OpenMP, and with them torch's, to the number
+    of cores. Compiled loops run in threads of the replay, as many as torch's; numba's own are not started.
+    """
     import faiss
-    import numba
     import torch
 
     given = next((os.environ[name] for name in SETTINGS if os.environ.get(name)), None)
     count = choose(cores(), pixels, given)
-    torch.set_num_threads(count)
     faiss.omp_set_num_threads(count)
-    numba.set_num_threads(min(count, numba.get_num_threads()))
+    torch.set_num_threads(count)
     return count

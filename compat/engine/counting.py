@@ -52,12 +52,13 @@ def ranks(bins_old, bins_new, order, ends, widest, out):
 
 
 @summing
-def _sum_of_precisions(ranks, own, count):
-    """Ranks are items in the lower, positives in the upper half."""
+def _sum_of_precisions(ranks, own, count, among):
+    """Ranks are items in the lower, positives in the upper half; gathered into `among`, so that divisions are wide."""
+    for k in range(count):
+        among[k] = ranks[own[k]]
     total = 0.0
     for k in range(count):
-        rank = ranks[own[k]]
-        total += np.float64(np.int32(rank >> 32)) / np.float64(np.int32(rank & 0xFFFFFFFF))
+        total += np.float64(np.int32(among[k] >> 32)) / np.float64(np.int32(among[k] & 0xFFFFFFFF))
     return total
 
 
@@ -77,7 +78,7 @@ def figures(bins_old, bins_new, order, ends, step, items, count, width, average,
     points, room = len(ends), 2 * items.shape[1] + 1
     base, positives = np.empty((4, room), np.int32), np.empty(room, np.int32)
     leaving, arriving = np.empty((2, room), np.int32), np.empty((2, room), np.int32)
-    ranks = np.empty(room, np.int64)
+    ranks, among = np.empty(room, np.int64), np.empty(room, np.int64)
     own, head, following = np.empty(room, np.uint32), np.empty(points + 1, np.int32), np.empty(room, np.int32)
     for q in range(len(bins_old)):
         n, found = width[q], count[q]
@@ -115,5 +116,5 @@ def figures(bins_old, bins_new, order, ends, step, items, count, width, average,
             nearest = own[0]
             for k in range(found):
                 nearest = min(nearest, own[k])
-            average[t, q] = _sum_of_precisions(ranks, own, found) / found
+            average[t, q] = _sum_of_precisions(ranks, own, found, among) / found
             first[t, q] = (ranks[nearest] & 0xFFFFFFFF) - (ranks[nearest] >> 32) + 1

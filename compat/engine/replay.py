@@ -19,7 +19,7 @@ from compat.errors import InputError
 
 Backend = Literal["auto", "numba", "torch"]
 MEMORY = 2**28  # bytes that all chunks under way take together
-CHUNK = 128  # queries at a time that are enough for one thread
+CHUNK = 256  # queries at a time that are enough for one thread
 SCREENABLE = (1e-15, 1e15)  # norms whose products float32 holds
 
 
