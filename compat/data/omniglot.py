@@ -47,7 +47,7 @@ class Omniglot(RetrievalData):
     """
 
     def __init__(
-        self, root: str = "data", image_size: int = 28, evaluation: bool = False, verify: bool = True, **options: Any
+        self, root: str = "data", image_size: int = 32, evaluation: bool = False, verify: bool = True, **options: Any
     ) -> None:
         super().__init__(**options)
         folder = Path(root).expanduser()

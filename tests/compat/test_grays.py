@@ -105,11 +105,11 @@ def test_omniglot_is_learned_from_the_first_drawings_and_searched_in_the_others(
     assert train.labels.bincount().tolist() == [14] * 4
     assert gallery.labels.bincount().tolist() == [6] * 4
     assert gallery.groups.tolist() == list(range(24))
-    assert train[0].image.shape == data.train_images(augment=True)[0].image.shape == (3, 28, 28)
+    assert train[0].image.shape == data.train_images(augment=True)[0].image.shape == (3, 32, 32)
     folder = tmp_path / "omniglot-py/images_background/Greek/character02"
     for images, row, number in ((train, 14, 1), (train, 27, 14), (gallery, 6, 15), (gallery, 11, 20)):
         paper = Image.open(folder / f"0002_{number:02d}.png").convert("L")
-        assert (images.images[row] == resized([255 - np.asarray(paper)], 28)[0]).all()
+        assert (images.images[row] == resized([255 - np.asarray(paper)], 32)[0]).all()
 
 
 def test_omniglot_s_characters_have_the_order_of_their_numbers(tmp_path):
