@@ -5,32 +5,21 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable
-from http.client import HTTPException
 from pathlib import Path
-from typing import NamedTuple, TypeVar
 
 from torchvision import datasets
 from torchvision.datasets import imagenet as ilsvrc
-from torchvision.datasets.utils import download_url
+from torchvision.datasets.utils import check_integrity
 from tqdm.auto import tqdm
 
 from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.experiment.parse import parse
+from benchmarks.fetch.archives import Archive, by_hand, downloaded, gunzip, intact_or, verified
 from benchmarks.products.images import dataset, share
 from compat.data import LabelledImages, RetrievalData, Share
-from compat.data.archives import scratch, unpack, verify
+from compat.data.archives import scratch, unpack
+from compat.data.fashion import FILES
 from compat.errors import InputError
-
-T = TypeVar("T")
-
-
-class Archive(NamedTuple):
-    """A published archive: its file name, its MD5, and the URL of the file or of the page that tells how to get it."""
-
-    name: str
-    md5: str
-    url: str
-
 
 # The MD5 is open-reid's (reid/datasets/market1501.py); its folders are those of the authors' protocol.
 MARKET = Archive(
@@ -60,6 +49,34 @@ def cifar100(root: Path) -> str:
 
     train, test = intact_or(fetch, lambda: [source(root, train=train) for train in (True, False)])
     return f"{root / source.base_folder}: {len(train):,} training and {len(test):,} test images"
+
+
+def fashion_mnist(root: Path) -> str:
+    """Fashion-MNIST: 30 MB, downloaded."""
+    source = datasets.FashionMNIST
+    folder = root / source.__name__ / "raw"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, md5 in source.resources:
+        unpacked = folder / name.removesuffix(".gz")
+        if not check_integrity(unpacked, FILES[unpacked.name]):
+            gunzip(downloaded(folder, Archive(name, md5, source.mirrors[0] + name)), unpacked)
+    train, test = (source(root, train=train) for train in (True, False))
+    return f"{folder}: {len(train):,} training and {len(test):,} test images"
+
+
+def omniglot(root: Path) -> str:
+    """Omniglot: 16 MB, downloaded."""
+    source = datasets.Omniglot
+    folder = root / source.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, md5 in source.zips_md5.items():
+        if not (folder / name).is_dir():
+            archive = downloaded(folder, Archive(f"{name}.zip", md5, f"{source.download_url_prefix}/{name}.zip"))
+            with scratch(folder / f".{name}") as work:
+                unpack(archive, work)
+                os.rename(work / name, folder / name)
+    counts = (f"{len(list((folder / name).glob('*/*'))):,} characters in {name}" for name in source.zips_md5)
+    return f"{folder}: {', '.join(counts)}"
 
 
 def places365(root: Path) -> str:
@@ -129,52 +146,6 @@ def market1501(root: Path) -> str:
     return f"{folders[0].parent}: " + ", ".join(f"{len(list(f.glob('*.jpg'))):,} images in {f.name}" for f in folders)
 
 
-def intact_or(fetch: Callable[[], None], read: Callable[[], T]) -> T:
-    """What torchvision reads; fetched first where files are missing or have another checksum."""
-    try:
-        return read()
-    except RuntimeError:
-        fetch()
-        return read()
-
-
-def downloaded(root: Path, archive: Archive) -> Path:
-    """The archive in `root`, verified, or downloaded by torchvision.
-
-    Raises:
-        InputError: another MD5, no connection, nothing at the URL, no room.
-    """
-    path = root / archive.name
-    if path.exists():
-        return verified(root, archive)
-    unfinished = path.with_name(f".{path.name}.part")
-    print(f"Downloading {archive.url}")
-    try:
-        download_url(archive.url, root, unfinished.name, archive.md5)
-    except (OSError, HTTPException, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{archive.url}: cannot be downloaded to {root} ({reason}); get {archive.name} by other means, put it into "
-            f"{root} and run this again"
-        ) from error
-    os.replace(unfinished, path)
-    return path
-
-
-def verified(root: Path, archive: Archive) -> Path:
-    """The archive in `root`; `InputError` if its MD5 is another."""
-    verify(root / archive.name, archive.md5)
-    return root / archive.name
-
-
-def by_hand(root: Path, archives: list[Archive], instructions: str) -> None:
-    """Print how to get the archives unless all are in `root`; then an `InputError` names those that are not."""
-    if missing := [archive for archive in archives if not (root / archive.name).exists()]:
-        print(instructions.format(root=root))
-        names = ", ".join(archive.name for archive in missing)
-        raise InputError(f"--root: no {names} in {root}, expected there; get it from {missing[0].url}")
-
-
 def check(arguments: list[str], decode: bool) -> None:
     """Print what a config's models train on and search in; decode every image.
 
@@ -229,6 +200,8 @@ def _seen(data: RetrievalData, sees: Share) -> str:
 
 DATASETS: dict[str, tuple[Callable[[Path], str], str]] = {
     "cifar100": (cifar100, "data"),
+    "fashion_mnist": (fashion_mnist, "data"),
+    "omniglot": (omniglot, "data"),
     "imagenet": (imagenet, "data/imagenet"),
     "places365": (places365, "data/places365"),
     "market1501": (market1501, "data"),

@@ -1,5 +1,6 @@
-"""Small copies of the four datasets in their exact layouts on disk, made of coloured noise."""
+"""Small copies of the datasets in their exact layouts on disk, made of coloured noise."""
 
+import gzip
 import io
 import pickle
 import tarfile
@@ -101,6 +102,44 @@ def write_market1501(root: Path) -> Path:
     shots("bounding_box_test", "0000", [1, 2, 3, 4, 5])
     for part in ("bounding_box_train", "bounding_box_test", "query"):
         (folder / part / "Thumbs.db").write_bytes(b"as in the archive")
+    return root
+
+
+def idx(array: np.ndarray) -> bytes:
+    """An IDX file of bytes: two zeros, 8 for uint8, the number of dimensions, these as big-endian int32, the values."""
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.astype(np.uint8).tobytes()
+
+
+def write_fashion_mnist(root: Path, classes: int = 4, train: int = 6, test: int = 3, packed: bool = False) -> Path:
+    """`root/FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte`, or Debian's `root/*.gz`."""
+    folder = root if packed else root / "FashionMNIST" / "raw"
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    for name, count in (("train", train), ("t10k", test)):
+        labels = np.repeat(range(classes), count)
+        images = np.stack([noise(random, int(label), (28, 28))[..., 0] for label in labels])
+        for file, content in ((f"{name}-images-idx3-ubyte", idx(images)), (f"{name}-labels-idx1-ubyte", idx(labels))):
+            if packed:
+                (folder / f"{file}.gz").write_bytes(gzip.compress(content))
+            else:
+                (folder / file).write_bytes(content)
+    return root
+
+
+ALPHABETS = {"images_background": [("Tifinagh", 1), ("Greek", 2), ("Greek", 3), ("Latin", 10)]}
+ALPHABETS["images_evaluation"] = [("Angelic", 965), ("Angelic", 966)]
+
+
+def write_omniglot(root: Path, train: int = 14, test: int = 6) -> Path:
+    """`root/omniglot-py/images_{background,evaluation}/<alphabet>/character<nn>/<number>_<drawing>.png`, of 1 bit."""
+    random = np.random.default_rng(0)
+    for part, characters in ALPHABETS.items():
+        for alphabet, number in characters:
+            folder = root / "omniglot-py" / part / alphabet / f"character{number:02d}"
+            strokes = np.random.default_rng(number).random((7, 7)) < 0.3
+            for drawing in [*range(1, train + 1), *range(15, test + 15)]:
+                paper = np.kron(strokes ^ (random.random((7, 7)) < 0.05), np.ones((15, 15), bool))
+                save(folder / f"{number:04d}_{drawing:02d}.png", ~paper)
     return root
 
 

@@ -20,7 +20,15 @@ from compat.methods import SingleModel
 from compat.orders import Order
 from compat.results import load_experiment, load_failures, load_results
 from tests import ROOT
-from tests.layouts import write_cifar100, write_imagenet, write_images, write_market1501, write_places365
+from tests.layouts import (
+    write_cifar100,
+    write_fashion_mnist,
+    write_imagenet,
+    write_images,
+    write_market1501,
+    write_omniglot,
+    write_places365,
+)
 
 METHODS = sorted((ROOT / "configs" / "methods").glob("*.yaml"))
 AXES = sorted((ROOT / "configs" / "axes").glob("*.yaml"))
@@ -69,6 +77,8 @@ def test_the_header_s_command_parses_and_every_part_can_be_built(path, monkeypat
 
 WRITE: dict[str, Any] = {
     "CIFAR100": (write_cifar100, []),
+    "FashionMNIST": (write_fashion_mnist, ["--data.train_per_class=6"]),
+    "Omniglot": (write_omniglot, []),
     "ImageNet": (write_imagenet, ["--data.image_size=32"]),
     "Places365": (write_places365, ["--data.image_size=32"]),
     "Market1501": (write_market1501, ["--data.height=32", "--data.width=16", "--data.batch_size=8"]),

@@ -1,5 +1,6 @@
 """`python -m benchmarks.data` on archives that the tests make, without a network."""
 
+import gzip
 import hashlib
 import io
 import pickle
@@ -14,7 +15,8 @@ from torchvision import datasets
 from torchvision.datasets import imagenet as ilsvrc
 
 from benchmarks import data as command
-from tests.layouts import pack, read
+from benchmarks.fetch import archives
+from tests.layouts import pack, read, write_fashion_mnist, write_omniglot
 from tests.running import refused
 
 WNIDS = ["n01", "n02", "n03"]
@@ -34,7 +36,7 @@ def offline(monkeypatch):
         asked.append(url)
         raise urllib.error.URLError("no network")
 
-    monkeypatch.setattr(command, "download_url", download)
+    monkeypatch.setattr(archives, "download_url", download)
     return asked
 
 
@@ -68,7 +70,7 @@ def test_cifar_is_unpacked_from_an_archive_that_is_there(run, offline, cifar):
 
 
 def test_cifar_is_downloaded_where_it_is_missing(run, tmp_path, monkeypatch, cifar):
-    monkeypatch.setattr(command, "download_url", lambda url, root, name, md5: shutil.copy(cifar, Path(root, name)))
+    monkeypatch.setattr(archives, "download_url", lambda url, root, name, md5: shutil.copy(cifar, Path(root, name)))
     code, out, _ = run("cifar100", "--root", tmp_path / "new")
     assert (code, out[0]) == (0, f"Downloading {datasets.CIFAR100.url}")
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["cifar-100-python", "cifar-100-python.tar.gz"]
@@ -93,6 +95,86 @@ def test_a_damaged_folder_is_not_overwritten(run, cifar):
     (cifar.parent / "cifar-100-python" / "mine").touch()
     refused(run("cifar100", "--root", cifar.parent), "cifar-100-python is in the way", "move or delete it")
     assert (cifar.parent / "cifar-100-python" / "mine").exists()
+
+
+@pytest.fixture
+def fashion(tmp_path, monkeypatch):
+    """Fashion-MNIST's four archives as at the authors' address, of 24 training and 12 test images."""
+    laid_out = write_fashion_mnist(tmp_path / "laid out")
+    files, served = read(laid_out / "FashionMNIST/raw"), tmp_path / "served"
+    served.mkdir()
+    for name, content in files.items():
+        (served / f"{name}.gz").write_bytes(gzip.compress(content))
+    meta = [(name, md5((served / name).read_bytes())) for name, _ in datasets.FashionMNIST.resources]
+    monkeypatch.setattr(datasets.FashionMNIST, "resources", meta)
+    for name, content in files.items():
+        monkeypatch.setitem(command.FILES, name, md5(content))
+    return served
+
+
+def test_fashion_mnist_is_downloaded_and_unpacked_as_torchvision_lays_it_out(run, tmp_path, monkeypatch, fashion):
+    def download(url, folder, name, _):
+        shutil.copy(fashion / Path(url).name, Path(folder, name))
+
+    monkeypatch.setattr(archives, "download_url", download)
+    root = tmp_path / "new"
+    code, out, _ = run("fashion_mnist", "--root", root)
+    assert code == 0
+    assert out[-2:] == [
+        f"{root}/FashionMNIST/raw: 24 training and 12 test images",
+        f"Go on with: python -m benchmarks.data check configs/fashion_mnist.yaml --data.root={root}",
+    ]
+    assert len(datasets.FashionMNIST(root, train=True)) == 24
+    monkeypatch.delattr(archives, "download_url")
+    for archive in (root / "FashionMNIST/raw").glob("*.gz"):
+        archive.unlink()
+    assert run("fashion_mnist", "--root", root)[:2] == (0, out[-2:])
+
+
+def test_fashion_mnist_is_unpacked_anew_where_a_file_is_damaged(run, tmp_path, offline, fashion):
+    raw = tmp_path / "FashionMNIST" / "raw"
+    shutil.copytree(fashion, raw)
+    (raw / "t10k-images-idx3-ubyte").write_bytes(b"half")
+    assert run("fashion_mnist", "--root", tmp_path)[0] == 0
+    (raw / "t10k-images-idx3-ubyte").write_bytes(b"half")
+    (raw / "t10k-images-idx3-ubyte.gz").unlink()
+    refused(run("fashion_mnist", "--root", tmp_path), "t10k-images-idx3-ubyte.gz: cannot be downloaded", "no network")
+    (raw / "t10k-images-idx3-ubyte.gz").write_bytes(b"half")
+    refused(run("fashion_mnist", "--root", tmp_path), "its MD5 is", "download it again")
+
+
+@pytest.fixture
+def omniglot(tmp_path, monkeypatch):
+    """Omniglot's two archives, of four and two characters."""
+    files = read(write_omniglot(tmp_path / "laid out") / "omniglot-py")
+    folder = tmp_path / "omniglot-py"
+    folder.mkdir()
+    checksums = {}
+    for name in datasets.Omniglot.zips_md5:
+        archive = pack(folder / f"{name}.zip", {file: files[file] for file in files if file.startswith(name)})
+        checksums[name] = md5(archive.read_bytes())
+    monkeypatch.setattr(datasets.Omniglot, "zips_md5", checksums)
+    return folder
+
+
+def test_omniglot_is_unpacked_as_torchvision_lays_it_out(run, tmp_path, offline, omniglot):
+    (omniglot / ".images_background" / "half").mkdir(parents=True)  # of a killed run
+    code, out, _ = run("omniglot", "--root", tmp_path)
+    assert code == 0
+    assert out[0] == f"{omniglot}: 4 characters in images_background, 2 characters in images_evaluation"
+    assert [len(datasets.Omniglot(tmp_path, background)) for background in (True, False)] == [80, 40]
+    for archive in omniglot.glob("*.zip"):
+        archive.unlink()
+    assert run("omniglot", "--root", tmp_path)[:2] == (0, out)
+    assert not offline
+    assert not list(omniglot.glob(".*"))
+
+
+def test_omniglot_is_asked_for_where_it_is_missing(run, tmp_path, offline, omniglot):
+    url = f"{datasets.Omniglot.download_url_prefix}/images_background.zip"
+    refused(run("omniglot", "--root", tmp_path / "new"), f"{url}: cannot be downloaded", "no network")
+    (omniglot / "images_evaluation.zip").write_bytes(b"half")
+    refused(run("omniglot", "--root", tmp_path), "images_evaluation.zip: its MD5 is", "download it again")
 
 
 @pytest.mark.parametrize("name", command.DATASETS)

@@ -1,4 +1,4 @@
-"""The four datasets on small copies of their layouts: what is read, what is refused, Market-1501's rules by hand."""
+"""The datasets on small copies of their layouts: what is read, what is refused, Market-1501's rules by hand."""
 
 import os
 import pickle
@@ -11,12 +11,33 @@ import pytest
 import torch
 
 from compat import Embeddings, backfill_curve
-from compat.data import CIFAR100, ImageFolder, ImageNet, Market1501, Places365, RetrievalData, Share
+from compat.data import (
+    CIFAR100,
+    FashionMNIST,
+    ImageFolder,
+    ImageNet,
+    Market1501,
+    Omniglot,
+    Places365,
+    RetrievalData,
+    Share,
+)
 from compat.errors import InputError
-from tests.layouts import CATEGORIES, WNIDS, save, write_cifar100, write_imagenet, write_market1501, write_places365
+from tests.layouts import (
+    CATEGORIES,
+    WNIDS,
+    save,
+    write_cifar100,
+    write_fashion_mnist,
+    write_imagenet,
+    write_market1501,
+    write_omniglot,
+    write_places365,
+)
 
 SMALL: dict[Any, Any] = {
     CIFAR100: (write_cifar100, {}),
+    FashionMNIST: (write_fashion_mnist, {"image_size": 32}),
     ImageNet: (write_imagenet, {"image_size": 32}),
     Places365: (write_places365, {"image_size": 32}),
 }
@@ -44,7 +65,13 @@ def test_the_gallery_is_the_test_split_and_each_query_ignores_itself_only(kind, 
 
 
 @pytest.mark.parametrize(
-    ("kind", "names"), [(CIFAR100, ["class_0", "class_1"]), (ImageNet, WNIDS[:2]), (Places365, CATEGORIES[:2])]
+    ("kind", "names"),
+    [
+        (CIFAR100, ["class_0", "class_1"]),
+        (FashionMNIST, ["T-shirt/top", "Trouser"]),
+        (ImageNet, WNIDS[:2]),
+        (Places365, CATEGORIES[:2]),
+    ],
 )
 def test_the_first_half_of_the_classes_is_by_number(kind, names, tmp_path):
     assert read(kind, tmp_path).class_names(Share(0.5)) == names
@@ -68,6 +95,7 @@ def test_the_pixels_are_those_of_the_files(tmp_path):
     ("kind", "count"),
     [
         (CIFAR100, "has another checksum"),
+        (FashionMNIST, "has another checksum"),
         (ImageNet, r"4 classes in .* expected the protocol's 1,000"),
         (Places365, "has another checksum"),
     ],
@@ -93,7 +121,14 @@ def test_wrong_counts_are_named(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("kind", "command"),
-    [(CIFAR100, "cifar100"), (ImageNet, "imagenet"), (Places365, "places365"), (Market1501, "market1501")],
+    [
+        (CIFAR100, "cifar100"),
+        (FashionMNIST, "fashion_mnist"),
+        (Omniglot, "omniglot"),
+        (ImageNet, "imagenet"),
+        (Places365, "places365"),
+        (Market1501, "market1501"),
+    ],
 )
 def test_absent_data_says_how_to_get_it(kind, command, tmp_path):
     with pytest.raises(InputError, match=f"python -m benchmarks.data {command} --root {tmp_path}/none") as error:
@@ -101,10 +136,18 @@ def test_absent_data_says_how_to_get_it(kind, command, tmp_path):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("kind", [ImageNet, Places365, Market1501, CIFAR100])
+@pytest.mark.parametrize("kind", [ImageNet, Places365, Market1501, CIFAR100, FashionMNIST, Omniglot])
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_root_without_permission_is_named(kind, tmp_path):
-    write_market1501(tmp_path), write_cifar100(tmp_path), write_imagenet(tmp_path), write_places365(tmp_path)
+    for write in (
+        write_market1501,
+        write_cifar100,
+        write_imagenet,
+        write_places365,
+        write_fashion_mnist,
+        write_omniglot,
+    ):
+        write(tmp_path)
     tmp_path.chmod(0)
     try:
         with pytest.raises(InputError, match="no permission to read"):

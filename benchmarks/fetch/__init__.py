@@ -1,0 +1,1 @@
+"""Getting the published archives of datasets: downloaded or by hand, verified."""
