@@ -13,12 +13,29 @@ from torch.utils.data import DataLoader
 from compat.data import Sample
 from compat.errors import InputError
 from compat.losses import arcface_logits
-from compat.methods import BCT, BT2, LCE, OCA, RACT, AdvBCT, DSimplex, MixBCT, SingleModel, Teacher, UniBCT, mixbct
+from compat.methods import (
+    BCT,
+    BT2,
+    DMU,
+    LCE,
+    NCCL,
+    OCA,
+    RACT,
+    AdvBCT,
+    DSimplex,
+    MixBCT,
+    SingleModel,
+    Teacher,
+    UniBCT,
+    mixbct,
+)
 from compat.methods.advbct import class_radii, elastic_radii, point_to_set_loss
 from compat.methods.bct import extended_classifier
+from compat.methods.dmu import discriminativeness
 from compat.methods.dsimplex import higher_order_loss, simplex, turned
 from compat.methods.lce import boundary_loss
 from compat.methods.mixbct import credible
+from compat.methods.nccl import neighbourhood_loss
 from compat.methods.oca import cosine_to_means
 from compat.methods.ract import regression_alleviating_loss
 from compat.methods.unibct import refined_prototype
@@ -26,7 +43,7 @@ from compat.models import load_embedder
 from tests.backbones import TinyConv
 from tests.pairs import IMAGES, LABELS, embedders
 
-METHODS = (BCT, RACT, UniBCT, AdvBCT, MixBCT, OCA, BT2, DSimplex, LCE)
+METHODS = (BCT, RACT, UniBCT, AdvBCT, MixBCT, OCA, BT2, DSimplex, LCE, NCCL)
 OPTIONS: dict[type, dict] = {OCA: {"extra": 2}, BT2: {"extra": 2}}
 KNOWN = torch.tensor([1, -1, 0, -1])
 DIMS = pytest.mark.parametrize(("old_dim", "new_dim"), [(3, 5), (4, 4), (5, 3)])
@@ -158,6 +175,21 @@ def higher_order(z, o, y, scale=10.0):
     return mean(losses)
 
 
+def drawn_to(similar, same, weights, temperature):
+    """Anchor by anchor and positive by positive."""
+    losses = []
+    for row, own, weight in zip(similar / temperature, same, weights, strict=True):
+        surprise = [weight[j] * (row.exp().sum().log() - row[j]) for j in range(len(row)) if own[j]]
+        losses.append(mean(surprise))
+    return mean(losses)
+
+
+def told_by_means(o, means, y, temperature):
+    """Of each old embedding, how surely."""
+    shares = [torch.tensor([cosine(row, mu) / temperature for mu in means]).exp() for row in o]
+    return torch.stack([share[k] / share.sum() for share, k in zip(shares, y, strict=True)])
+
+
 def from_own(z, y, means):
     return mean([1 - cosine(row, means[c]) for row, c in zip(z, y, strict=True)])
 
@@ -205,6 +237,13 @@ def expected_terms(method, teacher, z, o, y, rows):
             "old": 5 * mean([1 - cosine(a, b) for a, b in zip(e, o, strict=True)]),
             "prototypes": 10 * entropy(unit(e) @ means.T, y),
         }
+    if kind is NCCL:
+        queue, heads = unit(old), unit(cut(weight, dim))
+        same, weights = y[:, None] == LABELS, (1 + unit(o) @ queue.T) / 2
+        logits = torch.stack([torch.stack([(heads @ a) @ (heads @ b) for b in queue]) for a in unit(c)])
+        pairs = [method.weights[0] * drawn_to(unit(c) @ queue.T, same, weights, method.temperature)]
+        pairs += [method.weights[1] * drawn_to(logits, same, weights, method.temperature)]
+        return {**plain, "embeddings": pairs[0], "logits": pairs[1]}
     if kind is DSimplex:
         vertices = turned(simplex(z.shape[1])[:4], cut(means, z.shape[1]))
         return {"classification": 0.1 * entropy(z @ vertices.T, y), "alignment": 0.9 * higher_order(c, o, y)}
@@ -229,6 +268,7 @@ def expected_terms(method, teacher, z, o, y, rows):
         (RACT, {"weight": 0.5, "temperature": 0.2, "negatives": 3}),
         (MixBCT, {"share": 1.0}),
         (LCE, {"transform": True}),
+        (NCCL, {"weight": 0.5, "logit_weight": 2.0, "temperature": 0.2}),
     ],
 )
 def test_terms_are_those_of_the_formula(kind, options, old_dim, new_dim):
@@ -261,6 +301,11 @@ def test_pure_functions_equal_loops(seed):
         (credible(o, y, 0.7), closest(o, y, 0.7)),
         (cosine_to_means(z, mu, y), from_own(z, y, mu)),
         (higher_order_loss(z, o, y, 3.0), higher_order(z, o, y, 3.0)),
+        (
+            neighbourhood_loss(z @ o.T, y[:, None] == y, (o @ o.T).abs(), 0.5),
+            drawn_to(z @ o.T, y[:, None] == y, (o @ o.T).abs(), 0.5),
+        ),
+        (discriminativeness(o, mu, y, 0.3), told_by_means(o, mu, y, 0.3)),
         (boundary_loss(z, mu, bounds, y), outside(z, y, mu, bounds)),
     ]:
         torch.testing.assert_close(found, torch.as_tensor(expected), rtol=1e-4, atol=1e-5)
@@ -465,3 +510,83 @@ def test_bct_needs_the_old_classifier_and_a_simplex_enough_dimensions():
         BCT(old, new).prepare(recipe, teacher)
     with pytest.raises(InputError, match=r"new.model.embed_dim: 2 for 4 classes, expected at least 3"):
         DSimplex(old, new).prepare(recipe, teacher)
+
+
+def test_nccl_contrasts_with_its_own_images_and_others_where_there_are_more_than_the_queue():
+    method, teacher = prepared(NCCL, queue=10)
+    rows = torch.arange(0, 24, 4)
+    shown = method.shown(rows)
+    assert torch.equal(shown[:6], rows)
+    assert len(shown) == 10
+    assert not torch.equal(method.shown(rows)[6:], shown[6:])
+    assert torch.equal(prepared(NCCL, queue=3)[0].shown(rows), rows)
+    assert torch.equal(prepared(NCCL, queue=24)[0].shown(rows), torch.arange(24))
+    (new,) = normal((6, 5))
+    assert all(math.isfinite(value) for value in method.terms(new, teacher.old[rows], LABELS[rows], rows).values())
+
+
+def test_nccl_s_loss_falls_towards_a_neighbourhood_in_the_old_space():
+    """It is less among the own class than among another; by hand, with one positive of weight 1/2."""
+    old = unit(torch.tensor([[1.0, 0.1], [1.0, -0.1], [0.1, 1.0], [-0.1, 1.0]]))
+    labels = torch.tensor([0, 0, 1, 1])
+    same, weights = labels[:, None] == labels, (1 + old @ old.T) / 2
+    losses = [neighbourhood_loss(new @ old.T, same, weights, 0.2).item() for new in (old, old.flip(0))]
+    assert losses[0] < losses[1]
+    by_hand = neighbourhood_loss(torch.zeros(1, 2), torch.tensor([[True, False]]), torch.tensor([[0.5, 1.0]]))
+    assert by_hand.item() == pytest.approx(0.5 * math.log(2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (NCCL, {"temperature": 0.0}, "temperature: 0.0, expected more than 0"),
+        (NCCL, {"queue": 0}, "queue: 0, expected at least 1"),
+        (DMU, {"temperature": -1.0}, "temperature: -1.0, expected more than 0"),
+    ],
+)
+def test_numbers_out_of_range_are_named(kind, options, message):
+    with pytest.raises(InputError, match=message):
+        kind(*embedders(), **options)
+
+
+@DIMS
+def test_dmu_s_terms_are_those_of_the_formula(old_dim, new_dim):
+    method, teacher = prepared(DMU, old_dim, new_dim, inheritance=0.5, adaptation=2.0, temperature=0.3, hidden=8)
+    nn.init.normal_(method.network[-1].weight)
+    rows = torch.arange(23, 3, -2)
+    (new,), old, y = normal((10, new_dim)), teacher.old[rows], LABELS[rows]
+    means = class_means(unit(teacher.old), LABELS)
+    found = {name: value.item() for name, value in method.train().terms(new, old, y, rows).items()}
+    layer = method.classifier.linear
+    adapted = (cut(old, new_dim) + through(method.network, old)).detach()
+    cosines = torch.tensor([[cosine(row, mu) for mu in means] for row in cut(new, old_dim)])
+    each = [entropy(row[None] / 0.3, [k], 0) for row, k in zip(cosines, y, strict=True)]
+    apart = mean([((a - b) ** 2).sum() for a, b in zip(unit(adapted), unit(new), strict=True)])
+    with torch.no_grad():
+        expected = {
+            "classification": entropy(through([layer], new), y),
+            "inheritance": 0.5 * mean(told_by_means(old, means, y, 0.3) * torch.tensor(each)),
+            "adaptation": 2 * (apart + entropy(through([layer], adapted), y)),
+        }
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+@DIMS
+def test_dmu_serves_the_new_query_to_an_adapted_gallery_that_is_the_old_one_at_first(old_dim, new_dim):
+    method, teacher = prepared(DMU, old_dim, new_dim, hidden=8)
+    (new,) = normal((24, new_dim))
+    with torch.no_grad():
+        query, gallery = method.eval().query(teacher.old * torch.nan, new), method.gallery(teacher.old, new)
+    assert query[0] is query[1] is gallery[1] is new
+    assert torch.equal(gallery[0], cut(teacher.old, new_dim))
+    assert (method.encoder_passes, method.transforms_gallery) == (1, True)
+
+
+def test_dmu_inherits_more_from_what_is_discriminative():
+    means = torch.eye(3)
+    sure = discriminativeness(
+        torch.tensor([[5.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 1.0, 0.0]]), means, torch.zeros(3, dtype=torch.long)
+    )
+    assert sure[0] > 0.99
+    assert sure[1].item() == pytest.approx(0.5, abs=0.01)
+    assert sure[2] < 0.01
