@@ -41,8 +41,8 @@ class Slerp(Upgrade):
     The old model embeds each query too: alpha = 0 is distance rank merge, alpha = 1 Procrustes. The authors' code
     takes from 0, 0.1, ..., 1 the alpha of the largest Recall@1 on the support set that R was fitted on, between images
     and texts; with one modality each image would find itself, so here it is the largest mAP among held-out training
-    images, with R of the others, and then R is fitted on all. Where D_new > D_old they pad with zeros; that changes
-    nothing but the norm, which cosine retrieval does not see.
+    images, with R of the others, and then R is fitted on all. Where D_new > D_old they pad with zeros: the order of old
+    items is the same, but their cosines are shorter by the length of the query's first D_old dimensions.
 
     Args:
         old: the old model, frozen.
