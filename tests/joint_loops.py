@@ -1,15 +1,18 @@
 """The terms of the methods that train the new model as plain loops over their formulas, and random rows for them."""
 
 import math
+from types import SimpleNamespace
 
 import torch
 from torch import nn
 
-from compat.methods import BCT, BT2, OCA, RACT, AdvBCT, DSimplex, MixBCT, UniBCT
+from compat.methods import BCT, BT2, NCCL, OCA, RACT, AdvBCT, DSimplex, MixBCT, SingleModel, Teacher, UniBCT
 from compat.methods.dsimplex import turned
 from compat.models import simplex
-from tests.pairs import LABELS
+from tests.backbones import TinyConv
+from tests.pairs import IMAGES, LABELS, embedders
 
+OPTIONS: dict[type, dict] = {OCA: {"extra": 2}, BT2: {"extra": 2}}
 KNOWN = torch.tensor([1, -1, 0, -1])
 
 
@@ -129,6 +132,21 @@ def higher_order(z, o, y, scale=10.0):
     return mean(losses)
 
 
+def drawn_to(similar, same, weights, temperature):
+    """Anchor by anchor and positive by positive."""
+    losses = []
+    for row, own, weight in zip(similar / temperature, same, weights, strict=True):
+        surprise = [weight[j] * (row.exp().sum().log() - row[j]) for j in range(len(row)) if own[j]]
+        losses.append(mean(surprise))
+    return mean(losses)
+
+
+def told_by_means(o, means, y, temperature):
+    """Of each old embedding, how surely."""
+    shares = [torch.tensor([cosine(row, mu) / temperature for mu in means]).exp() for row in o]
+    return torch.stack([share[k] / share.sum() for share, k in zip(shares, y, strict=True)])
+
+
 def from_own(z, y, means):
     return mean([1 - cosine(row, means[c]) for row, c in zip(z, y, strict=True)])
 
@@ -184,6 +202,13 @@ def expected_terms(method, teacher, z, o, y, rows):
             "old": 5 * mean([1 - cosine(a, b) for a, b in zip(e, o, strict=True)]),
             "prototypes": 10 * entropy(unit(e) @ (unit_means if method.unit_means else means).T, y),
         }
+    if kind is NCCL:
+        queue, heads = unit(old), unit(cut(weight, dim))
+        same, weights = y[:, None] == LABELS, (1 + unit(o) @ queue.T) / 2
+        logits = torch.stack([torch.stack([(heads @ a) @ (heads @ b) for b in queue]) for a in unit(c)])
+        pairs = [method.weights[0] * drawn_to(unit(c) @ queue.T, same, weights, method.temperature)]
+        pairs += [method.weights[1] * drawn_to(logits, same, weights, method.temperature)]
+        return {**plain, "embeddings": pairs[0], "logits": pairs[1]}
     if kind is DSimplex:
         vertices = turned(simplex(z.shape[1])[:4], cut(means, z.shape[1]))
         rest, weight = entropy(z @ vertices.T, y), method.weight
@@ -198,3 +223,15 @@ def expected_terms(method, teacher, z, o, y, rows):
     boundary = outside(backward(z), y, unit_means, lowest)
     classification = entropy(arcface(z, weight, y, 16, 0.1), y)
     return {"classification": classification, "alignment": 100 * mean(off), "boundary": boundary}
+
+
+def prepared(kind, old_dim=3, new_dim=5, normalize=False, final_norm=False, **options):
+    old, new = embedders(old_dim, new_dim, final_norm)
+    old.normalize = normalize
+    old.classify(2)
+    method = kind(old, new, **{**OPTIONS.get(kind, {}), **options})
+    with torch.no_grad():
+        teacher = Teacher(old(IMAGES), new(IMAGES), LABELS, KNOWN)
+    method.prepare(SingleModel(TinyConv(), new_dim, label_smoothing=0.1), teacher)
+    method.trainer = SimpleNamespace(max_epochs=6, current_epoch=3, global_step=2, estimated_stepping_batches=20)
+    return method, teacher

@@ -6,13 +6,17 @@ from compat.methods.affine import Affine
 from compat.methods.bct import BCT
 from compat.methods.bict import BiCT
 from compat.methods.bt2 import BT2
+from compat.methods.dmu import DMU
+from compat.methods.drift import QueryDrift
 from compat.methods.dsimplex import DSimplex
 from compat.methods.fastfill import FastFill
 from compat.methods.fct import FCT
 from compat.methods.joint import Joint, Teacher
+from compat.methods.kernel import KernelGallery, KernelQuery
 from compat.methods.lce import LCE
 from compat.methods.learned import Learned
 from compat.methods.mixbct import MixBCT
+from compat.methods.nccl import NCCL
 from compat.methods.oca import OCA
 from compat.methods.orthogonality import LambdaOrthogonality
 from compat.methods.procrustes import Procrustes
@@ -21,14 +25,17 @@ from compat.methods.residual import ResidualMLP
 from compat.methods.rqt import ReverseQuery
 from compat.methods.simclr import SimCLR
 from compat.methods.single import SingleModel
+from compat.methods.slerp import Slerp
 from compat.methods.unibct import UniBCT
 from compat.methods.upgrade import Upgrade
 
 __all__ = [
     "BCT",
     "BT2",
+    "DMU",
     "FCT",
     "LCE",
+    "NCCL",
     "OCA",
     "RACT",
     "AdvBCT",
@@ -37,15 +44,19 @@ __all__ = [
     "DSimplex",
     "FastFill",
     "Joint",
+    "KernelGallery",
+    "KernelQuery",
     "LambdaOrthogonality",
     "Learned",
     "MixBCT",
     "Pair",
     "Procrustes",
+    "QueryDrift",
     "ResidualMLP",
     "ReverseQuery",
     "SimCLR",
     "SingleModel",
+    "Slerp",
     "Teacher",
     "UniBCT",
     "Upgrade",

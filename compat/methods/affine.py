@@ -9,6 +9,7 @@ from torch import Tensor
 
 from compat.batch import Pair
 from compat.errors import InputError
+from compat.methods.scaling import diagonal_scaling
 from compat.methods.upgrade import Fit, Upgrade
 from compat.models import Embedder
 from compat.needs import Given
@@ -53,6 +54,7 @@ class Affine(Upgrade):
         new: the new model, frozen.
         alpha: of the ridge penalty.
         rank: of W; none: full. Rebasis takes D / 4, as 64 of 768 collapsed there.
+        scale: multiply each dimension by its factor from `diagonal_scaling` (Drift-Adapter's DSM).
 
     Raises:
         InputError: a negative alpha, or a rank that W cannot have.
@@ -63,13 +65,15 @@ class Affine(Upgrade):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, old: Embedder, new: Embedder, alpha: float = 1e-3, rank: int | None = None) -> None:
+    def __init__(
+        self, old: Embedder, new: Embedder, alpha: float = 1e-3, rank: int | None = None, scale: bool = False
+    ) -> None:
         super().__init__(old, new)
         not_negative(alpha=alpha)
         shape = new.project.out_features, old.project.out_features
         if rank is not None and not 1 <= rank <= min(shape):
             raise InputError(f"rank: {rank}, expected 1 to {min(shape)}")
-        self.alpha, self.rank = alpha, rank
+        self.alpha, self.rank, self.scale = alpha, rank, scale
         self.register_buffer("weight", torch.eye(*shape))
         self.register_buffer("bias", torch.zeros(shape[1]))
 
@@ -82,6 +86,9 @@ class Affine(Upgrade):
         if self.rank is not None:
             weight = truncated(weight, self.rank)
             bias = (pairs.old.double() - pairs.new.double() @ weight).mean(0)
+        if self.scale:
+            factors = diagonal_scaling(pairs.new.double() @ weight + bias, pairs.old)
+            weight, bias = weight * factors, bias * factors
         self.weight, self.bias = weight.float(), bias.float()
 
     def back(self, old: Tensor, served: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from compat.batch import Pair
+from compat.methods.scaling import diagonal_scaling
 from compat.methods.upgrade import Fit, Upgrade
 from compat.models import Embedder
 from compat.needs import Given
@@ -37,6 +38,7 @@ class Procrustes(Upgrade):
         old: the old model, frozen.
         new: the new model, frozen.
         center: subtract the means; without, psi(z) = z R.
+        scale: multiply each dimension by its factor from `diagonal_scaling` (Drift-Adapter's DSM).
     """
 
     encoder_passes = 1
@@ -44,14 +46,16 @@ class Procrustes(Upgrade):
     rotation: Tensor
     new_mean: Tensor
     old_mean: Tensor
+    factors: Tensor
 
-    def __init__(self, old: Embedder, new: Embedder, center: bool = True) -> None:
+    def __init__(self, old: Embedder, new: Embedder, center: bool = True, scale: bool = False) -> None:
         super().__init__(old, new)
-        self.center = center
+        self.center, self.scale = center, scale
         new_dim, old_dim = new.project.out_features, old.project.out_features
         self.register_buffer("rotation", torch.eye(new_dim, old_dim))
         self.register_buffer("new_mean", torch.zeros(new_dim))
         self.register_buffer("old_mean", torch.zeros(old_dim))
+        self.register_buffer("factors", torch.ones(old_dim))
 
     def learn(self, given: Given, fit: Fit) -> None:
         self.solve(given["training embeddings"])
@@ -61,6 +65,8 @@ class Procrustes(Upgrade):
         if self.center:
             self.new_mean, self.old_mean = pairs.new.mean(0), pairs.old.mean(0)
         self.rotation = procrustes(pairs.new - self.new_mean, pairs.old - self.old_mean).float()
+        if self.scale:
+            self.factors = diagonal_scaling(self.back(pairs.old, pairs.new), pairs.old).float()
 
     def back(self, old: Tensor, served: Tensor) -> Tensor:
-        return (served - self.new_mean) @ self.rotation + self.old_mean
+        return ((served - self.new_mean) @ self.rotation + self.old_mean) * self.factors

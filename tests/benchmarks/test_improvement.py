@@ -18,9 +18,8 @@ from compat.progress import backfill_order
 from compat.system import fill
 from tests import ROOT
 
-LEARNING = sorted(
-    path for path in (ROOT / "configs" / "methods").glob("*.yaml") if path.stem not in ("independent", "all")
-)
+METHODS = ROOT / "configs" / "methods"
+LEARNING = sorted(path for path in METHODS.glob("*.yaml") if path.stem not in ("independent", "query_drift", "all"))
 
 
 class Digits:
@@ -71,8 +70,17 @@ def digits(tmp_path_factory) -> Digits:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.* zero vectors")  # of a kernel regression without weights
 @pytest.mark.parametrize("path", LEARNING, ids=lambda path: path.stem)
 def test_it_improves_on_its_untrained_start(path, digits):
     upgraded = digits.upgraded(path)
     before = digits.auc(digits.untrained(upgraded), upgraded)
     assert digits.auc(upgrade(digits.store, upgraded), upgraded) > before + 0.01
+
+
+@pytest.mark.slow
+def test_a_mean_drift_between_models_trained_apart_changes_next_to_nothing(digits):
+    """Query drift compensation is made for models that drift: `query_drift_bct`, which improves, is one."""
+    upgraded = digits.upgraded(METHODS / "query_drift.yaml")
+    before = digits.auc(digits.untrained(upgraded), upgraded)
+    assert digits.auc(upgrade(digits.store, upgraded), upgraded) == pytest.approx(before, abs=0.03)

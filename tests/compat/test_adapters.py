@@ -12,10 +12,20 @@ from torch import Tensor
 
 from compat.errors import InputError
 from compat.losses import contrastive_loss
-from compat.methods import Affine, LambdaOrthogonality, Procrustes, ResidualMLP
+from compat.methods import (
+    Affine,
+    KernelQuery,
+    LambdaOrthogonality,
+    Procrustes,
+    QueryDrift,
+    ResidualMLP,
+    Slerp,
+)
 from compat.methods.affine import ridge, truncated
 from compat.methods.orthogonality import orthogonality_penalty
 from compat.methods.procrustes import procrustes
+from compat.methods.scaling import diagonal_scaling
+from compat.methods.slerp import slerp
 from compat.needs import Given
 from tests.pairs import embedders, normal, paired, rotation, trained
 
@@ -178,8 +188,129 @@ def test_affine_of_a_rank_recovers_a_map_of_that_rank_and_not_of_a_higher_one():
     assert error(solved(Affine, pairs, alpha=1e-9, rank=1), pairs) > 0.05
 
 
+@NEW_OLD
+def test_query_drift_finds_a_constant_drift_again(new_dim, old_dim):
+    """Where the new space is larger its further dimensions do not matter, where it is smaller they are zeros."""
+    drift, shared = normal(old_dim, seed=1), min(new_dim, old_dim)
+    new = normal(40, new_dim) + 2
+    pairs = paired(torch.from_numpy(padded(new[:, :shared], old_dim)).float() - drift, new)
+    method = solved(QueryDrift, pairs)
+    torch.testing.assert_close(method.drift, drift, atol=1e-5, rtol=0)
+    assert error(method, pairs) < 1e-10
+    assert error(made(QueryDrift, pairs), pairs) > 0.1
+
+
+def test_query_drift_is_the_mean_of_the_differences_by_hand():
+    pairs = paired(torch.tensor([[0.0, 0.0], [2.0, 1.0]]), torch.tensor([[1.0, 3.0], [5.0, 0.0]]))
+    assert solved(QueryDrift, pairs).drift.tolist() == [2.0, 1.0]
+
+
+def test_diagonal_scaling_equals_numpy_s_least_squares_in_each_dimension():
+    adapted, old = normal(30, 5), normal(30, 5, seed=1)
+    adapted[:, 2] = 0
+    columns = zip(adapted.double().numpy().T, old.double().numpy().T, strict=True)
+    expected = [np.linalg.lstsq(a[:, None], o, rcond=None)[0][0] if a.any() else 1.0 for a, o in columns]
+    np.testing.assert_allclose(diagonal_scaling(adapted, old).numpy(), expected, atol=1e-12)
+
+
+def test_procrustes_with_scaling_recovers_a_planted_rotation_and_scaling():
+    """Of new embeddings without correlations, whose rotation the scaling does not hide."""
+    new, factors = 6 * torch.linalg.qr(normal(36, 5)).Q, torch.tensor([0.2, 0.5, 1.0, 2.0, 3.0])
+    pairs = paired(new @ rotation(5) * factors, new)
+    method = solved(Procrustes, pairs, center=False, scale=True)
+    torch.testing.assert_close(method.factors, factors, atol=1e-5, rtol=0)
+    assert error(method, pairs) < 1e-10
+    assert error(solved(Procrustes, pairs, center=False), pairs) > 0.1
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_scaling_never_makes_the_error_of_an_adapter_larger(center):
+    pairs = paired(normal(40, 4, seed=1) + 1, normal(40, 6))
+    for kind, options in ((Procrustes, {"center": center}), (Affine, {"rank": 2}), (Affine, {"alpha": 0.3})):
+        assert error(solved(kind, pairs, scale=True, **options), pairs) < error(solved(kind, pairs, **options), pairs)
+
+
+def test_scaling_says_nothing_new_after_least_squares():
+    new = normal(40, 6) - 1
+    pairs = paired(normal(40, 4, seed=1) + 1, new)
+    expected, found = (solved(Affine, pairs, alpha=1e-12, scale=scale) for scale in (False, True))
+    torch.testing.assert_close(found.weight, expected.weight, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.bias, expected.bias, atol=1e-5, rtol=0)
+
+
+def turned_by(start, end, alpha):
+    """Row by row: u turned towards v, in their plane, by a share of their angle."""
+    rows = []
+    for u, v in zip(start.double().numpy(), end.double().numpy(), strict=True):
+        angle = alpha * math.acos(u @ v)
+        side = v - (u @ v) * u
+        rows.append(math.cos(angle) * u + math.sin(angle) * side / np.linalg.norm(side))
+    return torch.from_numpy(np.stack(rows)).float()
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 1.0])
+def test_slerp_equals_a_rotation_in_the_plane_of_the_two(alpha):
+    start, end = F.normalize(normal(9, 5), dim=1), F.normalize(normal(9, 5, seed=1), dim=1)
+    torch.testing.assert_close(slerp(start, end, alpha), turned_by(start, end, alpha), atol=1e-5, rtol=0)
+    torch.testing.assert_close(slerp(start, start, alpha), start, atol=1e-5, rtol=0)
+
+
+def test_slerp_of_a_larger_space_needs_no_padding():
+    old, end = F.normalize(normal(9, 3), dim=1), F.normalize(normal(9, 5, seed=1), dim=1)
+    start = torch.from_numpy(padded(old, 5)).float()
+    torch.testing.assert_close(slerp(old, end[:, :3], 0.3), turned_by(start, end, 0.3)[:, :3], atol=1e-5, rtol=0)
+
+
+def test_slerp_goes_from_the_old_query_to_procrustes():
+    pairs = paired(normal(40, 4), normal(40, 6, seed=1))
+    unit = paired(*(F.normalize(rows, dim=1) for rows in pairs[:2]))
+    ends = unit.old, solved(Procrustes, unit, center=False).back(unit.old, unit.new)
+    for alpha, expected in zip((0.0, 1.0), ends, strict=True):
+        method = solved(Slerp, pairs, alpha=alpha)
+        torch.testing.assert_close(method.back(*pairs[:2]), expected, atol=1e-4, rtol=0)
+        assert method.query(*pairs[:2])[1] is pairs.new
+        assert method.encoder_passes == 2
+
+
+def test_slerp_chooses_the_query_that_finds_more():
+    """Classes lie on the axes; noise is in the one space, in the other, or in both: then the middle is best."""
+    axes = torch.eye(8)[torch.arange(200) % 4]
+    for noise, least, most in (((1.5, 0.1), 0.6, 1.0), ((0.1, 1.5), 0.0, 0.4), ((0.7, 0.7), 0.2, 0.9)):
+        old, new = (axes + factor * normal(200, 8, seed=n) for n, factor in enumerate(noise))
+        found = solved(Slerp, paired(old, new @ rotation(8)))
+        assert least <= round(found.alpha.item(), 1) <= most
+        torch.testing.assert_close(found.rotation @ found.rotation.T, torch.eye(8), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(
-    ("kind", "options"), [(Procrustes, {}), (Affine, {}), (Affine, {"rank": 2}), (ResidualMLP, {"hidden": 8})]
+    ("options", "message"),
+    [
+        ({"alpha": 1.1}, "alpha: 1.1, expected 0 to 1"),
+        ({"held_out": 1.0}, "held_out: 1.0, expected more than 0 and less than 1"),
+    ],
+)
+def test_numbers_out_of_range_are_named(options, message):
+    with pytest.raises(InputError, match=message):
+        Slerp(*embedders(), **options)
+
+
+def test_too_few_held_out_pairs_to_choose_by_are_named():
+    pairs = paired(normal(8, 3), normal(8, 5))
+    with pytest.raises(InputError, match=r"held_out: 0.2, expected two images of a class among the 2"):
+        solved(Slerp, pairs._replace(label=torch.arange(8)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (Procrustes, {}),
+        (Procrustes, {"scale": True}),
+        (Affine, {}),
+        (Affine, {"rank": 2}),
+        (ResidualMLP, {"hidden": 8}),
+        (QueryDrift, {}),
+        (KernelQuery, {"centres": 8}),
+    ],
 )
 def test_only_the_query_for_the_old_part_is_adapted(kind, options):
     pairs = paired(normal(20, 3), normal(20, 5, seed=1))
@@ -195,7 +326,16 @@ def test_only_the_query_for_the_old_part_is_adapted(kind, options):
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [(Procrustes, {}), (Affine, {"rank": 2}), (ResidualMLP, {"hidden": 8}), (LambdaOrthogonality, {"bound": None})],
+    [
+        (Procrustes, {"scale": True}),
+        (Affine, {"rank": 2, "scale": True}),
+        (ResidualMLP, {"hidden": 8}),
+        (LambdaOrthogonality, {"bound": None}),
+        (QueryDrift, {}),
+        (Slerp, {}),
+        (KernelQuery, {"centres": 8}),
+        (KernelQuery, {"centres": 99}),
+    ],
 )
 def test_heads_are_enough_to_serve(kind, options):
     pairs = paired(normal(32, 3), normal(32, 5, seed=1))

@@ -1,7 +1,6 @@
 """The methods that train the new model for compatibility: each loss against plain loops, training, and serving."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -13,30 +12,31 @@ from torch.utils.data import DataLoader
 from compat.data import Sample
 from compat.errors import InputError
 from compat.losses import arcface_logits
-from compat.methods import BCT, BT2, LCE, OCA, RACT, AdvBCT, DSimplex, MixBCT, SingleModel, Teacher, UniBCT, mixbct
+from compat.methods import (
+    BCT,
+    BT2,
+    LCE,
+    NCCL,
+    OCA,
+    RACT,
+    AdvBCT,
+    DSimplex,
+    MixBCT,
+    SingleModel,
+    Teacher,
+    UniBCT,
+    mixbct,
+)  # fmt: skip
 from compat.models import FinalNorm, load_embedder, simplex
 from tests.backbones import TinyConv
-from tests.joint_loops import KNOWN, closest, cut, diffused, expected_terms, normal, unit
+from tests.joint_loops import KNOWN, OPTIONS, closest, cut, diffused, expected_terms, normal, prepared, unit
 from tests.pairs import IMAGES, LABELS, embedders
 
-METHODS = (BCT, RACT, UniBCT, AdvBCT, MixBCT, OCA, BT2, DSimplex, LCE)
-OPTIONS: dict[type, dict] = {OCA: {"extra": 2}, BT2: {"extra": 2}}
+METHODS = (BCT, RACT, UniBCT, AdvBCT, MixBCT, OCA, BT2, DSimplex, LCE, NCCL)
 DIMS = pytest.mark.parametrize(("old_dim", "new_dim"), [(3, 5), (4, 4), (5, 3)])
 FROM_TEACHER = {"old_space", "labels", "means", "radii", "lowest", "may_mix", "target", "vertices"} | {
     "old_weight", "old_bias", "targets"
 }  # fmt: skip
-
-
-def prepared(kind, old_dim=3, new_dim=5, normalize=False, final_norm=False, **options):
-    old, new = embedders(old_dim, new_dim, final_norm)
-    old.normalize = normalize
-    old.classify(2)
-    method = kind(old, new, **{**OPTIONS.get(kind, {}), **options})
-    with torch.no_grad():
-        teacher = Teacher(old(IMAGES), new(IMAGES), LABELS, KNOWN)
-    method.prepare(SingleModel(TinyConv(), new_dim, label_smoothing=0.1), teacher)
-    method.trainer = SimpleNamespace(max_epochs=6, current_epoch=3, global_step=2, estimated_stepping_batches=20)
-    return method, teacher
 
 
 @DIMS
@@ -56,6 +56,7 @@ def prepared(kind, old_dim=3, new_dim=5, normalize=False, final_norm=False, **op
         (RACT, {"weight": 0.5, "temperature": 0.2, "negatives": 3}),
         (MixBCT, {"share": 1.0}),
         (LCE, {"transform": True}),
+        (NCCL, {"weight": 0.5, "logit_weight": 2.0, "temperature": 0.2}),
     ],
 )
 def test_terms_are_those_of_the_formula(kind, options, old_dim, new_dim):

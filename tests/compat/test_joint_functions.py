@@ -9,9 +9,11 @@ from compat.losses import arcface_logits
 from compat.methods import Teacher
 from compat.methods.advbct import class_radii, elastic_radii, point_to_set_loss
 from compat.methods.bct import extended_classifier
+from compat.methods.dmu import discriminativeness
 from compat.methods.dsimplex import higher_order_loss, places, turned
 from compat.methods.lce import boundary_loss
 from compat.methods.mixbct import credible
+from compat.methods.nccl import neighbourhood_loss
 from compat.methods.oca import cosine_to_means
 from compat.methods.ract import regression_alleviating_loss
 from compat.methods.unibct import refined_prototype
@@ -24,6 +26,7 @@ from tests.joint_loops import (
     contrast,
     cosine,
     diffused,
+    drawn_to,
     elastic,
     extended,
     from_own,
@@ -32,6 +35,7 @@ from tests.joint_loops import (
     outside,
     point_to_set,
     radii_of,
+    told_by_means,
     unit,
 )
 
@@ -56,6 +60,11 @@ def test_pure_functions_equal_loops(seed):
         (credible(o, y, 0.7), closest(o, y, 0.7)),
         (cosine_to_means(z, mu, y), from_own(z, y, mu)),
         (higher_order_loss(z, o, y, 3.0), higher_order(z, o, y, 3.0)),
+        (
+            neighbourhood_loss(z @ o.T, y[:, None] == y, (o @ o.T).abs(), 0.5),
+            drawn_to(z @ o.T, y[:, None] == y, (o @ o.T).abs(), 0.5),
+        ),
+        (discriminativeness(o, mu, y, 0.3), told_by_means(o, mu, y, 0.3)),
         (boundary_loss(z, mu, bounds, y), outside(z, y, mu, bounds)),
     ]:
         torch.testing.assert_close(found, torch.as_tensor(expected), rtol=1e-4, atol=1e-5)

@@ -17,7 +17,8 @@ from tests.backbones import TinyConv
 from tests.pairs import IMAGES, LABELS, embedded, embedders
 
 OPTIONS = {"OCA": {"extra": 2}, "BT2": {"extra": 2}, "Affine": {"rank": 2}}
-SMALL = ("FCT", "FastFill", "BiCT", "ResidualMLP", "LambdaOrthogonality", "ReverseQuery")
+OPTIONS |= {"KernelQuery": {"centres": 8}, "KernelGallery": {"centres": 8}}
+SMALL = ("DMU", "FCT", "FastFill", "BiCT", "ResidualMLP", "LambdaOrthogonality", "ReverseQuery")
 METHODS = [
     kind
     for kind in vars(methods).values()
@@ -164,7 +165,7 @@ def test_a_method_does_not_learn_without_one_of_its_needs(kind, need):
 
 def test_closed_forms_look_at_no_labels():
     pairs = embedded()
-    for kind in (Procrustes, methods.Affine):
+    for kind in (Procrustes, methods.Affine, methods.QueryDrift, methods.KernelQuery, methods.KernelGallery):
         with_labels, without = made(kind, ()), made(kind, ())
         with_labels.solve(pairs)
         without.solve(Pair(pairs.old, pairs.new, LABELS[:0]))

@@ -1,0 +1,53 @@
+"""Query drift compensation: the mean drift from the old space to the new one, taken from each query again."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from compat.batch import Pair
+from compat.methods.upgrade import Fit, Upgrade
+from compat.models import Embedder
+from compat.needs import Given
+
+
+def resized(rows: Tensor, dim: int) -> Tensor:
+    """Rows padded with zeros to `dim` columns, or cut to them: (B, D) -> (B, dim)."""
+    return F.pad(rows, (0, max(dim - rows.shape[1], 0)))[:, :dim]
+
+
+class QueryDrift(Upgrade):
+    """psi(z) = z - mean(z - o) (query drift compensation, Goswami et al., arXiv 2506.00037).
+
+    Its authors fine-tune the new model from the old one, with distillation, and average over training queries; their
+    code subtracts a single vector, of embeddings as they are, from each query, but does not hold how it is averaged
+    (that is second hand). Between models that were trained independently the drift is no translation, and little is to
+    be expected; `query_drift_bct` gives it a new model near the old one. Where the dimensions differ, z is padded with
+    zeros or cut; theirs are equal.
+
+    Args:
+        old: the old model, frozen.
+        new: the new model, frozen.
+    """
+
+    encoder_passes = 1
+    needs: ClassVar[tuple[str, ...]] = ("training embeddings",)
+    drift: Tensor
+
+    def __init__(self, old: Embedder, new: Embedder) -> None:
+        super().__init__(old, new)
+        self.dim = old.project.out_features
+        self.register_buffer("drift", torch.zeros(self.dim))
+
+    def learn(self, given: Given, fit: Fit) -> None:
+        self.solve(given["training embeddings"])
+
+    def solve(self, pairs: Pair) -> None:
+        """Set the drift from all training pairs; labels are not looked at."""
+        self.drift = (resized(pairs.new, self.dim) - pairs.old).double().mean(0).float()
+
+    def back(self, old: Tensor, served: Tensor) -> Tensor:
+        return resized(served, self.dim) - self.drift

@@ -1,0 +1,143 @@
+"""Kernel ridge regression between the two spaces, in either direction, in closed form."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import RidgeCV
+from torch import Tensor, nn
+
+from compat.batch import Pair
+from compat.errors import InputError
+from compat.methods.upgrade import Fit, Upgrade
+from compat.models import Embedder
+from compat.needs import Given
+
+ALPHAS = np.logspace(-6, 2, 9)
+
+
+def median_gamma(rows: np.ndarray, most: int = 1000) -> float:
+    """1 / (2 s^2) with s the median distance between rows, of `most` at regular steps (the median heuristic).
+
+    Args:
+        rows: (N, D).
+        most: rows to compare.
+    """
+    some = torch.from_numpy(rows[:: -(-len(rows) // most)])
+    middle = torch.pdist(some).median().item()
+    return 1 / (2 * middle**2) if middle > 0 else 1.0
+
+
+class KernelMap(nn.Module):
+    """x -> sum_j exp(-g |n(x) - c_j|^2) w_j + b, the ridge regression of unit vectors on the Nystroem features of an
+    RBF kernel (Williams and Seeger, 2001), as scikit-learn fits them.
+
+    g is the median heuristic's, unless given. The penalty is, among 1e-6, 1e-5, ..., 100, the one of the smallest
+    squared error when each training pair in turn is left out (`RidgeCV`). With fewer pairs than centres all are
+    centres, and the remaining weights are zero.
+
+    Args:
+        inputs: D_in.
+        outputs: D_out.
+        centres: c_j, training rows drawn at random.
+        gamma: g; none: by the median heuristic.
+
+    Raises:
+        InputError: no centre, or a gamma that is none.
+    """
+
+    centres: Tensor
+    weight: Tensor
+    bias: Tensor
+    gamma: Tensor
+
+    def __init__(self, inputs: int, outputs: int, centres: int, gamma: float | None) -> None:
+        super().__init__()
+        if centres < 1:
+            raise InputError(f"centres: {centres}, expected at least 1")
+        if gamma is not None and not gamma > 0:
+            raise InputError(f"gamma: {gamma}, expected more than 0")
+        self.given = gamma
+        for name, shape in {"centres": (centres, inputs), "weight": (centres, outputs), "bias": (outputs,)}.items():
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("gamma", torch.ones((), dtype=torch.float64))
+
+    def solve(self, inputs: Tensor, outputs: Tensor) -> None:
+        """Set the map from rows (N, D_in) and what they are mapped to, (N, D_out)."""
+        x, y = (F.normalize(rows.double(), dim=1).cpu().numpy() for rows in (inputs, outputs))
+        gamma, count = self.given or median_gamma(x), min(len(self.centres), len(x))
+        features = Nystroem(gamma=gamma, n_components=count, random_state=0).fit(x)
+        ridge = RidgeCV(ALPHAS).fit(features.transform(x), y)
+        self.gamma.fill_(gamma)
+        self.centres[:count] = torch.from_numpy(features.components_)
+        self.weight[:count] = torch.from_numpy(features.normalization_.T @ ridge.coef_.T)
+        self.bias[:] = torch.from_numpy(ridge.intercept_)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(B, D_in) -> (B, D_out)."""
+        near = torch.cdist(F.normalize(rows.double(), dim=1), self.centres).square()
+        return ((-self.gamma * near).exp() @ self.weight + self.bias).to(rows.dtype)
+
+
+class KernelQuery(Upgrade):
+    """psi(z) by kernel ridge regression from new to old embeddings, see `KernelMap`.
+
+    Args:
+        old: the old model, frozen.
+        new: the new model, frozen.
+        centres: of the Nystroem features.
+        gamma: of the kernel; none: by the median heuristic.
+    """
+
+    encoder_passes = 1
+    needs: ClassVar[tuple[str, ...]] = ("training embeddings",)
+
+    def __init__(self, old: Embedder, new: Embedder, centres: int = 512, gamma: float | None = None) -> None:
+        super().__init__(old, new)
+        self.map = KernelMap(new.project.out_features, old.project.out_features, centres, gamma)
+
+    def learn(self, given: Given, fit: Fit) -> None:
+        self.solve(given["training embeddings"])
+
+    def solve(self, pairs: Pair) -> None:
+        """Set the map from all training pairs; labels are not looked at."""
+        self.map.solve(pairs.new, pairs.old)
+
+    def back(self, old: Tensor, served: Tensor) -> Tensor:
+        return self.map(served)
+
+
+class KernelGallery(Upgrade):
+    """The old gallery is brought forward by kernel ridge regression from old to new embeddings, see `KernelMap`.
+
+    Args:
+        old: the old model, frozen.
+        new: the new model, frozen.
+        centres: of the Nystroem features.
+        gamma: of the kernel; none: by the median heuristic.
+    """
+
+    encoder_passes = 1
+    transforms_gallery = True
+    needs: ClassVar[tuple[str, ...]] = ("training embeddings",)
+
+    def __init__(self, old: Embedder, new: Embedder, centres: int = 512, gamma: float | None = None) -> None:
+        super().__init__(old, new)
+        self.map = KernelMap(old.project.out_features, new.project.out_features, centres, gamma)
+
+    def learn(self, given: Given, fit: Fit) -> None:
+        self.solve(given["training embeddings"])
+
+    def solve(self, pairs: Pair) -> None:
+        """Set the map from all training pairs; labels are not looked at."""
+        self.map.solve(pairs.old, pairs.new)
+
+    def back(self, old: Tensor, served: Tensor) -> Tensor:
+        return served
+
+    def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+        return self.map(old), new

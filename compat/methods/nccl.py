@@ -1,0 +1,93 @@
+"""NCCL: a new embedding is drawn to the old ones of its class, each the more the nearer it is to its own old one."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from compat.errors import InputError
+from compat.methods.joint import Joint, Teacher
+from compat.methods.single import SingleModel
+from compat.models import Embedder
+
+
+def neighbourhood_loss(similarities: Tensor, same: Tensor, weights: Tensor, temperature: float = 1.0) -> Tensor:
+    """Mean over i of 1 / |P_i| sum over its positives p of -w_ip log softmax_j(s_ij / t)[p].
+
+    Args:
+        similarities: s, (B, K) of anchors to old items; each anchor has a positive.
+        same: P, (B, K) bool.
+        weights: w, (B, K).
+        temperature: t.
+    """
+    surprise = -(similarities / temperature).log_softmax(1)
+    return ((same * weights * surprise).sum(1) / same.sum(1)).mean()
+
+
+class NCCL(Joint):
+    """Neighbourhood consensus contrastive learning (AAAI 2022, arXiv 2108.03372), as MixBCT's code has it.
+
+    Loss: classification + weight * l(n(z) . n(o)) + logit_weight * l(q(z) . q(o)) with l = `neighbourhood_loss`,
+    w_ij = (1 + <n(o_i), n(o_j)>) / 2 and q the cosines to the new class weights, without gradient for old embeddings.
+
+    That code is not its authors': of the paper the abstract could be read, not the equations. It contrasts with a queue
+    of the 8192 old embeddings seen last; here they are the batch's and others drawn anew at each step, or all where
+    there are no more. Its filter of old embeddings of low credibility keeps all of them (a softmax over a single class
+    has no entropy), and its training leaves it out; so do we. Its logits have ArcFace's margin and scale (ours are
+    plain cosines), and its classification is ArcFace (ours the recipe's).
+
+    Args:
+        old: the old model, frozen.
+        new: the architecture of the new model.
+        weight: alpha, of the contrast of embeddings.
+        logit_weight: beta, of the contrast of logits.
+        temperature: of both.
+        queue: old embeddings to contrast with.
+
+    Raises:
+        InputError: a temperature or a queue out of range.
+    """
+
+    labels: Tensor
+
+    def __init__(
+        self,
+        old: Embedder,
+        new: Embedder,
+        weight: float = 1.0,
+        logit_weight: float = 0.01,
+        temperature: float = 1.0,
+        queue: int = 8192,
+    ) -> None:
+        super().__init__(old, new)
+        if not temperature > 0:
+            raise InputError(f"temperature: {temperature}, expected more than 0")
+        if queue < 1:
+            raise InputError(f"queue: {queue}, expected at least 1")
+        self.weights, self.temperature, self.queue = (weight, logit_weight), temperature, queue
+
+    def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
+        super().prepare(recipe, teacher)
+        self.register_buffer("labels", teacher.labels, persistent=False)
+
+    def shown(self, rows: Tensor) -> Tensor:
+        """The numbers (K,) of the old embeddings that a batch of images is contrasted with, its own among them."""
+        images = len(self.labels)
+        if images <= self.queue:
+            return torch.arange(images, device=rows.device)
+        return torch.cat([rows, torch.randperm(images, device=rows.device)[: max(self.queue - len(rows), 0)]])
+
+    def terms(self, new: Tensor, old: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        shown = self.shown(rows)
+        queue, old = F.normalize(self.old_space[shown], dim=1), F.normalize(old, dim=1)
+        compatible = F.normalize(self.compatible(new), dim=1)
+        heads = F.normalize(self.compatible(self.classifier.linear.weight), dim=1)
+        same, weights = labels[:, None] == self.labels[shown], (1 + old @ queue.T) / 2
+        logits = (compatible @ heads.T) @ (queue @ heads.detach().T).T
+        of_embeddings, of_logits = self.weights
+        return {
+            "classification": self.cross_entropy(self.classifier(new), labels),
+            "embeddings": of_embeddings * neighbourhood_loss(compatible @ queue.T, same, weights, self.temperature),
+            "logits": of_logits * neighbourhood_loss(logits, same, weights, self.temperature),
+        }

@@ -1,0 +1,107 @@
+"""SLERP: the query for old items lies on the geodesic between the old query and the aligned new one."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from compat.backfill import backfill_curve
+from compat.batch import Pair
+from compat.embeddings import Embeddings
+from compat.errors import InputError
+from compat.methods.procrustes import procrustes
+from compat.methods.upgrade import Fit, Upgrade
+from compat.models import Embedder
+from compat.needs import Given
+
+ALPHAS = tuple(step / 10 for step in range(11))
+
+
+def slerp(start: Tensor, end: Tensor, alpha: Tensor | float) -> Tensor:
+    """[sin((1 - a) t) u + sin(a t) v] / sin t with t the angle between u and v: from u at a = 0 to v at 1 (Shoemake).
+
+    v may be the first D coordinates of a longer unit vector, as which u has zeros beyond them; so is the result.
+
+    Args:
+        start: u, (B, D), unit vectors.
+        end: v, (B, D), unit vectors or shorter ones.
+        alpha: a.
+    """
+    angle = (start * end).sum(1, keepdim=True).clamp(-1 + 1e-6, 1 - 1e-6).acos()
+    return (((1 - alpha) * angle).sin() * start + (alpha * angle).sin() * end) / angle.sin()
+
+
+class Slerp(Upgrade):
+    """psi(o, z) = slerp(n(o), n(z) R, alpha) with R = `procrustes` of unit vectors ("Spherical Interpolation for
+    Backward-Compatible Multimodal Representations", miccunifi/SLERP_backward_compatibility).
+
+    The old model embeds each query too: alpha = 0 is distance rank merge, alpha = 1 Procrustes. The authors' code
+    takes from 0, 0.1, ..., 1 the alpha of the largest Recall@1 on the support set that R was fitted on, between images
+    and texts; with one modality each image would find itself, so here it is the largest mAP among held-out training
+    images, with R of the others, and then R is fitted on all. Where D_new > D_old they pad with zeros: the order of old
+    items is the same, but their cosines are shorter by the length of the query's first D_old dimensions.
+
+    Args:
+        old: the old model, frozen.
+        new: the new model, frozen.
+        alpha: 0 to 1; none: chosen.
+        held_out: share of the training pairs that alpha is chosen on.
+
+    Raises:
+        InputError: a number out of range, or no two held-out images of a class.
+    """
+
+    encoder_passes = 2
+    needs: ClassVar[tuple[str, ...]] = ("training embeddings", "training labels")
+    rotation: Tensor
+    alpha: Tensor
+
+    def __init__(self, old: Embedder, new: Embedder, alpha: float | None = None, held_out: float = 0.2) -> None:
+        super().__init__(old, new)
+        if alpha is not None and not 0 <= alpha <= 1:
+            raise InputError(f"alpha: {alpha}, expected 0 to 1")
+        if not 0 < held_out < 1:
+            raise InputError(f"held_out: {held_out}, expected more than 0 and less than 1")
+        self.choose, self.held_out = alpha is None, held_out
+        self.register_buffer("rotation", torch.eye(new.project.out_features, old.project.out_features))
+        self.register_buffer("alpha", torch.tensor(0.5 if alpha is None else alpha))
+
+    def learn(self, given: Given, fit: Fit) -> None:
+        self.solve(given["training embeddings"]._replace(label=given["training labels"]))
+
+    def solve(self, pairs: Pair) -> None:
+        """Choose alpha if it is not given, and set the rotation from all training pairs."""
+        if self.choose:
+            order = torch.randperm(len(pairs.old), generator=torch.Generator().manual_seed(0)).to(pairs.old.device)
+            count = round(self.held_out * len(order))
+            self.align(Pair(*(rows[order[count:]] for rows in pairs)))
+            found = self.found(Pair(*(rows[order[:count]] for rows in pairs)))
+            self.alpha = torch.tensor(ALPHAS[found.index(max(found))])
+        self.align(pairs)
+
+    def align(self, pairs: Pair) -> None:
+        """Set the rotation."""
+        self.rotation = procrustes(F.normalize(pairs.new, dim=1), F.normalize(pairs.old, dim=1)).float()
+
+    def found(self, pairs: Pair) -> list[float]:
+        """The mAP at each alpha, of the images among each other.
+
+        Raises:
+            InputError: no two of a class.
+        """
+        if len(pairs.label.unique()) == len(pairs.label):
+            raise InputError(f"held_out: {self.held_out}, expected two images of a class among the {len(pairs.label)}")
+        old, rows = pairs.old, torch.arange(len(pairs.old))
+        found = []
+        for alpha in ALPHAS:
+            self.alpha = torch.tensor(alpha)
+            query = self.back(old, pairs.new)
+            shown = Embeddings(query, pairs.new, old, pairs.new, pairs.label, pairs.label, rows, rows)
+            found.append(float(backfill_curve(shown, rows, [0.0]).mean_ap[0]))
+        return found
+
+    def back(self, old: Tensor, served: Tensor) -> Tensor:
+        return slerp(F.normalize(old, dim=1), F.normalize(served, dim=1) @ self.rotation, self.alpha)
