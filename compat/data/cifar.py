@@ -36,7 +36,7 @@ class CIFAR100(RetrievalData):
     def __init__(self, root: str = "data", image_size: int = 32, verify: bool = True, **options: Any) -> None:
         super().__init__(**options)
         folder = Path(root).expanduser()
-        how = f"cifar-100-python/ with train, test and meta: python -m benchmarks.data cifar100 --root {root}"
+        how = "cifar-100-python/ with train, test and meta"
         with reading(folder, how):
             for name, checksum in _Files.checksums():
                 file = Path(folder, _Files.base_folder, name)

@@ -59,7 +59,7 @@ class FashionMNIST(RetrievalData):
     ) -> None:
         super().__init__(**options)
         folder = Path(root).expanduser()
-        how = f"{', '.join(FILES)} (or .gz): python -m benchmarks.data fashion_mnist --root {root}"
+        how = f"{', '.join(FILES)} (or .gz)"
         with reading(folder, how):
             pixels, labels = _split(folder, "train", verify, how)
             test_pixels, test_labels = _split(folder, "t10k", verify, how)

@@ -44,7 +44,7 @@ class ImageNet(RetrievalData):
         super().__init__(**options)
         folder = Path(root).expanduser()
         augment, plain = photographs(image_size, min_crop, resize=round(image_size * 256 / 224))
-        how = f"train/<wnid>/*.JPEG and val/<wnid>/*.JPEG: python -m benchmarks.data imagenet --root {root}"
+        how = "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG"
         with reading(folder, how):
             train, val = (ImageFolder(Path(folder, split)) for split in ("train", "val"))
         if missing := sorted(set(train.classes) ^ set(val.classes)):

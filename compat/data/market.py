@@ -53,7 +53,7 @@ class Market1501(RetrievalData):
         if not 0 <= erase <= 1:
             raise InputError(f"data.erase: {erase}, expected a probability in [0, 1]")
         folder = Path(root, "Market-1501-v15.09.15").expanduser()
-        how = f"bounding_box_train, bounding_box_test and query: python -m benchmarks.data market1501 --root {root}"
+        how = "bounding_box_train, bounding_box_test and query"
         with reading(folder, how):
             train, test, query = (_shots(folder, part) for part in ("bounding_box_train", "bounding_box_test", "query"))
         gallery = [shot for shot in test if shot.identity != -1]

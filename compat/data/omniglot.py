@@ -51,7 +51,7 @@ class Omniglot(RetrievalData):
     ) -> None:
         super().__init__(**options)
         folder = Path(root).expanduser()
-        how = f"{LAYOUT}: python -m benchmarks.data omniglot --root {root}"
+        how = LAYOUT
         with reading(folder, how):
             drawings = sorted(_drawings(folder, evaluation, how))
         train, gallery = ([d for d in drawings if d.seen is seen] for seen in (True, False))

@@ -45,7 +45,7 @@ class Places365(RetrievalData):
         super().__init__(**options)
         folder = Path(root).expanduser()
         augment, plain = photographs(image_size, min_crop, resize=round(image_size * 256 / 224))
-        how = f"the file lists, data_256_standard/ and val_256/: python -m benchmarks.data places365 --root {root}"
+        how = "the file lists, data_256_standard/ and val_256/"
         with reading(folder, how):
             if verify:
                 for name, checksum in _Lists.checksums():

@@ -22,6 +22,12 @@ IGNORED = ("digits", "digits_methods")  # by git: `make bench` writes them
 FOLDERS = sorted(p.parent for p in (ROOT / "results").glob("*/results.jsonl") if p.parent.name not in IGNORED)
 
 
+RETUNED = {  # since these results were made; results/README.md says so
+    "methods.dsimplex.init_args.weight: 0.9 -> 0.1",
+    "methods.ract.init_args.temperature: 0.01 -> 0.1",
+}
+
+
 def experiments() -> Iterator[Experiment]:
     """Of the commands that results/README.md names."""
     text = (ROOT / "results/README.md").read_text().replace("\\\n", " ")
@@ -53,7 +59,7 @@ def test_a_command_in_the_readme_finds_its_own_config(monkeypatch):
             collector.check_free(jobs)
         known = load_experiment(collector.folder)["config"]["methods"]
         differences = {collector.difference(job) for job in jobs if dict(job.labels)["method"] in known}
-        assert differences == {"the same config, with other images, code or packages"}
+        assert differences - RETUNED == {"the same config, with other images, code or packages"}
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)

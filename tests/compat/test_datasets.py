@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.experiment.spec import Spec
+from benchmarks.products.images import dataset
 from compat import Embeddings, backfill_curve
 from compat.data import (
     CIFAR100,
@@ -131,8 +133,14 @@ def test_wrong_counts_are_named(tmp_path, monkeypatch):
     ],
 )
 def test_absent_data_says_how_to_get_it(kind, command, tmp_path):
-    with pytest.raises(InputError, match=f"python -m benchmarks.data {command} --root {tmp_path}/none") as error:
+    with pytest.raises(InputError, match=rf"^data.root: .*{tmp_path}/none.*expected .*[^:]$") as error:
         kind(root=f"{tmp_path}/none")
+    assert "benchmarks" not in str(error.value)
+    spec = Spec({"class_path": f"compat.data.{kind.__name__}", "root": f"{tmp_path}/none"})
+    with pytest.raises(
+        InputError, match=f"; python -m benchmarks.data {command} --root {tmp_path}/none gets it$"
+    ) as error:
+        dataset(spec)
     assert "\n" not in str(error.value)
 
 

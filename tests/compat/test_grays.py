@@ -139,7 +139,7 @@ def test_omniglot_of_other_numbers_is_refused(tmp_path):
     refused(Omniglot, tmp_path, "4 characters in", "expected the protocol's 964", verify=True)
     refused(Omniglot, tmp_path, "6 characters in", "expected the protocol's 1,623", verify=True, evaluation=True)
     shutil.rmtree(tmp_path / "omniglot-py/images_evaluation")
-    refused(Omniglot, tmp_path, "no image in", "images_evaluation", "python -m benchmarks.data", evaluation=True)
+    refused(Omniglot, tmp_path, "no image in", "images_evaluation", evaluation=True)
 
 
 @pytest.mark.parametrize("name", ["photo.png", "12_01.png", "0001_1.png"])
