@@ -47,7 +47,7 @@ def run(
         CollectError: the folder of results cannot be written; what is made stays in the run folder.
     """
     from benchmarks.experiment.collect import Collector
-    from benchmarks.products.images import dataset
+    from benchmarks.products.images import dataset, pixels
     from benchmarks.products.progress import Progress
     from benchmarks.products.threads import settle
     from compat.results import CollectError
@@ -55,8 +55,7 @@ def run(
     points = tuple(completion_ratios(experiment.replay.progress).tolist())
     data = dataset(experiment.data)
     digests = tuple(data.fingerprint())
-    images = data.train_images(augment=False)
-    settle(len(images) * images[0].image[0].numel())
+    settle(pixels(data))
     trained_on = check_networks(experiment)
     jobs = plan(experiment, digests, points)
     collector = Collector(experiment, trained_on, overwrite, command)

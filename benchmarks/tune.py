@@ -40,8 +40,10 @@ def tune(experiment: Experiment, trials: dict[str, list[dict[str, Any]]]) -> lis
     Raises:
         InputError: a method that the experiment has not, or that learns more than a head.
     """
-    from benchmarks.products.images import dataset
+    from benchmarks.products.images import dataset, pixels
+    from benchmarks.products.threads import settle
 
+    settle(pixels(dataset(experiment.data)))
     held = Spec({"class_path": "benchmarks.experiment.heldout.HeldOut", "init_args": {"data": experiment.data.content}})
     images = Images.of(experiment.data, tuple(dataset(experiment.data).fingerprint()))
     shown = Images.of(held, tuple(dataset(held).fingerprint()))

@@ -33,6 +33,12 @@ def dataset(spec: Spec) -> RetrievalData:
     return found
 
 
+def pixels(data: RetrievalData) -> int:
+    """Of all training images, as the model sees them: what a training is worth in threads."""
+    images = data.train_images(augment=False)
+    return len(images) * images[0].image[0].numel()
+
+
 def share(sees: Sees) -> Share:
     """What a generation sees, as a dataset knows it."""
     return Share(sees.classes, sees.images)

@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+from benchmarks.products.threads import choose, cores, quota
 from tests import ROOT
 from tests.running import by_name, figures
 
@@ -40,6 +41,46 @@ def test_two_processes_on_one_folder_make_each_product_once(config):
     assert set(together.values()) == {1}
     assert len(together) == len(list((config.parent / "alone").glob("*/record.json")))
     assert all(figures(shared[name]) == figures(result) for name, result in alone.items())
+
+
+THREADS = """
+import torch
+from benchmarks.products.threads import settle
+from compat import Embeddings, backfill_curve
+
+asked = settle({pixels})
+space, labels = torch.eye(4), torch.tensor([0, 0, 1, 1])
+backfill_curve(Embeddings(space, space, space, space, labels, labels), order=range(4))
+print(asked, torch.get_num_threads())
+"""
+
+
+@pytest.mark.parametrize(("pixels", "given", "expected"), [(10, None, 1), (10, "2", 2), (10**9, "1", 1)])
+def test_torch_has_the_threads_that_were_chosen_whatever_else_starts_some(pixels, given, expected):
+    unset = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    environment = {name: value for name, value in ENVIRONMENT.items() if name not in unset}
+    environment |= {"OMP_NUM_THREADS": given} if given else {}
+    code = [sys.executable, "-c", THREADS.format(pixels=pixels)]
+    done = subprocess.run(code, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(expected)] * 2
+
+
+@pytest.mark.parametrize(
+    ("free", "pixels", "given", "expected"),
+    [(8, 10, None, 1), (8, 10**8, None, 8), (8, 10, "3", 3), (8, 10**8, "x", 8), (1, 10**8, None, 1)],
+)
+def test_threads_follow_from_the_machine_and_the_size_of_the_work(free, pixels, given, expected):
+    assert choose(free, pixels, given) == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "expected"),
+    [("cpu.max", "max 100000", None), ("cpu.max", "150000 100000", 1.5), ("cpu.max", "torn", None)],
+)
+def test_the_quota_of_a_control_group_counts(tmp_path, file, content, expected):
+    (tmp_path / file).write_text(content)
+    assert quota(tmp_path) == expected
+    assert 1 <= cores(tmp_path) <= (2 if expected else os.cpu_count() or 1)
 
 
 @pytest.mark.slow
