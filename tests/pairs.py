@@ -1,11 +1,14 @@
 """Two small embedders, pairs of embeddings, and a short training on them."""
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from compat.methods import Pair
 from compat.models import Embedder
+from compat.needs import Given
 from compat.pairs import CachedEmbeddings, PairData
 from tests.backbones import TinyConv
 
@@ -61,3 +64,24 @@ def trained(method, pairs, epochs=20, lr=1e-2):
     method.optimizer = lambda parameters: torch.optim.AdamW(parameters, lr=lr)
     quiet_trainer(epochs).fit(method.train(), PairData(CachedEmbeddings(*pairs), batch_size=32, seed=0))
     return method.eval()
+
+
+def made(kind, pairs, **options):
+    """The method for the dimensions of the pairs."""
+    return kind(*embedders(pairs.old.shape[1], pairs.new.shape[1]), **options)
+
+
+def solved(kind, pairs, **options):
+    method = made(kind, pairs, **options)
+    values = {"training embeddings": pairs, "training labels": pairs.label}
+    method.learn(Given(method.needs, values, kind.__name__), lambda module: None)
+    return method.eval()
+
+
+@torch.no_grad()
+def error(method, pairs) -> float:
+    return F.mse_loss(method.back(pairs.old, pairs.new), pairs.old).item()
+
+
+def padded(rows: Tensor, dim: int) -> np.ndarray:
+    return np.pad(rows.double().numpy(), ((0, 0), (0, dim - rows.shape[1])))
