@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import select
 import shutil
@@ -84,7 +83,7 @@ def killed(process: subprocess.Popen[str], after: int, seconds: dict[str, float]
                 limit = time.monotonic() + chance.random() * 1.5 * max(seconds.get(label, 0.0), 0.05)
                 while time.monotonic() < limit and process.poll() is None:
                     select.select([process.stderr], [], [], 0.005)
-                os.kill(process.pid, signal.SIGKILL)
+                process.kill()
                 process.wait()
                 return label if process.returncode == -signal.SIGKILL else None
     process.wait()
