@@ -18,8 +18,8 @@ from benchmarks.experiment.listing import planned
 from benchmarks.experiment.parse import parse
 from benchmarks.experiment.schema import Experiment
 from benchmarks.experiment.spec import closest
-from benchmarks.products.base import Product, graph, identity, key
-from benchmarks.products.store import Store, read_record
+from benchmarks.products.base import Product, checksum, graph, identity, key
+from benchmarks.products.store import TENSORS, Store, read_record
 from compat.errors import InputError
 
 
@@ -32,20 +32,25 @@ def adopt(experiment: Experiment, why: str) -> list[str]:
     store, labels = Store(experiment.runs), []
     taken: dict[str, str] = {}
     for product in products_of(experiment):
-        if store.record(product) is None and (found := same_but_for_code(product, store, taken)):
+        record, found = store.record(product), None
+        if record is None and (found := same_but_for_code(product, store, taken)):
             store.adopt(product, found, why)
-            taken[key(product)] = found.name.removeprefix(f"{product.stage}-")
             labels.append(product.label)
+        source = found.name if found else (record or {}).get("adopted", {}).get("from")
+        if source:
+            taken[key(product)] = source.removeprefix(f"{product.stage}-")
     return labels
 
 
 def same_but_for_code(product: Product, store: Store, taken: dict[str, str]) -> Path | None:
-    """The newest folder of a product with the same fields, its inputs under the keys that they were taken from."""
-    fields = renamed(identity(product)["fields"], taken)
+    """The newest whole folder of a product that is the same in all but code, with its inputs under their old keys."""
+    mine = renamed(identity(product), taken)
     folders = sorted(store.folder.glob(f"{product.stage}-*/"), key=lambda folder: folder.stat().st_mtime)
     for folder in reversed(folders):
-        record = read_record(folder)
-        if record is not None and record.get("identity", {}).get("fields") == fields:
+        record = read_record(folder) or {}
+        other = record.get("identity", {})
+        same = all(other.get(part) == mine.get(part) for part in ("fields", "packages", "files"))
+        if other and same and checksum(folder / TENSORS) == record["sha256"]:
             return folder
     return None
 
@@ -67,12 +72,18 @@ def adopt_one(experiment: Experiment, label: str, folder: Path, why: str) -> Non
     """Take the product in a folder for the one of that label.
 
     Raises:
-        InputError: no such product, or nothing whole in the folder.
+        InputError: no such product, several, nothing whole in the folder, or another kind of product.
     """
-    known = {product.label: product for product in products_of(experiment)}
-    if label not in known:
-        raise InputError(f"product: {label!r}, {closest(label, list(known))}")
-    Store(experiment.runs).adopt(known[label], folder, why)
+    products = products_of(experiment)
+    known = [product for product in products if product.label == label]
+    if not known:
+        raise InputError(f"product: {label!r}, {closest(label, [product.label for product in products])}")
+    if len(known) > 1:
+        raise InputError(f"product: {label!r} stands for {len(known)}, expected one seed, method or order alone")
+    stage = (read_record(folder) or {}).get("identity", {}).get("stage", known[0].stage)
+    if stage != known[0].stage:
+        raise InputError(f"from: {folder} holds what is called {stage!r}, expected {known[0].stage!r}")
+    Store(experiment.runs).adopt(known[0], folder, why)
 
 
 def main() -> None:

@@ -47,12 +47,14 @@ def run(
         CollectError: the folder of results cannot be written; what is made stays in the run folder.
     """
     from benchmarks.experiment.collect import Collector
-    from benchmarks.products.images import dataset, pixels
+    from benchmarks.products.images import dataset
     from benchmarks.products.progress import Progress
-    from benchmarks.products.threads import settle
+    from benchmarks.products.threads import pixels, settle
     from compat.results import CollectError
 
     points = tuple(completion_ratios(experiment.replay.progress).tolist())
+    unread = plan(experiment, ("never read",) * 3, points)
+    load_code(product for job in unread for product in graph(job.curve))
     data = dataset(experiment.data)
     digests = tuple(data.fingerprint())
     settle(pixels(data))
@@ -61,7 +63,6 @@ def run(
     collector = Collector(experiment, trained_on, overwrite, command)
     collector.check_free(jobs)
     jobs = jobs if part is None else part_of(jobs, part)
-    load_code(product for job in jobs for product in graph(job.curve))
     progress = Progress()
     store = Store(experiment.runs, progress.begin)
     listing.remember(store, experiment, digests)

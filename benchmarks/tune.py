@@ -21,8 +21,9 @@ from typing import Any
 from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.experiment.parse import parse, read_plain
 from benchmarks.experiment.plan import Planner
-from benchmarks.experiment.schema import Experiment
+from benchmarks.experiment.schema import RANDOM, RAW, Experiment
 from benchmarks.experiment.spec import Spec, closest
+from benchmarks.products.base import graph, load_code
 from benchmarks.products.kinds import Images
 from benchmarks.products.progress import Progress
 from benchmarks.products.store import Store
@@ -40,8 +41,8 @@ def tune(experiment: Experiment, trials: dict[str, list[dict[str, Any]]]) -> lis
     Raises:
         InputError: a method that the experiment has not, or that learns more than a head.
     """
-    from benchmarks.products.images import dataset, pixels
-    from benchmarks.products.threads import settle
+    from benchmarks.products.images import dataset
+    from benchmarks.products.threads import pixels, settle
 
     settle(pixels(dataset(experiment.data)))
     held = Spec({"class_path": "benchmarks.experiment.heldout.HeldOut", "init_args": {"data": experiment.data.content}})
@@ -49,13 +50,17 @@ def tune(experiment: Experiment, trials: dict[str, list[dict[str, Any]]]) -> lis
     shown = Images.of(held, tuple(dataset(held).fingerprint()))
     points = tuple(completion_ratios(experiment.replay.progress).tolist())
     store, found = Store(experiment.runs, Progress().begin), []
-    for name, change, variant in variants(experiment, trials):
-        for job in Planner(variant, images, points, shown).jobs():
-            curve = store.get(job.curve)["mean_ap"].tolist()
-            seed, auc = dict(job.labels)["seed"], area(points, curve)
-            ends = [curve[0], curve[-1]]
-            found.append({"method": name, "change": change, "seed": seed, "auc": auc, "ends": ends})
-            print(f"{name} s{seed} {json.dumps(change)}: AUC {100 * auc:.2f} %", flush=True)
+    planned = [
+        (name, change, job)
+        for name, change, variant in variants(experiment, trials)
+        for job in Planner(variant, images, points, shown).jobs()
+    ]
+    load_code(product for _, _, job in planned for product in graph(job.curve))
+    for name, change, job in planned:
+        curve = store.get(job.curve)["mean_ap"].tolist()
+        seed, auc = dict(job.labels)["seed"], area(points, curve)
+        found.append({"method": name, "change": change, "seed": seed, "auc": auc, "ends": [curve[0], curve[-1]]})
+        print(f"{name} s{seed} {json.dumps(change)}: AUC {100 * auc:.2f} %", flush=True)
     return found
 
 
@@ -63,7 +68,9 @@ def variants(
     experiment: Experiment, trials: dict[str, list[dict[str, Any]]]
 ) -> Iterator[tuple[str, dict[str, Any], Experiment]]:
     """Each method with each change, as an experiment of its own in random order."""
-    axes = replace(experiment.replay, orders=ORDERS)
+    if len(experiment.generations) > 2:
+        raise InputError(f"generations: {len(experiment.generations)}, expected two to tune on")
+    axes = replace(experiment.replay, orders=ORDERS, by={"random": RANDOM}, merge={"raw": RAW})
     for name, changes in trials.items():
         if name not in experiment.methods:
             raise InputError(f"trials: {name!r}, {closest(name, list(experiment.methods))}")

@@ -14,7 +14,16 @@ from benchmarks.experiment.spec import Spec
 from benchmarks.products.base import key
 from benchmarks.products.store import Store
 from compat.errors import InputError
-from compat.results import Failure, collect, collect_failures, identity, load_experiment, load_keys, queries
+from compat.results import (
+    Failure,
+    collect,
+    collect_failures,
+    identity,
+    load_experiment,
+    load_failures,
+    load_keys,
+    queries,
+)
 
 CIRCUMSTANCES = ("only", "seed", "runs", "results")
 
@@ -45,6 +54,7 @@ class Collector:
         """
         there = load_keys(self.folder)
         load_experiment(self.folder)
+        load_failures(self.folder)
         queries.read(self.folder)
         for job in jobs:
             found = there.get(identity(dict(job.labels)))

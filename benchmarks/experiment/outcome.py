@@ -54,7 +54,7 @@ def result(
             "merge": list(replayed.rule.needs()) if replayed.rule else [],
         },
         starts_at=job.start,
-        seconds={one.label: seconds(one, store) for one in graph(replayed)},
+        seconds=by_label(replayed, store),
         training_seconds=round(training_seconds(replayed.upgrade, store), 2),
         spec=spec,
         provenance=list(records),
@@ -68,6 +68,15 @@ def seconds(product: Product, store: Store) -> float:
     """That making a product took."""
     record = store.record(product)
     return float(record["seconds"]) if record else 0.0
+
+
+def by_label(product: Product, store: Store) -> dict[str, float]:
+    """Seconds of all that a product is made of; of those with the same label the later ones are numbered."""
+    found: dict[str, float] = {}
+    for one in graph(product):
+        alike = sum(name == one.label or name.startswith(f"{one.label} (") for name in found)
+        found[f"{one.label} ({alike + 1})" if alike else one.label] = seconds(one, store)
+    return found
 
 
 def training_seconds(upgrade: Upgraded, store: Store) -> float:

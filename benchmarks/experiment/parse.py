@@ -57,14 +57,7 @@ def read(path: str) -> dict[str, Any]:
     Raises:
         InputError: no such file, not YAML, not a mapping, empty.
     """
-    try:
-        found = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (OSError, YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
-        raise InputError(f"config: {path} ({one_line(error)}), expected a YAML file") from error
-    if not isinstance(found, dict) or not found:
-        what = f"a {type(found).__name__}" if found else "empty"
-        raise InputError(f"config: {path} is {what}, expected a mapping: name, data, old, new, heads, methods")
-    return normal({str(key): value for key, value in found.items()}, Path(path).parent)
+    return normal(read_plain(Path(path)), Path(path).parent)
 
 
 def from_options(options: list[str]) -> dict[str, Any]:
@@ -122,14 +115,15 @@ def read_plain(path: Path) -> dict[str, Any]:
     """A YAML mapping as it is.
 
     Raises:
-        InputError: no such file, or no mapping.
+        InputError: no such file, not YAML, not a mapping, empty.
     """
     try:
         found = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except (OSError, YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
         raise InputError(f"config: {path} ({one_line(error)}), expected a YAML file") from error
-    if not isinstance(found, dict):
-        raise InputError(f"config: {path} is a {type(found).__name__}, expected a mapping")
+    if not isinstance(found, dict) or not found:
+        what = f"a {type(found).__name__}" if found else "empty"
+        raise InputError(f"config: {path} is {what}, expected a mapping")
     return {str(key): value for key, value in found.items()}
 
 

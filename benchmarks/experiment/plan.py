@@ -25,10 +25,11 @@ from benchmarks.products.kinds import (
 )
 from benchmarks.products.replay_kinds import Ends, Ordered, Overlap, Replayed
 from compat.errors import InputError
+from compat.results import ordinal
 
 DISPLAY = ("enable_progress_bar", "enable_model_summary", "log_every_n_steps", "logger", "default_root_dir", "profiler")
 FASTFILL = Spec({"class_path": "compat.methods.FastFill"})
-RANDOM, RAW = "compat.orders.Random", "compat.merge.Raw"
+RAW = "compat.merge.Raw"
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,7 @@ def steps(experiment: Experiment) -> list[Step]:
     count = len(experiment.generations) - 1
     if count == 1:
         return [Step("", 0, 0.0)]
-    words = ["first", "second", "third", *(f"{number}th" for number in range(4, count + 1))]
-    later = [Step(f"{words[n]}_from_{s:g}", n, s) for n in range(1, count) for s in experiment.starts]
+    later = [Step(f"{ordinal(n + 1)}_from_{s:g}", n, s) for n in range(1, count) for s in experiment.starts]
     return [Step("first", 0, 0.0), *later]
 
 

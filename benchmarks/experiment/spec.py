@@ -87,7 +87,7 @@ class Spec:
 
     def files(self) -> list[str]:
         """The files that its arguments name."""
-        return sorted({text for text in _strings(self.content) if "\0" not in text and Path(text).is_file()})
+        return sorted({text for text in _strings(self.content) if _is_file(text)})
 
     def check(self, field: str) -> None:
         """Find out without importing anything whether there is such a class and whether it takes such arguments.
@@ -138,6 +138,13 @@ def closest(name: str, known: list[str]) -> str:
     """What somebody may have meant, as the end of a message."""
     near = difflib.get_close_matches(name, known, 1)
     return f"did you mean {near[0]}?" if near else f"expected some of {', '.join(sorted(known))}"
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name, or no name at all
+        return False
 
 
 def _strings(value: Any) -> list[str]:

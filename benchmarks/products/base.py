@@ -27,6 +27,7 @@ INERT = frozenset(
         "compat.errors",
         "compat.files",
         "benchmarks.experiment.spec",
+        "benchmarks.fetch.commands",
         "benchmarks.experiment.schema",
         "benchmarks.products.base",
         "benchmarks.products.kinds",

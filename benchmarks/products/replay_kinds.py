@@ -73,7 +73,7 @@ class Overlap:
     Attributes:
         first: that upgrade.
         start: its progress then.
-        seeds: (S, 2) of the orders of the second one; `Ordered` has those of the first.
+        seeds: (S, 3) of the orders of the second one; `Ordered` has those of the first.
     """
 
     first: Upgraded

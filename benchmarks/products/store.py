@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from benchmarks.products.base import Product, checksum, graph, identity, inputs, key
+from benchmarks.products.base import Product, checksum, identity, inputs, key
 from compat.errors import InputError
 from compat.files import replace
 
@@ -61,10 +61,6 @@ class Store:
     def record(self, product: Product) -> dict[str, Any] | None:
         """What was written when it was made: seconds, commit, versions, hardware, threads, date; None if it is not."""
         return read_record(self.folder_of(product))
-
-    def missing(self, product: Product) -> list[Product]:
-        """What would have to be made for a product, itself included, in order."""
-        return [one for one in graph(product) if self.record(one) is None]
 
     def get(self, product: Product) -> dict[str, Tensor]:
         """A product's tensors, from disk if it is there and unharmed, else made, after all that it is made from.

@@ -10,6 +10,10 @@ from __future__ import annotations
 import os
 from math import ceil
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from compat.data.base import RetrievalData
 
 SMALL = 2_000_000  # pixels of training images up to which one thread is as fast as several
 SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -47,6 +51,12 @@ def choose(free: int, pixels: int, given: str | None) -> int:
     if given and given.isdecimal() and int(given) > 0:
         return int(given)
     return 1 if pixels <= SMALL else free
+
+
+def pixels(data: RetrievalData) -> int:
+    """Of all training images, as the model sees them: what a training is worth in threads."""
+    images = data.train_images(augment=False)
+    return len(images) * images[0].image[0].numel()
 
 
 def settle(pixels: int) -> int:

@@ -50,15 +50,20 @@ def save_experiment(folder: Path, experiment: Mapping[str, Any]) -> None:
 
 
 def joined(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is there with what is given: given values first in rank, commands and records of provenance of both."""
+    """What is given, beside the methods, orders, merge rules, commands and records of provenance that are there."""
     commands = list(dict.fromkeys([*before.get("commands", []), *given.get("commands", [])]))
     records = {**before.get("provenance", {}), **given.get("provenance", {})}
-    others = ({k: v for k, v in one.items() if k not in ("commands", "provenance")} for one in (before, given))
-    return {**_over(*others), **({"commands": commands} if commands else {}), "provenance": records}
+    found = {**before, **given, **({"commands": commands} if commands else {}), "provenance": records}
+    if "config" in before and "config" in given:
+        found["config"] = _with_entries(before["config"], given["config"])
+    return found
 
 
-def _over(before: Any, given: Any) -> Any:
-    """Dictionaries with the entries of both, the given ones first in rank; a class with its arguments is one value."""
-    if not (isinstance(before, dict) and isinstance(given, dict)) or "class_path" in before or "class_path" in given:
-        return given
-    return {**before, **{key: _over(before.get(key), value) for key, value in given.items()}}
+def _with_entries(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with the methods, and the entries of each axis of the replay, of an earlier one beside its own."""
+    methods = {**before.get("methods", {}), **given.get("methods", {})}
+    replay = dict(given.get("replay", {}))
+    for axis, entries in before.get("replay", {}).items():
+        if isinstance(entries, dict):
+            replay[axis] = {**entries, **replay.get(axis, {})}
+    return {**given, **({"methods": methods} if methods else {}), **({"replay": replay} if replay else {})}

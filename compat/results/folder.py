@@ -56,17 +56,21 @@ def collect(
     folder = Path(folder)
     with _writing(folder):
         shared = load_experiment(folder)
-        before = _results(folder, None)
+        before, failures = _results(folder, None), read_lines(folder / FAILURES, failure_of, None)
         if not overwrite:
             _check_keys(folder, before, results)
+        keys = {identity(r.labels): r.key for r in results}
+        outdated = [r for r in before if keys.get(identity(r.labels), r.key) != r.key]
         both = joined(shared, experiment or {})
         if both != shared:
             save_experiment(folder, both)
         kept = _replaced(before, results)
+        if outdated:  # no line ever stands beside the areas of another
+            queries.merge(folder, ((r.labels, None) for r in outdated))
         areas = query_areas or [None] * len(results)
-        queries.merge(folder, zip((r.labels for r in results), areas, strict=True))
         _write(folder / RESULTS, kept)
-        _forget(folder / FAILURES, read_lines(folder / FAILURES, failure_of, None), results)
+        queries.merge(folder, zip((r.labels for r in results), areas, strict=True))
+        _forget(folder / FAILURES, failures, results)
         used = {name for result in kept for name in result.provenance}
         if both["provenance"].keys() - used:
             records = {name: record for name, record in both["provenance"].items() if name in used}

@@ -3,11 +3,12 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from benchmarks import adopt as command
 from benchmarks.experiment.parse import parse
-from tests.running import main, run, weights_of
+from tests.running import forget, main, run, weights_of
 
 
 def made_by_other_code(runs):
@@ -62,6 +63,7 @@ def test_one_product_is_taken_from_a_folder(config, capsys, monkeypatch):
     ("options", "message"),
     [
         (["--product", "train odl", "--from", "x"], "error: product: 'train odl', did you mean train old?"),
+        (["--product", "order random", "--from", "x", "--seed=[0, 1]"], "error: product: 'order random' stands for 2"),
         (["--product", "train old"], "error: product: expected --product and --from together, or neither"),
         (["--product", "train old", "--from", "/nowhere"], "error: adopt: /nowhere, expected the folder of a finished"),
     ],
@@ -70,3 +72,27 @@ def test_what_cannot_be_taken_over_is_one_line(config, capsys, monkeypatch, opti
     code, line = main(capsys, monkeypatch, str(config), "--why", "x", *options, command=command)
     assert code == 2
     assert line.startswith(message)
+
+
+def test_what_was_taken_over_in_parts_is_gone_on_with(config):
+    """Also past one that lies there damaged."""
+    run(config)
+    made_by_other_code(config.parent / "runs")
+    first = command.adopt(parse([str(config)], ["--only=independent"]), "a part")
+    assert len(first) == 8
+    weights_of(config, "learn rqt_mcl_rho").write_bytes(b"torn")
+    rest = command.adopt(parse([str(config)], []), "the rest")
+    assert set(rest) == {"learn rqt", "replay rqt seed 0"}
+
+
+def test_another_content_of_a_file_is_not_taken_over(config):
+    scores = config.parent / "scores.npy"
+    np.save(scores, np.arange(36.0))
+    by = f"--replay.by={{ours: {{class_path: compat.orders.Scores, path: {scores}}}}}"
+    run(config, "--only=independent", by)
+    made_by_other_code(config.parent / "runs")
+    np.save(scores, -np.arange(36.0))
+    forget()
+    taken = command.adopt(parse([str(config)], ["--only=independent", by]), "only code")
+    assert not {label for label in taken if label.startswith(("order", "replay"))}
+    assert "train old" in taken

@@ -59,7 +59,6 @@ def test_a_product_is_made_once_and_after_what_it_is_made_of(tmp_path):
     assert record["label"] == "value high"
     assert {"git_commit", "versions", "hardware", "threads", "date"} <= record["made"].keys()
     assert record["seconds"] >= 0
-    assert again.missing(Value(3, high)) == [Value(3, high)]
 
 
 def test_what_is_shown_is_no_part_of_the_key():

@@ -33,7 +33,8 @@ from tests.toy import RESULT, labelled
 
 MADE = {record_name(record): record for record in ({"git_commit": name} for name in "abcd")}
 A, B, C, D = MADE
-WRITES = 5  # experiment.yaml, queries.npz, results.jsonl, failures.jsonl, and experiment.yaml without what is left over
+NAMES = ["experiment.yaml", "queries.npz", "results.jsonl", "queries.npz", "failures.jsonl", "experiment.yaml"]
+WRITES = len(NAMES)  # queries.npz first without what is replaced, experiment.yaml last without what is left over
 
 
 class Killed(BaseException):
@@ -89,7 +90,7 @@ def test_killed_between_any_two_files_nothing_is_lost_or_mistaken(tmp_path, monk
     with monkeypatch.context() as patch:
         names = stop_at(patch, WRITES, Killed())
         added(tmp_path / "whole")
-    assert names == ["experiment.yaml", "queries.npz", "results.jsonl", "failures.jsonl", "experiment.yaml"]
+    assert names == NAMES
     expected = content(tmp_path / "whole")
     assert [result.provenance for result in expected[0]] == [[C], [D], [B]]
     assert expected[2]["provenance"] == {name: MADE[name] for name in (B, C, D)}
@@ -101,7 +102,9 @@ def test_killed_between_any_two_files_nothing_is_lost_or_mistaken(tmp_path, monk
             stop_at(patch, number, Killed())
             with pytest.raises(Killed):
                 added(folder)
-        results, _, experiment, _ = content(folder)
+        results, areas, experiment, _ = content(folder)
+        of_old = dict(zip(((r.method, r.key) for r in results), areas, strict=True)).get(("b", "0123"))
+        assert of_old is None or of_old == [0.1] * 4
         assert {r.method for r in results} >= {"b", "m"}
         for result in results:
             assert result.provenance == made[result.method, result.key]

@@ -1,0 +1,18 @@
+"""Which command gets a dataset."""
+
+from __future__ import annotations
+
+from benchmarks.experiment.spec import Spec
+
+COMMANDS = {
+    "CIFAR100": "cifar100", "FashionMNIST": "fashion_mnist", "ImageNet": "imagenet", "Market1501": "market1501",
+    "Omniglot": "omniglot", "Places365": "places365",
+}  # fmt: skip
+
+
+def with_command(message: str, spec: Spec) -> str:
+    """What is wrong with a dataset's folder, with the command that gets it if there is one."""
+    name = COMMANDS.get(spec.class_path.rpartition(".")[2])
+    if name is None or not message.startswith("data.root"):
+        return message
+    return f"{message}; python -m benchmarks.data {name} --root {spec.init_args.get('root', 'data')} gets it"
