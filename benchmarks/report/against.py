@@ -4,7 +4,7 @@
 
 Every figure of every result (at that commit as it lay there, in files of their own) and every cell of the documents'
 tables must be equal to the printed digits; training seconds are shown, old and new. What a row needs is in other words
-now and is left out. Exit code 1 where others differ.
+now and is left out; methods that write the gallery anew are called "forward" compatible. Exit code 1 where others differ.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from compat.results import Result, identity, layout_1, load_results
 
 DOCUMENTS = ("README.md", "results/README.md")
 TRAINING, WORDS = "training (s)", "needs"
+CALLED = {("backward compatible", "forward"): "yes"}  # what a cell says now -> what it said
 
 
 def checkout(commit: str, folder: Path) -> None:
@@ -88,7 +89,8 @@ def differing_cells(before: Path, here: Path) -> Iterator[tuple[str, bool]]:
             yield f"{document}: {len(then)} tables then, {len(now)} now", False
         for number, (old, new) in enumerate(zip(then, now, strict=False), 1):
             for row, column in (place for place in old if place[1] != WORDS):
-                if old[row, column] != (found := new.get((row, column), "missing")):
+                found = new.get((row, column), "missing")
+                if old[row, column] != CALLED.get((column, found), found):
                     line = f"{document} table {number}, {row}: {column} was {old[row, column]}, is {found}"
                     yield line, column == TRAINING
 
