@@ -4,7 +4,8 @@
 
 Every figure of every result (at that commit as it lay there, in files of their own) and every cell of the documents'
 tables must be equal to the printed digits; training seconds are shown, old and new. What a row needs is in other words
-now and is left out; methods that write the gallery anew are called "forward" compatible. Exit code 1 where others differ.
+now and is left out; methods that write the gallery anew are called "forward" compatible. Exit code 1 where others
+differ.
 """
 
 from __future__ import annotations
