@@ -24,6 +24,7 @@ from benchmarks.products.kinds import (
     Weights,
 )
 from benchmarks.products.replay_kinds import Ends, Ordered, Overlap, Replayed
+from benchmarks.products.threads import asked
 from compat.errors import InputError
 from compat.results import ordinal
 
@@ -126,7 +127,8 @@ class Planner:
         else:
             seed = training_seed(number, generation.seed)
             images = self.trained_on.to_train_on()
-            weights = Weights(model, options.without(DISPLAY), seed, generation.sees, images, name, options)
+            trainer, threads = options.without(DISPLAY), asked()
+            weights = Weights(model, trainer, seed, generation.sees, images, threads, name, options)
         return Plain(Vectors(model, weights, self.images.shown_plainly(), name, options), side)
 
     def chain(self, spec: Spec, name: str, seed: int) -> list[Upgraded]:
@@ -158,10 +160,10 @@ class Planner:
         if "head training" in needs:
             options = heads.trainer
             size = heads.batch_size
-            training = Training(options.without(DISPLAY), seed, None, size, heads.images, options)
+            training = Training(options.without(DISPLAY), seed, None, size, heads.images, asked(), options)
         elif "new model training" in needs:
             options, own = generation.trainer, training_seed(number, generation.seed)
-            training = Training(options.without(DISPLAY), own, generation.model, options=options)
+            training = Training(options.without(DISPLAY), own, generation.model, threads=asked(), options=options)
         if not needs:
             return Learned(method, old, new, None, None, None, None, name)
         by_images = "new model training" in needs or (training is not None and training.augmented)

@@ -55,6 +55,7 @@ class Weights(Product):
         seed: of the training, see `training_seed`.
         sees: its part of the training images.
         images: the dataset.
+        threads: where the user sets them, as another number gives another training.
         name: of the generation.
         options: the whole Trainer.
     """
@@ -66,6 +67,7 @@ class Weights(Product):
     seed: int
     sees: Sees
     images: Images
+    threads: int | None
     name: str = field(compare=False)
     options: Spec = field(compare=False)
 
@@ -125,6 +127,7 @@ class Training:
         model: the plain new model, whose network and recipe a method that trains a model of its own takes.
         batch_size: of a head's batches.
         augmented: train the head through augmented images instead of on cached embeddings.
+        threads: where the user sets them.
         options: the whole Trainer.
     """
 
@@ -133,6 +136,7 @@ class Training:
     model: Spec | None = None
     batch_size: int | None = None
     augmented: bool = False
+    threads: int | None = None
     options: Spec | None = field(default=None, compare=False)
 
 

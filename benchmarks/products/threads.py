@@ -40,16 +40,19 @@ def quota(cgroups: Path) -> float | None:
         return None
 
 
-def choose(free: int, pixels: int, given: str | None) -> int:
-    """Threads for a benchmark.
+def asked() -> int | None:
+    """The user's own setting, if there is one."""
+    given = next((os.environ[name] for name in SETTINGS if os.environ.get(name)), "")
+    return int(given) if given.isdecimal() and int(given) > 0 else None
+
+
+def choose(free: int, pixels: int) -> int:
+    """Threads for a benchmark, where the user does not set them.
 
     Args:
         free: processors.
         pixels: of all training images, as the model sees them.
-        given: the user's own setting, which is kept.
     """
-    if given and given.isdecimal() and int(given) > 0:
-        return int(given)
     return 1 if pixels <= SMALL else free
 
 
@@ -68,8 +71,7 @@ def settle(pixels: int) -> int:
     import faiss
     import torch
 
-    given = next((os.environ[name] for name in SETTINGS if os.environ.get(name)), None)
-    count = choose(cores(), pixels, given)
+    count = asked() or choose(cores(), pixels)
     faiss.omp_set_num_threads(count)
     torch.set_num_threads(count)
     return count

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.products.threads import choose, cores, quota
 from tests import ROOT
-from tests.running import by_name, figures
+from tests.running import by_name, figures, labelled, planned
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
@@ -65,12 +65,20 @@ def test_torch_has_the_threads_that_were_chosen_whatever_else_starts_some(pixels
     assert done.stdout.split() == [str(expected)] * 2
 
 
-@pytest.mark.parametrize(
-    ("free", "pixels", "given", "expected"),
-    [(8, 10, None, 1), (8, 10**8, None, 8), (8, 10, "3", 3), (8, 10**8, "x", 8), (1, 10**8, None, 1)],
-)
-def test_threads_follow_from_the_machine_and_the_size_of_the_work(free, pixels, given, expected):
-    assert choose(free, pixels, given) == expected
+@pytest.mark.parametrize(("free", "pixels", "expected"), [(8, 10, 1), (8, 10**8, 8), (1, 10**8, 1)])
+def test_threads_follow_from_the_machine_and_the_size_of_the_work(free, pixels, expected):
+    assert choose(free, pixels) == expected
+
+
+def test_threads_that_the_user_sets_are_part_of_what_is_trained(config, monkeypatch):
+    by_setting = {}
+    for given in ("", "x", "1", "2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+        monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+        by_setting[given] = labelled(planned(config))
+    assert by_setting[""] == by_setting["x"]
+    changed = {name for name in by_setting["1"] if by_setting["1"][name] != by_setting["2"][name]}
+    assert set(by_setting["1"]) - changed == {"order random"}
 
 
 @pytest.mark.parametrize(
