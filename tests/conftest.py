@@ -1,5 +1,6 @@
 """What the tests share: small images on disk, a tiny backbone, and one thread."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from tests.running import TINY
 from tests.toy import RESULT, labelled
 
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # of the processes that tests start too, as it is part of what identifies a training
+)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from tests.layouts import (
 
 METHODS = sorted((ROOT / "configs" / "methods").glob("*.yaml"))
 AXES = sorted((ROOT / "configs" / "axes").glob("*.yaml"))
-CONFIGS = sorted({*(ROOT / "configs").rglob("*.yaml")} - {*METHODS, *AXES, ROOT / "configs" / "tuning.yaml"})
+CONFIGS = sorted({*(ROOT / "configs").rglob("*.yaml")} - {*METHODS, *AXES, *(ROOT / "configs").glob("tuning*.yaml")})
 PRETRAINED = "model.backbone.init_args.pretrained"
 
 

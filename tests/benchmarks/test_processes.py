@@ -23,8 +23,8 @@ def start(config, *arguments):
 
 
 def made(errors: str) -> list[str]:
-    """The products that a process said it makes."""
-    lines = [line for line in errors.splitlines() if line.startswith("[") and "] " in line]
+    """The products that a process said it makes, without those that it waited for."""
+    lines = [line for line in errors.splitlines() if line.startswith("[") and "another process makes it" not in line]
     return [line.split("] ", 1)[1].rsplit(" (", 1)[0] for line in lines]
 
 
