@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -72,10 +73,11 @@ def seconds(product: Product, store: Store) -> float:
 
 def by_label(product: Product, store: Store) -> dict[str, float]:
     """Seconds of all that a product is made of; of those with the same label the later ones are numbered."""
-    found: dict[str, float] = {}
+    found, counts = {}, Counter[str]()
     for one in graph(product):
-        alike = sum(name == one.label or name.startswith(f"{one.label} (") for name in found)
-        found[f"{one.label} ({alike + 1})" if alike else one.label] = seconds(one, store)
+        counts[one.label] += 1
+        number = counts[one.label]
+        found[one.label if number == 1 else f"{one.label} ({number})"] = seconds(one, store)
     return found
 
 

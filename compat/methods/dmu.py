@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compat.errors import InputError
-from compat.methods.drift import resized
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
+from compat.methods.upgrade import resized
 from compat.models import Embedder, head
+from compat.ranges import positive
 
 
 def discriminativeness(old: Tensor, means: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
@@ -61,8 +61,7 @@ class DMU(Joint):
         hidden: int = 512,
     ) -> None:
         super().__init__(old, new)
-        if not temperature > 0:
-            raise InputError(f"temperature: {temperature}, expected more than 0")
+        positive(temperature=temperature)
         self.weights, self.temperature = (inheritance, adaptation), temperature
         self.network = head(old.project.out_features, self.new.project.out_features, 2, hidden)
         for parameter in self.network[-1].parameters():

@@ -5,18 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from compat.batch import Pair
-from compat.methods.upgrade import Fit, Upgrade
+from compat.methods.upgrade import Fit, Upgrade, resized
 from compat.models import Embedder
 from compat.needs import Given
-
-
-def resized(rows: Tensor, dim: int) -> Tensor:
-    """Rows padded with zeros to `dim` columns, or cut to them: (B, D) -> (B, dim)."""
-    return F.pad(rows, (0, max(dim - rows.shape[1], 0)))[:, :dim]
 
 
 class QueryDrift(Upgrade):

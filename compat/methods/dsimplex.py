@@ -12,6 +12,7 @@ from compat.errors import InputError
 from compat.losses import cosines
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
+from compat.methods.upgrade import resized
 from compat.models import Embedder, vertices_for
 
 
@@ -87,8 +88,7 @@ class DSimplex(Joint):
     def turned_vertices(self, teacher: Teacher) -> Tensor:
         """The simplex turned onto the old class means, (C, D_new)."""
         dim = self.new.project.out_features
-        means = F.pad(teacher.means(), (0, max(dim - teacher.old.shape[1], 0)))[:, :dim]
-        return turned(vertices_for(len(teacher.known), dim, "new.model.embed_dim"), means)
+        return turned(vertices_for(len(teacher.known), dim, "new.model.embed_dim"), resized(teacher.means(), dim))
 
     def same_vertices(self, teacher: Teacher) -> Tensor:
         """Those that the old model was trained on, and the next ones for classes that it has not seen, (C, D_new)."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from compat.data import Sample
 from compat.losses import batch_hard_triplet_loss
 from compat.methods.single import SingleModel
-from compat.methods.upgrade import Fit, Upgrade, needed
+from compat.methods.upgrade import Fit, Upgrade, needed, resized
 from compat.models import Classifier, Embedder, load_embedder
 from compat.needs import Given
 from compat.optim import warmup_cosine
@@ -98,8 +98,7 @@ class Joint(Upgrade):
 
     def compatible(self, new: Tensor) -> Tensor:
         """New embeddings (B, D_new) as the old space has them, (B, D_old)."""
-        dim = self.old.project.out_features
-        return F.pad(new, (0, max(dim - new.shape[1], 0)))[:, :dim]
+        return resized(new, self.old.project.out_features)
 
     def learn(self, given: Given, fit: Fit) -> None:
         pairs = given["training embeddings"]

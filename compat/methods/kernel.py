@@ -12,10 +12,10 @@ from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
 from compat.batch import Pair
-from compat.errors import InputError
 from compat.methods.upgrade import Fit, Upgrade
 from compat.models import Embedder
 from compat.needs import Given
+from compat.ranges import at_least_one, positive
 
 ALPHAS = np.logspace(-6, 2, 9)
 
@@ -57,10 +57,8 @@ class KernelMap(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, centres: int, gamma: float | None) -> None:
         super().__init__()
-        if centres < 1:
-            raise InputError(f"centres: {centres}, expected at least 1")
-        if gamma is not None and not gamma > 0:
-            raise InputError(f"gamma: {gamma}, expected more than 0")
+        at_least_one(centres=centres)
+        positive(gamma=gamma)
         self.given = gamma
         for name, shape in {"centres": (centres, inputs), "weight": (centres, outputs), "bias": (outputs,)}.items():
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))

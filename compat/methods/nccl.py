@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compat.errors import InputError
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
 from compat.models import Embedder
+from compat.ranges import at_least_one, positive
 
 
 def neighbourhood_loss(similarities: Tensor, same: Tensor, weights: Tensor, temperature: float = 1.0) -> Tensor:
@@ -61,10 +61,8 @@ class NCCL(Joint):
         queue: int = 8192,
     ) -> None:
         super().__init__(old, new)
-        if not temperature > 0:
-            raise InputError(f"temperature: {temperature}, expected more than 0")
-        if queue < 1:
-            raise InputError(f"queue: {queue}, expected at least 1")
+        positive(temperature=temperature)
+        at_least_one(queue=queue)
         self.weights, self.temperature, self.queue = (weight, logit_weight), temperature, queue
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:

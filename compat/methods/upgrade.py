@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
@@ -29,6 +30,11 @@ def needed(embedder: Embedder, part: str, method: str) -> Classifier:
     if embedder.classifier is None:
         raise InputError(f"{part}.checkpoint: weights without a classifier, expected one, as {method} needs it")
     return embedder.classifier
+
+
+def resized(rows: Tensor, dim: int) -> Tensor:
+    """Rows padded with zeros to `dim` columns, or cut to them: (B, D) -> (B, dim)."""
+    return F.pad(rows, (0, max(dim - rows.shape[1], 0)))[:, :dim]
 
 
 class Upgrade(LightningModule):
