@@ -1,12 +1,20 @@
-"""Choose what a method's head is trained with, on training images that are held out from it.
+"""Choose the arguments of every method on training images that are held out, with as many trials for each.
 
-    python -m benchmarks.tune configs/tiny_imagenet_small.yaml --config configs/tiny_imagenet_methods.yaml \\
-        --trials configs/tuning.yaml -o results/tiny_imagenet_methods/tuning.json
+    python -m benchmarks.tune configs/omniglot.yaml --methods=configs/methods/compared.yaml --space configs/tuning.yaml \\
+        --trials 8 -o results/omniglot/tuning.json --write configs/tuned/omniglot.yaml
+    python -m benchmarks.run configs/omniglot.yaml --config configs/tuned/omniglot.yaml
 
-A tenth of the training images is held out from the heads and is queries and gallery; the heads train on the rest. The
-gallery of the benchmark is never looked at. The two models have seen all of these images, which is so for each method.
-The trials file has a list for each method: what to change of its init_args in each trial, and max_epochs. Methods
-that train the new model are not for this: each trial would be a training of it.
+A quarter of the training images is queries and gallery; everything, the old and the new model too, is trained on the
+rest. The benchmark's own gallery is never looked at. SPACE has the range of each argument of each method:
+
+    ract:
+      weight: {low: 0.1, high: 3.0, log: true}
+      negatives: {choices: [1, 10, 100]}
+
+The first trial is the method as the config has it, the others are proposed by Optuna (TPE); what has the largest area
+under the mAP curve, in random order under raw distances, is chosen. A method without a range has the first trial alone.
+Finished trials are found again in the run folder, and several processes, each with other methods (--only), may write
+into one file.
 """
 
 from __future__ import annotations
@@ -16,75 +24,180 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import yaml
+from filelock import FileLock
 
 from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.experiment.parse import parse, read_plain
-from benchmarks.experiment.plan import Planner
-from benchmarks.experiment.schema import RANDOM, RAW, Experiment
+from benchmarks.experiment.schema import RANDOM, RAW, Experiment, Replay
 from benchmarks.experiment.spec import Spec, closest
-from benchmarks.products.base import graph, load_code
-from benchmarks.products.kinds import Images
-from benchmarks.products.progress import Progress
-from benchmarks.products.store import Store
-from compat.curve import area
 from compat.errors import InputError
 from compat.files import replace as replace_file
-from compat.progress import completion_ratios
 
-ORDERS = 3
+ORDERS, STARTUP = 3, 4
 
 
-def tune(experiment: Experiment, trials: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The area under the backfill curve of each trial, for each seed of the experiment.
+class Trial(NamedTuple):
+    """One set of arguments: its area under the mAP curve with both ends, or why it has none; seconds of its own."""
+
+    init_args: dict[str, Any]
+    area: float | None
+    ends: tuple[float, float] | None
+    seconds: float
+    error: str | None = None
+
+
+def held_out(experiment: Experiment) -> Experiment:
+    """The experiment on its training images alone, of which some are queries and gallery.
 
     Raises:
-        InputError: a method that the experiment has not, or that learns more than a head.
+        InputError: more than two generations.
     """
-    from benchmarks.products.images import dataset
-    from benchmarks.products.threads import pixels, settle
+    if len(experiment.generations) > 2:
+        raise InputError(f"generations: {len(experiment.generations)}, expected two to tune on")
+    data = Spec({"class_path": "benchmarks.experiment.heldout.HeldOut", "init_args": {"data": experiment.data.content}})
+    replay = Replay(experiment.replay.progress, ORDERS, experiment.replay.distance, {"random": RANDOM}, {"raw": RAW})
+    return replace(experiment.at(experiment.seeds[0]), data=data, replay=replay)
 
-    settle(pixels(dataset(experiment.data)))
-    held = Spec({"class_path": "benchmarks.experiment.heldout.HeldOut", "init_args": {"data": experiment.data.content}})
-    images = Images.of(experiment.data, tuple(dataset(experiment.data).fingerprint()))
-    shown = Images.of(held, tuple(dataset(held).fingerprint()))
-    points = tuple(completion_ratios(experiment.replay.progress).tolist())
-    store, found = Store(experiment.runs, Progress().begin), []
-    planned = [
-        (name, change, job)
-        for name, change, variant in variants(experiment, trials)
-        for job in Planner(variant, images, points, shown).jobs()
-    ]
-    load_code(product for _, _, job in planned for product in graph(job.curve))
-    for name, change, job in planned:
-        curve = store.get(job.curve)["mean_ap"].tolist()
-        seed, auc = dict(job.labels)["seed"], area(points, curve)
-        found.append({"method": name, "change": change, "seed": seed, "auc": auc, "ends": [curve[0], curve[-1]]})
-        print(f"{name} s{seed} {json.dumps(change)}: AUC {100 * auc:.2f} %", flush=True)
+
+def distribution(field: str, given: Any) -> Any:
+    """A range as Optuna has it: choices, or whole or other numbers from low to high.
+
+    Raises:
+        InputError: it is no range.
+    """
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    try:
+        if "choices" in given:
+            return CategoricalDistribution(**given)
+        whole = all(isinstance(given[end], int) for end in ("low", "high"))
+        return (IntDistribution if whole else FloatDistribution)(**given)
+    except (TypeError, ValueError, KeyError) as error:
+        raise InputError(f"space.{field}: {given} ({error}), expected choices, or low and high") from error
+
+
+def spaces(experiment: Experiment, space: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The distributions of each method's arguments.
+
+    Raises:
+        InputError: no such method or argument, no range, or one without what the method has without tuning.
+    """
+    for name in space:
+        if name not in experiment.methods:
+            raise InputError(f"space: {name!r}, {closest(name, list(experiment.methods))}")
+    found: dict[str, dict[str, Any]] = {}
+    for name in experiment.chosen:
+        spec = experiment.methods[name]
+        spec.having(**(space.get(name) or {})).check(f"space.{name}")
+        found[name] = {arg: distribution(f"{name}.{arg}", given) for arg, given in (space.get(name) or {}).items()}
+        for argument, value in configured(spec, found[name]).items():
+            one = found[name][argument]
+            inside = (
+                value in one.choices if hasattr(one, "choices") else value is not None and one.low <= value <= one.high
+            )
+            if not inside:
+                raise InputError(
+                    f"space.{name}.{argument}: without {value}, expected it in the range, as the method has it"
+                )
     return found
 
 
-def variants(
-    experiment: Experiment, trials: dict[str, list[dict[str, Any]]]
-) -> Iterator[tuple[str, dict[str, Any], Experiment]]:
-    """Each method with each change, as an experiment of its own in random order."""
-    if len(experiment.generations) > 2:
-        raise InputError(f"generations: {len(experiment.generations)}, expected two to tune on")
-    axes = replace(experiment.replay, orders=ORDERS, by={"random": RANDOM}, merge={"raw": RAW})
-    for name, changes in trials.items():
-        if name not in experiment.methods:
-            raise InputError(f"trials: {name!r}, {closest(name, list(experiment.methods))}")
-        spec = experiment.methods[name]
-        if spec.based_on or {"new model training", "side-information"} & set(spec.needs()):
-            raise InputError(f"trials: {name!r}, expected methods that learn no more than a head, without side models")
-        for change in changes:
-            arguments = dict(change)
-            epochs = arguments.pop("max_epochs", None)
-            heads = experiment.heads
-            if epochs is not None:
-                heads = replace(heads, trainer=heads.trainer.having(max_epochs=epochs))
-            methods = {name: spec.having(**arguments)}
-            yield name, change, replace(experiment, methods=methods, only=None, heads=heads, replay=axes)
+def configured(spec: Spec, names: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of those names as a method has them without tuning."""
+    from benchmarks.products.source import default_of
+
+    return {name: spec.init_args.get(name, default_of(spec.class_path, name)) for name in names}
+
+
+class Tuner:
+    """Makes trials of an experiment on its held-out images."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        from benchmarks.experiment.check import check_networks
+        from benchmarks.experiment.plan import plan
+        from benchmarks.products.base import graph, load_code
+        from benchmarks.products.images import dataset
+        from benchmarks.products.progress import Progress
+        from benchmarks.products.store import Store
+        from benchmarks.products.threads import pixels, settle
+        from compat.progress import completion_ratios
+
+        self.experiment = held_out(experiment)
+        self.points = tuple(completion_ratios(experiment.replay.progress).tolist())
+        data = dataset(self.experiment.data)
+        self.digests = tuple(data.fingerprint())
+        load_code(one for job in plan(self.experiment, self.digests, self.points) for one in graph(job.curve))
+        settle(pixels(data))
+        check_networks(self.experiment)
+        self.store = Store(experiment.runs, Progress().begin)
+
+    def trial(self, name: str, init_args: dict[str, Any]) -> Trial:
+        """One method with some of its arguments; one that cannot be built or fails has no area."""
+        from benchmarks.experiment.outcome import seconds
+        from benchmarks.experiment.plan import plan
+        from benchmarks.products.base import graph
+        from compat.curve import area
+
+        methods = {name: self.experiment.methods[name].having(**init_args)}
+        (job,) = plan(replace(self.experiment, methods=methods, only=None), self.digests, self.points)
+        shared = {*graph(job.curve.before), *graph(job.curve.after)}
+        try:
+            curve = self.store.get(job.curve)["mean_ap"].tolist()
+        except Exception as error:  # as of a run: the other trials go on
+            return Trial(init_args, None, None, 0.0, " ".join(f"{type(error).__name__}: {error}".split()))
+        own = sum(seconds(one, self.store) for one in graph(job.curve) if one not in shared)
+        return Trial(init_args, area(self.points, curve), (curve[0], curve[-1]), round(own, 2))
+
+    def study(self, name: str, distributions: dict[str, Any], trials: int) -> Iterator[Trial]:
+        """The trials of one method: first as it is, then as Optuna proposes them, seeded."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=0)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        study.enqueue_trial(configured(self.experiment.methods[name], distributions))
+        for _ in range(trials if distributions else 1):
+            asked = study.ask(distributions)
+            made = self.trial(name, asked.params)
+            failed = optuna.trial.TrialState.FAIL if made.area is None else None
+            study.tell(asked, made.area, state=failed)
+            yield made
+
+
+def tune(experiment: Experiment, space: dict[str, Any], trials: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each method with what was tried and what is chosen.
+
+    Raises:
+        InputError: a space that does not fit the methods; all trials of a method failed.
+    """
+    if trials < 1:
+        raise InputError(f"trials: {trials}, expected at least 1")
+    found = spaces(experiment, space)
+    tuner = Tuner(experiment)
+    for name, distributions in found.items():
+        made = []
+        for one in tuner.study(name, distributions, trials):
+            made.append(one)
+            print(
+                f"{name} {json.dumps(one.init_args)}: {one.error or f'AUC {100 * (one.area or 0):.2f} %'}", flush=True
+            )
+        scored = [one for one in made if one.area is not None]
+        if not scored:
+            raise InputError(f"methods.{name}: every trial failed ({made[0].error}), expected one that does not")
+        best = max(scored, key=lambda one: one.area or 0.0)
+        yield (
+            name,
+            {
+                "space": space.get(name) or {},
+                "trials": [one._asdict() for one in made],
+                "chosen": best.init_args,
+                "seconds": round(sum(one.seconds for one in made), 2),
+                "spec": experiment.methods[name].having(**best.init_args).content,
+            },
+        )
 
 
 def main() -> None:
@@ -94,16 +207,31 @@ def main() -> None:
     )
     parser.add_argument("first", metavar="CONFIG", help="YAML file of a benchmark")
     parser.add_argument("--config", action="append", default=[], help="a file laid over it; may be repeated")
-    parser.add_argument("--trials", required=True, help="YAML: method -> list of changes")
-    parser.add_argument("-o", "--output", required=True, help="JSON file")
+    parser.add_argument("--space", required=True, help="YAML: method -> argument -> range")
+    parser.add_argument("--trials", type=int, default=8, help="of each method (default 8)")
+    parser.add_argument("-o", "--output", required=True, help="JSON file: what was tried and chosen")
+    parser.add_argument("--write", metavar="YAML", help="the methods as chosen, to be laid over the config")
     own, overrides = parser.parse_known_args()
     with exit_on_input_error():
-        from benchmarks.products.record import provenance
-
         experiment = parse([own.first, *own.config], overrides)
-        content = {"trials": tune(experiment, read_plain(Path(own.trials))), **provenance()}
-        Path(own.output).parent.mkdir(parents=True, exist_ok=True)
-        replace_file(Path(own.output), lambda file: file.write_text(json.dumps(content, indent=1) + "\n"))
+        for name, found in tune(experiment, read_plain(Path(own.space)), own.trials):
+            add(Path(own.output), name, found, own.write)
+
+
+def add(path: Path, name: str, found: dict[str, Any], layer: str | None) -> None:
+    """Put a method's trials into the file, beside those of others."""
+    from benchmarks.products.record import provenance
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        methods = json.loads(path.read_text())["methods"] if path.exists() else {}
+        methods[name] = found
+        content = {"methods": methods, **provenance()}
+        replace_file(path, lambda file: file.write_text(json.dumps(content, indent=1) + "\n"))
+        if layer is not None:
+            specs = {"methods": {method: one["spec"] for method, one in methods.items()}}
+            Path(layer).parent.mkdir(parents=True, exist_ok=True)
+            replace_file(Path(layer), lambda file: file.write_text(yaml.safe_dump(specs, sort_keys=False)))
 
 
 if __name__ == "__main__":

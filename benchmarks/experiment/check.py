@@ -31,7 +31,8 @@ def check_numbers(experiment: Experiment) -> None:
         raise InputError("seed: none, expected one or more")
     generations = {**experiment.generations, **({"side": experiment.side} if experiment.side else {})}
     given = [("seed", seed) for seed in experiment.seeds]
-    for name, value in given + [(f"{name}.seed", generation.seed) for name, generation in generations.items()]:
+    given += [(f"{name}.seed", g.seed) for name, g in generations.items() if g.seed is not None]
+    for name, value in given:
         if not 0 <= value < 2**31:
             raise InputError(f"{name}: {value}, expected 0 to {2**31 - 1}")
     if len(set(experiment.seeds)) < len(experiment.seeds):

@@ -17,7 +17,7 @@ class HeldOut(RetrievalData):
         seed: of the choice.
     """
 
-    def __init__(self, data: RetrievalData, share: float = 0.1, seed: int = 0) -> None:
+    def __init__(self, data: RetrievalData, share: float = 0.25, seed: int = 0) -> None:
         super().__init__(data.batch_size, data.images_per_class, data.num_workers, data.on_error)
         self.data, train = data, data.train_images(augment=False)
         shuffled = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.experiment.plan import Job
 from benchmarks.products.base import Product, graph, key
 from benchmarks.products.images import dataset
-from benchmarks.products.kinds import Learned, Own, Plain, Upgraded, Weights
+from benchmarks.products.kinds import Learned, Loaded, Own, Plain, Upgraded, Weights
 from benchmarks.products.store import Store
 from compat.results import Result, record_name
 
@@ -41,6 +41,7 @@ def result(
         benchmark=benchmark,
         labels=dict(job.labels),
         key=key(replayed),
+        backbones=[key(product)[:8] for product in graph(replayed) if is_model(product)],
         **{name: curve[name].tolist() for name in names},
         old={name: float(begin[name][0]) for name in ("mean_ap", "cmc_1", "cmc_5")},
         new={name: float(end[name][1]) for name in ("mean_ap", "cmc_1", "cmc_5")},
@@ -63,6 +64,13 @@ def result(
     )
     areas = curve.get("query_auc")
     return found, None if areas is None else areas.double().numpy(), records
+
+
+def is_model(product: Product) -> bool:
+    """Whether a product is a whole embedding model: trained or loaded as a generation, or trained by a method."""
+    if isinstance(product, Learned):
+        return product.training is not None and product.training.model is not None
+    return isinstance(product, (Weights, Loaded))
 
 
 def seconds(product: Product, store: Store) -> float:

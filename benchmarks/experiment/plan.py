@@ -63,7 +63,8 @@ class Step(NamedTuple):
 
 def plan(experiment: Experiment, digests: tuple[str, ...], progress: tuple[float, ...]) -> list[Job]:
     """All results of an experiment, in the order in which they are made."""
-    return list(Planner(experiment, Images.of(experiment.data, digests), progress).jobs())
+    images = Images.of(experiment.data, digests)
+    return [job for seed in experiment.seeds for job in Planner(experiment.at(seed), images, progress).jobs()]
 
 
 def steps(experiment: Experiment) -> list[Step]:
@@ -81,20 +82,17 @@ def axes_of(replay: Replay) -> dict[str, dict[str, Spec]]:
 
 
 class Planner:
-    """The products of an experiment.
+    """The products of an experiment of one seed.
 
     Args:
-        experiment: its config.
-        images: the dataset that the models are trained on.
+        experiment: its config, see `Experiment.at`.
+        images: the dataset.
         progress: completion ratios.
-        shown: the dataset that methods learn from and that is searched, if it is another one.
     """
 
-    def __init__(
-        self, experiment: Experiment, images: Images, progress: tuple[float, ...], shown: Images | None = None
-    ) -> None:
-        self.experiment, self.trained_on, self.progress = experiment, images, progress
-        self.images = shown or images
+    def __init__(self, experiment: Experiment, images: Images, progress: tuple[float, ...]) -> None:
+        self.experiment, self.images, self.progress = experiment, images, progress
+        (self.seed,) = experiment.seeds
         self.names, self.generations = list(experiment.generations), list(experiment.generations.values())
         side = self.plain(experiment.side, 0, "side").vectors if experiment.side else None
         self.systems = [
@@ -103,10 +101,10 @@ class Planner:
         ]
 
     def jobs(self) -> Iterator[Job]:
-        """Each method and seed, in each order under each rule, for each upgrade."""
-        axes = axes_of(self.experiment.replay)
-        for seed, method in product(self.experiment.seeds, self.experiment.chosen):
-            chain = self.chain(self.experiment.methods[method], method, seed)
+        """Each method, in each order under each rule, for each upgrade."""
+        axes, seed = axes_of(self.experiment.replay), self.seed
+        for method in self.experiment.chosen:
+            chain = self.chain(self.experiment.methods[method], method)
             for entries in product(*(axis.items() for axis in axes.values())):
                 chosen = dict(zip(axes, entries, strict=True))
                 places = {label: name for label, (name, _) in chosen.items()}
@@ -114,7 +112,7 @@ class Planner:
                     labels: dict[str, str | int] = {"upgrade": step.name, "method": method, "seed": seed, **places}
                     other = (name for name in (*places.values(), step.name) if name not in ("random", "raw", ""))
                     name = " ".join([method, *other, f"seed {seed}"])
-                    curve = self.curve(step, chain, seed, chosen, name)
+                    curve = self.curve(step, chain, chosen, name)
                     yield Job(curve, tuple(labels.items()), step.start)
 
     def plain(self, generation: Generation, number: int, name: str, side: Vectors | None = None) -> Plain:
@@ -125,34 +123,34 @@ class Planner:
             path = generation.checkpoint
             weights = Loaded(model, checksum(path) if Path(path).is_file() else path, path, name)
         else:
-            seed = training_seed(number, generation.seed)
-            images = self.trained_on.to_train_on()
+            seed = training_seed(number, generation.seed or 0)
+            images = self.images.to_train_on()
             trainer, threads = options.without(DISPLAY), asked()
             weights = Weights(model, trainer, seed, generation.sees, images, threads, name, options)
         return Plain(Vectors(model, weights, self.images.shown_plainly(), name, options), side)
 
-    def chain(self, spec: Spec, name: str, seed: int) -> list[Upgraded]:
+    def chain(self, spec: Spec, name: str) -> list[Upgraded]:
         """A method's upgrades from each generation to the next."""
         chain: list[Upgraded] = []
         for number in range(1, len(self.systems)):
             old: Plain | Served = Served(chain[-1]) if chain else self.systems[0]
-            chain.append(self.upgraded(spec, name, seed, number, old))
+            chain.append(self.upgraded(spec, name, number, old))
         return chain
 
-    def upgraded(self, spec: Spec, name: str, seed: int, number: int, old: Plain | Served) -> Upgraded:
+    def upgraded(self, spec: Spec, name: str, number: int, old: Plain | Served) -> Upgraded:
         """One upgrade by a method, to the generation of that number."""
         new: Plain | Own = self.systems[number]
         if spec.based_on is not None:
             base = f"{name}'s {spec.based_on.class_path.rpartition('.')[2]}"
-            new = self.upgraded(spec.based_on, base, seed, number, old).new
-        learned = self.learned(spec, name, seed, number, old, new)
+            new = self.upgraded(spec.based_on, base, number, old).new
+        learned = self.learned(spec, name, number, old, new)
         if "new model training" in learned.method.needs():
             generation = self.generations[number]
             vectors = Vectors(generation.model, learned, self.images.shown_plainly(), name, generation.trainer)
             return Upgraded(learned, Own(vectors))
         return Upgraded(learned, new)
 
-    def learned(self, spec: Spec, name: str, seed: int, number: int, old: Plain | Served, new: Plain | Own) -> Learned:
+    def learned(self, spec: Spec, name: str, number: int, old: Plain | Served, new: Plain | Own) -> Learned:
         """What a method learns; nothing that it does not need is part of it."""
         method = spec.replace(based_on=None) if spec.based_on is not None else spec
         needs, training = method.needs(), None
@@ -160,9 +158,9 @@ class Planner:
         if "head training" in needs:
             options = heads.trainer
             size = heads.batch_size
-            training = Training(options.without(DISPLAY), seed, None, size, heads.images, asked(), options)
+            training = Training(options.without(DISPLAY), self.seed, None, size, heads.images, asked(), options)
         elif "new model training" in needs:
-            options, own = generation.trainer, training_seed(number, generation.seed)
+            options, own = generation.trainer, training_seed(number, generation.seed or 0)
             training = Training(options.without(DISPLAY), own, generation.model, threads=asked(), options=options)
         if not needs:
             return Learned(method, old, new, None, None, None, None, name)
@@ -171,14 +169,12 @@ class Planner:
         saw = self.generations[number - 1].sees if "old classes" in needs else None
         return Learned(method, old, new, images, generation.sees, saw, training, name)
 
-    def curve(
-        self, step: Step, chain: list[Upgraded], seed: int, chosen: dict[str, tuple[str, Spec]], name: str
-    ) -> Replayed:
+    def curve(self, step: Step, chain: list[Upgraded], chosen: dict[str, tuple[str, Spec]], name: str) -> Replayed:
         """The replay of one step of a sequence; what is chosen on an axis is the field of that name."""
         axes = dict(chosen)
         order, (_, rule) = axes.pop("order"), axes.pop("merge")
         upgrade, distance = chain[step.number], self.experiment.replay.distance
-        seeds = tuple((seed, number) for number in range(self.experiment.replay.orders))
+        seeds = tuple((self.seed, number) for number in range(self.experiment.replay.orders))
         early = 0 < step.start < 1
         overlap = None
         if early:
@@ -187,7 +183,7 @@ class Planner:
         raw = rule.class_path == RAW
         return Replayed(
             upgrade,
-            self.ordered(order, seeds, upgrade, step.number, seed),
+            self.ordered(order, seeds, upgrade, step.number),
             None if raw else rule,
             None if raw else self.generations[step.number + 1].sees,
             self.progress,
@@ -207,7 +203,7 @@ class Planner:
         return Ends(old, new, self.images.shown_plainly(), self.experiment.replay.distance, between)
 
     def ordered(
-        self, given: tuple[str, Spec], seeds: tuple[tuple[int, int], ...], upgrade: Upgraded, number: int, seed: int
+        self, given: tuple[str, Spec], seeds: tuple[tuple[int, int], ...], upgrade: Upgraded, number: int
     ) -> Ordered:
         """An order with what it needs, and no more."""
         name, order = given
@@ -219,7 +215,7 @@ class Planner:
             estimator = upgrade
             if not upgrade.learned.method.declared("estimates", False):
                 old = upgrade.learned.old
-                estimator = self.upgraded(self.fastfill(), "fastfill", seed, number + 1, old)
+                estimator = self.upgraded(self.fastfill(), "fastfill", number + 1, old)
         return Ordered(
             order,
             seeds,

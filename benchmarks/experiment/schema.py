@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from benchmarks.experiment.spec import Spec
@@ -29,14 +29,15 @@ class Generation:
         model: the embedder and how it learns (compat.methods.SingleModel unless class_path says otherwise).
         trainer: any argument of Lightning's Trainer; the device is one, unless it says otherwise.
         sees: the part of the training data that it is trained on; default all.
-        seed: of the weights, the order of the images and their augmentation.
+        seed: of the weights, the order of the images and their augmentation; null: trained once for each seed of the
+            experiment, with that seed.
         checkpoint: weights to use instead of training (.safetensors, .ckpt or .pt).
     """
 
     model: Spec
     trainer: Spec
     sees: Sees = field(default_factory=Sees)
-    seed: int = 0
+    seed: int | None = 0
     checkpoint: str | None = None
 
 
@@ -117,6 +118,15 @@ class Experiment:
     def seeds(self) -> list[int]:
         """Of the heads and orders."""
         return self.seed if isinstance(self.seed, list) else [self.seed]
+
+    def at(self, seed: int) -> Experiment:
+        """The experiment of one seed, which models without a seed of their own are trained with."""
+
+        def seeded(generation: Generation) -> Generation:
+            return replace(generation, seed=seed) if generation.seed is None else generation
+
+        generations = {name: seeded(generation) for name, generation in self.generations.items()}
+        return replace(self, seed=seed, generations=generations, side=seeded(self.side) if self.side else None)
 
     @property
     def chosen(self) -> list[str]:

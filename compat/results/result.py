@@ -25,6 +25,8 @@ class Result:
         labels: what tells this result from the others of the benchmark: upgrade ("" or, in a sequence, first,
             second_from_1, ...), method, seed (an integer, of the method's head and of the orders), order, merge.
         key: of everything that the figures depend on.
+        backbones: for each embedding model that they depend on, which training or checkpoint it is; results of which
+            these are equal are of one training. None in results from before this was kept.
         progress: completion ratios.
         mean_ap: mAP at each.
         cmc_1: CMC@1 at each.
@@ -67,6 +69,7 @@ class Result:
     gallery_items: int
     encoder_passes_per_query: int
     bytes_per_item: int = 0
+    backbones: list[str] = field(default_factory=list)
     needs: dict[str, list[str]] = field(default_factory=dict)
     starts_at: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
