@@ -1,7 +1,7 @@
 """Choose the arguments of every method on training images that are held out, with as many trials for each.
 
-    python -m benchmarks.tune configs/omniglot.yaml --methods=configs/methods/compared.yaml --space configs/tuning.yaml \\
-        --trials 8 -o results/omniglot/tuning.json --write configs/tuned/omniglot.yaml
+    python -m benchmarks.tune configs/omniglot.yaml --methods=configs/methods/compared.yaml \\
+        --space configs/tuning.yaml --trials 5 -o results/tuning/omniglot.json --write configs/tuned/omniglot.yaml
     python -m benchmarks.run configs/omniglot.yaml --config configs/tuned/omniglot.yaml
 
 A quarter of the training images is queries and gallery; everything, the old and the new model too, is trained on the
@@ -95,13 +95,8 @@ def spaces(experiment: Experiment, space: dict[str, Any]) -> dict[str, dict[str,
         found[name] = {arg: distribution(f"{name}.{arg}", given) for arg, given in (space.get(name) or {}).items()}
         for argument, value in configured(spec, found[name]).items():
             one = found[name][argument]
-            inside = (
-                value in one.choices if hasattr(one, "choices") else value is not None and one.low <= value <= one.high
-            )
-            if not inside:
-                raise InputError(
-                    f"space.{name}.{argument}: without {value}, expected it in the range, as the method has it"
-                )
+            if value not in one.choices if hasattr(one, "choices") else not one.low <= value <= one.high:
+                raise InputError(f"space.{name}.{argument}: without {value}, expected it to hold what the method has")
     return found
 
 

@@ -25,7 +25,7 @@ from compat.results import (
     queries,
 )
 
-CIRCUMSTANCES = ("only", "seed", "runs", "results")
+CIRCUMSTANCES = ("only", "seed", "runs", "results", "queries")
 
 
 class Collector:
@@ -42,7 +42,7 @@ class Collector:
         self, experiment: Experiment, trained_on: dict[str, Any], overwrite: bool, command: str | None = None
     ) -> None:
         self.folder = Path(experiment.results, experiment.name)
-        self.name, self.overwrite = experiment.name, overwrite
+        self.name, self.overwrite, self.queries = experiment.name, overwrite, experiment.queries
         self.config = without_circumstances(as_config(experiment))
         self.content = {"commands": [command] if command else [], "trained_on": trained_on}
 
@@ -82,7 +82,7 @@ class Collector:
         (spec,) = config["methods"].values()
         found, areas, records = result(job, self.name, spec, store)
         content = {"config": config, **self.content, "provenance": records}
-        collect(self.folder, [found], [areas], content, self.overwrite)
+        collect(self.folder, [found], [areas if self.queries else None], content, self.overwrite)
 
     def fail(self, job: Job, error: Exception) -> None:
         """Note a failure, unless there is a result of this very job.

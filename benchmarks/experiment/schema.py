@@ -99,6 +99,7 @@ class Experiment:
         only: the methods to run, comma-separated; default all.
         runs: folder of checkpoints, embeddings and logs (git-ignored); finished products are found there again.
         results: folder of the results.
+        queries: keep figures of each query beside the results, by which rows are compared; they take some space.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Experiment:
     only: str | None = None
     runs: str = "runs"
     results: str = "results"
+    queries: bool = True
 
     @property
     def seeds(self) -> list[int]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from benchmarks.products.source import declared
 from benchmarks.report.compare import not_separable, upgrades_of
 from compat.errors import InputError
 from compat.results import Failure, Result, load_failures, queries
+from compat.results.lines import rounded
 from compat.statistics import Interval, over_seeds
 
 COLUMNS: dict[str, Callable[[Result], float]] = {
@@ -30,10 +32,12 @@ COLUMNS: dict[str, Callable[[Result], float]] = {
     "sum of drops": lambda r: r.drops,
     "plain mean of curve": lambda r: r.auc_mean,
 }
+UNTUNED = "nothing to tune"
 VERDICTS = {frozenset([True]): "yes", frozenset([False]): "no", frozenset([None]): "-"}
 LEGEND = (
-    "± is half the 95 % interval over seeds, of heads and of random orders; models, and what is trained with them, are "
-    "trained once. ≈: a paired bootstrap over queries does not tell the area from the best row's, in bold (known only "
+    "± is half the 95 % interval over seeds: of backbones, where every model is trained once for each; else of heads "
+    "and of random orders; where no head is trained, of orders alone. Tuning: on held-out training images of which "
+    "data set. ≈: a paired bootstrap over queries does not tell the area from the best row's, in bold (known only "
     "where figures of each query were saved)."
 )
 
@@ -74,26 +78,29 @@ def table(results: Sequence[Result], folder: str | Path | None = None, failures:
         folder: of the results, where each query's figures lie; with it rows are compared with the best.
         failures: of the upgrade.
     """
-    budget = any(r.needs for r in results)
+    budget, effort = any(r.needs for r in results), efforts(folder)
     names = ["method", *(["needs"] if budget else []), "seeds", *(f"{name} (%)" for name in COLUMNS)]
     names += ["backward compatible", "encoder passes per query", "bytes per item", "training (s)"]
+    tuned = [effort.get(spelled(group[0].spec), "-") for group, _ in rows_of(results)]
+    names += ["tuning"] if {*tuned} - {"-", UNTUNED} else []
     rows = [names, ["---", *["--:"] * (len(names) - 1)]]
-    for group, area in rows_of(results, folder):
+    for (group, area), tuning in zip(rows_of(results, folder), tuned, strict=True):
         first, figures = group[0], list(COLUMNS.values())[1:]
         rows.append(
             [
                 first.name,
                 *([first.budget] if budget else []),
-                str(len(group)),
+                seeds(group),
                 area,
                 *(percent([figure(r) for r in group]) for figure in figures),
                 compatible(group),
                 str(first.encoder_passes_per_query),
                 str(first.bytes_per_item) if first.bytes_per_item else "-",
                 f"{np.mean([r.training_seconds for r in group]):,.0f}",
+                *([tuning] if names[-1] == "tuning" else []),
             ]
         )
-    lines = [systems(results[0]), "", *(f"| {' | '.join(row)} |" for row in rows)]
+    lines = [systems(results), "", *(f"| {' | '.join(row)} |" for row in rows)]
     lines += [f"| {escaped(failure)} |" + " |" * (len(names) - 1) for failure in failures]
     return "\n".join(lines)
 
@@ -109,10 +116,39 @@ def compatible(group: Sequence[Result]) -> str:
     return "forward" if rewritten and verdict == "yes" else verdict
 
 
-def systems(result: Result) -> str:
+def seeds(group: Sequence[Result]) -> str:
+    """How many seeds a row is a mean over, and what differs between them: one training is never several seeds of it."""
+    count = len(group)
+    if count == 1:
+        return "1"
+    if len({tuple(r.backbones) for r in group}) == count:
+        return f"{count} backbones"
+    return f"{count} heads" if "head training" in group[0].needs.get("method", []) else f"{count} orders"
+
+
+def spelled(spec: dict[str, Any]) -> str:
+    """A method's config as text, with numbers as results keep them."""
+    return json.dumps(rounded(spec), sort_keys=True)
+
+
+def efforts(folder: str | Path | None) -> dict[str, str]:
+    """What tuning each method's config took, as `benchmarks.tune` wrote it into the folder beside the benchmark's."""
+    found: dict[str, str] = {}
+    if folder is None:
+        return found
+    own = Path(folder).resolve().name
+    for path in sorted(Path(folder).parent.glob("tuning/*.json"), key=lambda path: not own.startswith(path.stem)):
+        for one in json.loads(path.read_text())["methods"].values():
+            took = f"{path.stem}: {len(one['trials'])} trials, {one['seconds']:,.0f} s" if one["space"] else UNTUNED
+            found.setdefault(spelled(one["spec"]), took)
+    return found
+
+
+def systems(results: Sequence[Result]) -> str:
     """The line above a table."""
-    old, new = (f"{100 * system['mean_ap']:.2f} %" for system in (result.old, result.new))
-    return f"mAP of the old system {old}, of the new one {new}."
+    by_training = {tuple(r.backbones): r for r in results}.values()
+    old, new = (percent([getattr(r, name)["mean_ap"] for r in by_training]) for name in ("old", "new"))
+    return f"mAP of the old system {old} %, of the new one {new} %."
 
 
 def escaped(failure: Failure) -> str:

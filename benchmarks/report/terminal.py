@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report.table import percent, rows_of, systems
+from benchmarks.report.table import percent, rows_of, seeds, systems
 from compat.results import Failure, Result
 
 WIDTH = 100
@@ -22,10 +22,10 @@ def narrow(results: Sequence[Result], folder: str | Path | None = None, failures
         gain = percent([r.relative_gain for r in group])
         seconds = f"{np.mean([r.training_seconds for r in group]):,.0f}"
         best = f"{area.strip('*')} *" if area.startswith("**") else area
-        rows.append((group[0].name, str(len(group)), best, gain, ends, seconds))
+        rows.append((group[0].name, seeds(group), best, gain, ends, seconds))
     widths = [max(len(row[column]) for row in rows) for column in range(len(NAMES))]
     widths[0] = min(widths[0], WIDTH - sum(widths[1:]) - 2 * (len(NAMES) - 1))
-    lines = [systems(results[0]), "", _line(rows[0], widths), "  ".join("-" * width for width in widths)]
+    lines = [systems(results), "", _line(rows[0], widths), "  ".join("-" * width for width in widths)]
     lines += [_line(row, widths) for row in rows[1:]]
     return "\n".join([*lines, *(failure.line for failure in failures)])
 

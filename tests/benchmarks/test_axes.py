@@ -9,14 +9,9 @@ import torch
 import yaml
 
 from benchmarks import run as runner
-from benchmarks import tune
-from benchmarks.experiment.heldout import HeldOut
 from benchmarks.experiment.parse import parse
-from benchmarks.products.images import dataset
 from benchmarks.report.table import tables
 from compat import Embeddings
-from compat.data import Share
-from compat.errors import InputError
 from compat.methods import Upgrade
 from compat.models import Precomputed
 from compat.results import load_failures, load_query_auc, load_results
@@ -165,25 +160,6 @@ def test_orders_and_rules_of_a_sequence_are_refused(config, capsys, monkeypatch)
     code, error = main(capsys, monkeypatch, config)
     assert code == 2
     assert "replay.by, replay.merge: given for a sequence of upgrades, expected neither" in error
-
-
-def test_tuning_looks_at_training_images_only(config):
-    experiment = parse([str(config)], [])
-    found = tune.tune(experiment, {"rqt": [{}, {"hidden": 4, "max_epochs": 1}]})
-    assert [(trial["method"], trial["change"]) for trial in found] == [
-        ("rqt", {}),
-        ("rqt", {"hidden": 4, "max_epochs": 1}),
-    ]
-    assert len(list((config.parent / "runs").glob("learn-*/record.json"))) == 2
-    heads = [file.read_bytes() for file in (config.parent / "runs").glob("learn-*/tensors.safetensors")]
-    assert heads[0] != heads[1]
-    data = dataset(experiment.data)
-    held = HeldOut(data)
-    assert sorted([*held.rows(Share()).tolist(), *held.held.tolist()]) == list(range(72))
-    assert len(held.gallery_images()) == len(held.held) == 7
-    assert set(held.gallery_images().images) <= set(data.train_images(False).images)
-    with pytest.raises(InputError, match="trials: 'none', expected some of independent, rqt, rqt_mcl_rho"):
-        tune.tune(experiment, {"none": [{}]})
 
 
 class Forward(Upgrade):

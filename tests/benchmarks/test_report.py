@@ -64,7 +64,7 @@ def test_the_table_has_a_row_for_each_method_and_intervals_over_seeds(tmp_path):
     assert text.startswith("mAP of the old system 20.00 %, of the new one 60.00 %.")
     names, *rows = rows_of(text)
     assert names[:4] == ["method", "seeds", "AUC mAP (%)", "relative gain (%)"]
-    assert [row[:3] for row in rows] == [["rqt", "2", "36.00 ± 12.71"], ["best", "1", "**62.50**"]]
+    assert [row[:3] for row in rows] == [["rqt", "2 orders", "36.00 ± 12.71"], ["best", "1", "**62.50**"]]
     by_name = [dict(zip(names, row, strict=True)) for row in rows]
     assert [row["encoder passes per query"] for row in by_name] == ["1", "2"]
     assert [row["backward compatible"] for row in by_name] == ["for some seeds", "-"]
