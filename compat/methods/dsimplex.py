@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -67,7 +68,7 @@ class DSimplex(Joint):
 
     Raises:
         InputError: a weight outside 0 to 1; more classes than vertices, or with `shared` an old model that was not
-            trained on this simplex (in `prepare`).
+            trained on this simplex (in `check`).
     """
 
     needs_with: ClassVar[dict[str, str]] = {"shared": "old classifier"}
@@ -79,10 +80,16 @@ class DSimplex(Joint):
             raise InputError(f"weight: {weight}, expected 0 to 1")
         self.weight, self.shared = weight, shared
 
+    def check(self, images: int, known: Sequence[int]) -> None:
+        if self.shared:
+            self.same_vertices(torch.tensor(known))
+        else:
+            vertices_for(len(known), self.new.project.out_features, "new.model.embed_dim")
+
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
         super().prepare(recipe, teacher)
         self.classifier.requires_grad_(False)
-        found = self.same_vertices(teacher) if self.shared else self.turned_vertices(teacher)
+        found = self.same_vertices(teacher.known) if self.shared else self.turned_vertices(teacher)
         self.register_buffer("vertices", found, persistent=False)
 
     def turned_vertices(self, teacher: Teacher) -> Tensor:
@@ -90,14 +97,18 @@ class DSimplex(Joint):
         dim = self.new.project.out_features
         return turned(vertices_for(len(teacher.known), dim, "new.model.embed_dim"), resized(teacher.means(), dim))
 
-    def same_vertices(self, teacher: Teacher) -> Tensor:
-        """Those that the old model was trained on, and the next ones for classes that it has not seen, (C, D_new)."""
+    def same_vertices(self, known: Tensor) -> Tensor:
+        """Those that the old model was trained on, and the next ones for classes that it has not seen, (C, D_new).
+
+        Args:
+            known: as of `Teacher`.
+        """
         dim, weight = self.new.project.out_features, self.old_classifier().linear.weight
         if weight.shape[1] != dim:
             raise InputError(
                 f"new.model.embed_dim: {dim}, expected the old model's {weight.shape[1]}, as for one simplex"
             )
-        mine = places(teacher.known, len(weight))
+        mine = places(known, len(weight))
         rows = vertices_for(max(int(mine.max()) + 1, len(weight)), dim, "new.model.embed_dim")
         if not torch.allclose(weight.cpu(), rows[: len(weight)], atol=1e-4):
             raise InputError("old.model.simplex: false, expected true, as shared: true is for one simplex")

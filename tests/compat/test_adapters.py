@@ -252,7 +252,7 @@ def test_only_the_query_for_the_old_part_is_adapted(kind, options):
         (QueryDrift, {}),
         (Slerp, {}),
         (KernelQuery, {"centres": 8}),
-        (KernelQuery, {"centres": 99}),
+        (KernelQuery, {}),
     ],
 )
 def test_heads_are_enough_to_serve(kind, options):
