@@ -21,7 +21,7 @@ from compat.methods import Upgrade
 from compat.models import Precomputed
 from compat.results import load_failures, load_query_auc, load_results
 from compat.system import fill
-from tests.running import TINY, main
+from tests.running import TINY, forget, main
 
 ORDERS = ("Random", "Uncertainty", "Entropy", "Margin", "Density", "ClassDistance", "Clusters", "Oracle")
 RULES = ("Raw", "ZScore", "Quantile", "Isotonic", "ReciprocalRank")
@@ -109,6 +109,7 @@ def test_a_method_that_fails_does_not_stop_the_others(config, monkeypatch, capsy
         TOY.replace('raise RuntimeError("this method | is broken")', "return old, new")
     )
     sys.modules.pop("toy_methods")
+    forget()
     runner.run(parse([str(config)], []), overwrite=True)
     assert load_failures(folder) == []
     assert "broken" in {r.method for r in load_results(folder)}
