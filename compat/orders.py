@@ -187,9 +187,7 @@ class Clusters(Order):
 
     def check(self, items: int) -> None:
         if self.clusters is not None and self.clusters > items:
-            raise InputError(
-                f"clusters: {self.clusters}, expected at most {items}, as the gallery has {items} items"
-            )
+            raise InputError(f"clusters: {self.clusters}, expected at most {items}, as the gallery has {items} items")
 
     def orders(self, given: OrderGiven, seeds: Sequence[Seed]) -> np.ndarray:
         rows = _unit(given["old gallery"])

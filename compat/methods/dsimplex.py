@@ -26,7 +26,8 @@ def turned(vertices: Tensor, means: Tensor) -> Tensor:
 def higher_order_loss(new: Tensor, old: Tensor, labels: Tensor, scale: float = 10.0) -> Tensor:
     """Mean of -s <o_i, n_i> + log sum_j exp(s <o_i, n_j> [y_j != y_i]), unit vectors (HOC, iamcl2r's authors).
 
-    Embeddings of the own class, the image's own too, count exp(0) each, as in the public code.
+    Embeddings of the own class, the image's own too, count exp(0) each, as in the public code; so a batch of a single
+    class has log B in place of the second part.
 
     Args:
         new: (B, D).
@@ -54,6 +55,7 @@ class DSimplex(Joint):
 
     V are vertices of a regular simplex in D_new dimensions, D_new + 1 of them preallocated, one for each class. In
     CoReS all generations are trained on the same V: so they are with `shared`, for an old model with `simplex: true`.
+    A class that the old model has not seen takes the next vertex after its own, in the open-class setting all do.
     Otherwise the old model was trained without, and V is turned onto the old class means first (orthogonal
     Procrustes, ours), which gives both generations the same directions as far as a simplex can.
 

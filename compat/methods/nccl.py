@@ -13,7 +13,7 @@ from compat.ranges import at_least_one, not_negative, positive
 
 
 def neighbourhood_loss(similarities: Tensor, same: Tensor, weights: Tensor, temperature: float = 1.0) -> Tensor:
-    """Mean over i of 1 / |P_i| sum over its positives p of -w_ip log softmax_j(s_ij / t)[p].
+    """Mean over i of 1 / |P_i| sum over its positives p of -w_ip log softmax_j(s_ij / t)[p]; without negatives too.
 
     Args:
         similarities: s, (B, K) of anchors to old items; each anchor has a positive.

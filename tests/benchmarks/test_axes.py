@@ -115,17 +115,6 @@ def test_a_method_that_fails_does_not_stop_the_others(config, monkeypatch, capsy
     assert "broken" in {r.method for r in load_results(folder)}
 
 
-def test_classes_of_the_new_model_that_do_not_start_at_the_first(config):
-    content = yaml.safe_load(config.read_text())
-    generations = {"old": {**content["old"], "sees": {"classes": 0.5}}}
-    generations["new"] = {**content["new"], "sees": {"classes": [0.5, 1.0]}}
-    names = {"FastFill": {"hidden": 8}, "BiCT": {"hidden": 8}, "BCT": {}, "UniBCT": {}}
-    methods = {k.lower(): {"class_path": f"compat.methods.{k}", "init_args": v} for k, v in names.items()}
-    folder = changed(config, **generations, methods=methods)
-    assert load_failures(folder) == []
-    assert len(load_results(folder)) == len(names)
-
-
 def test_bict_stands_on_the_model_of_bct_and_joint_methods_replace_the_new_training(config):
     bct = {"class_path": "compat.methods.BCT", "init_args": {"weight": 1.0}}
     methods = {

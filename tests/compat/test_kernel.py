@@ -91,7 +91,9 @@ def test_with_fewer_pairs_than_centres_the_others_count_for_nothing():
 def test_more_centres_than_pairs_are_refused(kind):
     pairs, method = paired(normal(10, 3), normal(10, 5, seed=1)), kind(*embedders(), centres=11)
     for refused in (lambda: method.check(10, [0]), lambda: method.solve(pairs)):
-        with pytest.raises(InputError, match="^centres: 11, expected at most 10, as there are so many training images$"):
+        with pytest.raises(
+            InputError, match="^centres: 11, expected at most 10, as there are so many training images$"
+        ):
             refused()
     method.check(11, [0])
 

@@ -33,7 +33,10 @@ SHARP = {"temperature": 0.01}
 OPTIONS: dict[str, list[dict]] = {
     "ReverseQuery": [
         {"hidden": 8, **SHARP},
-        *({"hidden": 8, "rho": True, "mcl": mode, **SHARP} for mode in ("old_only", "new_only", "independent", "joint")),
+        *(
+            {"hidden": 8, "rho": True, "mcl": mode, **SHARP}
+            for mode in ("old_only", "new_only", "independent", "joint")
+        ),
         {"hidden": 8, "mcl": "joint", "reduction": "inside", "k_pos": 1, "k_neg": 99, **SHARP},
         {"hidden": 8, "mcl": "joint", "self_positive": False, **SHARP},
     ],
