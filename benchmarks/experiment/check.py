@@ -163,6 +163,9 @@ def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
     parts = {**experiment.generations, **({"side": experiment.side} if experiment.side else {})}
     built = {name: network(name, part, data) for name, part in parts.items()}
     seen = {name: share(generation.sees) for name, generation in experiment.generations.items()}
+    for name in list(seen)[1:]:  # an old model of one class serves, if badly; from one class nothing compares
+        if data.num_classes(seen[name]) < 2:
+            raise InputError(f"data: training images of a single class for {name}, expected at least 2")
     for name in experiment.chosen:
         spec = experiment.methods[name]
         check_side(name, spec, built["side"].project.out_features if "side" in built else 0, experiment.heads.images)
@@ -208,13 +211,10 @@ def network(name: str, part: Generation, data: Any) -> Any:
     if part.checkpoint:
         load_embedder(model.embedder, read_checkpoint(part.checkpoint), part.checkpoint)
     if name != "side":
-        classes = data.num_classes(share(part.sees))
-        if classes < 2:
-            raise InputError(f"data: training images of a single class for {name}, expected at least 2")
         data.check(share(part.sees), name)
         if not part.checkpoint:
             with saying(f"{name}.model"):
-                model.classify(classes)
+                model.classify(data.num_classes(share(part.sees)))
     return model.embedder
 
 

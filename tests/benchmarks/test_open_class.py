@@ -25,6 +25,7 @@ def small(spec):
     return {**spec.having(**options, **side).content, **based_on}
 
 
+@pytest.mark.slow
 def test_every_method_learns_from_classes_that_the_old_model_has_not_seen(config):
     content = yaml.safe_load(config.read_text())
     listed = parse([str(config)], [f"--methods={ROOT / 'configs/methods/all.yaml'}"]).methods
@@ -47,7 +48,7 @@ def test_every_method_learns_from_classes_that_the_old_model_has_not_seen(config
     [
         (
             [*OPEN, "--methods={bct: {class_path: compat.methods.BCT, classes: old}}"],
-            r"error: methods.bct.init_args.classes: old, but the old model has seen none of the new one's, expected all",
+            "error: methods.bct.init_args.classes: old, but the old model has seen none of the new one's, expected all",
         ),
         (
             ["--methods", CORES, "--new.model.embed_dim=11", "--old.model.embed_dim=11"],
@@ -73,7 +74,6 @@ def test_every_method_learns_from_classes_that_the_old_model_has_not_seen(config
             ["--new.sees.classes=[0.9, 1.0]"],
             "error: data: training images of a single class for new, expected at least 2",
         ),
-        (["--old.sees.classes=0.1"], "error: data: training images of a single class for old, expected at least 2"),
         (["--new.model.warmup=1.5"], "error: new.model.warmup: 1.5, expected a share in (0, 1)"),
         (
             ["--methods.rqt.init_args.warmup=0"],

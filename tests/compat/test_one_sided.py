@@ -48,7 +48,7 @@ OPTIONS: dict[str, list[dict]] = {
     "LambdaOrthogonality": [{"hidden": 8, **SHARP}, {"hidden": 8, "bound": None}],
     "DSimplex": [{"weight": weight} for weight in (0.0, 0.9)],
     "LCE": [{"transform": transform} for transform in (False, True)],
-    **dict.fromkeys(("FCT", "FastFill", "BiCT", "ResidualMLP"), [{"hidden": 8}]),
+    **{name: [{"hidden": 8}] for name in ("FCT", "FastFill", "BiCT", "ResidualMLP")},
 }
 BATCHES = {"one class": torch.arange(0, 24, 4), "different classes": torch.arange(4)}  # rows of 24 images of 4 classes
 CASES = [(name, options) for name in KINDS for options in OPTIONS.get(name, [{}])]
