@@ -209,7 +209,8 @@ def contrastive_loss(queries: Tensor, references: Tensor, labels: Tensor, temper
     """Supervised contrastive loss between two views (SupCon's L_out, arXiv 2004.11362), of unit vectors.
 
     Mean over anchors i and over their positives p of -log(exp(<q_i, r_p> / t) / sum_k exp(<q_i, r_k> / t)); row i of
-    the references is a positive of anchor i as well, so a batch of any labels has one for each anchor.
+    the references is a positive of anchor i as well, so a batch of any labels has one for each anchor. In one of a
+    single class all are positives, and the loss is least where all are equally near.
 
     Args:
         queries: (B, D).

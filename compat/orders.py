@@ -15,8 +15,10 @@ from compat.errors import InputError
 from compat.gains import backfill_gains
 from compat.needs import Given
 from compat.progress import backfill_order
+from compat.ranges import at_least_one
 
 Seed = Sequence[int]
+NEIGHBOURS = 10
 
 
 class OrderGiven(Given):
@@ -53,6 +55,13 @@ class Order:
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
+
+    def check(self, items: int) -> None:
+        """Refuse a gallery of so many items; a run calls it before anything is trained.
+
+        Raises:
+            InputError: what the order says; its field is an argument's name, or of the config if it has dots.
+        """
 
     def scores(self, given: OrderGiven) -> Tensor:
         """(G,), the first to backfill highest."""
@@ -115,21 +124,30 @@ class Density(Order):
     Items in a crowd are the ones that queries confuse.
 
     Args:
-        neighbours: how many.
+        neighbours: how many; none: 10, or all others where there are fewer.
+
+    Raises:
+        InputError: less than 1, or as many as the gallery has items (in `check`).
     """
 
     needs: ClassVar[tuple[str, ...]] = ("old gallery",)
 
-    def __init__(self, neighbours: int = 10) -> None:
-        if neighbours < 1:
-            raise InputError(f"neighbours: {neighbours}, expected at least 1")
+    def __init__(self, neighbours: int | None = None) -> None:
+        at_least_one(neighbours=neighbours)
         self.neighbours = neighbours
+
+    def check(self, items: int) -> None:
+        if self.neighbours is not None and self.neighbours >= items:
+            raise InputError(
+                f"neighbours: {self.neighbours}, expected at most {items - 1}, as the gallery has {items} items"
+            )
 
     def scores(self, given: OrderGiven) -> Tensor:
         rows = _unit(given["old gallery"])
+        self.check(len(rows))
         index = faiss.IndexFlatIP(rows.shape[1])
         index.add(rows)
-        kept = min(self.neighbours + 1, len(rows))  # itself is one of them
+        kept = min((self.neighbours or NEIGHBOURS) + 1, len(rows))  # itself is one of them
         similarity, _ = index.search(rows, kept)
         return torch.from_numpy(similarity.mean(1))
 
@@ -156,18 +174,25 @@ class Clusters(Order):
 
     Args:
         clusters: how many; none: the square root of the gallery's size.
+
+    Raises:
+        InputError: less than 1, or more than the gallery has items (in `check`).
     """
 
     needs: ClassVar[tuple[str, ...]] = ("old gallery",)
 
     def __init__(self, clusters: int | None = None) -> None:
-        if clusters is not None and clusters < 1:
-            raise InputError(f"clusters: {clusters}, expected at least 1")
+        at_least_one(clusters=clusters)
         self.clusters = clusters
+
+    def check(self, items: int) -> None:
+        if self.clusters is not None and self.clusters > items:
+            raise InputError(f"clusters: {self.clusters}, expected at most {items}, as the gallery has {items} items")
 
     def orders(self, given: OrderGiven, seeds: Sequence[Seed]) -> np.ndarray:
         rows = _unit(given["old gallery"])
-        count = min(self.clusters or round(len(rows) ** 0.5), len(rows))
+        self.check(len(rows))
+        count = self.clusters or round(len(rows) ** 0.5)
         means = faiss.Kmeans(rows.shape[1], count, seed=0, min_points_per_centroid=1, spherical=True)
         means.train(rows)
         cluster = means.assign(rows)[1]
@@ -180,6 +205,9 @@ class Scores(Order):
 
     Args:
         path: of an array (G,).
+
+    Raises:
+        InputError: a file that is no such array (in `check`).
     """
 
     needs: ClassVar[tuple[str, ...]] = ("a file",)
@@ -187,14 +215,21 @@ class Scores(Order):
     def __init__(self, path: str) -> None:
         self.path = path
 
+    def check(self, items: int) -> None:
+        self.read(items)
+
     def scores(self, given: OrderGiven) -> Tensor:
+        return torch.from_numpy(self.read(given.items))
+
+    def read(self, items: int) -> np.ndarray:
+        """The array (G,), float64."""
         try:
             scores = np.asarray(np.load(self.path), np.float64)
         except (OSError, ValueError, TypeError, EOFError) as error:
             raise InputError(f"replay.by: {self.path} ({error}), expected scores in a .npy file") from error
-        if scores.shape != (given.items,) or not np.isfinite(scores).all():
-            raise InputError(f"replay.by: {self.path}, shape {scores.shape}, expected {given.items} finite scores")
-        return torch.from_numpy(scores)
+        if scores.shape != (items,) or not np.isfinite(scores).all():
+            raise InputError(f"replay.by: {self.path}, shape {scores.shape}, expected {items} finite scores")
+        return scores
 
 
 class Oracle(Order):

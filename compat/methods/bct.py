@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -40,9 +41,9 @@ def extended_classifier(weight: Tensor, bias: Tensor | None, teacher: Teacher) -
 class BCT(Joint):
     """BCT: CE(W_n z, y) + weight * CE(W_o z, y), with W_o the frozen old classifier (Shen et al., arXiv 2003.11942).
 
-    W_o is extended to classes that the old model has not seen, see `extended_classifier`, or the second loss is the
-    mean over the images of old classes alone, as AdvBCT's code has it (0 for a batch without any). Where the old
-    embedding is normalised, W_o z are scaled cosines as in its own training.
+    W_o is extended to classes that the old model has not seen, see `extended_classifier` (in the open-class setting all
+    its rows are means), or the second loss is the mean over the images of old classes alone, as AdvBCT's code has it
+    (0 for a batch without any). Where the old embedding is normalised, W_o z are scaled cosines as in its own training.
 
     Args:
         old: the old model, frozen.
@@ -51,8 +52,8 @@ class BCT(Joint):
         classes: whose images the old classifier judges.
 
     Raises:
-        InputError: a negative weight; old classes alone where the old model has seen none of the new one's (in
-            `prepare`).
+        InputError: a negative weight; an old model without a classifier, or old classes alone where the old model has
+            seen none of the new one's (in `check`).
     """
 
     needs: ClassVar[tuple[str, ...]] = (
@@ -69,7 +70,13 @@ class BCT(Joint):
         not_negative(weight=weight)
         self.weight, self.classes = weight, classes
 
+    def check(self, images: int, known: Sequence[int]) -> None:
+        self.old_classifier()
+        if self.classes == "old" and max(known) < 0:
+            raise InputError("classes: old, but the old model has seen none of the new one's, expected all")
+
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
+        self.check(len(teacher.labels), teacher.known.tolist())
         super().prepare(recipe, teacher)
         layer = self.old_classifier().linear
         weight, bias = layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
@@ -77,8 +84,6 @@ class BCT(Joint):
         if self.classes == "all":
             weight, bias = extended_classifier(weight, bias, teacher)
             targets = torch.arange(len(weight), device=weight.device)
-        elif (targets < 0).all():
-            raise InputError("classes: old, but the old model has seen none of the new one's, expected all")
         self.register_buffer("old_weight", weight, persistent=False)
         self.register_buffer("old_bias", bias, persistent=False)
         self.register_buffer("targets", targets, persistent=False)

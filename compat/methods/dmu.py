@@ -9,7 +9,7 @@ from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
 from compat.methods.upgrade import resized
 from compat.models import Embedder, head
-from compat.ranges import positive
+from compat.ranges import at_least_one, not_negative, positive
 
 
 def discriminativeness(old: Tensor, means: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
@@ -45,7 +45,7 @@ class DMU(Joint):
         hidden: width of A's network.
 
     Raises:
-        InputError: a temperature that is none.
+        InputError: a number out of range.
     """
 
     transforms_gallery = True
@@ -61,7 +61,9 @@ class DMU(Joint):
         hidden: int = 512,
     ) -> None:
         super().__init__(old, new)
+        not_negative(inheritance=inheritance, adaptation=adaptation)
         positive(temperature=temperature)
+        at_least_one(hidden=hidden)
         self.weights, self.temperature = (inheritance, adaptation), temperature
         self.network = head(old.project.out_features, self.new.project.out_features, 2, hidden)
         for parameter in self.network[-1].parameters():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -25,7 +26,8 @@ def turned(vertices: Tensor, means: Tensor) -> Tensor:
 def higher_order_loss(new: Tensor, old: Tensor, labels: Tensor, scale: float = 10.0) -> Tensor:
     """Mean of -s <o_i, n_i> + log sum_j exp(s <o_i, n_j> [y_j != y_i]), unit vectors (HOC, iamcl2r's authors).
 
-    Embeddings of the own class, the image's own too, count exp(0) each, as in the public code.
+    Embeddings of the own class, the image's own too, count exp(0) each, as in the public code; so a batch of a single
+    class has log B in place of the second part.
 
     Args:
         new: (B, D).
@@ -53,6 +55,7 @@ class DSimplex(Joint):
 
     V are vertices of a regular simplex in D_new dimensions, D_new + 1 of them preallocated, one for each class. In
     CoReS all generations are trained on the same V: so they are with `shared`, for an old model with `simplex: true`.
+    A class that the old model has not seen takes the next vertex after its own, in the open-class setting all do.
     Otherwise the old model was trained without, and V is turned onto the old class means first (orthogonal
     Procrustes, ours), which gives both generations the same directions as far as a simplex can.
 
@@ -67,7 +70,7 @@ class DSimplex(Joint):
 
     Raises:
         InputError: a weight outside 0 to 1; more classes than vertices, or with `shared` an old model that was not
-            trained on this simplex (in `prepare`).
+            trained on this simplex (in `check`).
     """
 
     needs_with: ClassVar[dict[str, str]] = {"shared": "old classifier"}
@@ -79,10 +82,16 @@ class DSimplex(Joint):
             raise InputError(f"weight: {weight}, expected 0 to 1")
         self.weight, self.shared = weight, shared
 
+    def check(self, images: int, known: Sequence[int]) -> None:
+        if self.shared:
+            self.same_vertices(torch.tensor(known))
+        else:
+            vertices_for(len(known), self.new.project.out_features, "new.model.embed_dim")
+
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
         super().prepare(recipe, teacher)
         self.classifier.requires_grad_(False)
-        found = self.same_vertices(teacher) if self.shared else self.turned_vertices(teacher)
+        found = self.same_vertices(teacher.known) if self.shared else self.turned_vertices(teacher)
         self.register_buffer("vertices", found, persistent=False)
 
     def turned_vertices(self, teacher: Teacher) -> Tensor:
@@ -90,14 +99,18 @@ class DSimplex(Joint):
         dim = self.new.project.out_features
         return turned(vertices_for(len(teacher.known), dim, "new.model.embed_dim"), resized(teacher.means(), dim))
 
-    def same_vertices(self, teacher: Teacher) -> Tensor:
-        """Those that the old model was trained on, and the next ones for classes that it has not seen, (C, D_new)."""
+    def same_vertices(self, known: Tensor) -> Tensor:
+        """Those that the old model was trained on, and the next ones for classes that it has not seen, (C, D_new).
+
+        Args:
+            known: as of `Teacher`.
+        """
         dim, weight = self.new.project.out_features, self.old_classifier().linear.weight
         if weight.shape[1] != dim:
             raise InputError(
                 f"new.model.embed_dim: {dim}, expected the old model's {weight.shape[1]}, as for one simplex"
             )
-        mine = places(teacher.known, len(weight))
+        mine = places(known, len(weight))
         rows = vertices_for(max(int(mine.max()) + 1, len(weight)), dim, "new.model.embed_dim")
         if not torch.allclose(weight.cpu(), rows[: len(weight)], atol=1e-4):
             raise InputError("old.model.simplex: false, expected true, as shared: true is for one simplex")

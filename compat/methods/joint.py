@@ -62,6 +62,10 @@ class Joint(Upgrade):
 
     Losses that compare directions, as most of them do, go with cosine retrieval.
 
+    The old model embeds images of classes that it has not seen too, so what a loss takes from its space (embeddings,
+    class means, radii) is there for all classes, in the open-class setting as well, where it has seen none of them.
+    Only its classifier and its simplex are not: `BCT` and `DSimplex` say what they do then.
+
     Where the new space has more dimensions than the old one its first D_old are the compatible ones, where it has
     fewer it is padded with zeros (openBCT).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -12,12 +13,14 @@ from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
 from compat.batch import Pair
+from compat.errors import InputError
 from compat.methods.upgrade import Fit, Upgrade
 from compat.models import Embedder
 from compat.needs import Given
 from compat.ranges import at_least_one, positive
 
 ALPHAS = np.logspace(-6, 2, 9)
+CENTRES = 512
 
 
 def median_gamma(rows: np.ndarray, most: int = 1000) -> float:
@@ -37,17 +40,17 @@ class KernelMap(nn.Module):
     RBF kernel (Williams and Seeger, 2001), as scikit-learn fits them.
 
     g is the median heuristic's, unless given. The penalty is, among 1e-6, 1e-5, ..., 100, the one of the smallest
-    squared error when each training pair in turn is left out (`RidgeCV`). With fewer pairs than centres all are
-    centres, and the remaining weights are zero.
+    squared error when each training pair in turn is left out (`RidgeCV`).
 
     Args:
         inputs: D_in.
         outputs: D_out.
-        centres: c_j, training rows drawn at random.
+        centres: c_j, training rows drawn at random; none: 512, or all rows where there are fewer (the weights of
+            further centres are zero).
         gamma: g; none: by the median heuristic.
 
     Raises:
-        InputError: no centre, or a gamma that is none.
+        InputError: no centre, or a gamma that is none; more centres than rows (in `check`).
     """
 
     centres: Tensor
@@ -55,17 +58,24 @@ class KernelMap(nn.Module):
     bias: Tensor
     gamma: Tensor
 
-    def __init__(self, inputs: int, outputs: int, centres: int, gamma: float | None) -> None:
+    def __init__(self, inputs: int, outputs: int, centres: int | None, gamma: float | None) -> None:
         super().__init__()
         at_least_one(centres=centres)
         positive(gamma=gamma)
-        self.given = gamma
+        self.given, self.asked = gamma, centres
+        centres = CENTRES if centres is None else centres
         for name, shape in {"centres": (centres, inputs), "weight": (centres, outputs), "bias": (outputs,)}.items():
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
         self.register_buffer("gamma", torch.ones((), dtype=torch.float64))
 
+    def check(self, rows: int) -> None:
+        """Refuse to be solved from so few rows."""
+        if self.asked is not None and self.asked > rows:
+            raise InputError(f"centres: {self.asked}, expected at most {rows}, as there are so many training images")
+
     def solve(self, inputs: Tensor, outputs: Tensor) -> None:
         """Set the map from rows (N, D_in) and what they are mapped to, (N, D_out)."""
+        self.check(len(inputs))
         x, y = (F.normalize(rows.double(), dim=1).cpu().numpy() for rows in (inputs, outputs))
         gamma, count = self.given or median_gamma(x), min(len(self.centres), len(x))
         features = Nystroem(gamma=gamma, n_components=count, random_state=0).fit(x)
@@ -87,16 +97,19 @@ class KernelQuery(Upgrade):
     Args:
         old: the old model, frozen.
         new: the new model, frozen.
-        centres: of the Nystroem features.
+        centres: of the Nystroem features; none: 512, or all training images where there are fewer.
         gamma: of the kernel; none: by the median heuristic.
     """
 
     encoder_passes = 1
     needs: ClassVar[tuple[str, ...]] = ("training embeddings",)
 
-    def __init__(self, old: Embedder, new: Embedder, centres: int = 512, gamma: float | None = None) -> None:
+    def __init__(self, old: Embedder, new: Embedder, centres: int | None = None, gamma: float | None = None) -> None:
         super().__init__(old, new)
         self.map = KernelMap(new.project.out_features, old.project.out_features, centres, gamma)
+
+    def check(self, images: int, known: Sequence[int]) -> None:
+        self.map.check(images)
 
     def learn(self, given: Given, fit: Fit) -> None:
         self.solve(given["training embeddings"])
@@ -115,7 +128,7 @@ class KernelGallery(Upgrade):
     Args:
         old: the old model, frozen.
         new: the new model, frozen.
-        centres: of the Nystroem features.
+        centres: of the Nystroem features; none: 512, or all training images where there are fewer.
         gamma: of the kernel; none: by the median heuristic.
     """
 
@@ -123,9 +136,12 @@ class KernelGallery(Upgrade):
     transforms_gallery = True
     needs: ClassVar[tuple[str, ...]] = ("training embeddings",)
 
-    def __init__(self, old: Embedder, new: Embedder, centres: int = 512, gamma: float | None = None) -> None:
+    def __init__(self, old: Embedder, new: Embedder, centres: int | None = None, gamma: float | None = None) -> None:
         super().__init__(old, new)
         self.map = KernelMap(old.project.out_features, new.project.out_features, centres, gamma)
+
+    def check(self, images: int, known: Sequence[int]) -> None:
+        self.map.check(images)
 
     def learn(self, given: Given, fit: Fit) -> None:
         self.solve(given["training embeddings"])

@@ -10,6 +10,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from compat.batch import Pair
+from compat.errors import InputError
 from compat.methods.upgrade import Fit, Upgrade
 from compat.models import Embedder
 from compat.needs import Given
@@ -27,6 +28,9 @@ class Learned(Upgrade):
         new: the new model, frozen.
         warmup: share of the steps in which the learning rate rises, before its cosine.
         optimizer: from parameters to an optimizer; its learning rate is the peak.
+
+    Raises:
+        InputError: a warm-up that is no share in (0, 1).
     """
 
     encoder_passes = 1
@@ -34,6 +38,8 @@ class Learned(Upgrade):
 
     def __init__(self, old: Embedder, new: Embedder, warmup: float, optimizer: OptimizerCallable) -> None:
         super().__init__(old, new)
+        if not 0 < warmup < 1:
+            raise InputError(f"warmup: {warmup}, expected a share in (0, 1)")
         self.warmup, self.optimizer = warmup, optimizer
 
     def learn(self, given: Given, fit: Fit) -> None:

@@ -9,11 +9,11 @@ from torch import Tensor
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
 from compat.models import Embedder
-from compat.ranges import at_least_one, positive
+from compat.ranges import at_least_one, not_negative, positive
 
 
 def neighbourhood_loss(similarities: Tensor, same: Tensor, weights: Tensor, temperature: float = 1.0) -> Tensor:
-    """Mean over i of 1 / |P_i| sum over its positives p of -w_ip log softmax_j(s_ij / t)[p].
+    """Mean over i of 1 / |P_i| sum over its positives p of -w_ip log softmax_j(s_ij / t)[p]; without negatives too.
 
     Args:
         similarities: s, (B, K) of anchors to old items; each anchor has a positive.
@@ -46,7 +46,7 @@ class NCCL(Joint):
         queue: old embeddings to contrast with.
 
     Raises:
-        InputError: a temperature or a queue out of range.
+        InputError: a weight, a temperature or a queue out of range.
     """
 
     labels: Tensor
@@ -61,6 +61,7 @@ class NCCL(Joint):
         queue: int = 8192,
     ) -> None:
         super().__init__(old, new)
+        not_negative(weight=weight, logit_weight=logit_weight)
         positive(temperature=temperature)
         at_least_one(queue=queue)
         self.weights, self.temperature, self.queue = (weight, logit_weight), temperature, queue

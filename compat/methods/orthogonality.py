@@ -12,7 +12,7 @@ from compat.batch import Pair
 from compat.losses import contrastive_loss
 from compat.methods.learned import Learned
 from compat.models import Embedder, head
-from compat.ranges import not_negative, positive
+from compat.ranges import at_least_one, not_negative, positive
 
 
 def orthogonality_penalty(weight: Tensor, bound: float, sharpness: float = 1.0) -> Tensor:
@@ -77,6 +77,7 @@ class LambdaOrthogonality(Learned):
         super().__init__(old, new, warmup, optimizer)
         positive(bound=bound, temperature=temperature)
         not_negative(forward=forward, backward=backward, contrast=contrast)
+        at_least_one(hidden=hidden)
         old_dim, new_dim = old.project.out_features, new.project.out_features
         self.dim, self.bound = max(old_dim, new_dim), bound
         self.weights, self.temperature = (forward, backward, contrast), temperature

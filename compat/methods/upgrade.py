@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, TypeAlias
 
 import torch
@@ -91,6 +91,17 @@ class Upgrade(LightningModule):
             given: what was declared in `needs`.
             fit: trains a module: a head on training pairs ("head training"), or a whole
                 new model on its images ("new model training").
+        """
+
+    def check(self, images: int, known: Sequence[int]) -> None:
+        """Refuse training data that it cannot learn from; a run calls it before anything is trained.
+
+        Args:
+            images: how many.
+            known: of each of their classes the index in the old classifier, -1 if the old model has not seen it.
+
+        Raises:
+            InputError: what the method says; its field is an argument's name, or of the config if it has dots.
         """
 
     def restore(self, state: dict[str, Tensor]) -> None:

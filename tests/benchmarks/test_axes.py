@@ -16,7 +16,7 @@ from compat.methods import Upgrade
 from compat.models import Precomputed
 from compat.results import load_failures, load_query_auc, load_results
 from compat.system import fill
-from tests.running import TINY, main
+from tests.running import TINY, forget, main
 
 ORDERS = ("Random", "Uncertainty", "Entropy", "Margin", "Density", "ClassDistance", "Clusters", "Oracle")
 RULES = ("Raw", "ZScore", "Quantile", "Isotonic", "ReciprocalRank")
@@ -104,20 +104,10 @@ def test_a_method_that_fails_does_not_stop_the_others(config, monkeypatch, capsy
         TOY.replace('raise RuntimeError("this method | is broken")', "return old, new")
     )
     sys.modules.pop("toy_methods")
+    forget()
     runner.run(parse([str(config)], []), overwrite=True)
     assert load_failures(folder) == []
     assert "broken" in {r.method for r in load_results(folder)}
-
-
-def test_classes_of_the_new_model_that_do_not_start_at_the_first(config):
-    content = yaml.safe_load(config.read_text())
-    generations = {"old": {**content["old"], "sees": {"classes": 0.5}}}
-    generations["new"] = {**content["new"], "sees": {"classes": [0.5, 1.0]}}
-    names = {"FastFill": {"hidden": 8}, "BiCT": {"hidden": 8}, "BCT": {}, "UniBCT": {}}
-    methods = {k.lower(): {"class_path": f"compat.methods.{k}", "init_args": v} for k, v in names.items()}
-    folder = changed(config, **generations, methods=methods)
-    assert load_failures(folder) == []
-    assert len(load_results(folder)) == len(names)
 
 
 def test_bict_stands_on_the_model_of_bct_and_joint_methods_replace_the_new_training(config):

@@ -109,8 +109,8 @@ def test_it_runs_end_to_end_on_small_images(path, tmp_path, monkeypatch):
         overrides += [f"--{part}.trainer.max_epochs=1", f"--{part}.trainer.enable_progress_bar=false"]
         overrides.append(f"--{part}.trainer.accelerator=cpu")
     for name, spec in config.methods.items():
-        if "hidden" in (arguments_of_class(spec.class_path) or []):
-            overrides.append(f"--methods.{name}.init_args.hidden=8")
+        for taken in {"hidden", "centres"} & {*(arguments_of_class(spec.class_path) or [])}:
+            overrides.append(f"--methods.{name}.init_args.{taken}=8")
     overrides += [
         "--data.num_workers=0",
         "--heads.batch_size=16",

@@ -23,7 +23,7 @@ from compat.methods.affine import ridge, truncated
 from compat.methods.procrustes import procrustes
 from compat.methods.scaling import diagonal_scaling
 from compat.methods.slerp import slerp
-from tests.pairs import embedders, error, made, normal, padded, paired, rotation, solved, trained
+from tests.pairs import error, made, normal, padded, paired, rotation, solved, trained
 
 NEW_OLD = pytest.mark.parametrize(("new_dim", "old_dim"), [(7, 4), (5, 5), (4, 7)])
 
@@ -65,12 +65,6 @@ def test_affine_leaves_residuals_without_a_mean(rank):
     pairs = paired(normal(40, 4, seed=1) + 5, normal(40, 6) - 3)
     found = solved(Affine, pairs, rank=rank).back(pairs.old, pairs.new)
     torch.testing.assert_close(found.mean(0), pairs.old.mean(0))
-
-
-@pytest.mark.parametrize("rank", [0, -1, 4])
-def test_a_rank_that_the_map_cannot_have_is_named(rank):
-    with pytest.raises(InputError, match=f"rank: {rank}, expected 1 to 3"):
-        Affine(*embedders(3, 5), rank=rank)
 
 
 @NEW_OLD
@@ -190,6 +184,17 @@ def test_slerp_goes_from_the_old_query_to_procrustes():
         assert method.encoder_passes == 2
 
 
+@pytest.mark.parametrize("alpha", [0.3, 1.0])
+@pytest.mark.parametrize("new_dim", [4, 6])
+def test_slerp_recovers_a_planted_rotation(new_dim, alpha):
+    """The aligned new query is the old one, and so is all that lies between them."""
+    old, turn = F.normalize(normal(40, 4), dim=1), rotation(new_dim)
+    new = torch.from_numpy(padded(old, new_dim)).float() @ turn.T
+    method = solved(Slerp, paired(3 * old, 2 * new), alpha=alpha)
+    torch.testing.assert_close(method.rotation, turn[:, :4], atol=1e-5, rtol=0)
+    torch.testing.assert_close(method.back(3 * old, 2 * new), old, atol=1e-4, rtol=0)
+
+
 def test_slerp_chooses_the_query_that_finds_more():
     """Classes lie on the axes; noise is in the one space, in the other, or in both: then the middle is best."""
     axes = torch.eye(8)[torch.arange(200) % 4]
@@ -198,18 +203,6 @@ def test_slerp_chooses_the_query_that_finds_more():
         found = solved(Slerp, paired(old, new @ rotation(8)))
         assert least <= round(found.alpha.item(), 1) <= most
         torch.testing.assert_close(found.rotation @ found.rotation.T, torch.eye(8), atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"alpha": 1.1}, "alpha: 1.1, expected 0 to 1"),
-        ({"held_out": 1.0}, "held_out: 1.0, expected more than 0 and less than 1"),
-    ],
-)
-def test_numbers_out_of_range_are_named(options, message):
-    with pytest.raises(InputError, match=message):
-        Slerp(*embedders(), **options)
 
 
 def test_too_few_held_out_pairs_to_choose_by_are_named():
@@ -252,7 +245,7 @@ def test_only_the_query_for_the_old_part_is_adapted(kind, options):
         (QueryDrift, {}),
         (Slerp, {}),
         (KernelQuery, {"centres": 8}),
-        (KernelQuery, {"centres": 99}),
+        (KernelQuery, {}),
     ],
 )
 def test_heads_are_enough_to_serve(kind, options):

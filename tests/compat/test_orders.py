@@ -104,7 +104,7 @@ def scores(tmp_path):
 PLAIN = {
     Random(): (),
     Density(): ("old gallery",),
-    Density(3): ("old gallery",),
+    Density(2): ("old gallery",),
     Clusters(): ("old gallery",),
     Clusters(3): ("old gallery",),
     Entropy(): ("old gallery", "old classifier"),
@@ -174,7 +174,7 @@ def test_the_densest_neighbourhood_is_first():
     facts = seen_from(lengths * np.stack([np.cos(angles), np.sin(angles)], 1))
     assert order_of(Density(2), facts) == [3, 1, 4, 2, 0]
     assert order_of(Density(1), facts)[:2] == [1, 3]
-    assert order_of(Density(99), facts)[-1] == 0  # fewer neighbours than that are there
+    assert order_of(Density(), facts)[-1] == 0  # of fewer than ten others
 
 
 def test_the_farthest_from_its_class_is_first():
@@ -230,10 +230,18 @@ def test_what_is_missing_is_named():
     assert facts.given(Uncertainty())["uncertainty"] is None
     with pytest.raises(InputError, match="needs: 'gallery labels' was not declared by Entropy, expected it among its"):
         facts.given(Entropy())["gallery labels"]
-    with pytest.raises(InputError, match="neighbours: 0, expected at least 1"):
-        Density(0)
-    with pytest.raises(InputError, match="clusters: 0, expected at least 1"):
-        Clusters(0)
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [(Density(5), "neighbours: 5, expected at most 4"), (Clusters(6), "clusters: 6, expected at most 5")],
+)
+def test_more_than_there_are_items_is_refused(order, message):
+    order.check(6)
+    with pytest.raises(InputError, match=f"^{message}, as the gallery has 5 items$"):
+        order.check(5)
+    with pytest.raises(InputError, match=message):
+        orders_of(order, known(items=5), SEEDS)
 
 
 def slow_gains(e, backfilled, distance):
