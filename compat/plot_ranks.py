@@ -32,21 +32,20 @@ def plot_ranks(ranking: Ranking) -> Figure:
     figure = Figure(figsize=(7.5, ROW * len(rows) + 2.2), layout="constrained")
     panel = figure.subplots()
     for place, row in enumerate(rows):
-        assert row.rank is not None
         color = EQUAL if row.equal else TOLD
         panel.plot([row.rank.low, row.rank.high], [place, place], color=color, linewidth=1.4, zorder=2)
         shape = "o" if row.encoder_passes_per_query == 1 else "s"
         panel.plot(row.rank.mean, place, shape, color=color, markersize=5, zorder=3)
     for number, folder in enumerate(folders):
         aside = 0.6 * ((number + 0.5) / len(folders) - 0.5)  # or equal ranks would hide each other
-        look = {"marker": MARKS[number % len(MARKS)], "color": f"C{number % 9 + 1}", "linestyle": "", "markersize": 5}
-        panel.plot([row.ranks[number] for row in rows], places + aside, label=folder, zorder=4, **look)
+        look: dict[str, Any] = {"marker": MARKS[number % len(MARKS)], "color": f"C{number % 9 + 1}", "linestyle": ""}
+        panel.plot([row.ranks[number] for row in rows], places + aside, label=folder, zorder=4, markersize=5, **look)
     panel.set_yticks(places, [row.name for row in rows], fontsize=8)
     panel.set(xlim=(0.5, len(rows) + 0.5), ylim=(len(rows) - 0.4, -0.6), xlabel="mean rank (1 is best)")
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.tick_params(axis="x", top=True, labeltop=True)
     panel.grid(alpha=0.3)
-    _join(panel, within([row.rank.mean for row in rows if row.rank], ranking.critical_difference))
+    _join(panel, within([row.rank.mean for row in rows], ranking.critical_difference))
     p = "" if isnan(ranking.friedman) else f", Friedman's p {ranking.friedman:.2g}"
     difference = f"critical difference {ranking.critical_difference:.1f}"
     figure.suptitle(f"{ranking.metric.label} in {len(folders)} folders: {difference}{p}", fontsize=10)

@@ -11,7 +11,7 @@ four methods this one holds 93 %, and tells 12 % apart: of few methods and folde
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,26 +31,35 @@ Block = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A method, with its order and merge rule, among the others.
+class Row:
+    """A method, with its order and merge rule.
 
     Attributes:
         name: of the row, as in other tables.
         encoder_passes_per_query: while the backfilling goes on.
         needs: what has to be known for it.
         values: of each folder that has it, the figure of each block.
-        ranks: its mean rank in each folder; empty where a folder lacks it, which leaves it without a rank.
-        rank: the mean over folders with its interval, within 1 and the number of methods.
-        equal: whether the paired difference of its ranks to the best row's is not told from 0.
     """
 
     name: str
     encoder_passes_per_query: int
     needs: str
     values: dict[str, list[float]]
-    ranks: list[float] = field(default_factory=list)
-    rank: Interval | None = None
-    equal: bool = False
+
+
+@dataclass(frozen=True)
+class Ranked(Row):
+    """One that all folders have.
+
+    Attributes:
+        ranks: its mean rank in each folder.
+        rank: the mean over folders with its interval, within 1 and the number of methods.
+        equal: whether the paired difference of its ranks to the best row's is not told from 0.
+    """
+
+    ranks: list[float]
+    rank: Interval
+    equal: bool
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,8 @@ class Ranking:
 
     metric: Metric
     blocks: dict[str, int]
-    ranked: list[Standing]
-    others: list[Standing]
+    ranked: list[Ranked]
+    others: list[Row]
     friedman: float
     critical_difference: float
 
@@ -105,11 +114,11 @@ def rank(folders: Mapping[str, Sequence[Result]], metric: str = "relative_gain")
         mean, low, high = moderated(of_row, spread)
         interval = Interval(mean, max(low, 1.0), min(high, float(methods)))
         behind = moderated(of_row - best, of_pairs)
-        ranked.append(replace(rows.pop(name), ranks=of_row.tolist(), rank=interval, equal=bool(behind.low <= 0)))
+        ranked.append(Ranked(**vars(rows.pop(name)), ranks=of_row.tolist(), rank=interval, equal=bool(behind.low <= 0)))
     return Ranking(
         FIGURES[metric],
         {folder: len(values) for folder, values in complete.items()},
-        sorted(ranked, key=lambda row: (row.rank or (0.0,))[0]),
+        sorted(ranked, key=lambda row: row.rank.mean),
         list(rows.values()),
         friedman(ranks),
         critical_difference(methods, len(folders)),
@@ -148,9 +157,9 @@ def _mean_ranks(values: np.ndarray) -> np.ndarray:
     return np.round(rankdata(values, axis=1).mean(0), 9)
 
 
-def _described(name: str, folders: Mapping[str, Sequence[Result]], blocks: Mapping[str, Sequence[Block]]) -> Standing:
+def _described(name: str, folders: Mapping[str, Sequence[Result]], blocks: Mapping[str, Sequence[Block]]) -> Row:
     """A row before it is ranked."""
     first = next(r for results in folders.values() for r in results if r.name == name)
     found = {folder: [block[name] for block in of_folder if name in block] for folder, of_folder in blocks.items()}
     values = {folder: of_row for folder, of_row in found.items() if of_row}
-    return Standing(name, first.encoder_passes_per_query, first.budget, values)
+    return Row(name, first.encoder_passes_per_query, first.budget, values)

@@ -33,14 +33,13 @@ def written(document: str | Path, broken: list[str] | None = None) -> str:
         raise InputError(f"write: {path} ({error.strerror}), expected a Markdown file") from error
 
     def fresh(found: re.Match[str]) -> str:
-        kind, given = found[1], found[2]
-        folders = [path.parent / word for word in given.split() if "=" not in word]
-        only = [word for word in given.split() if "=" in word]
+        kind, words = found[1], found[2].split()
         if kind == "ranks":
-            text = table(ranking(folders, only, broken=broken))
+            folders = [path.parent / word for word in words if "=" not in word]
+            made = table(ranking(folders, [word for word in words if "=" in word], broken=broken))
         else:
-            text = tables(folders[0], only, broken=broken)
-        return f"<!-- {kind}: {given} -->\n\n{text}\n\n<!-- end -->"
+            made = tables(path.parent / words[0], words[1:], broken=broken)
+        return f"<!-- {kind}: {found[2]} -->\n\n{made}\n\n<!-- end -->"
 
     pattern = r"<!-- (table|ranks): (.*?) -->\n.*?<!-- end -->"
     if len(re.findall(pattern, text, re.DOTALL)) != len(re.findall("<!-- (?:table|ranks): ", text)):

@@ -12,16 +12,16 @@ from benchmarks.report.compare import upgrades_of
 from benchmarks.report.table import percent
 from benchmarks.report.terminal import aligned
 from compat.errors import InputError
-from compat.ranks import Ranking, Standing, rank
+from compat.ranks import Ranked, Ranking, Row, rank
 from compat.results import Result
 from compat.results.lines import rounded
 
 LEGEND = (
     "A rank is the mean over the folders, which weigh alike, of the mean over the trainings of the backbones in each; "
-    "[ ] is its 95 % interval over the folders, ± half that of a figure over trainings, where there are several. ≈: "
-    "paired over the folders, ranks are not told from the best row's, marked * or bold. Methods that a folder "
-    "lacks have no rank. The critical difference (Nemenyi, 5 %) holds for all pairs together. Both are over folders, as "
-    "seeds of one data set are no independent data sets; settings of one data set are not quite either."
+    "[ ] is its 95 % interval over the folders, ± half that of a figure over trainings, where there are several. The "
+    "best row is bold, or marked *; ≈: paired over the folders, ranks are not told from its. Methods that a folder lacks "
+    "have no rank. The critical difference (Nemenyi, 5 %) holds for all pairs together. Both are over folders: seeds of "
+    "one data set are no independent data sets, and settings of one data set are not quite either."
 )
 
 
@@ -89,27 +89,23 @@ def headings(found: Ranking) -> list[str]:
     return [*(f"{folder} (%)" for folder in found.blocks), "mean rank"]
 
 
-def cells(row: Standing, found: Ranking) -> list[str]:
+def cells(row: Row, found: Ranking) -> list[str]:
     """Its figure in each folder, and its rank."""
     figures = [percent(row.values[folder]) if folder in row.values else "-" for folder in found.blocks]
-    if row.rank is None:
+    if not isinstance(row, Ranked):
         return [*figures, "-"]
     mean, low, high = row.rank
     mark = " ≈" if row.equal and not is_best(row, found) else ""
     return [*figures, f"{mean:.1f} [{low:.1f}, {high:.1f}]{mark}"]
 
 
-def is_best(row: Standing, found: Ranking) -> bool:
+def is_best(row: Row, found: Ranking) -> bool:
     """Whether no mean rank is better."""
-    best = found.ranked[0].rank
-    return row.rank is not None and best is not None and row.rank.mean == best.mean
+    return isinstance(row, Ranked) and row.rank.mean == found.ranked[0].rank.mean
 
 
 def plain(found: Ranking) -> dict[str, Any]:
     """All of it as JSON values, in fractions."""
-
-    def of_row(row: Standing) -> dict[str, Any]:
-        return {**asdict(row), "rank": row.rank._asdict() if row.rank else None}
-
-    rows = {name: [of_row(row) for row in getattr(found, name)] for name in ("ranked", "others")}
-    return rounded({**asdict(found), **rows})
+    ranked = [{**asdict(row), "rank": row.rank._asdict()} for row in found.ranked]
+    p = None if isnan(found.friedman) else found.friedman
+    return rounded({**asdict(found), "ranked": ranked, "friedman": p})

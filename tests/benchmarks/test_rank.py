@@ -61,9 +61,7 @@ def test_the_command_prints_writes_and_draws(folders, tmp_path, run):
 
 def test_a_document_has_the_table_of_the_command(folders, tmp_path, run):
     text = tmp_path / "README.md"
-    text.write_text(
-        "Before.\n\n<!-- ranks: a b order=random -->\nold\n<!-- end -->\n\n<!-- table: a -->\n<!-- end -->\n"
-    )
+    text.write_text("<!-- ranks: a b order=random -->\nold\n<!-- end -->\n\n<!-- table: a -->\n<!-- end -->\n")
     document.write(text)
     written = text.read_text()
     _, printed, _ = run(*folders, "--only", "order=random", "--wide")
