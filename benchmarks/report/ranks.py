@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from math import isnan
+from math import isclose, isnan
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from compat.results.lines import rounded
 LEGEND = (
     "A rank is the mean over the folders, which weigh alike, of the mean over the trainings of the backbones in each; "
     "[ ] is its 95 % interval over the folders, ± half that of a figure over trainings, where there are several. The "
-    "best row is bold, or marked *; ≈: paired over the folders, ranks are not told from its. Methods that a folder lacks "
-    "have no rank. The critical difference (Nemenyi, 5 %) holds for all pairs together. Both are over folders: seeds of "
-    "one data set are no independent data sets, and settings of one data set are not quite either."
+    "best row is bold, or marked *; ≈: paired over the folders, ranks are not told from its. Methods that a folder "
+    "lacks have no rank. The critical difference (Nemenyi, 5 %) holds for all pairs together. Both are over folders: "
+    "seeds of one data set are no independent data sets, and settings of one data set are not quite either."
 )
 
 
@@ -101,7 +101,7 @@ def cells(row: Row, found: Ranking) -> list[str]:
 
 def is_best(row: Row, found: Ranking) -> bool:
     """Whether no mean rank is better."""
-    return isinstance(row, Ranked) and row.rank.mean == found.ranked[0].rank.mean
+    return isinstance(row, Ranked) and isclose(row.rank.mean, found.ranked[0].rank.mean)
 
 
 def plain(found: Ranking) -> dict[str, Any]:
