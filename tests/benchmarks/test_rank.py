@@ -68,7 +68,7 @@ def test_a_document_has_the_table_of_the_command(folders, tmp_path, run):
     table = ranks.table(ranks.ranking(folders, ["order=random"]))
     assert table in written
     assert printed.startswith(table)
-    assert "| **best** | 1 | - | 75.00 | 50.00 | 1.0 [1.0, 1.0] |" in table
+    assert "| **best** | 1 | - | 75.00 | 50.00 | 1.0 [1.0, 2.1] |" in table
     assert table.splitlines()[-1] == "| alone | 1 | - | - | 25.00 | - |"
     assert written.count("mAP of the old system") == 1
     document.write(text)

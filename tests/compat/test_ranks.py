@@ -177,3 +177,12 @@ def test_the_diagram_has_a_row_for_each_method_and_bars_for_what_nemenyi_does_no
     runs = within(means, found.critical_difference)
     assert bars == [(first - 0.25, last + 0.25) for first, last in runs]
     assert len(runs) > 1
+
+
+def test_full_agreement_is_not_certainty():
+    found = rank({name: folder(x=[0.3], y=[0.2], z=[0.1]) for name in "abc"})
+    half = 2.776445 * (0.25 / 2 / 3) ** 0.5
+    assert [(row.rank.low, row.rank.high) for row in found.ranked] == [
+        pytest.approx(ends) for ends in ((1, 1 + half), (2 - half, 2 + half), (3 - half, 3))
+    ]
+    assert [row.equal for row in found.ranked] == [True, True, False]
