@@ -6,7 +6,8 @@
     python -m benchmarks.table --write README.md results/README.md
 
 A document that tables are written into has a line `<!-- table: FOLDER [label=value ...] -->` before each of them and
-`<!-- end -->` after it; FOLDER is relative to the document.
+`<!-- end -->` after it; one of ranks over several folders, as of `python -m benchmarks.rank`, has
+`<!-- ranks: FOLDER FOLDER ... [label=value ...] -->`. FOLDER is relative to the document.
 """
 
 from __future__ import annotations

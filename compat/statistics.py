@@ -1,7 +1,8 @@
-"""How sure a figure is: intervals over seeds, and paired comparisons over queries. Imports no torch."""
+"""How sure a figure is: intervals over seeds, pairs compared over queries, ranks over data sets. Imports no torch."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -53,3 +54,65 @@ def paired_bootstrap(a: np.ndarray, b: np.ndarray, resamples: int = 10_000, seed
     )
     low, high = found.confidence_interval
     return Interval(float(difference.mean()), float(low), float(high))
+
+
+def moderated(values: np.ndarray, common: float) -> Interval:
+    """The mean of a few values and its interval, their variance drawn half way to what others like them have.
+
+    Of few values that happen to lie close, Student's interval is far too narrow, of equal ones it has no width; as a
+    common variance is known well, they are told to have twice the degrees of freedom (Smyth, 2004, whose weights are
+    estimated).
+
+    Args:
+        values: two or more.
+        common: the variance of values like these, a mean over many.
+    """
+    from scipy.special import stdtrit
+
+    mean, degrees = float(np.mean(values)), len(values) - 1
+    half = float(stdtrit(2 * degrees, 0.975) * ((np.var(values, ddof=1) + common) / 2 / len(values)) ** 0.5)
+    return Interval(mean, mean - half, mean + half)
+
+
+def friedman(ranks: np.ndarray) -> float:
+    """p of Friedman's test that all methods rank alike (chi-square); NaN for fewer than three methods.
+
+    Args:
+        ranks: (N, k) of k methods on each of N data sets.
+    """
+    if ranks.shape[1] < 3:
+        return float("nan")
+    if np.all(ranks == ranks[:, :1]):
+        return 1.0
+    from scipy import stats
+
+    return float(stats.friedmanchisquare(*ranks.T).pvalue)
+
+
+def critical_difference(methods: int, data_sets: int, alpha: float = 0.05) -> float:
+    """Nemenyi's: how far two mean ranks have to be apart, whichever two of the methods they are of (Demsar, JMLR 2006).
+
+    Args:
+        methods: how many are ranked.
+        data_sets: how many independent rankings there are. Trainings on one data set are no independent data sets.
+        alpha: of all pairs together.
+    """
+    from scipy import stats
+
+    quantile = stats.studentized_range.ppf(1 - alpha, methods, np.inf) / 2**0.5
+    return float(quantile * (methods * (methods + 1) / (6 * data_sets)) ** 0.5)
+
+
+def within(means: Sequence[float], difference: float) -> list[tuple[int, int]]:
+    """The longest runs of ascending means whose ends are less than a difference apart, as first and last places.
+
+    Example:
+        >>> within([1.0, 2.0, 3.5, 9.0], 2.0)
+        [(0, 1), (1, 2)]
+    """
+    runs: list[tuple[int, int]] = []
+    for first, mean in enumerate(means):
+        last = max(place for place, other in enumerate(means) if other - mean < difference)
+        if last > first and (not runs or last > runs[-1][1]):
+            runs.append((first, last))
+    return runs

@@ -36,12 +36,13 @@ def result(
     queries, skipped = curve["queries"].tolist()
     names = ("progress", "mean_ap", "cmc_1", "cmc_5", "negative_flip_rate", "mean_ap_orders")
     passes = method.declared("encoder_passes", 2)
+    models = [*graph(replayed.before), *graph(replayed.after)]
     data, records = dataset(replayed.images.whole), provenance(replayed, store)
     found = Result(
         benchmark=benchmark,
         labels=dict(job.labels),
         key=key(replayed),
-        backbones=[key(product)[:8] for product in graph(replayed) if is_model(product)],
+        backbones=[key(one)[:8] for one in dict.fromkeys(models) if isinstance(one, (Weights, Loaded))],
         **{name: curve[name].tolist() for name in names},
         old={name: float(begin[name][0]) for name in ("mean_ap", "cmc_1", "cmc_5")},
         new={name: float(end[name][1]) for name in ("mean_ap", "cmc_1", "cmc_5")},
@@ -64,13 +65,6 @@ def result(
     )
     areas = curve.get("query_auc")
     return found, None if areas is None else areas.double().numpy(), records
-
-
-def is_model(product: Product) -> bool:
-    """Whether a product is a whole embedding model: trained or loaded as a generation, or trained by a method."""
-    if isinstance(product, Learned):
-        return product.training is not None and product.training.model is not None
-    return isinstance(product, (Weights, Loaded))
 
 
 def seconds(product: Product, store: Store) -> float:

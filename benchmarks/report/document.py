@@ -1,7 +1,8 @@
 """Tables in Markdown documents, written from results.
 
 A document that tables are written into has a line `<!-- table: FOLDER [label=value ...] -->` before each of them and
-`<!-- end -->` after it; FOLDER is relative to the document.
+`<!-- end -->` after it; one of ranks over several folders `<!-- ranks: FOLDER FOLDER ... [label=value ...] -->`. FOLDER
+is relative to the document.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from benchmarks.report.ranks import ranking, table
 from benchmarks.report.table import tables
 from compat.errors import InputError
 from compat.files import replace
@@ -31,11 +33,16 @@ def written(document: str | Path, broken: list[str] | None = None) -> str:
         raise InputError(f"write: {path} ({error.strerror}), expected a Markdown file") from error
 
     def fresh(found: re.Match[str]) -> str:
-        folder, *only = found[1].split()
-        return f"<!-- table: {found[1]} -->\n\n{tables(path.parent / folder, only, broken=broken)}\n\n<!-- end -->"
+        kind, words = found[1], found[2].split()
+        if kind == "ranks":
+            folders = [path.parent / word for word in words if "=" not in word]
+            made = table(ranking(folders, [word for word in words if "=" in word], broken=broken))
+        else:
+            made = tables(path.parent / words[0], words[1:], broken=broken)
+        return f"<!-- {kind}: {found[2]} -->\n\n{made}\n\n<!-- end -->"
 
-    pattern = r"<!-- table: (.*?) -->\n.*?<!-- end -->"
-    if len(re.findall(pattern, text, re.DOTALL)) != text.count("<!-- table: "):
+    pattern = r"<!-- (table|ranks): (.*?) -->\n.*?<!-- end -->"
+    if len(re.findall(pattern, text, re.DOTALL)) != len(re.findall("<!-- (?:table|ranks): ", text)):
         raise InputError(f"write: {path} has a table without an end, expected <!-- end --> after each")
     return re.sub(pattern, fresh, text, flags=re.DOTALL)
 

@@ -11,6 +11,7 @@ from benchmarks.report.table import percent, rows_of, seeds, systems
 from compat.results import Failure, Result
 
 WIDTH = 100
+LEAST = 24  # of the first column
 NAMES = ("method", "seeds", "AUC mAP (%)", "relative gain (%)", "mAP 0 -> 1 (%)", "training (s)")
 
 
@@ -23,11 +24,18 @@ def narrow(results: Sequence[Result], folder: str | Path | None = None, failures
         seconds = f"{np.mean([r.training_seconds for r in group]):,.0f}"
         best = f"{area.strip('*')} *" if area.startswith("**") else area
         rows.append((group[0].name, seeds(group), best, gain, ends, seconds))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(NAMES))]
-    widths[0] = min(widths[0], WIDTH - sum(widths[1:]) - 2 * (len(NAMES) - 1))
-    lines = [systems(results), "", _line(rows[0], widths), "  ".join("-" * width for width in widths)]
-    lines += [_line(row, widths) for row in rows[1:]]
-    return "\n".join([*lines, *(failure.line for failure in failures)])
+    return "\n".join([systems(results), "", *aligned(rows), *(failure.line for failure in failures)])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a heading and rows in columns; the first one is cut where they would be wider than a terminal."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    widths[0] = min(widths[0], max(WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1), LEAST))
+    return [
+        _line(rows[0], widths),
+        "  ".join("-" * width for width in widths),
+        *(_line(row, widths) for row in rows[1:]),
+    ]
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -25,7 +25,7 @@ class Result:
         labels: what tells this result from the others of the benchmark: upgrade ("" or, in a sequence, first,
             second_from_1, ...), method, seed (an integer, of the method's head and of the orders), order, merge.
         key: of everything that the figures depend on.
-        backbones: for each embedding model that they depend on, which training or checkpoint it is; results of which
+        backbones: of the old and the new model on their own, which training or checkpoint each is; results of which
             these are equal are of one training. None in results from before this was kept.
         progress: completion ratios.
         mean_ap: mAP at each.

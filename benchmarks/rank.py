@@ -1,0 +1,64 @@
+"""Rank methods over the results of several data sets. Needs no torch.
+
+    python -m benchmarks.rank results/fashion_mnist results/omniglot
+    python -m benchmarks.rank results/a results/b --only order=random merge=raw -o ranks.json --plot ranks.png
+
+`compat/ranks.py` says how; a document has such a table at `<!-- ranks: FOLDER FOLDER ... [label=value ...] -->`, see
+`python -m benchmarks.table`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from benchmarks.experiment.exit import Parser, exit_on_input_error
+from benchmarks.plot import save
+from benchmarks.report.ranks import LEGEND, narrow, plain, ranking, table
+from compat.errors import InputError
+from compat.files import replace
+from compat.plot_ranks import plot_ranks
+from compat.ranks import FIGURES
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `python -m benchmarks.rank`."""
+    assert __doc__
+    head, usage = __doc__.split("\n\n", 1)
+    parser = Parser(
+        prog="python -m benchmarks.rank",
+        description=head,
+        epilog=usage,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folders", nargs="+", metavar="folder", help="results/<benchmark>, two or more")
+    parser.add_argument("--metric", choices=list(FIGURES), default="relative_gain", help="what methods are ranked by")
+    parser.add_argument("--only", nargs="+", default=[], metavar="LABEL=VALUE", help="which results: order=random")
+    parser.add_argument("--wide", action="store_true", help="with what methods need, as Markdown")
+    parser.add_argument("-o", "--output", metavar="FILE", help="all figures as JSON")
+    parser.add_argument("--plot", metavar="FILE", help="mean ranks as an image: .png, .pdf or .svg")
+    return parser
+
+
+def main() -> None:
+    """Command line of `python -m benchmarks.rank`."""
+    arguments = parser().parse_args()
+    broken: list[str] = []
+    with exit_on_input_error(broken):
+        found = ranking(arguments.folders, arguments.only, arguments.metric, broken)
+        print(f"{table(found) if arguments.wide else narrow(found)}\n\n{LEGEND}")
+        try:
+            if arguments.output:
+                text = json.dumps(plain(found), indent=1)
+                replace(Path(arguments.output), lambda file: file.write_text(f"{text}\n"))
+                print(f"The figures are in {arguments.output}")
+            if arguments.plot:
+                save(plot_ranks(found), arguments.plot)
+                print(f"The plot is in {arguments.plot}")
+        except (OSError, ValueError) as error:
+            raise InputError(f"output: {error}, expected a file that can be written") from error
+
+
+if __name__ == "__main__":
+    main()

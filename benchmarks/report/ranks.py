@@ -1,0 +1,111 @@
+"""Ranks of methods over several folders, as a table and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from math import isclose, isnan
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report.compare import upgrades_of
+from benchmarks.report.table import percent
+from benchmarks.report.terminal import aligned
+from compat.errors import InputError
+from compat.ranks import Ranked, Ranking, Row, rank
+from compat.results import Result
+from compat.results.lines import rounded
+
+LEGEND = (
+    "A rank is the mean over the folders, which weigh alike, of the mean over the trainings of the backbones in each; "
+    "[ ] is its 95 % interval over the folders, ± half that of a figure over trainings, where there are several. The "
+    "best row is bold, or marked *; ≈: paired over the folders, ranks are not told from its. Methods that a folder "
+    "lacks have no rank. The critical difference (Nemenyi, 5 %) holds for all pairs together. Both are over folders: "
+    "seeds of one data set are no independent data sets, and settings of one data set are not quite either."
+)
+
+
+def ranking(
+    folders: Sequence[str | Path],
+    only: Iterable[str] = (),
+    metric: str = "relative_gain",
+    broken: list[str] | None = None,
+) -> Ranking:
+    """Rank the methods of several folders.
+
+    Args:
+        folders: results/<benchmark> each.
+        only: conditions on results, see `benchmarks.report.compare.select`.
+        metric: key of `compat.ranks.FIGURES`.
+        broken: gets a message for each line that cannot be read, in place of an error.
+
+    Raises:
+        InputError: two folders of one name, a sequence, or what `upgrades_of` and `compat.ranks.rank` raise.
+    """
+    conditions = list(only)
+    results: dict[str, Sequence[Result]] = {}
+    for folder in folders:
+        name = Path(folder).resolve().name
+        if name in results:
+            raise InputError(f"rank: two folders named {name}, expected a name for each")
+        upgrades = upgrades_of(folder, conditions, broken)
+        if len(upgrades) > 1:
+            which = ", ".join(upgrades)
+            raise InputError(f"rank: {folder} is a sequence, expected --only upgrade= and one of {which}")
+        (results[name],) = upgrades.values()
+    return rank(results, metric)
+
+
+def table(found: Ranking) -> str:
+    """Markdown: the best first and in bold, those that are not told from it marked, those without a rank last."""
+    names = ["method", "encoder passes", "needs", *headings(found)]
+    lines = [names, ["---", *["--:"] * (len(names) - 1)]]
+    for row in (*found.ranked, *found.others):
+        name = f"**{row.name}**" if is_best(row, found) else row.name
+        lines.append([name, str(row.encoder_passes_per_query), row.needs, *cells(row, found)])
+    return "\n".join([heading(found), "", *(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def narrow(found: Ranking) -> str:
+    """The same for a terminal, without what is needed."""
+    rows = [["method", *headings(found)]]
+    for row in (*found.ranked, *found.others):
+        rows.append([f"{row.name} *" if is_best(row, found) else row.name, *cells(row, found)])
+    return "\n".join([heading(found), "", *aligned(rows)])
+
+
+def heading(found: Ranking) -> str:
+    """The line above a table."""
+    folders = ", ".join(f"{folder} ({count})" for folder, count in found.blocks.items())
+    p = "" if isnan(found.friedman) else f"; Friedman's p {found.friedman:.2g}"
+    return (
+        f"{len(found.ranked)} methods ranked by {found.metric.label} in {len(found.blocks)} folders (and trainings in "
+        f"each): {folders}. Critical difference of mean ranks {found.critical_difference:.1f}{p}."
+    )
+
+
+def headings(found: Ranking) -> list[str]:
+    """Of the figure in each folder, and of the rank."""
+    return [*(f"{folder} (%)" for folder in found.blocks), "mean rank"]
+
+
+def cells(row: Row, found: Ranking) -> list[str]:
+    """Its figure in each folder, and its rank."""
+    figures = [percent(row.values[folder]) if folder in row.values else "-" for folder in found.blocks]
+    if not isinstance(row, Ranked):
+        return [*figures, "-"]
+    mean, low, high = row.rank
+    mark = " ≈" if row.equal and not is_best(row, found) else ""
+    return [*figures, f"{mean:.1f} [{low:.1f}, {high:.1f}]{mark}"]
+
+
+def is_best(row: Row, found: Ranking) -> bool:
+    """Whether no mean rank is better."""
+    return isinstance(row, Ranked) and isclose(row.rank.mean, found.ranked[0].rank.mean)
+
+
+def plain(found: Ranking) -> dict[str, Any]:
+    """All of it as JSON values, in fractions."""
+    ranked = [{**asdict(row), "rank": row.rank._asdict()} for row in found.ranked]
+    p = None if isnan(found.friedman) else found.friedman
+    return rounded({**asdict(found), "ranked": ranked, "friedman": p})
