@@ -45,7 +45,7 @@ class Digits:
         if "side-information" in spec.needs():
             spec = spec.having(side=32)
             old = replace(old, side=new.vectors)
-        return planner.upgraded(spec, name, 0, 1, old)
+        return planner.upgraded(spec, name, 1, old)
 
     def untrained(self, upgraded: Upgraded) -> Built:
         """The method before it has learned; one that trains a new model is there with its first weights."""
