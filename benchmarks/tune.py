@@ -166,7 +166,7 @@ def tune(experiment: Experiment, space: dict[str, Any], trials: int) -> Iterator
     """Each method with what was tried and what is chosen.
 
     Raises:
-        InputError: a space that does not fit the methods; all trials of a method failed.
+        InputError: a space that does not fit the methods.
     """
     if trials < 1:
         raise InputError(f"trials: {trials}, expected at least 1")
@@ -179,10 +179,7 @@ def tune(experiment: Experiment, space: dict[str, Any], trials: int) -> Iterator
             print(
                 f"{name} {json.dumps(one.init_args)}: {one.error or f'AUC {100 * (one.area or 0):.2f} %'}", flush=True
             )
-        scored = [one for one in made if one.area is not None]
-        if not scored:
-            raise InputError(f"methods.{name}: every trial failed ({made[0].error}), expected one that does not")
-        best = max(scored, key=lambda one: one.area or 0.0)
+        best = max(made, key=lambda one: -1.0 if one.area is None else one.area)  # the first, if all have failed
         yield (
             name,
             {
@@ -210,11 +207,13 @@ def main() -> None:
     with exit_on_input_error():
         experiment = parse([own.first, *own.config], overrides)
         for name, found in tune(experiment, read_plain(Path(own.space)), own.trials):
-            add(Path(own.output), name, found, own.write)
+            methods = add(Path(own.output), name, found)
+            if own.write:
+                lay(Path(own.write), methods, " ".join([own.first, *(f"--config {one}" for one in own.config)]))
 
 
-def add(path: Path, name: str, found: dict[str, Any], layer: str | None) -> None:
-    """Put a method's trials into the file, beside those of others."""
+def add(path: Path, name: str, found: dict[str, Any]) -> dict[str, Any]:
+    """Put a method's trials into the file, beside those of others, and return all."""
     from benchmarks.products.record import provenance
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -223,10 +222,17 @@ def add(path: Path, name: str, found: dict[str, Any], layer: str | None) -> None
         methods[name] = found
         content = {"methods": methods, **provenance()}
         replace_file(path, lambda file: file.write_text(json.dumps(content, indent=1) + "\n"))
-        if layer is not None:
-            specs = {"methods": {method: one["spec"] for method, one in methods.items()}}
-            Path(layer).parent.mkdir(parents=True, exist_ok=True)
-            replace_file(Path(layer), lambda file: file.write_text(yaml.safe_dump(specs, sort_keys=False)))
+    return methods
+
+
+def lay(path: Path, methods: dict[str, Any], config: str) -> None:
+    """Write the methods as they were chosen, as a config to be laid over that of the benchmark."""
+    name = f"{Path(config.split()[0]).stem}_tuned"
+    head = f"# python -m benchmarks.run {config} --config {path} --name={name}\n"
+    head += "# The arguments that benchmarks.tune chose on held-out training images.\n"
+    specs = yaml.safe_dump({"methods": {one: found["spec"] for one, found in methods.items()}}, sort_keys=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, lambda file: file.write_text(head + specs))
 
 
 if __name__ == "__main__":
