@@ -40,7 +40,10 @@ ORDERS, STARTUP = 3, 4
 
 
 class Trial(NamedTuple):
-    """One set of arguments: its area under the mAP curve with both ends, or why it has none; seconds of its own."""
+    """One set of arguments: its area under the mAP curve with both ends, or why it has none.
+
+    `seconds` are of all that it takes beside the two plain models, a model that it is based on included.
+    """
 
     init_args: dict[str, Any]
     area: float | None
@@ -68,8 +71,10 @@ def distribution(field: str, given: Any) -> Any:
     Raises:
         InputError: it is no range.
     """
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
+    try:
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+    except ImportError as error:
+        raise InputError('optuna: not installed, expected it: pip install -e ".[tune]"') from error
     try:
         if "choices" in given:
             return CategoricalDistribution(**given)
