@@ -222,7 +222,7 @@ def add(path: Path, name: str, found: dict[str, Any]) -> dict[str, Any]:
     from benchmarks.products.record import provenance
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    with FileLock(path.with_name(f".{path.name}.lock")):
         methods = json.loads(path.read_text())["methods"] if path.exists() else {}
         methods[name] = found
         content = {"methods": methods, **provenance()}
