@@ -13,16 +13,23 @@ from sklearn.gaussian_process.kernels import RBF
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
 
 from compat.methods.procrustes import procrustes
 
 Rows: TypeAlias = np.ndarray
+Transform: TypeAlias = Callable[[Tensor], Tensor]
 EXACT = 4096  # pairs up to which a Gaussian process is exact
 CENTRES = 1024  # of its Nystroem features beyond
 
 
+def unit(rows: Tensor | Rows) -> Rows:
+    """Rows (N, D) of length 1, float64; zero stays zero."""
+    return torch.nn.functional.normalize(torch.as_tensor(rows).double(), dim=1).cpu().numpy()
+
+
 class Regression(Protocol):
-    """From rows (N, D_in), unit vectors, to rows (N, D_out)."""
+    """From rows (N, D_in), of which the directions count, to unit vectors (N, D_out)."""
 
     def fit(self, x: Rows, y: Rows) -> None:
         """Learn from pairs."""
@@ -38,17 +45,18 @@ class Fixed:
     """A map that is there already, such as one learned on a training set.
 
     Args:
-        transform: (N, D_in) -> (N, D_out).
+        transform: (N, D_in) -> (N, D_out), of rows as they are.
     """
 
-    def __init__(self, transform: Callable[[Rows], Rows]) -> None:
+    def __init__(self, transform: Transform) -> None:
         self.transform = transform
 
     def fit(self, x: Rows, y: Rows) -> None:
         return
 
     def mean(self, x: Rows) -> Rows:
-        return self.transform(x)
+        with torch.inference_mode():
+            return unit(self.transform(torch.from_numpy(x).float()))
 
     def variance(self, x: Rows) -> Rows:
         return np.ones(len(x))
@@ -60,10 +68,10 @@ class Rotation:
     matrix: Rows
 
     def fit(self, x: Rows, y: Rows) -> None:
-        self.matrix = procrustes(torch.from_numpy(x), torch.from_numpy(y)).numpy()
+        self.matrix = procrustes(torch.from_numpy(unit(x)), torch.from_numpy(y)).numpy()
 
     def mean(self, x: Rows) -> Rows:
-        return x @ self.matrix
+        return unit(x) @ self.matrix
 
     def variance(self, x: Rows) -> Rows:
         return np.ones(len(x))
@@ -81,10 +89,10 @@ class Residual:
 
     def fit(self, x: Rows, y: Rows) -> None:
         self.start.fit(x, y)
-        self.fit_rest(x, y - self.start.mean(x))
+        self.fit_rest(unit(x), y - self.start.mean(x))
 
     def mean(self, x: Rows) -> Rows:
-        return self.start.mean(x) + self.rest(x)
+        return self.start.mean(x) + self.rest(unit(x))
 
     def fit_rest(self, x: Rows, rest: Rows) -> None:
         """Learn the residuals (N, D_out)."""
@@ -95,6 +103,10 @@ class Residual:
         raise NotImplementedError
 
     def variance(self, x: Rows) -> Rows:
+        return self.doubt(unit(x))
+
+    def doubt(self, x: Rows) -> Rows:
+        """See `variance`."""
         return np.ones(len(x))
 
 
@@ -140,7 +152,7 @@ class Neighbours(Residual):
         weights, near = self._near(x)
         return np.einsum("nk,nkd->nd", weights, self.residuals[near])
 
-    def variance(self, x: Rows) -> Rows:
+    def doubt(self, x: Rows) -> Rows:
         weights, near = self._near(x)
         residuals = self.residuals[near]
         mean = np.einsum("nk,nkd->nd", weights, residuals)
@@ -187,7 +199,7 @@ class Gaussian(Residual):
             return self.process.predict(x).reshape(len(x), -1)
         return self.features.transform(x) @ self.weight
 
-    def variance(self, x: Rows) -> Rows:
+    def doubt(self, x: Rows) -> Rows:
         if self.features is None:
             deviation = self.process.predict(x, return_std=True)[1].reshape(len(x), -1)[:, 0]
             return deviation**2 + self.alpha

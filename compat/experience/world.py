@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import product
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from compat.errors import InputError
-from compat.experience.regressions import Fixed, Gaussian, Linear, Neighbours, Regression, Rotation, Rows
+from compat.experience.regressions import (
+    Fixed,
+    Gaussian,
+    Linear,
+    Neighbours,
+    Regression,
+    Rotation,
+    Rows,
+    Transform,
+    unit,
+)
 
-Transform: TypeAlias = Callable[[Tensor], Tensor]
-ROWS = 2**13  # predicted at a time
+ROWS = 2**11  # predicted at a time
 SAMPLE = 1000  # pairs that hyper-parameters are chosen on
-HELD_BACK = 0.25  # of these
+FEW = 400  # up to so many each is held back once, of more a quarter
 
 
 class Prior(NamedTuple):
@@ -32,24 +41,22 @@ class Prior(NamedTuple):
 
 
 class HeldBack(NamedTuple):
-    """Pairs that were held back, and what was expected of them by a model that had seen others.
+    """Pairs that were held back, and what was expected of them by models that had not seen them.
 
     Attributes:
-        seen: rows of the pairs that the model had seen, (M,).
-        rows: of those held back, (N,).
+        rows: of the pairs, (N,).
         expected: (N, D_out).
     """
 
-    seen: Rows
     rows: Rows
-    expected: Tensor
+    expected: Rows
 
 
 class Direction:
     """From one space to the other: the candidate that expects held-back pairs best, then fitted to all.
 
     Args:
-        candidates: regressions, each anew at every call.
+        candidates: regressions, anew at every call.
     """
 
     held: HeldBack
@@ -58,31 +65,45 @@ class Direction:
         self.candidates = candidates
 
     def fit(self, x: Rows, y: Rows) -> None:
-        """Choose and learn from unit vectors (N, D_in) and (N, D_out)."""
-        some = np.random.default_rng(0).permutation(len(x))[:SAMPLE]
-        held, seen = np.split(some, [max(1, round(HELD_BACK * len(some)))])
-        least = np.inf
+        """Choose and learn from rows (N, D_in) and unit vectors (N, D_out).
+
+        Raises:
+            LinAlgError: none of the candidates converges.
+        """
+        folds, least = held_back(len(x)), np.inf
+        rows = np.concatenate([held for _, held in folds])
         for candidate in self.candidates():
-            candidate.fit(x[seen], y[seen])
-            expected = candidate.mean(x[held])
-            error = float(((expected - y[held]) ** 2).mean())
-            if error < least:
-                least, self.chosen, found = error, candidate, expected
+            expected, doubts = [], []
+            for seen, held in folds:
+                candidate.fit(x[seen], y[seen])
+                expected.append(candidate.mean(x[held]))
+                doubts.append(candidate.variance(x[held]))
+            squared = (np.concatenate(expected) - y[rows]) ** 2
+            if squared.mean() < least:
+                least, self.chosen = squared.mean(), candidate
+                self.held = HeldBack(rows, np.concatenate(expected))
+                self.scale = (squared / np.concatenate(doubts)[:, None]).mean(0)
         if not np.isfinite(least):
             raise np.linalg.LinAlgError("no candidate expects finite embeddings")
-        squared = (found - y[held]) ** 2 / self.chosen.variance(x[held])[:, None]
-        self.scale = squared.mean(0)
-        self.held = HeldBack(seen, held, torch.from_numpy(found).float())
         self.chosen.fit(x, y)
 
     def mean(self, rows: Tensor) -> Tensor:
         """(N, D_in) -> (N, D_out), in chunks."""
-        return torch.cat([torch.from_numpy(self.chosen.mean(unit(some))).float() for some in rows.split(ROWS)])
+        parts = [self.chosen.mean(some.double().cpu().numpy()) for some in rows.split(ROWS)]
+        return torch.from_numpy(np.concatenate(parts)).float()
 
     def variance(self, rows: Tensor) -> Tensor:
         """Of each dimension: (N, D_in) -> (N, D_out), in chunks."""
-        parts = [self.chosen.variance(unit(some))[:, None] * self.scale for some in rows.split(ROWS)]
-        return torch.from_numpy(np.concatenate(parts)).float()
+        parts = [self.chosen.variance(some.double().cpu().numpy()) for some in rows.split(ROWS)]
+        return torch.from_numpy(np.concatenate(parts)[:, None] * self.scale).float()
+
+
+def held_back(pairs: int) -> list[tuple[Rows, Rows]]:
+    """Rows to learn from and rows held back: four folds of few pairs, one of many, and `SAMPLE` of more."""
+    some = np.random.default_rng(0).permutation(pairs)[:SAMPLE]
+    parts = np.array_split(some, min(4, pairs))
+    folds = [(np.concatenate([other for other in parts if other is not part]), part) for part in parts]
+    return folds if pairs <= FEW else folds[:1]
 
 
 class World:
@@ -119,9 +140,9 @@ class World:
             LinAlgError: it does not converge.
         """
         check_pairs(old, new)
-        self.pairs, self._here = (unit(old), unit(new)), None
+        self.pairs, self._here = (old.double().cpu().numpy(), new.double().cpu().numpy()), None
         self.there = self._direction(self.prior.forward)
-        self.there.fit(*self.pairs)
+        self.there.fit(self.pairs[0], unit(new))
 
     def forward(self, old: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of the new embeddings, (N, D_new) each, of old ones (N, D_old)."""
@@ -142,14 +163,15 @@ class World:
             raise InputError("pairs: none, expected a call of fit")
         if self._here is None:
             direction = self._direction(self.prior.back)
-            direction.fit(*self.pairs[::-1])
+            old, new = self.pairs
+            direction.fit(new, unit(old))
             self._here = direction
         return self._here
 
     def _direction(self, prior: Transform | None) -> Direction:
         starts: list[Callable[[], Regression]] = [Rotation]
         if prior is not None:
-            starts.append(lambda: Fixed(lambda rows: unit(prior(torch.from_numpy(rows).float()))))
+            starts.append(lambda: Fixed(prior))
         return Direction(lambda: (one for start in starts for one in self.candidates(start)))
 
 
@@ -179,11 +201,6 @@ class GaussianWorld(World):
 
     def candidates(self, start: Callable[[], Regression]) -> Iterator[Regression]:
         yield from (Gaussian(start(), g, a) for g, a in product((0.125, 0.25, 0.5, 1.0, 2.0), (1e-3, 1e-2, 0.1, 1.0)))
-
-
-def unit(rows: Tensor | Rows) -> Rows:
-    """Rows (N, D) of length 1, float64; zero stays zero."""
-    return torch.nn.functional.normalize(torch.as_tensor(rows).double(), dim=1).cpu().numpy()
 
 
 def check_pairs(old: Tensor, new: Tensor) -> None:
