@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +13,10 @@ from compat.engine.exact import distances
 from compat.errors import InputError
 from compat.experience.agreement import Way, agreement, better
 from compat.experience.seen import Before, Seen, Serving, as_before
-from compat.experience.world import SAMPLE, GaussianWorld, RotationWorld, World, check_pairs
+from compat.experience.world import SAMPLE, WORLDS, Kind, check_pairs
 from compat.merge import Merge, ZScore
 from compat.methods.upgrade import Upgrade
+from compat.models import Embedder
 from compat.needs import Given
 
 ENOUGH = 10  # pairs to learn from
@@ -43,10 +44,14 @@ class Learner(Upgrade):
     pairs: independent systems, or the method that it is `based_on`. No label is looked at.
 
     Each call of `refit` starts anew: it is handed what is known at that moment, and nothing stays from the one before.
+
+    Attributes:
+        learns_on_the_way: a literal, by which a plan replays it with refits.
+        encoder_passes: once it serves; what served before may take more.
     """
 
+    learns_on_the_way = True
     encoder_passes = 1
-    needs: ClassVar[tuple[str, ...]] = ("own pairs",)
 
     def propose(self, seen: Seen, known: Before) -> Iterator[Proposal]:
         """Ways to search what is not migrated."""
@@ -92,14 +97,20 @@ class OwnCalibration(Learner):
 
 
 class OwnBack(Learner):
-    """The query is mapped back by a Gaussian process (`GaussianWorld`), merged by raw distances or z-scores."""
+    """The query is mapped back by a world model, and merged by raw distances or by z-scores: held-back pairs say.
 
-    def world(self, known: Before) -> World:
-        """That maps back."""
-        return GaussianWorld(known.prior)
+    Args:
+        old: the old model.
+        new: the new model.
+        world: the world model, see `WORLDS`; rotation is orthogonal Procrustes.
+    """
+
+    def __init__(self, old: Embedder, new: Embedder, world: Kind = "gaussian") -> None:
+        super().__init__(old, new)
+        self.world = world
 
     def propose(self, seen: Seen, known: Before) -> Iterator[Proposal]:
-        world = self.world(known)
+        world = WORLDS[self.world](known.prior)
         world.fit(seen.before, seen.new)
         held = world.here.held
         query = torch.from_numpy(held.expected).float()
@@ -109,21 +120,23 @@ class OwnBack(Learner):
             yield Proposal(held.rows, Way(query, old, merge), serving)
 
 
-class OwnProcrustes(OwnBack):
-    """The query is rotated back (Procrustes), merged by raw distances or z-scores."""
-
-    def world(self, known: Before) -> World:
-        return RotationWorld(known.prior)
-
-
 class OwnForward(Learner):
-    """Items that are not migrated are searched by the new embedding that a Gaussian process expects of them.
+    """Items that are not migrated are searched by the new embedding that a world model expects of them.
 
     One query, one index: the old query is not needed any more, and what is not migrated is written anew at each refit.
+
+    Args:
+        old: the old model.
+        new: the new model.
+        world: the world model, see `WORLDS`.
     """
 
+    def __init__(self, old: Embedder, new: Embedder, world: Kind = "gaussian") -> None:
+        super().__init__(old, new)
+        self.world = world
+
     def propose(self, seen: Seen, known: Before) -> Iterator[Proposal]:
-        world = GaussianWorld(known.prior)
+        world = WORLDS[self.world](known.prior)
         world.fit(seen.before, seen.new)
         held = world.there.held
         way = Way(seen.new[held.rows], torch.from_numpy(held.expected).float())

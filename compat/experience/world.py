@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import product
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from compat.experience.regressions import (
     unit,
 )
 
+Kind: TypeAlias = Literal["rotation", "ridge", "neighbours", "gaussian"]
 ROWS = 2**11  # predicted at a time
 SAMPLE = 1000  # pairs that hyper-parameters are chosen on
 FEW = 400  # up to so many each is held back once, of more a quarter
@@ -201,6 +202,14 @@ class GaussianWorld(World):
 
     def candidates(self, start: Callable[[], Regression]) -> Iterator[Regression]:
         yield from (Gaussian(start(), g, a) for g, a in product((0.125, 0.25, 0.5, 1.0, 2.0), (1e-3, 1e-2, 0.1, 1.0)))
+
+
+WORLDS: dict[str, type[World]] = {
+    "rotation": RotationWorld,
+    "ridge": RidgeWorld,
+    "neighbours": NeighbourWorld,
+    "gaussian": GaussianWorld,
+}
 
 
 def check_pairs(old: Tensor, new: Tensor) -> None:
