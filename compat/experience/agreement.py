@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -53,20 +54,30 @@ def agreement(way: Way, new: Tensor, share: float) -> Tensor:
     return (precision * hits).sum(1) / hits.sum(1)
 
 
-def better(candidates: list[Tensor], standard: Tensor) -> int | None:
-    """The candidate with the best mean, of those that are better than a standard by more than chance.
+def surely_better(gains: Tensor) -> bool:
+    """Whether the mean of gains (N,) is above 0 by `SIGMA` standard errors."""
+    return float(gains.mean()) > SIGMA * float(gains.std()) / len(gains) ** 0.5
+
+
+def gain(way: Way, standard: Way, new: Tensor, share: float, sizes: Sequence[int]) -> float:
+    """How much better a way agrees with the new system than what served before; 0 unless it surely does.
+
+    What is not migrated has to be ranked better by itself too, or just the same: where the spaces have nothing to do
+    with each other, a way that only puts all of it last would look good among what is migrated. A pair is compared with
+    the others of its fold alone, as a model knows where the pairs are that it has seen.
 
     Args:
-        candidates: (N,) each, of the same queries.
-        standard: (N,) of what served before.
-
-    Returns:
-        Its place; None if there is none.
+        way: a way to search.
+        standard: what served before, on the same pairs.
+        new: (N, D_new) of these pairs.
+        share: of the gallery that is migrated.
+        sizes: of the folds that the pairs were held back in.
     """
-    best, chosen = 0.0, None
-    for place, values in enumerate(candidates):
-        gain = values - standard
-        error = gain.std() / len(gain) ** 0.5
-        if gain.mean() > SIGMA * error and gain.mean() > best:
-            best, chosen = float(gain.mean()), place
-    return chosen
+
+    def agreed(one: Way, migrated: float) -> Tensor:
+        folds = zip(one.query.split(list(sizes)), one.item.split(list(sizes)), new.split(list(sizes)), strict=True)
+        return torch.cat([agreement(Way(query, item, one.merge), z, migrated) for query, item, z in folds])
+
+    alone, mixed = (agreed(way, s) - agreed(standard, s) for s in (0.0, share))
+    holds = bool((alone == 0).all()) or surely_better(alone)
+    return float(mixed.mean()) if holds and surely_better(mixed) else 0.0

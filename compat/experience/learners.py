@@ -11,7 +11,7 @@ from torch import Tensor
 
 from compat.engine.exact import distances
 from compat.errors import InputError
-from compat.experience.agreement import Way, agreement, better
+from compat.experience.agreement import Way, gain
 from compat.experience.seen import Before, Seen, Serving, as_before
 from compat.experience.world import SAMPLE, WORLDS, Kind, check_pairs
 from compat.merge import Merge, ZScore
@@ -27,11 +27,13 @@ class Proposal(NamedTuple):
 
     Attributes:
         rows: of the pairs that it was tried on, (N,).
+        sizes: of the folds in which they were held back.
         way: on them.
         serving: if it is chosen.
     """
 
     rows: np.ndarray
+    sizes: list[int]
     way: Way
     serving: Serving
 
@@ -72,14 +74,14 @@ class Learner(Upgrade):
         except (InputError, np.linalg.LinAlgError) as error:
             return as_before(seen, known, f"{type(self).__name__} learned nothing from own pairs ({error})")
         share = len(seen.migrated) / len(seen.old)
-        found, standards = [], []
+        most, chosen = 0.0, as_before(seen, known)
         for proposal in proposals:
             old, new = seen.before[proposal.rows], seen.new[proposal.rows]
             with torch.inference_mode():
-                standards.append(agreement(Way(known.back(old, new), old), new, share))
-            found.append(agreement(proposal.way, new, share))
-        chosen = better(found, standards[0]) if found else None
-        return as_before(seen, known) if chosen is None else proposals[chosen].serving
+                standard = Way(known.back(old, new), old)
+            if (found := gain(proposal.way, standard, new, share, proposal.sizes)) > most:
+                most, chosen = found, proposal.serving
+        return chosen
 
 
 class OwnCalibration(Learner):
@@ -93,7 +95,7 @@ class OwnCalibration(Learner):
         with torch.inference_mode():
             query = known.back(old, new)
         merge = z_score(query, old, new)
-        yield Proposal(rows, Way(query, old, merge), as_before(seen, known)._replace(merge=merge))
+        yield Proposal(rows, [len(rows)], Way(query, old, merge), as_before(seen, known)._replace(merge=merge))
 
 
 class OwnBack(Learner):
@@ -117,7 +119,7 @@ class OwnBack(Learner):
         old, new = seen.before[held.rows], seen.new[held.rows]
         for merge in (None, z_score(query, old, new)):
             serving = Serving(lambda old, new: world.back(new), seen.old, merge, 1)
-            yield Proposal(held.rows, Way(query, old, merge), serving)
+            yield Proposal(held.rows, held.sizes, Way(query, old, merge), serving)
 
 
 class OwnForward(Learner):
@@ -141,7 +143,7 @@ class OwnForward(Learner):
         held = world.there.held
         way = Way(seen.new[held.rows], torch.from_numpy(held.expected).float())
         serving = Serving(lambda old, new: new, world.there.mean(seen.old), None, 1, rewrites=True)
-        yield Proposal(held.rows, way, serving)
+        yield Proposal(held.rows, held.sizes, way, serving)
 
 
 def z_score(query: Tensor, old: Tensor, new: Tensor) -> Merge:

@@ -43,7 +43,7 @@ class Seen:
         self.before = old[migrated]
         for name, rows in (("old", self.before), ("new", new)):
             for pair in (~rows.isfinite().all(1)).nonzero().flatten().tolist():
-                raise InputError(f"pairs: NaN or infinite in the {name} embedding of item {int(migrated[pair])}")
+                raise InputError(f"pairs: NaN or infinite in the {name} embedding of item {int(migrated[pair])}, expected finite ones")
 
     def joined(self, migrated: Tensor, new: Tensor) -> Seen:
         """With more items migrated, (M,) and (M, D_new).

@@ -27,6 +27,7 @@ Kind: TypeAlias = Literal["rotation", "ridge", "neighbours", "gaussian"]
 ROWS = 2**11  # predicted at a time
 SAMPLE = 1000  # pairs that hyper-parameters are chosen on
 FEW = 400  # up to so many each is held back once, of more a quarter
+FOLDS = 4
 
 
 class Prior(NamedTuple):
@@ -45,11 +46,13 @@ class HeldBack(NamedTuple):
     """Pairs that were held back, and what was expected of them by models that had not seen them.
 
     Attributes:
-        rows: of the pairs, (N,).
+        rows: of the pairs, (N,), fold after fold.
+        sizes: of the folds; a model saw the other folds of its own.
         expected: (N, D_out).
     """
 
     rows: Rows
+    sizes: list[int]
     expected: Rows
 
 
@@ -82,7 +85,7 @@ class Direction:
             squared = (np.concatenate(expected) - y[rows]) ** 2
             if squared.mean() < least:
                 least, self.chosen = squared.mean(), candidate
-                self.held = HeldBack(rows, np.concatenate(expected))
+                self.held = HeldBack(rows, [len(held) for _, held in folds], np.concatenate(expected))
                 self.scale = (squared / np.concatenate(doubts)[:, None]).mean(0)
         if not np.isfinite(least):
             raise np.linalg.LinAlgError("no candidate expects finite embeddings")
@@ -100,9 +103,9 @@ class Direction:
 
 
 def held_back(pairs: int) -> list[tuple[Rows, Rows]]:
-    """Rows to learn from and rows held back: four folds of few pairs, one of many, and `SAMPLE` of more."""
+    """Rows to learn from and rows held back: each of few pairs once, of many a quarter, of more of `SAMPLE` of them."""
     some = np.random.default_rng(0).permutation(pairs)[:SAMPLE]
-    parts = np.array_split(some, min(4, pairs))
+    parts = np.array_split(some, min(FOLDS, pairs))
     folds = [(np.concatenate([other for other in parts if other is not part]), part) for part in parts]
     return folds if pairs <= FEW else folds[:1]
 
@@ -224,6 +227,6 @@ def check_pairs(old: Tensor, new: Tensor) -> None:
         raise InputError(f"pairs: {len(old) or 'none'}, expected two or more")
     for name, rows in (("old", old), ("new", new)):
         if not (finite := rows.isfinite().all(1)).all():
-            raise InputError(f"pairs: NaN or infinite in the {name} embedding of pair {int((~finite).nonzero()[0])}")
+            raise InputError(f"pairs: NaN or infinite in the {name} embedding of pair {int((~finite).nonzero()[0])}, expected finite ones")
         if (rows == rows[0]).all():
             raise InputError(f"pairs: all {len(rows)} {name} embeddings are equal, expected some that differ")
