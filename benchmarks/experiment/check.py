@@ -77,7 +77,7 @@ def check_on_the_way(experiment: Experiment, name: str) -> None:
     if base is not None and base.declared("learns_on_the_way", False):
         raise InputError(f"methods.{name}.based_on: {base.class_path}, expected a method that learns beforehand")
     if list(replay.merge) != ["raw"]:
-        raise InputError(f"replay.merge: {', '.join(replay.merge)} with {name}, which merges as it learns, expected raw")
+        raise InputError(f"replay.merge: {', '.join(replay.merge)} with {name}, which has its own rule, expected raw")
     if replay.distance != "cosine":
         raise InputError(f"replay.distance: {replay.distance} with {name}, expected cosine")
     if len(experiment.generations) > 2:

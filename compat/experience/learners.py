@@ -42,8 +42,8 @@ class Learner(Upgrade):
     """Learns from own pairs; as it stands it proposes nothing, and what served before goes on serving.
 
     What it proposes serves only where it finds more of the new system's nearest items among held-back pairs than what
-    served before, by three standard errors (`compat.experience.agreement`). That is what served before the upgrade's own
-    pairs: independent systems, or the method that it is `based_on`. No label is looked at.
+    served before, by three standard errors (`compat.experience.agreement`): independent systems, or the method that it
+    is `based_on`. No label is looked at.
 
     Each call of `refit` starts anew: it is handed what is known at that moment, and nothing stays from the one before.
 

@@ -167,7 +167,7 @@ class Neighbours(Residual):
 
 
 class Gaussian(Residual):
-    """A Gaussian process on the residuals with the kernel exp(-gamma |x - x'|^2): kernel ridge regression with variance.
+    """A Gaussian process on the residuals with the kernel exp(-gamma |x - x'|^2): kernel ridge with a variance.
 
     Exact up to `EXACT` pairs; beyond, ridge regression on the Nystroem features of `CENTRES` of them (Williams and
     Seeger, 2001), with the variance of the deterministic training conditional (Quinonero-Candela and Rasmussen, 2005).

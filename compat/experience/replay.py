@@ -116,9 +116,7 @@ def serving_at(served: Embeddings, learner: Learner, known: Before, order: np.nd
     return learner.refit(seen, known) if len(rows) else as_before(seen, known)
 
 
-def searched(
-    served: Embeddings, serving: Serving, order: np.ndarray, points: np.ndarray, correct_before: Any
-) -> Curve:
+def searched(served: Embeddings, serving: Serving, order: np.ndarray, points: np.ndarray, correct_before: Any) -> Curve:
     """The curve at completion ratios between two refits."""
     with torch.inference_mode():
         query = serving.query(served.query_old, served.query_new)

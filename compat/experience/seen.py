@@ -43,7 +43,8 @@ class Seen:
         self.before = old[migrated]
         for name, rows in (("old", self.before), ("new", new)):
             for pair in (~rows.isfinite().all(1)).nonzero().flatten().tolist():
-                raise InputError(f"pairs: NaN or infinite in the {name} embedding of item {int(migrated[pair])}, expected finite ones")
+                item = int(migrated[pair])
+                raise InputError(f"pairs: NaN or infinite in the {name} embedding of item {item}, expected finite ones")
 
     def joined(self, migrated: Tensor, new: Tensor) -> Seen:
         """With more items migrated, (M,) and (M, D_new).
@@ -52,7 +53,7 @@ class Seen:
             InputError: items that were migrated before, embeddings of another dimension, NaN.
         """
         if new.ndim != 2 or new.shape[1] != self.new.shape[1]:
-            raise InputError(f"pairs: shape {tuple(new.shape)}, expected {self.new.shape[1]} columns as the pairs before")
+            raise InputError(f"pairs: shape {tuple(new.shape)}, expected {self.new.shape[1]} columns as before")
         return Seen(self.old, torch.cat([self.migrated, migrated]), torch.cat([self.new, new]))
 
 

@@ -42,6 +42,9 @@ class Prior(NamedTuple):
     back: Transform | None = None
 
 
+NO_PRIOR = Prior()
+
+
 class HeldBack(NamedTuple):
     """Pairs that were held back, and what was expected of them by models that had not seen them.
 
@@ -123,7 +126,7 @@ class World:
 
     there: Direction
 
-    def __init__(self, prior: Prior = Prior()) -> None:
+    def __init__(self, prior: Prior = NO_PRIOR) -> None:
         self.prior = prior
         self.pairs: tuple[Rows, Rows] | None = None
         self._here: Direction | None = None
@@ -227,6 +230,7 @@ def check_pairs(old: Tensor, new: Tensor) -> None:
         raise InputError(f"pairs: {len(old) or 'none'}, expected two or more")
     for name, rows in (("old", old), ("new", new)):
         if not (finite := rows.isfinite().all(1)).all():
-            raise InputError(f"pairs: NaN or infinite in the {name} embedding of pair {int((~finite).nonzero()[0])}, expected finite ones")
+            pair = int((~finite).nonzero()[0])
+            raise InputError(f"pairs: NaN or infinite in the {name} embedding of pair {pair}, expected finite ones")
         if (rows == rows[0]).all():
             raise InputError(f"pairs: all {len(rows)} {name} embeddings are equal, expected some that differ")

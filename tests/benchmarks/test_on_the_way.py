@@ -67,7 +67,7 @@ def test_they_share_what_served_before_and_change_no_other_product(own):
         (["--replay.distance=l2"], "replay.distance: l2 with own_calibration, expected cosine"),
         (
             ["--replay.merge={raw: {class_path: compat.merge.Raw}, z_score: {class_path: compat.merge.ZScore}}"],
-            "replay.merge: raw, z_score with own_calibration, which merges as it learns, expected raw",
+            "replay.merge: raw, z_score with own_calibration, which has its own rule, expected raw",
         ),
         (THIRD, "generations: 3 with own_calibration, expected two"),
         (["--methods.own_forward.based_on=own_calibration"], "methods.own_forward.based_on: compat.experience.OwnCal"),

@@ -70,7 +70,7 @@ class Greedy(Learner):
             behind = torch.empty(0, dtype=rows.dtype).set_(rows.untyped_storage())
             assert len(behind) <= rows.numel()
         assert len(seen.new) == len(seen.migrated) < len(seen.old)
-        assert not {name for name in vars(seen)} - {"old", "migrated", "new", "before"}
+        assert not set(vars(seen)) - {"old", "migrated", "new", "before"}
         return as_before(seen, known)
 
 
@@ -106,7 +106,8 @@ def test_a_learner_that_proposes_nothing_changes_nothing():
     for name in ("mean_ap", "mean_ap_orders", "negative_flip_rate", "average_precision", "first_rank"):
         np.testing.assert_allclose(getattr(found, name), getattr(plain, name))
     assert found.cmc[1].tolist() == plain.cmc[1].tolist()
-    assert (took.passes == 2).all() and (took.rewritten == 0).all()
+    assert (took.passes == 2).all()
+    assert (took.rewritten == 0).all()
 
 
 def test_own_pairs_win_where_the_spaces_are_related():
@@ -138,13 +139,15 @@ def test_nothing_that_is_not_migrated_changes_what_is_served():
         rows = torch.from_numpy(order[: int(0.4 * ITEMS)].copy())
         serving = learner().refit(Seen(e.gallery_old, rows, new[rows]), before(upgrade()))
         served.append((serving.gallery, serving.passes))
-    assert torch.equal(served[0][0], served[1][0]) and served[0][1] == served[1][1] == 1
+    assert torch.equal(served[0][0], served[1][0])
+    assert served[0][1] == served[1][1] == 1
     changed = Embeddings(e.query_old, e.query_new, e.gallery_old, other, *(e.query_labels, e.gallery_labels))
     watching = [learner(Watching), learner(Watching)]
     for one, matrices in zip(watching, (e, changed), strict=True):
         learning_curve(matrices, upgrade(), one, [order], (0.4,), (0.4, 0.5))
     (first,), (second,) = (one.handed for one in watching)
-    assert torch.equal(first.new, second.new) and torch.equal(first.old, second.old)
+    assert torch.equal(first.new, second.new)
+    assert torch.equal(first.old, second.old)
 
 
 def test_a_learner_that_looks_ahead_finds_nothing():
@@ -189,7 +192,8 @@ def test_a_model_that_does_not_converge_is_told_of_once_and_the_old_path_serves(
 
 def test_equal_pairs_and_few_pairs_leave_the_old_path(monkeypatch):
     e = gallery(shared=True)
-    equal = Embeddings(e.query_old, e.query_new, torch.ones(ITEMS, DIM), e.gallery_new, e.query_labels, e.gallery_labels)
+    labels = (e.query_labels, e.gallery_labels)
+    equal = Embeddings(e.query_old, e.query_new, torch.ones(ITEMS, DIM), e.gallery_new, *labels)
     with pytest.warns(UserWarning, match="all 96 old embeddings are equal"):
         _, took = curve(equal)
     assert (took.passes == 2).all()

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from compat.errors import InputError
 from compat.experience import WORLDS, Prior, regressions
-from compat.experience.world import held_back
+from compat.experience.world import NO_PRIOR, held_back
 from tests.pairs import normal, rotation
 
 NOISE = 0.03
@@ -22,7 +22,7 @@ def spaces(rows: int, bend: float, seed: int = 0):
     return old, bent + NOISE * normal(rows, DIM, seed=seed + 1), bent
 
 
-def fitted(kind: str, old, new, prior=Prior()):
+def fitted(kind: str, old, new, prior=NO_PRIOR):
     world = WORLDS[kind](prior)
     world.fit(old, new)
     return world
@@ -107,7 +107,8 @@ def test_fewer_pairs_than_dimensions_and_another_dimension_after_it(kind):
     mean, variance = world.forward(normal(5, 20, seed=2))
     assert mean.shape == variance.shape == (5, 12)
     assert world.back(new).shape == (6, 20)
-    assert torch.isfinite(mean).all() and (variance > 0).all()
+    assert torch.isfinite(mean).all()
+    assert (variance > 0).all()
 
 
 @pytest.mark.parametrize(
