@@ -71,7 +71,7 @@ def test_they_share_what_served_before_and_change_no_other_product(own):
         ),
         (THIRD, "generations: 3 with own_calibration, expected two"),
         (["--methods.own_forward.based_on=own_calibration"], "methods.own_forward.based_on: compat.experience.OwnCal"),
-        (["--methods.own_forward.init_args.world=no"], "methods.own_forward"),
+        (["--methods.own_forward.init_args.world=cubic"], "compat.experience.OwnForward: cannot be built"),
     ],
 )
 def test_what_they_cannot_do_is_refused(own, capsys, monkeypatch, options, message):
