@@ -207,7 +207,7 @@ class GaussianWorld(World):
     """A rotation, and a Gaussian process on its residuals."""
 
     def candidates(self, start: Callable[[], Regression]) -> Iterator[Regression]:
-        yield from (Gaussian(start(), g, a) for g, a in product((0.125, 0.25, 0.5, 1.0, 2.0), (1e-3, 1e-2, 0.1, 1.0)))
+        yield from (Gaussian(start(), g, a) for g, a in product((0.125, 0.5), (1e-3, 0.01, 0.03, 0.1, 0.3, 1.0)))
 
 
 WORLDS: dict[str, type[World]] = {
