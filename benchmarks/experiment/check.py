@@ -62,10 +62,30 @@ def check_needs(experiment: Experiment) -> None:
             if "head training" in needs and "training embeddings" not in needs:
                 raise InputError(f"{axis}.{name}: needs 'head training' alone, expected 'training embeddings' with it")
             base = spec.based_on
-            if base is not None and "new model training" not in base.needs():
+            if spec.declared("learns_on_the_way", False):
+                check_on_the_way(experiment, name)
+            elif base is not None and "new model training" not in base.needs():
                 raise InputError(
                     f"{axis}.{name}.based_on: {base.class_path}, expected a method that trains a new model"
                 )
+
+
+def check_on_the_way(experiment: Experiment, name: str) -> None:
+    """Refuse a method that learns on the way where it cannot: elsewhere than from one system to the next, by cosine."""
+    replay, base = experiment.replay, experiment.methods[name].based_on
+    for point in replay.refit:
+        if not 0 <= point <= 1:
+            raise InputError(f"replay.refit: {point:g}, expected shares of the gallery in [0, 1]")
+    if sorted(set(replay.refit)) != replay.refit:
+        raise InputError(f"replay.refit: {replay.refit}, expected ascending shares of the gallery")
+    if base is not None and base.declared("learns_on_the_way", False):
+        raise InputError(f"methods.{name}.based_on: {base.class_path}, expected a method that learns beforehand")
+    if list(replay.merge) != ["raw"]:
+        raise InputError(f"replay.merge: {', '.join(replay.merge)} with {name}, which has its own rule, expected raw")
+    if replay.distance != "cosine":
+        raise InputError(f"replay.distance: {replay.distance} with {name}, expected cosine")
+    if len(experiment.generations) > 2:
+        raise InputError(f"generations: {len(experiment.generations)} with {name}, expected two")
 
 
 def check_starts(experiment: Experiment) -> None:

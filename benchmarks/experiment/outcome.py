@@ -11,6 +11,7 @@ from benchmarks.experiment.plan import Job
 from benchmarks.products.base import Product, graph, key
 from benchmarks.products.images import dataset
 from benchmarks.products.kinds import Learned, Loaded, Own, Plain, Upgraded, Weights
+from benchmarks.products.replay_kinds import OnTheWay
 from benchmarks.products.store import Store
 from compat.results import Result, record_name
 
@@ -37,6 +38,10 @@ def result(
     names = ("progress", "mean_ap", "cmc_1", "cmc_5", "negative_flip_rate", "mean_ap_orders")
     passes = method.declared("encoder_passes", 2)
     models = [*graph(replayed.before), *graph(replayed.after)]
+    took, own = by_label(replayed, store), []
+    if isinstance(replayed, OnTheWay):
+        passes, own = passes_of(curve, replayed), ["own pairs"]
+        took[f"refit {replayed.name}"] = round(float(curve["refit_seconds"].sum(1).mean()), 2)
     data, records = dataset(replayed.images.whole), provenance(replayed, store)
     found = Result(
         benchmark=benchmark,
@@ -52,12 +57,12 @@ def result(
         encoder_passes_per_query=passes + (passes - 1 if replayed.overlap else 0),
         bytes_per_item=int(curve["bytes_per_item"]),
         needs={
-            "method": list(method.needs()),
+            "method": [*own, *method.needs()],
             "order": list(replayed.order.order.needs()),
             "merge": list(replayed.rule.needs()) if replayed.rule else [],
         },
         starts_at=job.start,
-        seconds=by_label(replayed, store),
+        seconds=took,
         training_seconds=round(training_seconds(replayed.upgrade, store), 2),
         spec=spec,
         provenance=list(records),
@@ -65,6 +70,14 @@ def result(
     )
     areas = curve.get("query_auc")
     return found, None if areas is None else areas.double().numpy(), records
+
+
+def passes_of(curve: dict[str, Any], replayed: OnTheWay) -> int:
+    """Of an embedder for each query: the mean over the backfilling, rounded, as what served before may take more."""
+    passes = curve["refit_passes"].numpy()
+    edges = np.array([*dict.fromkeys([0.0, *replayed.refit]), 1.0])
+    served = passes > 0
+    return round(float((passes * np.diff(edges)).sum() / (served * np.diff(edges)).sum()))
 
 
 def seconds(product: Product, store: Store) -> float:

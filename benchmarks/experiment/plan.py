@@ -23,13 +23,14 @@ from benchmarks.products.kinds import (
     Vectors,
     Weights,
 )
-from benchmarks.products.replay_kinds import Ends, Ordered, Overlap, Replayed
+from benchmarks.products.replay_kinds import Ends, OnTheWay, Ordered, Overlap, Replayed
 from benchmarks.products.threads import asked
 from compat.errors import InputError
 from compat.results import ordinal
 
 DISPLAY = ("enable_progress_bar", "enable_model_summary", "log_every_n_steps", "logger", "default_root_dir", "profiler")
 FASTFILL = Spec({"class_path": "compat.methods.FastFill"})
+INDEPENDENT = Spec({"class_path": "compat.methods.Upgrade"})
 RAW = "compat.merge.Raw"
 
 
@@ -104,7 +105,8 @@ class Planner:
         """Each method, in each order under each rule, for each upgrade."""
         axes, seed = axes_of(self.experiment.replay), self.seed
         for method in self.experiment.chosen:
-            chain = self.chain(self.experiment.methods[method], method)
+            spec = self.experiment.methods[method]
+            chain = self.chain(spec, method)
             for entries in product(*(axis.items() for axis in axes.values())):
                 chosen = dict(zip(axes, entries, strict=True))
                 places = {label: name for label, (name, _) in chosen.items()}
@@ -113,6 +115,8 @@ class Planner:
                     other = (name for name in (*places.values(), step.name) if name not in ("random", "raw", ""))
                     name = " ".join([method, *other, f"seed {seed}"])
                     curve = self.curve(step, chain, chosen, name)
+                    if learns_on_the_way(spec):
+                        curve = self.on_the_way(curve, spec)
                     yield Job(curve, tuple(labels.items()), step.start)
 
     def plain(self, generation: Generation, number: int, name: str, side: Vectors | None = None) -> Plain:
@@ -138,10 +142,12 @@ class Planner:
         return chain
 
     def upgraded(self, spec: Spec, name: str, number: int, old: Plain | Served) -> Upgraded:
-        """One upgrade by a method, to the generation of that number."""
+        """One upgrade by a method, to the generation of that number; of one that learns on the way that before it."""
         new: Plain | Own = self.systems[number]
+        base = f"{name}'s {spec.based_on.class_path.rpartition('.')[2]}" if spec.based_on is not None else "independent"
+        if learns_on_the_way(spec):
+            return self.upgraded(spec.based_on or INDEPENDENT, base, number, old)
         if spec.based_on is not None:
-            base = f"{name}'s {spec.based_on.class_path.rpartition('.')[2]}"
             new = self.upgraded(spec.based_on, base, number, old).new
         learned = self.learned(spec, name, number, old, new)
         if "new model training" in learned.method.needs():
@@ -196,6 +202,11 @@ class Planner:
             **{label: spec for label, (_, spec) in axes.items()},
         )
 
+    def on_the_way(self, plain: Replayed, spec: Spec) -> OnTheWay:
+        """The replay of a method that learns as the gallery is backfilled, on top of what served before."""
+        values = {f.name: getattr(plain, f.name) for f in fields(plain)}
+        return OnTheWay(**values, learner=spec.replace(based_on=None), refit=tuple(self.experiment.replay.refit))
+
     def ends(self, number: int) -> Ends:
         """The systems before and after an upgrade, on their own."""
         old, new = (Plain(system.vectors) for system in self.systems[number : number + 2])
@@ -232,6 +243,11 @@ class Planner:
         """The FastFill by whose uncertainty methods that have none are ordered: the config's, or the usual one."""
         mine = (s for s in self.experiment.methods.values() if s.class_path.rpartition(".")[2] == "FastFill")
         return next((spec for spec in mine if "side-information" not in spec.needs()), FASTFILL)
+
+
+def learns_on_the_way(spec: Spec) -> bool:
+    """Whether a method is refitted as the gallery is backfilled, see `compat.experience`."""
+    return bool(spec.declared("learns_on_the_way", False))
 
 
 def training_seed(number: int, seed: int) -> int:

@@ -70,6 +70,7 @@ class Replay:
         by: name -> class_path and init_args of an order (`compat.orders`); default: random alone.
         merge: name -> class_path and init_args of a merge rule (`compat.merge`); default: raw distances alone. Each
             method is replayed in each order under each rule.
+        refit: shares of the gallery at which methods that learn on the way (`compat.experience`) are refitted.
     """
 
     progress: int | list[float] = 11
@@ -77,6 +78,7 @@ class Replay:
     distance: Literal["cosine", "l2"] = "cosine"
     by: dict[str, Spec] = field(default_factory=lambda: {"random": RANDOM}, metadata={"label": "order"})
     merge: dict[str, Spec] = field(default_factory=lambda: {"raw": RAW}, metadata={"label": "merge"})
+    refit: list[float] = field(default_factory=lambda: [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9])
 
 
 @dataclass(frozen=True)

@@ -112,3 +112,17 @@ class Replayed(Product):
     after: Ends
     overlap: Overlap | None
     name: str = field(compare=False)
+
+
+@dataclass(frozen=True)
+class OnTheWay(Replayed):
+    """The curve of a method that learns from the pairs of the gallery as it is backfilled, on top of an upgrade.
+
+    Attributes:
+        learner: its config.
+        refit: shares of the gallery at which it is refitted.
+    """
+
+    maker: ClassVar[str] = "benchmarks.products.on_the_way.replay"
+    learner: Spec
+    refit: tuple[float, ...]

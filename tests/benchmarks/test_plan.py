@@ -219,9 +219,11 @@ def test_a_method_may_be_based_on_another_by_name(config):
 
 def test_every_shipped_config_is_planned(monkeypatch):
     monkeypatch.chdir(ROOT)
-    lists = yaml.safe_load(Path("configs/methods/all.yaml").read_text())
-    shipped = {path.stem for path in Path("configs/methods").glob("*.yaml")} - {"all"}
-    assert lists == {name: f"{name}.yaml" for name in lists}
-    assert lists.keys() == shipped
+    every, own = (yaml.safe_load(Path(f"configs/methods/{name}.yaml").read_text()) for name in ("all", "own"))
+    shipped = {path.stem for path in Path("configs/methods").glob("*.yaml")} - {"all", "own"}
+    assert every | own == {name: f"{name}.yaml" for name in [*every, *own]}
+    assert every.keys() | own.keys() == shipped
+    learning = parse(["configs/digits.yaml"], ["--methods=configs/methods/own.yaml"])
+    assert len(plan(learning, DIGESTS, POINTS)) == len(own) * len(learning.seeds)
     jobs = plan(parse(["configs/digits.yaml", "configs/digits_methods.yaml"], []), DIGESTS, POINTS)
-    assert len(jobs) == len(shipped) * 9
+    assert len(jobs) == len(every) * 9

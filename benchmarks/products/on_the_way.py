@@ -1,0 +1,36 @@
+"""The replay of a method that learns while the gallery is backfilled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.products.matrices import matrices
+from benchmarks.products.replay_kinds import OnTheWay
+from benchmarks.products.replayed import log_curve, tensors_of
+from benchmarks.products.store import Store
+from benchmarks.products.systems import Method, upgrade
+from compat.experience.replay import learning_curve
+
+
+def replay(product: OnTheWay, store: Store, folder: Path) -> dict[str, Tensor]:
+    """The lists of a result, and of each refit, (S, K): seconds, passes for each query, bytes written anew."""
+    built, served = upgrade(store, product.upgrade), matrices(store, product.upgrade, product.images)
+    learner = product.learner.build(Method)(built.method.old, built.method.new)
+    orders = list(store.get(product.order)["order"].numpy())
+    correct = store.get(product.before)["correct"]
+    curve, took = learning_curve(served, built.method, learner, orders, product.refit, product.progress, correct)
+    lists = tensors_of(curve)
+    log_curve(folder, lists)
+    written = [served.gallery_new, *([served.gallery_old] if built.method.transforms_gallery else [])]
+    once = sum(4 * rows.shape[1] for rows in written)
+    anew = took.rewritten.sum(1).mean() / len(served.gallery_old)
+    return {
+        **lists,
+        "bytes_per_item": torch.tensor(round(once + anew)),
+        "refit_seconds": torch.from_numpy(took.seconds),
+        "refit_passes": torch.from_numpy(took.passes),
+        "refit_bytes": torch.from_numpy(took.rewritten),
+    }

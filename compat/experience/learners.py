@@ -1,0 +1,161 @@
+"""Methods that learn on the way, from the pairs of the gallery that is being backfilled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compat.engine.exact import distances
+from compat.errors import InputError
+from compat.experience.agreement import Way, gain
+from compat.experience.seen import Before, Seen, Serving, as_before
+from compat.experience.world import SAMPLE, WORLDS, Kind, check_pairs
+from compat.merge import Merge, ZScore
+from compat.methods.upgrade import Upgrade
+from compat.models import Embedder
+from compat.needs import Given
+
+ENOUGH = 10  # pairs to learn from
+
+
+class Proposal(NamedTuple):
+    """A way to search, tried on held-back pairs, and how it would serve.
+
+    Attributes:
+        rows: of the pairs that it was tried on, (N,).
+        sizes: of the folds in which they were held back.
+        way: on them.
+        serving: if it is chosen.
+    """
+
+    rows: np.ndarray
+    sizes: list[int]
+    way: Way
+    serving: Serving
+
+
+class Learner(Upgrade):
+    """Learns from own pairs; as it stands it proposes nothing, and what served before goes on serving.
+
+    What it proposes serves only where it finds more of the new system's nearest items among held-back pairs than what
+    served before, by three standard errors (`compat.experience.agreement`): independent systems, or the method that it
+    is `based_on`. No label is looked at.
+
+    Each call of `refit` starts anew: it is handed what is known at that moment, and nothing stays from the one before.
+
+    Attributes:
+        learns_on_the_way: a literal, by which a plan replays it with refits.
+        encoder_passes: once it serves; what served before may take more.
+    """
+
+    learns_on_the_way = True
+    encoder_passes = 1
+
+    def propose(self, seen: Seen, known: Before) -> Iterator[Proposal]:
+        """Ways to search what is not migrated."""
+        yield from ()
+
+    def refit(self, seen: Seen, known: Before) -> Serving:
+        """How to search from now on.
+
+        Args:
+            seen: the pairs so far.
+            known: what served before.
+        """
+        if len(seen.migrated) < ENOUGH:
+            return as_before(seen, known)
+        try:
+            check_pairs(seen.before, seen.new)
+            proposals = list(self.propose(seen, known))
+        except (InputError, np.linalg.LinAlgError) as error:
+            return as_before(seen, known, f"{type(self).__name__} learned nothing from own pairs ({error})")
+        share = len(seen.migrated) / len(seen.old)
+        most, chosen = 0.0, as_before(seen, known)
+        for proposal in proposals:
+            old, new = seen.before[proposal.rows], seen.new[proposal.rows]
+            with torch.inference_mode():
+                standard = Way(known.back(old, new), old)
+            if (found := gain(proposal.way, standard, new, share, proposal.sizes)) > most:
+                most, chosen = found, proposal.serving
+        return chosen
+
+
+class OwnCalibration(Learner):
+    """Distances of both spaces are z-scores (`compat.merge.ZScore`), by the pairs so far."""
+
+    encoder_passes = 2
+
+    def propose(self, seen: Seen, known: Before) -> Iterator[Proposal]:
+        rows = np.random.default_rng(0).permutation(len(seen.new))[:SAMPLE]
+        old, new = seen.before[rows], seen.new[rows]
+        with torch.inference_mode():
+            query = known.back(old, new)
+        merge = z_score(query, old, new)
+        yield Proposal(rows, [len(rows)], Way(query, old, merge), as_before(seen, known)._replace(merge=merge))
+
+
+class OwnBack(Learner):
+    """The query is mapped back by a world model, and merged by raw distances or by z-scores: held-back pairs say.
+
+    Args:
+        old: the old model.
+        new: the new model.
+        world: the world model, see `WORLDS`; rotation is orthogonal Procrustes.
+    """
+
+    def __init__(self, old: Embedder, new: Embedder, world: Kind = "gaussian") -> None:
+        super().__init__(old, new)
+        self.world = world
+
+    def propose(self, seen: Seen, known: Before) -> Iterator[Proposal]:
+        world = WORLDS[self.world](known.prior)
+        world.fit(seen.before, seen.new)
+        held = world.here.held
+        query = torch.from_numpy(held.expected).float()
+        old, new = seen.before[held.rows], seen.new[held.rows]
+        for merge in (None, z_score(query, old, new)):
+            serving = Serving(lambda old, new: world.back(new), seen.old, merge, 1)
+            yield Proposal(held.rows, held.sizes, Way(query, old, merge), serving)
+
+
+class OwnForward(Learner):
+    """Items that are not migrated are searched by the new embedding that a world model expects of them.
+
+    One query, one index: the old query is not needed any more, and what is not migrated is written anew at each refit.
+
+    Args:
+        old: the old model.
+        new: the new model.
+        world: the world model, see `WORLDS`.
+    """
+
+    def __init__(self, old: Embedder, new: Embedder, world: Kind = "gaussian") -> None:
+        super().__init__(old, new)
+        self.world = world
+
+    def propose(self, seen: Seen, known: Before) -> Iterator[Proposal]:
+        world = WORLDS[self.world](known.prior)
+        world.fit(seen.before, seen.new)
+        held = world.there.held
+        way = Way(seen.new[held.rows], torch.from_numpy(held.expected).float())
+        serving = Serving(lambda old, new: new, world.there.mean(seen.old), None, 1, rewrites=True)
+        yield Proposal(held.rows, held.sizes, way, serving)
+
+
+def z_score(query: Tensor, old: Tensor, new: Tensor) -> Merge:
+    """The rule fitted on the distances among pairs, each to the others.
+
+    Args:
+        query: (N, D) of the pairs as queries for what is not migrated.
+        old: (N, D) as items that are not migrated.
+        new: (N, D_new).
+    """
+    others = ~torch.eye(len(new), dtype=torch.bool)
+    spaces = tuple(distances(*space)[others].numpy() for space in ((query, old), (new, new)))
+    merge = ZScore()
+    merge.fit(Given(merge.needs, {"training distances": lambda: spaces}, "ZScore"))
+    return merge

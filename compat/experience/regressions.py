@@ -1,0 +1,208 @@
+"""Regressions from one space to another, each on top of a start: what one direction of a world model is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import torch
+from scipy.linalg import cho_factor, cho_solve
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import Ridge
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
+
+from compat.methods.procrustes import procrustes
+
+Rows: TypeAlias = np.ndarray
+Transform: TypeAlias = Callable[[Tensor], Tensor]
+EXACT = 4096  # pairs up to which a Gaussian process is exact
+CENTRES = 1024  # of its Nystroem features beyond
+
+
+def unit(rows: Tensor | Rows) -> Rows:
+    """Rows (N, D) of length 1, float64; zero stays zero."""
+    return torch.nn.functional.normalize(torch.as_tensor(rows).double(), dim=1).cpu().numpy()
+
+
+class Regression(Protocol):
+    """From rows (N, D_in), of which the directions count, to unit vectors (N, D_out)."""
+
+    def fit(self, x: Rows, y: Rows) -> None:
+        """Learn from pairs."""
+
+    def mean(self, x: Rows) -> Rows:
+        """What is expected of rows, (N, D_out)."""
+
+    def variance(self, x: Rows) -> Rows:
+        """How uncertain it is of each row, (N,), up to a factor for each dimension."""
+
+
+class Fixed:
+    """A map that is there already, such as one learned on a training set.
+
+    Args:
+        transform: (N, D_in) -> (N, D_out), of rows as they are.
+    """
+
+    def __init__(self, transform: Transform) -> None:
+        self.transform = transform
+
+    def fit(self, x: Rows, y: Rows) -> None:
+        return
+
+    def mean(self, x: Rows) -> Rows:
+        with torch.inference_mode():
+            return unit(self.transform(torch.from_numpy(x).float()))
+
+    def variance(self, x: Rows) -> Rows:
+        return np.ones(len(x))
+
+
+class Rotation:
+    """Orthogonal Procrustes (`compat.methods.procrustes`), without centring."""
+
+    matrix: Rows
+
+    def fit(self, x: Rows, y: Rows) -> None:
+        self.matrix = procrustes(torch.from_numpy(unit(x)), torch.from_numpy(y)).numpy()
+
+    def mean(self, x: Rows) -> Rows:
+        return unit(x) @ self.matrix
+
+    def variance(self, x: Rows) -> Rows:
+        return np.ones(len(x))
+
+
+class Residual:
+    """A start, and what is learned of what it leaves: (x, y - start(x)).
+
+    Args:
+        start: fitted to the same pairs first.
+    """
+
+    def __init__(self, start: Regression) -> None:
+        self.start = start
+
+    def fit(self, x: Rows, y: Rows) -> None:
+        self.start.fit(x, y)
+        self.fit_rest(unit(x), y - self.start.mean(x))
+
+    def mean(self, x: Rows) -> Rows:
+        return self.start.mean(x) + self.rest(unit(x))
+
+    def fit_rest(self, x: Rows, rest: Rows) -> None:
+        """Learn the residuals (N, D_out)."""
+        raise NotImplementedError
+
+    def rest(self, x: Rows) -> Rows:
+        """The expected residuals."""
+        raise NotImplementedError
+
+    def variance(self, x: Rows) -> Rows:
+        return self.doubt(unit(x))
+
+    def doubt(self, x: Rows) -> Rows:
+        """See `variance`."""
+        return np.ones(len(x))
+
+
+class Linear(Residual):
+    """Ridge regression of the residuals, with an intercept.
+
+    Args:
+        start: see `Residual`.
+        alpha: penalty.
+    """
+
+    def __init__(self, start: Regression, alpha: float) -> None:
+        super().__init__(start)
+        self.ridge = Ridge(alpha)
+
+    def fit_rest(self, x: Rows, rest: Rows) -> None:
+        self.ridge.fit(x, rest)
+
+    def rest(self, x: Rows) -> Rows:
+        return self.ridge.predict(x)
+
+
+class Neighbours(Residual):
+    """The residuals of the nearest pairs, weighted by softmax(cos / temperature).
+
+    Args:
+        start: see `Residual`.
+        count: of the nearest.
+        temperature: of the weights.
+    """
+
+    residuals: Rows
+
+    def __init__(self, start: Regression, count: int, temperature: float) -> None:
+        super().__init__(start)
+        self.count, self.temperature = count, temperature
+
+    def fit_rest(self, x: Rows, rest: Rows) -> None:
+        self.residuals = rest
+        self.index = NearestNeighbors(n_neighbors=min(self.count, len(x)), algorithm="brute").fit(x)
+
+    def rest(self, x: Rows) -> Rows:
+        weights, near = self._near(x)
+        return np.einsum("nk,nkd->nd", weights, self.residuals[near])
+
+    def doubt(self, x: Rows) -> Rows:
+        weights, near = self._near(x)
+        residuals = self.residuals[near]
+        mean = np.einsum("nk,nkd->nd", weights, residuals)
+        spread = np.einsum("nk,nkd->n", weights, (residuals - mean[:, None]) ** 2)
+        return spread + self.residuals.var(0).sum()  # few neighbours know little of their own spread
+
+    def _near(self, x: Rows) -> tuple[Rows, Rows]:
+        distance, near = self.index.kneighbors(x)
+        logits = -(distance**2) / (2 * self.temperature)  # of unit vectors cos = 1 - d^2 / 2
+        weights = np.exp(logits - logits.max(1, keepdims=True))
+        return weights / weights.sum(1, keepdims=True), near
+
+
+class Gaussian(Residual):
+    """A Gaussian process on the residuals with the kernel exp(-gamma |x - x'|^2): kernel ridge with a variance.
+
+    Exact up to `EXACT` pairs; beyond, ridge regression on the Nystroem features of `CENTRES` of them (Williams and
+    Seeger, 2001), with the variance of the deterministic training conditional (Quinonero-Candela and Rasmussen, 2005).
+    The variance is in units of the process's own.
+
+    Args:
+        start: see `Residual`.
+        gamma: of the kernel.
+        alpha: variance of the noise, of the pairs and of what is predicted.
+    """
+
+    def __init__(self, start: Regression, gamma: float, alpha: float) -> None:
+        super().__init__(start)
+        self.gamma, self.alpha = gamma, alpha
+        self.features: Nystroem | None = None
+
+    def fit_rest(self, x: Rows, rest: Rows) -> None:
+        if len(x) <= EXACT:
+            kernel = RBF((2 * self.gamma) ** -0.5, "fixed")
+            self.process = GaussianProcessRegressor(kernel, alpha=self.alpha, optimizer=None).fit(x, rest)
+            return
+        self.features = Nystroem(gamma=self.gamma, n_components=CENTRES, random_state=0).fit(x[:: len(x) // EXACT])
+        shown = self.features.transform(x)
+        self.factor = cho_factor(shown.T @ shown + self.alpha * np.eye(shown.shape[1]))
+        self.weight = cho_solve(self.factor, shown.T @ rest)
+
+    def rest(self, x: Rows) -> Rows:
+        if self.features is None:
+            return self.process.predict(x).reshape(len(x), -1)
+        return self.features.transform(x) @ self.weight
+
+    def doubt(self, x: Rows) -> Rows:
+        if self.features is None:
+            deviation = self.process.predict(x, return_std=True)[1].reshape(len(x), -1)[:, 0]
+            return deviation**2 + self.alpha
+        shown = self.features.transform(x)
+        known = self.alpha * np.einsum("nm,mn->n", shown, cho_solve(self.factor, shown.T))
+        return np.maximum(1 - (shown**2).sum(1), 0) + known + self.alpha

@@ -1,0 +1,148 @@
+"""The replay of a backfill whose way to search is learned from it: refitted at some moments, exact between them."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from compat.backfill import Curve, backfill_curve
+from compat.embeddings import Embeddings
+from compat.errors import InputError
+from compat.experience.learners import Learner
+from compat.experience.seen import Before, Seen, Serving, as_before, before
+from compat.methods.upgrade import Upgrade
+from compat.progress import backfill_steps, completion_ratios
+
+
+@dataclass(frozen=True)
+class Refits:
+    """What refitting took and led to, for each order and refit point, (S, K); 0 where no completion ratio is served.
+
+    Attributes:
+        seconds: of learning.
+        passes: of an embedder for each query from then on.
+        rewritten: bytes written for items that are not migrated yet, as float32.
+    """
+
+    seconds: np.ndarray
+    passes: np.ndarray
+    rewritten: np.ndarray
+
+
+def learning_curve(
+    served: Embeddings,
+    upgrade: Upgrade,
+    learner: Learner,
+    orders: Sequence[np.ndarray],
+    refit: Sequence[float],
+    progress: Any = 11,
+    correct_before: Any = None,
+) -> tuple[Curve, Refits]:
+    """Replay a backfill in which a learner is refitted at some completion ratios to the pairs migrated until then.
+
+    From one refit to the next nothing changes, so one pass of `backfill_curve` gives all completion ratios between
+    them exactly. A learner is handed the gallery before its backfill and the new embeddings of what is migrated, and
+    says how to search before it is shown a query.
+
+    Args:
+        served: the four matrices as the upgrade before serves them.
+        upgrade: that upgrade.
+        learner: see `Learner.refit`.
+        orders: S permutations of the gallery (G,).
+        refit: shares of the gallery, (K,), ascending; 0 is there by itself.
+        progress: completion ratios, see `backfill_curve`.
+        correct_before: see `backfill_curve`.
+
+    Returns:
+        The `Curve`, with the figures of each query, and what refitting took.
+
+    Raises:
+        InputError: a refit point outside [0, 1] or not ascending; what `backfill_curve` raises.
+    """
+    points, moments = completion_ratios(progress), refit_points(refit)
+    backfill_steps(np.asarray(orders), len(served.gallery_old), points)
+    known = before(upgrade)
+    if correct_before is None:
+        start = backfill_curve(served, orders[0], points[:1], per_query=True)
+        assert start.first_rank is not None
+        correct_before = start.first_rank[:, 0, 0] == 1
+    took = Refits(*(np.zeros((len(orders), len(moments))) for _ in range(3)))
+    curves, failures = [], []
+    for s, order in enumerate(orders):
+        parts = []
+        for k, (moment, until) in enumerate(zip(moments, [*moments[1:], np.inf], strict=True)):
+            some = points[(moment <= points) & (points < until)]
+            if len(some) == 0:
+                continue
+            started = time.perf_counter()
+            serving = serving_at(served, learner, known, order, moment)
+            took.seconds[s, k] = time.perf_counter() - started
+            took.passes[s, k] = serving.passes
+            left = len(order) - int(np.floor(moment * len(order)))
+            took.rewritten[s, k] = 4 * left * serving.gallery.shape[1] if serving.rewrites else 0
+            failures += [serving.failure] if serving.failure else []
+            parts.append(searched(served, serving, order, some, correct_before))
+        curves.append(joined(parts, 1))
+    if failures:
+        warnings.warn(f"{failures[0]}; what served before goes on serving", stacklevel=2)
+    return joined(curves, 0), took
+
+
+def refit_points(refit: Sequence[float]) -> np.ndarray:
+    """The moments at which is refitted, with 0, where nothing has been seen, (K,).
+
+    Raises:
+        InputError: a point outside [0, 1], points that do not ascend.
+    """
+    points = np.asarray(refit, float)
+    for point in points:
+        if not 0 <= point <= 1:
+            raise InputError(f"refit: {point:g}, expected shares of the gallery in [0, 1]")
+    if (np.diff(points) <= 0).any():
+        raise InputError(f"refit: {points.tolist()}, expected ascending shares of the gallery")
+    return np.concatenate([[0.0], points[points > 0]])
+
+
+def serving_at(served: Embeddings, learner: Learner, known: Before, order: np.ndarray, moment: float) -> Serving:
+    """How to search from a completion ratio on: of the new gallery the learner is handed what is migrated, copied."""
+    rows = torch.from_numpy(order[: int(np.floor(moment * len(order)))].copy())
+    seen = Seen(served.gallery_old, rows, served.gallery_new[rows])
+    return learner.refit(seen, known) if len(rows) else as_before(seen, known)
+
+
+def searched(served: Embeddings, serving: Serving, order: np.ndarray, points: np.ndarray, correct_before: Any) -> Curve:
+    """The curve at completion ratios between two refits."""
+    with torch.inference_mode():
+        query = serving.query(served.query_old, served.query_new)
+    matrices = (query, served.query_new, serving.gallery, served.gallery_new)
+    labels = (served.query_labels, served.gallery_labels, served.query_groups, served.gallery_groups)
+    e = Embeddings(*matrices, *labels)
+    return backfill_curve(e, order, points, merge=serving.merge, correct_before=correct_before, per_query=True)
+
+
+def joined(curves: Sequence[Curve], axis: int) -> Curve:
+    """Curves of the same queries one after the other: of other orders (axis 0) or other completion ratios (axis 1)."""
+
+    def all_of(name: str, axis: int) -> np.ndarray:
+        return np.concatenate([getattr(curve, name) for curve in curves], axis)
+
+    orders, flips = all_of("mean_ap_orders", axis), all_of("negative_flip_rate_orders", axis)
+    cmc = {k: np.concatenate([curve.cmc_orders[k] for curve in curves], axis) for k in curves[0].cmc}
+    return replace(
+        curves[0],
+        progress=all_of("progress", 0) if axis else curves[0].progress,
+        mean_ap=orders.mean(0),
+        cmc={k: values.mean(0) for k, values in cmc.items()},
+        negative_flip_rate=flips.mean(0),
+        mean_ap_orders=orders,
+        cmc_orders=cmc,
+        negative_flip_rate_orders=flips,
+        average_precision=all_of("average_precision", axis + 1),
+        first_rank=all_of("first_rank", axis + 1),
+    )

@@ -1,0 +1,236 @@
+"""World models: what an item's new embedding will be, learned from the pairs of the items migrated so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compat.errors import InputError
+from compat.experience.regressions import (
+    Fixed,
+    Gaussian,
+    Linear,
+    Neighbours,
+    Regression,
+    Rotation,
+    Rows,
+    Transform,
+    unit,
+)
+
+Kind: TypeAlias = Literal["rotation", "ridge", "neighbours", "gaussian"]
+ROWS = 2**11  # predicted at a time
+SAMPLE = 1000  # pairs that hyper-parameters are chosen on
+FEW = 400  # up to so many each is held back once, of more a quarter
+FOLDS = 4
+
+
+class Prior(NamedTuple):
+    """A transform of the training set to start from, in either direction, where there is one.
+
+    Attributes:
+        forward: (N, D_old) -> (N, D_new).
+        back: (N, D_new) -> (N, D_old).
+    """
+
+    forward: Transform | None = None
+    back: Transform | None = None
+
+
+NO_PRIOR = Prior()
+
+
+class HeldBack(NamedTuple):
+    """Pairs that were held back, and what was expected of them by models that had not seen them.
+
+    Attributes:
+        rows: of the pairs, (N,), fold after fold.
+        sizes: of the folds; a model saw the other folds of its own.
+        expected: (N, D_out).
+    """
+
+    rows: Rows
+    sizes: list[int]
+    expected: Rows
+
+
+class Direction:
+    """From one space to the other: the candidate that expects held-back pairs best, then fitted to all.
+
+    Args:
+        candidates: regressions, anew at every call.
+    """
+
+    held: HeldBack
+
+    def __init__(self, candidates: Callable[[], Iterator[Regression]]) -> None:
+        self.candidates = candidates
+
+    def fit(self, x: Rows, y: Rows) -> None:
+        """Choose and learn from rows (N, D_in) and unit vectors (N, D_out).
+
+        Raises:
+            LinAlgError: none of the candidates converges.
+        """
+        folds, least = held_back(len(x)), np.inf
+        rows = np.concatenate([held for _, held in folds])
+        for candidate in self.candidates():
+            expected, doubts = [], []
+            for seen, held in folds:
+                candidate.fit(x[seen], y[seen])
+                expected.append(candidate.mean(x[held]))
+                doubts.append(candidate.variance(x[held]))
+            squared = (np.concatenate(expected) - y[rows]) ** 2
+            if squared.mean() < least:
+                least, self.chosen = squared.mean(), candidate
+                self.held = HeldBack(rows, [len(held) for _, held in folds], np.concatenate(expected))
+                self.scale = (squared / np.concatenate(doubts)[:, None]).mean(0)
+        if not np.isfinite(least):
+            raise np.linalg.LinAlgError("no candidate expects finite embeddings")
+        self.chosen.fit(x, y)
+
+    def mean(self, rows: Tensor) -> Tensor:
+        """(N, D_in) -> (N, D_out), in chunks."""
+        parts = [self.chosen.mean(some.double().cpu().numpy()) for some in rows.split(ROWS)]
+        return torch.from_numpy(np.concatenate(parts)).float()
+
+    def variance(self, rows: Tensor) -> Tensor:
+        """Of each dimension: (N, D_in) -> (N, D_out), in chunks."""
+        parts = [self.chosen.variance(some.double().cpu().numpy()) for some in rows.split(ROWS)]
+        return torch.from_numpy(np.concatenate(parts)[:, None] * self.scale).float()
+
+
+def held_back(pairs: int) -> list[tuple[Rows, Rows]]:
+    """Rows to learn from and rows held back: each of few pairs once, of many a quarter, of more of `SAMPLE` of them."""
+    some = np.random.default_rng(0).permutation(pairs)[:SAMPLE]
+    parts = np.array_split(some, min(FOLDS, pairs))
+    folds = [(np.concatenate([other for other in parts if other is not part]), part) for part in parts]
+    return folds if pairs <= FEW else folds[:1]
+
+
+class World:
+    """What is known of the new space: old embeddings forward, with a variance, and new ones back.
+
+    Its embeddings are unit vectors, as cosine retrieval compares them. Hyper-parameters are those that expect held-back
+    pairs best: up to `SAMPLE` of those seen, of which a quarter is held back. The variance is that of the chosen
+    regression, scaled for each dimension so that it is that of the held-back pairs.
+
+    Args:
+        prior: to start from; whether that is better than a rotation is asked of the held-back pairs.
+    """
+
+    there: Direction
+
+    def __init__(self, prior: Prior = NO_PRIOR) -> None:
+        self.prior = prior
+        self.pairs: tuple[Rows, Rows] | None = None
+        self._here: Direction | None = None
+
+    def candidates(self, start: Callable[[], Regression]) -> Iterator[Regression]:
+        """The regressions among which is chosen, on top of a start."""
+        raise NotImplementedError
+
+    def fit(self, old: Tensor, new: Tensor) -> None:
+        """Learn from pairs.
+
+        Args:
+            old: (N, D_old).
+            new: (N, D_new).
+
+        Raises:
+            InputError: fewer than two pairs, all of them equal, NaN, as many rows in one as in the other.
+            LinAlgError: it does not converge.
+        """
+        check_pairs(old, new)
+        self.pairs, self._here = (old.double().cpu().numpy(), new.double().cpu().numpy()), None
+        self.there = self._direction(self.prior.forward)
+        self.there.fit(self.pairs[0], unit(new))
+
+    def forward(self, old: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the new embeddings, (N, D_new) each, of old ones (N, D_old)."""
+        return self.there.mean(old), self.there.variance(old)
+
+    def back(self, new: Tensor) -> Tensor:
+        """The old embeddings (N, D_old) that are expected of new ones (N, D_new)."""
+        return self.here.mean(new)
+
+    @property
+    def here(self) -> Direction:
+        """The way back, learned when it is first asked for.
+
+        Raises:
+            InputError: nothing was fitted.
+        """
+        if self.pairs is None:
+            raise InputError("pairs: none, expected a call of fit")
+        if self._here is None:
+            direction = self._direction(self.prior.back)
+            old, new = self.pairs
+            direction.fit(new, unit(old))
+            self._here = direction
+        return self._here
+
+    def _direction(self, prior: Transform | None) -> Direction:
+        starts: list[Callable[[], Regression]] = [Rotation]
+        if prior is not None:
+            starts.append(lambda: Fixed(prior))
+        return Direction(lambda: (one for start in starts for one in self.candidates(start)))
+
+
+class RotationWorld(World):
+    """Orthogonal Procrustes."""
+
+    def candidates(self, start: Callable[[], Regression]) -> Iterator[Regression]:
+        yield start()
+
+
+class RidgeWorld(World):
+    """Ridge regression of what the rotation leaves."""
+
+    def candidates(self, start: Callable[[], Regression]) -> Iterator[Regression]:
+        yield from (Linear(start(), alpha) for alpha in (0.01, 0.1, 1.0, 10.0, 100.0))
+
+
+class NeighbourWorld(World):
+    """A rotation, and the residuals of the nearest migrated items."""
+
+    def candidates(self, start: Callable[[], Regression]) -> Iterator[Regression]:
+        yield from (Neighbours(start(), k, t) for k, t in product((5, 20, 80), (0.03, 0.1, 0.3)))
+
+
+class GaussianWorld(World):
+    """A rotation, and a Gaussian process on its residuals."""
+
+    def candidates(self, start: Callable[[], Regression]) -> Iterator[Regression]:
+        yield from (Gaussian(start(), g, a) for g, a in product((0.125, 0.5), (1e-3, 0.01, 0.03, 0.1, 0.3, 1.0)))
+
+
+WORLDS: dict[str, type[World]] = {
+    "rotation": RotationWorld,
+    "ridge": RidgeWorld,
+    "neighbours": NeighbourWorld,
+    "gaussian": GaussianWorld,
+}
+
+
+def check_pairs(old: Tensor, new: Tensor) -> None:
+    """Refuse what no map between two spaces can be learned from.
+
+    Raises:
+        InputError: another number of rows, fewer than two pairs, NaN, or all pairs equal.
+    """
+    if len(old) != len(new):
+        raise InputError(f"pairs: {len(old)} old and {len(new)} new embeddings, expected as many of each")
+    if len(old) < 2:
+        raise InputError(f"pairs: {len(old) or 'none'}, expected two or more")
+    for name, rows in (("old", old), ("new", new)):
+        if not (finite := rows.isfinite().all(1)).all():
+            pair = int((~finite).nonzero()[0])
+            raise InputError(f"pairs: NaN or infinite in the {name} embedding of pair {pair}, expected finite ones")
+        if (rows == rows[0]).all():
+            raise InputError(f"pairs: all {len(rows)} {name} embeddings are equal, expected some that differ")

@@ -1,0 +1,80 @@
+"""Methods that learn on the way, as rows of a benchmark."""
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from benchmarks import run as runner
+from benchmarks.experiment.parse import parse
+from benchmarks.products.base import key
+from benchmarks.products.replay_kinds import OnTheWay
+from compat.results import load_failures, load_results
+from tests.running import THIRD, keys, main, planned
+
+OWN = {
+    "own_calibration": {"class_path": "compat.experience.OwnCalibration"},
+    "own_procrustes": {"class_path": "compat.experience.OwnBack", "init_args": {"world": "rotation"}},
+    "own_forward": {"class_path": "compat.experience.OwnForward"},
+    "own_forward_rqt": {"class_path": "compat.experience.OwnForward", "based_on": "rqt"},
+}
+
+
+@pytest.fixture
+def own(config):
+    content = yaml.safe_load(config.read_text())
+    content["methods"] = {name: content["methods"][name] for name in ("independent", "rqt")} | OWN
+    content["replay"] = {"orders": 2, "progress": [0, 0.2, 0.35, 0.5, 1], "refit": [0.3, 0.5]}
+    config.write_text(yaml.safe_dump(content))
+    return config
+
+
+def test_they_are_rows_like_any_method_s_with_their_cost(own):
+    folder, jobs, failures = runner.run(parse([str(own)], []))
+    assert (failures, load_failures(folder)) == (0, [])
+    found = {r.method: r for r in load_results(folder)}
+    assert set(found) == {"independent", "rqt", *OWN}
+    for name in OWN:
+        result, base = found[name], found["rqt" if name.endswith("rqt") else "independent"]
+        assert np.isfinite(result.mean_ap).all()
+        assert [result.mean_ap[n] for n in (0, 1, 4)] == pytest.approx([base.mean_ap[n] for n in (0, 1, 4)])
+        assert result.needs["method"] == ["own pairs", *base.needs["method"]]
+        assert result.encoder_passes_per_query in (1, base.encoder_passes_per_query)
+        assert result.bytes_per_item >= base.bytes_per_item
+        assert result.training_seconds == base.training_seconds
+        assert result.seconds[f"refit {name} seed 0"] >= 0
+    assert found["own_forward_rqt"].encoder_passes_per_query == 1
+    replays = [job.curve for job in jobs if isinstance(job.curve, OnTheWay)]
+    tensors = [load_file(own.parent / "runs" / f"replay-{key(one)}" / "tensors.safetensors") for one in replays]
+    assert [tuple(one["refit_seconds"].shape) for one in tensors] == [(2, 3)] * len(OWN)
+
+
+def test_they_share_what_served_before_and_change_no_other_product(own):
+    others = planned(own, "--only=independent,rqt")
+    assert keys(planned(own)) > keys(others)
+    assert keys(planned(own, "--replay.refit=[0.1]", "--only=independent,rqt")) == keys(others)
+    forward = planned(own, "--only=own_forward_rqt")
+    assert len(keys(forward) - keys(others)) == 1
+    assert len(keys(planned(own, "--only=own_forward")) - keys(others)) == 1
+    assert keys(forward) != keys(planned(own, "--only=own_forward_rqt", "--replay.refit=[0.1]"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--replay.refit=[0.1, 1.5]"], "replay.refit: 1.5, expected shares of the gallery in [0, 1]"),
+        (["--replay.refit=[0.2, 0.1]"], "replay.refit: [0.2, 0.1], expected ascending shares"),
+        (["--replay.distance=l2"], "replay.distance: l2 with own_calibration, expected cosine"),
+        (
+            ["--replay.merge={raw: {class_path: compat.merge.Raw}, z_score: {class_path: compat.merge.ZScore}}"],
+            "replay.merge: raw, z_score with own_calibration, which has its own rule, expected raw",
+        ),
+        (THIRD, "generations: 3 with own_calibration, expected two"),
+        (["--methods.own_forward.based_on=own_calibration"], "methods.own_forward.based_on: compat.experience.OwnCal"),
+        (["--methods.own_forward.init_args.world=cubic"], "compat.experience.OwnForward: cannot be built"),
+    ],
+)
+def test_what_they_cannot_do_is_refused(own, capsys, monkeypatch, options, message):
+    code, error = main(capsys, monkeypatch, own, *options)
+    assert code == 2
+    assert message in error
