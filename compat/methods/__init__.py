@@ -11,6 +11,7 @@ from compat.methods.drift import QueryDrift
 from compat.methods.dsimplex import DSimplex
 from compat.methods.fastfill import FastFill
 from compat.methods.fct import FCT
+from compat.methods.forward import ForwardContrast
 from compat.methods.joint import Joint, Teacher
 from compat.methods.kernel import KernelGallery, KernelQuery
 from compat.methods.lce import LCE
@@ -43,6 +44,7 @@ __all__ = [
     "BiCT",
     "DSimplex",
     "FastFill",
+    "ForwardContrast",
     "Joint",
     "KernelGallery",
     "KernelQuery",

@@ -14,7 +14,8 @@ from torchvision.transforms import v2
 from compat.data import ImageFolder, Sample, Share
 from compat.data.transforms import Views, photographs
 from compat.errors import InputError
-from compat.methods import FCT, BiCT, FastFill, SimCLR
+from compat.losses import cosines, metric_compatible_loss
+from compat.methods import FCT, BiCT, FastFill, ForwardContrast, Pair, SimCLR
 from compat.methods.fastfill import uncertainty_loss
 from compat.methods.fct import forward_loss
 from compat.methods.simclr import nt_xent_loss
@@ -222,6 +223,36 @@ def test_fastfill_is_less_certain_of_rows_with_noise():
     assert found.shape == (256,)
     assert found[noisy].mean() > found[~noisy].mean() + 0.3
     assert found[noisy].quantile(0.25) > found[~noisy].median()
+
+
+def test_forward_contrast_brings_old_items_to_the_new_ones_of_their_class():
+    labels = torch.arange(256) % 4
+    centres = normal(4, 6, seed=2)
+    new = centres[labels] + normal(256, 6, seed=3)
+    pairs = Pair(torch.tanh(new @ normal(6, 5, seed=4)), new, labels)
+    shown, other = (Pair(*(part[rows] for part in pairs)) for rows in (slice(192), slice(192, None)))
+    method = trained(made(ForwardContrast, 5, 6, temperature=0.2), shown).eval()
+    with torch.no_grad():
+        (query, _), (ahead, served) = method.query(other.old, other.new), method.gallery(other.old, other.new)
+        assert torch.equal(query, served)
+
+        def share(items):  # of the nearest item of another image that is of the query's class
+            near = cosines(query, items).fill_diagonal_(-1).argmax(1)
+            return (other.label[near] == other.label).float().mean()
+
+        assert share(ahead) > share(other.new) - 0.05
+        assert share(served) > share(other.new)
+
+
+def test_forward_contrast_is_the_alignment_and_the_contrast_of_what_it_serves():
+    pairs = paired(normal(8, 3), normal(8, 5, seed=1))
+    method = made(ForwardContrast, mcl_weight=0.5, temperature=0.3, k_neg=2).eval()
+    ahead, served = method.gallery(pairs.old, pairs.new)
+    terms = method.terms(pairs)
+    assert terms["alignment"].item() == pytest.approx(np.mean(differences(ahead, served, True)), rel=1e-5)
+    contrast = metric_compatible_loss(served, ahead, served, pairs.label, temperature=0.3, k_neg=2)
+    assert terms["mcl"].item() == pytest.approx(0.5 * contrast.item())
+    assert torch.equal(served, pairs.new)  # rho starts at the identity
 
 
 def test_bict_is_based_on_bct_by_its_config():

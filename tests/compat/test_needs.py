@@ -18,7 +18,7 @@ from tests.pairs import IMAGES, LABELS, embedded, embedders
 
 OPTIONS = {"OCA": {"extra": 2}, "BT2": {"extra": 2}, "Affine": {"rank": 2}}
 OPTIONS |= {"KernelQuery": {"centres": 8}, "KernelGallery": {"centres": 8}}
-SMALL = ("DMU", "FCT", "FastFill", "BiCT", "ResidualMLP", "LambdaOrthogonality", "ReverseQuery")
+SMALL = ("DMU", "FCT", "ForwardContrast", "FastFill", "BiCT", "ResidualMLP", "LambdaOrthogonality", "ReverseQuery")
 METHODS = [
     kind
     for kind in vars(methods).values()

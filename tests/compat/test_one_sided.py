@@ -44,6 +44,7 @@ OPTIONS: dict[str, list[dict]] = {
     "RACT": [SHARP],
     "NCCL": [SHARP, {"queue": 2, **SHARP}],
     "DMU": [{"hidden": 8, **SHARP}],
+    "ForwardContrast": [{"hidden": 8, **SHARP}],
     "UniBCT": [SHARP, {"prototype_scale": 100.0}],
     "LambdaOrthogonality": [{"hidden": 8, **SHARP}, {"hidden": 8, "bound": None}],
     "DSimplex": [{"weight": weight} for weight in (0.0, 0.9)],

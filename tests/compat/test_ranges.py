@@ -60,6 +60,10 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     "FCT": FORWARD,
     "FastFill": {**FORWARD, "classification": NOT_NEGATIVE},
     "BiCT": {"hidden": COUNT, "warmup": WARMUP},
+    "ForwardContrast": {
+        "blocks": BLOCKS, "hidden": COUNT, "mcl_weight": NOT_NEGATIVE, "temperature": POSITIVE, "k_neg": COUNT,
+        "warmup": WARMUP,
+    },
     "LambdaOrthogonality": {
         "bound": POSITIVE, "temperature": POSITIVE, "forward": NOT_NEGATIVE, "backward": NOT_NEGATIVE,
         "contrast": NOT_NEGATIVE, "blocks": BLOCKS, "hidden": COUNT, "warmup": WARMUP,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from compat import Embeddings, backfill_curve, backfill_order, fill
-from compat.methods import FCT, LambdaOrthogonality, Pair, Procrustes, ReverseQuery, Upgrade
+from compat.methods import FCT, ForwardContrast, LambdaOrthogonality, Pair, Procrustes, ReverseQuery, Upgrade
 from compat.methods.upgrade import ROWS, through
 from compat.models import Precomputed
 from tests import ROOT
@@ -21,6 +21,7 @@ KINDS = [
     (FCT, {"hidden": 8}),
     (FCT, {"hidden": 8, "side": 2}),
     (LambdaOrthogonality, {"hidden": 8}),
+    (ForwardContrast, {"hidden": 8}),
 ]
 
 
