@@ -226,7 +226,8 @@ def _line(
 def _levels(panel: Any, results: Sequence[Result], metric: str) -> None:
     for name, color in (("old", "0.55"), ("new", "0.1")):
         if metric in getattr(results[0], name):
-            level = 100 * float(np.mean([getattr(result, name)[metric] for result in results]))
+            trainings = {tuple(result.backbones): getattr(result, name)[metric] for result in results}
+            level = 100 * float(np.mean(list(trainings.values())))
             panel.axhline(level, linestyle="--", color=color, linewidth=1, label=f"{name} system", zorder=2)
 
 

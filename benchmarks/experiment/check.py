@@ -1,11 +1,8 @@
-"""What is refused before anything is trained: numbers out of range, and what only the networks and the images tell."""
+"""What is refused of a config by itself: numbers out of range, and what does not go together. Imports no torch."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any, get_args
 
 from benchmarks.experiment.schema import Experiment, Generation
@@ -55,19 +52,22 @@ def check_needs(experiment: Experiment) -> None:
     axes = {"methods": experiment.methods, "replay.by": replay.by, "replay.merge": replay.merge}
     for axis, entries in axes.items():
         for name, spec in entries.items():
-            needs = spec.needs()
-            for need in needs:
-                if need not in get_args(Need):
-                    raise InputError(f"{axis}.{name}: needs {need!r}, {closest(need, list(get_args(Need)))}")
-            if "head training" in needs and "training embeddings" not in needs:
-                raise InputError(f"{axis}.{name}: needs 'head training' alone, expected 'training embeddings' with it")
-            base = spec.based_on
-            if spec.declared("learns_on_the_way", False):
+            for depth, one in enumerate(spec.chain):
+                check_one(f"{axis}.{name}{depth * '.based_on'}", one)
+            if spec.declared("learns_on_the_way", False) and name in experiment.chosen:
                 check_on_the_way(experiment, name)
-            elif base is not None and "new model training" not in base.needs():
-                raise InputError(
-                    f"{axis}.{name}.based_on: {base.class_path}, expected a method that trains a new model"
-                )
+
+
+def check_one(field: str, spec: Spec) -> None:
+    """Refuse needs that there are not, and a base that is none."""
+    needs, base = spec.needs(), spec.based_on
+    for need in needs:
+        if need not in get_args(Need):
+            raise InputError(f"{field}: needs {need!r}, {closest(need, list(get_args(Need)))}")
+    if "head training" in needs and "training embeddings" not in needs:
+        raise InputError(f"{field}: needs 'head training' alone, expected 'training embeddings' with it")
+    if base is not None and not spec.declared("learns_on_the_way", False) and "new model training" not in base.needs():
+        raise InputError(f"{field}.based_on: {base.class_path}, expected a method that trains a new model")
 
 
 def check_on_the_way(experiment: Experiment, name: str) -> None:
@@ -80,8 +80,9 @@ def check_on_the_way(experiment: Experiment, name: str) -> None:
         raise InputError(f"replay.refit: {replay.refit}, expected ascending shares of the gallery")
     if base is not None and base.declared("learns_on_the_way", False):
         raise InputError(f"methods.{name}.based_on: {base.class_path}, expected a method that learns beforehand")
-    if list(replay.merge) != ["raw"]:
-        raise InputError(f"replay.merge: {', '.join(replay.merge)} with {name}, which has its own rule, expected raw")
+    if "raw" not in replay.merge:
+        found = ", ".join(replay.merge)
+        raise InputError(f"replay.merge: {found} with {name}, which has its own rule, expected raw among them")
     if replay.distance != "cosine":
         raise InputError(f"replay.distance: {replay.distance} with {name}, expected cosine")
     if len(experiment.generations) > 2:
@@ -152,8 +153,8 @@ def check_processes(experiment: Experiment) -> None:
 
 
 def trains(spec: Spec) -> bool:
-    """Whether a method, or the one that it is based on, trains a new model of its own."""
-    return any("new model training" in one.needs() for one in (spec, spec.based_on) if one is not None)
+    """Whether a method, or one that it is based on, trains a new model of its own."""
+    return any("new model training" in one.needs() for one in spec.chain)
 
 
 def processes(trainer: Spec) -> dict[str, Any]:
@@ -163,134 +164,3 @@ def processes(trainer: Spec) -> dict[str, Any]:
     one = devices in ("auto", "1", 1) or (isinstance(devices, list) and len(devices) == 1)
     values = {"devices": 1 if one else str(devices), "num_nodes": given.get("num_nodes", 1)}
     return values if one else {**values, "strategy": given.get("strategy", "auto")}
-
-
-def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    """Build every model, method, order and rule once and refuse what cannot work with these images.
-
-    Returns:
-        What each generation is trained on: how many images, of which classes.
-
-    Raises:
-        InputError: a backbone that refuses the images, a checkpoint that does not fit, training images of a single
-            class, a number out of range or greater than there are items, what a method cannot learn from, a side model
-            that is missing or of another dimension, a sequence of a method that serves another dimension than the
-            model's.
-    """
-    from benchmarks.products.images import dataset, share
-
-    data = dataset(experiment.data)
-    check_replay(experiment, len(data.gallery_images()))
-    parts = {**experiment.generations, **({"side": experiment.side} if experiment.side else {})}
-    built = {name: network(name, part, data) for name, part in parts.items()}
-    seen = {name: share(generation.sees) for name, generation in experiment.generations.items()}
-    for name in list(seen)[1:]:  # an old model of one class serves, if badly; from one class nothing compares
-        if data.num_classes(seen[name]) < 2:
-            raise InputError(f"data: training images of a single class for {name}, expected at least 2")
-    for name in experiment.chosen:
-        spec = experiment.methods[name]
-        check_side(name, spec, built["side"].project.out_features if "side" in built else 0, experiment.heads.images)
-        upgrades = list(pairwise(seen))[: 1 if trains(spec) else None]  # then it goes on from a model not there yet
-        for number, (before, after) in enumerate(upgrades):
-            images, known = len(data.rows(seen[after])), known_of(data, seen[before], seen[after])
-            kind = made(f"methods.{name}", spec, built[before], built[after], images, known)
-            if spec.based_on is not None:
-                made(f"methods.{name}.based_on", spec.based_on, built[before], built[after], images, known)
-            if not number and len(seen) > 2:
-                check_sequence(name, kind, len(seen))
-    return {name: {"images": len(data.rows(sees)), "classes": data.class_names(sees)} for name, sees in seen.items()}
-
-
-def check_replay(experiment: Experiment, items: int) -> None:
-    """Refuse orders and rules whose numbers are out of range, or that do not fit a gallery of so many items."""
-    from compat.merge import Merge
-    from compat.orders import Order
-
-    for name, spec in experiment.replay.by.items():
-        with saying(f"replay.by.{name}.init_args"):
-            spec.build(Order).check(items)
-    for name, spec in experiment.replay.merge.items():
-        with saying(f"replay.merge.{name}.init_args"):
-            spec.build(Merge)
-
-
-def network(name: str, part: Generation, data: Any) -> Any:
-    """A generation's or the side model's embedder as it is before its training, with a classifier.
-
-    Raises:
-        InputError: it does not take the images or its weights, or they are no images to train on.
-    """
-    from benchmarks.products.images import share
-    from compat.methods.single import SingleModel
-    from compat.models import load_embedder, read_checkpoint
-
-    with saying(f"{name}.model"):
-        model = part.model.build(SingleModel)
-        model.materialize(data.gallery_images()[0].image)
-        if not 0 < model.warmup < 1:
-            raise InputError(f"warmup: {model.warmup}, expected a share in (0, 1)")
-    if part.checkpoint:
-        load_embedder(model.embedder, read_checkpoint(part.checkpoint), part.checkpoint)
-    if name != "side":
-        data.check(share(part.sees), name)
-        if not part.checkpoint:
-            with saying(f"{name}.model"):
-                model.classify(data.num_classes(share(part.sees)))
-    return model.embedder
-
-
-def known_of(data: Any, before: Any, after: Any) -> list[int]:
-    """Of each class that a model sees, its index among those that the one before it has seen, -1 if it has not."""
-    old = data.classes(before)
-    return [label - old.start if label in old else -1 for label in data.classes(after)]
-
-
-def made(field: str, spec: Spec, old: Any, new: Any, images: int, known: list[int]) -> Any:
-    """A method of two networks, and of so many training images of classes known to the old one or not.
-
-    Raises:
-        InputError: a number out of range, or what else the method refuses; said of the config's field.
-    """
-    from benchmarks.products.systems import Method
-
-    build = spec.build(Method)
-    with saying(f"{field}.init_args"):
-        kind = build(old, new)
-        kind.check(images, known)
-    return kind
-
-
-@contextmanager
-def saying(field: str) -> Iterator[None]:
-    """Let a refusal of an argument name the config's field; what has dots is one already."""
-    try:
-        yield
-    except InputError as error:
-        argument, _, _ = str(error).partition(":")
-        raise InputError(str(error) if "." in argument else f"{field}.{error}") from error
-
-
-def check_sequence(name: str, kind: Any, generations: int) -> None:
-    """Refuse a method that serves another dimension than the model's in a sequence of upgrades."""
-    import torch
-
-    rows = [torch.zeros(2, embedder.project.out_features) for embedder in (kind.old, kind.new)]
-    with torch.no_grad():
-        dim = kind.eval().query(*rows)[1].shape[1]
-    if dim != rows[1].shape[1]:
-        raise InputError(
-            f"generations: {generations}, but {name} serves {dim} dimensions of a projection "
-            f"to {rows[1].shape[1]}; expected methods that serve the model's own dimension in a sequence"
-        )
-
-
-def check_side(name: str, spec: Spec, dim: int, augmented: bool) -> None:
-    """Refuse a side model that is not there or of another dimension than the method asks for."""
-    if "side-information" not in spec.needs():
-        return
-    asked = spec.init_args["side"]
-    if dim != asked:
-        found = f"{dim} dimensions" if dim else "none"
-        raise InputError(f"side: {found}, expected a side model of {asked} dimensions, as {name} needs it")
-    if augmented:
-        raise InputError("heads.images: true with side-information, expected false")

@@ -122,17 +122,18 @@ def without_circumstances(config: dict[str, Any]) -> dict[str, Any]:
 
 def as_config(experiment: Experiment) -> dict[str, Any]:
     """An experiment as the config that gives it: each generation under its name."""
-    content = plain({f.name: getattr(experiment, f.name) for f in fields(experiment)})
+    content = plain(experiment)
     generations = content.pop("generations")
     return {**content, "generations": list(generations), **generations}
 
 
 def plain(value: Any) -> Any:
-    """JSON values, without what is not given."""
+    """JSON values, without a None that need not be given."""
     if isinstance(value, Spec):
         return value.content
     if is_dataclass(value) and not isinstance(value, type):
-        return plain({f.name: getattr(value, f.name) for f in fields(value)})
+        given = {f.name: (getattr(value, f.name), f.default) for f in fields(value)}
+        return plain({name: one for name, (one, usual) in given.items() if one is not None or usual is not None})
     if isinstance(value, dict):
-        return {str(name): plain(item) for name, item in value.items() if item is not None}
+        return {str(name): plain(item) for name, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value

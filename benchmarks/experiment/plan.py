@@ -110,6 +110,8 @@ class Planner:
             for entries in product(*(axis.items() for axis in axes.values())):
                 chosen = dict(zip(axes, entries, strict=True))
                 places = {label: name for label, (name, _) in chosen.items()}
+                if learns_on_the_way(spec) and places["merge"] != "raw":
+                    continue  # it has a rule of its own
                 for step in steps(self.experiment):
                     labels: dict[str, str | int] = {"upgrade": step.name, "method": method, "seed": seed, **places}
                     other = (name for name in (*places.values(), step.name) if name not in ("random", "raw", ""))

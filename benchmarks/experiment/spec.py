@@ -57,6 +57,11 @@ class Spec:
         """The method whose model this one is learned on, if it is not the plain new model."""
         return Spec(self.content["based_on"]) if self.content.get("based_on") else None
 
+    @property
+    def chain(self) -> list[Spec]:
+        """It, the method that it is based on, that one's, and so on."""
+        return [self, *(self.based_on.chain if self.based_on else [])]
+
     def without(self, names: tuple[str, ...]) -> Spec:
         """The same without some of the arguments, also of the classes among its arguments."""
         return Spec(_without(self.content, names))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks.products.source import declared
 from benchmarks.report.compare import not_separable, upgrades_of
+from benchmarks.report.effort import UNTUNED, efforts, spelled
 from compat.errors import InputError
 from compat.results import Failure, Result, load_failures, queries
-from compat.results.lines import rounded
 from compat.statistics import Interval, over_seeds
 
 COLUMNS: dict[str, Callable[[Result], float]] = {
@@ -32,7 +31,6 @@ COLUMNS: dict[str, Callable[[Result], float]] = {
     "sum of drops": lambda r: r.drops,
     "plain mean of curve": lambda r: r.auc_mean,
 }
-UNTUNED = "nothing to tune"
 VERDICTS = {frozenset([True]): "yes", frozenset([False]): "no", frozenset([None]): "-"}
 LEGEND = (
     "± is half the 95 % interval over seeds: of backbones, where every model is trained once for each; else of heads "
@@ -78,7 +76,7 @@ def table(results: Sequence[Result], folder: str | Path | None = None, failures:
         folder: of the results, where each query's figures lie; with it rows are compared with the best.
         failures: of the upgrade.
     """
-    budget, effort = any(r.needs for r in results), efforts(folder)
+    budget, effort = any(r.needs for r in results), efforts(folder) if folder else {}
     names = ["method", *(["needs"] if budget else []), "seeds", *(f"{name} (%)" for name in COLUMNS)]
     names += ["backward compatible", "encoder passes per query", "bytes per item", "training (s)"]
     tuned = [effort.get(spelled(group[0].spec), "-") for group, _ in rows_of(results)]
@@ -121,27 +119,10 @@ def seeds(group: Sequence[Result]) -> str:
     count = len(group)
     if count == 1:
         return "1"
-    if len({tuple(r.backbones) for r in group}) == count:
+    trainings = list(zip(*(r.backbones for r in group), strict=False))
+    if trainings and all(len({*of_model}) == count for of_model in trainings):
         return f"{count} backbones"
     return f"{count} heads" if "head training" in group[0].needs.get("method", []) else f"{count} orders"
-
-
-def spelled(spec: dict[str, Any]) -> str:
-    """A method's config as text, with numbers as results keep them."""
-    return json.dumps(rounded(spec), sort_keys=True)
-
-
-def efforts(folder: str | Path | None) -> dict[str, str]:
-    """What tuning each method's config took, as `benchmarks.tune` wrote it into the folder beside the benchmark's."""
-    found: dict[str, str] = {}
-    if folder is None:
-        return found
-    own = Path(folder).resolve().name
-    for path in sorted(Path(folder).parent.glob("tuning/*.json"), key=lambda path: not own.startswith(path.stem)):
-        for one in json.loads(path.read_text())["methods"].values():
-            took = f"{path.stem}: {len(one['trials'])} trials, {one['seconds']:,.0f} s" if one["space"] else UNTUNED
-            found.setdefault(spelled(one["spec"]), took)
-    return found
 
 
 def systems(results: Sequence[Result]) -> str:

@@ -1,12 +1,14 @@
 """What a backfill teaches about itself: each migrated item is a pair of an old and a new embedding."""
 
-from compat.experience.learners import Learner, OwnBack, OwnCalibration, OwnForward
+from compat.experience.agreement import Way
+from compat.experience.learners import Learner, OwnBack, OwnCalibration, OwnForward, Proposal
 from compat.experience.replay import learning_curve
-from compat.experience.seen import Seen
+from compat.experience.seen import Before, Seen, Serving
 from compat.experience.world import WORLDS, GaussianWorld, NeighbourWorld, Prior, RidgeWorld, RotationWorld, World
 
 __all__ = [
     "WORLDS",
+    "Before",
     "GaussianWorld",
     "Learner",
     "NeighbourWorld",
@@ -14,9 +16,12 @@ __all__ = [
     "OwnCalibration",
     "OwnForward",
     "Prior",
+    "Proposal",
     "RidgeWorld",
     "RotationWorld",
     "Seen",
+    "Serving",
+    "Way",
     "World",
     "learning_curve",
 ]

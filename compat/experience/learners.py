@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -29,13 +30,13 @@ class Proposal(NamedTuple):
         rows: of the pairs that it was tried on, (N,).
         sizes: of the folds in which they were held back.
         way: on them.
-        serving: if it is chosen.
+        serve: makes it, if it is chosen.
     """
 
     rows: np.ndarray
     sizes: list[int]
     way: Way
-    serving: Serving
+    serve: Callable[[], Serving]
 
 
 class Learner(Upgrade):
@@ -49,11 +50,9 @@ class Learner(Upgrade):
 
     Attributes:
         learns_on_the_way: a literal, by which a plan replays it with refits.
-        encoder_passes: once it serves; what served before may take more.
     """
 
     learns_on_the_way = True
-    encoder_passes = 1
 
     def propose(self, seen: Seen, known: Before) -> Iterator[Proposal]:
         """Ways to search what is not migrated."""
@@ -74,20 +73,19 @@ class Learner(Upgrade):
         except (InputError, np.linalg.LinAlgError) as error:
             return as_before(seen, known, f"{type(self).__name__} learned nothing from own pairs ({error})")
         share = len(seen.migrated) / len(seen.old)
-        most, chosen = 0.0, as_before(seen, known)
+        most = 0.0
+        serve: Callable[[], Serving] = partial(as_before, seen, known)
         for proposal in proposals:
             old, new = seen.before[proposal.rows], seen.new[proposal.rows]
             with torch.inference_mode():
                 standard = Way(known.back(old, new), old)
             if (found := gain(proposal.way, standard, new, share, proposal.sizes)) > most:
-                most, chosen = found, proposal.serving
-        return chosen
+                most, serve = found, proposal.serve
+        return serve()
 
 
 class OwnCalibration(Learner):
     """Distances of both spaces are z-scores (`compat.merge.ZScore`), by the pairs so far."""
-
-    encoder_passes = 2
 
     def propose(self, seen: Seen, known: Before) -> Iterator[Proposal]:
         rows = np.random.default_rng(0).permutation(len(seen.new))[:SAMPLE]
@@ -95,7 +93,7 @@ class OwnCalibration(Learner):
         with torch.inference_mode():
             query = known.back(old, new)
         merge = z_score(query, old, new)
-        yield Proposal(rows, [len(rows)], Way(query, old, merge), as_before(seen, known)._replace(merge=merge))
+        yield Proposal(rows, [len(rows)], Way(query, old, merge), lambda: as_before(seen, known)._replace(merge=merge))
 
 
 class OwnBack(Learner):
@@ -118,8 +116,8 @@ class OwnBack(Learner):
         query = torch.from_numpy(held.expected).float()
         old, new = seen.before[held.rows], seen.new[held.rows]
         for merge in (None, z_score(query, old, new)):
-            serving = Serving(lambda old, new: world.back(new), seen.old, merge, 1)
-            yield Proposal(held.rows, held.sizes, Way(query, old, merge), serving)
+            serve = partial(Serving, lambda old, new: world.back(new), seen.old, merge, 1)
+            yield Proposal(held.rows, held.sizes, Way(query, old, merge), serve)
 
 
 class OwnForward(Learner):
@@ -142,8 +140,11 @@ class OwnForward(Learner):
         world.fit(seen.before, seen.new)
         held = world.there.held
         way = Way(seen.new[held.rows], torch.from_numpy(held.expected).float())
-        serving = Serving(lambda old, new: new, world.there.mean(seen.old), None, 1, rewrites=True)
-        yield Proposal(held.rows, held.sizes, way, serving)
+
+        def serve() -> Serving:
+            return Serving(lambda old, new: new, world.there.mean(seen.old), None, 1, rewrites=True)
+
+        yield Proposal(held.rows, held.sizes, way, serve)
 
 
 def z_score(query: Tensor, old: Tensor, new: Tensor) -> Merge:

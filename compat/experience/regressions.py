@@ -179,17 +179,19 @@ class Gaussian(Residual):
         alpha: variance of the noise, of the pairs and of what is predicted.
     """
 
+    features: Nystroem | None
+
     def __init__(self, start: Regression, gamma: float, alpha: float) -> None:
         super().__init__(start)
         self.gamma, self.alpha = gamma, alpha
-        self.features: Nystroem | None = None
 
     def fit_rest(self, x: Rows, rest: Rows) -> None:
+        self.features = None
         if len(x) <= EXACT:
             kernel = RBF((2 * self.gamma) ** -0.5, "fixed")
             self.process = GaussianProcessRegressor(kernel, alpha=self.alpha, optimizer=None).fit(x, rest)
             return
-        self.features = Nystroem(gamma=self.gamma, n_components=CENTRES, random_state=0).fit(x[:: len(x) // EXACT])
+        self.features = Nystroem(gamma=self.gamma, n_components=CENTRES, random_state=0).fit(x)
         shown = self.features.transform(x)
         self.factor = cho_factor(shown.T @ shown + self.alpha * np.eye(shown.shape[1]))
         self.weight = cho_solve(self.factor, shown.T @ rest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 import warnings
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from compat.progress import backfill_steps, completion_ratios
 
 @dataclass(frozen=True)
 class Refits:
-    """What refitting took and led to, for each order and refit point, (S, K); 0 where no completion ratio is served.
+    """What refitting took and led to, for each order and refit point, (S, K).
 
     Attributes:
         seconds: of learning.
@@ -77,9 +78,6 @@ def learning_curve(
     for s, order in enumerate(orders):
         parts = []
         for k, (moment, until) in enumerate(zip(moments, [*moments[1:], np.inf], strict=True)):
-            some = points[(moment <= points) & (points < until)]
-            if len(some) == 0:
-                continue
             started = time.perf_counter()
             serving = serving_at(served, learner, known, order, moment)
             took.seconds[s, k] = time.perf_counter() - started
@@ -87,7 +85,8 @@ def learning_curve(
             left = len(order) - int(np.floor(moment * len(order)))
             took.rewritten[s, k] = 4 * left * serving.gallery.shape[1] if serving.rewrites else 0
             failures += [serving.failure] if serving.failure else []
-            parts.append(searched(served, serving, order, some, correct_before))
+            if len(some := points[(moment <= points) & (points < until)]):
+                parts.append(searched(served, serving, order, some, correct_before))
         curves.append(joined(parts, 1))
     if failures:
         warnings.warn(f"{failures[0]}; what served before goes on serving", stacklevel=2)
@@ -110,20 +109,24 @@ def refit_points(refit: Sequence[float]) -> np.ndarray:
 
 
 def serving_at(served: Embeddings, learner: Learner, known: Before, order: np.ndarray, moment: float) -> Serving:
-    """How to search from a completion ratio on: of the new gallery the learner is handed what is migrated, copied."""
+    """How to search from a completion ratio on: of the new gallery the learner is handed what is migrated, copied.
+
+    It is a fresh copy of the learner each time: nothing stays from one moment, or one order, to the next.
+    """
     rows = torch.from_numpy(order[: int(np.floor(moment * len(order)))].copy())
-    seen = Seen(served.gallery_old, rows, served.gallery_new[rows])
-    return learner.refit(seen, known) if len(rows) else as_before(seen, known)
+    seen = Seen(served.gallery_old.clone(), rows, served.gallery_new[rows])
+    return copy.deepcopy(learner).refit(seen, known) if len(rows) else as_before(seen, known)
 
 
 def searched(served: Embeddings, serving: Serving, order: np.ndarray, points: np.ndarray, correct_before: Any) -> Curve:
-    """The curve at completion ratios between two refits."""
+    """The curve at completion ratios between two refits; items and rule are settled before a query is shown."""
+    gallery, merge = serving.gallery.clone(), copy.deepcopy(serving.merge)
     with torch.inference_mode():
         query = serving.query(served.query_old, served.query_new)
-    matrices = (query, served.query_new, serving.gallery, served.gallery_new)
+    matrices = (query, served.query_new, gallery, served.gallery_new)
     labels = (served.query_labels, served.gallery_labels, served.query_groups, served.gallery_groups)
     e = Embeddings(*matrices, *labels)
-    return backfill_curve(e, order, points, merge=serving.merge, correct_before=correct_before, per_query=True)
+    return backfill_curve(e, order, points, merge=merge, correct_before=correct_before, per_query=True)
 
 
 def joined(curves: Sequence[Curve], axis: int) -> Curve:

@@ -62,6 +62,8 @@ class HeldBack(NamedTuple):
 class Direction:
     """From one space to the other: the candidate that expects held-back pairs best, then fitted to all.
 
+    What the chosen one expected of them is a little better than what it expects of others, as it was chosen by them.
+
     Args:
         candidates: regressions, anew at every call.
     """

@@ -219,12 +219,12 @@ def _forget(path: Path, records: Sequence[Record], given: Iterable[Result | Fail
 
 
 def _check_one_benchmark(folder: Path, results: Sequence[Result]) -> None:
-    """Refuse results of other completion ratios in one upgrade, or of other systems from the same backbones."""
-    firsts: dict[tuple[str, ...], Result] = {}
+    """Refuse results of other completion ratios in one upgrade, or of other systems for one seed or one training."""
+    firsts: dict[tuple[Any, ...], Result] = {}
     for result in results:
-        of_upgrade = firsts.setdefault((result.upgrade,), result)
-        of_training = firsts.setdefault((result.upgrade, *result.backbones, "trained"), result)
-        for name, first in (("progress", of_upgrade), ("old", of_training), ("new", of_training)):
+        seed, backbones = ("seed", result.seed), ("backbones", *result.backbones)
+        for name, group in (("progress", ()), ("old", seed), ("new", seed), ("old", backbones), ("new", backbones)):
+            first = firsts.setdefault((result.upgrade, group), result)
             one, other = getattr(first, name), getattr(result, name)
             same = one == other if name == "progress" else _same(one, other)
             if not same:

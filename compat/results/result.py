@@ -40,7 +40,8 @@ class Result:
         queries: queries evaluated.
         queries_without_positive: queries skipped because no relevant item is in the gallery.
         gallery_items: size of the gallery.
-        encoder_passes_per_query: forward passes of an embedder while the backfilling goes on.
+        encoder_passes_per_query: forward passes of an embedder while the backfilling goes on; of a method that learns
+            on the way their mean, rounded.
         bytes_per_item: written for each gallery item until all are new, as float32; twice where old items are
             transformed first; 0 in results from before it was counted.
         needs: for each axis, such as order and merge, what has to be known for it.
@@ -123,9 +124,10 @@ class Result:
         """Whether new queries find more in the old gallery than old ones: M(new, old) > M(old, old) in mAP.
 
         That is backward compatibility where the method leaves the gallery as it was; of one that transforms it, tables
-        say "forward". None where queries are encoded by both models.
+        say "forward". None where queries are encoded by both models, at progress 0 at least.
         """
-        return None if self.encoder_passes_per_query > 1 else self.mean_ap[0] > self.old["mean_ap"]
+        both = self.encoder_passes_per_query > 1 or "own pairs" in self.needs.get("method", [])
+        return None if both else self.mean_ap[0] > self.old["mean_ap"]
 
     def gain_at(self, progress: float) -> float:
         """Share of the old-to-new gain in mAP that is reached at a progress, linear between completion ratios."""

@@ -1,7 +1,11 @@
 """Seeds of backbones: every model trained once for each, and results that say so."""
 
+import pytest
+
 from benchmarks.products.kinds import Weights
 from benchmarks.report.table import tables
+from compat.errors import InputError
+from compat.results import load_experiment, load_results
 from tests.running import keys, planned, run
 
 EACH = ("--seed=[0, 1]", "--old.seed=null", "--new.seed=null")
@@ -30,3 +34,28 @@ def test_results_tell_trainings_apart(config):
 def test_figures_of_each_query_are_kept_only_where_asked_for(config):
     run(config, "--only=rqt", "--queries=false")
     assert not list(config.parent.rglob("queries.npz"))
+
+
+def test_the_config_of_the_results_says_that_models_are_trained_for_each_seed(config):
+    run(config, "--seed=[0, 1]", "--only=independent", *EACH[1:])
+    shared = load_experiment(config.parent / "results" / "toy")["config"]
+    assert [shared[name]["seed"] for name in ("old", "new")] == [None, None]
+    run(config, "--name=once", "--only=independent")
+    assert load_experiment(config.parent / "results" / "once")["config"]["old"]["seed"] == 0
+
+
+def test_one_model_trained_anew_is_no_seed_of_backbones(config):
+    run(config, "--seed=[0, 1]", "--only=rqt,independent", "--old.seed=null")
+    cells = [line.split(" | ") for line in tables(config.parent / "results" / "toy").splitlines()[4:]]
+    assert {cell[2] for cell in cells} == {"2 orders", "2 heads"}
+
+
+def test_other_systems_for_one_seed_are_no_row_of_the_benchmark(config):
+    run(config, "--only=independent")
+    run(config, "--only=rqt", "--new.trainer.max_epochs=1", "--name=other")
+    folder = config.parent / "results"
+    line = (folder / "other" / "results.jsonl").read_text()
+    with (folder / "toy" / "results.jsonl").open("a") as file:
+        file.write(line)
+    with pytest.raises(InputError, match=r"new differs between independent \(seed 0\) and rqt \(seed 0\)"):
+        load_results(folder / "toy")

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 
 from benchmarks import run as runner
+from benchmarks.experiment.outcome import passes_of
 from benchmarks.experiment.parse import parse
 from benchmarks.products.base import key
 from benchmarks.products.replay_kinds import OnTheWay
@@ -39,7 +41,8 @@ def test_they_are_rows_like_any_method_s_with_their_cost(own):
         assert np.isfinite(result.mean_ap).all()
         assert [result.mean_ap[n] for n in (0, 1, 4)] == pytest.approx([base.mean_ap[n] for n in (0, 1, 4)])
         assert result.needs["method"] == ["own pairs", *base.needs["method"]]
-        assert result.encoder_passes_per_query in (1, base.encoder_passes_per_query)
+        assert 1 <= result.encoder_passes_per_query <= base.encoder_passes_per_query
+        assert result.backward_compatible is None
         assert result.bytes_per_item >= base.bytes_per_item
         assert result.training_seconds == base.training_seconds
         assert result.seconds[f"refit {name} seed 0"] >= 0
@@ -47,6 +50,27 @@ def test_they_are_rows_like_any_method_s_with_their_cost(own):
     replays = [job.curve for job in jobs if isinstance(job.curve, OnTheWay)]
     tensors = [load_file(own.parent / "runs" / f"replay-{key(one)}" / "tensors.safetensors") for one in replays]
     assert [tuple(one["refit_seconds"].shape) for one in tensors] == [(2, 3)] * len(OWN)
+
+
+def test_passes_are_a_mean_over_the_backfilling(own):
+    (job,) = planned(own, "--only=own_forward", "--seed=0")
+    assert isinstance(job.curve, OnTheWay)
+    for passes, expected in (([2, 2, 1], 2), ([2, 1, 1], 1), ([1, 1, 1], 1), ([2, 2, 2], 2)):  # from 0, 0.3 and 0.5 on
+        assert passes_of({"refit_passes": torch.tensor([passes, passes])}, job.curve) == expected
+
+
+def test_other_rules_leave_them_their_own(own):
+    both = "--replay.merge={raw: {class_path: compat.merge.Raw}, z_score: {class_path: compat.merge.ZScore}}"
+    rules = {(dict(job.labels)["method"], dict(job.labels)["merge"]) for job in planned(own, both)}
+    assert ("rqt", "z_score") in rules
+    assert {rule for method, rule in rules if method in OWN} == {"raw"}
+
+
+def test_what_they_are_based_on_is_checked_like_any_method(own, capsys, monkeypatch):
+    side = "{class_path: compat.methods.FCT, init_args: {hidden: 8, side: 4}}"
+    code, error = main(capsys, monkeypatch, own, f"--methods.own_forward.based_on={side}")
+    assert code == 2
+    assert "side: none, expected a side model of 4 dimensions, as own_forward needs it" in error
 
 
 def test_they_share_what_served_before_and_change_no_other_product(own):
@@ -66,8 +90,8 @@ def test_they_share_what_served_before_and_change_no_other_product(own):
         (["--replay.refit=[0.2, 0.1]"], "replay.refit: [0.2, 0.1], expected ascending shares"),
         (["--replay.distance=l2"], "replay.distance: l2 with own_calibration, expected cosine"),
         (
-            ["--replay.merge={raw: {class_path: compat.merge.Raw}, z_score: {class_path: compat.merge.ZScore}}"],
-            "replay.merge: raw, z_score with own_calibration, which has its own rule, expected raw",
+            ["--replay.merge={z_score: {class_path: compat.merge.ZScore}}"],
+            "replay.merge: z_score with own_calibration, which has its own rule, expected raw among them",
         ),
         (THIRD, "generations: 3 with own_calibration, expected two"),
         (["--methods.own_forward.based_on=own_calibration"], "methods.own_forward.based_on: compat.experience.OwnCal"),

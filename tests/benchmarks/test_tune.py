@@ -7,6 +7,7 @@ import yaml
 
 from benchmarks import run as runner
 from benchmarks import tune
+from benchmarks.experiment import trials
 from benchmarks.experiment.heldout import HeldOut
 from benchmarks.experiment.parse import parse
 from benchmarks.products.images import dataset
@@ -77,7 +78,7 @@ def test_the_table_says_what_tuning_took_only_of_what_was_tuned(tuned, config):
 
 
 def test_tuning_looks_at_training_images_only(config):
-    data = dataset(tune.held_out(parse([str(config)], [])).data)
+    data = dataset(trials.held_out(parse([str(config)], [])).data)
     assert isinstance(data, HeldOut)
     assert sorted([*data.rows(Share()).tolist(), *data.held.tolist()]) == list(range(72))
     assert len(data.gallery_images()) == len(data.held) == 18
@@ -86,14 +87,15 @@ def test_tuning_looks_at_training_images_only(config):
 
 def test_a_trial_that_fails_is_noted_and_not_chosen(config, monkeypatch):
     experiment = parse([str(config)], ["--only=rqt"])
-    trial, asked = tune.Tuner.trial, []
+    trial, asked = trials.Tuner.trial, []
 
-    def failing(self, name, init_args):
+    def failing(self, name, init_args, made):
         asked.append(init_args)
-        return trial(self, name, init_args) if len(asked) == 2 else tune.Trial(init_args, None, None, 0.0, "not finite")
+        failed = trials.Trial(init_args, None, None, 0.0, "not finite")
+        return trial(self, name, init_args, made) if len(asked) == 2 else failed
 
-    monkeypatch.setattr(tune.Tuner, "trial", failing)
-    ((_, found),) = tune.tune(experiment, yaml.safe_load(SPACE), 3)
+    monkeypatch.setattr(trials.Tuner, "trial", failing)
+    ((_, _, found),) = tune.tune(experiment, yaml.safe_load(SPACE), 3)
     assert [one["error"] for one in found["trials"]] == ["not finite", None, "not finite"]
     assert found["chosen"] == asked[1]
 
@@ -108,9 +110,28 @@ def test_a_trial_that_fails_is_noted_and_not_chosen(config, monkeypatch):
         ("rqt: {hidden: {low: 300, high: 400}}", [], "space.rqt.hidden: without"),
         ("rqt: {mcl: {choices: [joint]}}", [], "space.rqt.mcl: without None, expected it to hold what the method has"),
         (SPACE, ["--trials=0"], "trials: 0, expected at least 1"),
+        ("rqt: [hidden]", [], "space.rqt: ['hidden'], expected argument: range"),
+        ("rqt: {k_neg: {low: 1, high: 9}}", [], "space.rqt.k_neg: without None, expected it to hold"),
     ],
 )
 def test_what_cannot_be_tuned_is_refused(tuned, space, more, message):
     code, error = tuned(space, *more)
     assert code == 2
     assert message in error
+
+
+def test_trials_of_another_number_are_not_mixed_with_those_that_are_there(tuned):
+    tuned()
+    code, error = tuned(SPACE, "--trials=2")
+    assert code == 2
+    assert "expected of {'trials': 2" in error
+
+
+def test_a_damaged_file_is_named_before_anything_is_tried(tuned, tmp_path, config):
+    path = tmp_path / "results" / "tuning" / "toy.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"methods": ')
+    code, error = tuned(SPACE, "--only=rqt")
+    assert code == 2
+    assert "toy.json: JSONDecodeError" in error
+    assert not (config.parent / "runs").exists()

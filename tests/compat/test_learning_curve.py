@@ -50,15 +50,14 @@ def curve(e, kind=OwnForward, orders=1, base=None, progress=PROGRESS, refit=REFI
     return learning_curve(e, base or upgrade(), learner(kind, **options), order, refit, progress)
 
 
+HANDED: list[Seen] = []
+
+
 class Watching(Learner):
     """Notes what it is handed, and searches by what it was handed last."""
 
-    def __init__(self, old, new):
-        super().__init__(old, new)
-        self.handed = []
-
     def refit(self, seen, known):
-        self.handed.append(seen)
+        HANDED.append(seen)
         return as_before(seen, known)._replace(gallery=seen.old * (1 + len(seen.migrated)))
 
 
@@ -72,6 +71,34 @@ class Greedy(Learner):
         assert len(seen.new) == len(seen.migrated) < len(seen.old)
         assert not set(vars(seen)) - {"old", "migrated", "new", "before"}
         return as_before(seen, known)
+
+
+class Collecting(Learner):
+    """Keeps what it is handed, and queries too, which are the gallery here, to serve them at the next refit."""
+
+    def __init__(self, old, new):
+        super().__init__(old, new)
+        self.known = torch.zeros(ITEMS, DIM)
+
+    def refit(self, seen, known):
+        self.known[seen.migrated] = seen.new
+        items = torch.where(self.known.any(1)[:, None], self.known, seen.old)
+
+        def query(old, new):
+            self.known.copy_(new)
+            items.copy_(new)
+            return new
+
+        return as_before(seen, known)._replace(query=query, gallery=items)
+
+
+class Forgetting(Collecting):
+    """The same, and it is not there at the next moment."""
+
+    def refit(self, seen, known):
+        self.known = torch.zeros(ITEMS, DIM)
+        served = super().refit(seen, known)
+        return served._replace(query=lambda old, new: new, gallery=served.gallery.clone())
 
 
 @pytest.mark.parametrize("kind", [OwnForward, OwnBack, OwnCalibration, Learner])
@@ -142,16 +169,27 @@ def test_nothing_that_is_not_migrated_changes_what_is_served():
     assert torch.equal(served[0][0], served[1][0])
     assert served[0][1] == served[1][1] == 1
     changed = Embeddings(e.query_old, e.query_new, e.gallery_old, other, *(e.query_labels, e.gallery_labels))
-    watching = [learner(Watching), learner(Watching)]
-    for one, matrices in zip(watching, (e, changed), strict=True):
-        learning_curve(matrices, upgrade(), one, [order], (0.4,), (0.4, 0.5))
-    (first,), (second,) = (one.handed for one in watching)
+    HANDED.clear()
+    for matrices in (e, changed):
+        learning_curve(matrices, upgrade(), learner(Watching), [order], (0.4,), (0.4, 0.5))
+    first, second = HANDED
     assert torch.equal(first.new, second.new)
     assert torch.equal(first.old, second.old)
 
 
 def test_a_learner_that_looks_ahead_finds_nothing():
-    curve(gallery(shared=True), Greedy)
+    e = gallery(shared=True)
+    curve(e, Greedy)
+    keeping, forgetting = (curve(e, kind, orders=2, refit=(0.05, 0.4, 0.6))[0] for kind in (Collecting, Forgetting))
+    assert keeping.mean_ap_orders.tolist() == forgetting.mean_ap_orders.tolist()
+
+
+def test_every_refit_is_made_and_counted_whatever_is_plotted():
+    e = gallery(shared=True)
+    few, many = (curve(e, refit=(0.1, 0.2, 0.4), progress=points)[1] for points in ((0.0, 1.0), 21))
+    for name in ("passes", "rewritten"):
+        assert getattr(few, name).tolist() == getattr(many, name).tolist()
+    assert (few.passes > 0).all()
 
 
 def test_what_was_learned_by_a_trained_method_serves_until_own_pairs_do_better():
