@@ -167,7 +167,7 @@ def tables(
     try:
         found = upgrades_of(folder, conditions, broken)
     except InputError:
-        if not failures or any(Path(folder).glob("results.jsonl")):
+        if not failures or any(Path(folder).glob("results.jsonl*")):
             raise
         return "\n".join(escaped(failure) for failure in failures)
     if len(found) == 1:

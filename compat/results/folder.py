@@ -1,8 +1,9 @@
 """The folder of a benchmark's results: results.jsonl, failures.jsonl, experiment.yaml and queries.npz.
 
 One line a result, sorted by labels; the config, what the models were trained on and where things were made once, beside
-it. Whoever writes holds the folder's lock and renames each file into place. What lines refer to is written before them
-and taken away after them, so that a process may be killed between any two files.
+it. results.jsonl may have been packed by gzip; whoever writes unpacks it. Whoever writes holds the folder's lock and
+renames each file into place. What lines refer to is written before them and taken away after them, so that a process
+may be killed between any two files.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from compat.errors import InputError
 from compat.files import replace, sweep
 from compat.results import layout_1, queries
 from compat.results.experiment import EXPERIMENT, joined, load_experiment, save_experiment
-from compat.results.lines import failure_of, line_of, read_lines, result_of
+from compat.results.lines import failure_of, line_of, packed, read_lines, result_of
 from compat.results.result import Failure, Labels, Result, identity
 
 RESULTS, FAILURES = "results.jsonl", "failures.jsonl"
@@ -109,7 +110,8 @@ def load_results(folder: str | Path, broken: list[str] | None = None) -> list[Re
         InputError: no such folder, no result in it, a line that cannot be read, or results that cannot be compared.
     """
     folder = Path(folder)
-    load = _results if (folder / RESULTS).exists() else layout_1.load_results
+    here = (folder / RESULTS, packed(folder / RESULTS))
+    load = _results if any(path.exists() for path in here) else layout_1.load_results
     results = load(folder, broken)
     if not results:
         found = "no results" if not broken else f"no result that can be read of {len(broken)}"
@@ -206,6 +208,7 @@ def _place(labels: Labels) -> list[str]:
 def _write(path: Path, records: Iterable[Result | Failure]) -> None:
     text = "".join(f"{line_of(record)}\n" for record in records)
     replace(path, lambda file: file.write_text(text))
+    packed(path).unlink(missing_ok=True)
 
 
 def _forget(path: Path, records: Sequence[Record], given: Iterable[Result | Failure]) -> None:
@@ -215,7 +218,8 @@ def _forget(path: Path, records: Sequence[Record], given: Iterable[Result | Fail
     if left:
         _write(path, left)
     else:
-        path.unlink(missing_ok=True)
+        for file in (path, packed(path)):
+            file.unlink(missing_ok=True)
 
 
 def _check_one_benchmark(folder: Path, results: Sequence[Result]) -> None:

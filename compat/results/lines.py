@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -87,8 +89,13 @@ def _split(line: str, first: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return {name: content[name] for name in labels}, {name: content[name] for name in names if name not in labels}
 
 
+def packed(path: Path) -> Path:
+    """Where gzip puts a file."""
+    return path.with_name(f"{path.name}.gz")
+
+
 def read_lines(path: Path, parse: Callable[[str], T], broken: list[str] | None) -> list[T]:
-    """What each line of a file says; none where there is no file.
+    """What each line of a file says, also of one that gzip has packed since; none where there is no file.
 
     Args:
         path: of the file.
@@ -98,11 +105,14 @@ def read_lines(path: Path, parse: Callable[[str], T], broken: list[str] | None) 
     Raises:
         InputError: the file cannot be read, or a line and `broken` is None.
     """
-    if not path.exists():
-        return []
     try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
+        if path.exists():
+            lines = path.read_bytes().splitlines()
+        elif packed(path).exists():
+            lines = gzip.decompress(packed(path).read_bytes()).splitlines()
+        else:
+            return []
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: {error}, expected lines of JSON") from error
     found = []
     for number, line in enumerate(lines, 1):

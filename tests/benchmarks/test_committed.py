@@ -19,7 +19,7 @@ from compat.results import load_experiment, load_results
 from tests import ROOT
 
 IGNORED = ("digits", "digits_methods")  # by git: `make bench` writes them
-FOLDERS = sorted(p.parent for p in (ROOT / "results").glob("*/results.jsonl") if p.parent.name not in IGNORED)
+FOLDERS = sorted(p.parent for p in (ROOT / "results").glob("*/results.jsonl*") if p.parent.name not in IGNORED)
 
 
 CONTRASTIVE = ("rqt_mcl", "rqt_mcl_old", "rqt_mcl_rho", "rqt_mcl_rho_new", "rqt_mcl_rho_old", "rqt_mcl_rho_independent")

@@ -1,5 +1,6 @@
 """Results on disk, and what is derived from them."""
 
+import gzip
 import json
 import math
 import multiprocessing
@@ -176,3 +177,19 @@ def test_a_folder_of_benchmarks_is_not_one(tmp_path):
     collect(tmp_path / "toy", [RESULT])
     with pytest.raises(InputError, match="no results"):
         load_upgrades(tmp_path)
+
+
+def test_lines_that_gzip_packed_are_read_and_unpacked_by_the_next_result(tmp_path):
+    path = folder(tmp_path) / "results.jsonl"
+    results, lines = load_results(path.parent), path.read_bytes()
+    packed = path.with_name("results.jsonl.gz")
+    packed.write_bytes(gzip.compress(lines))
+    path.unlink()
+    assert load_results(path.parent) == results
+    collect(path.parent, results[:1])
+    assert path.read_bytes() == lines
+    assert not packed.exists()
+    packed.write_bytes(gzip.compress(lines)[:-9])
+    path.unlink()
+    with pytest.raises(InputError, match=r"results.jsonl: .*, expected lines of JSON"):
+        load_results(path.parent)
