@@ -27,7 +27,7 @@ def test_results_tell_trainings_apart(config):
     assert not {*each["rqt-s0"].backbones} & {*each["rqt-s1"].backbones}
     cells = [line.split(" | ") for line in tables(config.parent / "results" / "each").splitlines()[4:]]
     assert {cell[2] for cell in cells} == {"2 backbones"}
-    cells = [line.split(" | ") for line in tables(config.parent / "results" / "toy").splitlines()[4:]]
+    cells = [line.split(" | ") for line in tables(config.parent / "results" / "tiny").splitlines()[4:]]
     assert [cell[2] for cell in cells] == ["2 orders", "2 heads"]
 
 
@@ -38,7 +38,7 @@ def test_figures_of_each_query_are_kept_only_where_asked_for(config):
 
 def test_the_config_of_the_results_says_that_models_are_trained_for_each_seed(config):
     run(config, "--seed=[0, 1]", "--only=independent", *EACH[1:])
-    shared = load_experiment(config.parent / "results" / "toy")["config"]
+    shared = load_experiment(config.parent / "results" / "tiny")["config"]
     assert [shared[name]["seed"] for name in ("old", "new")] == [None, None]
     run(config, "--name=once", "--only=independent")
     assert load_experiment(config.parent / "results" / "once")["config"]["old"]["seed"] == 0
@@ -46,7 +46,7 @@ def test_the_config_of_the_results_says_that_models_are_trained_for_each_seed(co
 
 def test_one_model_trained_anew_is_no_seed_of_backbones(config):
     run(config, "--seed=[0, 1]", "--only=rqt,independent", "--old.seed=null")
-    cells = [line.split(" | ") for line in tables(config.parent / "results" / "toy").splitlines()[4:]]
+    cells = [line.split(" | ") for line in tables(config.parent / "results" / "tiny").splitlines()[4:]]
     assert {cell[2] for cell in cells} == {"2 orders", "2 heads"}
 
 
@@ -55,7 +55,7 @@ def test_other_systems_for_one_seed_are_no_row_of_the_benchmark(config):
     run(config, "--only=rqt", "--new.trainer.max_epochs=1", "--name=other")
     folder = config.parent / "results"
     line = (folder / "other" / "results.jsonl").read_text()
-    with (folder / "toy" / "results.jsonl").open("a") as file:
+    with (folder / "tiny" / "results.jsonl").open("a") as file:
         file.write(line)
     with pytest.raises(InputError, match=r"new differs between independent \(seed 0\) and rqt \(seed 0\)"):
-        load_results(folder / "toy")
+        load_results(folder / "tiny")
