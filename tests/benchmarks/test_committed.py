@@ -24,6 +24,7 @@ FOLDERS = sorted(p.parent for p in (ROOT / "results").glob("*/results.jsonl*") i
 
 CONTRASTIVE = ("rqt_mcl", "rqt_mcl_old", "rqt_mcl_rho", "rqt_mcl_rho_new", "rqt_mcl_rho_old", "rqt_mcl_rho_independent")
 RETUNED = {  # since these results were made; results/README.md says so
+    "replay.refit: None -> [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9]",  # of methods that were not there
     *(f"methods.{name}.init_args.temperature: 0.4 -> 0.2" for name in CONTRASTIVE),
     "methods.dsimplex.init_args.weight: 0.9 -> 0.1",
     "methods.ract.init_args.temperature: 0.01 -> 0.1",
@@ -61,7 +62,8 @@ def test_a_command_in_the_readme_finds_its_own_config(monkeypatch):
             collector.check_free(jobs)
         known = load_experiment(collector.folder)["config"]["methods"]
         differences = {collector.difference(job) for job in jobs if dict(job.labels)["method"] in known}
-        assert differences - RETUNED == {"the same config, with other images, code or packages"}
+        parts = {part for difference in differences for part in difference.split("; ")}
+        assert parts - RETUNED <= {"the same config, with other images, code or packages"}
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)

@@ -9,96 +9,14 @@ import torch.nn.functional as F
 
 from compat import Embeddings, backfill_curve
 from compat.errors import InputError
-from compat.experience import Learner, OwnBack, OwnCalibration, OwnForward, Seen, learning_curve
+from compat.experience import Learner, OwnBack, OwnCalibration, OwnForward, Seen
 from compat.experience.agreement import Way, agreement, gain, surely_better
-from compat.experience.seen import as_before, before
-from compat.methods import Procrustes, Upgrade
-from compat.models import Precomputed
+from compat.experience.seen import before
+from compat.methods import Procrustes
 from compat.progress import backfill_order
+from tests.own_pairs import DIM, ITEMS, PROGRESS, curve, gallery, learner, upgrade
 from tests.pairs import normal, rotation
 from tests.spaces import slow_curve
-
-DIM, ITEMS, CLASSES = 8, 240, 6
-PROGRESS = (0.0, 0.1, 0.25, 0.4, 0.7, 1.0)
-REFIT = (0.4, 0.6)
-
-
-def gallery(shared: bool, seed: int = 0) -> Embeddings:
-    """Queries and items in classes: the old space sees them through noise, the new one clearly and rotated; or the two
-    spaces have nothing to do with each other."""
-    labels = torch.arange(ITEMS) % CLASSES
-    centres = F.normalize(normal(CLASSES, DIM, seed=seed + 3), dim=1)
-    hidden = F.normalize(centres[labels] + 0.25 * normal(ITEMS, DIM, seed=seed + 4), dim=1)
-    old = F.normalize(hidden + 0.2 * normal(ITEMS, DIM, seed=seed + 5), dim=1)
-    new = hidden @ rotation(DIM)
-    if not shared:
-        old, new = (F.normalize(normal(ITEMS, DIM, seed=seed + n), dim=1) for n in (6, 7))
-    rows = torch.arange(ITEMS)
-    return Embeddings(old, new, old, new, labels, labels, rows, rows)
-
-
-def learner(kind=OwnForward, **options):
-    return kind(Precomputed(DIM), Precomputed(DIM), **options)
-
-
-def upgrade(kind=Upgrade):
-    return kind(Precomputed(DIM), Precomputed(DIM))
-
-
-def curve(e, kind=OwnForward, orders=1, base=None, progress=PROGRESS, refit=REFIT, **options):
-    order = [backfill_order(len(e.gallery_old), seed) for seed in range(orders)]
-    return learning_curve(e, base or upgrade(), learner(kind, **options), order, refit, progress)
-
-
-HANDED: list[Seen] = []
-
-
-class Watching(Learner):
-    """Notes what it is handed, and searches by what it was handed last."""
-
-    def refit(self, seen, known):
-        HANDED.append(seen)
-        return as_before(seen, known)._replace(gallery=seen.old * (1 + len(seen.migrated)))
-
-
-class Greedy(Learner):
-    """Looks for new embeddings of other items in the memory of what it is handed."""
-
-    def refit(self, seen, known):
-        for rows in (seen.new, seen.before, seen.old):
-            behind = torch.empty(0, dtype=rows.dtype).set_(rows.untyped_storage())
-            assert len(behind) <= rows.numel()
-        assert len(seen.new) == len(seen.migrated) < len(seen.old)
-        assert not set(vars(seen)) - {"old", "migrated", "new", "before"}
-        return as_before(seen, known)
-
-
-class Collecting(Learner):
-    """Keeps what it is handed, and queries too, which are the gallery here, to serve them at the next refit."""
-
-    def __init__(self, old, new):
-        super().__init__(old, new)
-        self.known = torch.zeros(ITEMS, DIM)
-
-    def refit(self, seen, known):
-        self.known[seen.migrated] = seen.new
-        items = torch.where(self.known.any(1)[:, None], self.known, seen.old)
-
-        def query(old, new):
-            self.known.copy_(new)
-            items.copy_(new)
-            return new
-
-        return as_before(seen, known)._replace(query=query, gallery=items)
-
-
-class Forgetting(Collecting):
-    """The same, and it is not there at the next moment."""
-
-    def refit(self, seen, known):
-        self.known = torch.zeros(ITEMS, DIM)
-        served = super().refit(seen, known)
-        return served._replace(query=lambda old, new: new, gallery=served.gallery.clone())
 
 
 @pytest.mark.parametrize("kind", [OwnForward, OwnBack, OwnCalibration, Learner])
@@ -154,34 +72,6 @@ def test_own_pairs_win_where_the_spaces_are_related():
 def test_independent_spaces_are_recognised_and_the_old_path_keeps_serving(kind, seed):
     _, took = curve(gallery(shared=False, seed=seed), kind, refit=(0.05, 0.1, 0.2, 0.5), progress=21)
     assert (took.passes == 2).all()
-
-
-def test_nothing_that_is_not_migrated_changes_what_is_served():
-    e = gallery(shared=True)
-    order = backfill_order(ITEMS, 0)
-    later = torch.from_numpy(order[int(0.4 * ITEMS) :].copy())
-    other = e.gallery_new.index_copy(0, later, normal(len(later), DIM, seed=30))
-    served = []
-    for new in (e.gallery_new, other):
-        rows = torch.from_numpy(order[: int(0.4 * ITEMS)].copy())
-        serving = learner().refit(Seen(e.gallery_old, rows, new[rows]), before(upgrade()))
-        served.append((serving.gallery, serving.passes))
-    assert torch.equal(served[0][0], served[1][0])
-    assert served[0][1] == served[1][1] == 1
-    changed = Embeddings(e.query_old, e.query_new, e.gallery_old, other, *(e.query_labels, e.gallery_labels))
-    HANDED.clear()
-    for matrices in (e, changed):
-        learning_curve(matrices, upgrade(), learner(Watching), [order], (0.4,), (0.4, 0.5))
-    first, second = HANDED
-    assert torch.equal(first.new, second.new)
-    assert torch.equal(first.old, second.old)
-
-
-def test_a_learner_that_looks_ahead_finds_nothing():
-    e = gallery(shared=True)
-    curve(e, Greedy)
-    keeping, forgetting = (curve(e, kind, orders=2, refit=(0.05, 0.4, 0.6))[0] for kind in (Collecting, Forgetting))
-    assert keeping.mean_ap_orders.tolist() == forgetting.mean_ap_orders.tolist()
 
 
 def test_every_refit_is_made_and_counted_whatever_is_plotted():
