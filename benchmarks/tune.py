@@ -35,6 +35,7 @@ from benchmarks.experiment.schema import Experiment
 from benchmarks.report.effort import read
 from compat.errors import InputError
 from compat.files import replace
+from compat.results.lines import rounded
 
 
 def tune(
@@ -114,8 +115,14 @@ def add(path: Path, asked: dict[str, Any], name: str, found: dict[str, Any]) -> 
     with FileLock(path.with_name(f".{path.name}.lock")):
         methods = {**read(path)["methods"], name: found}
         content = {"asked": asked, "methods": methods}
-        replace(path, lambda file: file.write_text(json.dumps(content, indent=1) + "\n"))
+        replace(path, lambda file: file.write_text(text_of(content)))
     return methods
+
+
+def text_of(content: dict[str, Any]) -> str:
+    """JSON with a line for each method, numbers as results keep them."""
+    methods = ",\n".join(f"{json.dumps(name)}: {json.dumps(rounded(one))}" for name, one in content["methods"].items())
+    return f'{{"asked": {json.dumps(content["asked"])}, "methods": {{\n{methods}\n}}}}\n'
 
 
 def lay(path: Path, methods: dict[str, Any], configs: list[str]) -> None:

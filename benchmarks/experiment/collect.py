@@ -24,6 +24,7 @@ from compat.results import (
     load_keys,
     queries,
 )
+from compat.results.lines import rounded
 
 CIRCUMSTANCES = ("only", "seed", "runs", "results", "queries")
 
@@ -43,7 +44,7 @@ class Collector:
     ) -> None:
         self.folder = Path(experiment.results, experiment.name)
         self.name, self.overwrite, self.queries = experiment.name, overwrite, experiment.queries
-        self.config = without_circumstances(as_config(experiment))
+        self.config = rounded(without_circumstances(as_config(experiment)))
         self.content = {"commands": [command] if command else [], "trained_on": trained_on}
 
     def check_free(self, jobs: list[Job]) -> None:

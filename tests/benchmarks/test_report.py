@@ -177,14 +177,18 @@ def test_commands_print_one_line_for_a_wrong_folder(runner, tmp_path, monkeypatc
     assert capsys.readouterr().err == f"error: {tmp_path / 'none'}: {expected}\n"
 
 
-@pytest.mark.parametrize("name", ["README.md", "results/README.md"])
+DOCUMENTS = ("README.md", "results/README.md", "results/every_method.md", "results/audit.md")
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_tables_in_documents_are_what_the_command_writes(name):
     assert document.written(ROOT / name) == (ROOT / name).read_text()
 
 
 def test_every_committed_benchmark_has_a_table():
     folders = {path.parent.name for path in (ROOT / "results").glob("*/results.jsonl*")}
-    shown = set(re.findall(r"<!-- table: (\S+)", (ROOT / "results/README.md").read_text()))
+    text = "".join((ROOT / name).read_text() for name in DOCUMENTS[1:])
+    shown = set(re.findall(r"<!-- table: (\S+)", text))
     assert folders - {"digits", "digits_methods"} <= shown
 
 
