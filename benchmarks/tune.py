@@ -35,7 +35,6 @@ from benchmarks.experiment.schema import Experiment
 from benchmarks.report.effort import read
 from compat.errors import InputError
 from compat.files import replace
-from compat.results.lines import rounded
 
 
 def tune(
@@ -120,8 +119,8 @@ def add(path: Path, asked: dict[str, Any], name: str, found: dict[str, Any]) -> 
 
 
 def text_of(content: dict[str, Any]) -> str:
-    """JSON with a line for each method, numbers as results keep them."""
-    methods = ",\n".join(f"{json.dumps(name)}: {json.dumps(rounded(one))}" for name, one in content["methods"].items())
+    """JSON with a line for each method."""
+    methods = ",\n".join(f"{json.dumps(name)}: {json.dumps(one)}" for name, one in content["methods"].items())
     return f'{{"asked": {json.dumps(content["asked"])}, "methods": {{\n{methods}\n}}}}\n'
 
 
