@@ -76,5 +76,5 @@ def test_each_line_fits_what_lies_beside_it(folder):
         assert result.provenance
         assert all("git_commit" in shared["provenance"][name] for name in result.provenance)
         assert result.needs.keys() == {"method", "order", "merge"}
-    XX
+        assert {need for needs in result.needs.values() for need in needs} <= {*get_args(Need), "own pairs"}
     assert {name for result in results for name in result.provenance} == shared["provenance"].keys()
