@@ -79,10 +79,11 @@ def table(results: Sequence[Result], folder: str | Path | None = None, failures:
     budget, effort = any(r.needs for r in results), efforts(folder) if folder else {}
     names = ["method", *(["needs"] if budget else []), "seeds", *(f"{name} (%)" for name in COLUMNS)]
     names += ["backward compatible", "encoder passes per query", "bytes per item", "training (s)"]
-    tuned = [effort.get(spelled(group[0].spec), "-") for group, _ in rows_of(results)]
+    shown = rows_of(results, folder)
+    tuned = [effort.get(spelled(group[0].spec), "-") for group, _ in shown]
     names += ["tuning"] if {*tuned} - {"-", UNTUNED} else []
     rows = [names, ["---", *["--:"] * (len(names) - 1)]]
-    for (group, area), tuning in zip(rows_of(results, folder), tuned, strict=True):
+    for (group, area), tuning in zip(shown, tuned, strict=True):
         first, figures = group[0], list(COLUMNS.values())[1:]
         rows.append(
             [

@@ -14,7 +14,7 @@ from compat.engine.exact import distances
 from compat.errors import InputError
 from compat.experience.agreement import Way, gain
 from compat.experience.seen import Before, Seen, Serving, as_before
-from compat.experience.world import SAMPLE, WORLDS, Kind, check_pairs
+from compat.experience.world import SAMPLE, WORLDS, Kind, World, check_pairs
 from compat.merge import Merge, ZScore
 from compat.methods.upgrade import Upgrade
 from compat.models import Embedder
@@ -96,7 +96,21 @@ class OwnCalibration(Learner):
         yield Proposal(rows, [len(rows)], Way(query, old, merge), lambda: as_before(seen, known)._replace(merge=merge))
 
 
-class OwnBack(Learner):
+class _ByWorld(Learner):
+    """By a world model of the pairs so far; arguments as of its children."""
+
+    def __init__(self, old: Embedder, new: Embedder, world: Kind = "gaussian") -> None:
+        super().__init__(old, new)
+        self.world = world
+
+    def fitted(self, seen: Seen, known: Before) -> World:
+        """The world model, started from what served before and fitted to the pairs."""
+        world = WORLDS[self.world](known.prior)
+        world.fit(seen.before, seen.new)
+        return world
+
+
+class OwnBack(_ByWorld):
     """The query is mapped back by a world model, and merged by raw distances or by z-scores: held-back pairs say.
 
     Args:
@@ -105,13 +119,8 @@ class OwnBack(Learner):
         world: the world model, see `WORLDS`; rotation is orthogonal Procrustes.
     """
 
-    def __init__(self, old: Embedder, new: Embedder, world: Kind = "gaussian") -> None:
-        super().__init__(old, new)
-        self.world = world
-
     def propose(self, seen: Seen, known: Before) -> Iterator[Proposal]:
-        world = WORLDS[self.world](known.prior)
-        world.fit(seen.before, seen.new)
+        world = self.fitted(seen, known)
         held = world.here.held
         query = torch.from_numpy(held.expected).float()
         old, new = seen.before[held.rows], seen.new[held.rows]
@@ -120,7 +129,7 @@ class OwnBack(Learner):
             yield Proposal(held.rows, held.sizes, Way(query, old, merge), serve)
 
 
-class OwnForward(Learner):
+class OwnForward(_ByWorld):
     """Items that are not migrated are searched by the new embedding that a world model expects of them.
 
     One query, one index: the old query is not needed any more, and what is not migrated is written anew at each refit.
@@ -131,13 +140,8 @@ class OwnForward(Learner):
         world: the world model, see `WORLDS`.
     """
 
-    def __init__(self, old: Embedder, new: Embedder, world: Kind = "gaussian") -> None:
-        super().__init__(old, new)
-        self.world = world
-
     def propose(self, seen: Seen, known: Before) -> Iterator[Proposal]:
-        world = WORLDS[self.world](known.prior)
-        world.fit(seen.before, seen.new)
+        world = self.fitted(seen, known)
         held = world.there.held
         way = Way(seen.new[held.rows], torch.from_numpy(held.expected).float())
 
