@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, eigh
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import Ridge
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
@@ -19,8 +20,8 @@ from compat.methods.procrustes import procrustes
 
 Rows: TypeAlias = np.ndarray
 Transform: TypeAlias = Callable[[Tensor], Tensor]
-EXACT = 4096  # pairs up to which a Gaussian process is exact
-CENTRES = 1024  # of its Nystroem features beyond
+EXACT = 1024  # pairs up to which a Gaussian process is exact
+CENTRES = 512  # of its Nystroem features beyond
 
 
 def unit(rows: Tensor | Rows) -> Rows:
@@ -208,3 +209,44 @@ class Gaussian(Residual):
         shown = self.features.transform(x)
         known = self.alpha * np.einsum("nm,mn->n", shown, cho_solve(self.factor, shown.T))
         return np.maximum(1 - (shown**2).sum(1), 0) + known + self.alpha
+
+
+class Family:
+    """Regressions of which one is to be chosen by pairs that are held back.
+
+    Args:
+        members: the regressions.
+    """
+
+    def __init__(self, members: Sequence[Regression]) -> None:
+        self.members = members
+
+    def tries(self, x: Rows, y: Rows, held: Rows) -> Iterator[tuple[Rows, Rows]]:
+        """What each member expects of held-back rows, and its variance, learned from pairs (x, y)."""
+        for member in self.members:
+            member.fit(x, y)
+            yield member.mean(held), member.variance(held)
+
+
+class Gaussians(Family):
+    """Gaussian processes that differ in their noise alone: one eigendecomposition of the kernel serves all of them.
+
+    Args:
+        start: of each, anew at every call.
+        gamma: of the kernel.
+        alphas: variances of the noise.
+    """
+
+    def __init__(self, start: Callable[[], Regression], gamma: float, alphas: Sequence[float]) -> None:
+        super().__init__([Gaussian(start(), gamma, alpha) for alpha in alphas])
+        self.start, self.gamma, self.alphas = start(), gamma, alphas
+
+    def tries(self, x: Rows, y: Rows, held: Rows) -> Iterator[tuple[Rows, Rows]]:
+        self.start.fit(x, y)
+        begun = self.start.mean(held)
+        values, vectors = eigh(rbf_kernel(unit(x), gamma=self.gamma))
+        shown = rbf_kernel(unit(held), unit(x), gamma=self.gamma) @ vectors
+        rest = vectors.T @ (y - self.start.mean(x))
+        for alpha in self.alphas:
+            known = shown / (np.maximum(values, 0) + alpha)
+            yield begun + known @ rest, 1 - (known * shown).sum(1) + alpha

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from compat.errors import InputError
 from compat.experience.regressions import (
+    Family,
     Fixed,
-    Gaussian,
+    Gaussians,
     Linear,
     Neighbours,
     Regression,
@@ -65,13 +66,13 @@ class Direction:
     What the chosen one expected of them is a little better than what it expects of others, as it was chosen by them.
 
     Args:
-        candidates: regressions, anew at every call.
+        families: of regressions, anew at every call.
     """
 
     held: HeldBack
 
-    def __init__(self, candidates: Callable[[], Iterator[Regression]]) -> None:
-        self.candidates = candidates
+    def __init__(self, families: Callable[[], Iterator[Family]]) -> None:
+        self.families = families
 
     def fit(self, x: Rows, y: Rows) -> None:
         """Choose and learn from rows (N, D_in) and unit vectors (N, D_out).
@@ -81,17 +82,15 @@ class Direction:
         """
         folds, least = held_back(len(x)), np.inf
         rows = np.concatenate([held for _, held in folds])
-        for candidate in self.candidates():
-            expected, doubts = [], []
-            for seen, held in folds:
-                candidate.fit(x[seen], y[seen])
-                expected.append(candidate.mean(x[held]))
-                doubts.append(candidate.variance(x[held]))
-            squared = (np.concatenate(expected) - y[rows]) ** 2
-            if squared.mean() < least:
-                least, self.chosen = squared.mean(), candidate
-                self.held = HeldBack(rows, [len(held) for _, held in folds], np.concatenate(expected))
-                self.scale = (squared / np.concatenate(doubts)[:, None]).mean(0)
+        for family in self.families():
+            tries = zip(*(family.tries(x[seen], y[seen], x[held]) for seen, held in folds), strict=True)
+            for member, tried in zip(family.members, tries, strict=True):
+                expected, doubts = (np.concatenate(parts) for parts in zip(*tried, strict=True))
+                squared = (expected - y[rows]) ** 2
+                if squared.mean() < least:
+                    least, self.chosen = squared.mean(), member
+                    self.held = HeldBack(rows, [len(held) for _, held in folds], expected)
+                    self.scale = (squared / doubts[:, None]).mean(0)
         if not np.isfinite(least):
             raise np.linalg.LinAlgError("no candidate expects finite embeddings")
         self.chosen.fit(x, y)
@@ -133,7 +132,7 @@ class World:
         self.pairs: tuple[Rows, Rows] | None = None
         self._here: Direction | None = None
 
-    def candidates(self, start: Callable[[], Regression]) -> Iterator[Regression]:
+    def families(self, start: Callable[[], Regression]) -> Iterator[Family]:
         """The regressions among which is chosen, on top of a start."""
         raise NotImplementedError
 
@@ -181,35 +180,35 @@ class World:
         starts: list[Callable[[], Regression]] = [Rotation]
         if prior is not None:
             starts.append(lambda: Fixed(prior))
-        return Direction(lambda: (one for start in starts for one in self.candidates(start)))
+        return Direction(lambda: (family for start in starts for family in self.families(start)))
 
 
 class RotationWorld(World):
     """Orthogonal Procrustes."""
 
-    def candidates(self, start: Callable[[], Regression]) -> Iterator[Regression]:
-        yield start()
+    def families(self, start: Callable[[], Regression]) -> Iterator[Family]:
+        yield Family([start()])
 
 
 class RidgeWorld(World):
     """Ridge regression of what the rotation leaves."""
 
-    def candidates(self, start: Callable[[], Regression]) -> Iterator[Regression]:
-        yield from (Linear(start(), alpha) for alpha in (0.01, 0.1, 1.0, 10.0, 100.0))
+    def families(self, start: Callable[[], Regression]) -> Iterator[Family]:
+        yield Family([Linear(start(), alpha) for alpha in (0.01, 0.1, 1.0, 10.0, 100.0)])
 
 
 class NeighbourWorld(World):
     """A rotation, and the residuals of the nearest migrated items."""
 
-    def candidates(self, start: Callable[[], Regression]) -> Iterator[Regression]:
-        yield from (Neighbours(start(), k, t) for k, t in product((5, 20, 80), (0.03, 0.1, 0.3)))
+    def families(self, start: Callable[[], Regression]) -> Iterator[Family]:
+        yield Family([Neighbours(start(), k, t) for k, t in product((5, 20, 80), (0.03, 0.1, 0.3))])
 
 
 class GaussianWorld(World):
     """A rotation, and a Gaussian process on its residuals."""
 
-    def candidates(self, start: Callable[[], Regression]) -> Iterator[Regression]:
-        yield from (Gaussian(start(), g, a) for g, a in product((0.125, 0.5), (1e-3, 0.01, 0.03, 0.1, 0.3, 1.0)))
+    def families(self, start: Callable[[], Regression]) -> Iterator[Family]:
+        yield from (Gaussians(start, gamma, (1e-3, 0.01, 0.03, 0.1, 0.3, 1.0)) for gamma in (0.125, 0.5))
 
 
 WORLDS: dict[str, type[World]] = {
