@@ -1,0 +1,1 @@
+"""Policies: which group of a gallery is backfilled next."""
