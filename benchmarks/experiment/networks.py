@@ -42,7 +42,8 @@ def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
             check_side(name, one, side, experiment.heads.images)
         upgrades = list(pairwise(seen))[: 1 if trains(spec) else None]  # then it goes on from a model not there yet
         for number, (before, after) in enumerate(upgrades):
-            images, known = len(data.rows(seen[after])), known_of(data, seen[before], seen[after])
+            shown = seen[after] if trains(spec) else heads_share(experiment, data, after)
+            images, known = len(data.rows(shown)), known_of(data, seen[before], shown)
             kind, *_ = (
                 made(f"methods.{name}{depth * '.based_on'}", one, built[before], built[after], images, known)
                 for depth, one in enumerate(spec.chain)
@@ -50,6 +51,25 @@ def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
             if not number and len(seen) > 2:
                 check_sequence(name, kind, len(seen))
     return {name: {"images": len(data.rows(sees)), "classes": data.class_names(sees)} for name, sees in seen.items()}
+
+
+def heads_share(experiment: Experiment, data: Any, new: str) -> Any:
+    """What methods that do not train the new model learn from.
+
+    Raises:
+        InputError: not classes of the new model's, from its first one on, or a single one.
+    """
+    from benchmarks.products.images import share
+
+    whole = share(experiment.generations[new].sees)
+    if experiment.heads.sees is None:
+        return whole
+    data.check(part := share(experiment.heads.sees), "heads")
+    classes, known = data.classes(part), data.classes(whole)
+    if classes.start != known.start or classes.stop > known.stop or len(classes) < 2:
+        found = f"classes {classes.start} to {classes.stop - 1}"
+        raise InputError(f"heads.sees: {found}, expected two or more of {new}'s from its first, {known.start}, on")
+    return part
 
 
 def check_replay(experiment: Experiment, items: int) -> None:

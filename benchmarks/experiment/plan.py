@@ -163,6 +163,7 @@ class Planner:
         method = spec.replace(based_on=None) if spec.based_on is not None else spec
         needs, training = method.needs(), None
         generation, heads = self.generations[number], self.experiment.heads
+        sees = generation.sees if heads.sees is None or "new model training" in needs else heads.sees
         if "head training" in needs:
             options = heads.trainer
             size = heads.batch_size
@@ -175,7 +176,7 @@ class Planner:
         by_images = "new model training" in needs or (training is not None and training.augmented)
         images = self.images.to_train_on() if by_images else self.images.labels_only()
         saw = self.generations[number - 1].sees if "old classes" in needs else None
-        return Learned(method, old, new, images, generation.sees, saw, training, name)
+        return Learned(method, old, new, images, sees, saw, training, name)
 
     def curve(self, step: Step, chain: list[Upgraded], chosen: dict[str, tuple[str, Spec]], name: str) -> Replayed:
         """The replay of one step of a sequence; what is chosen on an axis is the field of that name."""

@@ -49,14 +49,18 @@ class Heads:
         trainer: any argument of Lightning's Trainer.
         batch_size: of cached embeddings, or of images; even, since batches hold pairs of a class.
         images: train through augmented images instead of on cached embeddings (slow).
+        sees: the part of the training data that they learn from; default what the new model is trained on. Methods that
+            train the new model take what that is anyway.
     """
 
     trainer: Spec
     batch_size: int = 1024
     images: bool = False
+    sees: Sees | None = None
 
 
 RANDOM, RAW = Spec({"class_path": "compat.orders.Random"}), Spec({"class_path": "compat.merge.Raw"})
+REFIT = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8]
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class Replay:
     distance: Literal["cosine", "l2"] = "cosine"
     by: dict[str, Spec] = field(default_factory=lambda: {"random": RANDOM}, metadata={"label": "order"})
     merge: dict[str, Spec] = field(default_factory=lambda: {"raw": RAW}, metadata={"label": "merge"})
-    refit: list[float] = field(default_factory=lambda: [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9])
+    refit: list[float] = field(default_factory=lambda: REFIT)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Known(NamedTuple):
 class QuickWorld:
     """A Gaussian process of an item's new embedding, by the Nystroem features of some items of the old gallery.
 
-    As `compat.experience.regressions.Gaussian` beyond 4,096 pairs, without a start. Only inner products of old
+    As `compat.experience.regressions.Gaussian` beyond 1,024 pairs, without a start. Only inner products of old
     embeddings are looked at, so a rotation of either space changes nothing.
 
     Args:

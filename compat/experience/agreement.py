@@ -12,7 +12,7 @@ from torch import Tensor
 from compat.engine.exact import distances
 from compat.merge import Merge
 
-NEAREST = 5  # a fifth of the items counts as near
+NEAR = 0.2  # share of the items that counts as near
 SIGMA = 3.0  # standard errors by which a way has to be better
 
 
@@ -30,26 +30,27 @@ class Way(NamedTuple):
     merge: Merge | None = None
 
 
-def agreement(way: Way, new: Tensor, share: float) -> Tensor:
+def agreement(way: Way, new: Tensor, share: float, relevant: int) -> Tensor:
     """Average precision of each pair as a query among the others, (N,), in a backfill of these pairs.
 
-    The first `share` of the pairs are migrated. Relevant is the fifth of the others that the new system finds nearest.
+    The first `share` of the pairs are migrated. Relevant are those of the others that the new system finds nearest.
 
     Args:
         way: to search those that are not.
         new: (N, D_new) of the pairs.
         share: of the pairs that are migrated.
+        relevant: how many.
     """
     count = len(new)
     truth = distances(new, new).fill_diagonal_(torch.inf)
-    relevant = torch.zeros(count, count, dtype=torch.bool)
-    relevant.scatter_(1, truth.topk(max(1, (count - 1) // NEAREST), largest=False).indices, True)
+    near = torch.zeros(count, count, dtype=torch.bool)
+    near.scatter_(1, truth.topk(relevant, largest=False).indices, True)
     found = [distances(way.query, way.item).numpy(), truth.numpy()]
     if way.merge is not None and way.merge.scales is not None:
         found = [scale(distance) for scale, distance in zip(way.merge.scales, found, strict=True)]
     migrated = np.arange(count) < round(share * count)
     merged = torch.from_numpy(np.where(migrated, found[1], found[0])).double().fill_diagonal_(torch.inf)
-    hits = relevant.gather(1, merged.argsort(dim=1, stable=True)).double()
+    hits = near.gather(1, merged.argsort(dim=1, stable=True)).double()
     precision = hits.cumsum(1) / torch.arange(1, count + 1)
     return (precision * hits).sum(1) / hits.sum(1)
 
@@ -62,9 +63,11 @@ def surely_better(gains: Tensor) -> bool:
 def gain(way: Way, standard: Way, new: Tensor, share: float, sizes: Sequence[int]) -> float:
     """How much better a way agrees with the new system than what served before; 0 unless it surely does.
 
-    What is not migrated has to be ranked better by itself too, or just the same: where the spaces have nothing to do
-    with each other, a way that only puts all of it last would look good among what is migrated. A pair is compared with
-    the others of its fold alone, as a model knows where the pairs are that it has seen.
+    It has to find more of the nearest fifth, and the very nearest not later on average: a rotation may get what is far
+    right and what is near wrong, and where few items are relevant it is these that count. What is not migrated has to
+    be ranked better by itself too, or just the same: where the spaces have nothing to do with each other, a way that
+    only puts all of it last would look good among what is migrated. A pair is compared with the others of its fold
+    alone, as a model knows where the pairs are that it has seen.
 
     Args:
         way: a way to search.
@@ -74,10 +77,15 @@ def gain(way: Way, standard: Way, new: Tensor, share: float, sizes: Sequence[int
         sizes: of the folds that the pairs were held back in.
     """
 
-    def agreed(one: Way, migrated: float) -> Tensor:
+    def agreed(one: Way, migrated: float, near: float) -> Tensor:
         folds = zip(one.query.split(list(sizes)), one.item.split(list(sizes)), new.split(list(sizes)), strict=True)
-        return torch.cat([agreement(Way(query, item, one.merge), z, migrated) for query, item, z in folds])
+        ways = ((Way(query, item, one.merge), z) for query, item, z in folds)
+        return torch.cat([agreement(fold, z, migrated, max(1, int(near * (len(z) - 1)))) for fold, z in ways])
 
-    alone, mixed = (agreed(way, s) - agreed(standard, s) for s in (0.0, share))
-    holds = bool((alone == 0).all()) or surely_better(alone)
-    return float(mixed.mean()) if holds and surely_better(mixed) else 0.0
+    def gains(migrated: float, near: float) -> Tensor:
+        return agreed(way, migrated, near) - agreed(standard, migrated, near)
+
+    alone, mixed = gains(0.0, NEAR), gains(share, NEAR)
+    if not (bool((alone == 0).all()) or surely_better(alone)) or not surely_better(mixed):
+        return 0.0
+    return float(mixed.mean()) if gains(share, 0.0).mean() >= 0 else 0.0

@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
-from scipy.linalg import cho_factor, cho_solve, eigh
+from scipy.linalg import cho_factor, cho_solve
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.kernel_approximation import Nystroem
@@ -221,15 +221,15 @@ class Family:
     def __init__(self, members: Sequence[Regression]) -> None:
         self.members = members
 
-    def tries(self, x: Rows, y: Rows, held: Rows) -> Iterator[tuple[Rows, Rows]]:
-        """What each member expects of held-back rows, and its variance, learned from pairs (x, y)."""
+    def tries(self, x: Rows, y: Rows, held: Rows) -> Iterator[Rows]:
+        """What each member expects of held-back rows, learned from pairs (x, y)."""
         for member in self.members:
             member.fit(x, y)
-            yield member.mean(held), member.variance(held)
+            yield member.mean(held)
 
 
 class Gaussians(Family):
-    """Gaussian processes that differ in their noise alone: one eigendecomposition of the kernel serves all of them.
+    """Gaussian processes that differ in their noise alone: start and kernel are computed once for all of them.
 
     Args:
         start: of each, anew at every call.
@@ -241,12 +241,9 @@ class Gaussians(Family):
         super().__init__([Gaussian(start(), gamma, alpha) for alpha in alphas])
         self.start, self.gamma, self.alphas = start(), gamma, alphas
 
-    def tries(self, x: Rows, y: Rows, held: Rows) -> Iterator[tuple[Rows, Rows]]:
+    def tries(self, x: Rows, y: Rows, held: Rows) -> Iterator[Rows]:
         self.start.fit(x, y)
-        begun = self.start.mean(held)
-        values, vectors = eigh(rbf_kernel(unit(x), gamma=self.gamma))
-        shown = rbf_kernel(unit(held), unit(x), gamma=self.gamma) @ vectors
-        rest = vectors.T @ (y - self.start.mean(x))
+        begun, rest = self.start.mean(held), y - self.start.mean(x)
+        kernel, shown = rbf_kernel(unit(x), gamma=self.gamma), rbf_kernel(unit(held), unit(x), gamma=self.gamma)
         for alpha in self.alphas:
-            known = shown / (np.maximum(values, 0) + alpha)
-            yield begun + known @ rest, 1 - (known * shown).sum(1) + alpha
+            yield begun + shown @ cho_solve(cho_factor(kernel + alpha * np.eye(len(x))), rest)

@@ -84,16 +84,24 @@ class Direction:
         rows = np.concatenate([held for _, held in folds])
         for family in self.families():
             tries = zip(*(family.tries(x[seen], y[seen], x[held]) for seen, held in folds), strict=True)
-            for member, tried in zip(family.members, tries, strict=True):
-                expected, doubts = (np.concatenate(parts) for parts in zip(*tried, strict=True))
+            for member, parts in zip(family.members, tries, strict=True):
+                expected = np.concatenate(parts)
                 squared = (expected - y[rows]) ** 2
                 if squared.mean() < least:
-                    least, self.chosen = squared.mean(), member
+                    least, self.chosen, errors = squared.mean(), member, squared
                     self.held = HeldBack(rows, [len(held) for _, held in folds], expected)
-                    self.scale = (squared / doubts[:, None]).mean(0)
         if not np.isfinite(least):
             raise np.linalg.LinAlgError("no candidate expects finite embeddings")
+        self.scale = (errors / self._doubts(x, y, folds)[:, None]).mean(0)
         self.chosen.fit(x, y)
+
+    def _doubts(self, x: Rows, y: Rows, folds: list[tuple[Rows, Rows]]) -> Rows:
+        """The chosen one's variance of the held-back rows."""
+        parts = []
+        for seen, held in folds:
+            self.chosen.fit(x[seen], y[seen])
+            parts.append(self.chosen.variance(x[held]))
+        return np.concatenate(parts)
 
     def mean(self, rows: Tensor) -> Tensor:
         """(N, D_in) -> (N, D_out), in chunks."""

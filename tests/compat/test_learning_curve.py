@@ -177,11 +177,12 @@ def test_more_pairs_join_those_before():
 
 def test_agreement_is_one_for_the_new_system_itself_and_counts_a_hand_made_case():
     new = F.normalize(normal(40, 5), dim=1)
-    assert agreement(Way(new, new), new, 0.3).tolist() == [1.0] * 40
+    assert agreement(Way(new, new), new, 0.3, 8).tolist() == [1.0] * 40
     line = torch.tensor([[1.0, a] for a in (0.0, 0.1, 0.3, 0.6, 1.0, 1.5)])
     turned = line[[0, 3, 2, 1, 4, 5]]  # to the first, the second is where the fourth was
-    assert agreement(Way(line, turned), line, 0.0)[0] == pytest.approx(1 / 3)
-    assert agreement(Way(line, turned), line, 1.0)[0] == 1
+    assert agreement(Way(line, turned), line, 0.0, 1)[0] == pytest.approx(1 / 3)
+    assert agreement(Way(line, turned), line, 0.0, 2)[0] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert agreement(Way(line, turned), line, 1.0, 1)[0] == 1
 
 
 def test_a_way_has_to_be_better_by_more_than_chance():
@@ -194,7 +195,21 @@ def test_a_way_has_to_be_better_by_more_than_chance():
 def test_putting_last_what_is_not_migrated_is_not_agreement():
     new, old = (F.normalize(normal(200, DIM, seed=seed), dim=1) for seed in (0, 1))
     last, standard = Way(torch.ones(200, 1), -torch.ones(200, 1)), Way(old, old)
-    assert agreement(last, new, 0.5).mean() > agreement(standard, new, 0.5).mean()
+    assert agreement(last, new, 0.5, 39).mean() > agreement(standard, new, 0.5, 39).mean()
     assert gain(last, standard, new, 0.5, [200]) == 0
     assert gain(Way(new, new), standard, new, 0.5, [100, 100]) > 0.3
     assert gain(standard, standard, new, 0.5, [200]) == 0
+
+
+def test_what_finds_the_far_and_loses_the_near_does_not_serve():
+    """The old space knows the four that belong together and nothing of their cells; the way knows the cells alone."""
+    cells = F.normalize(normal(5, DIM, seed=3), dim=1).repeat_interleave(40, 0)
+    fours, noise = normal(50, DIM, seed=4).repeat_interleave(4, 0), normal(200, DIM, seed=5)
+    new = F.normalize(cells + 0.05 * fours + 0.001 * noise, dim=1)
+    near = F.normalize(fours + 0.01 * noise, dim=1)
+    far = F.normalize(cells + 0.05 * noise, dim=1)
+    way, standard = Way(far, far), Way(near, near)
+    wide = [agreement(one, new, 0.5, 39).mean() for one in (way, standard)]
+    assert wide[0] > wide[1] + 0.1
+    assert gain(way, standard, new, 0.5, [200]) == 0
+    assert gain(Way(new, new), standard, new, 0.5, [200]) > 0.1
