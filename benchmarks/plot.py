@@ -12,6 +12,7 @@ from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.report.compare import upgrades_of
 from compat.errors import InputError
 from compat.plot import plot_cost, plot_curves, plot_multiples, plot_sequence
+from compat.plot_errors import plot_errors
 from compat.results import METRICS
 
 
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--by", metavar="LABEL", help="one panel for each order, merge, or value of another label")
     parser.add_argument("--highlight", nargs="+", default=[], metavar="NAME", help="rows in colour, the rest in grey")
     parser.add_argument("--cost", action="store_true", help="the area under the mAP curve against training seconds")
+    parser.add_argument("--errors", action="store_true", help="a world model's errors, expected and observed")
     arguments = parser.parse_args()
     broken: list[str] = []
     with exit_on_input_error(broken):
@@ -60,6 +62,8 @@ def main() -> None:
             raise InputError(f"by: {arguments.by!r}, expected one of {', '.join(labels)}")
         if arguments.cost:
             figure = plot_cost(first, arguments.highlight)
+        elif arguments.errors:
+            figure = plot_errors(first, arguments.highlight)
         elif arguments.by:
             figure = plot_multiples(first, arguments.by, arguments.metrics[0], arguments.highlight)
         elif len(upgrades) > 1:

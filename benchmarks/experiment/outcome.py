@@ -39,9 +39,11 @@ def result(
     passes = method.declared("encoder_passes", 2)
     models = [*graph(replayed.before), *graph(replayed.after)]
     took, own = by_label(replayed, store), []
+    refits: dict[str, list[float]] = {}
     if isinstance(replayed, OnTheWay):
         passes, own = passes_of(curve, replayed), ["own pairs"]
         took[f"refit {replayed.name}"] = round(float(curve["refit_seconds"].sum(1).mean()), 2)
+        refits = refits_of(curve, replayed)
     data, records = dataset(replayed.images.whole), provenance(replayed, store)
     found = Result(
         benchmark=benchmark,
@@ -65,6 +67,7 @@ def result(
         seconds=took,
         training_seconds=round(training_seconds(replayed.upgrade, store), 2),
         spec=spec,
+        refits=refits,
         provenance=list(records),
         images_skipped=data.skipped,
     )
@@ -75,8 +78,25 @@ def result(
 def passes_of(curve: dict[str, Any], replayed: OnTheWay) -> int:
     """Of an embedder for each query: the mean over the backfilling, rounded, as what served before may take more."""
     passes = curve["refit_passes"].numpy().mean(0)
-    edges = np.array([*dict.fromkeys([0.0, *replayed.refit]), 1.0])
-    return round(float((passes * np.diff(edges)).sum()))
+    return round(float((passes * np.diff([*moments_of(replayed), 1.0])).sum()))
+
+
+def moments_of(replayed: OnTheWay) -> list[float]:
+    """At which it is refitted, with the start."""
+    return list(dict.fromkeys([0.0, *replayed.refit]))
+
+
+def refits_of(curve: dict[str, Any], replayed: OnTheWay) -> dict[str, list[float]]:
+    """Where a model's expectations served in every order: the progress, its expected and its observed error."""
+    columns = np.stack(
+        [
+            np.array([moments_of(replayed)] * len(curve["refit_expected"])),
+            curve["refit_expected"].numpy(),
+            curve["refit_observed"].numpy(),
+        ]
+    ).mean(1)
+    served = np.isfinite(columns).all(0)
+    return dict(zip(("progress", "expected", "observed"), columns[:, served].round(6).tolist(), strict=True))
 
 
 def seconds(product: Product, store: Store) -> float:

@@ -16,7 +16,7 @@ from compat.experience.replay import learning_curve
 
 
 def replay(product: OnTheWay, store: Store, folder: Path) -> dict[str, Tensor]:
-    """The lists of a result, and of each refit, (S, K): seconds, passes for each query, bytes written anew."""
+    """The lists of a result, and of each refit, (S, K): seconds, passes for a query, errors expected and observed."""
     built, served = upgrade(store, product.upgrade), matrices(store, product.upgrade, product.images)
     learner = product.learner.build(Method)(built.method.old, built.method.new)
     orders = list(store.get(product.order)["order"].numpy())
@@ -32,5 +32,6 @@ def replay(product: OnTheWay, store: Store, folder: Path) -> dict[str, Tensor]:
         "bytes_per_item": torch.tensor(round(once + anew)),
         "refit_seconds": torch.from_numpy(took.seconds),
         "refit_passes": torch.from_numpy(took.passes),
-        "refit_bytes": torch.from_numpy(took.rewritten),
+        "refit_expected": torch.from_numpy(took.expected),
+        "refit_observed": torch.from_numpy(took.observed),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
@@ -146,7 +147,9 @@ class OwnForward(_ByWorld):
         way = Way(seen.new[held.rows], torch.from_numpy(held.expected).float())
 
         def serve() -> Serving:
-            return Serving(lambda old, new: new, world.there.mean(seen.old), None, 1, rewrites=True)
+            left = torch.ones(len(seen.old), dtype=torch.bool).index_fill(0, seen.migrated, False)
+            doubt = float(world.there.variance(seen.old[left]).sum(1).mean()) if left.any() else math.nan
+            return Serving(lambda old, new: new, world.there.mean(seen.old), None, 1, rewrites=True, doubt=doubt)
 
         yield Proposal(held.rows, held.sizes, way, serve)
 

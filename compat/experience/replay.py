@@ -6,7 +6,7 @@ import copy
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,15 @@ class Refits:
         seconds: of learning.
         passes: of an embedder for each query from then on.
         rewritten: bytes written for items that are not migrated yet, as float32.
+        expected: mean squared error of these as new embeddings of length 1, as the learner says; NaN if it says none.
+        observed: what it is, which nobody knows before they are migrated.
     """
 
     seconds: np.ndarray
     passes: np.ndarray
     rewritten: np.ndarray
+    expected: np.ndarray
+    observed: np.ndarray
 
 
 def learning_curve(
@@ -73,7 +77,7 @@ def learning_curve(
         start = backfill_curve(served, orders[0], points[:1], per_query=True)
         assert start.first_rank is not None
         correct_before = start.first_rank[:, 0, 0] == 1
-    took = Refits(*(np.zeros((len(orders), len(moments))) for _ in range(3)))
+    took = Refits(*(np.zeros((len(orders), len(moments))) for _ in fields(Refits)))
     curves, failures = [], []
     for s, order in enumerate(orders):
         parts = []
@@ -84,6 +88,7 @@ def learning_curve(
             took.passes[s, k] = serving.passes
             left = len(order) - int(np.floor(moment * len(order)))
             took.rewritten[s, k] = 4 * left * serving.gallery.shape[1] if serving.rewrites else 0
+            took.expected[s, k], took.observed[s, k] = serving.doubt, error(served, serving, order[len(order) - left :])
             failures += [serving.failure] if serving.failure else []
             if len(some := points[(moment <= points) & (points < until)]):
                 parts.append(searched(served, serving, order, some, correct_before))
@@ -116,6 +121,14 @@ def serving_at(served: Embeddings, learner: Learner, known: Before, order: np.nd
     rows = torch.from_numpy(order[: int(np.floor(moment * len(order)))].copy())
     seen = Seen(served.gallery_old.clone(), rows, served.gallery_new[rows])
     return copy.deepcopy(learner).refit(seen, known) if len(rows) else as_before(seen, known)
+
+
+def error(served: Embeddings, serving: Serving, left: np.ndarray) -> float:
+    """The mean squared error of what stands for the new embeddings of items; NaN where nothing does."""
+    if np.isnan(serving.doubt):
+        return np.nan
+    new = torch.nn.functional.normalize(served.gallery_new[left], dim=1)
+    return float(((serving.gallery[left] - new) ** 2).sum(1).mean())
 
 
 def searched(served: Embeddings, serving: Serving, order: np.ndarray, points: np.ndarray, correct_before: Any) -> Curve:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -90,6 +91,7 @@ class Serving(NamedTuple):
         merge: rule of merging; None: raw distances.
         passes: of an embedder for each query.
         rewrites: whether what is not migrated is written anew.
+        doubt: mean squared error that is expected of `gallery` as new embeddings; NaN where it does not stand for them.
         failure: why nothing was learned, if learning failed.
     """
 
@@ -98,6 +100,7 @@ class Serving(NamedTuple):
     merge: Merge | None
     passes: int
     rewrites: bool = False
+    doubt: float = math.nan
     failure: str = ""
 
 

@@ -50,6 +50,8 @@ class Result:
         training_seconds: of training the model of this upgrade and what the method learned for it; of neither the old
             model, which is there, nor another upgrade's.
         spec: the method's own config.
+        refits: of a method that expects new embeddings on the way, lists of a length: the progress of each refit from
+            which its model served, the mean squared error that it expected of what is left, and the observed one.
         provenance: names of the records in experiment.yaml that say where and by which code this was made.
         images_skipped: paths of the images that could not be decoded and were left out.
     """
@@ -76,6 +78,7 @@ class Result:
     seconds: dict[str, float] = field(default_factory=dict)
     training_seconds: float = 0.0
     spec: dict[str, Any] = field(default_factory=dict)
+    refits: dict[str, list[float]] = field(default_factory=dict)
     provenance: list[str] = field(default_factory=list)
     images_skipped: list[str] = field(default_factory=list)
 

@@ -7,7 +7,7 @@ import yaml
 from safetensors.torch import load_file
 
 from benchmarks import run as runner
-from benchmarks.experiment.outcome import passes_of
+from benchmarks.experiment.outcome import passes_of, refits_of
 from benchmarks.experiment.parse import parse
 from benchmarks.products.base import key
 from benchmarks.products.replay_kinds import OnTheWay
@@ -57,6 +57,14 @@ def test_passes_are_a_mean_over_the_backfilling(own):
     assert isinstance(job.curve, OnTheWay)
     for passes, expected in (([2, 2, 1], 2), ([2, 1, 1], 1), ([1, 1, 1], 1), ([2, 2, 2], 2)):  # from 0, 0.3 and 0.5 on
         assert passes_of({"refit_passes": torch.tensor([passes, passes])}, job.curve) == expected
+
+
+def test_refits_of_a_result_are_those_at_which_expectations_served_in_every_order(own):
+    (job,) = planned(own, "--only=own_forward", "--seed=0")
+    expected = torch.tensor([[torch.nan, torch.nan, 0.2], [torch.nan, 0.5, 0.4]])
+    curve = {"refit_expected": expected, "refit_observed": 2 * expected}
+    assert isinstance(job.curve, OnTheWay)
+    assert refits_of(curve, job.curve) == {"progress": [0.5], "expected": [0.3], "observed": [0.6]}
 
 
 def test_other_rules_leave_them_their_own(own):

@@ -14,7 +14,7 @@ from compat.experience.agreement import Way, agreement, gain, surely_better
 from compat.experience.seen import before
 from compat.methods import Procrustes
 from compat.progress import backfill_order
-from tests.own_pairs import DIM, ITEMS, PROGRESS, curve, gallery, learner, upgrade
+from tests.own_pairs import DIM, ITEMS, PROGRESS, REFIT, curve, gallery, learner, upgrade
 from tests.pairs import normal, rotation
 from tests.spaces import slow_curve
 
@@ -65,6 +65,23 @@ def test_own_pairs_win_where_the_spaces_are_related():
         assert took.passes.tolist() == [[2, 1, 1]]
         left = [0, 144, 96] if kind is OwnForward else [0, 0, 0]
         assert took.rewritten.tolist() == [[4 * DIM * items for items in left]]
+
+
+def test_errors_expected_and_observed_are_of_what_is_left_where_it_is_searched_by_expectations():
+    e = gallery(shared=True)
+    _, took = curve(e)
+    order = backfill_order(ITEMS, 0)
+    for k, moment in enumerate((0.0, *REFIT)):
+        rows, left = order[: int(moment * ITEMS)], order[int(moment * ITEMS) :]
+        serving = learner().refit(Seen(e.gallery_old, torch.from_numpy(rows), e.gallery_new[rows]), before(upgrade()))
+        if serving.passes == 2:
+            assert np.isnan([took.expected[0, k], took.observed[0, k]]).all()
+            continue
+        squared = [float(((serving.gallery[row] - e.gallery_new[row]) ** 2).sum()) for row in left]
+        assert took.observed[0, k] == pytest.approx(np.mean(squared), rel=1e-5)
+        assert took.expected[0, k] == pytest.approx(np.mean(squared), rel=0.3)
+    _, took = curve(e, OwnBack)
+    assert np.isnan(took.observed).all()
 
 
 @pytest.mark.parametrize("kind", [OwnForward, OwnBack])

@@ -11,6 +11,7 @@ from matplotlib.text import Annotation, Text
 
 from benchmarks import plot
 from compat.plot import plot_cost, plot_curves, plot_sequence
+from compat.plot_errors import plot_errors
 from compat.results import (
     METRICS,
     collect,
@@ -18,6 +19,7 @@ from compat.results import (
     load_upgrades,
 )
 from tests import ROOT
+from tests.running import main
 from tests.toy import RESULT, folder, labelled
 
 
@@ -33,6 +35,18 @@ def test_the_cost_plot_has_a_point_for_each_row(tmp_path):
     boxes = [Text.get_window_extent(text) for text in figure.axes[0].texts]
     assert len(boxes) == 25
     assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+
+def test_errors_are_drawn_as_expected_and_as_observed(tmp_path, capsys, monkeypatch):
+    refits = {"progress": [0.1, 0.5], "expected": [0.4, 0.2], "observed": [0.5, 0.25]}
+    rows = [labelled(replace(RESULT, refits=refits), method="own", seed=seed) for seed in range(2)] + [RESULT]
+    (panel,) = plot_errors(rows).axes
+    assert [list(line.get_ydata()) for line in panel.lines] == [[0.5, 0.25], [0.4, 0.2]] * 2
+    assert [list(line.get_xdata()) for line in panel.lines] == [[10.0, 50.0]] * 4
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["own"]
+    code, error = main(capsys, monkeypatch, folder(tmp_path), "--errors", "-o", tmp_path / "e.png", command=plot)
+    assert code == 2
+    assert error == "error: errors: no row whose model serves what it expects, expected one such as own_forward\n"
 
 
 def test_what_is_measured_is_drawn_in_percent_as_the_table_has_it(tmp_path):
