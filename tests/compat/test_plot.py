@@ -41,12 +41,12 @@ def test_errors_are_drawn_as_expected_and_as_observed(tmp_path, capsys, monkeypa
     refits = {"progress": [0.1, 0.5], "expected": [0.4, 0.2], "observed": [0.5, 0.25]}
     rows = [labelled(replace(RESULT, refits=refits), method="own", seed=seed) for seed in range(2)] + [RESULT]
     (panel,) = plot_errors(rows).axes
-    assert [list(line.get_ydata()) for line in panel.lines] == [[0.5, 0.25], [0.4, 0.2]] * 2
-    assert [list(line.get_xdata()) for line in panel.lines] == [[10.0, 50.0]] * 4
-    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["own"]
+    assert [np.asarray(line.get_ydata()).tolist() for line in panel.lines] == [[0.5, 0.25], [0.4, 0.2]] * 2
+    assert [np.asarray(line.get_xdata()).tolist() for line in panel.lines] == [[10.0, 50.0]] * 4
+    assert panel.get_legend_handles_labels()[1] == ["own"]
     code, error = main(capsys, monkeypatch, folder(tmp_path), "--errors", "-o", tmp_path / "e.png", command=plot)
     assert code == 2
-    assert error == "error: errors: no row whose model serves what it expects, expected one such as own_forward\n"
+    assert error == "error: errors: no row whose model serves what it expects, expected one such as own_forward"
 
 
 def test_what_is_measured_is_drawn_in_percent_as_the_table_has_it(tmp_path):
