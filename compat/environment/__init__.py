@@ -1,0 +1,22 @@
+"""A backfill as an environment for gymnasium, `compat/Backfill-v0`: which group of the gallery is migrated next?
+
+    import compat.environment
+    env = gymnasium.make("compat/Backfill-v0", embeddings=embeddings)
+
+Needs the extra `policies`.
+"""
+
+from compat.errors import InputError
+
+try:
+    import gymnasium
+except ImportError as error:
+    raise InputError("gymnasium: not installed, expected it: pip install compat-bench[policies]") from error
+
+from compat.environment.backfill import BackfillEnv, State
+from compat.environment.features import FEATURES, OVERALL
+
+ID = "compat/Backfill-v0"
+gymnasium.register(ID, "compat.environment.backfill:BackfillEnv")
+
+__all__ = ["FEATURES", "ID", "OVERALL", "BackfillEnv", "State"]
