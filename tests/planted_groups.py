@@ -1,17 +1,16 @@
 """An environment that does nothing but add up the worth of groups, which a feature tells: what a policy has to find."""
 
-from typing import Any
-
 import numpy as np
 from gymnasium import Env, spaces
 
+from compat.environment import BackfillEnv
 from compat.errors import InputError
 
 FEATURES = 4  # noise, the worth, done, noise
 
 
-class PlantedGroups(Env[Any, Any]):
-    """The interface of `compat.environment.BackfillEnv`, with a mAP that is the worth of what is migrated.
+class PlantedGroups(BackfillEnv):
+    """Only the interface is that of `BackfillEnv`; its mAP is the worth of what is migrated.
 
     Args:
         groups: how many.
@@ -22,11 +21,13 @@ class PlantedGroups(Env[Any, Any]):
         self.groups, self.told = groups, told
         limits = {"low": -np.inf, "high": np.inf, "dtype": np.float32}
         shapes = {"groups": (groups, FEATURES), "all": (2,)}
-        self.observation_space = spaces.Dict({name: spaces.Box(shape=shape, **limits) for name, shape in shapes.items()})
+        self.observation_space = spaces.Dict(
+            {name: spaces.Box(shape=shape, **limits) for name, shape in shapes.items()}
+        )
         self.action_space = spaces.Discrete(groups)
 
     def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
+        Env.reset(self, seed=seed)
         self.worth = self.np_random.permutation(self.groups) / (self.groups - 1)
         self.noise = self.np_random.normal(size=(self.groups, 3)).astype(np.float32)
         self.done: list[int] = []
@@ -48,6 +49,7 @@ class PlantedGroups(Env[Any, Any]):
 
     def restore(self, state):
         self.done = list(state)
+        return self._observed(), self._info([])
 
     def gains(self):
         return np.where(self.action_masks(), self.worth / self.worth.sum(), -np.inf)

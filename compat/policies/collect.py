@@ -1,88 +1,64 @@
-"""Demonstrations of an expert with all that it tried, and own steps, from environments."""
+"""Demonstrations of an expert with what else was tried, and own steps, from environments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+import gymnasium
 import numpy as np
 import torch
 
-from compat.environment import OVERALL
+from compat.environment.backfill import BackfillEnv
+from compat.environment.features import OVERALL
+from compat.environment.rollouts import Observation, Rollout
 from compat.policies.samples import Demonstrations, Transitions
 
-Observation: TypeAlias = Mapping[str, np.ndarray]
-Policy: TypeAlias = Callable[[Observation, np.ndarray], int]
 Proxy: TypeAlias = Callable[[Observation, int, Observation], float]
+SERVED, PROGRESS = (list(OVERALL).index(name) for name in ("served", "progress"))
 
 
-def play(environment: Any, policy: Policy, seed: int) -> np.ndarray:
-    """The order of the gallery (G,) in which a policy migrates it."""
-    observation, info = environment.reset(seed=seed)
-    inner = environment.unwrapped
-    while (mask := inner.action_masks()).any():
-        observation, _, _, _, info = environment.step(policy(observation, mask))
-    return np.array(info["order"])
+def served_share(before: Observation, action: int, after: Observation) -> float:
+    """An outcome without labels: for each item, how much more of what the queries find has its new embedding."""
+    change = after["all"] - before["all"]
+    return float(change[SERVED] / change[PROGRESS])
 
 
-def demonstrate(environment: Any, seeds: Sequence[int], trials: int, proxy: Proxy) -> Demonstrations:
+def demonstrate(
+    env: gymnasium.Env[Any, Any], seeds: Sequence[int], trials: int, proxy: Proxy = served_share
+) -> Demonstrations:
     """Episodes of the greedy expert, and what some other open groups would have led to at each of its states.
 
     Args:
-        environment: with labels.
+        env: a `BackfillEnv` with labels.
         seeds: of the episodes; the first also of what is tried.
         trials: others that are tried at each state, as an untrained policy would: any of the open ones.
         proxy: of an observation, an action and the observation after it: what it led to, as seen without labels.
     """
+    backfill = env.unwrapped
+    assert isinstance(backfill, BackfillEnv)
     rows: list[tuple[Any, ...]] = []
     random = np.random.default_rng(seeds[0])
     for episode, seed in enumerate(seeds):
-        observation, _ = environment.reset(seed=seed)
-        inner = environment.unwrapped
-        while (mask := inner.action_masks()).any():
-            here, found = inner.state(), inner.gains()
-            best = int(np.argmax(found))
+        observation, _ = env.reset(seed=seed)
+        while (mask := backfill.action_masks()).any():
+            here, found = backfill.state(), backfill.gains()
+            best = int(found.argmax())
             others = random.permutation(np.setdiff1d(np.flatnonzero(mask), [best]))[:trials]
             gains, proxies = (np.full(len(mask), np.nan, np.float32) for _ in range(2))
             for action in (*others.tolist(), best):
-                inner.restore(here)
-                after, *_ = environment.step(action)
+                backfill.restore(here)
+                after, *_ = env.step(action)
                 gains[action], proxies[action] = found[action], proxy(observation, action, after)
             rows.append((observation["groups"], observation["all"], mask, best, gains, proxies, episode))
             observation = after
     return Demonstrations(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
 
 
-def own_steps(environment: Any, policy: Policy, seeds: Sequence[int]) -> Transitions:
-    """Episodes of a policy, without a look at rewards."""
-    rows: list[tuple[Any, ...]] = []
-    for episode, seed in enumerate(seeds):
-        observation, _ = environment.reset(seed=seed)
-        inner = environment.unwrapped
-        while (mask := inner.action_masks()).any():
-            action = policy(observation, mask)
-            after, *_ = environment.step(action)
-            rows.append((*(observation[k] for k in ("groups", "all")), action, after["groups"], after["all"], episode))
-            observation = after
-    return Transitions(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
-
-
-def served_share(before: Observation, action: int, after: Observation) -> float:
-    """An outcome without labels: for each item, how much more of what the queries find has its new embedding."""
-    served, progress = (list(OVERALL).index(name) for name in ("served", "progress"))
-    change = after["all"] - before["all"]
-    return float(change[served] / change[progress])
-
-
-class Uniform:
-    """What an untrained network samples: any open group.
-
-    Args:
-        seed: of the drawing.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.random = np.random.default_rng(seed)
-
-    def __call__(self, observation: Observation, mask: np.ndarray) -> int:
-        return int(self.random.choice(np.flatnonzero(mask)))
+def transitions(rollouts: Sequence[Rollout]) -> Transitions:
+    """The steps of episodes, without their rewards."""
+    columns = [
+        (one.groups[:-1], one.overall[:-1], one.actions, one.groups[1:], one.overall[1:], np.full(len(one.actions), e))
+        for e, one in enumerate(rollouts)
+    ]
+    return Transitions(*(torch.from_numpy(np.concatenate(column)) for column in zip(*columns, strict=True)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from compat.errors import InputError
-from compat.policies.networks import SetNetwork
+from compat.policies.networks import SetNetwork, deviation
 from compat.policies.samples import Demonstrations, Transitions
 
 EPOCHS = 10  # moments of logs and checkpoints, into which the updates are divided
@@ -71,19 +70,20 @@ class WorldFirst(Imitation):
         decay: see `Imitation`.
     """
 
+    of_groups: Tensor
+    of_all: Tensor
+
     def __init__(self, network: SetNetwork, steps: Transitions, rate: float = 1e-3, decay: float = 1e-2) -> None:
         super().__init__(network, rate, decay)
-        groups = (steps.next_groups - steps.groups).flatten(0, 1)
-        for name, change in (("groups", groups), ("overall", steps.next_overall - steps.overall)):
-            deviation = change.std(0, correction=0)
-            self.register_buffer(f"{name}_change", torch.where(deviation > 1e-6, deviation, 1.0))
+        self.register_buffer("of_groups", deviation((steps.next_groups - steps.groups).flatten(0, 1)))
+        self.register_buffer("of_all", deviation(steps.next_overall - steps.overall))
 
     def prediction(self, batch: Transitions) -> Tensor:
         """Mean squared error of the change of the observation, in standard deviations."""
         groups, overall = self.network.change(self.network(batch.groups, batch.overall), batch.action)
-        of_groups = (batch.next_groups - batch.groups) / self.groups_change
-        of_all = (batch.next_overall - batch.overall) / self.overall_change
-        return F.mse_loss(groups, of_groups) + F.mse_loss(overall, of_all)
+        true_groups = (batch.next_groups - batch.groups) / self.of_groups
+        true_overall = (batch.next_overall - batch.overall) / self.of_all
+        return F.mse_loss(groups, true_groups) + F.mse_loss(overall, true_overall)
 
     def training_step(self, batch: Demonstrations | Transitions, index: int) -> Tensor:
         if isinstance(batch, Demonstrations):

@@ -10,6 +10,12 @@ from compat.errors import InputError
 FARTHEST = 5.0  # standard deviations of the training environments at which an observation is cut
 
 
+def deviation(rows: Tensor) -> Tensor:
+    """Of each column of rows (N, D): (D,), 1 where all are equal."""
+    found = rows.std(0, correction=0)
+    return torch.where(found > 1e-6, found, 1.0)
+
+
 class SetNetwork(nn.Module):
     """Encodings of groups, and what is read off them; a child says how they are made.
 
@@ -41,9 +47,7 @@ class SetNetwork(nn.Module):
     def standardise(self, groups: Tensor, overall: Tensor) -> None:
         """Take means and deviations from observations of the training environments, (N, M, F) and (N, A)."""
         for part, columns in ((groups.flatten(0, 1), slice(groups.shape[2])), (overall, slice(groups.shape[2], None))):
-            deviation = part.std(0, correction=0)
-            self.mean[columns] = part.mean(0)
-            self.deviation[columns] = torch.where(deviation > 1e-6, deviation, 1.0)
+            self.mean[columns], self.deviation[columns] = part.mean(0), deviation(part)
 
     def forward(self, groups: Tensor, overall: Tensor) -> Tensor:
         """Encodings of groups (B, M, F) in a gallery (B, A): (B, M, width)."""

@@ -22,7 +22,7 @@ class Demonstrations(NamedTuple):
         overall: (N, A), likewise.
         mask: (N, M) bool, the open groups.
         action: (N,), the expert's.
-        gains: (N, M), the gain of mAP for each item by the expert's action, and by others that were tried from this very
+        gains: (N, M), the gain of mAP for each item by the expert's action, and by others that were tried at this
             state; NaN of what was not.
         proxies: (N, M), a figure free of labels of the same trials, likewise.
         episode: (N,), of which episode each state is.
@@ -70,8 +70,9 @@ def joined(parts: Sequence[Samples]) -> Samples:
         raise InputError("samples: none, expected those of an environment or more")
     numbered, first = [], 0
     for part in parts:
-        numbered.append(part._replace(episode=part.episode + first))
-        first += int(part.episode.max()) + 1
+        own = part.episode.unique(return_inverse=True)[1]
+        numbered.append(part._replace(episode=own + first))
+        first += int(own.max()) + 1
     return type(parts[0])(*(torch.cat(columns) for columns in zip(*numbered, strict=True)))
 
 

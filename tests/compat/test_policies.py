@@ -1,4 +1,4 @@
-"""Networks over groups, imitation, own steps first, and own alternatives contrasted: by hand, by loops, by invariants."""
+"""Networks over groups; imitation, alone, after own steps, and with own alternatives contrasted."""
 
 import copy
 
@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from compat.environment.rollouts import rollout
 from compat.errors import InputError
-from compat.policies.collect import Uniform, demonstrate, own_steps, play
+from compat.policies.collect import demonstrate, transitions
+from compat.policies.expert import greedy
+from compat.policies.heuristics import Random
 from compat.policies.imitation import Imitation, Schedule, WorldFirst, fit
 from compat.policies.learned import Learned
 from compat.policies.networks import FAMILIES, build
@@ -25,12 +28,12 @@ def proxy(before, action, after):
 
 @pytest.fixture(scope="module")
 def expert() -> Demonstrations:
-    return demonstrate(PlantedGroups(), range(12), proxy)
+    return demonstrate(PlantedGroups(), range(12), 3, proxy)
 
 
 @pytest.fixture(scope="module")
 def steps() -> Transitions:
-    return own_steps(PlantedGroups(), Uniform(0), range(12))
+    return transitions([rollout(PlantedGroups(), Random(seed), seed) for seed in range(12)])
 
 
 def network(family="deep_sets", seed=0):
@@ -93,17 +96,22 @@ def test_wrong_shapes_and_names_are_refused():
 def test_the_expert_takes_the_largest_gain_and_records_what_it_tried(expert):
     assert len(expert.action) == 12 * GROUPS
     assert (expert.mask.sum(1).reshape(12, GROUPS) == torch.arange(GROUPS, 0, -1)).all()
-    assert torch.equal(expert.gains.isnan(), ~expert.mask)
-    assert torch.equal(expert.proxies.isnan(), ~expert.mask)
+    tried = expert.gains.isfinite()
+    assert torch.equal(expert.proxies.isfinite(), tried)
+    assert not (tried & ~expert.mask).any()
+    assert torch.equal(tried.sum(1), expert.mask.sum(1).clamp(max=4))
     env = PlantedGroups()
     for episode in range(2):
         env.reset(seed=episode)
         best = np.argsort(-env.worth)
         rows = expert.episode == episode
         assert expert.action[rows].tolist() == best.tolist()
-        gains = torch.tensor(env.worth / env.worth.sum(), dtype=torch.float32)
-        torch.testing.assert_close(expert.gains[rows][0], gains)
-        torch.testing.assert_close(expert.groups[rows][0, :, 1], torch.tensor(env.worth, dtype=torch.float32))
+        assert greedy(env) == best[0]
+        first = tried[rows][0]
+        worth = torch.tensor(env.worth, dtype=torch.float32)
+        torch.testing.assert_close(expert.gains[rows][0][first], (worth / worth.sum())[first])
+        torch.testing.assert_close(expert.proxies[rows][0][first], worth[first])
+        torch.testing.assert_close(expert.groups[rows][0, :, 1], worth)
 
 
 def test_own_steps_follow_each_other(steps):
@@ -132,29 +140,32 @@ def test_samples_are_joined_shared_and_read_back(expert, steps, tmp_path):
         joined([])
 
 
-def test_alternatives_are_open_others_and_fewer_are_among_more(expert):
+def test_alternatives_were_tried_and_fewer_are_among_more(expert):
     fewer = torch.zeros_like(expert.mask)
-    for count in (0, 1, 2, 4, 8):
-        tried = alternatives(expert.mask, expert.action, count, seed=1)
-        assert not (tried & ~expert.mask).any()
-        assert not tried.gather(1, expert.action[:, None]).any()
-        assert torch.equal(tried.sum(1), (expert.mask.sum(1) - 1).clamp(max=count))
-        assert not (fewer & ~tried).any()
-        fewer = tried
-    often = torch.stack([alternatives(expert.mask[:1], expert.action[:1], 1, seed=s)[0] for s in range(500)]).sum(0)
-    assert (often[np.arange(GROUPS) != int(expert.action[0])] > 60).all()
+    for count in (0, 1, 2, 4):
+        chosen = alternatives(expert, count, seed=1)
+        assert not (chosen & expert.proxies.isnan()).any()
+        assert not chosen.gather(1, expert.action[:, None]).any()
+        assert torch.equal(chosen.sum(1), (expert.mask.sum(1) - 1).clamp(max=min(count, 3)))
+        assert not (fewer & ~chosen).any()
+        fewer = chosen
+    one = of_episodes(expert, [0])
+    often = torch.stack([alternatives(one, 1, seed=s)[0] for s in range(300)]).sum(0)
+    assert sorted((often > 60).tolist()) == [False] * 3 + [True] * 3
 
 
 def test_regrets_against_a_loop(expert):
-    tried = alternatives(expert.mask, expert.action, 3, seed=2)
+    tried = alternatives(expert, 2, seed=2)
+    rising = torch.arange(1, 1 + len(expert.action))[:, None]
     for outcome in ("gains", "proxies"):
-        noisy = expert._replace(**{outcome: getattr(expert, outcome) * torch.arange(1, 1 + len(expert.action))[:, None]})
-        found, values = regrets(noisy, tried, outcome), getattr(noisy, outcome)
+        values = getattr(expert, outcome) * rising
+        found = regrets(expert._replace(**{outcome: values}), tried, outcome)
         for episode in range(12):
             rows = (expert.episode == episode).nonzero().flatten().tolist()
-            of = {(r, m): float(values[r, expert.action[r]] - values[r, m]) for r in rows for m in range(GROUPS) if tried[r, m]}
-            mean = sum(map(abs, of.values())) / len(of)
-            for (r, m), difference in of.items():
+            pairs = [(r, m) for r in rows for m in range(GROUPS) if tried[r, m]]
+            differences = [float(values[r, expert.action[r]] - values[r, m]) for r, m in pairs]
+            mean = sum(map(abs, differences)) / len(pairs)
+            for (r, m), difference in zip(pairs, differences, strict=True):
                 assert float(found[r, m]) == pytest.approx(difference / mean, abs=1e-4)
         assert (found[~tried] == 0).all()
     with pytest.raises(InputError, match="gains: an alternative without an outcome"):
@@ -165,13 +176,13 @@ def test_the_contrast_by_hand():
     scores = torch.tensor([[1.0, 0.0, 9.0]], requires_grad=True)
     nothing = -torch.inf
     loss = contrast(scores, torch.tensor([[0.0, -1.0, nothing]]))
-    assert float(loss) == pytest.approx(0, abs=1e-6)
+    assert loss.item() == pytest.approx(0, abs=1e-6)
     loss = contrast(scores, torch.tensor([[0.0, 0.0, nothing]]))
     p = 1 / (1 + np.exp(-1))
-    assert float(loss) == pytest.approx(0.5 * np.log(0.5 / p) + 0.5 * np.log(0.5 / (1 - p)), abs=1e-6)
+    assert loss.item() == pytest.approx(0.5 * np.log(0.5 / p) + 0.5 * np.log(0.5 / (1 - p)), abs=1e-6)
     (slope,) = torch.autograd.grad(loss, scores)
     assert slope[0].tolist() == pytest.approx([p - 0.5, 0.5 - p, 0], abs=1e-6)
-    assert float(contrast(scores, torch.tensor([[0.0, nothing, nothing]]))) == 0
+    assert contrast(scores, torch.tensor([[0.0, nothing, nothing]])).item() == 0
 
 
 def test_without_alternatives_reflection_is_imitation(expert):
@@ -190,7 +201,7 @@ def test_imitation_finds_what_the_expert_goes_by(family, expert, tmp_path):
     env = PlantedGroups()
     right = []
     for seed in range(100, 120):
-        order = play(env, policy, seed)
+        order = rollout(env, policy, seed).order
         right.append((order == np.argsort(-env.worth)).mean())
     assert np.mean(right) > 0.8
     table = (tmp_path / "metrics.csv").read_text().splitlines()
@@ -223,8 +234,10 @@ def test_a_resumed_training_is_the_same_training(kind, expert, steps, tmp_path, 
     with pytest.raises(KeyError):
         trained(interrupted, stages, updates, tmp_path / "parts")
     fresh, stages, updates = module()
-    counted, step = [], fresh.training_step
-    monkeypatch.setattr(fresh, "training_step", lambda batch, batch_idx: counted.append(batch_idx) or step(batch, batch_idx))
+    counted, finished = [], fresh.training_step
+    monkeypatch.setattr(
+        fresh, "training_step", lambda batch, batch_idx: counted.append(batch_idx) or finished(batch, batch_idx)
+    )
     resumed = trained(fresh, stages, updates, tmp_path / "parts")
     assert len(counted) == 20 - 10
     for name, value in resumed.state_dict().items():
@@ -235,15 +248,17 @@ def test_own_steps_teach_what_they_lead_to_and_take_no_more_updates(expert, step
     one = network()
     one.standardise(expert.groups, expert.overall)
     module = WorldFirst(one, steps)
-    before = float(module.prediction(steps))
+    before = module.prediction(steps).item()
     untouched = copy.deepcopy(one.score.state_dict())
     trained(module, [steps, expert], [300, 0], tmp_path / "world")
-    assert float(module.prediction(steps)) < 0.2 * before
+    assert module.prediction(steps).item() < 0.2 * before
     assert all(torch.equal(value, untouched[name]) for name, value in one.score.state_dict().items())
-    drawn = [list(iter(schedule)) for schedule in [Schedule([72, 72], [100, 200], 32, 0)] for schedule.epoch in range(10)]
-    stages = [stage for epoch in drawn for stage, _ in epoch]
-    assert stages == [0] * 100 + [1] * 200
-    assert all(len(rows) == 32 for epoch in drawn for _, rows in epoch)
+    schedule, drawn = Schedule([72, 72], [100, 200], 32, 0), []
+    for epoch in range(10):
+        schedule.set_epoch(epoch)
+        drawn += list(schedule)
+    assert [stage for stage, _ in drawn] == [0] * 100 + [1] * 200
+    assert all(len(rows) == 32 for _, rows in drawn)
 
 
 def test_updates_that_epochs_do_not_divide_are_refused(expert, tmp_path):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from compat.environment.rollouts import rollout
 from compat.errors import InputError
-from compat.policies.collect import play
 from compat.policies.learned import Learned
 from compat.policies.networks import build
 from tests.planted_groups import FEATURES, PlantedGroups
@@ -17,7 +17,7 @@ def returns(network, seeds=range(100, 130)):
     found = []
     for seed in seeds:
         env = PlantedGroups()
-        order = play(env, Learned(network), seed)
+        order = rollout(env, Learned(network), seed).order
         found.append(float(np.cumsum(env.worth[order]).sum() / env.worth.sum() / env.groups))
     return float(np.mean(found))
 
