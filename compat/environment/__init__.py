@@ -15,8 +15,9 @@ except ImportError as error:
 
 from compat.environment.backfill import BackfillEnv, State
 from compat.environment.features import FEATURES, OVERALL
+from compat.environment.rollouts import Policy, Rollout, read, record, rollout
 
 ID = "compat/Backfill-v0"
 gymnasium.register(ID, "compat.environment.backfill:BackfillEnv")
 
-__all__ = ["FEATURES", "ID", "OVERALL", "BackfillEnv", "State"]
+__all__ = ["FEATURES", "ID", "OVERALL", "BackfillEnv", "Policy", "Rollout", "State", "read", "record", "rollout"]

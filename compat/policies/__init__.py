@@ -1,0 +1,1 @@
+"""Which group of a gallery is migrated next: policies for `compat.environment`."""

@@ -1,0 +1,106 @@
+"""Policies that look at one feature of each group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+from compat.environment.features import FEATURES
+from compat.environment.rollouts import Observation, Policy, Rollout, rollout
+from compat.errors import InputError
+
+COLUMNS = {name: column for column, name in enumerate(FEATURES)}
+
+
+class Random:
+    """Any open group.
+
+    Args:
+        seed: of the choices.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.random = np.random.default_rng(seed)
+
+    def __call__(self, observation: Observation, mask: np.ndarray) -> int:
+        return int(self.random.choice(np.flatnonzero(mask)))
+
+
+class Largest:
+    """The open group with the largest value of a feature; of several the first.
+
+    Args:
+        feature: one of `FEATURES`.
+
+    Raises:
+        InputError: no such feature.
+    """
+
+    def __init__(self, feature: str) -> None:
+        if feature not in COLUMNS:
+            raise InputError(f"feature: {feature!r}, expected one of {', '.join(COLUMNS)}")
+        self.column = COLUMNS[feature]
+
+    def __call__(self, observation: Observation, mask: np.ndarray) -> int:
+        return int(np.where(mask, observation["groups"][:, self.column], -np.inf).argmax())
+
+
+class Density(Largest):
+    """The densest old neighbourhoods first, as `compat.orders.Density` does for items."""
+
+    def __init__(self) -> None:
+        super().__init__("density")
+
+
+class Farthest(Largest):
+    """k-centre (Gonzalez, 1985): the group farthest from what is migrated."""
+
+    def __init__(self) -> None:
+        super().__init__("distance")
+
+
+class Variance(Largest):
+    """Where the world model is least sure."""
+
+    def __init__(self) -> None:
+        super().__init__("variance")
+
+
+class Entropy(Largest):
+    """Where the old classifier is least sure, or the first open group if none was handed in."""
+
+    def __init__(self) -> None:
+        super().__init__("entropy")
+
+
+class Best(NamedTuple):
+    """A heuristic's name and its episode."""
+
+    name: str
+    rollout: Rollout
+
+
+def heuristics(seed: int) -> dict[str, Policy]:
+    """All of them by name, anew; the seed is of `Random`."""
+    return {
+        "random": Random(seed),
+        "density": Density(),
+        "farthest": Farthest(),
+        "variance": Variance(),
+        "entropy": Entropy(),
+    }
+
+
+def hindsight(env: gymnasium.Env[Any, Any], seed: int, policies: Mapping[str, Policy] | None = None) -> Best:
+    """The policy that turns out best in an episode, which is known only afterwards and with labels.
+
+    Args:
+        env: a `compat.environment.BackfillEnv` with labels.
+        seed: of the episode.
+        policies: by name; default: all `heuristics`.
+    """
+    tried = [Best(name, rollout(env, policy, seed)) for name, policy in (policies or heuristics(seed)).items()]
+    return max(tried, key=lambda best: best.rollout.gain)
