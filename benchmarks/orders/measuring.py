@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from benchmarks.orders.scaled import scaled
 from benchmarks.orders.settings import Settings
 from benchmarks.orders.sites import Site, environment
 from benchmarks.orders.store import Store
@@ -58,7 +59,7 @@ def measure(
         if orders:
             blind.reset(seed=seed)
             stack = np.stack(list(orders.values()))
-            curve = backfill_curve(site.embeddings, stack, settings.progress, merge=blind.merge)
+            curve = backfill_curve(scaled(site.embeddings, blind.merge), stack, settings.progress, distance="l2")
             areas = [area(curve.progress, each) for each in curve.mean_ap_orders]
             ends = {"old": float(curve.mean_ap[0]), "new": float(curve.mean_ap[-1])}
             store.add({"ends": {place: ends}, "areas": {place: {str(seed): dict(zip(orders, areas, strict=True))}}})

@@ -50,7 +50,7 @@ class Curves:
 
     alternatives: list[int] = field(default_factory=lambda: [1, 2, 4, 8])
     shares: list[float] = field(default_factory=lambda: [0.1, 0.25, 0.5, 1.0])
-    seeds: int = 3
+    seeds: int = 2
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Reinforcement:
         seeds: of policies.
     """
 
-    steps: int = 4096
+    steps: int = 4608
     seeds: int = 2
 
 
@@ -90,7 +90,7 @@ class Settings:
     levels: int = 2
     first: float = 0.02
     progress: int = 21
-    families: dict[str, int] = field(default_factory=lambda: {"deep_sets": 5, "transformer": 3})
+    families: dict[str, int] = field(default_factory=lambda: {"deep_sets": 5, "transformer": 2})
     alternatives: int = 4
     gate: int = 1
     training: Training = Training()

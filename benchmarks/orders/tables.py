@@ -46,19 +46,19 @@ def gate(found: Found) -> str:
 
 def policies(found: Found, some: Sequence[Fold]) -> str:
     """Points above the heuristic that was chosen in the training environments."""
-    rows = [[RANDOM, *_cells([found.above_heuristic(fold, lambda _: RANDOM) for fold in some])]]
-    rows.append([EXPERT, *_cells([found.above_heuristic(fold, lambda _: EXPERT) for fold in some])])
+    rows = [[RANDOM, *_cells([found.above_heuristic(fold, lambda _: RANDOM) for fold in some]), ""]]
+    rows.append([EXPERT, *_cells([found.above_heuristic(fold, lambda _: EXPERT) for fold in some]), ""])
     for family in found.settings.families:
         for method in NAMES:
             of_folds = [found.above_heuristic(fold, _named(found, fold, method, family)) for fold in some]
             if any(of_folds):
-                rows.append([f"{NAMES[method]}, {family}", *_cells(of_folds)])
+                rows.append([f"{NAMES[method]}, {family}", *_cells(of_folds), _reached(of_folds, AIM)])
     usual = [f"{fold.data}: {found.to_beat(fold)}" for fold in some]
     text = (
         f"{KINDS[some[0].kind]}: points of area under the mAP curve (%) above the heuristic that was best in the "
-        f"training environments ({', '.join(usual)})."
+        f"training environments ({', '.join(usual)}). The aim is {AIM} with an interval above 0."
     )
-    return f"{text}\n\n{markdown([['policy', *_heads(some)], *rows])}"
+    return f"{text}\n\n{markdown([['policy', *_heads(some), 'reaches its aim'], *rows])}"
 
 
 def comparisons(found: Found, some: Sequence[Fold]) -> str:
@@ -89,10 +89,14 @@ def _row(found: Found, some: Sequence[Fold], what: tuple[str, str, str], aim: fl
         of_folds.append(found.pairs(fold, _named(found, fold, one, family), start))
     if not any(of_folds):
         return []
-    intervals = [over for over in (interval([pairs]) for pairs in of_folds) if over]
-    reached = sum(over.mean >= aim and over.low > 0 for over in intervals)
     name = f"{NAMES[one]} - {NAMES.get(other, other)}, {family}"
-    return [name, *_cells(of_folds), f"{reached} of {len(intervals)}"]
+    return [name, *_cells(of_folds), _reached(of_folds, aim)]
+
+
+def _reached(of_folds: Sequence[Pairs], aim: float) -> str:
+    """In how many folds the mean is at the aim and its interval above 0."""
+    intervals = [over for over in (interval([pairs]) for pairs in of_folds) if over]
+    return f"{sum(over.mean >= aim and over.low > 0 for over in intervals)} of {len(intervals)}"
 
 
 def varied(found: Found, some: Sequence[Fold]) -> str:

@@ -40,6 +40,7 @@ class Imitation(LightningModule):
     def __init__(self, network: SetNetwork, rate: float = 1e-3, decay: float = 1e-2) -> None:
         super().__init__()
         self.network, self.rate, self.decay = network, rate, decay
+        self.heard: list[dict[str, Tensor]] = []  # losses of the epoch
 
     def imitation(self, scores: Tensor, batch: Demonstrations) -> Tensor:
         """Loss of the scores of groups (B, M)."""
@@ -49,9 +50,19 @@ class Imitation(LightningModule):
         assert isinstance(batch, Demonstrations)
         scores = self.network.scores(self.network(batch.groups, batch.overall))
         loss = self.imitation(scores, batch)
-        right = (open_scores(scores, batch.mask).argmax(1) == batch.action).float().mean()
-        self.log_dict({"imitation": loss, "agreement": right}, on_step=False, on_epoch=True, batch_size=len(scores))
+        right = (open_scores(scores.detach(), batch.mask).argmax(1) == batch.action).float().mean()
+        self.heard.append({"imitation": loss.detach(), "agreement": right})
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the means of the epoch; to log each update costs as much as the update."""
+        for name in dict.fromkeys(name for one in self.heard for name in one):
+            self.log(name, torch.stack([one[name] for one in self.heard if name in one]).mean())
+        self.heard.clear()
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """It is there: policies are trained on the CPU."""
+        return batch
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.parameters(), lr=self.rate, weight_decay=self.decay)
@@ -89,7 +100,7 @@ class WorldFirst(Imitation):
         if isinstance(batch, Demonstrations):
             return super().training_step(batch, index)
         loss = self.prediction(batch)
-        self.log("prediction", loss, on_step=False, on_epoch=True, batch_size=len(batch.action))
+        self.heard.append({"prediction": loss.detach()})
         return loss
 
 

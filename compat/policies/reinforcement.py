@@ -69,13 +69,13 @@ def reinforce(
     steps: int,
     seed: int,
     *,
-    horizon: int = 64,
+    horizon: int = 32,
     rate: float = 3e-4,
 ) -> SetNetwork:
     """A copy of a network, trained for so many steps in all environments together.
 
-    Rewards are not discounted, as an episode ends when all is migrated; PPO's other arguments are sb3's, but for fewer
-    epochs and larger batches, as an environment's step costs more than an update.
+    Rewards are not discounted, as an episode ends when all is migrated; PPO's other arguments are sb3's, but for larger
+    batches.
 
     Args:
         network: where to start from; it stays as it is.
@@ -96,7 +96,6 @@ def reinforce(
             learning_rate=rate,
             n_steps=horizon,
             batch_size=min(256, horizon * len(environments)),
-            n_epochs=4,
             gamma=1.0,
             seed=seed,
             device="cpu",

@@ -6,11 +6,10 @@ import torch
 
 from compat.environment.rollouts import rollout
 from compat.errors import InputError
+from compat.policies import reinforcement
 from compat.policies.learned import Learned
 from compat.policies.networks import build
 from tests.planted_groups import FEATURES, PlantedGroups
-
-reinforcement = pytest.importorskip("compat.policies.reinforcement")
 
 
 def returns(network, seeds=range(100, 130)):
