@@ -39,11 +39,11 @@ class BackfillEnv(gymnasium.Env[dict[str, np.ndarray], np.int64]):
     what was left at the start. The rewards of an episode add up to the relative gain of `compat.backfill_curve` by
     `merge` at the moments of the episode.
 
-    Distances of all queries to all items stay in memory (17 bytes each, and 6 more with labels); hand in as many
+    Distances of all queries to all items stay in memory (17 bytes each, and 5 more with labels); hand in as many
     queries as that allows.
 
     Args:
-        embeddings: the four matrices, labels and groups.
+        embeddings: the four matrices, labels and groups, on the CPU; without `labels` those are not looked at.
         cells: of k-means.
         levels: of variance that each cell is cut into.
         first: share of the gallery that is migrated at the start.

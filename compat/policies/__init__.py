@@ -1,1 +1,1 @@
-"""Which group of a gallery is migrated next: policies for `compat.environment`."""
+"""Policies: which group of a gallery is backfilled next."""

@@ -1,0 +1,109 @@
+"""Write what a run embeds into one file: the four matrices of `independent`, with labels and groups.
+
+    python -m benchmarks.export configs/digits.yaml --seed 0 -o s0.safetensors
+    python -m benchmarks.replay --query-old s0.safetensors:query_old --query-new s0.safetensors:query_new \\
+        --gallery-old s0.safetensors:gallery_old --gallery-new s0.safetensors:gallery_new \\
+        --query-labels s0.safetensors:query_labels --gallery-labels s0.safetensors:gallery_labels \\
+        --query-groups s0.safetensors:query_groups --gallery-groups s0.safetensors:gallery_groups \\
+        -o results/exported
+
+`python -m benchmarks.replay` and `compat.environment` take the tensors by these names. Where the old model has a
+classifier, `gallery_entropy` is its entropy for each item of the gallery. Models and embeddings are those of the run
+folder; what is missing is made. Of a sequence the first upgrade is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.experiment.exit import Parser, exit_on_input_error, warn
+from benchmarks.experiment.parse import parse
+from benchmarks.experiment.plan import INDEPENDENT, Planner
+from benchmarks.experiment.schema import Experiment
+from benchmarks.products.kinds import Images
+from benchmarks.products.store import Store
+from benchmarks.replay import ARRAYS
+from compat.errors import InputError
+from compat.files import replace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def export(experiment: Experiment) -> dict[str, Tensor]:
+    """The tensors of an experiment of one seed, by name.
+
+    Raises:
+        InputError: what a run of the experiment refuses.
+    """
+    from benchmarks.experiment.networks import check_networks
+    from benchmarks.products.images import dataset
+    from benchmarks.products.matrices import matrices
+    from benchmarks.products.progress import Progress
+    from benchmarks.products.systems import load
+    from benchmarks.products.threads import pixels, settle
+
+    data = dataset(experiment.data)
+    images = Images.of(experiment.data, tuple(data.fingerprint()))
+    settle(pixels(data))
+    check_networks(experiment)
+    planner = Planner(experiment.at(*experiment.seeds), images, ())
+    store = Store(experiment.runs, Progress().begin)
+    embeddings = matrices(store, planner.chain(INDEPENDENT, "independent")[0], images.shown_plainly())
+    tensors = {name: getattr(embeddings, name).clone() for name in ARRAYS}
+    old = load(store, planner.systems[0])
+    if old.embedder.classifier is not None:
+        tensors["gallery_entropy"] = entropy(old.rows("gallery"), old.embedder.classifier)
+    return tensors
+
+
+def entropy(rows: Tensor, classifier: object) -> Tensor:
+    """Of the classifier's probabilities for each row, (G,) float64, as `compat.orders.Entropy` ranks by it."""
+    import numpy as np
+
+    from compat.orders import Entropy, OrderGiven
+
+    known = {"old gallery": rows, "old classifier": classifier}
+    return Entropy().scores(OrderGiven(Entropy.needs, known, "Entropy", items=len(rows), progress=np.zeros(0)))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `python -m benchmarks.export`."""
+    assert __doc__
+    head, usage = __doc__.split("\n\n", 1)
+    parser = Parser(
+        prog="python -m benchmarks.export",
+        usage="python -m benchmarks.export CONFIG [--config CONFIG ...] --seed SEED -o FILE [--key=value ...]",
+        description=head,
+        epilog=usage,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("first", metavar="CONFIG", help="YAML file of a benchmark")
+    parser.add_argument("--config", action="append", default=[], help="a file laid over it; may be repeated")
+    parser.add_argument("--seed", type=int, required=True, help="that the models are trained with")
+    parser.add_argument("-o", "--output", required=True, help="a .safetensors file")
+    return parser
+
+
+def main() -> None:
+    """Command line of `python -m benchmarks.export`."""
+    arguments, overrides = parser().parse_known_args()
+    warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
+    warnings.showwarning = warn
+    with exit_on_input_error():
+        path = Path(arguments.output)
+        if path.suffix != ".safetensors" or not path.parent.is_dir():
+            raise InputError(f"output: {path}, expected a .safetensors file in a folder that is there")
+        tensors = export(parse([arguments.first, *arguments.config], [*overrides, f"--seed={arguments.seed}"]))
+        from safetensors.torch import save_file
+
+        replace(path, lambda to: save_file(tensors, to))
+        print(f"{path}: {', '.join(f'{name} {tuple(tensor.shape)}' for name, tensor in tensors.items())}")
+
+
+if __name__ == "__main__":
+    main()
