@@ -31,7 +31,7 @@ class PlantedGroups(BackfillEnv):
         self.worth = self.np_random.permutation(self.groups) / (self.groups - 1)
         self.noise = self.np_random.normal(size=(self.groups, 3)).astype(np.float32)
         self.done: list[int] = []
-        return self._observed(), self._info([])
+        return self._observed(), self._told([])
 
     def step(self, action):
         if action in self.done:
@@ -39,7 +39,7 @@ class PlantedGroups(BackfillEnv):
         before = self._mean_ap()
         self.done.append(int(action))
         reward = (before + self._mean_ap()) / 2 / self.groups
-        return self._observed(), reward, len(self.done) == self.groups, False, self._info([action])
+        return self._observed(), reward, len(self.done) == self.groups, False, self._told([action])
 
     def action_masks(self):
         return np.array([group not in self.done for group in range(self.groups)])
@@ -49,7 +49,7 @@ class PlantedGroups(BackfillEnv):
 
     def restore(self, state):
         self.done = list(state)
-        return self._observed(), self._info([])
+        return self._observed(), self._told([])
 
     def gains(self):
         return np.where(self.action_masks(), self.worth / self.worth.sum(), -np.inf)
@@ -63,5 +63,5 @@ class PlantedGroups(BackfillEnv):
         share = len(self.done) / self.groups
         return {"groups": groups.astype(np.float32), "all": np.array([share, 1 - share], np.float32)}
 
-    def _info(self, pairs):
+    def _told(self, pairs):
         return {"order": tuple(self.done), "pairs": tuple(pairs), "mean_ap": self._mean_ap()}

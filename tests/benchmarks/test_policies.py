@@ -28,7 +28,7 @@ SMALL = {
     "families": {"deep_sets": 2},
     "alternatives": 2,
     "training": {"items": 200, "queries": 100, "episodes": 2, "updates": 60},
-    "curves": {"alternatives": [1, 2], "shares": [0.5, 1.0], "seeds": 1},
+    "curves": {"alternatives": [1], "shares": [0.5], "seeds": 1},
     "reinforcement": {"steps": 64, "seeds": 1},
 }
 
@@ -92,7 +92,7 @@ def done(tmp_path_factory):
     (folder / "environments").mkdir()
     write(folder / "environments")
     (folder / "small.yaml").write_text(json.dumps(SMALL))
-    settings = parse(str(folder / "small.yaml"), [f"--training.updates={200}"])
+    settings = parse(str(folder / "small.yaml"), ["--training.updates=100"])
     sites = read_all([str(folder / "environments")])
     made = whole.Experiment(sites, settings, folder / "all.json", folder / "runs")
     made.gate()
@@ -140,7 +140,7 @@ def test_what_is_done_is_not_done_again_and_shown_from_the_file_alone(done, run,
     monkeypatch.setattr(training, "reinforce", never)
     monkeypatch.setattr("benchmarks.orders.measuring.rollout", never)
     asked = (folder / "small.yaml", folder / "environments", "-o", folder / "all.json", "--runs", folder / "runs")
-    code, printed, _ = run(*asked, "--training.updates=200")
+    code, printed, _ = run(*asked, "--training.updates=100")
     assert code == 0
     after = read(folder / "all.json")
     assert {part: value for part, value in after.items() if part != "seconds"} == before
@@ -151,8 +151,8 @@ def test_what_is_done_is_not_done_again_and_shown_from_the_file_alone(done, run,
     assert printed.endswith(text)
     assert text.count("| 0.5 |") == 2
     assert (folder / "p.png").stat().st_size > 1000
-    code, _, error = run(*asked, "--only", "within/gamma", "--training.updates=200")
-    assert (code, error.splitlines()[-1][:26]) == (2, "error: only: 'within/gamma'")
+    code, _, error = run(*asked, "--only", "within/gamma", "--training.updates=100")
+    assert (code, error.splitlines()[-1][:27]) == (2, "error: only: 'within/gamma'")
 
 
 def test_a_killed_experiment_goes_on(config, tmp_path, run, monkeypatch):

@@ -130,10 +130,10 @@ def test_samples_are_joined_shared_and_read_back(expert, steps, tmp_path):
     assert (len(few), len(more)) == (3, 6)
     assert few < more
     assert len(set(some_episodes(expert, 0.01, seed=5).episode.tolist())) == 1
-    for kind, samples in ((Demonstrations, expert), (Transitions, steps)):
-        save(samples, tmp_path / "some" / "of.safetensors")
-        found = load(kind, tmp_path / "some" / "of.safetensors")
-        torch.testing.assert_close(found, samples, equal_nan=True)
+    save(expert, tmp_path / "some" / "expert.safetensors")
+    torch.testing.assert_close(load(Demonstrations, tmp_path / "some" / "expert.safetensors"), expert, equal_nan=True)
+    save(steps, tmp_path / "own.safetensors")
+    torch.testing.assert_close(load(Transitions, tmp_path / "own.safetensors"), steps)
     with pytest.raises(InputError, match=r"share: 0, expected one in \(0, 1\]"):
         some_episodes(expert, 0, seed=0)
     with pytest.raises(InputError, match="samples: none"):
@@ -220,7 +220,8 @@ def test_a_resumed_training_is_the_same_training(kind, expert, steps, tmp_path, 
             "reflection": lambda: (SelfReflection(network()), [reflected(expert, 2, 0, "gains")], [20]),
         }[kind]()
 
-    whole = trained(*module(), tmp_path / "whole")
+    first, stages, updates = module()
+    whole = trained(first, stages, updates, tmp_path / "whole")
     interrupted, stages, updates = module()
     step, calls = interrupted.training_step, []
 
@@ -235,9 +236,12 @@ def test_a_resumed_training_is_the_same_training(kind, expert, steps, tmp_path, 
         trained(interrupted, stages, updates, tmp_path / "parts")
     fresh, stages, updates = module()
     counted, finished = [], fresh.training_step
-    monkeypatch.setattr(
-        fresh, "training_step", lambda batch, batch_idx: counted.append(batch_idx) or finished(batch, batch_idx)
-    )
+
+    def count(batch, batch_idx):
+        counted.append(batch_idx)
+        return finished(batch, batch_idx)
+
+    monkeypatch.setattr(fresh, "training_step", count)
     resumed = trained(fresh, stages, updates, tmp_path / "parts")
     assert len(counted) == 20 - 10
     for name, value in resumed.state_dict().items():
