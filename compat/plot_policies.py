@@ -38,7 +38,7 @@ def plot_policies(panels: Mapping[str, Sequence[Point]], label: str) -> Figure:
 
     Args:
         panels: title -> its points.
-        label: of the axis.
+        label: what is drawn.
 
     Raises:
         InputError: no points.
@@ -71,5 +71,5 @@ def plot_policies(panels: Mapping[str, Sequence[Point]], label: str) -> Figure:
         panel.set_axis_off()
     handles = {name: handle for panel in grid for handle, name in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    figure.supxlabel(label, fontsize=9)
+    figure.suptitle(label, fontsize=10)
     return figure

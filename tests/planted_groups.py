@@ -14,22 +14,19 @@ class PlantedGroups(BackfillEnv):
 
     Args:
         groups: how many.
-        told: whether the second feature is the worth, or noise.
     """
 
-    def __init__(self, groups: int = 6, told: bool = True) -> None:
-        self.groups, self.told = groups, told
-        limits = {"low": -np.inf, "high": np.inf, "dtype": np.float32}
+    def __init__(self, groups: int = 6) -> None:
+        self.groups = groups
         shapes = {"groups": (groups, FEATURES), "all": (2,)}
-        self.observation_space = spaces.Dict(
-            {name: spaces.Box(shape=shape, **limits) for name, shape in shapes.items()}
-        )
+        boxes = {name: spaces.Box(-np.inf, np.inf, shape, np.float32) for name, shape in shapes.items()}
+        self.observation_space = spaces.Dict(boxes)
         self.action_space = spaces.Discrete(groups)
 
     def reset(self, *, seed=None, options=None):
         Env.reset(self, seed=seed)
         self.worth = self.np_random.permutation(self.groups) / (self.groups - 1)
-        self.noise = self.np_random.normal(size=(self.groups, 3)).astype(np.float32)
+        self.noise = self.np_random.normal(size=(self.groups, 2)).astype(np.float32)
         self.done: list[int] = []
         return self._observed(), self._told([])
 
@@ -58,8 +55,7 @@ class PlantedGroups(BackfillEnv):
         return float(self.worth[self.done].sum() / self.worth.sum())
 
     def _observed(self):
-        told = self.worth if self.told else self.noise[:, 2]
-        groups = np.stack([self.noise[:, 0], told, ~self.action_masks(), self.noise[:, 1]], axis=1)
+        groups = np.stack([self.noise[:, 0], self.worth, ~self.action_masks(), self.noise[:, 1]], axis=1)
         share = len(self.done) / self.groups
         return {"groups": groups.astype(np.float32), "all": np.array([share, 1 - share], np.float32)}
 

@@ -1,5 +1,7 @@
 """Galleries, folds and results of the experiment on policies, and the figures that are made of them."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from benchmarks.orders.sites import Site, half, limited, read_all
 from benchmarks.orders.store import Store, read
 from benchmarks.orders.summary import Found, interval
 from benchmarks.orders.tables import report, shown
+from benchmarks.report.document import written
 from compat import backfill_curve
 from compat.errors import InputError
 from compat.experience.learners import z_score
@@ -181,6 +184,14 @@ def test_figures_by_hand():
     assert "reaches its aim" in text
     with pytest.raises(InputError, match="output: no results"):
         Found({})
+
+
+def test_a_document_has_the_tables_of_a_file_of_results(tmp_path):
+    found = made_up({"alpha/same/0/all": {"1000": {"random": 0.4, "density": 0.42, "expert": 0.46}}})
+    (tmp_path / "all.json").write_text(json.dumps(found.content))
+    (tmp_path / "page.md").write_text("A\n<!-- policies: all.json -->\nold\n<!-- end -->\nB\n")
+    text = written(tmp_path / "page.md")
+    assert text == f"A\n<!-- policies: all.json -->\n\n{report(found)}\n\n<!-- end -->\nB\n"
 
 
 def test_an_interval_is_shown_with_its_sign_and_no_negative_zero():
