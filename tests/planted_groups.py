@@ -19,8 +19,7 @@ class PlantedGroups(BackfillEnv):
     def __init__(self, groups: int = 6) -> None:
         self.groups = groups
         shapes = {"groups": (groups, FEATURES), "all": (2,)}
-        boxes = {name: spaces.Box(-np.inf, np.inf, shape, np.float32) for name, shape in shapes.items()}
-        self.observation_space = spaces.Dict(boxes)
+        self.observation_space = spaces.Dict({k: spaces.Box(-np.inf, np.inf, s, np.float32) for k, s in shapes.items()})
         self.action_space = spaces.Discrete(groups)
 
     def reset(self, *, seed=None, options=None):
