@@ -33,7 +33,7 @@ class Training:
     items: int = 1000
     queries: int = 300
     episodes: int = 2
-    updates: int = 300
+    updates: int = 200
     batch: int = 32
     world: float = 0.3
 
@@ -62,7 +62,7 @@ class Reinforcement:
         seeds: of policies.
     """
 
-    steps: int = 4608
+    steps: int = 2304
     seeds: int = 2
 
 
