@@ -1,8 +1,8 @@
 """Tables in Markdown documents, written from results.
 
 A document that tables are written into has a line `<!-- table: FOLDER [label=value ...] -->` before each of them and
-`<!-- end -->` after it; one of ranks over several folders `<!-- ranks: FOLDER FOLDER ... [label=value ...] -->`. FOLDER
-is relative to the document.
+`<!-- end -->` after it; one of ranks over several folders `<!-- ranks: FOLDER FOLDER ... [label=value ...] -->`; those
+of an experiment on policies `<!-- policies: FILE -->`. FOLDER and FILE are relative to the document.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from benchmarks.orders.store import read
+from benchmarks.orders.summary import Found
+from benchmarks.orders.tables import report
 from benchmarks.report.ranks import ranking, table
 from benchmarks.report.table import tables
 from compat.errors import InputError
@@ -37,12 +40,14 @@ def written(document: str | Path, broken: list[str] | None = None) -> str:
         if kind == "ranks":
             folders = [path.parent / word for word in words if "=" not in word]
             made = table(ranking(folders, [word for word in words if "=" in word], broken=broken))
+        elif kind == "policies":
+            made = report(Found(read(path.parent / words[0])))
         else:
             made = tables(path.parent / words[0], words[1:], broken=broken)
         return f"<!-- {kind}: {found[2]} -->\n\n{made}\n\n<!-- end -->"
 
-    pattern = r"<!-- (table|ranks): (.*?) -->\n.*?<!-- end -->"
-    if len(re.findall(pattern, text, re.DOTALL)) != len(re.findall("<!-- (?:table|ranks): ", text)):
+    pattern = r"<!-- (table|ranks|policies): (.*?) -->\n.*?<!-- end -->"
+    if len(re.findall(pattern, text, re.DOTALL)) != len(re.findall("<!-- (?:table|ranks|policies): ", text)):
         raise InputError(f"write: {path} has a table without an end, expected <!-- end --> after each")
     return re.sub(pattern, fresh, text, flags=re.DOTALL)
 

@@ -32,7 +32,8 @@ from tests.layouts import (
 
 METHODS = sorted((ROOT / "configs" / "methods").glob("*.yaml"))
 AXES = sorted((ROOT / "configs" / "axes").glob("*.yaml"))
-CONFIGS = sorted({*(ROOT / "configs").rglob("*.yaml")} - {*METHODS, *AXES, *(ROOT / "configs").glob("tuning*.yaml")})
+OTHERS = [path for name in ("tuning", "policies") for path in (ROOT / "configs").glob(f"{name}*.yaml")]
+CONFIGS = sorted({*(ROOT / "configs").rglob("*.yaml")} - {*METHODS, *AXES, *OTHERS})
 PRETRAINED = "model.backbone.init_args.pretrained"
 
 

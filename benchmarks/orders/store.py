@@ -1,0 +1,95 @@
+"""Results of an experiment on policies: one JSON file, added to while it runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from compat.errors import InputError
+from compat.files import replace
+from compat.results.lines import rounded
+
+Content = dict[str, Any]
+PARTS = ("asked", "made", "environments", "ends", "areas", "decisions", "seconds")
+
+
+def read(path: str | Path) -> Content:
+    """What is there; {} where there is no file yet.
+
+    Raises:
+        InputError: no such file of results.
+    """
+    try:
+        found = json.loads(Path(path).read_text())
+        if set(found) - set(PARTS):
+            raise ValueError(f"unknown {', '.join(sorted(set(found) - set(PARTS)))}")
+        return found
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: {error}, expected a file that benchmarks.policies wrote") from error
+
+
+class Store:
+    """Several processes may add to one file; what was asked, and of which environments, is the same for all.
+
+    Args:
+        path: of the file.
+        asked: settings.
+        environments: what is known of each.
+
+    Raises:
+        InputError: the file has results of other settings, or of other embeddings of an environment.
+    """
+
+    def __init__(self, path: Path, asked: Content, environments: Content) -> None:
+        self.path = path
+        there = read(path)
+        if there.get("asked", asked) != asked:
+            differ = sorted(key for key in asked if there["asked"].get(key) != asked[key])
+            raise InputError(f"output: {path} has results of another {', '.join(differ)}, expected another file")
+        for name, one in environments.items():
+            if there.get("environments", {}).get(name, one) != one:
+                raise InputError(f"output: {path} has results of other embeddings of {name}, expected another file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.content = there
+        self.add({"asked": asked, "environments": environments})
+
+    def add(self, new: Content) -> None:
+        """Lay mappings over those of the file, and take on what others added."""
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            content = laid(read(self.path), rounded(new))
+            replace(self.path, lambda file: file.write_text(text_of(content)))
+        self.content = content
+
+    def area(self, place: str, seed: int, policy: str) -> float | None:
+        """The area under the mAP curve of a policy, if it was measured."""
+        return self.content.get("areas", {}).get(place, {}).get(str(seed), {}).get(policy)
+
+
+def laid(below: Content, above: Content) -> Content:
+    """Mappings merged, everything else replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = laid(merged[key], value) if both else value
+    return merged
+
+
+def text_of(content: Content) -> str:
+    """JSON with a line for each episode that was tried."""
+    lines = []
+    for part in PARTS:
+        value = content.get(part, {})
+        if part != "areas":
+            lines.append(f'"{part}": {json.dumps(value)}')
+            continue
+        places = [
+            f'"{place}": {{\n' + ",\n".join(f'"{seed}": {json.dumps(row)}' for seed, row in by_seed.items()) + "\n}"
+            for place, by_seed in value.items()
+        ]
+        lines.append('"areas": {\n' + ",\n".join(places) + "\n}")
+    return "{" + ",\n".join(lines) + "}\n"

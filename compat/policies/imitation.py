@@ -1,0 +1,191 @@
+"""Imitation of an expert, alone or after a network has learned what its own actions lead to (arXiv 2510.08558)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from compat.errors import InputError
+from compat.policies.networks import SetNetwork, deviation
+from compat.policies.samples import Demonstrations, Transitions
+
+EPOCHS = 10  # moments of logs and checkpoints, into which the updates are divided
+
+
+def open_scores(scores: Tensor, mask: Tensor) -> Tensor:
+    """Logits (B, M), minus infinity where a group is not open."""
+    return scores.masked_fill(~mask, -torch.inf)
+
+
+class Imitation(LightningModule):
+    """IL: cross-entropy to the expert's action over the open groups.
+
+    Args:
+        network: is trained in place.
+        rate: learning rate of AdamW.
+        decay: its weight decay.
+    """
+
+    def __init__(self, network: SetNetwork, rate: float = 1e-3, decay: float = 1e-2) -> None:
+        super().__init__()
+        self.network, self.rate, self.decay = network, rate, decay
+        self.heard: list[dict[str, Tensor]] = []  # losses of the epoch
+
+    def imitation(self, scores: Tensor, batch: Demonstrations) -> Tensor:
+        """Loss of the scores of groups (B, M)."""
+        return F.cross_entropy(open_scores(scores, batch.mask), batch.action)
+
+    def training_step(self, batch: Demonstrations | Transitions, index: int) -> Tensor:
+        assert isinstance(batch, Demonstrations)
+        scores = self.network.scores(self.network(batch.groups, batch.overall))
+        loss = self.imitation(scores, batch)
+        right = (open_scores(scores.detach(), batch.mask).argmax(1) == batch.action).float().mean()
+        self.heard.append({"imitation": loss.detach(), "agreement": right})
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the means of the epoch; to log each update costs as much as the update."""
+        for name in dict.fromkeys(name for one in self.heard for name in one):
+            self.log(name, torch.stack([one[name] for one in self.heard if name in one]).mean())
+        self.heard.clear()
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """It is there: policies are trained on the CPU."""
+        return batch
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.parameters(), lr=self.rate, weight_decay=self.decay)
+
+
+class WorldFirst(Imitation):
+    """IWM: batches of own steps teach the network to predict the next observation, those of the expert to imitate.
+
+    What is predicted is the change of each feature, by its own standard deviation, so all features count alike. Unlike
+    the paper, own steps are those of whole own episodes, not single steps aside from the expert's.
+
+    Args:
+        network: see `Imitation`.
+        steps: own steps that say how much the features change.
+        rate: see `Imitation`.
+        decay: see `Imitation`.
+    """
+
+    of_groups: Tensor
+    of_all: Tensor
+
+    def __init__(self, network: SetNetwork, steps: Transitions, rate: float = 1e-3, decay: float = 1e-2) -> None:
+        super().__init__(network, rate, decay)
+        self.register_buffer("of_groups", deviation((steps.next_groups - steps.groups).flatten(0, 1)))
+        self.register_buffer("of_all", deviation(steps.next_overall - steps.overall))
+
+    def prediction(self, batch: Transitions) -> Tensor:
+        """Mean squared error of the change of the observation, in standard deviations."""
+        groups, overall = self.network.change(self.network(batch.groups, batch.overall), batch.action)
+        true_groups = (batch.next_groups - batch.groups) / self.of_groups
+        true_overall = (batch.next_overall - batch.overall) / self.of_all
+        return F.mse_loss(groups, true_groups) + F.mse_loss(overall, true_overall)
+
+    def training_step(self, batch: Demonstrations | Transitions, index: int) -> Tensor:
+        if isinstance(batch, Demonstrations):
+            return super().training_step(batch, index)
+        loss = self.prediction(batch)
+        self.heard.append({"prediction": loss.detach()})
+        return loss
+
+
+class Lessons(Dataset[Any]):
+    """Samples of one stage or several; an index is the stage and the rows of a batch."""
+
+    def __init__(self, stages: Sequence[Demonstrations | Transitions]) -> None:
+        self.stages = stages
+
+    def __getitem__(self, index: tuple[int, Tensor]) -> Any:
+        stage, rows = index
+        return type(self.stages[stage])(*(column[rows] for column in self.stages[stage]))
+
+
+class Schedule(Sampler[tuple[int, Tensor]]):
+    """Which rows each update has: stage after stage, drawn with replacement, the same whenever a fit is resumed.
+
+    Args:
+        sizes: rows of each stage.
+        updates: of each stage.
+        batch: rows of an update.
+        seed: of the drawing.
+    """
+
+    def __init__(self, sizes: Sequence[int], updates: Sequence[int], batch: int, seed: int) -> None:
+        self.sizes, self.batch, self.seed = sizes, batch, seed
+        self.stages = np.repeat(np.arange(len(updates)), updates)
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(np.array_split(self.stages, EPOCHS)[self.epoch])
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+        for update in np.array_split(np.arange(len(self.stages)), EPOCHS)[self.epoch]:
+            stage = int(self.stages[update])
+            drawn = np.random.default_rng([self.seed, int(update)]).integers(self.sizes[stage], size=self.batch)
+            yield stage, torch.from_numpy(drawn)
+
+
+def fit(
+    module: Imitation,
+    stages: Sequence[Demonstrations | Transitions],
+    updates: Sequence[int],
+    folder: Path,
+    *,
+    batch: int = 32,
+    seed: int = 0,
+) -> SetNetwork:
+    """Train a module by so many updates of each stage; logs and checkpoints are in the folder, and it is resumed there.
+
+    Args:
+        module: what is trained.
+        stages: what it is trained on, one after the other.
+        updates: of each stage; a multiple of `EPOCHS` together.
+        folder: of metrics.csv and last.ckpt.
+        batch: rows of an update.
+        seed: of the drawing of batches.
+
+    Returns:
+        The network of the module.
+
+    Raises:
+        InputError: no updates, or a number that epochs do not divide.
+    """
+    if sum(updates) < EPOCHS or sum(updates) % EPOCHS:
+        raise InputError(f"updates: {sum(updates)}, expected a multiple of {EPOCHS}")
+    schedule = Schedule([len(stage.action) for stage in stages], updates, batch, seed)
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_epochs=EPOCHS,
+        log_every_n_steps=sum(updates) // EPOCHS,
+        logger=CSVLogger(folder, name="", version=""),
+        callbacks=[ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False)],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    last = folder / "last.ckpt"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        loader = DataLoader(Lessons(stages), sampler=schedule, batch_size=None)
+        trainer.fit(module, loader, ckpt_path=str(last) if last.exists() else None)
+    module.network.eval()
+    return module.network
