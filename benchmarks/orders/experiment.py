@@ -18,7 +18,7 @@ from benchmarks.orders.lessons import School
 from benchmarks.orders.measuring import Maker, measure, time_decisions
 from benchmarks.orders.recipes import EVALUATED, Fold, Place, Recipe, folds, imitator, recipes
 from benchmarks.orders.settings import Settings
-from benchmarks.orders.sites import Site, half
+from benchmarks.orders.sites import Site, half, limited
 from benchmarks.orders.store import Store
 from benchmarks.orders.training import network_of
 from benchmarks.products.record import provenance
@@ -45,7 +45,8 @@ class Experiment:
         for family in settings.families:
             if family not in FAMILIES:
                 raise InputError(f"families: {family!r}, {closest(family, list(FAMILIES))}")
-        self.sites, self.settings = sites, settings
+        self.settings = settings
+        self.sites = {place: limited(site, settings.queries, settings.gallery) for place, site in sites.items()}
         known = {
             place.name: {
                 "digest": site.digest,
@@ -53,12 +54,12 @@ class Experiment:
                 "queries": len(site.embeddings.query_old),
                 "classes": len(site.embeddings.gallery_labels.unique()),
             }
-            for place, site in sites.items()
+            for place, site in self.sites.items()
         }
         self.store = Store(output, settings.content, known)
         self.store.add({"made": provenance()})
         digest = hashlib.sha256(json.dumps([settings.content, known], sort_keys=True).encode()).hexdigest()[:12]
-        self.school = School(sites, settings, runs / digest)
+        self.school = School(self.sites, settings, runs / digest)
         self.folds = folds([place.data for place in sites])
         torch.set_num_threads(1)
         logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)

@@ -77,6 +77,8 @@ class Settings:
         cells: of an environment, see `compat.environment.BackfillEnv`.
         levels: likewise.
         first: likewise.
+        gallery: items of it at most, drawn at random.
+        queries: at most, likewise.
         progress: completion ratios of a curve, from 0 to 1.
         families: of networks, with how many seeds of policies of each.
         alternatives: own ones for each state, where they are not varied.
@@ -89,6 +91,8 @@ class Settings:
     cells: int = 16
     levels: int = 2
     first: float = 0.02
+    gallery: int = 3000
+    queries: int = 1000
     progress: int = 21
     families: dict[str, int] = field(default_factory=lambda: {"deep_sets": 5, "transformer": 2})
     alternatives: int = 4
@@ -149,7 +153,8 @@ def parse(path: str, overrides: Sequence[str] = ()) -> Settings:
 def check(settings: Settings) -> None:
     """Raises InputError for a number out of its range."""
     training, curves = settings.training, settings.curves
-    at_least_one(cells=settings.cells, levels=settings.levels, alternatives=settings.alternatives, gate=settings.gate)
+    counts = ("cells", "levels", "gallery", "queries", "alternatives", "gate")
+    at_least_one(**{name: getattr(settings, name) for name in counts})
     at_least_one(items=training.items, queries=training.queries, episodes=training.episodes, batch=training.batch)
     at_least_one(steps=settings.reinforcement.steps, **{f"families.{k}": v for k, v in settings.families.items()})
     share(first=settings.first, world=training.world)
