@@ -16,6 +16,7 @@ try:
     from gymnasium import Env
     from sb3_contrib import MaskablePPO
     from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+    from stable_baselines3.common.logger import Logger
     from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
     from stable_baselines3.common.vec_env import DummyVecEnv
 except ImportError as error:
@@ -104,6 +105,7 @@ def reinforce(
                 "features_extractor_kwargs": {"network": learned},
             },
         )
+        model.set_logger(Logger(None, []))  # the usual one makes a folder in that of temporary files
         model.learn(steps)
     vectorised.close()
     learned.eval()

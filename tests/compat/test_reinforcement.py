@@ -49,6 +49,12 @@ def test_the_policy_s_distribution_is_that_of_the_masked_scores():
         torch.testing.assert_close(policy.predict_values(batch), start.value(encodings))
 
 
+def test_nothing_is_left_in_the_folder_of_temporary_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    reinforcement.reinforce(build("deep_sets", FEATURES, 2, 0), [PlantedGroups], 8, 0, horizon=8)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_steps_are_refused():
     with pytest.raises(InputError, match="steps: 0, expected at least 1"):
         reinforcement.reinforce(build("deep_sets", FEATURES, 2, 0), [PlantedGroups], 0, 0)
