@@ -20,10 +20,13 @@ from benchmarks.orders.recipes import EVALUATED, Fold, Place, Recipe, folds, imi
 from benchmarks.orders.settings import Settings
 from benchmarks.orders.sites import Site, half, limited
 from benchmarks.orders.store import Store
+from benchmarks.orders.summary import Found
+from benchmarks.orders.together import serve
 from benchmarks.orders.training import network_of
 from benchmarks.products.record import provenance
 from compat.environment.rollouts import Policy
 from compat.errors import InputError
+from compat.policies.heuristics import heuristics
 from compat.policies.learned import Learned
 from compat.policies.networks import FAMILIES
 
@@ -83,6 +86,8 @@ class Experiment:
                 print(f"{fold.name}: {number + 1} of {len(made)} policies", flush=True)
         self.evaluate(fold, made)
         self.time(fold)
+        if fold.kind == "without":
+            self.together(fold)
         spent = self.store.content.get("seconds", {}).get(fold.name, 0.0) + time.process_time() - started
         self.store.add({"seconds": {fold.name: spent}})
 
@@ -106,6 +111,20 @@ class Experiment:
     def policy(self, recipe: Recipe) -> Policy:
         """As it was trained."""
         return Learned(network_of(recipe, self.school))
+
+    def together(self, fold: Fold) -> None:
+        """With own pairs, in the orders of the heuristic that is to be beaten, of imitation, and of the expert."""
+        usual = Found(self.store.content).to_beat(fold)
+        assert usual is not None
+        imitates = imitator(fold, self.settings.first_family, "il", self.settings, 0)
+        makers: dict[str, Maker] = {
+            "random": lambda: heuristics(EVALUATED)["random"],
+            "heuristic": lambda: heuristics(EVALUATED)[usual],
+            "il": partial(self.policy, imitates),
+        }
+        for place, site in self.sites.items():
+            if place.data == fold.data:
+                serve(site, self.settings, self.store, makers, EVALUATED)
 
     def time(self, fold: Fold) -> None:
         """One decision of each family."""

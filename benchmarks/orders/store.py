@@ -13,7 +13,7 @@ from compat.files import replace
 from compat.results.lines import rounded
 
 Content = dict[str, Any]
-PARTS = ("asked", "made", "environments", "ends", "areas", "decisions", "seconds")
+PARTS = ("asked", "made", "environments", "ends", "areas", "decisions", "together", "seconds")
 
 
 def read(path: str | Path) -> Content:

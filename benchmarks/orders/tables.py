@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.orders.recipes import IMITATORS, NAMES, STARTS, Fold
 from benchmarks.orders.summary import EXPERT, RANDOM, Found, Name, Pairs, interval
+from compat.curve import relative_gain
 from compat.statistics import Interval
 
 KINDS = {"without": "Data set held out", "within": "Same data set, other classes"}
@@ -22,6 +23,8 @@ def report(found: Found) -> str:
         some = [fold for fold in found.folds if fold.kind == kind and found.to_beat(fold)]
         if any(found.above_heuristic(fold, _named(found, fold, "il")) for fold in some):
             parts += [policies(found, some), comparisons(found, some), varied(found, some)]
+    if found.content.get("together"):
+        parts.append(together(found))
     if found.content.get("decisions"):
         parts.append(decisions(found))
     return "\n\n".join(filter(None, parts))
@@ -130,6 +133,26 @@ def varied(found: Found, some: Sequence[Fold]) -> str:
 def _first(found: Found, pairs: Pairs) -> Pairs:
     """Those of the seeds of policies that were varied, so that a row's policies are of the same seeds."""
     return {pair: value for pair, value in pairs.items() if pair[1] < found.settings.curves.seeds}
+
+
+def together(found: Found) -> str:
+    """What an order adds to a world model."""
+    rows = []
+    for data, setting in found.environments:
+        places = [p for p in found.places if (p.data, p.setting) == (data, setting)]
+        gains: dict[str, list[float]] = {}
+        for place in places:
+            for name, area in found.content["together"].get(place.name, {}).items():
+                ends = found.content["ends"][place.name]
+                gains.setdefault(name, []).append(100 * relative_gain(area, ends["old"], ends["new"]))
+        if gains:
+            means = [f"{np.mean(gains[name]):.1f}" for name in ("random", "heuristic", "il", EXPERT)]
+            rows.append([f"{data}, {setting}", *means, str(len(gains[EXPERT]))])
+    text = (
+        "Relative gain (%) of `own_forward`, a world model of the pairs so far, in four orders: the heuristic that was "
+        "best in the other data sets, imitation learned there, and the expert, whose gains are those of z-scored lists."
+    )
+    return f"{text}\n\n{markdown([['environment', 'random', 'heuristic', 'IL', 'expert', 'trainings'], *rows])}"
 
 
 def decisions(found: Found) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import policies
+from benchmarks.experiment.schema import REFIT
 from benchmarks.orders import experiment as whole
 from benchmarks.orders import training
 from benchmarks.orders.recipes import EVALUATED, recipes
@@ -18,7 +19,10 @@ from benchmarks.orders.summary import Found
 from compat import backfill_curve
 from compat.environment.rollouts import rollout
 from compat.errors import InputError
-from compat.policies.heuristics import Density
+from compat.experience import OwnForward, learning_curve
+from compat.methods import Upgrade
+from compat.models import Precomputed
+from compat.policies.heuristics import Density, heuristics
 from tests import ROOT
 from tests.planted_galleries import write
 
@@ -129,6 +133,20 @@ def test_every_imitator_has_as_many_updates(done):
 
 
 @pytest.mark.slow
+def test_own_pairs_serve_in_the_orders_of_policies(done):
+    _, settings, sites, made = done
+    for place, site in sites.items():
+        areas = made.store.content["together"][place.name]
+        assert set(areas) == {"random", "heuristic", "il", "expert"}
+        env = environment(site, settings, labels=False)
+        order = rollout(env, heuristics(EVALUATED)["random"], EVALUATED).order
+        old, new = (Precomputed(rows.shape[1]) for rows in (site.embeddings.gallery_old, site.embeddings.gallery_new))
+        learner = OwnForward(old, new)
+        curve, _ = learning_curve(site.embeddings, Upgrade(old, new), learner, [order], REFIT, settings.progress)
+        assert areas["random"] == pytest.approx(curve.auc, abs=1e-5)
+
+
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again_and_shown_from_the_file_alone(done, run, monkeypatch):
     folder, *_ = done
 
@@ -138,7 +156,8 @@ def test_what_is_done_is_not_done_again_and_shown_from_the_file_alone(done, run,
     before = {part: value for part, value in read(folder / "all.json").items() if part != "seconds"}
     monkeypatch.setattr(training, "fit", never)
     monkeypatch.setattr(training, "reinforce", never)
-    monkeypatch.setattr("benchmarks.orders.measuring.rollout", never)
+    for module in ("measuring", "together"):
+        monkeypatch.setattr(f"benchmarks.orders.{module}.rollout", never)
     asked = (folder / "small.yaml", folder / "environments", "-o", folder / "all.json", "--runs", folder / "runs")
     code, printed, _ = run(*asked, "--training.updates=100")
     assert code == 0
