@@ -168,7 +168,7 @@ def test_what_is_done_is_not_done_again_and_shown_from_the_file_alone(done, run,
     text = (folder / "t.md").read_text()
     assert shown_again == text
     assert printed.endswith(text)
-    assert text.count("| 0.5 |") == 2
+    assert text.count("\n| 0.5 |") == 2
     assert (folder / "p.png").stat().st_size > 1000
     code, _, error = run(*asked, "--only", "within/gamma", "--training.updates=100")
     assert (code, error.splitlines()[-1][:27]) == (2, "error: only: 'within/gamma'")
