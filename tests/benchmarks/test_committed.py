@@ -11,7 +11,7 @@ from benchmarks import run as runner
 from benchmarks.experiment.collect import Collector
 from benchmarks.experiment.parse import parse
 from benchmarks.experiment.plan import plan
-from benchmarks.experiment.schema import Experiment
+from benchmarks.experiment.schema import REFIT, Experiment
 from compat.errors import InputError
 from compat.needs import Need
 from compat.progress import completion_ratios
@@ -24,7 +24,8 @@ FOLDERS = sorted(p.parent for p in (ROOT / "results").glob("*/results.jsonl*") i
 
 CONTRASTIVE = ("rqt_mcl", "rqt_mcl_old", "rqt_mcl_rho", "rqt_mcl_rho_new", "rqt_mcl_rho_old", "rqt_mcl_rho_independent")
 RETUNED = {  # since these results were made; results/README.md says so
-    "replay.refit: None -> [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9]",  # of methods that were not there
+    f"replay.refit: None -> {REFIT}",  # of methods that were not there
+    f"replay.refit: [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9] -> {REFIT}",  # or are not in these folders
     *(f"methods.{name}.init_args.temperature: 0.4 -> 0.2" for name in CONTRASTIVE),
     "methods.dsimplex.init_args.weight: 0.9 -> 0.1",
     "methods.ract.init_args.temperature: 0.01 -> 0.1",
@@ -39,11 +40,11 @@ def experiments() -> Iterator[Experiment]:
         yield parse(own.config, overrides)
 
 
-def test_they_are_under_a_megabyte_and_a_half_in_under_60_files():
+def test_they_are_under_two_and_a_half_megabytes_in_under_100_files():
     paths = [path.relative_to(ROOT / "results") for path in (ROOT / "results").rglob("*") if path.is_file()]
     kept = [path for path in paths if path.parts[0] not in IGNORED and not path.name.startswith(".")]
     assert len(kept) < 100
-    assert sum((ROOT / "results" / path).stat().st_size for path in kept) < 2_000_000
+    assert sum((ROOT / "results" / path).stat().st_size for path in kept) < 2_500_000
 
 
 def test_the_folders_are_those_of_the_commands_in_the_readme(monkeypatch):
