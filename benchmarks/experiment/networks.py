@@ -42,12 +42,13 @@ def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
             check_side(name, one, side, experiment.heads.images)
         upgrades = list(pairwise(seen))[: 1 if trains(spec) else None]  # then it goes on from a model not there yet
         for number, (before, after) in enumerate(upgrades):
-            shown = seen[after] if trains(spec) else heads_share(experiment, data, after)
-            images, known = len(data.rows(shown)), known_of(data, seen[before], shown)
-            kind, *_ = (
-                made(f"methods.{name}{depth * '.based_on'}", one, built[before], built[after], images, known)
-                for depth, one in enumerate(spec.chain)
-            )
+            heads, kinds = heads_share(experiment, data, after), []
+            for depth, one in enumerate(spec.chain):
+                shown = seen[after] if "new model training" in one.needs() else heads
+                images, known = len(data.rows(shown)), known_of(data, seen[before], shown)
+                field = f"methods.{name}{depth * '.based_on'}"
+                kinds.append(made(field, one, built[before], built[after], images, known))
+            kind = kinds[0]
             if not number and len(seen) > 2:
                 check_sequence(name, kind, len(seen))
     return {name: {"images": len(data.rows(sees)), "classes": data.class_names(sees)} for name, sees in seen.items()}

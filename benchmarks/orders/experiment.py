@@ -29,6 +29,7 @@ from compat.errors import InputError
 from compat.policies.heuristics import heuristics
 from compat.policies.learned import Learned
 from compat.policies.networks import FAMILIES
+from compat.results import record_name
 
 
 class Experiment:
@@ -60,7 +61,8 @@ class Experiment:
             for place, site in self.sites.items()
         }
         self.store = Store(output, settings.content, known)
-        self.store.add({"made": provenance()})
+        made = provenance()
+        self.store.add({"made": {record_name(made): made}})
         digest = hashlib.sha256(json.dumps([settings.content, known], sort_keys=True).encode()).hexdigest()[:12]
         self.school = School(self.sites, settings, runs / digest)
         self.folds = folds([place.data for place in sites])

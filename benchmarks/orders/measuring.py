@@ -13,7 +13,7 @@ from benchmarks.orders.sites import Site, environment
 from benchmarks.orders.store import Store
 from compat.backfill import backfill_curve
 from compat.curve import area
-from compat.environment.rollouts import Observation, Policy, rollout
+from compat.environment.rollouts import Policy, rollout
 from compat.policies.expert import greedy
 from compat.policies.heuristics import heuristics
 
@@ -65,24 +65,6 @@ def measure(
             store.add({"ends": {place: ends}, "areas": {place: {str(seed): dict(zip(orders, areas, strict=True))}}})
 
 
-class Timed:
-    """A policy that counts its seconds.
-
-    Args:
-        policy: any.
-    """
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy, self.seconds, self.decisions = policy, 0.0, 0
-
-    def __call__(self, observation: Observation, mask: np.ndarray) -> int:
-        started = time.perf_counter()
-        action = self.policy(observation, mask)
-        self.seconds += time.perf_counter() - started
-        self.decisions += 1
-        return action
-
-
 def time_decisions(site: Site, settings: Settings, store: Store, policies: Mapping[str, Maker], seed: int) -> None:
     """How long a policy's choice takes, and to see what it chooses by, in one episode of a gallery."""
     place = site.place.name
@@ -90,10 +72,14 @@ def time_decisions(site: Site, settings: Settings, store: Store, policies: Mappi
     for name, maker in policies.items():
         if name in there:
             continue
-        env, timed = environment(site, settings, labels=False), Timed(maker())
-        env.reset(seed=seed)
-        started = time.perf_counter()
-        order = rollout(env, timed, seed).order
-        whole = time.perf_counter() - started
-        per = {"choosing": timed.seconds / timed.decisions, "seeing": (whole - timed.seconds) / timed.decisions}
-        store.add({"decisions": {place: {name: {**per, "items": len(order) / timed.decisions}}}})
+        env, policy, choosing, seeing = environment(site, settings, labels=False), maker(), [], []
+        observation, _ = env.reset(seed=seed)
+        while (mask := env.action_masks()).any():
+            started = time.perf_counter()
+            action = policy(observation, mask)
+            chosen = time.perf_counter()
+            observation, *_ = env.step(action)
+            choosing.append(chosen - started)
+            seeing.append(time.perf_counter() - chosen)
+        per = {"choosing": np.mean(choosing), "seeing": np.mean(seeing)}
+        store.add({"decisions": {place: {name: {**per, "items": len(site.embeddings.gallery_old) / len(choosing)}}}})

@@ -15,7 +15,7 @@ NAMES = {
     "il": "IL",
     "iwm": "IWM",
     "sr": "SR",
-    "sr_free": "SR without labels",
+    "sr_free": "SR, contrast without labels",
     "rl_none": "RL",
     "rl_il": "RL from IL",
     "rl_iwm": "RL from IWM",

@@ -114,7 +114,7 @@ class Settings:
     @property
     def most(self) -> int:
         """Alternatives that are tried at most."""
-        return max(self.alternatives, *self.curves.alternatives)
+        return max([self.alternatives, *self.curves.alternatives])
 
     @property
     def content(self) -> dict[str, Any]:

@@ -32,12 +32,14 @@ class Site(NamedTuple):
         embeddings: the four matrices, labels and groups.
         entropy: (G,) of the old classifier, where there is one.
         digest: of the file.
+        classes: of the file's gallery, whatever part of it this is.
     """
 
     place: Place
     embeddings: Embeddings
     entropy: Tensor | None
     digest: str
+    classes: Tensor
 
 
 def read(path: Path) -> Site:
@@ -58,16 +60,15 @@ def read(path: Path) -> Site:
         raise InputError(f"{path}: no {missing[0]}, expected what benchmarks.export writes")
     place = Place(named["data"], named["setting"], int(named["backbones"]))
     e = Embeddings(**{name: tensors[name] for name in ARRAYS if name in tensors})
-    return Site(place, e, tensors.get("gallery_entropy"), digest)
+    return Site(place, e, tensors.get("gallery_entropy"), digest, e.gallery_labels.unique())
 
 
 def half(site: Site, part: str) -> Site:
     """Queries and items of the first or the second half of the classes, in an order drawn once for all."""
     if part == "all":
         return site
-    classes = site.embeddings.gallery_labels.unique()
-    drawn = torch.from_numpy(np.random.default_rng(0).permutation(len(classes)))
-    kept = classes[drawn[: len(classes) // 2] if part == "first" else drawn[len(classes) // 2 :]]
+    classes = site.classes[torch.from_numpy(np.random.default_rng(0).permutation(len(site.classes)))]
+    kept = classes[: len(classes) // 2] if part == "first" else classes[len(classes) // 2 :]
     rows = (torch.isin(getattr(site.embeddings, f"{of}_labels"), kept).nonzero()[:, 0] for of in ("query", "gallery"))
     return some(site, *rows)._replace(place=site.place._replace(part=part))
 

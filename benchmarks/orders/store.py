@@ -42,7 +42,7 @@ class Store:
         environments: what is known of each.
 
     Raises:
-        InputError: the file has results of other settings, or of other embeddings of an environment.
+        InputError: the file has results of other settings, of other environments or of other embeddings of one.
     """
 
     def __init__(self, path: Path, asked: Content, environments: Content) -> None:
@@ -54,6 +54,8 @@ class Store:
         for name, one in environments.items():
             if there.get("environments", {}).get(name, one) != one:
                 raise InputError(f"output: {path} has results of other embeddings of {name}, expected another file")
+        if "environments" in there and (others := sorted(set(there["environments"]) ^ set(environments))):
+            raise InputError(f"output: {path} has results with or without {others[0]}, expected another file")
         path.parent.mkdir(parents=True, exist_ok=True)
         self.content = there
         self.add({"asked": asked, "environments": environments})

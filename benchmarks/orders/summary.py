@@ -1,6 +1,5 @@
 """What an experiment on policies found, from its JSON file alone: paired differences in points of area under the mAP
-curve (percent), with 95 % intervals over the pairs of a training of the backbones and one of the policy. Needs no
-torch."""
+curve (percent), with 95 % intervals over trainings of the backbones, policies averaged within each. Needs no torch."""
 
 from __future__ import annotations
 
@@ -47,8 +46,11 @@ class Found:
         if not content.get("areas"):
             raise InputError("output: no results, expected a file that benchmarks.policies wrote")
         self.content = content
-        self.settings = Settings.of(content["asked"])
-        self.places = [_place(name) for name in content["environments"]]
+        try:
+            self.settings = Settings.of(content["asked"])
+            self.places = [_place(name) for name in content["environments"]]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"output: {error!r}, expected a file that benchmarks.policies wrote") from error
         self.folds = folds([place.data for place in self.places])
         self.environments = sorted({(place.data, place.setting) for place in self.places})
 
@@ -123,10 +125,20 @@ class Found:
         return self.pairs(fold, name, lambda _: usual, settings) if usual else {}
 
 
+def by_backbones(pairs: Iterable[Pairs]) -> list[float]:
+    """Means over the policies, for each fold and training of its backbones: a policy is tried on all of them, so pairs
+    of one policy or of one training are no independent figures."""
+    means = []
+    for one in pairs:
+        for backbones in dict.fromkeys(backbones for backbones, _ in one):
+            means.append(float(np.mean([value for pair, value in one.items() if pair[0] == backbones])))
+    return means
+
+
 def interval(pairs: Iterable[Pairs]) -> Interval | None:
-    """Over all pairs of some folds; None if there is none."""
-    values = [value for one in pairs for value in one.values()]
-    return over_seeds(values) if values else None
+    """Over the trainings of the backbones of some folds; None if there is none, of a single one without a width."""
+    means = by_backbones(pairs)
+    return over_seeds(means) if means else None
 
 
 def _place(name: str) -> Place:

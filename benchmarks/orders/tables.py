@@ -59,7 +59,8 @@ def policies(found: Found, some: Sequence[Fold]) -> str:
     usual = [f"{fold.data}: {found.to_beat(fold)}" for fold in some]
     text = (
         f"{KINDS[some[0].kind]}: points of area under the mAP curve (%) above the heuristic that was best in the "
-        f"training environments ({', '.join(usual)}). The aim is {AIM} with an interval above 0."
+        f"training environments ({', '.join(usual)}). The aim is {AIM} with an interval above 0; intervals are over "
+        f"trainings of the backbones. Policies: {_seeds(found)}."
     )
     return f"{text}\n\n{markdown([['policy', *_heads(some), 'reaches its aim'], *rows])}"
 
@@ -97,8 +98,9 @@ def _row(found: Found, some: Sequence[Fold], what: tuple[str, str, str], aim: fl
 
 
 def _reached(of_folds: Sequence[Pairs], aim: float) -> str:
-    """In how many folds the mean is at the aim and its interval above 0."""
-    intervals = [over for over in (interval([pairs]) for pairs in of_folds) if over]
+    """In how many folds with several trainings of the backbones the mean is at the aim and its interval above 0."""
+    several = [pairs for pairs in of_folds if len({backbones for backbones, _ in pairs}) > 1]
+    intervals = [over for over in (interval([pairs]) for pairs in several) if over]
     return f"{sum(over.mean >= aim and over.low > 0 for over in intervals)} of {len(intervals)}"
 
 
@@ -114,7 +116,7 @@ def varied(found: Found, some: Sequence[Fold]) -> str:
             for fold in some:
                 own = found.recipe(fold, family, method, count) if count else found.recipe(fold, family, "il")
                 pairs.append(_first(found, found.above_heuristic(fold, own)))
-            row.append(_cell(pairs) if method != "il" or count == 0 else "")
+            row.append(_cell(pairs) if (method == "il") == (count == 0) else "")
         rows.append([str(count), *row])
     first = markdown([["own alternatives", *heads], *rows])
     rows = []
@@ -153,6 +155,13 @@ def together(found: Found) -> str:
         "best in the other data sets, imitation learned there, and the expert, whose gains are those of z-scored lists."
     )
     return f"{text}\n\n{markdown([['environment', 'random', 'heuristic', 'IL', 'expert', 'trainings'], *rows])}"
+
+
+def _seeds(found: Found) -> str:
+    """How many of each kind."""
+    settings = found.settings
+    imitators = [f"{count} seeds of each imitator of {family}" for family, count in settings.families.items()]
+    return ", ".join([*imitators, f"{settings.reinforcement.seeds} of each reinforced one"])
 
 
 def decisions(found: Found) -> str:

@@ -33,7 +33,8 @@ def network_of(recipe: Recipe, school: School) -> SetNetwork:
 
 
 def untrained(recipe: Recipe, school: School) -> SetNetwork:
-    """The network of the recipe's seed, by which observations of the expert's training episodes are standardised."""
+    """The network of the recipe's seed. All of the expert's training episodes standardise observations, also where a
+    share of them or none is imitated."""
     network = build(recipe.family, len(FEATURES), len(OVERALL), recipe.seed)
     seen = school.demonstrations(recipe.fold)
     network.standardise(seen.groups, seen.overall)

@@ -35,6 +35,9 @@ class BackfillEnv(gymnasium.Env[dict[str, np.ndarray], np.int64]):
     cells of spherical k-means in the old space, each cut by the world model's variance; what was migrated before is in
     none of them. An action is a group that is not done; its items are migrated in a random order.
 
+    What the queries find as they are served is observed. Where the queries are the gallery's own images, their new
+    embeddings are seen from the start, as queries.
+
     The reward of a step is its part of the relative gain: the trapezoid of (mAP - old) / (new - old) over the share of
     what was left at the start. The rewards of an episode add up to the relative gain of `compat.backfill_curve` by
     `merge` at the moments of the episode.
@@ -101,6 +104,8 @@ class BackfillEnv(gymnasium.Env[dict[str, np.ndarray], np.int64]):
             InputError: it is done, empty or none; there was no reset.
         """
         state, mask = self.state(), self.action_masks()
+        if np.shape(action) or not np.issubdtype(np.asarray(action).dtype, np.integer):
+            raise InputError(f"action: {action!r}, expected the number of a group")
         if not (0 <= action < len(mask) and mask[action]):
             why = "no group" if not 0 <= action < len(mask) else "done" if self._size(action) else "an empty group"
             raise InputError(f"action: {action} is {why}, expected one of {np.flatnonzero(mask).tolist()}")

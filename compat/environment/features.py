@@ -58,7 +58,7 @@ class Features:
         spread = np.zeros(len(scene.old))
         spread[self.rest] = 1 - self.near[self.own, self.rest]
         first = episode.start
-        self.wanted = self._share(scene.ranking.found(episode.lines, np.zeros(len(scene.old), bool)))
+        self.wanted = self._share(first.found_before)
         self.fixed = {
             "size": self.sizes * groups / len(self.rest),
             "density": ratio(scene.sparsity.mean(), self._mean(scene.sparsity)),

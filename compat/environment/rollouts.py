@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
+from zipfile import BadZipFile
 
 import gymnasium
 import numpy as np
@@ -117,11 +118,13 @@ def read(path: str | Path) -> list[Rollout]:
     try:
         with np.load(path) as file:
             arrays = dict(file)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, TypeError, BadZipFile) as error:
         raise InputError(f"{path}: {error}, expected an .npz file of recorded episodes") from error
     for name, names in (("features", FEATURES), ("overall_features", OVERALL)):
         if (found := arrays.get(name, np.array([])).tolist()) != list(names):
             raise InputError(f"{path}: {name} {', '.join(found) or 'none'}, expected {', '.join(names)}")
+    if missing := {"seed", "steps", *Rollout._fields[1:]} - set(arrays):
+        raise InputError(f"{path}: no {min(missing)}, expected recorded episodes")
     ends = np.cumsum(arrays["steps"])[:-1]
     after = np.cumsum(arrays["steps"] + 1)[:-1]
     columns: dict[str, Any] = {"seed": arrays["seed"].tolist(), "order": list(arrays["order"])}

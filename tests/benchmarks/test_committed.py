@@ -47,6 +47,11 @@ def test_they_are_under_two_and_a_half_megabytes_in_under_100_files():
     assert sum((ROOT / "results" / path).stat().st_size for path in kept) < 2_500_000
 
 
+def test_no_document_has_a_gap_to_be_filled():
+    for path in [*ROOT.glob("*.md"), *(ROOT / "results").glob("*.md")]:
+        assert "@@" not in path.read_text(), path
+
+
 def test_the_folders_are_those_of_the_commands_in_the_readme(monkeypatch):
     monkeypatch.chdir(ROOT)
     assert {experiment.name for experiment in experiments()} == {folder.name for folder in FOLDERS}

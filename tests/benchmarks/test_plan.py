@@ -14,7 +14,7 @@ from benchmarks.products.base import graph, identity, key
 from benchmarks.products.kinds import Learned, Weights
 from compat.errors import InputError
 from tests import ROOT
-from tests.running import DIGESTS, POINTS, TINY, by_name, figures, keys, labelled, planned, run
+from tests.running import DIGESTS, POINTS, TINY, by_name, figures, keys, labelled, main, planned, run
 
 
 def test_each_method_seed_order_and_rule_is_a_job(config):
@@ -58,6 +58,17 @@ def test_a_change_makes_exactly_what_depends_on_it_again(config):
     new = labelled(planned(config, "--new.seed=5"))
     kept = {"train old", "extract old", "order random"}
     assert {name for name in before if before[name] == new[name]} == kept
+
+
+def test_heads_learn_from_a_part_of_the_classes_and_models_do_not(config, capsys, monkeypatch):
+    before, after = (labelled(planned(config, *given)) for given in ((), ("--heads.sees.classes=0.5",)))
+    assert {name for name in before if before[name] != after[name]} == {
+        "learn rqt", "learn rqt_mcl_rho", "replay rqt seed 0", "replay rqt_mcl_rho seed 0"
+    }  # fmt: skip
+    code, error = main(capsys, monkeypatch, config, "--heads.sees.classes=[0.5,1.0]")
+    assert code == 2
+    assert "error: heads.sees: classes " in error
+    assert "expected two or more of new's from its first, 0, on" in error
 
 
 def test_two_checkpoints_do_not_hide_how_the_images_are_shown(config, tmp_path):

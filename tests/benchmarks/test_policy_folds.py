@@ -27,7 +27,9 @@ from tests.planted_galleries import planted, write
 
 def site(data="alpha", seed=0, entropy=False) -> Site:
     e = planted(seed)
-    return Site(Place(data, "same", seed), e, torch.arange(len(e.gallery_old)) / 7 if entropy else None, "")
+    return Site(
+        Place(data, "same", seed), e, torch.arange(len(e.gallery_old)) / 7 if entropy else None, "", torch.arange(16)
+    )
 
 
 def test_files_are_galleries_by_their_names(tmp_path):
@@ -50,6 +52,15 @@ def test_files_are_galleries_by_their_names(tmp_path):
         read_all([str(tmp_path)])
     with pytest.raises(InputError, match="files: none"):
         read_all([])
+
+
+def test_halves_are_the_same_classes_whatever_is_left_of_them():
+    one = site()
+    fewer = limited(one, 320, 30)
+    assert len(fewer.embeddings.gallery_labels.unique()) < 16
+    for part in ("first", "second"):
+        whole, left = (set(half(s, part).embeddings.gallery_labels.tolist()) for s in (one, fewer))
+        assert left < whole
 
 
 def test_halves_have_classes_of_their_own_and_limits_keep_rows_together():
@@ -128,6 +139,11 @@ def test_results_are_added_by_several_and_of_one_experiment(tmp_path):
         Store(path, {"cells": 4, "levels": 3}, known)
     with pytest.raises(InputError, match="has results of other embeddings of alpha/same/0/all"):
         Store(path, {"cells": 4, "levels": 2}, {"alpha/same/0/all": {"digest": "b"}})
+    with pytest.raises(InputError, match="has results with or without beta/same/0/all, expected another file"):
+        Store(path, {"cells": 4, "levels": 2}, {**known, "beta/same/0/all": {"digest": "b"}})
+    path.write_text('{"asked": {}, "areas": {"a": {}}}')
+    with pytest.raises(InputError, match=r"output: KeyError.*, expected a file that benchmarks.policies wrote"):
+        Found(read(path))
     path.write_text("{")
     with pytest.raises(InputError, match=r"expected a file that benchmarks.policies wrote"):
         read(path)
@@ -169,7 +185,8 @@ def test_figures_by_hand():
     assert found.to_beat(Fold("within", "alpha")) is None
     pairs = found.above_heuristic(fold, found.recipe(fold, "deep_sets", "il"))
     assert pairs == pytest.approx({(0, 0): 1, (0, 1): 4, (1, 0): 2, (1, 1): -3})
-    assert interval([pairs]) == pytest.approx((1, 1 - 3.18245 * 2.94392 / 2, 1 + 3.18245 * 2.94392 / 2), abs=1e-3)
+    half = 12.7062 * 3 / 2  # the trainings' means are 2.5 and -0.5
+    assert interval([pairs]) == pytest.approx((1, 1 - half, 1 + half), abs=1e-3)
     own = found.recipe(fold, "deep_sets", "iwm"), found.recipe(fold, "deep_sets", "il")
     assert found.pairs(fold, *own) == pytest.approx({(0, 0): 2, (1, 0): -1})
     room = found.headroom("alpha", "same")

@@ -128,3 +128,11 @@ def test_without_gymnasium_one_line_says_what_to_install(monkeypatch):
 def test_the_library_does_not_import_what_policies_need():
     code = "import compat, compat.experience, sys; assert not {'gymnasium', 'sb3_contrib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("action", [1.5, "x", None, np.array([1])])
+def test_an_action_that_is_no_number_is_refused(action):
+    env = environment()
+    env.reset(seed=0)
+    with pytest.raises(InputError, match=r"action: .*, expected the number of a group"):
+        env.step(action)

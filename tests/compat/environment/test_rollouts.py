@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from compat.environment import FEATURES, read, record, rollout
+from compat.environment import FEATURES, OVERALL, read, record, rollout
 from compat.errors import InputError
 from tests.environments import any_open, environment
 
@@ -57,3 +57,9 @@ def test_wrong_files_are_refused(tmp_path):
     np.savez(tmp_path / "other.npz", features=np.array(["age"]))
     with pytest.raises(InputError, match="features age, expected open, size"):
         read(tmp_path / "other.npz")
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 no archive either")
+    with pytest.raises(InputError, match=r"expected an \.npz file"):
+        read(tmp_path / "cut.npz")
+    np.savez(tmp_path / "part.npz", features=np.array(list(FEATURES)), overall_features=np.array(list(OVERALL)))
+    with pytest.raises(InputError, match="no actions, expected recorded episodes"):
+        read(tmp_path / "part.npz")
