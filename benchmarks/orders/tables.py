@@ -200,8 +200,10 @@ def _cell(pairs: Sequence[Pairs]) -> str:
 
 
 def shown(over: Interval) -> str:
-    """A signed mean with the ends of its interval."""
+    """A signed mean with the ends of its interval, if it has a width."""
     values = [0.0 if np.isclose(value, 0, atol=5e-3) else value for value in over]
+    if over.low == over.high:
+        return f"{values[0]:+.2f}"
     return f"{values[0]:+.2f} [{values[1]:+.2f}, {values[2]:+.2f}]"
 
 
