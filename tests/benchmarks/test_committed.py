@@ -27,6 +27,7 @@ RETUNED = {  # since these results were made; results/README.md says so
     f"replay.refit: None -> {REFIT}",  # of methods that were not there
     f"replay.refit: [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9] -> {REFIT}",  # or are not in these folders
     *(f"methods.{name}.init_args.temperature: 0.4 -> 0.2" for name in CONTRASTIVE),
+    "methods.kernel_gallery.init_args.centres: 512 -> None",  # which is 512, or all images where there are fewer
     "methods.dsimplex.init_args.weight: 0.9 -> 0.1",
     "methods.ract.init_args.temperature: 0.01 -> 0.1",
 }
