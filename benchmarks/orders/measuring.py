@@ -11,6 +11,7 @@ from benchmarks.orders.scaled import scaled
 from benchmarks.orders.settings import Settings
 from benchmarks.orders.sites import Site, environment
 from benchmarks.orders.store import Store
+from benchmarks.orders.summary import EXPERT
 from compat.backfill import backfill_curve
 from compat.curve import area
 from compat.environment.rollouts import Policy, rollout
@@ -18,7 +19,6 @@ from compat.policies.expert import greedy
 from compat.policies.heuristics import heuristics
 
 Maker = Callable[[], Policy]
-EXPERT = "expert"
 
 
 def names_of_heuristics(site: Site) -> list[str]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from compat.embeddings import Embeddings
+from compat.environment.ranking import lines
 from compat.errors import InputError
 from compat.merge import Merge
 
@@ -25,10 +26,10 @@ def scaled(embeddings: Embeddings, merge: Merge) -> Embeddings:
     """
     if merge.scales is None or any(len(scale.x) != 2 for scale in merge.scales):
         raise InputError(f"merge: {type(merge).__name__}, expected fitted z-scores")
-    slopes = [float((scale.y[1] - scale.y[0]) / (scale.x[1] - scale.x[0])) for scale in merge.scales]
-    at_zero = [float(scale.y[0] - slope * scale.x[0]) for scale, slope in zip(merge.scales, slopes, strict=True)]
+    x, y, slopes = lines(merge).T
+    at_zero = y - slopes * x
     e, columns = embeddings, {}
-    for time, slope, height in zip(("old", "new"), slopes, at_zero, strict=True):
+    for time, slope, height in zip(("old", "new"), slopes.tolist(), at_zero.tolist(), strict=True):
         for name, extra in ((f"query_{time}", 0.0), (f"gallery_{time}", (height - min(at_zero)) ** 0.5)):
             columns[name] = _longer(name, getattr(e, name), (slope / 2) ** 0.5, extra)
     return Embeddings(**columns, **{k: getattr(e, k) for k in vars(e) if k not in columns})

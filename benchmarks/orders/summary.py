@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.orders.recipes import EVALUATED, Fold, Place, Recipe, folds
 from benchmarks.orders.settings import Settings
 from benchmarks.orders.store import Content
+from compat.curve import relative_gain
 from compat.errors import InputError
 from compat.statistics import Interval, over_seeds
 
@@ -62,7 +63,7 @@ class Found:
     def gain(self, place: Place, seed: int, policy: str) -> float | None:
         """Relative gain, a fraction."""
         found, ends = self.area(place, seed, policy), self.content["ends"].get(place.name)
-        return None if found is None or ends is None else (found / 100 - ends["old"]) / (ends["new"] - ends["old"])
+        return None if found is None or ends is None else relative_gain(found / 100, ends["old"], ends["new"])
 
     def headroom(self, data: str, setting: str) -> Headroom | None:
         """Of an environment, all its classes; None where nothing was measured."""

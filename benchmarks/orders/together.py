@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from benchmarks.experiment.schema import REFIT
-from benchmarks.orders.measuring import EXPERT, Maker
+from benchmarks.orders.measuring import Maker
 from benchmarks.orders.settings import Settings
 from benchmarks.orders.sites import Site, environment
 from benchmarks.orders.store import Store
+from benchmarks.orders.summary import EXPERT
 from compat.curve import area
 from compat.environment.rollouts import rollout
 from compat.experience import OwnForward, learning_curve

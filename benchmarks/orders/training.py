@@ -15,7 +15,7 @@ from compat.policies.imitation import Imitation, WorldFirst, fit
 from compat.policies.networks import SetNetwork, build
 from compat.policies.reinforcement import reinforce
 from compat.policies.samples import some_episodes
-from compat.policies.self_reflection import SelfReflection, reflected
+from compat.policies.self_reflection import Outcome, SelfReflection, reflected
 
 
 def network_of(recipe: Recipe, school: School) -> SetNetwork:
@@ -51,8 +51,8 @@ def taught(recipe: Recipe, school: School, network: SetNetwork, folder: Path) ->
     if recipe.method == "iwm":
         own, first = school.steps(recipe.fold, recipe.alternatives), round(training.world * training.updates)
         return train(WorldFirst(network, own), [own, shown], [first, training.updates - first])
-    outcome = "gains" if recipe.method == "sr" else "proxies"
-    contrasted = reflected(shown, recipe.alternatives, recipe.seed, outcome)  # type: ignore[arg-type]
+    outcome: Outcome = "gains" if recipe.method == "sr" else "proxies"
+    contrasted = reflected(shown, recipe.alternatives, recipe.seed, outcome)
     return train(SelfReflection(network), [contrasted], [training.updates])
 
 

@@ -10,9 +10,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmarks.orders.store import read
-from benchmarks.orders.summary import Found
-from benchmarks.orders.tables import report
 from benchmarks.report.ranks import ranking, table
 from benchmarks.report.table import tables
 from compat.errors import InputError
@@ -41,7 +38,7 @@ def written(document: str | Path, broken: list[str] | None = None) -> str:
             folders = [path.parent / word for word in words if "=" not in word]
             made = table(ranking(folders, [word for word in words if "=" in word], broken=broken))
         elif kind == "policies":
-            made = report(Found(read(path.parent / words[0])))
+            made = _policies(path.parent / words[0])
         else:
             made = tables(path.parent / words[0], words[1:], broken=broken)
         return f"<!-- {kind}: {found[2]} -->\n\n{made}\n\n<!-- end -->"
@@ -50,6 +47,14 @@ def written(document: str | Path, broken: list[str] | None = None) -> str:
     if len(re.findall(pattern, text, re.DOTALL)) != len(re.findall("<!-- (?:table|ranks|policies): ", text)):
         raise InputError(f"write: {path} has a table without an end, expected <!-- end --> after each")
     return re.sub(pattern, fresh, text, flags=re.DOTALL)
+
+
+def _policies(path: Path) -> str:
+    from benchmarks.orders.store import read  # here, as their settings take as long to import as all else
+    from benchmarks.orders.summary import Found
+    from benchmarks.orders.tables import report
+
+    return report(Found(read(path)))
 
 
 def write(document: str | Path, broken: list[str] | None = None) -> None:

@@ -58,12 +58,11 @@ class Features:
         spread = np.zeros(len(scene.old))
         spread[self.rest] = 1 - self.near[self.own, self.rest]
         first = episode.start
-        self.wanted = self._share(first.found_before)
         self.fixed = {
             "size": self.sizes * groups / len(self.rest),
             "density": ratio(scene.sparsity.mean(), self._mean(scene.sparsity)),
             "spread": ratio(self._mean(spread), spread[self.rest].mean()),
-            "wanted": self.wanted,
+            "wanted": self._share(first.found_before),
             "ambiguity": ratio(self._mean(episode.ambiguity), episode.ambiguity.mean()),
             "entropy": np.ones(groups),
         }
