@@ -51,7 +51,7 @@ class Part:
         self.row_of = np.empty(0, np.int64)
         self.alive = np.empty(0, bool)
         self.slot_of = np.empty(0, np.int64)
-        self.count = 0
+        self.count, self.dim = 0, vectors.shape[1]
         scaled = self.scaled(vectors)
         self.exact = len(rows) <= approximate.above
         self.built_for = len(rows)
