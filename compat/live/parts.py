@@ -73,7 +73,7 @@ class Part:
 
     def scaled(self, vectors: np.ndarray) -> np.ndarray:
         """As FAISS compares them, float32."""
-        rows = torch.from_numpy(np.ascontiguousarray(vectors, np.float32))
+        rows = torch.from_numpy(np.array(vectors, np.float32))
         return (
             (rows.double() * inverse_norms(rows)[:, None]).float().numpy()
             if self.distance == "cosine"

@@ -229,7 +229,10 @@ class SqliteStore:
         with self.transaction("DEFERRED") as cursor:
             last = cursor.execute("SELECT max(row) FROM items").fetchone()[0] or 0
         rows = np.random.default_rng().integers(0, last + 1, count).tolist()
-        drawn = (self._items("INDEXED BY migrated WHERE row >= ? AND new IS NOT NULL ORDER BY row LIMIT 1", (row,)) for row in rows)
+        drawn = (
+            self._items("INDEXED BY migrated WHERE row >= ? AND new IS NOT NULL ORDER BY row LIMIT 1", (row,))
+            for row in rows
+        )
         return list({item.id: item for some in drawn for item in some}.values())
 
     def gallery(self, new: bool = False) -> Gallery:
