@@ -232,6 +232,14 @@ class SqliteStore:
         drawn = (self._items("WHERE row >= ? AND new IS NOT NULL ORDER BY row LIMIT 1", (row,)) for row in rows)
         return list({item.id: item for some in drawn for item in some}.values())
 
+    def failures(self, count: int) -> list[Item]:
+        return self._items("WHERE new IS NULL AND failure IS NOT NULL ORDER BY row LIMIT ?", (count,))
+
+    def claims(self) -> dict[str, tuple[int, float]]:
+        with self.transaction("DEFERRED") as cursor:
+            rows = cursor.execute("SELECT worker, count(*), min(until) FROM claims GROUP BY worker").fetchall()
+        return {worker: (count, until - time.time()) for worker, count, until in rows}
+
     def gallery(self, new: bool = False) -> Gallery:
         with self.transaction("DEFERRED") as cursor:
             journal = read_journal(cursor)
