@@ -13,6 +13,7 @@ from compat.live.store import Store
 
 OLD, NEW = 4, 3  # dimensions
 FIELDS = ("lang", "year")
+TEXT = '\'); DROP TABLE items; -- "%s" {} \\ ünï©ode 💣 \n'  # what SQL, JSON and formats could trip over
 
 
 def vector(seed: int, dim: int = OLD) -> np.ndarray:
@@ -64,13 +65,14 @@ def same(a: Item | None, b: Item | None) -> bool:
     """Whether they are, vectors included."""
     if a is None or b is None:
         return a is b
-    pairs = zip(a, b, strict=True)
-    return all(np.array_equal(x, y) if isinstance(x, np.ndarray) else x == y for x, y in pairs)
+    one, other = ((v.tolist() if isinstance(v, np.ndarray) else v for v in its) for its in (a, b))
+    return list(one) == list(other)
 
 
-def everything(store: Store) -> list[Item | None]:
+def everything(store: Store) -> list[Item]:
     """All items that have an old embedding, whole."""
-    return [store.get(id) for id in store.gallery().ids]
+    found = [store.get(id) for id in store.gallery().ids]
+    return [i for i in found if i is not None]
 
 
 def tamper(store: Any) -> None:

@@ -190,7 +190,7 @@ def test_ids_and_contents_are_only_text(store):
     turned(store, migration=1, phase="running", new_dim=NEW)
     assert claim(store, 99) == odd[::-1]
     assert store.exchange(report(done=[(id, n + 1, new(n)) for n, id in enumerate(odd)]), 0, 1.0).written == len(odd)
-    assert [found.id for found in everything(store) if found and found.content == found.id] == odd
+    assert [found.id for found in everything(store) if found.content == found.id] == odd
     assert store.fill("bridge", [(TEXT, 1, new(0))]) == 1
     assert store.delete(TEXT)
     assert store.counts().new == len(odd) - 1

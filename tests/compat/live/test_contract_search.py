@@ -8,7 +8,7 @@ import pytest
 from compat.errors import InputError
 from compat.live.items import Item, Journal
 from compat.live.store import Ask
-from tests.live_stores import NEW, OLD, create, everything, item, new, report, running, same, turned, vector
+from tests.live_stores import NEW, OLD, TEXT, create, everything, item, new, report, running, same, turned, vector
 
 TEXT = '\'); DROP TABLE items; -- "%s" {} \\ ünï©ode 💣 \n'
 
