@@ -25,8 +25,6 @@ from tests.live_stores import (
     vector,
 )
 
-TEXT = '\'); DROP TABLE items; -- "%s" {} \\ ünï©ode 💣 \n'
-
 
 def test_a_store_is_made_once_and_empty(store, opened):
     assert store.counts() == Counts(0, 0, 0, 0, 0)

@@ -10,8 +10,6 @@ from compat.live.items import Item, Journal
 from compat.live.store import Ask
 from tests.live_stores import NEW, OLD, TEXT, create, everything, item, new, report, running, same, turned, vector
 
-TEXT = '\'); DROP TABLE items; -- "%s" {} \\ ünï©ode 💣 \n'
-
 
 def apart(queries, rows, distance):
     """Row by row."""
