@@ -12,6 +12,7 @@ from compat.live.store import Conflict
 from tests.live_stores import (
     NEW,
     OLD,
+    TEXT,
     claim,
     create,
     everything,
