@@ -77,9 +77,5 @@ def everything(store: Store) -> list[Item]:
 
 def tamper(store: Any) -> None:
     """Write into the journal what the engine did not."""
-    if type(store).__name__ == "SqliteStore":
-        with store.transaction() as cursor:
-            cursor.execute("UPDATE journal SET content = replace(content, '\"none\"', '\"finalized\"')")
-    else:
-        with store.transaction() as cursor:
-            cursor.execute("UPDATE journal SET content = replace(content, '\"none\"', '\"finalized\"')")
+    with store.transaction() as cursor:
+        cursor.execute("UPDATE journal SET content = replace(content, '\"none\"', '\"finalized\"')")

@@ -71,9 +71,9 @@ class Server:
         self.process.wait()
 
     def stop(self) -> None:
-        """End it and its connections."""
+        """End it at once, with its connections."""
         if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(signal.SIGQUIT)
             self.process.wait()
 
     def last_words(self) -> str:

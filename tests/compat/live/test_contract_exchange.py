@@ -136,8 +136,8 @@ def test_leases_end(store):
 
 def hold(url: str, pipe) -> None:
     """Claim two items, say so, and wait for the end."""
-    turn = open_store(url).exchange(Report(this_process(), 1), 2, 3600.0)
-    pipe.send([w.id for w in turn.work])
+    store = open_store(url)
+    pipe.send([w.id for w in store.exchange(Report(this_process(), 1), 2, 3600.0).work])
     signal.pause()
 
 
