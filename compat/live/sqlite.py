@@ -284,8 +284,8 @@ class SqliteStore:
             journal = read_journal(cursor)
             allowed = None
             if filters := check_fields(where, journal):
-                tests = " AND ".join("json_extract(meta, ?) IS ?" for _ in filters)
-                bound = [part for name, value in filters.items() for part in (f'$."{name}"', value)]
+                tests = " AND ".join("(SELECT value FROM json_each(meta) WHERE key = ?) IS ?" for _ in filters)
+                bound = [part for pair in filters.items() for part in pair]
                 found = cursor.execute(f"SELECT row FROM items WHERE {tests}", bound).fetchall()
                 allowed = np.array(found, np.int64).reshape(-1)
             return [self.views.found(cursor, ask, k, allowed, journal) for ask in asks]
