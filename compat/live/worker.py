@@ -62,7 +62,7 @@ class Worker:
         while True:
             started = time.perf_counter()
             limit, learns = self.limit(journal, until)
-            turn = self.exchange(journal, extracted, limit)
+            turn = self.exchange(journal, extracted, journal.batch, limit)
             journal, extracted = self.store.journal(), Extracted()
             if journal.phase != "running":
                 return journal
@@ -102,11 +102,11 @@ class Worker:
 
         return amended(self.store, running)
 
-    def exchange(self, journal: Journal, extracted: Extracted, limit: int | None) -> Turn:
-        """Hand in a batch and claim the next; again after a while if the store is away."""
+    def exchange(self, journal: Journal, extracted: Extracted, count: int, limit: int | None) -> Turn:
+        """Hand in a batch and claim so many items; again after a while if the store is away."""
         report = Report(this_process(), journal.migration, extracted.done, extracted.dead, self.figures)
         try:
-            turn = patiently(lambda: self.store.exchange(report, journal.batch, self.lease, limit), (OSError,))
+            turn = patiently(lambda: self.store.exchange(report, count, self.lease, limit), (OSError,))
         except Unreachable as error:
             kept = "what it has stays, and run goes on from there"
             raise InputError(f"store: {error}, expected one that answers; {kept}") from error
