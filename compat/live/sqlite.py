@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -27,10 +28,12 @@ from compat.live.items import (
     Work,
     new_version,
 )
-from compat.live.parts import DEFAULT, Approximate
 from compat.live.sqlite_file import SCHEMA, connect, dumped, is_dead, packed, read_journal, replace, unpacked
 from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_vector
-from compat.live.views import Views
+
+if TYPE_CHECKING:
+    from compat.live.parts import Approximate
+    from compat.live.views import Views
 
 PENDING = "new IS NULL AND failure IS NULL"
 WHOLE = "id, content, meta, version, old, bridge, new, failure"
@@ -45,16 +48,23 @@ class SqliteStore:
 
     Args:
         path: of the file.
-        approximate: when a part is searched approximately, and how well.
+        approximate: when a part is searched approximately, and how well; None: by its defaults.
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({"compare and set", "snapshot", "many workers"})
 
-    def __init__(self, path: str | Path, approximate: Approximate = DEFAULT) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, approximate: Approximate | None = None) -> None:
+        self.path, self.approximate = Path(path), approximate
         self.lock = threading.RLock()
-        self.views = Views(self.path, approximate)
         self.base: sqlite3.Connection | None = None
+
+    @cached_property
+    def views(self) -> Views:
+        """Imported when something is searched for: what only reads or writes the file needs no torch."""
+        from compat.live.parts import DEFAULT
+        from compat.live.views import Views
+
+        return Views(self.path, self.approximate or DEFAULT)
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -242,6 +252,14 @@ class SqliteStore:
         drawn = (self._items("WHERE row >= ? AND new IS NOT NULL ORDER BY row LIMIT 1", (row,)) for row in rows)
         return list({item.id: item for some in drawn for item in some}.values())
 
+    def failures(self, count: int) -> list[Item]:
+        return self._items("WHERE new IS NULL AND failure IS NOT NULL ORDER BY row LIMIT ?", (count,))
+
+    def claims(self) -> dict[str, tuple[int, float]]:
+        with self.transaction("DEFERRED") as cursor:
+            rows = cursor.execute("SELECT worker, count(*), min(until) FROM claims GROUP BY worker").fetchall()
+        return {worker: (count, until - time.time()) for worker, count, until in rows}
+
     def gallery(self, new: bool = False) -> Gallery:
         with self.transaction("DEFERRED") as cursor:
             journal = read_journal(cursor)
@@ -304,7 +322,8 @@ class SqliteStore:
 
     def close(self) -> None:
         with self.lock:
-            self.views.close()
+            if "views" in self.__dict__:
+                self.views.close()
             if self.base is not None:
                 self.base.close()
                 self.base = None

@@ -134,6 +134,12 @@ class Store(Protocol):
     def sample(self, count: int) -> list[Item]:
         """Some items with a new embedding, whole."""
 
+    def failures(self, count: int) -> list[Item]:
+        """Some dead letters, whole."""
+
+    def claims(self) -> dict[str, tuple[int, float]]:
+        """Items that each worker has claimed, and in how many seconds its lease ends, below 0 once it has; by name."""
+
     def gallery(self, new: bool = False) -> Gallery:
         """All items with an old embedding."""
 

@@ -122,5 +122,6 @@ def follow(cursor: sqlite3.Cursor, column: Column, view: View) -> None:
     here = [(row, vector) for row, vector in changed if vector is not None]
     if here:
         rows, vectors = zip(*here, strict=True)
-        view.part.add(np.array(rows, np.int64), np.frombuffer(b"".join(vectors), np.float32).reshape(len(rows), -1))
+        matrix = np.frombuffer(bytearray(b"".join(vectors)), np.float32).reshape(len(rows), -1)
+        view.part.add(np.array(rows, np.int64), matrix)
     view.seq = seq
