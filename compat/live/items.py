@@ -62,6 +62,15 @@ class Work(NamedTuple):
     content: str
 
 
+class Pending(NamedTuple):
+    """An item that is to be embedded, and its place in the order of the migration, -1: written since the plan."""
+
+    id: str
+    version: int
+    content: str
+    place: int
+
+
 @dataclass(frozen=True)
 class Report:
     """What a worker hands in: vectors and dead letters of its last batch, and figures about itself.

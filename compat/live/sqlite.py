@@ -22,6 +22,7 @@ from compat.live.items import (
     Gallery,
     Item,
     Journal,
+    Pending,
     Report,
     Turn,
     Work,
@@ -202,6 +203,15 @@ class SqliteStore:
             claims = ((row, report.worker, now + lease) for row, *_ in work)
             cursor.executemany("INSERT INTO claims VALUES (?, ?, ?)", claims)
             return Turn(written, [Work(*rest) for _, *rest in work], left is not None)
+
+    def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
+        place, id = (-2, "") if after is None else (after.place, after.id)
+        select = (
+            f"SELECT id, version, content, place FROM items WHERE {PENDING}"
+            " AND place >= ? AND (place > ? OR id > ?) ORDER BY place, id LIMIT ?"
+        )
+        with self.transaction("DEFERRED") as cursor:
+            return [Pending(*row) for row in cursor.execute(select, (place, place, id, count))]
 
     def retry(self) -> int:
         with self.transaction() as cursor:

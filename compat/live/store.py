@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 import numpy as np
 
 from compat.errors import InputError
-from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Report, Turn, Work
+from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work
 
 Capability = Literal["compare and set", "snapshot", "many workers"]
 Where = Mapping[str, Any]
@@ -99,6 +99,21 @@ class Store(Protocol):
 
         Returns:
             What was written, and the next items by place, those written since the plan first.
+        """
+
+    def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
+        """The next items that are to be migrated, whoever has claimed them.
+
+        An item that is pending and keeps its place from the first to the last call, each after the last item of the one
+        before, is met exactly once, though others are written, migrated or deleted meanwhile, the last item too. No
+        lock is held from one call to the next.
+
+        Args:
+            count: of items, at most.
+            after: the last one met; None: from the first.
+
+        Returns:
+            Items by place, those at one place in an order of ids that the store keeps; none: there are no more.
         """
 
     def retry(self) -> int:

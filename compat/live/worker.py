@@ -68,7 +68,7 @@ class Worker:
         while True:
             started, stopping = time.perf_counter(), self.stopping
             limit, learns = self.limit(journal, until)
-            turn = self.exchange(journal, extracted, limit)
+            turn = self.exchange(journal, extracted, journal.batch, limit)
             journal, extracted = self.store.journal(), Extracted()
             if journal.phase != "running" or stopping:
                 return journal
@@ -107,8 +107,8 @@ class Worker:
 
         return amended(self.store, running)
 
-    def exchange(self, journal: Journal, extracted: Extracted, limit: int | None) -> Turn:
-        """Hand in a batch and claim the next; again after a while if the store is away."""
+    def exchange(self, journal: Journal, extracted: Extracted, count: int, limit: int | None) -> Turn:
+        """Hand in a batch and claim so many items; again after a while if the store is away."""
         report = Report(this_process(), journal.migration, extracted.done, extracted.dead, self.figures)
         count = 0 if self.stopping else journal.batch
         try:
