@@ -75,7 +75,15 @@ def everything(store: Store) -> list[Item | None]:
 
 def tamper(store: Any) -> None:
     """Write into the journal what the engine did not."""
-    if type(store).__name__ == "SqliteStore":
+    if type(store).__name__ == "QdrantStore":
+        from compat.live.qdrant_link import models
+        from compat.live.qdrant_points import JOURNAL
+
+        ledger = store.ledger
+        content = store.link("retrieve", ledger.notes, [JOURNAL])[0].payload["content"]
+        wrong = {"content": content.replace('"none"', '"finalized"')}
+        store.link("set_payload", ledger.notes, wrong, models.PointIdsList(points=[JOURNAL]))
+    elif type(store).__name__ == "SqliteStore":
         with store.transaction() as cursor:
             cursor.execute("UPDATE journal SET content = replace(content, '\"none\"', '\"finalized\"')")
     else:
