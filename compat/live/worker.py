@@ -21,6 +21,7 @@ from compat.live.throttle import Throttle, wait
 CHUNK = 4096  # items that are written anew in one transaction
 FRESH = 10.0  # seconds for which what searchers say of their queries counts
 LEASE = 60.0  # seconds for which a batch is a worker's
+SMOOTH = 0.9  # of the figure of speed, what the batches before count
 WAITING = 0.1  # seconds between two looks at what others have claimed
 GLANCE = 0.5  # seconds of waiting after which it looks whether it is to stop
 CANARIES = 4  # items that are embedded again before a run goes on
@@ -129,7 +130,8 @@ class Worker:
         slowest = max((beat["p99"] for beat in beats if "p99" in beat), default=None)
         pause = self.throttle.pause(items, seconds, journal.rate, journal.latency, slowest)
         self.rest(pause)
-        self.figures["items_per_second"] = items / max(seconds + pause, 1e-9)
+        now, before = items / max(seconds + pause, 1e-9), self.figures["items_per_second"]
+        self.figures["items_per_second"] = SMOOTH * before + (1 - SMOOTH) * now if before else now
 
     def rest(self, seconds: float) -> None:
         """Wait, unless it is told to stop."""
