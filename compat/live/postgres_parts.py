@@ -22,6 +22,7 @@ OPERATOR = {"cosine": "<=>", "l2": "<->"}
 CLASS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops"}
 WIDEST = 2000  # dimensions that pgvector's index takes; parts of more are scanned
 WIDTHS = (40, 80, 160, 320, 640, 1000)  # candidates that a search of the index keeps, pgvector's `ef_search`
+SCANNED = {"enable_indexscan": "off", "enable_seqscan": "on", "enable_sort": "on"}
 TRIED = 50  # vectors that recall is measured with
 LOOK_EVERY = 30.0  # seconds between two looks at how large the parts are
 
@@ -59,16 +60,19 @@ def nearest(
         tests.append(f"vector_dims({column}) = {len(query)}")
     tests += ["coalesce(meta -> %s::text, 'null') = %s" for _ in where]
     bound = [part for name, value in where.items() for part in (name, Jsonb(value))]
-    cursor.execute(
-        "SELECT set_config('enable_indexscan', %s, true), set_config('enable_seqscan', %s, true),"
-        " set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', %s, true)",
-        ("on", "off", str(max(width, min(2 * k, WIDTHS[-1])))) if width else ("off", "on", "40"),
-    )
+    for name, value in (settings(width, k) if width else SCANNED).items():
+        cursor.execute("SELECT set_config(%s, %s, true)", (name, value))
     select = f"SELECT row FROM items WHERE {' AND '.join(tests)} ORDER BY {of} {OPERATOR[distance]} %s LIMIT %s"
     rows = [row for (row,) in cursor.execute(select, (*bound, query.astype(np.float32), k))]
     if width and len(rows) < k:
         return nearest(cursor, column, query, k, where, distance, 0)
     return rows
+
+
+def settings(width: int, k: int) -> dict[str, str]:
+    """For the rest of a transaction: no way to the nearest items but by their index, which goes on until it has k."""
+    found = {"hnsw.iterative_scan": "strict_order", "hnsw.ef_search": str(max(width, min(2 * k, WIDTHS[-1])))}
+    return {"enable_indexscan": "on", "enable_seqscan": "off", "enable_sort": "off", **found}
 
 
 class Keeper:
