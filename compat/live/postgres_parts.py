@@ -13,10 +13,10 @@ from psycopg.types.json import Jsonb
 
 from compat.engine.exact import Distance
 from compat.live.items import Column, Found, Journal
-from compat.live.parts import GROWTH, NEAREST, Approximate
-from compat.live.postgres_link import Link, read
+from compat.live.parts import DEFAULT, GROWTH, NEAREST, Approximate
+from compat.live.postgres_link import Link, forget, read
 from compat.live.store import Ask, Where
-from compat.live.views import belongs
+from compat.live.views import belongs, dim_of
 
 OPERATOR = {"cosine": "<=>", "l2": "<->"}
 CLASS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops"}
@@ -86,8 +86,8 @@ class Keeper:
         approximate: from how many items on, and how well.
     """
 
-    def __init__(self, url: str, approximate: Approximate) -> None:
-        self.approximate = approximate
+    def __init__(self, url: str, approximate: Approximate | None = None) -> None:
+        self.approximate = approximate or DEFAULT
         self.link = Link(url)
         self.thread: threading.Thread | None = None
         self.looked = -LOOK_EVERY
@@ -153,16 +153,6 @@ def make(link: Link, column: Column, dim: int, distance: Distance) -> None:
     )
 
 
-def forget(link: Link, columns: Sequence[Column]) -> None:
-    """Drop the indexes of parts; they are scanned from then on."""
-    for column in columns:
-        with link.transaction() as cursor:
-            cursor.execute("DELETE FROM near WHERE part = %s", (column,))
-            there = cursor.execute("SELECT to_regclass(%s)", (f"{link.schema}.near_{column}",)).fetchone() != (None,)
-        if there:
-            link.outside(f"DROP INDEX CONCURRENTLY IF EXISTS near_{column}")
-
-
 def measure(link: Link, column: Column, journal: Journal, recall: float) -> int:
     """The least width with which the index loses at most half of what it may of the nearest items; 0 if none does."""
     one = f"SELECT {column} FROM items WHERE row >= %s AND {belongs(column)} ORDER BY row LIMIT 1"
@@ -177,8 +167,3 @@ def measure(link: Link, column: Column, journal: Journal, recall: float) -> int:
             if np.mean(found) >= (1 + recall) / 2:
                 return width
     return 0
-
-
-def dim_of(column: Column, journal: Journal) -> int:
-    """Dimension of what a column has."""
-    return journal.dim if column == "old" else journal.new_dim

@@ -8,12 +8,11 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from compat.errors import InputError
 from compat.live import Migration, Models, Rows, Searcher, extraction, open_store
 from compat.live.items import Counts
 from compat.live.store import Ask
 from compat.live.worker import CANARIES, Worker
-from tests.live_stores import NEW, OLD, create, everything, item, new, report, running, same, turned, vector
+from tests.live_stores import OLD, create, everything, item, new, report, running, same, turned, vector
 
 psycopg = pytest.importorskip("psycopg")
 from compat.live import postgres_link  # noqa: E402
@@ -69,7 +68,7 @@ def process(work, *arguments):
         yield found, here
     finally:
         if found.is_alive():
-            os.kill(found.pid, signal.SIGKILL)
+            found.kill()
         found.join()
 
 
@@ -127,7 +126,7 @@ def test_one_that_was_stopped_past_its_lease_writes_nothing_stale(opened, url):
     assert (phase, figures["written"], figures["conflicts"]) == ("complete", BATCH, BATCH)
     assert store.get(held[0]) is None
     assert same(store.get(held[1]), changed)
-    assert store.get(held[2]).meta == {"lang": "fr"}
+    assert [i.meta for i in everything(store) if i.id == held[2]] == [{"lang": "fr"}]
     assert store.counts() == Counts(ITEMS - 1, ITEMS - 1, 0, 0, 0)
 
 
@@ -148,8 +147,8 @@ def test_a_killed_client_loses_its_batch_alone(opened, url):
 
 
 def test_a_killed_server_is_waited_for(opened, server, monkeypatch):
-    store, waits, seen = planned(opened()), [], []
-    monkeypatch.setattr(extraction, "wait", waits.append)
+    store, seen = planned(opened()), []
+    monkeypatch.setattr(extraction, "wait", lambda seconds: None)
 
     def kill(batch):
         if batch in (1, 3):
@@ -199,15 +198,12 @@ def test_both_parts_are_of_one_state(opened):
     store, other = running(create(opened()), 4), opened()
     asks = [Ask("old", vector(0)[None]), Ask("new", new(0)[None])]
 
-    class Moving:
-        column = "new"
+    def asked():
+        yield asks[0]
+        other.exchange(report(1), 0, 60.0)
+        yield asks[1]
 
-        @property
-        def queries(self):
-            other.exchange(report(1), 0, 60.0)
-            return new(0)[None]
-
-    found = store.search([asks[0], Moving()], 9)
+    found = store.search(asked(), 9)
     assert [sorted(part.ids) for part in found] == [["i0", "i1", "i2", "i3"], []]
     assert [sorted(part.ids) for part in store.search(asks, 9)] == [["i0", "i2", "i3"], ["i1"]]
 
@@ -228,7 +224,7 @@ def test_the_phase_does_not_change_while_something_is_written(opened, monkeypatc
         store.put(item(0, new=new(0)), during)
     else:
         store.exchange(report(0), 0, 60.0)
-    assert store.get("i0").new is not None
+    assert store.counts().new == 1
     assert turned(other, phase="paused") == store.journal()
 
 
@@ -254,66 +250,3 @@ def test_stores_of_one_server_do_not_know_of_each_other(opened, url):
     create(other).add([item(5)])
     assert (store.counts().total, other.gallery().ids, store.journal().phase) == (2, ["i5"], "running")
     other.close()
-
-
-def refused(url):
-    """What a store at an address that is none says."""
-    store = open_store(url)
-    with pytest.raises(InputError, match=r"^[^\n]+$") as error:
-        create(store)
-    store.close()
-    return str(error.value)
-
-
-def test_who_is_not_let_in_is_told_so_in_a_line(server):
-    assert "Connection refused" in refused("postgresql://localhost:1/nothing")
-    assert "No such file" in refused("postgresql:///nothing?host=/nowhere")
-    assert "does not exist" in refused(server.url.replace("/postgres?", "/nothing?"))
-    assert "query parameter" in refused(f"{server.url}&colour=red")
-    for schema in ("a-b", "A", "", "x; DROP TABLE items", '"x"', "a" * 64):
-        with pytest.raises(InputError, match="schema"):
-            open_store(f"postgresql:///postgres?schema={schema}")
-
-
-def test_a_wrong_password_is_not_shown(server):
-    rules = server.data / "pg_hba.conf"
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute("CREATE ROLE guarded LOGIN PASSWORD 'right'")
-        before = rules.read_text()
-        try:
-            rules.write_text(f"local all guarded scram-sha-256\n{before}")
-            connection.execute("SELECT pg_reload_conf()")
-            url = server.url.replace("user=postgres", "user=guarded&password=secret")
-            message = next(m for _ in range(100) if "authentication" in (m := refused(f"{url}&schema=guarded")))
-            assert "secret" not in message
-        finally:
-            rules.write_text(before)
-
-
-def test_without_pgvector_or_the_right_to_make_it(server):
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE without")
-        connection.execute("ALTER DATABASE without SET extension_control_path = '/nowhere'")
-        connection.execute("CREATE DATABASE foreign_one")
-        connection.execute("CREATE ROLE guest LOGIN")
-    assert "pgvector" in refused(server.url.replace("/postgres?", "/without?"))
-    url = server.url.replace("/postgres?", "/foreign_one?").replace("user=postgres", "user=guest")
-    assert "denied" in refused(url)
-
-
-def test_what_no_text_may_hold_is_refused_in_a_line(opened):
-    store = running(create(opened()), 1)
-    for wrong in (item(1, id="a\0b"), item(1, content="\0"), item(1, meta={"lang": "\0"})):
-        for write in (lambda i=wrong: store.add([i]), lambda i=wrong: store.put(i, store.journal())):
-            with pytest.raises(InputError, match=r"^[^\n]+$"):
-                write()
-    assert store.counts().total == 1
-
-
-def test_half_a_vector_is_no_vector(opened):
-    """What binary travel keeps: every bit, the dimension, the sign of zero."""
-    store = create(opened())
-    rows = np.array([[0.0, -0.0, 1e-45, 3e38], [1 / 3, -2, 7, 1e-20]], np.float32)
-    store.add(item(n, old=row) for n, row in enumerate(rows))
-    assert store.gallery().old.tobytes() == rows.tobytes()
-    assert (OLD, NEW) == (4, 3)
