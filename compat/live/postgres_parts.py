@@ -13,15 +13,16 @@ from psycopg.types.json import Jsonb
 
 from compat.engine.exact import Distance
 from compat.live.items import Column, Found, Journal
-from compat.live.parts import GROWTH, NEAREST, Approximate
-from compat.live.postgres_link import Link, read
+from compat.live.parts import DEFAULT, GROWTH, NEAREST, Approximate
+from compat.live.postgres_link import Link, forget, read
 from compat.live.store import Ask, Where
-from compat.live.views import belongs
+from compat.live.views import belongs, dim_of
 
 OPERATOR = {"cosine": "<=>", "l2": "<->"}
 CLASS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops"}
 WIDEST = 2000  # dimensions that pgvector's index takes; parts of more are scanned
 WIDTHS = (40, 80, 160, 320, 640, 1000)  # candidates that a search of the index keeps, pgvector's `ef_search`
+SCANNED = {"enable_indexscan": "off", "enable_seqscan": "on", "enable_sort": "on"}
 TRIED = 50  # vectors that recall is measured with
 LOOK_EVERY = 30.0  # seconds between two looks at how large the parts are
 
@@ -59,16 +60,19 @@ def nearest(
         tests.append(f"vector_dims({column}) = {len(query)}")
     tests += ["coalesce(meta -> %s::text, 'null') = %s" for _ in where]
     bound = [part for name, value in where.items() for part in (name, Jsonb(value))]
-    cursor.execute(
-        "SELECT set_config('enable_indexscan', %s, true), set_config('enable_seqscan', %s, true),"
-        " set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', %s, true)",
-        ("on", "off", str(max(width, min(2 * k, WIDTHS[-1])))) if width else ("off", "on", "40"),
-    )
+    for name, value in (settings(width, k) if width else SCANNED).items():
+        cursor.execute("SELECT set_config(%s, %s, true)", (name, value))
     select = f"SELECT row FROM items WHERE {' AND '.join(tests)} ORDER BY {of} {OPERATOR[distance]} %s LIMIT %s"
     rows = [row for (row,) in cursor.execute(select, (*bound, query.astype(np.float32), k))]
     if width and len(rows) < k:
         return nearest(cursor, column, query, k, where, distance, 0)
     return rows
+
+
+def settings(width: int, k: int) -> dict[str, str]:
+    """For the rest of a transaction: no way to the nearest items but by their index, which goes on until it has k."""
+    found = {"hnsw.iterative_scan": "strict_order", "hnsw.ef_search": str(max(width, min(2 * k, WIDTHS[-1])))}
+    return {"enable_indexscan": "on", "enable_seqscan": "off", "enable_sort": "off", **found}
 
 
 class Keeper:
@@ -82,8 +86,8 @@ class Keeper:
         approximate: from how many items on, and how well.
     """
 
-    def __init__(self, url: str, approximate: Approximate) -> None:
-        self.approximate = approximate
+    def __init__(self, url: str, approximate: Approximate | None = None) -> None:
+        self.approximate = approximate or DEFAULT
         self.link = Link(url)
         self.thread: threading.Thread | None = None
         self.looked = -LOOK_EVERY
@@ -149,16 +153,6 @@ def make(link: Link, column: Column, dim: int, distance: Distance) -> None:
     )
 
 
-def forget(link: Link, columns: Sequence[Column]) -> None:
-    """Drop the indexes of parts; they are scanned from then on."""
-    for column in columns:
-        with link.transaction() as cursor:
-            cursor.execute("DELETE FROM near WHERE part = %s", (column,))
-            there = cursor.execute("SELECT to_regclass(%s)", (f"{link.schema}.near_{column}",)).fetchone() != (None,)
-        if there:
-            link.outside(f"DROP INDEX CONCURRENTLY IF EXISTS near_{column}")
-
-
 def measure(link: Link, column: Column, journal: Journal, recall: float) -> int:
     """The least width with which the index loses at most half of what it may of the nearest items; 0 if none does."""
     one = f"SELECT {column} FROM items WHERE row >= %s AND {belongs(column)} ORDER BY row LIMIT 1"
@@ -173,8 +167,3 @@ def measure(link: Link, column: Column, journal: Journal, recall: float) -> int:
             if np.mean(found) >= (1 + recall) / 2:
                 return width
     return 0
-
-
-def dim_of(column: Column, journal: Journal) -> int:
-    """Dimension of what a column has."""
-    return journal.dim if column == "old" else journal.new_dim
