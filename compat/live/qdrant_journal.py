@@ -55,7 +55,12 @@ class Ledger:
                 self.link("create_payload_index", self.items, key, schema, wait=True)
         if journal.new_dim:
             names |= {column: self.column(column, journal, journal.new_dim) for column in ("bridge", "new")}
-        self._note(JOURNAL, State(journal).after(journal, **names).dump(), models.UpdateMode.INSERT_ONLY)
+        state = State(journal).after(journal, **names)
+        self._note(JOURNAL, state.dump(), models.UpdateMode.INSERT_ONLY)
+        if state.marks[-1] not in self.state().marks:
+            raise InputError(
+                f"store: {self.items!r} at {self.link.address} was made just now, expected a new collection"
+            )
 
     def state(self) -> State:
         """What the journal says.

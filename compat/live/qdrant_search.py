@@ -35,11 +35,17 @@ def found(link: Link, state: State, ask: Ask, k: int, filters: Sequence[Any], ab
         exact = link("count", link.collection, part, exact=False).count <= above
         params = models.SearchParams(exact=exact)
     kept = raw(name, state.journal.distance)
-    wanted = {"limit": k, "filter": part, "params": params, "with_payload": ["id", "meta"], "with_vector": [kept]}
+    wanted: dict[str, Any] = {
+        "limit": k,
+        "filter": part,
+        "params": params,
+        "with_payload": ["id", "meta"],
+        "with_vector": [kept],
+    }
     lists: list[Any] = []
     for start in range(0, len(ask.queries), AT_ONCE):
         rows = scaled(ask.queries[start : start + AT_ONCE], state.journal.distance)
-        requests = [models.QueryRequest(query=row.tolist(), using=name, **wanted) for row in rows]
+        requests = [models.QueryRequest(query=row.tolist(), using=name, limit=k, **wanted) for row in rows]
         lists += [answer.points for answer in link("query_batch_points", link.collection, requests, **READ)]
     points = {point.id: point for some in lists for point in some}
     at = {id: row for row, id in enumerate(points)}
