@@ -1,25 +1,15 @@
 """A store in Qdrant, which takes over where one machine is too small for serving.
 
-What its guarantees rest on, as Qdrant has no transactions:
+Qdrant has no transactions. An item is a point and is changed in one step, `update_vectors` or `upsert` under a condition
+on its payload: what a worker hands in is written where the point has the version that it was extracted from, and no new
+embedding; what an application writes does not replace a point that belongs to a later kind of phase, and the journal is
+looked at once more before it counts. The journal is compared and set (`qdrant_journal`), and with it the names of all
+columns, so that a rollback is one step and workers of an earlier migration can harm nothing. `qdrant_search` has the
+order in which parts are searched.
 
-- An item is a point, and is changed in one step: `update_vectors` and `upsert` under a condition on its payload. What a
-  worker hands in is written where the point has the version that it was extracted from, and no new embedding.
-- The journal is one point of a second collection, replaced under the condition that it still has the mark, drawn at
-  random, of the state that was read; the marks of the last changes tell who won. So no file has to be shared.
-- The columns are named vectors, and the journal has their names. Each migration has names of its own, which never come
-  again. So to roll back, to finalize and to go on to the next migration is one change of the journal, whatever the
-  number of items, and the vectors that it retires are deleted afterwards. What a worker of an earlier migration writes,
-  however late, has no vector of that name to go to, and Qdrant refuses it.
-- Under the same names, all that the engine does takes items from the old part to the new one, also while it is rolled
-  back. So the old part is searched first: an item is found in both, and the searcher keeps the new one's, or in one.
-- What an application writes is conditional too: a point that was written, or seen, in a later kind of phase is not
-  replaced by what was embedded for an earlier one, and the journal is looked at once more before the write counts.
-
-Counts are not of one moment. A batch that is cut short has moved some items, each of them whole. The order of a plan is
-written item by item; two plans that are made at once may mix theirs, though only one of them is begun.
-
-Qdrant scales what it stores under cosine. So there a column is two vectors: one scaled here, which is searched by dot
-product, and one as it was given, which is not indexed, and from which the searcher computes distances.
+What it does not promise: counts are not of one moment; a batch that is cut short has moved some items, each of them
+whole; the order of a plan is written item by item, so that two plans that are made at once may mix theirs, though only
+one of them is begun.
 
 No server has been run where this was written, as none could be installed. The tests use the engine in the client, also
 over HTTP, and Qdrant Edge, the server's engine as a library; `.github/workflows/qdrant.yml` runs them on a server.
@@ -36,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from compat.errors import InputError
-from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Report, Turn, Work, new_version
+from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
 from compat.live.parts import DEFAULT, Approximate
-from compat.live.qdrant_claims import claimed
+from compat.live.qdrant_claims import claimed, claims, released
 from compat.live.qdrant_journal import Ledger
 from compat.live.qdrant_link import READ, WRITE, Link, Refused, models
 from compat.live.qdrant_points import State, are, has, is_one, lacks, point_id, stamp, tag, where, within
@@ -164,10 +154,16 @@ class QdrantStore:
                 self.link("set_payload", self.items, failed, it, **WRITE)
         if report.figures:
             self.ledger.beat(report.worker, report.figures)
-        due = where([within("place", lt=below)] if below is not None else [], has(state.new) + _failed(state))
+        due = _due(state, below)
+        released(self.link, report.worker, due)
         left = bool(self.points.first(due))
         claims = left and ours and state.journal.phase == "running" and count > 0
         return Turn(written, claimed(self.link, report.worker, due, count, lease) if claims else [], left)
+
+    def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
+        place, id = (-1, None) if after is None else (after.place, point_id(after.id))
+        found = self.points.after(_due(self.ledger.state()), place, id, count)
+        return [Pending(*(record.payload[name] for name in Pending._fields)) for record in found]
 
     def retry(self) -> int:
         state = self.ledger.state()
@@ -204,6 +200,14 @@ class QdrantStore:
         options = {"limit": count, "with_payload": True, "with_vectors": state.names(*COLUMNS), **READ}
         found = self.link("query_points", self.items, drawn, query_filter=where(has(state.new)), **options)
         return [state.item(record) for record in found.points]
+
+    def failures(self, count: int) -> list[Item]:
+        state = self.ledger.state()
+        found = self.points.all(where(_failed(state) or has(None), has(state.new)), state.names(*COLUMNS))
+        return [state.item(record) for record in islice(found, count)]
+
+    def claims(self) -> dict[str, tuple[int, float]]:
+        return claims(self.link, _due(self.ledger.state()))
 
     def gallery(self, new: bool = False) -> Gallery:
         state = self.ledger.state()
@@ -301,3 +305,8 @@ def _check_phase(state: State, during: Journal) -> None:
 def _failed(state: State) -> list[Any]:
     """The conditions that hold for dead letters of this migration."""
     return [is_one("failed", state.new)] if state.new else []
+
+
+def _due(state: State, below: int | None = None) -> models.Filter:
+    """Items that are to be migrated, whoever has claimed them."""
+    return where([] if below is None else [within("place", lt=below)], has(state.new) + _failed(state))

@@ -1,4 +1,13 @@
-"""The journal of a store in Qdrant, and the columns that it names: one point, replaced by compare-and-set."""
+"""The journal of a store in Qdrant, and the columns that it names.
+
+It is one point of a collection of its own, replaced under the condition that it still has the mark, drawn at random, of
+the state that was read; the marks of the last changes tell who won. So no file has to be shared by several machines.
+
+Columns are named vectors, and the journal has their names. Each migration has names of its own, which never come again.
+So to roll back, to finalize and to go on to the next migration is one change of the journal, whatever the number of
+items; the vectors that it retires are deleted afterwards. What a worker of an earlier migration writes, however late,
+has no vector of that name to go to, and Qdrant refuses it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What a Qdrant holds for a store: points of items, the point of the journal, and conditions on them."""
+"""What a Qdrant holds for a store: points of items, the point of the journal, and conditions on them.
+
+Qdrant scales what it stores under cosine. So there a column is two vectors: one scaled here, which is searched by dot
+product, and one as it was given, which is not indexed, and from which the searcher computes distances.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from compat.engine.exact import Distance
 from compat.live.qdrant_link import READ, WRITE, Link, Refused, models
-from compat.live.qdrant_points import are, is_one, point_id, stamp, stored, where
+from compat.live.qdrant_points import are, is_one, point_id, stamp, stored, where, within
 
 CHUNK = 256  # points of one request
 PAGE = 1000
@@ -33,6 +33,16 @@ class Points:
     def first(self, some: models.Filter, count: int = 1, payload: Any = False) -> list[Any]:
         """The first of them by the id of the point, at most so many."""
         return self.link("scroll", self.items, some, count, with_payload=payload, **READ)[0] if count else []
+
+    def after(self, some: models.Filter, place: int, id: str | None, count: int) -> list[Any]:
+        """Those that come after a place and an id there, by place."""
+        here = models.Filter(must=[some, within("place", gte=place, lte=place)])
+        found = self.link("scroll", self.items, here, count + 1, offset=id, with_payload=True, **READ)[0]
+        found = [record for record in found if record.id != id][:count]
+        if len(found) < count:
+            later, by_place = models.Filter(must=[some, within("place", gt=place)]), models.OrderBy(key="place")
+            found += self.link("scroll", self.items, later, count - len(found), by_place, with_payload=True, **READ)[0]
+        return found
 
     def all(self, some: models.Filter, vectors: list[str]) -> Iterator[Any]:
         """All of them, page by page."""
