@@ -92,8 +92,9 @@ class Link:
                 found = getattr(engine.client, step)(*args, **options)
             except Exception as error:
                 self._tell(error)
-        if isinstance(found, models.UpdateResult) and found.status != models.UpdateStatus.COMPLETED:
-            raise OSError(f"{self.address}: {step} is {found.status}, expected it to be done in time")
+        for result in found if isinstance(found, list) else [found]:
+            if isinstance(result, models.UpdateResult) and result.status != models.UpdateStatus.COMPLETED:
+                raise OSError(f"{self.address}: {step} is {result.status}, expected it to be done in time")
         return found
 
     def open(self, make: bool = False) -> Engine:
