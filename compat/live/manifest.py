@@ -141,8 +141,8 @@ def apply(
         worker.make_way(journal, len(batch.done), time.perf_counter() - started)
     if not left:
         journal = worker.amended(partial(replace, phase="complete"))
-    figures = (int(worker.figures[name]) for name in ("written", "conflicts", "dead_letters"))
-    return Applied(*figures, journal.phase)
+    written, late, failures = (int(worker.figures[name]) for name in ("written", "conflicts", "dead_letters"))
+    return Applied(written, late, failures, journal.phase)
 
 
 def _journal(store: Store, verb: str) -> Journal:
