@@ -249,7 +249,10 @@ class SqliteStore:
         with self.transaction("DEFERRED") as cursor:
             last = cursor.execute("SELECT max(row) FROM items").fetchone()[0] or 0
         rows = np.random.default_rng().integers(0, last + 1, count).tolist()
-        drawn = (self._items("WHERE row >= ? AND new IS NOT NULL ORDER BY row LIMIT 1", (row,)) for row in rows)
+        drawn = (
+            self._items("INDEXED BY migrated WHERE row >= ? AND new IS NOT NULL ORDER BY row LIMIT 1", (row,))
+            for row in rows
+        )
         return list({item.id: item for some in drawn for item in some}.values())
 
     def failures(self, count: int) -> list[Item]:
@@ -291,8 +294,8 @@ class SqliteStore:
             journal = read_journal(cursor)
             allowed = None
             if filters := check_fields(where, journal):
-                tests = " AND ".join("json_extract(meta, ?) IS ?" for _ in filters)
-                bound = [part for name, value in filters.items() for part in (f'$."{name}"', value)]
+                tests = " AND ".join("(SELECT value FROM json_each(meta) WHERE key = ?) IS ?" for _ in filters)
+                bound = [part for pair in filters.items() for part in pair]
                 found = cursor.execute(f"SELECT row FROM items WHERE {tests}", bound).fetchall()
                 allowed = np.array(found, np.int64).reshape(-1)
             return [self.views.found(cursor, ask, k, allowed, journal) for ask in asks]

