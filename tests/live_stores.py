@@ -77,5 +77,14 @@ def everything(store: Store) -> list[Item]:
 
 def tamper(store: Any) -> None:
     """Write into the journal what the engine did not."""
-    with store.transaction() as cursor:
-        cursor.execute("UPDATE journal SET content = replace(content, '\"none\"', '\"finalized\"')")
+    if type(store).__name__ != "QdrantStore":
+        with store.transaction() as cursor:
+            cursor.execute("UPDATE journal SET content = replace(content, '\"none\"', '\"finalized\"')")
+        return
+    from compat.live.qdrant_link import models
+    from compat.live.qdrant_points import JOURNAL
+
+    notes = store.ledger.notes
+    content = store.link("retrieve", notes, [JOURNAL])[0].payload["content"]
+    wrong = {"content": content.replace('"none"', '"finalized"')}
+    store.link("set_payload", notes, wrong, models.PointIdsList(points=[JOURNAL]))

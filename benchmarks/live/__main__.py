@@ -14,11 +14,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.live.large import measure, one_thread
 from benchmarks.live.overhead import overhead
 from benchmarks.live.recall import recall
 from benchmarks.products.record import provenance
+from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 

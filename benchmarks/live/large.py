@@ -81,7 +81,8 @@ def beside(url: str, folder: Path, items: int) -> tuple[dict[str, dict[str, floa
 
 def asked(url: str, folder: Path, items: int, goes_on: Callable[[], bool]) -> dict[str, float]:
     """Seconds that queries take, each for its ten nearest, while something goes on; and the first, which loads all."""
-    searcher, took = Searcher(open_store(url), synthetic.models(folder)), []
+    searcher = Searcher(open_store(url), synthetic.models(folder))
+    took: list[float] = []
     while len(took) < ASKED and (not took or goes_on()):
         started = time.perf_counter()
         searcher.search(str(items + len(took) % synthetic.QUERIES))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -39,7 +39,8 @@ class Store(Protocol):
             the part that items leave is searched first; "many workers": several processes claim batches at once.
     """
 
-    capabilities: ClassVar[frozenset[Capability]]
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
 
     def create(self, journal: Journal) -> None:
         """Make the store, empty.

@@ -171,7 +171,11 @@ def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[L
     if journal.phase == "none" or not journal.new_dim:
         return
     try:
-        others, count = drifted(store, models.new, Worker(store, models).serve(journal), CANARIES)
+        known = store.sample(CANARIES)
+        others, count = (
+            drifted(models.new, known, "new", Worker(store, models).serve(journal), journal.distance),
+            len(known),
+        )
     except (InputError, Unreachable) as error:
         yield Line("error", "canaries", str(error), "see that the new model answers")
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,7 +13,7 @@ import pytest
 from compat.live.store import Store, open_store
 from tests.live_stores import create
 
-ADAPTERS = ("sqlite", "postgres")
+ADAPTERS = ("sqlite", "postgres", "qdrant")
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,19 @@ def server():
         yield found
 
 
+@pytest.fixture
+def unsynced(monkeypatch) -> None:
+    """The engine in the client commits point by point; here without waiting for the disk."""
+    from qdrant_client.local.persistence import CollectionPersistence
+
+    def made(self: CollectionPersistence) -> None:
+        self.storage.execute("PRAGMA synchronous = OFF")
+        its(self)
+
+    its = CollectionPersistence._ensure_table
+    monkeypatch.setattr(CollectionPersistence, "_ensure_table", made)
+
+
 @pytest.fixture(params=ADAPTERS)
 def adapter(request) -> str:
     return request.param
@@ -37,6 +51,11 @@ def url(adapter: str, request, tmp_path) -> str:
     """An address at which there is no store yet."""
     if adapter == "sqlite":
         return f"sqlite:///{tmp_path / 'gallery.db'}"
+    if adapter == "qdrant":
+        pytest.importorskip("qdrant_client")
+        request.getfixturevalue("unsynced")
+        server = os.environ.get("QDRANT_URL")
+        return f"{server}/s{uuid.uuid4().hex}" if server else f"qdrant:///{tmp_path}/qdrant/gallery"
     return f"{request.getfixturevalue('server').url}&schema=s{uuid.uuid4().hex}"
 
 
