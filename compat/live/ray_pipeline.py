@@ -120,8 +120,7 @@ def started(concurrency: int) -> Any:
     if not ray.is_initialized():
         alone = "RAY_ADDRESS" not in os.environ
         # an actor keeps one of Ray's CPUs, and one is to be left to read and write
-        cpus = {"num_cpus": max(os.cpu_count() or 1, concurrency + 1)} if alone else {}
-        ray.init(include_dashboard=False, **cpus)
+        ray.init(include_dashboard=False, num_cpus=max(os.cpu_count() or 1, concurrency + 1) if alone else None)
     return ray
 
 

@@ -15,6 +15,7 @@ from compat.errors import InputError
 from compat.experience import OwnForward
 from compat.live import Item, Journal, Migration, Models, Rows, Searcher, Writer, control, open_store
 from compat.live import manifest as manifests
+from compat.live.items import Report
 from compat.live.manifest import apply, export, fingerprint
 from compat.live.store import amended
 from compat.live.worker import Worker
@@ -210,6 +211,15 @@ def test_files_that_come_twice_or_in_parts_are_harmless(migration, tmp_path):
     before = state(migration.store)
     assert apply(migration.store, migration.models, folder) == (0, ITEMS + 10, 0, "complete")
     assert state(migration.store) == before
+
+
+def test_it_claims_nothing(migration, tmp_path):
+    """What is not in the file is at once another worker's."""
+    export(migration.store, tmp_path / "m.parquet")
+    pq.write_table(extracted(tmp_path / "m.parquet").slice(0, 9), tmp_path / "v.parquet")
+    apply(migration.store, migration.models, tmp_path / "v.parquet")
+    turn = migration.store.exchange(Report("another", 1), ITEMS, 60)
+    assert len(turn.work) == ITEMS - 9
 
 
 def test_a_doubled_row_in_one_batch_counts_once(migration, tmp_path):
