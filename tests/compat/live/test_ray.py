@@ -163,10 +163,14 @@ def test_a_service_that_is_away_is_one_line(ray, migration, tmp_path, monkeypatc
 
 def test_the_command_line(migration, tmp_path, capsys, monkeypatch):
     assert main(capsys, monkeypatch, "m.parquet", command=ray_pipeline)[0] == 2
-    manifest, out, calls = str(tmp_path / "m.parquet"), str(tmp_path / "out"), []
-    monkeypatch.setattr(
-        ray_pipeline, "pipeline", lambda *given: ITEMS if given == (manifest, out, HERE, 3, 0.5, 9) else 0
-    )
+    manifest, out = str(tmp_path / "m.parquet"), str(tmp_path / "out")
+    calls: list[tuple] = []
+
+    def recorded(*given):
+        calls.append(given)
+        return ITEMS
+
+    monkeypatch.setattr(ray_pipeline, "pipeline", recorded)
     options = ("--models", HERE, "--concurrency", "3", "--gpus", "0.5", "--batch", "9")
     monkeypatch.setattr(sys, "argv", ["ray_pipeline", manifest, out, *options])
     ray_pipeline.main()
