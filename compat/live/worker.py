@@ -111,9 +111,9 @@ class Worker:
     def exchange(self, journal: Journal, extracted: Extracted, count: int, limit: int | None) -> Turn:
         """Hand in a batch and claim so many items; again after a while if the store is away."""
         report = Report(this_process(), journal.migration, extracted.done, extracted.dead, self.figures)
-        count = 0 if self.stopping else journal.batch
+        some = 0 if self.stopping else count
         try:
-            turn = patiently(lambda: self.store.exchange(report, count, self.lease, limit), (OSError,))
+            turn = patiently(lambda: self.store.exchange(report, some, self.lease, limit), (OSError,))
         except Unreachable as error:
             kept = "what it has stays, and run goes on from there"
             raise InputError(f"store: {error}, expected one that answers; {kept}") from error

@@ -8,6 +8,7 @@ from argparse import Namespace
 
 from compat.errors import InputError
 from compat.live import control
+from compat.live.manifest import export
 from compat.live.migration import Migration
 from compat.live.searcher import Searcher
 from compat.live.store import Store
@@ -26,6 +27,8 @@ def plan(arguments: Namespace, store: Store) -> int:
     models = models_of(arguments.models)
     order = order_of(arguments.order)
     journal = Migration(store, models).plan(order, arguments.seed, arguments.batch, arguments.dual)
+    if arguments.export:
+        export(store, arguments.export)
     found = forecast(store, models, journal)
     if arguments.json:
         print(json.dumps({"migration": journal.migration, "order": journal.order, **found._asdict()}))

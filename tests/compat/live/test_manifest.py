@@ -15,6 +15,7 @@ from compat.errors import InputError
 from compat.experience import OwnForward
 from compat.live import Item, Journal, Migration, Models, Rows, Searcher, Writer, control, open_store
 from compat.live import manifest as manifests
+from compat.live.items import Report
 from compat.live.manifest import apply, export, fingerprint
 from compat.live.store import amended
 from compat.live.worker import Worker
@@ -51,7 +52,7 @@ def migration(tmp_path):
     its.store.close()
 
 
-def extracted(path, unreadable=(), vectors=NEWS) -> pa.Table:
+def extracted(path, unreadable=(), vectors=NEWS):
     """What any engine makes of a manifest."""
     table = pq.read_table(path)
     contents = table["content"].to_pylist()
@@ -91,7 +92,7 @@ def told(step) -> str:
     return ""
 
 
-def column(table, name, values) -> pa.Table:
+def column(table, name, values):
     return table.set_column(table.schema.names.index(name), name, values)
 
 
@@ -146,7 +147,7 @@ def test_row_groups_are_small(migration, tmp_path, monkeypatch):
 
 def procrustes():
     upgrade = Procrustes(Precomputed(OLD), Precomputed(NEW))
-    upgrade.solve(Pair(*(torch.from_numpy(rows) for rows in (OLDS, NEWS)), torch.zeros(len(NAMES))))
+    upgrade.solve(Pair(torch.from_numpy(OLDS), torch.from_numpy(NEWS), torch.zeros(len(NAMES))))
     return {"upgrade": upgrade}
 
 
@@ -212,6 +213,15 @@ def test_files_that_come_twice_or_in_parts_are_harmless(migration, tmp_path):
     assert state(migration.store) == before
 
 
+def test_it_claims_nothing(migration, tmp_path):
+    """What is not in the file is at once another worker's."""
+    export(migration.store, tmp_path / "m.parquet")
+    pq.write_table(extracted(tmp_path / "m.parquet").slice(0, 9), tmp_path / "v.parquet")
+    apply(migration.store, migration.models, tmp_path / "v.parquet")
+    turn = migration.store.exchange(Report("another", 1), ITEMS, 60)
+    assert len(turn.work) == ITEMS - 9
+
+
 def test_a_doubled_row_in_one_batch_counts_once(migration, tmp_path):
     export(migration.store, tmp_path / "m.parquet")
     pq.write_table(extracted(tmp_path / "m.parquet").take([0, 0, 1, 0]), tmp_path / "v.parquet")
@@ -271,15 +281,23 @@ def test_files_of_a_migration_that_was_rolled_back_are_refused(migration, tmp_pa
 def test_a_rollback_in_the_middle_stops_it(migration, tmp_path):
     export(migration.store, tmp_path / "m.parquet")
     pq.write_table(extracted(tmp_path / "m.parquet"), tmp_path / "v.parquet")
+
+    def rolled_back(items, written):
+        migration.rollback()
+
     with pytest.raises(InputError, match=r"^apply: migration 1 is rolled_back by now, expected migration 1 to run"):
-        apply(migration.store, migration.models, tmp_path / "v.parquet", lambda *_: migration.rollback())
+        apply(migration.store, migration.models, tmp_path / "v.parquet", rolled_back)
     assert migration.store.counts().new == 0
 
 
 def test_a_pause_in_the_middle_stops_it_and_it_goes_on(migration, tmp_path):
     export(migration.store, tmp_path / "m.parquet")
     pq.write_table(extracted(tmp_path / "m.parquet"), tmp_path / "v.parquet")
-    found = apply(migration.store, migration.models, tmp_path / "v.parquet", lambda *_: control.pause(migration.store))
+
+    def paused(items, written):
+        control.pause(migration.store)
+
+    found = apply(migration.store, migration.models, tmp_path / "v.parquet", paused)
     assert found == (7, 0, 0, "paused")
     assert apply(migration.store, migration.models, tmp_path / "v.parquet") == (ITEMS - 7, 7, 0, "complete")
 
@@ -382,6 +400,7 @@ def test_damaged_files_are_one_line_or_harmless(data, tmp_path):
     assert "\n" not in told(lambda: apply(migration.store, migration.models, folder / "v.parquet"))
     for name in NAMES[:ITEMS]:
         item = migration.store.get(name)
+        assert item is not None
         assert item.new is None or (item.new == NEWS[NAMES.index(name)]).all()
     migration.store.close()
 
