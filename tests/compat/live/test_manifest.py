@@ -186,6 +186,30 @@ def test_queries_are_answered_as_after_a_run_half_way(tmp_path):
     assert state(by_run.store) == state(by_file.store)
 
 
+def test_every_store_takes_files(opened, tmp_path, monkeypatch):
+    """One page of the manifest after the other, rows twice in one batch, and a content that changed."""
+    monkeypatch.setattr(manifests, "GROUP", 9)
+    store, its = opened(), models()
+    store.create(Journal(OLD, "cosine", ("even",)))
+    store.add(Item(NAMES[n], NAMES[n], {"even": n % 2 == 0}, n + 1, OLDS[n]) for n in range(ITEMS))
+    Migration(store, its).plan(batch=7)
+    Writer(store, its).put(NAMES[5], NAMES[6])
+    assert export(store, tmp_path / "m.parquet") == ITEMS
+    table = pq.read_table(tmp_path / "m.parquet")
+    assert table["place"].to_pylist() == sorted(table["place"].to_pylist())
+    table = extracted(tmp_path / "m.parquet", NAMES[1:2]).take([*range(ITEMS), 0, 0, 3])
+    pq.write_table(table, tmp_path / "v.parquet")
+    Writer(store, its).put(NAMES[8], "later")
+    assert apply(store, its, tmp_path / "v.parquet") == (ITEMS - 2, 4, 1, "running")
+    Migration(store, its).run()
+    assert store.counts()[1:4] == (ITEMS - 1, 0, 1)
+    for name in NAMES[:ITEMS]:
+        item = store.get(name)
+        assert item is not None
+        if item.new is not None:
+            np.testing.assert_array_equal(item.new, NEWS[NAMES.index(item.content)])
+
+
 @pytest.mark.parametrize("backwards", [False, True])
 def test_a_learner_learns_on_the_way_of_files_too(backwards, tmp_path):
     its = models(learner=OwnForward(Precomputed(OLD), Precomputed(NEW)), refit=(0.25, 0.5))
