@@ -134,7 +134,7 @@ def test_a_migration_does_not_go_on_under_other_models(planned, call):
     for verb in ("run", "verify", "rollback", "query"):
         content = ["c61"] if verb == "query" else []
         refused(call(verb, URL, *content, "--models", f"{DOUBLES}.others"), "models.new: another")
-    refused(call("run", URL, "--models", f"{DOUBLES}.drifted"), "otherwise than it is stored")
+    refused(call("run", URL, "--models", f"{DOUBLES}.drifted"), "not stored as it embeds it")
     assert planned.counts() == before
 
 
@@ -152,7 +152,8 @@ def test_a_journal_that_was_tampered_with_is_refused(planned, call):
 
 
 def test_a_disk_that_is_full_ends_the_run_and_loses_nothing(planned, call, monkeypatch):
-    whole, batches = SqliteStore.exchange, []
+    whole = SqliteStore.exchange
+    batches: list[int] = []
 
     def full(store, report, count, lease, below=None):
         if report.done and len(batches) == 2:
