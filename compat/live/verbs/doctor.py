@@ -172,14 +172,15 @@ def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[L
     yield Line("ok", "models", "as the migration began" if journal.phase in UNDER_WAY else "fit the store")
     if journal.phase == "none" or not journal.new_dim:
         return
-    known = store.sample(CANARIES)
-    before = [item for item in known if item.old is not None]
+    migrated = store.sample(CANARIES)
+    others = [item for found in store.pending(CANARIES) if (item := store.get(found.id)) is not None]
+    before = [item for item in (*migrated, *others) if item.old is not None]
     checks: list[tuple[Column, Embed | None, list[Item], Any]] = [
-        ("new", models.new, known, Worker(store, models).serve(journal)),
+        ("new", models.new, migrated, Worker(store, models).serve(journal)),
         ("old", models.old, before, lambda rows: rows),
     ]
     for name, model, items, serve in checks:
-        if model is not None:
+        if model is not None and items:
             yield canaries(model, items, name, serve, journal)
 
 

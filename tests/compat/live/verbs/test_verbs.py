@@ -198,6 +198,13 @@ def test_doctor_finds_nothing_in_a_sound_store_and_names_what_it_finds(planned, 
     assert "elsewhere:1:1, whose lease ran out" in out
 
 
+def test_doctor_sees_an_old_model_that_is_another_before_anything_is_migrated(planned, call):
+    assert call("doctor", URL, "--models", OURS)[0] == 0
+    code, out, _ = call("doctor", URL, "--models", f"{DOUBLES}.old_drifted")
+    assert code == 1
+    assert "error   old model" in out
+
+
 def test_spaces_that_do_not_compare_are_warned_of():
     """Old distances all below the new ones: what is not migrated crowds out what is, and halfway is worse."""
     rng = np.random.default_rng(1)
