@@ -109,15 +109,15 @@ class Keeper:
 
     def keep(self, columns: Sequence[Column]) -> None:
         """See to the parts of these columns now."""
-        link = self.link
-        try:
-            with link.transaction() as cursor:
-                mine = cursor.execute("SELECT pg_try_advisory_lock('near'::regclass::oid::int, 0)").fetchone()
-            if mine == (True,):
-                for column in columns:
-                    self._keep(link, column)
-        finally:
-            link.close()
+        with self.link.lock:
+            try:
+                with self.link.transaction() as cursor:
+                    mine = cursor.execute("SELECT pg_try_advisory_lock('near'::regclass::oid::int, 0)").fetchone()
+                if mine == (True,):
+                    for column in columns:
+                        self._keep(self.link, column)
+            finally:
+                self.link.close()
 
     def _keep_quietly(self, columns: Sequence[Column]) -> None:
         try:
