@@ -39,6 +39,7 @@ TABLES = (
 )
 INDEXES = {
     "pending": "(place, row) WHERE new IS NULL AND failure IS NULL",
+    "unmoved": "(row) WHERE new IS NULL",
     "failed": "(row) WHERE new IS NULL AND failure IS NOT NULL",
     "bare": "(row) WHERE new IS NULL AND old IS NULL",
     "rootless": "(row) WHERE old IS NULL",

@@ -11,6 +11,7 @@ from tests.live_stores import turned
 pytest.importorskip("psycopg")
 from compat.live import postgres_parts
 from compat.live.items import Column, Report
+from compat.live.postgres import PostgresStore
 
 ABOVE, ITEMS, OLD, NEW = 30, 120, 16, 12
 BOTH: tuple[Column, ...] = ("old", "new")
