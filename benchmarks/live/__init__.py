@@ -1,0 +1,1 @@
+"""The live engine measured and broken on purpose."""
