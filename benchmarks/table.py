@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.report.compare import compare
 from benchmarks.report.document import write
 from benchmarks.report.table import LEGEND, table, tables
 from benchmarks.report.terminal import narrow
+from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 
 

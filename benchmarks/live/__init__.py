@@ -1,1 +1,1 @@
-"""The live engine measured and broken on purpose."""
+"""The live engine measured: speed on a large gallery, and what faults do to it."""

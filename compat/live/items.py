@@ -7,12 +7,15 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
-from compat.engine.exact import Distance
 from compat.errors import InputError
+
+if TYPE_CHECKING:
+    from compat.engine.exact import Distance
+
 
 Column: TypeAlias = Literal["old", "bridge", "new"]
 Phase: TypeAlias = Literal[
@@ -57,6 +60,15 @@ class Work(NamedTuple):
     id: str
     version: int
     content: str
+
+
+class Pending(NamedTuple):
+    """An item that is to be embedded, and its place in the order of the migration, -1: written since the plan."""
+
+    id: str
+    version: int
+    content: str
+    place: int
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import torch
 
 from compat.errors import InputError
 from compat.live.extraction import Unreachable, drifted, extract
-from compat.live.items import UNDER_WAY, Counts, Journal, Work
+from compat.live.items import UNDER_WAY, Counts, Gallery, Journal, Work
 from compat.live.models import Models
 from compat.live.serving import ahead, onward
 from compat.live.store import Conflict, Store, amended
-from compat.live.worker import LEASE, Worker
+from compat.live.worker import CANARIES, LEASE, Worker
 from compat.orders import Order, OrderGiven, Random
 from compat.progress import completion_ratios
 
@@ -54,7 +54,9 @@ class Migration:
     models: Models
 
     def __post_init__(self) -> None:
-        self.models.check(self.store.journal())
+        journal = self.store.journal()
+        ended = journal.phase == "finalized"  # then only another can be planned, with other models
+        self.models.check(replace(journal, phase="none") if ended else journal)
 
     def plan(self, order: Order | None = None, seed: int = 0, batch: int = 256, dual: bool = False) -> Journal:
         """Begin a migration: fix the models, and the order in which items are migrated.
@@ -70,7 +72,7 @@ class Migration:
 
         Raises:
             InputError: a store that cannot do it, an empty one, a migration under way, an order that needs what is not
-                known, a model that cannot read any of the first items.
+                known, a new model that cannot read any of the first items, an old model that is not that of the store.
         """
         if batch < 1:
             raise InputError(f"batch: {batch}, expected at least 1")
@@ -82,13 +84,15 @@ class Migration:
         if before.phase in UNDER_WAY:
             raise InputError(f"plan: migration {before.migration} is {before.phase}, expected none under way")
         if before.phase == "finalized":
-            self.store.advance(before, before := replace(before, phase="none", dim=before.new_dim, new_dim=0))
+            ended, before = before, replace(before, phase="none", dim=before.new_dim, new_dim=0)
+            self.store.advance(ended, before)
         gallery = self.store.gallery()
         if len(gallery.ids) == 0:
             raise InputError("store: no item has an old embedding, expected some to migrate")
         order = order or Random()
         order.check(len(gallery.ids))
         old = torch.from_numpy(gallery.old.copy())
+        self._check_old(gallery, before)
         probe = self._probe(item.content for id in gallery.ids if (item := self.store.get(id)))
         upgrade = self.models.between(before.dim, probe.shape[1])
         values = {
@@ -169,7 +173,9 @@ class Migration:
         if journal.phase not in ("complete", "verified"):
             raise InputError(f"verify: the store is in phase {journal.phase}, expected a complete migration")
         upgrade = self.models.between(journal.dim, journal.new_dim)
-        found = Verified(self.store.counts(), *drifted(self.store, self.models.new, partial(onward, upgrade), sample))
+        known = self.store.sample(sample)
+        wrong = drifted(self.models.new, known, "new", partial(onward, upgrade), journal.distance)
+        found = Verified(self.store.counts(), wrong, len(known))
         sound = found.counts.new == found.counts.total and not found.drifted
         amended(
             self.store,
@@ -197,6 +203,17 @@ class Migration:
         except Conflict as error:
             raise InputError("finalize: the store changed just now, expected a verified migration") from error
         return after
+
+    def _check_old(self, gallery: Gallery, journal: Journal) -> None:
+        """Refuse an old model that some items were not embedded by."""
+        if self.models.old is None:
+            return
+        rows = np.random.default_rng().integers(0, len(gallery.ids), CANARIES)
+        known = [item for row in rows if (item := self.store.get(gallery.ids[row])) and item.old is not None]
+        if found := drifted(self.models.old, known, "old", lambda embedded: embedded, journal.distance):
+            raise InputError(
+                f"models.old: item {found[0]!r} is not stored as it embeds it, expected the model of the store"
+            )
 
     def _probe(self, contents: Iterable[str]) -> np.ndarray:
         """The embedding of the first content that the new model reads, (1, D_new)."""

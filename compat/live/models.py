@@ -103,6 +103,9 @@ class Models:
         if "training labels" in self.merge.needs:
             raise InputError(f"models.merge: {type(self.merge).__name__} needs labels, expected a rule that needs none")
         _ = self.merge.changes
+        for method in (self.upgrade, self.learner):
+            if method is not None:
+                method.eval()
 
     @property
     def fingerprint(self) -> Mapping[str, str]:
@@ -158,16 +161,17 @@ def identity(upgrade: Upgrade) -> str:
     return f"{type(upgrade).__module__}.{type(upgrade).__qualname__} {digest(upgrade, upgrade.heads())}"
 
 
+class WrongModel(InputError):
+    """A model that does not return a row for each content: nothing that one content is to blame for."""
+
+
 def embedded(model: Embed, contents: Sequence[str], name: str) -> np.ndarray:
     """Embeddings (N, D) float32 of contents.
 
     Raises:
-        InputError: something else than one finite row for each.
+        WrongModel: something else than one row for each.
     """
     rows = np.asarray(model(contents), np.float32)
     if rows.ndim != 2 or len(rows) != len(contents):
-        raise InputError(f"models.{name}: shape {rows.shape} for {len(contents)} contents, expected a row for each")
-    if not np.isfinite(rows).all():
-        content = contents[int(np.flatnonzero(~np.isfinite(rows).all(1))[0])]
-        raise InputError(f"models.{name}: NaN or infinite values of {content!r}, expected finite embeddings")
+        raise WrongModel(f"models.{name}: shape {rows.shape} for {len(contents)} contents, expected a row for each")
     return rows

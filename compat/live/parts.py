@@ -51,7 +51,7 @@ class Part:
         self.row_of = np.empty(0, np.int64)
         self.alive = np.empty(0, bool)
         self.slot_of = np.empty(0, np.int64)
-        self.count = 0
+        self.count, self.dim = 0, vectors.shape[1]
         scaled = self.scaled(vectors)
         self.exact = len(rows) <= approximate.above
         self.built_for = len(rows)
@@ -73,7 +73,7 @@ class Part:
 
     def scaled(self, vectors: np.ndarray) -> np.ndarray:
         """As FAISS compares them, float32."""
-        rows = torch.from_numpy(np.ascontiguousarray(vectors, np.float32))
+        rows = torch.from_numpy(np.array(vectors, np.float32))
         return (
             (rows.double() * inverse_norms(rows)[:, None]).float().numpy()
             if self.distance == "cosine"

@@ -12,8 +12,9 @@ import torch
 
 from compat.engine.exact import Distance, distances
 from compat.errors import InputError
+from compat.live.extraction import PASSING, reason
 from compat.live.items import SERVES_BOTH, Found, Journal
-from compat.live.models import Models, embedded
+from compat.live.models import Embed, Models, embedded
 from compat.live.serving import Ways, ways
 from compat.live.store import Ask, Store, Where, check_fields
 from compat.merge import Merge
@@ -94,7 +95,8 @@ class Searcher:
         """Of each part the queries as it sees them, and what they find."""
         if mode(journal) == "both":
             its = self._ways(journal)
-            old, new = its.query(*(torch.from_numpy(rows) for rows in self._embedded(contents, its.passes, journal)))
+            with torch.inference_mode():
+                old, new = its.query(*map(torch.from_numpy, self._embedded(contents, its.passes, journal)))
             asks = [Ask(its.column, old.numpy()), Ask("new", new.numpy())]
             merge: Merge | None = its.merge if its.merge.changes else None
         elif mode(journal) == "new":
@@ -122,7 +124,7 @@ class Searcher:
             elif model is None:
                 raise InputError(f"models.{name}: none, expected one, as this method takes queries through both")
             else:
-                rows.append(embedded(model, contents, name))
+                rows.append(read(model, contents, name))
         return rows
 
     def _served(self, contents: Sequence[str], journal: Journal) -> np.ndarray:
@@ -136,7 +138,7 @@ class Searcher:
         """Queries for a gallery of which nothing is migrated."""
         if self.models.old is None:
             raise InputError(f"models.old: none, expected one, as the store is in phase {journal.phase}")
-        return embedded(self.models.old, contents, "old")
+        return read(self.models.old, contents, "old")
 
     def _tell(self, seconds: float, journal: Journal) -> None:
         """Remember what a query took, and let workers know where they have to make way."""
@@ -149,6 +151,25 @@ class Searcher:
     def p99(self) -> float:
         """Seconds that the slowest query in a hundred took lately."""
         return float(np.percentile(self.took, 99)) if self.took else 0.0
+
+
+def read(model: Embed, contents: Sequence[str], name: str) -> np.ndarray:
+    """Embeddings of queries (Q, D).
+
+    Raises:
+        InputError: one that the model cannot read.
+        ConnectionError, TimeoutError: of a model that is a service.
+    """
+    try:
+        rows = embedded(model, contents, name)
+    except (InputError, *PASSING):
+        raise
+    except Exception as error:  # whatever a model raises
+        raise InputError(f"content: {reason(error)}, expected queries that the {name} model reads") from error
+    if not np.isfinite(rows).all():
+        content = contents[int(np.flatnonzero(~np.isfinite(rows).all(1))[0])]
+        raise InputError(f"content: {content!r} is NaN or infinite to the {name} model, expected finite embeddings")
+    return rows
 
 
 def mode(journal: Journal) -> str:

@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -21,15 +22,18 @@ from compat.live.items import (
     Gallery,
     Item,
     Journal,
+    Pending,
     Report,
     Turn,
     Work,
     new_version,
 )
-from compat.live.parts import DEFAULT, Approximate
 from compat.live.sqlite_file import SCHEMA, connect, dumped, is_dead, packed, read_journal, replace, unpacked
 from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_vector
-from compat.live.views import Views
+
+if TYPE_CHECKING:
+    from compat.live.parts import Approximate
+    from compat.live.views import Views
 
 PENDING = "new IS NULL AND failure IS NULL"
 WHOLE = "id, content, meta, version, old, bridge, new, failure"
@@ -44,16 +48,23 @@ class SqliteStore:
 
     Args:
         path: of the file.
-        approximate: when a part is searched approximately, and how well.
+        approximate: when a part is searched approximately, and how well; None: by its defaults.
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({"compare and set", "snapshot", "many workers"})
 
-    def __init__(self, path: str | Path, approximate: Approximate = DEFAULT) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, approximate: Approximate | None = None) -> None:
+        self.path, self.approximate = Path(path), approximate
         self.lock = threading.RLock()
-        self.views = Views(self.path, approximate)
         self.base: sqlite3.Connection | None = None
+
+    @cached_property
+    def views(self) -> Views:
+        """Imported when something is searched for: what only reads or writes the file needs no torch."""
+        from compat.live.parts import DEFAULT
+        from compat.live.views import Views
+
+        return Views(self.path, self.approximate or DEFAULT)
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -193,6 +204,15 @@ class SqliteStore:
             cursor.executemany("INSERT INTO claims VALUES (?, ?, ?)", claims)
             return Turn(written, [Work(*rest) for _, *rest in work], left is not None)
 
+    def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
+        place, id = (-2, "") if after is None else (after.place, after.id)
+        select = (
+            f"SELECT id, version, content, place FROM items WHERE {PENDING}"
+            " AND place >= ? AND (place > ? OR id > ?) ORDER BY place, id LIMIT ?"
+        )
+        with self.transaction("DEFERRED") as cursor:
+            return [Pending(*row) for row in cursor.execute(select, (place, place, id, count))]
+
     def retry(self) -> int:
         with self.transaction() as cursor:
             return cursor.execute("UPDATE items SET failure = NULL WHERE new IS NULL AND failure IS NOT NULL").rowcount
@@ -229,8 +249,19 @@ class SqliteStore:
         with self.transaction("DEFERRED") as cursor:
             last = cursor.execute("SELECT max(row) FROM items").fetchone()[0] or 0
         rows = np.random.default_rng().integers(0, last + 1, count).tolist()
-        drawn = (self._items("WHERE row >= ? AND new IS NOT NULL ORDER BY row LIMIT 1", (row,)) for row in rows)
+        drawn = (
+            self._items("INDEXED BY migrated WHERE row >= ? AND new IS NOT NULL ORDER BY row LIMIT 1", (row,))
+            for row in rows
+        )
         return list({item.id: item for some in drawn for item in some}.values())
+
+    def failures(self, count: int) -> list[Item]:
+        return self._items("WHERE new IS NULL AND failure IS NOT NULL ORDER BY row LIMIT ?", (count,))
+
+    def claims(self) -> dict[str, tuple[int, float]]:
+        with self.transaction("DEFERRED") as cursor:
+            rows = cursor.execute("SELECT worker, count(*), min(until) FROM claims GROUP BY worker").fetchall()
+        return {worker: (count, until - time.time()) for worker, count, until in rows}
 
     def gallery(self, new: bool = False) -> Gallery:
         with self.transaction("DEFERRED") as cursor:
@@ -263,8 +294,8 @@ class SqliteStore:
             journal = read_journal(cursor)
             allowed = None
             if filters := check_fields(where, journal):
-                tests = " AND ".join("json_extract(meta, ?) IS ?" for _ in filters)
-                bound = [part for name, value in filters.items() for part in (f'$."{name}"', value)]
+                tests = " AND ".join("(SELECT value FROM json_each(meta) WHERE key = ?) IS ?" for _ in filters)
+                bound = [part for pair in filters.items() for part in pair]
                 found = cursor.execute(f"SELECT row FROM items WHERE {tests}", bound).fetchall()
                 allowed = np.array(found, np.int64).reshape(-1)
             return [self.views.found(cursor, ask, k, allowed, journal) for ask in asks]
@@ -294,7 +325,8 @@ class SqliteStore:
 
     def close(self) -> None:
         with self.lock:
-            self.views.close()
+            if "views" in self.__dict__:
+                self.views.close()
             if self.base is not None:
                 self.base.close()
                 self.base = None

@@ -25,6 +25,7 @@ CREATE INDEX pending ON items (place, row) WHERE new IS NULL AND failure IS NULL
 CREATE INDEX failed ON items (row) WHERE new IS NULL AND failure IS NOT NULL;
 CREATE INDEX bare ON items (row) WHERE new IS NULL AND old IS NULL;
 CREATE INDEX rootless ON items (row) WHERE old IS NULL;
+CREATE INDEX migrated ON items (row) WHERE new IS NOT NULL;
 CREATE TABLE changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, row INTEGER NOT NULL);
 CREATE TRIGGER inserted AFTER INSERT ON items BEGIN INSERT INTO changes (row) VALUES (new.row); END;
 CREATE TRIGGER updated AFTER UPDATE OF old, bridge, new ON items BEGIN INSERT INTO changes (row) VALUES (new.row); END;

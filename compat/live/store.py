@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from compat.errors import InputError
-from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Report, Turn, Work
+from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work
 
 Capability = Literal["compare and set", "snapshot", "many workers"]
 Where = Mapping[str, Any]
@@ -39,7 +39,8 @@ class Store(Protocol):
             the part that items leave is searched first; "many workers": several processes claim batches at once.
     """
 
-    capabilities: ClassVar[frozenset[Capability]]
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
 
     def create(self, journal: Journal) -> None:
         """Make the store, empty.
@@ -101,6 +102,21 @@ class Store(Protocol):
             What was written, and the next items by place, those written since the plan first.
         """
 
+    def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
+        """The next items that are to be migrated, whoever has claimed them.
+
+        An item that is pending and keeps its place from the first to the last call, each after the last item of the one
+        before, is met exactly once, though others are written, migrated or deleted meanwhile, the last item too. No
+        lock is held from one call to the next.
+
+        Args:
+            count: of items, at most.
+            after: the last one met; None: from the first.
+
+        Returns:
+            Items by place, those at one place in an order of ids that the store keeps; none: there are no more.
+        """
+
     def retry(self) -> int:
         """Make dead letters pending again; how many."""
 
@@ -118,6 +134,12 @@ class Store(Protocol):
 
     def sample(self, count: int) -> list[Item]:
         """Some items with a new embedding, whole."""
+
+    def failures(self, count: int) -> list[Item]:
+        """Some dead letters, whole."""
+
+    def claims(self) -> dict[str, tuple[int, float]]:
+        """Items that each worker has claimed, and in how many seconds its lease ends, below 0 once it has; by name."""
 
     def gallery(self, new: bool = False) -> Gallery:
         """All items with an old embedding."""

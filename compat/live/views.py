@@ -14,6 +14,7 @@ from compat.live.parts import Approximate, Part
 from compat.live.store import Ask
 
 AT_ONCE = 500  # values that are bound in one statement
+MANY = 10_000  # changes beyond as many as the part has items, and it is loaded anew
 
 
 class View:
@@ -64,10 +65,9 @@ class Views:
         if column in self.built:
             self.views[column] = self.built.pop(column)
             self.builders.pop(column).join()
-        if column not in self.views:
-            self.views[column] = load(cursor, column, journal, self.approximate)
-        view = self.views[column]
-        follow(cursor, column, view)
+        view = self.views.get(column)
+        if view is None or view.part.dim != dim_of(column, journal) or not follow(cursor, column, view):
+            view = self.views[column] = load(cursor, column, journal, self.approximate)
         if view.part.outgrown and column not in self.builders:
             thread = threading.Thread(target=self._build, args=(column, journal), daemon=True)
             self.builders[column] = thread
@@ -94,6 +94,11 @@ def belongs(column: Column) -> str:
     return "new IS NOT NULL" if column == "new" else f"new IS NULL AND {column} IS NOT NULL"
 
 
+def dim_of(column: Column, journal: Journal) -> int:
+    """Dimension of what a column has."""
+    return journal.dim if column == "old" else journal.new_dim
+
+
 def load(cursor: sqlite3.Cursor, column: Column, journal: Journal, approximate: Approximate) -> View:
     """A part from the whole file."""
     seq = cursor.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
@@ -102,17 +107,19 @@ def load(cursor: sqlite3.Cursor, column: Column, journal: Journal, approximate: 
     while some := cursor.fetchmany(2**12):
         numbers.append(np.array([row for row, _ in some], np.int64))
         vectors.append(np.frombuffer(b"".join(vector for _, vector in some), np.float32).reshape(len(some), -1))
-    dim = journal.dim if column == "old" else journal.new_dim
+    dim = dim_of(column, journal)
     rows = np.concatenate(numbers) if numbers else np.empty(0, np.int64)
     matrix = np.concatenate(vectors) if vectors else np.empty((0, dim), np.float32)
     return View(Part(rows, matrix, journal.distance, approximate), seq)
 
 
-def follow(cursor: sqlite3.Cursor, column: Column, view: View) -> None:
-    """Take up what was committed since."""
+def follow(cursor: sqlite3.Cursor, column: Column, view: View) -> bool:
+    """Take up what was committed since; False if that is so much that the part is sooner loaded anew."""
     seq = cursor.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
     if seq == view.seq:
-        return
+        return True
+    if seq - view.seq > view.part.count + MANY:
+        return False
     changed = cursor.execute(
         f"SELECT c.row, CASE WHEN {belongs(column)} THEN {column} END"
         " FROM (SELECT DISTINCT row FROM changes WHERE seq > ?) c LEFT JOIN items i ON i.row = c.row",
@@ -122,5 +129,7 @@ def follow(cursor: sqlite3.Cursor, column: Column, view: View) -> None:
     here = [(row, vector) for row, vector in changed if vector is not None]
     if here:
         rows, vectors = zip(*here, strict=True)
-        view.part.add(np.array(rows, np.int64), np.frombuffer(b"".join(vectors), np.float32).reshape(len(rows), -1))
+        matrix = np.frombuffer(bytearray(b"".join(vectors)), np.float32).reshape(len(rows), -1)
+        view.part.add(np.array(rows, np.int64), matrix)
     view.seq = seq
+    return True

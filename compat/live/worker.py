@@ -22,6 +22,7 @@ CHUNK = 4096  # items that are written anew in one transaction
 FRESH = 10.0  # seconds for which what searchers say of their queries counts
 LEASE = 60.0  # seconds for which a batch is a worker's
 WAITING = 0.1  # seconds between two looks at what others have claimed
+GLANCE = 0.5  # seconds of waiting after which it looks whether it is to stop
 CANARIES = 4  # items that are embedded again before a run goes on
 RUNS = ("planned", "running", "paused", "complete")
 
@@ -40,8 +41,12 @@ class Worker:
         self, store: Store, models: Models, lease: float = LEASE, on_batch: Callable[[int, int], None] | None = None
     ) -> None:
         self.store, self.models, self.lease, self.on_batch = store, models, lease, on_batch
-        self.throttle = Throttle()
+        self.throttle, self.stopping = Throttle(), False
         self.figures = {"written": 0.0, "conflicts": 0.0, "dead_letters": 0.0, "items_per_second": 0.0}
+
+    def stop(self) -> None:
+        """Let `run` end once it has handed in its batch, and claim none any more; for handlers of signals."""
+        self.stopping = True
 
     def run(self, until: float = 1.0) -> Journal:
         """Migrate items until none is left; a run that was stopped, by whatever, goes on so.
@@ -50,7 +55,8 @@ class Worker:
             until: share of the gallery, as it was planned, at which to stop.
 
         Returns:
-            The journal: complete, running if it stopped at `until`, or paused, with the reason in its note.
+            The journal: complete, running if it stopped at `until` or was told to, or paused, with the reason in its
+            note.
 
         Raises:
             InputError: no migration that could run; models that changed; a store that stays away when it was tried
@@ -60,11 +66,11 @@ class Worker:
             raise InputError(f"until: {until}, expected a share of the gallery in [0, 1]")
         journal, extracted = self.start(), Extracted()
         while True:
-            started = time.perf_counter()
+            started, stopping = time.perf_counter(), self.stopping
             limit, learns = self.limit(journal, until)
-            turn = self.exchange(journal, extracted, limit)
+            turn = self.exchange(journal, extracted, journal.batch, limit)
             journal, extracted = self.store.journal(), Extracted()
-            if journal.phase != "running":
+            if journal.phase != "running" or stopping:
                 return journal
             if turn.work:
                 try:
@@ -73,7 +79,7 @@ class Worker:
                     return self.amended(partial(replace, phase="paused", note=str(error)))
                 self.make_way(journal, len(turn.work), time.perf_counter() - started)
             elif turn.left:
-                wait(WAITING)  # others have claimed it
+                self.rest(WAITING)  # others have claimed it
             elif learns:
                 journal = self.learn(journal, limit)
             elif until < 1:
@@ -87,10 +93,9 @@ class Worker:
         self.models.check(journal)
         if journal.phase not in RUNS:
             raise InputError(f"run: the store is in phase {journal.phase}, expected a migration that was planned")
-        if found := drifted(self.store, self.models.new, self.serve(journal), CANARIES)[0]:
-            raise InputError(
-                f"models.new: embeds item {found[0]!r} otherwise than it is stored, expected the same model"
-            )
+        known = self.store.sample(CANARIES)
+        if found := drifted(self.models.new, known, "new", self.serve(journal), journal.distance):
+            raise InputError(f"models.new: item {found[0]!r} is not stored as it embeds it, expected the same model")
         upgrade = self.models.between(journal.dim, journal.new_dim)
         if journal.phase == "planned" and upgrade.transforms_gallery:
             gallery = self.store.gallery()
@@ -102,11 +107,12 @@ class Worker:
 
         return amended(self.store, running)
 
-    def exchange(self, journal: Journal, extracted: Extracted, limit: int | None) -> Turn:
-        """Hand in a batch and claim the next; again after a while if the store is away."""
+    def exchange(self, journal: Journal, extracted: Extracted, count: int, limit: int | None) -> Turn:
+        """Hand in a batch and claim so many items; again after a while if the store is away."""
         report = Report(this_process(), journal.migration, extracted.done, extracted.dead, self.figures)
+        count = 0 if self.stopping else journal.batch
         try:
-            turn = patiently(lambda: self.store.exchange(report, journal.batch, self.lease, limit), (OSError,))
+            turn = patiently(lambda: self.store.exchange(report, count, self.lease, limit), (OSError,))
         except Unreachable as error:
             kept = "what it has stays, and run goes on from there"
             raise InputError(f"store: {error}, expected one that answers; {kept}") from error
@@ -122,8 +128,14 @@ class Worker:
         beats = self.store.beats(FRESH).values() if journal.latency is not None else ()
         slowest = max((beat["p99"] for beat in beats if "p99" in beat), default=None)
         pause = self.throttle.pause(items, seconds, journal.rate, journal.latency, slowest)
-        wait(pause)
+        self.rest(pause)
         self.figures["items_per_second"] = items / max(seconds + pause, 1e-9)
+
+    def rest(self, seconds: float) -> None:
+        """Wait, unless it is told to stop."""
+        while seconds > 0 and not self.stopping:
+            wait(min(seconds, GLANCE))
+            seconds -= GLANCE
 
     def limit(self, journal: Journal, until: float) -> tuple[int | None, bool]:
         """The place up to which to go now, and whether there is to be learned from the pairs then."""
