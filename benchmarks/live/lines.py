@@ -92,6 +92,7 @@ class Story(NamedTuple):
         after: what makes up for it.
         complete: whether all is migrated in the end.
         asked: whether queries are asked after the kill, and in the end.
+        forward: whether the gallery is written anew when the backfilling starts.
     """
 
     before: tuple[Step, ...]
@@ -99,11 +100,13 @@ class Story(NamedTuple):
     after: Step
     complete: bool = False
     asked: bool = True
+    forward: bool = False
 
 
 STORIES = {
     "plan": Story((), planned, planned),
     "worker": Story((planned,), whole, whole, complete=True),
+    "worker, gallery written anew": Story((planned,), whole, whole, complete=True, forward=True),
     "writer": Story((planned, half), written, whole, complete=True),
     "rollback": Story((planned, half, written), back, back),
     "finalize": Story((planned, half, written, whole), final, final),
@@ -177,18 +180,21 @@ def recovered(story: Story, setting: Setting, ids: list[str]) -> list[dict[str, 
     return held
 
 
-def kill_at(story: Story, setting: Setting, stop: int) -> tuple[dict[str, State], Ended]:
+def kill_at(
+    story: Story, setting: Setting, stop: int, settled: Callable[[int], None]
+) -> tuple[dict[str, State], Ended]:
     """Kill an act at a line; the gallery before, and the life that ended."""
     process = fork(lambda: tell(story, setting, Tracer(stop)), setting.errors)
     if (status := ended(process)) != -signal.SIGKILL:
         raise RuntimeError(setting.errors.read_text() if status > 0 else f"line {stop} was not reached")
+    settled(process)
     versions, *events = read(setting.folder / "log")
     return initial(versions["versions"]), Ended("engine", True, time.monotonic_ns(), events)
 
 
-def killed(story: Story, settings: list[Setting], stops: list[int]) -> list[Found]:
+def killed(story: Story, settings: list[Setting], stops: list[int], settled: Callable[[int], None]) -> list[Found]:
     """Kills, each in a store of its own; what makes up for them, and what is wrong then."""
-    dead = [kill_at(story, setting, stop) for setting, stop in zip(settings, stops, strict=True)]
+    dead = [kill_at(story, setting, stop, settled) for setting, stop in zip(settings, stops, strict=True)]
     ids = [sorted(history_of(items, [life]).states) for items, life in dead]
     held = call(lambda: [recovered(story, s, i) for s, i in zip(settings, ids, strict=True)], settings[0].errors)
     found = []

@@ -19,7 +19,7 @@ from benchmarks.live.roles import LANGUAGES, Setting, ask, dumped, look, make, r
 from compat.live.store import open_store
 
 SHARE = 0.37  # of the gallery, at which it is rolled back
-SHORTER = {"worker": 1.0, "writer": 1.0, "rollback": 0.4}  # share of a life, within which a process is killed
+SHORTER = {"worker": 1.0, "writer": 1.0, "rollback": 0.2}  # share of a life, within which a process is killed
 
 
 class Life(NamedTuple):

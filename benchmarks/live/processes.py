@@ -1,4 +1,4 @@
-"""Processes forked from a warm one, so that a kill costs milliseconds; and what they leave in writing before they die."""
+"""Processes forked from a warm one, so that a kill is cheap; and what they leave in writing before they die."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Setting(NamedTuple):
     url: str
     folder: Path
     items: int = 100
-    batch: int = 4
+    batch: int = 2
     queries: Sequence[str] = ("q0", "q1", "q2", "q3")
     forward: bool = False
     working: Callable[[str], Store] = open_store

@@ -62,7 +62,7 @@ def lease(setting: Setting, stop: int, seed: str, until: float) -> Found:
     life = Ended("writer", False, now, list(read(written)))
     ids = sorted(history_of(initial(versions), [life]).states)
     before, after = gone_on(setting, zombie, ids)
-    lives = [life, *(Ended("worker", False, now, list(read(setting.folder / n))) for n in ("zombie", "other"))]
+    lives = [life, *(Ended(name, False, now, list(read(setting.folder / name))) for name in ("zombie", "other"))]
     history = history_of(initial(versions), lives)
     wrong = in_store(history, after, True, setting.forward)
     wrong += changed(before, after, migrated=True)

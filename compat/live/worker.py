@@ -59,7 +59,7 @@ class Worker:
             note.
 
         Raises:
-            InputError: no migration that could run; models that changed; another migration that was planned meanwhile; a
+            InputError: no migration that could run; models that changed; another migration that was planned since; a
                 store that stays away when it was tried again: it is as its last batch left it.
         """
         if not 0 <= until <= 1:
@@ -117,9 +117,8 @@ class Worker:
         """
         now = self.store.journal()
         if now.migration != journal.migration:
-            raise InputError(
-                f"run: migration {now.migration} is {now.phase}, expected {journal.migration}, which this worker began with"
-            )
+            mine = f"{journal.migration}, which this worker began with"
+            raise InputError(f"run: migration {now.migration} is {now.phase}, expected {mine}")
         return now
 
     def exchange(self, journal: Journal, extracted: Extracted, count: int, limit: int | None) -> Turn:
