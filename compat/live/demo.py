@@ -232,13 +232,15 @@ def picture(points: list[Point], curves: list[tuple[np.ndarray, np.ndarray]]) ->
     panel.plot([point.share for point in points], live, "o", color="C1", markersize=5, label="live", zorder=3)
     for value, color, label in ((points[0].live, "0.55", "before"), (points[-1].live, "0.1", "after")):
         panel.axhline(100 * value, linestyle="--", color=color, linewidth=1, label=label, zorder=1)
+    floor = panel.get_ylim()[0]
+    style: dict[str, Any] = {"fontsize": 8, "rotation": 90, "va": "bottom", "textcoords": "offset points"}
     for point in points:
-        if "killed" in point.event:
-            panel.axvline(point.share, color="C3", linewidth=1, zorder=1)
-            place: dict[str, Any] = {"xytext": (4, 6), "textcoords": "offset points", "rotation": 90, "va": "bottom"}
-            panel.annotate("worker killed", (point.share, panel.get_ylim()[0]), color="C3", fontsize=8, **place)
+        for sign, text, color, above in (("killed", "worker killed", "C3", 6), ("inserted", "users write", "C2", 80)):
+            if sign in point.event:
+                panel.axvline(point.share, color=color, linewidth=1, zorder=1)
+                panel.annotate(text, (point.share, floor), xytext=(4, above), color=color, **style)
     panel.set(xlabel="share of the items migrated", ylabel="mAP (%, higher is better)", xlim=(0, 1))
     panel.grid(alpha=0.3)
-    panel.legend(loc="lower right", frameon=False)
+    panel.legend(loc="center left", frameon=False)
     figure.suptitle("digits: a live migration and its replay")
     return figure
