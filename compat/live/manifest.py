@@ -141,7 +141,7 @@ def apply(
             break
         worker.make_way(journal, len(batch.done), time.perf_counter() - started)
     if not left:
-        journal = worker.amended(partial(replace, phase="complete"))
+        journal = worker.amended(journal, partial(replace, phase="complete"))
     written, late, failures = (int(worker.figures[name]) for name in ("written", "conflicts", "dead_letters"))
     return Applied(written, late, failures, journal.phase)
 
