@@ -19,6 +19,9 @@ def test_a_migration_with_dead_letters_and_a_rollback_on_each_store(url, items, 
     assert {hit["part"] for hit in found} == {"old", "new"}
     store = open_store(url)
     Writer(store, models()).put("x", "c62", {"lang": "en", "year": 2000})
+    gallery = store.gallery(new=True)
+    assert gallery.old.flags.writeable  # or torch warns of it
+    assert gallery.new.flags.writeable
     store.close()
     assert "1 items have no old embedding" in call("rollback", url, "--models", OURS, "--dry-run")[1]
     assert call("rollback", url, "--models", OURS)[0] == 0
