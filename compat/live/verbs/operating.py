@@ -94,7 +94,7 @@ def described(found: dict[str, Any]) -> str:
         "migration": f"{found['migration']}, order {found['order']}" if found["migration"] else "none yet",
         "migrated": f"{found['migrated']:,} of {found['items']:,} ({found['progress']:.1%})",
         "pending": f"{found['pending']:,}",
-        "dead letters": f"{found['dead_letters']:,}, served by their old embeddings",
+        "dead letters": f"{found['dead_letters']:,}" + (", see `verify`" if found["dead_letters"] else ""),
         "unserved": f"{found['unserved']:,}",
         "speed": f"{speed}{left}" if found["workers"] else "no worker",
         "slowest query in 100": "not told" if slow is None else f"{1000 * slow:.1f} ms",
