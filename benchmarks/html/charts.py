@@ -47,4 +47,5 @@ def runtime() -> str:
         import vl_convert
     except ImportError as error:
         raise InputError("vl-convert-python: not installed, expected it: pip install vl-convert-python") from error
-    return f"(() => {{\n{vl_convert.javascript_bundle()}\n}})();"
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return f"(() => {{\n{bundle}\n}})();"  # its names are none of the page's
