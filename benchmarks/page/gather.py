@@ -1,0 +1,109 @@
+"""All benchmarks below a folder of results, as the page shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.page.setting import data_set_of, setting_of
+from benchmarks.tables.table import Row, rows_of
+from compat.errors import InputError
+from compat.results import Failure, Result, layout_1, load_experiment, load_failures, load_upgrades, queries
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One upgrade of a benchmark.
+
+    Attributes:
+        folder: of its results.
+        upgrade: of a sequence; else empty.
+        rows: as `benchmarks.table` has them.
+        experiment: what experiment.yaml says.
+        failures: what could not be made.
+    """
+
+    folder: Path
+    upgrade: str
+    rows: list[Row]
+    experiment: Mapping[str, Any]
+    failures: Sequence[Failure]
+
+    @property
+    def name(self) -> str:
+        """Of the folder, and of the upgrade where there are several."""
+        return f"{self.folder.name}/{self.upgrade}" if self.upgrade else self.folder.name
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Of the experiment."""
+        return dict(self.experiment.get("config") or {})
+
+    @property
+    def data_set(self) -> str:
+        """What it was measured on."""
+        return data_set_of(self.config)
+
+    @property
+    def setting(self) -> str:
+        """What the upgrade changes."""
+        return setting_of(self.config)
+
+    @property
+    def results(self) -> list[Result]:
+        """Of all rows."""
+        return [result for row in self.rows for result in row.group]
+
+
+def gather(root: str | Path, broken: list[str]) -> list[Benchmark]:
+    """The benchmarks of a folder, or of the folders in it, by name.
+
+    Args:
+        root: `results`, or `results/<benchmark>`.
+        broken: gets a message for each line or folder that cannot be read, which is left out.
+
+    Raises:
+        InputError: no such folder, or no result in it that can be read.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"results: {root}, expected a folder of results")
+    found: list[Benchmark] = []
+    for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
+        if _holds_results(folder):
+            try:
+                found += _benchmarks(folder, broken)
+            except InputError as error:
+                broken.append(str(error))
+    if not found:
+        raise InputError(f"results: none in {root} that can be read, expected folders with results.jsonl")
+    return found
+
+
+def _holds_results(folder: Path) -> bool:
+    return any(folder.glob("results.jsonl*")) or bool(layout_1.files(folder))
+
+
+def _benchmarks(folder: Path, broken: list[str]) -> Iterator[Benchmark]:
+    """One, or those of a sequence.
+
+    Raises:
+        InputError: its results cannot be read or compared.
+    """
+    experiment, compared = load_experiment(folder), _compared(folder, broken)
+    failures = load_failures(folder, broken)
+    for upgrade, results in load_upgrades(folder, broken).items():
+        own = [failure for failure in failures if failure.labels.get("upgrade", "") == upgrade]
+        yield Benchmark(folder.resolve(), upgrade, rows_of(results, compared), experiment, own)
+
+
+def _compared(folder: Path, broken: list[str]) -> Path | None:
+    """The folder if figures of each query can be read from it, by which rows are told apart."""
+    try:
+        queries.read(folder)
+    except InputError as error:
+        broken.append(str(error))
+        return None
+    return folder
