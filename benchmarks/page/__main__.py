@@ -1,6 +1,6 @@
 """Write the results page: every result of a folder of benchmarks in one HTML file. Needs no torch, no server.
 
-    python -m benchmarks.page results/ -o site/
+python -m benchmarks.page results/ -o site/
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def main() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             replace(path, lambda file: file.write_text(text, encoding="utf-8"))
         except OSError as error:
-            raise InputError(f"output: {path} ({error.strerror or error}), expected a folder that can be written") from error
+            raise InputError(
+                f"output: {path} ({error.strerror or error}), expected a folder that can be written"
+            ) from error
         print(f"The page is at {path} ({len(text.encode()) / 1e6:.1f} MB): open it in a browser")
 
 

@@ -38,19 +38,34 @@ def diagram(name: str, found: Ranking) -> Chart:
         for folder, rank in zip(folders, row.ranks, strict=True)
     ]
     runs = within([row.rank.mean for row in found.ranked], found.critical_difference)
+    apart = 0.045 * len(names)
     bars = [
-        {"first": names[first], "last": names[last], "x": len(names) + 0.8 + 0.4 * column}
+        {"first": names[first], "last": names[last], "x": len(names) + 0.8 + apart * column}
         for (first, last), column in zip(runs, _columns(runs), strict=True)
     ]
-    most = len(names) + 0.5 + (0.3 + 0.4 * (1 + max(_columns(runs))) if bars else 0)
-    y = alt.Y("method:N", sort=names, title=None, axis=alt.Axis(labelLimit=220, grid=True, ticks=False, domain=False))
+    most = len(names) + 0.5 + (0.3 + apart * (1 + max(_columns(runs))) if bars else 0)
+    rank_order = alt.Scale(domain=names)
+    y = alt.Y(
+        "method:N",
+        sort=None,
+        scale=rank_order,
+        title=None,
+        axis=alt.Axis(labelLimit=220, grid=True, ticks=False, domain=False),
+    )
     values = [number for number in range(1, len(names) + 1) if len(names) < 12 or number % 2]
     scale = alt.Scale(domain=[0.5, most], nice=False, zero=False)
     x = alt.X("rank:Q", title="mean rank (1 is best)", scale=scale, axis=alt.Axis(values=values, grid=True, format="d"))
     told = ["paired, not told from the best", "told from it"]
-    color = alt.Color("told:N", sort=None, scale=alt.Scale(domain=told), legend=alt.Legend(orient="bottom", title=None))
-    shape = alt.Shape("folder:N", sort=None, legend=alt.Legend(orient="bottom", title=None, columns=2))
-    tooltip = ["method:N", alt.Tooltip("rank:Q", title="mean rank", format=".1f"), alt.Tooltip("interval:N", title="95 %"), "needs:N"]
+    color = alt.Color(
+        "told:N", sort=None, scale=alt.Scale(domain=told), legend=alt.Legend(orient="bottom", title=None, columns=1)
+    )
+    shape = alt.Shape("folder:N", sort=None, legend=alt.Legend(orient="bottom", title=None, columns=1))
+    tooltip = [
+        "method:N",
+        alt.Tooltip("rank:Q", title="mean rank", format=".1f"),
+        alt.Tooltip("interval:N", title="95 %"),
+        "needs:N",
+    ]
     ranked, each = alt.Chart(alt.Data(values=rows)), alt.Chart(alt.Data(values=places))
     layers = [
         ranked.mark_rule(strokeWidth=2).encode(alt.X("low:Q", scale=scale), alt.X2("high:Q"), y=y, color=color),
@@ -63,12 +78,15 @@ def diagram(name: str, found: Ranking) -> Chart:
         joined = alt.Chart(alt.Data(values=bars))
         layers.append(
             joined.mark_rule(strokeWidth=4, style="ink").encode(
-                alt.X("x:Q", scale=scale), alt.Y("first:N", sort=names), alt.Y2("last:N")
+                alt.X("x:Q", scale=scale), alt.Y("first:N", sort=None, scale=rank_order), alt.Y2("last:N")
             )
         )
-    spec = alt.layer(*layers).properties(width="container", height={"step": 22}).to_dict()
+    fitted = alt.AutoSizeParams(type="fit-x", contains="padding")
+    spec = alt.layer(*layers).properties(width="container", height=22 * len(names), autosize=fitted).to_dict()
     table = [[row.name, row.needs, *cells(row, found)] for row in (*found.ranked, *found.others)]
-    return Chart(f"ranks-{name}", name.replace("_", " "), description(found), spec, ["method", "needs", *headings(found)], table)
+    return Chart(
+        f"ranks-{name}", name.replace("_", " "), description(found), spec, ["method", "needs", *headings(found)], table
+    )
 
 
 def description(found: Ranking) -> str:

@@ -43,9 +43,7 @@ def rankings(benchmarks: Sequence[Benchmark]) -> dict[str, Ranking]:
     families with fewer than three such methods, or with a figure that is undefined, have none."""
     found = {}
     for name, members in families(benchmarks).items():
-        plain = {
-            one.name: [r for r in one.results if {"order": r.order, "merge": r.merge} == PLAIN] for one in members
-        }
+        plain = {one.name: [r for r in one.results if {"order": r.order, "merge": r.merge} == PLAIN] for one in members}
         try:
             ranking = rank(plain)
         except InputError:

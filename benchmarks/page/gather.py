@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.page.setting import data_set_of, setting_of
+from benchmarks.tables.effort import efforts
 from benchmarks.tables.table import Row, rows_of
 from compat.errors import InputError
 from compat.results import Failure, Result, layout_1, load_experiment, load_failures, load_upgrades, queries
@@ -23,6 +24,7 @@ class Benchmark:
         rows: as `benchmarks.table` has them.
         experiment: what experiment.yaml says.
         failures: what could not be made.
+        effort: what tuning took, by the method's config as text.
     """
 
     folder: Path
@@ -30,6 +32,7 @@ class Benchmark:
     rows: list[Row]
     experiment: Mapping[str, Any]
     failures: Sequence[Failure]
+    effort: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -93,10 +96,10 @@ def _benchmarks(folder: Path, broken: list[str]) -> Iterator[Benchmark]:
         InputError: its results cannot be read or compared.
     """
     experiment, compared = load_experiment(folder), _compared(folder, broken)
-    failures = load_failures(folder, broken)
+    failures, effort = load_failures(folder, broken), efforts(folder)
     for upgrade, results in load_upgrades(folder, broken).items():
         own = [failure for failure in failures if failure.labels.get("upgrade", "") == upgrade]
-        yield Benchmark(folder.resolve(), upgrade, rows_of(results, compared), experiment, own)
+        yield Benchmark(folder.resolve(), upgrade, rows_of(results, compared), experiment, own, effort)
 
 
 def _compared(folder: Path, broken: list[str]) -> Path | None:

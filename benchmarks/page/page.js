@@ -5,7 +5,7 @@
   const data = read("data"), specs = read("specs");
   const find = (selector, within = document) => within.querySelector(selector);
   const UNIT = 100, FIRST = 150, DRAWN = 6;
-  const AREA = 0, GAIN = 1, SHORT = ["AUC mAP", "relative gain", "gain at 10 %", "at 50 %", "mAP at 0", "mAP at 1", "negative flips", "sum of drops"];
+  const AREA = 0, GAIN = 1, SHORT = ["AUC mAP", "relative gain", "gain at 10 %", "at 50 %", "mAP at 1", "negative flips"];
   const COST = { passes: "encoder passes", bytes: "bytes per item", seconds: "training (s)" };
   const PLAIN = { order: "random", merge: "raw" };
 
@@ -14,6 +14,7 @@
     row.id = `${row.of.name}:${row.name}`;
     row.dataSet = row.of.dataSet;
     row.setting = row.of.setting;
+    row.family = row.of.family;
     row.text = [row.name, row.of.name, row.dataSet, row.classPath, ...Object.values(row.needs).flat()].join(" ").toLowerCase();
   });
   const byId = new Map(data.rows.map((row) => [row.id, row]));
@@ -26,7 +27,7 @@
       else if (value === true) element.setAttribute(name, "");
       else if (value !== false && value != null) element.setAttribute(name, value);
     }
-    element.append(...children.flat().filter((child) => child != null));
+    element.append(...children.flat(Infinity).filter((child) => child != null));
     return element;
   }
 
@@ -47,8 +48,8 @@
   const options = Object.fromEntries(Object.entries(KEYS).map(([key, of]) => [key, values(of).sort(key === "benchmark" ? undefined : counted(key))]));
   const plain = (key) => (options[key].includes(PLAIN[key]) ? PLAIN[key] : "");
   const START = {
-    q: "", dataSet: options.dataSet[0], setting: "", benchmark: "", order: plain("order"), merge: plain("merge"), passes: "",
-    without: "", sort: "relative gain", down: "1", wide: "", metric: Object.keys(data.metrics)[0], by: "", cost: "passes", pick: "", result: "",
+    q: "", dataSet: "", setting: "", benchmark: data.start, order: plain("order"), merge: plain("merge"), passes: "",
+    without: "", sort: "relative gain", down: "1", wide: "", metric: Object.keys(data.metrics)[0], by: "", cost: "seconds", pick: "", result: "",
   };
   let state = { ...START };
   let limit = FIRST;
@@ -103,27 +104,34 @@
       { name: "method", words: true, value: (row) => row.name },
       ...(several ? [{ name: "benchmark", words: true, value: (row) => row.of.name }] : []),
       ...figures.filter((one) => state.wide || SHORT.includes(one.name)),
-      { name: "backward compatible", value: (row) => row.compatible },
       { name: COST.passes, value: (row) => row.passes, higher: false },
-      { name: COST.bytes, value: (row) => row.bytes, higher: false, text: (row) => (row.bytes ? row.bytes.toLocaleString("en") : "-") },
+      ...(state.wide ? [
+        { name: COST.bytes, value: (row) => row.bytes, higher: false, text: (row) => (row.bytes ? row.bytes.toLocaleString("en") : "-") },
+        { name: "backward compatible", value: (row) => row.compatible },
+        { name: "seeds", value: (row) => row.seeds },
+        { name: "tuning", words: true, value: (row) => row.tuning },
+      ] : []),
       { name: COST.seconds, value: (row) => row.seconds, higher: false, text: (row) => Math.round(row.seconds).toLocaleString("en") },
-      { name: "seeds", value: (row) => row.seeds },
-      { name: "may use", words: true, value: (row) => row.budget.length, text: (row) => row.budget, higher: false },
+      { name: "may use", words: true, value: (row) => row.budget.length, text: (row) => (row.budget.length ? row.budget.map((kind) => make("span", { class: "tag" }, kind)) : "nothing") },
+      { name: "paper", words: true, value: (row) => papers(row).map((link) => link.textContent).join(" "), text: (row) => papers(row).flatMap((link) => [link.cloneNode(true), " "]) },
     ];
   }
+
+  const article = (row) => document.getElementById(`method-${row.classPath}`);
+  const papers = (row) => [...(article(row)?.querySelectorAll("a") || [])];
 
   // ---- the table
   function heading(column) {
     const sorted = column.name === state.sort;
     const down = sorted ? !state.down : column.number ? column.higher : false;
     const sort = () => { change({ sort: column.name, down: down ? "1" : "" }); find(`[data-column="${column.name}"]`).focus(); };
-    const attributes = { scope: "col", "aria-sort": sorted ? (state.down ? "descending" : "ascending") : null };
+    const attributes = { scope: "col", class: column.words ? "words" : null, "aria-sort": sorted ? (state.down ? "descending" : "ascending") : null };
     return make("th", attributes, make("button", { type: "button", "data-column": column.name, onclick: sort }, column.name + (column.unit || "")));
   }
 
   function cell(row, column, most) {
     const text = column.text ? column.text(row) : String(column.value(row));
-    if (Array.isArray(text)) return make("td", { class: "words" }, text.length ? text.map((kind) => make("span", { class: "tag" }, kind)) : "nothing");
+    if (Array.isArray(text)) return make("td", { class: "words" }, text);
     const mark = column.mark ? column.mark(row) : "";
     const [mean, spread] = text.split(" ± ");
     const inside = column.number
@@ -166,7 +174,7 @@
     find("#more").hidden = rows.length <= limit;
     find("#more").textContent = `Show ${rows.length - limit} more rows`;
     const where = values((row) => row.of.name, rows);
-    find("#systems").textContent = where.length === 1 ? `${where[0]}: ${rows[0].setting}. ${rows[0].of.systems}` : "";
+    find("#systems").textContent = where.length === 1 ? [`${where[0]}: ${rows[0].setting}.`, rows[0].of.systems, ...rows[0].of.failures].join(" ") : "";
   }
 
   // ---- charts
@@ -174,20 +182,20 @@
 
   function panels(chosen) {
     if (!state.by) return chosen.map((row) => [row.of.name, row.name, row]);
-    const same = { order: ["benchmark", "method", "merge"], merge: ["benchmark", "method", "order"], dataSet: ["method", "order", "merge"] }[state.by];
-    const wanted = new Set(chosen.map((row) => JSON.stringify(same.map((key) => row[key]))));
-    const rows = data.rows.filter((row) => wanted.has(JSON.stringify(same.map((key) => row[key]))));
+    const same = { order: ["benchmark", "method", "merge"], merge: ["benchmark", "method", "order"], dataSet: ["family", "method", "order", "merge"] }[state.by];
+    const key = (row) => JSON.stringify(same.map((name) => row[name]));
+    const rows = [...new Set(chosen.map(key))].flatMap((wanted) => data.rows.filter((row) => key(row) === wanted));
     const several = values((row) => row.of.name, chosen).length > 1 && state.by !== "dataSet";
-    const rest = (row) => [row.method, ...["order", "merge"].filter((key) => key !== state.by && row[key] !== PLAIN[key]).map((key) => row[key]), ...(several ? [row.of.name] : [])].join(" + ");
+    const rest = (row) => [row.method, ...["order", "merge"].filter((axis) => axis !== state.by && row[axis] !== PLAIN[axis]).map((axis) => row[axis]), ...(several ? [row.of.name] : [])].join(" + ");
     return rows.map((row) => [state.by === "dataSet" ? row.of.name : row[state.by], rest(row), row]);
   }
 
   function curveRows(parts) {
-    const rows = [];
+    const rows = [], order = values(([, series]) => series, parts), most = page.palette().length;
     for (const [panel, series, row] of parts) {
       const [mean, low = mean, high = mean] = row.curves[state.metric];
       row.of.progress.forEach((progress, place) => rows.push({
-        kind: "line", panel, series, progress, mean: mean[place] / UNIT, low: low[place] / UNIT, high: high[place] / UNIT,
+        kind: "line", panel, series, progress, dash: Math.floor(order.indexOf(series) / most) % 3, mean: mean[place] / UNIT, low: low[place] / UNIT, high: high[place] / UNIT,
         shown: percent(mean[place]), spread: low === mean ? "one curve" : `${percent(low[place])} to ${percent(high[place])}`,
       }));
     }
@@ -199,21 +207,35 @@
     return rows;
   }
 
-  // names at the ends of curves, apart by at least a line
-  function ends(rows, height) {
-    const numbers = rows.flatMap((row) => [row.mean, row.low ?? row.mean, row.high ?? row.mean]);
+  // where names stand that would be at `wanted`, ascending: apart by at least a line, not above the top
+  function apart(wanted, numbers, height) {
     const [bottom, top] = [Math.min(...numbers), Math.max(...numbers)], step = ((top - bottom || 1) * 17) / height;
+    let floor = -Infinity, roof = top;
+    const places = wanted.map((value) => (floor = Math.max(value, floor + step)));
+    for (let n = places.length - 1; n >= 0; n -= 1) { places[n] = Math.min(places[n], roof); roof = places[n] - step; }
+    return places;
+  }
+
+  const short = (name) => (name.length > 26 ? `${name.slice(0, 25)}…` : name);
+
+  function ends(rows, height) {
     const last = Math.max(...rows.filter((row) => row.kind === "line").map((row) => row.progress));
     const names = rows.filter((row) => row.kind === "line" && row.progress === last).sort((a, b) => a.mean - b.mean);
-    let floor = -Infinity;
-    const places = names.map((row) => (floor = Math.max(row.mean, floor + step)));
-    for (let n = places.length - 1, roof = top; n >= 0; n -= 1) { places[n] = Math.min(places[n], roof); roof = places[n] - step; }
-    return names.map((row, n) => ({ kind: "end", series: row.series, label: row.series.length > 26 ? `${row.series.slice(0, 25)}…` : row.series, progress: last, place: places[n] }));
+    const places = apart(names.map((row) => row.mean), rows.flatMap((row) => [row.mean, row.low ?? row.mean, row.high ?? row.mean]), height);
+    return names.map((row, n) => ({ kind: "end", series: row.series, label: short(row.series), progress: last, place: places[n] }));
+  }
+
+  // the colours of series, in their sequence: the same in the table, in curves and in points
+  function colored(spec, series) {
+    if (spec === null || typeof spec !== "object") return;
+    if (spec.field === "series" && "legend" in spec) spec.scale = { domain: series };
+    Object.values(spec).forEach((part) => colored(part, series));
   }
 
   function draw(figure, name, rows, width) {
     const spec = structuredClone(specs[name]);
     (spec.spec || spec).width = width;
+    colored(spec, values((row) => row.series, rows.filter((row) => row.kind === "line" || row.picked)));
     spec.datasets = { rows };
     spec.description = find("figcaption p", figure).textContent;
     return page.draw(find(".drawing", figure), spec);
@@ -226,18 +248,20 @@
 
   function curves(chosen) {
     const figure = find("#curve"), wide = find(".drawing", figure).clientWidth, metric = data.metrics[state.metric];
-    const parts = panels(chosen), rows = curveRows(parts), names = values(([panel]) => panel, parts);
+    const parts = panels(chosen), rows = curveRows(parts), names = values(([panel]) => panel, parts).sort((a, b) => (b === PLAIN[state.by]) - (a === PLAIN[state.by]) || a.localeCompare(b));
     const better = `${metric.label} in percent, ${metric.higher ? "higher" : "lower"} is better`;
     find("#curve-description").textContent = !parts.length ? "Nothing to draw." : `${better}; ${state.pick ? "the rows ticked above" : `the first ${chosen.length} rows above: tick others to draw them`}. Lines are means, bands go from the lowest to the highest seed.`;
     table(figure, ["", "method", ...(parts[0] ? parts[0][2].of.progress.map((value) => `${Math.round(100 * value)} %`) : [])],
       parts.map(([panel, series, row]) => [panel, series, ...row.curves[state.metric][0].map(percent)]));
     if (!parts.length) return find(".drawing", figure).replaceChildren();
     if (names.length === 1 && !state.by)
-      return wide > 640 ? draw(figure, "single", [...rows, ...ends(rows, specs.single.height)], wide - 8) : draw(figure, "legend", rows, wide - 64);
+      return wide > 640 ? draw(figure, "single", [...rows, ...ends(rows, specs.single.height)], wide) : draw(figure, "legend", rows, wide);
     const columns = Math.max(1, Math.min(3, names.length, Math.floor(wide / 300)));
     specs.multiples.columns = columns;
-    specs.multiples.resolve = { scale: { y: values(([, , row]) => row.dataSet, parts).length > 1 ? "independent" : "shared" } };
-    return draw(figure, "multiples", rows, Math.floor(wide / columns) - 64);
+    specs.multiples.facet.sort = names;
+    const alike = values(([, , row]) => row.dataSet, parts).length === 1;
+    specs.multiples.resolve = { scale: { y: alike ? "shared" : "independent" } };
+    return draw(figure, "multiples", rows, Math.floor((wide - (alike ? 40 : 0)) / columns) - (alike ? 26 : 60));
   }
 
   function cost(rows, chosen) {
@@ -248,8 +272,14 @@
     find("#cost-description").textContent = `Relative gain in percent of ${known.length} rows of the leaderboard against ${COST[key]}${known.length < rows.length ? `; of ${rows.length - known.length} it is not known` : ""}. Circles need one encoder pass for each query, squares two; those in colour are drawn above.`;
     table(figure, ["method", "relative gain (%)", ...Object.values(COST)], known.map((row) => [series(row), row.cells[GAIN], ...Object.keys(COST).map((name) => Math.round(row[name]).toLocaleString("en"))]));
     const order = [...chosen.filter((row) => known.includes(row)), ...known.filter((row) => !marked.has(row.id))];
-    const points = order.map((row) => ({ series: series(row), gain: row.values[GAIN] * 100, passes: row.passes, bytes: row.bytes, seconds: row.seconds, picked: marked.has(row.id) }));
-    return known.length ? draw(figure, key, points, wide - 8) : find(".drawing", figure).replaceChildren();
+    const logs = order.map((row) => Math.log(row[key])), [least, most] = [Math.min(...logs), Math.max(...logs)];
+    const points = order.map((row, n) => ({
+      series: series(row), gain: row.values[GAIN] * 100, passes: row.passes, bytes: row.bytes, seconds: row.seconds, picked: marked.has(row.id), label: short(series(row)),
+      place: key === "passes" ? row.passes + 0.03 * (((n * 7) % 13) - 6) : row[key], flip: key !== "passes" && logs[n] > least + 0.6 * (most - least),
+    }));
+    const named = points.filter((point) => point.picked).sort((a, b) => a.gain - b.gain);
+    apart(named.map((point) => point.gain), points.map((point) => point.gain), specs[key].height).forEach((place, n) => { named[n].label_place = place; });
+    return known.length ? draw(figure, key, points, wide) : find(".drawing", figure).replaceChildren();
   }
 
   // ---- one result: what it is and how it was made
@@ -260,16 +290,15 @@
     const records = [...new Set(row.results.flatMap((one) => one[5]))].map((name) => [name, row.of.provenance[name] || {}]);
     const commands = row.commands.map((place) => row.of.commands[place]);
     const again = `python -m benchmarks.table results/${row.of.folder} --only method=${row.method} order=${row.order} merge=${row.merge} --wide`;
-    const article = document.getElementById(`method-${row.classPath}`);
     find("#detail .inside").replaceChildren(
       make("header", {}, make("h2", { id: "detail-title" }, row.name), close),
       facts([
         ["benchmark", row.of.name], ["data set", row.dataSet], ["setting", row.setting], ["order", row.order], ["merge rule", row.merge],
         ["needs", Object.entries(row.needs).filter(([, needs]) => needs.length).map(([axis, needs]) => `${axis}: ${needs.join(", ")}`).join("; ") || "nothing"],
-        ["queries, gallery", `${row.of.queries.toLocaleString("en")}, ${row.of.gallery.toLocaleString("en")} items`], ["systems", row.of.systems],
+        ["queries, gallery", `${row.of.queries.toLocaleString("en")}, ${row.of.gallery.toLocaleString("en")} items`], ["systems", row.of.systems], ["tuning", row.tuning],
       ]),
       make("h3", {}, "Figures"),
-      make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Figures" }, make("table", {}, make("tbody", {}, data.columns.map((one, place) =>
+      make("div", { class: "scroll narrow", tabindex: 0, role: "region", "aria-label": "Figures" }, make("table", {}, make("tbody", {}, data.columns.map((one, place) =>
         make("tr", {}, make("th", { scope: "row" }, `${one.name} (%)`), make("td", {}, row.cells[place])))))),
       make("h3", {}, "Results"),
       make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Results of each seed" }, make("table", {},
@@ -286,7 +315,7 @@
       ])),
       make("h3", {}, "Config of the method"), make("pre", { tabindex: 0 }, row.spec),
       make("details", {}, make("summary", {}, "Config of the benchmark"), make("pre", { tabindex: 0 }, row.of.config)),
-      make("h3", {}, "The method"), ...(article ? [...article.children].slice(1).map((part) => part.cloneNode(true)) : [make("p", {}, row.classPath)]));
+      make("h3", {}, "The method"), ...(article(row) ? [...article(row).children].slice(1).map((part) => part.cloneNode(true)) : [make("p", {}, row.classPath)]));
     if (!find("#detail").open) find("#detail").showModal();
     find("#detail").scrollTop = 0;
   }
@@ -327,7 +356,12 @@
     drawing = Promise.all([curves(chosen), cost(rows, chosen)]).then(() => { document.documentElement.dataset.drawn = "yes"; performance.mark("drawn"); });
   }
 
-  const typed = (event) => { limit = FIRST; change({ [event.target.name]: event.target.value }); };
+  function typed({ target: { name, value } }) {
+    limit = FIRST;
+    const of = data.benchmarks.find((one) => one.name === state.benchmark);
+    const other = of && ["dataSet", "setting"].includes(name) && value !== of[name];
+    change({ [name]: value, ...(other ? { benchmark: "" } : {}), ...(name === "benchmark" && value ? { dataSet: "", setting: "" } : {}) });
+  }
   find("#filters").addEventListener("submit", (event) => event.preventDefault());
   for (const form of document.querySelectorAll("form.filters")) form.addEventListener("input", (event) => {
     if (event.target.name !== "budget") return typed(event);

@@ -42,4 +42,6 @@ def described(class_path: str) -> Described:
     module = ast.get_docstring(tree_of(file)) or "" if file else ""
     text = SECTION.split(own)[0]
     papers = ARXIV.findall(text) or ARXIV.findall(module)
-    return Described(class_path, [" ".join(part.split()) for part in text.split("\n\n") if part.strip()], [*dict.fromkeys(papers)])
+    return Described(
+        class_path, [" ".join(part.split()) for part in text.split("\n\n") if part.strip()], [*dict.fromkeys(papers)]
+    )

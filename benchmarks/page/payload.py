@@ -10,7 +10,9 @@ import numpy as np
 import yaml
 
 from benchmarks.page.budget import KINDS, budget_of
+from benchmarks.page.families import families
 from benchmarks.page.gather import Benchmark
+from benchmarks.tables.effort import spelled
 from benchmarks.tables.table import COLUMNS, Row, compatible, percent, seeds, systems
 from compat.results import METRICS, Result
 
@@ -19,12 +21,18 @@ UNIT = 1e4  # of the whole numbers of a curve: hundredths of a percent, as table
 
 
 def payload(benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
-    """What `page.js` reads: columns, metrics, benchmarks, rows and budgets."""
+    """What `page.js` reads: columns, metrics, benchmarks, rows, budgets, and the benchmark that is shown first: the
+    largest of the largest family."""
+    found = families(benchmarks)
+    family = {one.name: name for name, members in found.items() for one in members}
+    first = next(iter(found.values()), benchmarks)
+    start = max(first, key=lambda one: len(one.rows))
     return {
         "columns": [{"name": name, "higher": name not in LOWER_IS_BETTER} for name in COLUMNS],
         "metrics": {key: {"label": one.label, "higher": one.higher_is_better} for key, one in METRICS.items()},
         "budgets": KINDS,
-        "benchmarks": [_benchmark(one) for one in benchmarks],
+        "start": start.name,
+        "benchmarks": [_benchmark(one) | {"family": family.get(one.name, one.name)} for one in benchmarks],
         "rows": [_row(number, one, row) for number, one in enumerate(benchmarks) for row in one.rows],
     }
 
@@ -70,6 +78,7 @@ def _row(number: int, one: Benchmark, row: Row) -> dict[str, Any]:
         "cells": cells,
         "values": [_mean([figure(r) for r in group]) for figure in figures],
         "seeds": seeds(group),
+        "tuning": one.effort.get(spelled(first.spec), "-"),
         "compatible": compatible(group),
         "passes": first.encoder_passes_per_query,
         "bytes": first.bytes_per_item,
@@ -120,4 +129,3 @@ def _only(command: str) -> list[str]:
 
 def _yaml(content: Any) -> str:
     return yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True).strip()
-

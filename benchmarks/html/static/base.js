@@ -26,7 +26,7 @@ const page = (() => {
         labelColor: soft, titleColor: soft, gridColor: line, domainColor: line, tickColor: line, labelFontSize: 12,
         titleFontSize: 12, titleFontWeight: "normal", labelOverlap: true, titlePadding: 8,
       },
-      legend: { labelColor: ink, titleColor: soft, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 240 },
+      legend: { labelColor: ink, titleColor: soft, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 240, layout: { bottom: { direction: "vertical", anchor: "start", margin: 8 } } },
       header: { labelColor: ink, titleColor: soft, labelFontSize: 13, labelFontWeight: 600 },
       title: { color: ink, subtitleColor: soft, anchor: "start", fontSize: 14 },
       text: { color: ink, fontSize: 12 }, rule: { color: soft },
