@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.page.commands import documented
 from benchmarks.page.setting import data_set_of, setting_of
 from benchmarks.tables.effort import efforts
 from benchmarks.tables.table import Row, rows_of
 from compat.errors import InputError
 from compat.results import Failure, Result, layout_1, load_experiment, load_failures, load_upgrades, queries
+from compat.results.experiment import EXPERIMENT
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,9 @@ class Benchmark:
         folder: of its results.
         upgrade: of a sequence; else empty.
         rows: as `benchmarks.table` has them.
-        experiment: what experiment.yaml says.
+        data_set: what it was measured on.
+        setting: what the upgrade changes.
+        experiment: what experiment.yaml says: config, commands and provenance.
         failures: what could not be made.
         effort: what tuning took, by the method's config as text.
     """
@@ -30,6 +34,8 @@ class Benchmark:
     folder: Path
     upgrade: str
     rows: list[Row]
+    data_set: str
+    setting: str
     experiment: Mapping[str, Any]
     failures: Sequence[Failure]
     effort: Mapping[str, str]
@@ -38,21 +44,6 @@ class Benchmark:
     def name(self) -> str:
         """Of the folder, and of the upgrade where there are several."""
         return f"{self.folder.name}/{self.upgrade}" if self.upgrade else self.folder.name
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Of the experiment."""
-        return dict(self.experiment.get("config") or {})
-
-    @property
-    def data_set(self) -> str:
-        """What it was measured on."""
-        return data_set_of(self.config)
-
-    @property
-    def setting(self) -> str:
-        """What the upgrade changes."""
-        return setting_of(self.config)
 
     @property
     def results(self) -> list[Result]:
@@ -95,11 +86,33 @@ def _benchmarks(folder: Path, broken: list[str]) -> Iterator[Benchmark]:
     Raises:
         InputError: its results cannot be read or compared.
     """
-    experiment, compared = load_experiment(folder), _compared(folder, broken)
+    experiment, compared = _experiment(folder), _compared(folder, broken)
+    data_set, setting = experiment["shown"]
     failures, effort = load_failures(folder, broken), efforts(folder)
     for upgrade, results in load_upgrades(folder, broken).items():
         own = [failure for failure in failures if failure.labels.get("upgrade", "") == upgrade]
-        yield Benchmark(folder.resolve(), upgrade, rows_of(results, compared), experiment, own, effort)
+        yield Benchmark(
+            folder.resolve(), upgrade, rows_of(results, compared), data_set, setting, experiment, own, effort
+        )
+
+
+def _experiment(folder: Path) -> dict[str, Any]:
+    """What experiment.yaml says, with a config, commands and provenance.
+
+    Raises:
+        InputError: it cannot be read, or a part of it is something else.
+    """
+    found = load_experiment(folder)
+    for name, kind in (("config", dict), ("commands", list), ("provenance", dict)):
+        if not isinstance(found.setdefault(name, kind()), kind):
+            raise InputError(f"{folder / EXPERIMENT}: {name} is {str(found[name])[:40]!r}, expected a {kind.__name__}")
+    kept = [str(command) for command in found["commands"]]
+    found["commands"] = kept or documented(folder.resolve().parent).get(folder.resolve().name, [])
+    try:
+        found["shown"] = data_set_of(found["config"]), setting_of(found["config"])
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{folder / EXPERIMENT}: config: {error}, expected one of benchmarks.run") from error
+    return found
 
 
 def _compared(folder: Path, broken: list[str]) -> Path | None:

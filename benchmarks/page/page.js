@@ -256,7 +256,7 @@
     if (!parts.length) return find(".drawing", figure).replaceChildren();
     if (names.length === 1 && !state.by)
       return wide > 640 ? draw(figure, "single", [...rows, ...ends(rows, specs.single.height)], wide) : draw(figure, "legend", rows, wide);
-    const columns = Math.max(1, Math.min(3, names.length, Math.floor(wide / 300)));
+    const columns = Math.max(1, Math.min(names.length === 4 ? 2 : 3, names.length, Math.floor(wide / 300)));
     specs.multiples.columns = columns;
     specs.multiples.facet.sort = names;
     const alike = values(([, , row]) => row.dataSet, parts).length === 1;
@@ -308,7 +308,7 @@
       make("h3", {}, "Made by"),
       commands.length ? make("pre", { tabindex: 0 }, commands.join("\n\n")) : make("p", { class: "soft" }, "No command was kept."),
       make("p", { class: "small soft" }, "This row again: ", make("code", {}, again)),
-      records.map(([name, record]) => facts([
+      ...records.map(([name, record]) => facts([
         ["provenance", name], ["commit", record.git_commit], ["date", record.date],
         ["hardware", record.hardware && Object.entries(record.hardware).map(([part, value]) => `${part}: ${value ?? "none"}`).join(", ")],
         ["threads", record.threads && String(record.threads)], ["versions", record.versions && Object.entries(record.versions).map(([part, value]) => `${part} ${value}`).join(", ")],

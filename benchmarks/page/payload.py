@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import yaml
 
 from benchmarks.page.budget import KINDS, budget_of
+from benchmarks.page.commands import for_method
 from benchmarks.page.families import families
 from benchmarks.page.gather import Benchmark
 from benchmarks.tables.effort import spelled
@@ -39,7 +39,7 @@ def payload(benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
 
 def _benchmark(one: Benchmark) -> dict[str, Any]:
     first = one.results[0]
-    config = {name: part for name, part in one.config.items() if name != "methods"}
+    config = {name: part for name, part in one.experiment["config"].items() if name != "methods"}
     return {
         "name": one.name,
         "folder": one.folder.name,
@@ -50,9 +50,9 @@ def _benchmark(one: Benchmark) -> dict[str, Any]:
         "gallery": first.gallery_items,
         "progress": first.progress,
         "levels": {name: {key: _levels(one.results, name, key) for key in METRICS} for name in ("old", "new")},
-        "commands": list(one.experiment.get("commands") or []),
+        "commands": one.experiment["commands"],
         "config": _yaml(config),
-        "provenance": one.experiment.get("provenance") or {},
+        "provenance": one.experiment["provenance"],
         "failures": [failure.line for failure in one.failures],
     }
 
@@ -87,7 +87,7 @@ def _row(number: int, one: Benchmark, row: Row) -> dict[str, Any]:
         "budget": budget_of(need for needs in first.needs.values() for need in needs),
         "classPath": str(first.spec.get("class_path", "")),
         "spec": _yaml(first.spec),
-        "commands": _commands(one.experiment, first.method),
+        "commands": for_method(one.experiment["commands"], first.method),
         "curves": {key: _curves(group, key) for key in METRICS},
         "results": [_result(r) for r in group],
     }
@@ -97,34 +97,21 @@ def _mean(values: Sequence[float]) -> float:
     return float(f"{np.mean(values):.7g}")
 
 
-def _curves(group: Sequence[Result], metric: str) -> list[list[int]]:
+def _curves(group: Sequence[Result], metric: str) -> list[list[int | None]]:
     """Mean, lowest and highest over the seeds, in `UNIT`; the mean alone where they are the same."""
     values = np.array([getattr(r, metric) for r in group])
-    curves = [values.mean(0)] if (values == values[0]).all() else [values.mean(0), values.min(0), values.max(0)]
-    return [np.rint(curve * UNIT).astype(int).tolist() for curve in curves]
+    curves = (
+        [values.mean(0)]
+        if np.array_equal(values, np.broadcast_to(values[0], values.shape), equal_nan=True)
+        else [values.mean(0), values.min(0), values.max(0)]
+    )
+    return [[int(v) if np.isfinite(v) else None for v in np.rint(curve * UNIT)] for curve in curves]
 
 
 def _result(result: Result) -> list[Any]:
     """Seed, key, area as it is printed, seconds of training, trainings of the two models, records of provenance."""
     seconds = float(f"{result.training_seconds:.4g}")
     return [result.seed, result.key, percent([result.auc]), seconds, result.backbones, result.provenance]
-
-
-def _commands(experiment: Mapping[str, Any], method: str) -> list[int]:
-    """The places of the commands that a method may have been run by: all but those that ask for others only."""
-    return [
-        number for number, command in enumerate(experiment.get("commands") or [])
-        if not (only := _only(command)) or method in only
-    ]  # fmt: skip
-
-
-def _only(command: str) -> list[str]:
-    """The methods that a command asks for; none for all."""
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        return []
-    return next((word.partition("=")[2].split(",") for word in words if word.startswith("--only=")), [])
 
 
 def _yaml(content: Any) -> str:

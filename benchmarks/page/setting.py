@@ -48,7 +48,7 @@ def _change(kind: str, values: Sequence[str], unit: str = "") -> list[str]:
 def _share(value: Any) -> str:
     """In percent; a pair as from one to the other."""
     if isinstance(value, list | tuple):
-        return "–".join(f"{100 * end:g}" for end in value)
+        return " to ".join(f"{100 * end:g}" for end in value)
     return f"{100 * value:g}"
 
 

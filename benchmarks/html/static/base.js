@@ -2,6 +2,7 @@
 // the look of charts, their drawing, and the switch between light and dark; `page` is for the scripts after this one
 const page = (() => {
   const root = document.documentElement;
+  const ERROR = 1;  // of Vega's levels: charts may have layers without rows, of which it warns
   const drawn = new Map();  // element -> { spec, view }
 
   function color(token) {
@@ -23,14 +24,15 @@ const page = (() => {
       background: "transparent", font, padding: 4,
       view: { stroke: null },
       axis: {
+        aria: false,  // the drawing is described as a whole, its figures stand in a table
         labelColor: soft, titleColor: soft, gridColor: line, domainColor: line, tickColor: line, labelFontSize: 12,
         titleFontSize: 12, titleFontWeight: "normal", labelOverlap: true, titlePadding: 8,
       },
-      legend: { labelColor: ink, titleColor: soft, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 240, layout: { bottom: { direction: "vertical", anchor: "start", margin: 8 } } },
+      legend: { aria: false, labelColor: ink, titleColor: soft, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 240, layout: { bottom: { direction: "vertical", anchor: "start", margin: 8 } } },
       header: { labelColor: ink, titleColor: soft, labelFontSize: 13, labelFontWeight: 600 },
       title: { color: ink, subtitleColor: soft, anchor: "start", fontSize: 14 },
       text: { color: ink, fontSize: 12 }, rule: { color: soft },
-      range: { category: palette() }, mark: { color: palette()[0] },
+      range: { category: palette() }, mark: { color: palette()[0], aria: false },
       style: { soft: { color: soft }, ink: { color: ink } },
     };
   }
@@ -40,8 +42,9 @@ const page = (() => {
     const number = (drawn.get(element)?.number || 0) + 1;
     drawn.get(element)?.result?.finalize();
     drawn.set(element, { spec, number });
-    const result = await vegaEmbed(element, structuredClone(spec), {
-      actions: false, renderer: "svg", ast: true, config: config(), tooltip: { theme: "custom", disableDefaultStyle: true },
+    const plain = JSON.parse(JSON.stringify(spec).replace(/[\u2028\u2029]/g, " "));  // Vega's parser knows no such strings
+    const result = await vegaEmbed(element, plain, {
+      actions: false, renderer: "svg", ast: true, logLevel: ERROR, config: config(), tooltip: { theme: "custom", disableDefaultStyle: true },
     });
     if (drawn.get(element).number !== number) return result.finalize();  // another was asked for meanwhile
     drawn.set(element, { spec, number, result });
