@@ -38,7 +38,7 @@ class Chart:
 
 @cache
 def runtime() -> str:
-    """JavaScript of Vega, Vega-Lite and vegaEmbed, for the first of a page's scripts.
+    """JavaScript of Vega, Vega-Lite and vegaEmbed, for one of a page's scripts.
 
     Raises:
         InputError: vl-convert is not installed.

@@ -24,8 +24,8 @@ def render(template: Path, title: str, scripts: Sequence[str] = (), styles: Sequ
     Args:
         template: its file; others beside it may be included.
         title: of the page.
-        scripts: JavaScript to run at the end of the page, after that of every page, in this sequence; with charts the
-            first is `benchmarks.html.runtime()`.
+        scripts: JavaScript to run at the end of the page, after that of every page, in this sequence; with charts one
+            of them is `benchmarks.html.runtime()`, best the last, as it takes a moment.
         styles: CSS after that of every page.
         values: what the template names; data for scripts it puts in by the filter `script_json`.
 

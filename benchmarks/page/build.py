@@ -47,7 +47,7 @@ def build(benchmarks: Sequence[Benchmark]) -> str:
     return render(
         HERE / "page.html.j2",
         "Compatible retrieval: results",
-        [runtime(), HERE.joinpath("page.js").read_text()],
+        [HERE.joinpath("page.js").read_text(), runtime()],
         [HERE.joinpath("page.css").read_text()],
         counts=counts,
         selects=SELECTS,

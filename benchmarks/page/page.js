@@ -112,7 +112,7 @@
         { name: "tuning", words: true, value: (row) => row.tuning },
       ] : []),
       { name: COST.seconds, value: (row) => row.seconds, higher: false, text: (row) => Math.round(row.seconds).toLocaleString("en") },
-      { name: "may use", words: true, value: (row) => row.budget.length, text: (row) => (row.budget.length ? row.budget.map((kind) => make("span", { class: "tag" }, kind)) : "nothing") },
+      { name: "uses", words: true, value: (row) => row.budget.length, text: (row) => (row.budget.length ? row.budget.map((kind) => make("span", { class: "tag" }, kind)) : "nothing") },
       { name: "paper", words: true, value: (row) => papers(row).map((link) => link.textContent).join(" "), text: (row) => papers(row).flatMap((link) => [link.cloneNode(true), " "]) },
     ];
   }
@@ -348,12 +348,18 @@
     find("#clear").disabled = !state.pick;
   }
 
-  let drawing = Promise.resolve();
-  function show() {
+  let soon;
+  function show() {  // the table at once, charts when no key or click follows
     controls();
     const rows = shown(), chosen = state.pick ? picked() : rows.slice(0, DRAWN);
     board(rows, chosen);
-    drawing = Promise.all([curves(chosen), cost(rows, chosen)]).then(() => { document.documentElement.dataset.drawn = "yes"; performance.mark("drawn"); });
+    clearTimeout(soon);
+    soon = setTimeout(async () => {
+      await Promise.all([curves(chosen), cost(rows, chosen)]);
+      if (document.documentElement.dataset.drawn) return;
+      document.documentElement.dataset.drawn = "yes";
+      performance.mark("drawn");
+    }, document.documentElement.dataset.drawn ? 100 : 0);
   }
 
   function typed({ target: { name, value } }) {
@@ -373,9 +379,15 @@
   find("#more").addEventListener("click", () => { limit = Infinity; show(); });
   find("#detail").addEventListener("close", () => { state.result = ""; toAddress(); });
   document.addEventListener("click", (event) => {
-    const link = event.target.closest?.('a[href^="#result="]');
+    const link = event.target.closest?.('a[href^="#"]');
     if (!link || event.ctrlKey || event.metaKey) return;
-    event.preventDefault();
+    event.preventDefault();  // the address is the state's
+    if (!link.hash.startsWith("#result=")) {
+      const part = find(link.hash);
+      part.tabIndex = -1;
+      part.focus({ preventScroll: true });
+      return part.scrollIntoView();
+    }
     state.result = decodeURIComponent(link.hash.slice("#result=".length));
     toAddress();
     detail(byId.get(state.result));

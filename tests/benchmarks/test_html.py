@@ -1,12 +1,15 @@
 """What every page is made with: data in scripts, scripts in pages, and the policy that names them."""
 
+import configparser
 import json
+from fnmatch import fnmatch
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.html import script_json
 from benchmarks.html.render import inline, policy
+from tests import ROOT
 
 TEXTS = st.text() | st.sampled_from(["</script>", "<!--", "<script", "\u2028", "]]>", "&amp;"])
 PLAIN = TEXTS | st.floats() | st.none() | st.integers()
@@ -33,3 +36,16 @@ def test_a_script_cannot_end_itself_and_is_named_in_the_policy():
     assert "'sha256-ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs='" in found  # of openssl
     assert "unsafe-eval" not in found
     assert "http" not in found
+
+
+def test_what_pages_are_made_of_is_packaged():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    packaged = config["options.package_data"]
+    files = [path for name in ("html", "page") for path in (ROOT / "benchmarks" / name).rglob("*.*")]
+    found = [path for path in files if path.suffix not in (".py", ".pyc")]
+    assert {path.suffix for path in found} == {".j2", ".css", ".js"}
+    for path in found:
+        room = path.relative_to(ROOT / "benchmarks").parts[0]
+        inside = path.relative_to(ROOT / "benchmarks" / room).as_posix()
+        assert any(fnmatch(inside, pattern.strip()) for pattern in packaged[f"benchmarks.{room}"].split(",")), path

@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 
 from benchmarks.page import __main__ as page
+from benchmarks.page import measure
 from benchmarks.page.budget import KINDS, budget_of, kinds_of
 from benchmarks.page.families import families, rankings
 from benchmarks.page.gather import gather
@@ -242,3 +243,21 @@ def test_a_package_that_is_missing_is_one_line(run, tmp_path, monkeypatch):
 
             runtime.cache_clear()
             refused(run(root, "-o", tmp_path), "pip install", "not installed")
+
+
+def test_measuring_nothing_or_without_a_browser_is_one_line(monkeypatch, capsys, tmp_path):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["measure", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            measure.main()
+        return stop.value.code, *capsys.readouterr()
+
+    refused(run(tmp_path / "none.html"), "page: ", "none.html")
+    (tmp_path / "index.html").write_text("")
+    refused(run(tmp_path / "index.html", "--times", "0"), "times: 0")
+    monkeypatch.setattr(measure.shutil, "which", lambda name: None)
+    refused(run(tmp_path / "index.html"), "chromium: not found", "apt-get install")
+
+
+def test_the_script_stays_small():
+    assert len((ROOT / "benchmarks" / "page" / "page.js").read_text().splitlines()) < 400

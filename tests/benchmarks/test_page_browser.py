@@ -136,7 +136,7 @@ def test_curves_are_of_the_rows_that_are_ticked(visit):
     until(opened, "!document.querySelector('#curve svg').textContent.includes('rqt')")
     text = opened.locator("#curve svg").text_content()
     assert all(name in text for name in ("kernel", "bct", "old system", "new system"))
-    assert opened.locator("#curve tbody tr").count() == 2
+    until(opened, "document.querySelectorAll('#curve tbody tr').length === 2")
     row = opened.locator("#curve tbody tr").first.locator("td, th").all_text_contents()
     assert row == ["digits_toy", "kernel", "22.00", "36.05", "60.00"]  # mean of the seeds' 36.0 and 36.1
     opened.locator("#clear").click()
@@ -225,6 +225,9 @@ def test_everything_can_be_done_by_keyboard(visit):
     opened = visit()
     opened.keyboard.press("Tab")
     assert opened.evaluate("document.activeElement.className") == "skip"
+    opened.keyboard.press("Enter")
+    assert opened.evaluate("document.activeElement.id") == "content"
+    assert "content" not in opened.evaluate("location.hash")  # which is the state's
     opened.locator("[name=q]").focus()
     opened.keyboard.type("kernel")
     assert names(opened) == ["kernel"]

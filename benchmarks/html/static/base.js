@@ -3,6 +3,7 @@
 const page = (() => {
   const root = document.documentElement;
   const ERROR = 1;  // of Vega's levels: charts may have layers without rows, of which it warns
+  const loaded = new Promise((done) => document.addEventListener("DOMContentLoaded", done));
   const drawn = new Map();  // element -> { spec, view }
 
   function color(token) {
@@ -42,6 +43,7 @@ const page = (() => {
     const number = (drawn.get(element)?.number || 0) + 1;
     drawn.get(element)?.result?.finalize();
     drawn.set(element, { spec, number });
+    await loaded;  // then the runtime is there, wherever it stands
     const plain = JSON.parse(JSON.stringify(spec).replace(/[\u2028\u2029]/g, " "));  // Vega's parser knows no such strings
     const result = await vegaEmbed(element, plain, {
       actions: false, renderer: "svg", ast: true, logLevel: ERROR, config: config(), tooltip: { theme: "custom", disableDefaultStyle: true },
