@@ -37,8 +37,9 @@ def main() -> None:
     broken: list[str] = []
     warnings.filterwarnings("ignore", "relative gain is undefined")  # the page says so where it is
     with exit_on_input_error(broken):
-        text = build(gather(arguments.results, broken))
         path = Path(arguments.output, "index.html")
+        documents = "docs/index.html" if path.with_name("docs").joinpath("index.html").exists() else ""
+        text = build(gather(arguments.results, broken), documents)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             replace(path, lambda file: file.write_text(text, encoding="utf-8"))

@@ -26,8 +26,12 @@ SELECTS = {
 }
 
 
-def build(benchmarks: Sequence[Benchmark]) -> str:
+def build(benchmarks: Sequence[Benchmark], documents: str = "") -> str:
     """One HTML file.
+
+    Args:
+        benchmarks: what it shows.
+        documents: where documents lie that it should link to, relative to it.
 
     Raises:
         InputError: a package that it is made with is not installed.
@@ -50,6 +54,7 @@ def build(benchmarks: Sequence[Benchmark]) -> str:
         [HERE.joinpath("page.js").read_text(), runtime()],
         [HERE.joinpath("page.css").read_text()],
         counts=counts,
+        documents=documents,
         selects=SELECTS,
         costs=COSTS,
         legend=LEGEND,

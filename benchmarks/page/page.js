@@ -3,6 +3,7 @@
 (() => {
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const data = read("data"), specs = read("specs");
+  const { make } = page;
   const find = (selector, within = document) => within.querySelector(selector);
   const UNIT = 100, FIRST = 150, DRAWN = 6;
   const AREA = 0, GAIN = 1, SHORT = ["AUC mAP", "relative gain", "gain at 10 %", "at 50 %", "mAP at 1", "negative flips"];
@@ -18,18 +19,6 @@
     row.text = [row.name, row.of.name, row.dataSet, row.classPath, ...Object.values(row.needs).flat()].join(" ").toLowerCase();
   });
   const byId = new Map(data.rows.map((row) => [row.id, row]));
-
-  // ---- elements: text is text, whatever is in it
-  function make(tag, attributes = {}, ...children) {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) {
-      if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-      else if (value === true) element.setAttribute(name, "");
-      else if (value !== false && value != null) element.setAttribute(name, value);
-    }
-    element.append(...children.flat(Infinity).filter((child) => child != null));
-    return element;
-  }
 
   const values = (key, rows = data.rows) => [...new Set(rows.map((row) => String(key(row))))];
   const counted = (key) => (a, b) => count.get(key)[b] - count.get(key)[a] || a.localeCompare(b);

@@ -1,10 +1,22 @@
 "use strict";
-// the look of charts, their drawing, and the switch between light and dark; `page` is for the scripts after this one
+// elements, the look of charts, their drawing, and the switch between light and dark; `page` is for later scripts
 const page = (() => {
   const root = document.documentElement;
   const ERROR = 1;  // of Vega's levels: charts may have layers without rows, of which it warns
   const loaded = new Promise((done) => document.addEventListener("DOMContentLoaded", done));
   const drawn = new Map();  // element -> { spec, view }
+
+  // an element with attributes, listeners (onclick: ...) and children; text is text, whatever is in it
+  function make(tag, attributes = {}, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+      else if (value === true) element.setAttribute(name, "");
+      else if (value !== false && value != null) element.setAttribute(name, value);
+    }
+    element.append(...children.flat(Infinity).filter((child) => child != null));
+    return element;
+  }
 
   function color(token) {
     const probe = document.body.appendChild(document.createElement("span"));
@@ -72,5 +84,5 @@ const page = (() => {
     for (const element of document.querySelectorAll("figure.chart[data-spec]"))
       draw(element.querySelector(".drawing"), JSON.parse(document.getElementById(element.dataset.spec).textContent));
   });
-  return { color, palette, draw };
+  return { draw, make, palette };
 })();
