@@ -41,7 +41,7 @@
     without: "", sort: "relative gain", down: "1", wide: "", metric: Object.keys(data.metrics)[0], by: "", cost: "seconds", pick: "", result: "",
   };
   let state = { ...START };
-  let limit = FIRST;
+  let limit = FIRST, later, soon;
 
   function fromAddress() {
     const given = new URLSearchParams(location.hash.slice(1));
@@ -62,11 +62,7 @@
   const list = (text) => (text ? text.split("|") : []);
   const picked = () => list(state.pick).map((id) => byId.get(id)).filter(Boolean);
 
-  function change(part) {
-    state = { ...state, ...part };
-    toAddress();
-    show();
-  }
+  const change = (part) => { state = { ...state, ...part }; toAddress(); show(); };
 
   // ---- filter and sort
   function shown() {
@@ -158,7 +154,14 @@
     const palette = page.palette();
     const colors = new Map(chosen.slice(0, palette.length).map((row, place) => [row.id, palette[place]]));
     find("#board thead").replaceChildren(make("tr", {}, make("th", { scope: "col" }, "draw"), all.map(heading)));
-    find("#board tbody").replaceChildren(...rows.slice(0, limit).map((row) => line(row, all, most, colors)));
+    const body = find("#board tbody"), end = Math.min(rows.length, limit);
+    function fill(start) {  // more rows than anybody sees at once come a little later
+      body.append(...rows.slice(start, Math.min(start + FIRST, end)).map((row) => line(row, all, most, colors)));
+      if (start + FIRST < end) later = setTimeout(fill, 0, start + FIRST);
+    }
+    clearTimeout(later);
+    body.replaceChildren();
+    fill(0);
     find("#count").textContent = `${rows.length} of ${data.rows.length} rows`;
     find("#more").hidden = rows.length <= limit;
     find("#more").textContent = `Show ${rows.length - limit} more rows`;
@@ -337,7 +340,6 @@
     find("#clear").disabled = !state.pick;
   }
 
-  let soon;
   function show() {  // the table at once, charts when no key or click follows
     controls();
     const rows = shown(), chosen = state.pick ? picked() : rows.slice(0, DRAWN);
