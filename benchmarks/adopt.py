@@ -13,13 +13,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.experiment.listing import planned
 from benchmarks.experiment.parse import parse
 from benchmarks.experiment.schema import Experiment
 from benchmarks.experiment.spec import closest
 from benchmarks.products.base import Product, checksum, graph, identity, key
 from benchmarks.products.store import TENSORS, Store, read_record
+from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.experiment.earlier import brief, needs, present
-from benchmarks.experiment.exit import Parser, exit_on_input_error
+from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.results import Result, collect, layout_1, queries
 

@@ -19,13 +19,13 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error, warn
 from benchmarks.experiment.parse import parse
 from benchmarks.experiment.plan import INDEPENDENT, Planner
 from benchmarks.experiment.schema import Experiment
 from benchmarks.products.kinds import Images
 from benchmarks.products.store import Store
 from benchmarks.replay import ARRAYS
+from compat.command import Parser, exit_on_input_error, warn
 from compat.errors import InputError
 from compat.files import replace
 

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.experiment.parse import parse
 from benchmarks.experiment.schema import Experiment
 from benchmarks.products.record import git_commit, hardware, versions
 from benchmarks.products.training import build_trainer
+from compat.command import Parser, exit_on_input_error
 from compat.data import RetrievalData
 from compat.files import replace
 from compat.methods import SingleModel

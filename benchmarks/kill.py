@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error
+from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 from compat.results import load_experiment, load_query_auc, load_results

@@ -19,7 +19,6 @@ import argparse
 import warnings
 from pathlib import Path
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error, warn
 from benchmarks.orders.points import panels
 from benchmarks.orders.settings import Settings, parse
 from benchmarks.orders.store import read
@@ -27,6 +26,7 @@ from benchmarks.orders.summary import Found
 from benchmarks.orders.tables import report
 from benchmarks.plot import save
 from benchmarks.replay import check_folder
+from compat.command import Parser, exit_on_input_error, warn
 from compat.errors import InputError
 from compat.files import replace
 from compat.plot_policies import plot_policies

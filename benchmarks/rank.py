@@ -13,9 +13,9 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.plot import save
 from benchmarks.tables.ranks import LEGEND, narrow, plain, ranking, table
+from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 from compat.plot_ranks import plot_ranks

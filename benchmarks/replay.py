@@ -17,8 +17,8 @@ import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error, warn
 from benchmarks.own.arrays import check_array, is_array
+from compat.command import Parser, exit_on_input_error, warn
 from compat.errors import InputError
 from compat.names import check_name
 

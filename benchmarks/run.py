@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.experiment import listing
-from benchmarks.experiment.exit import Parser, exit_on_input_error, warn
 from benchmarks.experiment.networks import check_networks
 from benchmarks.experiment.parse import parse
 from benchmarks.experiment.plan import Job, part_of, plan
 from benchmarks.experiment.schema import Experiment
 from benchmarks.products.base import graph, load_code
 from benchmarks.products.store import Store, StoreError
+from compat.command import Parser, exit_on_input_error, warn
 from compat.progress import completion_ratios
 
 

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.products.record import git_commit, hardware, versions
 from benchmarks.timing.contenders import (
     CHUNK,
@@ -40,6 +39,7 @@ from benchmarks.timing.contenders import (
     products,
     rerank,
 )
+from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.tables.compare import compare
 from benchmarks.tables.document import write
 from benchmarks.tables.table import LEGEND, table, tables
 from benchmarks.tables.terminal import narrow
+from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 
 

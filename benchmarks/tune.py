@@ -29,10 +29,10 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.experiment.parse import parse, read_plain
 from benchmarks.experiment.schema import Experiment
 from benchmarks.tables.effort import read
+from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 

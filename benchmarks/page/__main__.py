@@ -9,9 +9,9 @@ import argparse
 import warnings
 from pathlib import Path
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.page.build import build
 from benchmarks.page.gather import gather
+from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 

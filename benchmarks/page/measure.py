@@ -24,7 +24,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error
+from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 

@@ -20,8 +20,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.tables.document import written
+from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.results import Result, identity, layout_1, load_results
 

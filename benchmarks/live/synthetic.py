@@ -1,0 +1,61 @@
+"""A large gallery of clustered vectors in a folder, and models that look them up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from compat.live import Item, Models
+
+SPREAD = 0.7  # standard deviation within a cluster, over that of the clusters' centres
+PER_CLUSTER = 500
+QUERIES = 1000
+
+
+def make(folder: Path, items: int, dim: int, seed: int = 0) -> None:
+    """Write old and new embeddings of items, and after them of queries, as memory-mapped files.
+
+    The new space is the old one, turned, with less noise: the same clusters, closer together.
+    """
+    chance = np.random.default_rng(seed)
+    total, clusters = items + QUERIES, max(items // PER_CLUSTER, 1)
+    centres = chance.normal(size=(clusters, dim)).astype(np.float32)
+    turn = np.linalg.qr(chance.normal(size=(dim, dim)))[0].astype(np.float32)
+    old, new = (
+        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float32, (total, dim)) for name in ("old", "new")
+    )
+    for start in range(0, total, 2**16):
+        rows = slice(start, min(start + 2**16, total))
+        centre = centres[chance.integers(0, clusters, rows.stop - start)]
+        noise = SPREAD * chance.normal(size=centre.shape).astype(np.float32)
+        old[rows] = centre + noise
+        new[rows] = (centre + noise / 2) @ turn
+
+
+class LookUp:
+    """Stands for a model: contents are row numbers.
+
+    Args:
+        path: of the matrix.
+        seconds: that each item takes besides; waited for, as for a model on a device.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.rows = np.load(path, mmap_mode="r")
+        self.version = path.stem
+
+    def __call__(self, contents: Sequence[str]) -> np.ndarray:
+        return self.rows[[int(content) for content in contents]]
+
+
+def models(folder: Path) -> Models:
+    """Both models, and independent systems."""
+    return Models(LookUp(folder / "new.npy"), LookUp(folder / "old.npy"))
+
+
+def items(folder: Path, count: int) -> Iterator[Item]:
+    """The gallery."""
+    old = np.load(folder / "old.npy", mmap_mode="r")
+    return (Item(f"item-{row}", str(row), {}, old=old[row]) for row in range(count))

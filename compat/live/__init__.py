@@ -1,0 +1,44 @@
+"""Backfilling a real store while it serves: the replay's promises kept live.
+
+What `__all__` lists is imported when it is first asked for, so that an operator's command does not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from compat.live.items import Item, Journal
+    from compat.live.migration import Migration
+    from compat.live.models import Embed, Images, Models, Rows
+    from compat.live.searcher import Hit, Searcher
+    from compat.live.store import Store, open_store
+    from compat.live.writer import Writer
+
+__all__ = [
+    "Embed",
+    "Hit",
+    "Images",
+    "Item",
+    "Journal",
+    "Migration",
+    "Models",
+    "Rows",
+    "Searcher",
+    "Store",
+    "Writer",
+    "open_store",
+]
+PLACES = {
+    **dict.fromkeys(("Item", "Journal"), "items"),
+    **dict.fromkeys(("Embed", "Images", "Models", "Rows"), "models"),
+    **dict.fromkeys(("Hit", "Searcher"), "searcher"),
+    **dict.fromkeys(("Store", "open_store"), "store"),
+    "Migration": "migration",
+    "Writer": "writer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in PLACES:
+        return getattr(import_module(f"compat.live.{PLACES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,55 @@
+"""Backfill a store while it serves.
+
+    python -m compat.live init sqlite:///gallery.db --items items.parquet --fields lang,year
+    python -m compat.live plan sqlite:///gallery.db --models my_models.models
+    python -m compat.live run sqlite:///gallery.db --models my_models.models
+    python -m compat.live query sqlite:///gallery.db --models my_models.models photo.jpg -k 5 --where lang=en
+    python -m compat.live verify sqlite:///gallery.db --models my_models.models
+    python -m compat.live finalize sqlite:///gallery.db --models my_models.models --yes
+    python -m compat.live demo
+
+Where another engine extracts, in place of `run`:
+
+    python -m compat.live plan sqlite:///gallery.db --models my_models.models --export manifest.parquet
+    python -m compat.live.ray_pipeline manifest.parquet vectors --models my_models.models --concurrency 8
+    python -m compat.live apply sqlite:///gallery.db vectors --models my_models.models
+
+Models are what a function without arguments returns, a `compat.live.Models`; modules of the current folder are found.
+Codes: 0 all is well, 1 verify or doctor found something or a run was paused, 2 wrong input, 130 and 143 a run that
+ended after its batch as it was told to. `run` again goes on; several may run at once.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import sys
+import warnings
+from collections.abc import Sequence
+from contextlib import closing
+
+from compat.command import exit_on_input_error, warn
+from compat.errors import InputError
+from compat.live.store import open_store
+from compat.live.verbs.parser import parser
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Command line of `python -m compat.live`."""
+    assert __doc__
+    arguments = parser(__doc__).parse_args(given)
+    with exit_on_input_error(), warnings.catch_warnings():
+        warnings.showwarning = warn
+        verb = pkgutil.resolve_name(arguments.place)
+        try:
+            if arguments.verb == "demo":
+                code = verb(arguments)
+            else:
+                with closing(open_store(arguments.store)) as store:
+                    code = verb(arguments, store)
+        except OSError as error:
+            raise InputError(f"{arguments.verb}: {error}, expected a store and files that can be used") from error
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""What an operator does to a migration without its models: hold it, let it go, slow it down, look at it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from compat.errors import InputError
+from compat.live.items import Journal
+from compat.live.store import Store, amended
+from compat.ranges import positive
+
+FRESH = 30.0  # seconds for which a process counts as running
+
+
+def pause(store: Store, note: str = "by hand") -> Journal:
+    """Let no worker begin another batch.
+
+    Raises:
+        InputError: no migration runs.
+    """
+    return _turned(store, "pause", "running", "paused", note)
+
+
+def resume(store: Store) -> Journal:
+    """Let workers go on.
+
+    Raises:
+        InputError: no migration is paused.
+    """
+    return _turned(store, "resume", "paused", "running", "")
+
+
+def throttle(store: Store, rate: float | None = None, latency: float | None = None) -> Journal:
+    """Set how fast workers may go, also while they run.
+
+    Args:
+        store: the store.
+        rate: items a second of each worker, at most; None: no limit.
+        latency: seconds that the slowest query in a hundred may take, else workers make way; None: no limit.
+    """
+    positive(rate=rate, latency=latency)
+    return amended(store, lambda journal: replace(journal, rate=rate, latency=latency))
+
+
+def status(store: Store) -> dict[str, Any]:
+    """All that is to be known of a migration, as figures."""
+    journal, counts, beats = store.journal(), store.counts(), store.beats(FRESH)
+    workers = {name: beat for name, beat in beats.items() if "items_per_second" in beat}
+    speed = sum(beat["items_per_second"] for beat in workers.values())
+    return {
+        "phase": journal.phase,
+        "migration": journal.migration,
+        "note": journal.note,
+        "order": journal.order,
+        "items": counts.total,
+        "migrated": counts.new,
+        "pending": counts.pending,
+        "dead_letters": counts.failed,
+        "unserved": counts.bare,
+        "progress": counts.new / counts.total if counts.total else 0.0,
+        "items_per_second": speed,
+        "eta_seconds": counts.pending / speed if speed else None,
+        "conflicts": sum(beat["conflicts"] for beat in workers.values()),
+        "workers": len(workers),
+        "query_p99_seconds": max((beat["p99"] for beat in beats.values() if "p99" in beat), default=None),
+        "rate": journal.rate,
+        "latency": journal.latency,
+        "bytes": store.size(),
+    }
+
+
+def _turned(store: Store, verb: str, expected: str, phase: Any, note: str) -> Journal:
+    def change(journal: Journal) -> Journal:
+        if journal.phase != expected:
+            raise InputError(f"{verb}: the store is in phase {journal.phase}, expected {expected}")
+        return replace(journal, phase=phase, note=note)
+
+    return amended(store, change)

@@ -1,0 +1,193 @@
+"""Extraction by another engine: what is to be embedded goes out as a file, and vectors come back as files.
+
+    export(store, "manifest.parquet")          # id, version, content, place, migration
+    # any engine: the new model's embedding of each content, to id, version, migration, vector
+    apply(store, models, "vectors.parquet")    # a file or a folder of files, as often as one likes
+
+Nothing is to be kept in step: workers may run meanwhile, items may be written and deleted. A vector is taken if its
+item still has the version that it was extracted from, and none yet; what is missing is in the next manifest.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from compat.engine.exact import Distance
+from compat.errors import InputError
+from compat.files import replace as replace_file
+from compat.live.extraction import Extracted, Unreachable, drifted
+from compat.live.items import Journal, Pending, Phase
+from compat.live.models import Models
+from compat.live.store import Store
+from compat.live.vectors import arrow, batches, parts, stamp
+from compat.live.worker import CANARIES, RUNS, Worker
+
+GROUP = 16384  # rows in a row group of a manifest: what is in memory at a time
+METADATA = "compat"
+
+
+class Applied(NamedTuple):
+    """What came of files of vectors.
+
+    Attributes:
+        written: vectors that were.
+        late: those that were not: their item has one, was written since, or is gone.
+        failures: dead letters in the files.
+        phase: of the migration, "complete" once nothing is pending, "paused" if it was paused on the way.
+    """
+
+    written: int
+    late: int
+    failures: int
+    phase: Phase
+
+
+def export(store: Store, path: str | Path) -> int:
+    """Write down what is to be embedded, in the order of the migration; how many items that is.
+
+    What is written meanwhile may be missing.
+
+    Args:
+        store: the store.
+        path: of the file: columns `id`, `version`, `content`, `place` (-1: written since the plan), and `migration`,
+            which goes into each row of what comes back; the fingerprint of the models is in its metadata, as JSON.
+
+    Raises:
+        InputError: no migration that could run; a file that cannot be written.
+    """
+    pyarrow = arrow()
+    journal = _journal(store, "export")
+    known = json.dumps({"migration": journal.migration, "fingerprint": dict(journal.fingerprint)})
+    kinds = {"id": pyarrow.string(), "version": pyarrow.int64(), "content": pyarrow.string()}
+    kinds |= {"place": pyarrow.int64(), "migration": pyarrow.string()}
+    schema = pyarrow.schema(kinds, {METADATA: known})
+    count = 0
+
+    def write(file: Path) -> None:
+        nonlocal count
+        with pyarrow.parquet.ParquetWriter(file, schema, write_page_checksum=True) as writer:
+            for page in _pages(store):
+                columns = [list(column) for column in zip(*page, strict=True)]
+                writer.write_table(pyarrow.table([*columns, [stamp(journal)] * len(page)], schema=schema))
+                count += len(page)
+
+    try:
+        replace_file(Path(path), write)
+    except OSError as error:
+        raise InputError(f"manifest: {error}, expected a file that can be written") from error
+    return count
+
+
+def fingerprint(path: str | Path) -> dict[str, str]:
+    """The fingerprint of the models that a manifest is for.
+
+    Raises:
+        InputError: it is no manifest.
+    """
+    pyarrow = arrow()
+    try:
+        metadata = pyarrow.parquet.read_schema(path).metadata or {}
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"manifest: {' '.join(str(error).split())}, expected a file that `export` wrote") from error
+    if METADATA.encode() not in metadata:
+        raise InputError(f"manifest: {path} does not say of which migration, expected a file that `export` wrote")
+    return json.loads(metadata[METADATA.encode()])["fingerprint"]
+
+
+def apply(
+    store: Store, models: Models, path: str | Path, on_batch: Callable[[int, int], None] | None = None
+) -> Applied:
+    """Hand in vectors that another engine extracted, at the rate of the migration; nothing else need have run it.
+
+    Before anything is written, each file's first batch is looked at, and some of its items are embedded again.
+
+    Args:
+        store: the store.
+        models: of the migration.
+        path: a parquet file or a folder of such, see `compat.live.vectors.batches`, of embeddings as the new model
+            makes them.
+        on_batch: called after each batch with how many items it had and how many vectors it wrote.
+
+    Raises:
+        InputError: no migration that could run, or other models; no such file, or a file that is refused, see
+            `batches`; vectors that the new model does not make. What was handed in by then stays.
+    """
+    journal, worker = _journal(store, "apply"), Worker(store, models, on_batch=on_batch)
+    models.check(journal)
+    dim = models.between(journal.dim, journal.new_dim).new.project.out_features
+    read = partial(batches, count=journal.batch, dim=dim, migration=stamp(journal))
+    files = parts(path)
+    for file in files:
+        for batch in read(file):
+            _check(store, models, batch, file, journal.distance)
+            break
+    number, journal = journal.migration, worker.start()
+    for batch in chain(chain.from_iterable(map(read, files)), [Extracted()]):
+        started = time.perf_counter()
+        journal, left = _hand_in(worker, journal, _served(batch, worker.serve(journal)))
+        if journal.migration != number or journal.phase not in RUNS:
+            now = f"migration {journal.migration} is {journal.phase}"
+            raise InputError(f"apply: {now} by now, expected migration {number} to run")
+        if journal.phase == "paused":
+            break
+        worker.make_way(journal, len(batch.done), time.perf_counter() - started)
+    if not left:
+        journal = worker.amended(partial(replace, phase="complete"))
+    written, late, failures = (int(worker.figures[name]) for name in ("written", "conflicts", "dead_letters"))
+    return Applied(written, late, failures, journal.phase)
+
+
+def _journal(store: Store, verb: str) -> Journal:
+    journal = store.journal()
+    if journal.phase not in RUNS:
+        raise InputError(f"{verb}: the store is in phase {journal.phase}, expected a migration that was planned")
+    return journal
+
+
+def _pages(store: Store) -> Iterator[list[Pending]]:
+    """What is pending, some at a time."""
+    page = store.pending(GROUP)
+    while page:
+        yield page
+        page = store.pending(GROUP, page[-1])
+
+
+def _served(batch: Extracted, serve: Callable[[np.ndarray], np.ndarray]) -> Extracted:
+    """A batch of embeddings as they are stored."""
+    if not batch.done:
+        return batch
+    rows = serve(np.stack([vector for _, _, vector in batch.done]))
+    done = [(id, version, row) for (id, version, _), row in zip(batch.done, rows, strict=True)]
+    return Extracted(done, batch.dead)
+
+
+def _hand_in(worker: Worker, journal: Journal, batch: Extracted) -> tuple[Journal, bool]:
+    """Hand in a batch, and learn if that was all that a refit waited for; whether anything is left to be migrated."""
+    while True:
+        limit, learns = worker.limit(journal, 1.0)
+        turn = worker.exchange(journal, batch, 0, limit)
+        journal, batch = worker.store.journal(), Extracted()
+        if turn.left or not learns or journal.phase != "running":
+            return journal, turn.left or learns
+        journal = worker.learn(journal, limit)
+
+
+def _check(store: Store, models: Models, batch: Extracted, file: Path, distance: Distance) -> None:
+    """Refuse a file whose first vectors are not what the new model makes of these contents here."""
+    known = ((store.get(id), version, vector) for id, version, vector in batch.done[:CANARIES])
+    items = [item._replace(new=vector) for item, version, vector in known if item and item.version == version]
+    try:
+        found = drifted(models.new, items, "new", lambda rows: rows, distance)
+    except Unreachable as error:
+        raise InputError(f"models.new: {error}, expected a model that answers") from error
+    if found:
+        raise InputError(f"vector: of item {found[0]!r} in {file} is not what models.new makes, expected its embedding")

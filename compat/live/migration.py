@@ -1,0 +1,229 @@
+"""A migration: planned, run by workers that may die at any moment, verified, and finalized or rolled back."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from compat.errors import InputError
+from compat.live.extraction import Unreachable, drifted, extract
+from compat.live.items import UNDER_WAY, Counts, Gallery, Journal, Work
+from compat.live.models import Models
+from compat.live.serving import ahead, onward
+from compat.live.store import Conflict, Store, amended
+from compat.live.worker import CANARIES, LEASE, Worker
+from compat.orders import Order, OrderGiven, Random
+from compat.progress import completion_ratios
+
+PROBED = 8  # items of which the new model has to read one
+
+
+class Verified(NamedTuple):
+    """What `Migration.verify` found.
+
+    Attributes:
+        counts: of the items.
+        drifted: ids of sampled items that the new model now embeds otherwise.
+        sampled: how many were.
+    """
+
+    counts: Counts
+    drifted: list[str]
+    sampled: int
+
+
+@dataclass(frozen=True)
+class Migration:
+    """The migration of a store to a new model. It holds no state: what is to be done is what the store says.
+
+    Args:
+        store: the store.
+        models: old and new model and the upgrade between them.
+
+    Raises:
+        InputError: other models than those that the migration under way began with.
+    """
+
+    store: Store
+    models: Models
+
+    def __post_init__(self) -> None:
+        journal = self.store.journal()
+        ended = journal.phase == "finalized"  # then only another can be planned, with other models
+        self.models.check(replace(journal, phase="none") if ended else journal)
+
+    def plan(self, order: Order | None = None, seed: int = 0, batch: int = 256, dual: bool = False) -> Journal:
+        """Begin a migration: fix the models, and the order in which items are migrated.
+
+        Args:
+            order: which first, by what is known before; default: uniformly random.
+            seed: of the order.
+            batch: items extracted at a time.
+            dual: whether what is written meanwhile gets an old embedding too, so that a rollback has nothing to embed.
+
+        Returns:
+            The journal.
+
+        Raises:
+            InputError: a store that cannot do it, an empty one, a migration under way, an order that needs what is not
+                known, a new model that cannot read any of the first items, an old model that is not that of the store.
+        """
+        if batch < 1:
+            raise InputError(f"batch: {batch}, expected at least 1")
+        if "compare and set" not in self.store.capabilities:
+            raise InputError(f"store: {type(self.store).__name__} cannot compare and set, expected a store that can")
+        if dual and self.models.old is None:
+            raise InputError("dual: without an old model, expected models.old")
+        before = self.store.journal()
+        if before.phase in UNDER_WAY:
+            raise InputError(f"plan: migration {before.migration} is {before.phase}, expected none under way")
+        if before.phase == "finalized":
+            ended, before = before, replace(before, phase="none", dim=before.new_dim, new_dim=0)
+            self.store.advance(ended, before)
+        gallery = self.store.gallery()
+        if len(gallery.ids) == 0:
+            raise InputError("store: no item has an old embedding, expected some to migrate")
+        order = order or Random()
+        order.check(len(gallery.ids))
+        old = torch.from_numpy(gallery.old.copy())
+        self._check_old(gallery, before)
+        probe = self._probe(item.content for id in gallery.ids if (item := self.store.get(id)))
+        upgrade = self.models.between(before.dim, probe.shape[1])
+        values = {
+            "old gallery": lambda: old,
+            "served old gallery": lambda: ahead(upgrade, gallery.old) if upgrade.transforms_gallery else old,
+            "old classifier": lambda: upgrade.old.classifier,
+            "uncertainty": lambda: upgrade.uncertainty(old),
+        }
+        points = completion_ratios(11)
+        given = OrderGiven(
+            order.needs, values, type(order).__name__, items=len(old), progress=points, distance=before.distance
+        )
+        rows = order.orders(given, [(seed,)])[0]
+        self.store.place([gallery.ids[row] for row in rows])
+        self.store.retry()
+        after = Journal(
+            before.dim,
+            before.distance,
+            before.fields,
+            before.migration + 1,
+            "planned",
+            len(rows),
+            onward(upgrade, probe).shape[1],
+            self.models.fingerprint,
+            f"{type(order).__name__} {seed}",
+            batch,
+            dual=dual,
+        )
+        try:
+            self.store.amend(before, after)
+        except Conflict as error:
+            raise InputError("plan: another migration was planned just now, expected none") from error
+        return after
+
+    def run(
+        self, until: float = 1.0, on_batch: Callable[[int, int], None] | None = None, lease: float = LEASE
+    ) -> Journal:
+        """Migrate items until none is left, see `Worker`, whose arguments these are."""
+        return Worker(self.store, self.models, lease, on_batch).run(until)
+
+    def rollback(self) -> Journal:
+        """Go back to the old system: items that lack an old embedding get one, then all new ones are cleared at once.
+
+        Raises:
+            InputError: nothing to roll back; items without an old embedding, and no old model that reads them.
+        """
+        journal = self.store.journal()
+        if journal.phase not in UNDER_WAY:
+            raise InputError(f"rollback: the store is in phase {journal.phase}, expected a migration under way")
+        if self.models.old is None and (some := self.store.without_old(1)):
+            raise InputError(f"rollback: item {some[0].id!r} has no old embedding, expected models.old to make it")
+        amended(self.store, lambda j: replace(j, phase="rolling_back"))
+        while True:
+            while work := self.store.without_old(journal.batch):
+                assert self.models.old is not None
+                found = extract(self.models.old, work, lambda rows: rows, "old")
+                if found.dead:
+                    id, _, why = found.dead[0]
+                    raise InputError(f"rollback: item {id!r} ({why}), expected the old model to read it; or delete it")
+                self.store.fill("old", found.done)
+            before = self.store.journal()
+            try:
+                after = replace(before, phase="rolled_back", bridged=False, learned=0, note="")
+                self.store.revert(before, after)
+            except Conflict:
+                continue
+            return after
+
+    def verify(self, sample: int = 32) -> Verified:
+        """Check that every item is migrated, and that the new model still embeds some of them as they are stored.
+
+        If so, the migration may be finalized.
+
+        Raises:
+            InputError: a migration that is not complete.
+        """
+        journal = self.store.journal()
+        if journal.phase not in ("complete", "verified"):
+            raise InputError(f"verify: the store is in phase {journal.phase}, expected a complete migration")
+        upgrade = self.models.between(journal.dim, journal.new_dim)
+        known = self.store.sample(sample)
+        wrong = drifted(self.models.new, known, "new", partial(onward, upgrade), journal.distance)
+        found = Verified(self.store.counts(), wrong, len(known))
+        sound = found.counts.new == found.counts.total and not found.drifted
+        amended(
+            self.store,
+            lambda j: (
+                replace(j, phase="verified" if sound else "complete") if j.phase in ("complete", "verified") else j
+            ),
+        )
+        return found
+
+    def finalize(self) -> Journal:
+        """Drop all old embeddings: from then on there is no way back.
+
+        Raises:
+            InputError: a migration that is not verified, items that are not migrated.
+        """
+        counts, before = self.store.counts(), self.store.journal()
+        if before.phase != "verified":
+            raise InputError(f"finalize: the store is in phase {before.phase}, expected a verified migration")
+        if counts.new < counts.total:
+            missing = f"{counts.pending} pending items and {counts.failed} dead letters"
+            raise InputError(f"finalize: {missing}, expected all items migrated")
+        after = replace(before, phase="finalized", bridged=False, learned=0)
+        try:
+            self.store.drop_old(before, after)
+        except Conflict as error:
+            raise InputError("finalize: the store changed just now, expected a verified migration") from error
+        return after
+
+    def _check_old(self, gallery: Gallery, journal: Journal) -> None:
+        """Refuse an old model that some items were not embedded by."""
+        if self.models.old is None:
+            return
+        rows = np.random.default_rng().integers(0, len(gallery.ids), CANARIES)
+        known = [item for row in rows if (item := self.store.get(gallery.ids[row])) and item.old is not None]
+        if found := drifted(self.models.old, known, "old", lambda embedded: embedded, journal.distance):
+            raise InputError(
+                f"models.old: item {found[0]!r} is not stored as it embeds it, expected the model of the store"
+            )
+
+    def _probe(self, contents: Iterable[str]) -> np.ndarray:
+        """The embedding of the first content that the new model reads, (1, D_new)."""
+        tried = 0
+        for content in itertools.islice(contents, PROBED):
+            tried += 1
+            work = [Work("", 0, content)]
+            try:
+                if found := extract(self.models.new, work, lambda rows: rows).done:
+                    return found[0][2][None]
+            except Unreachable as error:
+                raise InputError(f"models.new: {error}, expected a model that answers") from error
+        raise InputError(f"models.new: it reads none of the first {tried} items, expected one that reads them")

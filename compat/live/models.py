@@ -1,0 +1,177 @@
+"""What a migration takes items and queries through: two models, an upgrade between them, and what identifies them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compat.engine.exact import Distance
+from compat.errors import InputError
+from compat.experience.learners import Learner
+from compat.live.items import UNDER_WAY, Journal
+from compat.merge import Merge, Raw
+from compat.methods.upgrade import Upgrade
+from compat.models import Embedder, Precomputed
+
+
+class Embed(Protocol):
+    """From N contents to embeddings (N, D); raises for what it cannot read.
+
+    Attributes:
+        version: what names the model, its weights and its preprocessing. A migration does not go on under another.
+    """
+
+    version: str
+
+    def __call__(self, contents: Sequence[str]) -> np.ndarray: ...
+
+
+class Images:
+    """An embedder of this library, with how it gets at an image.
+
+    Args:
+        embedder: the model.
+        read: from an item's content to an image (3, H, W), preprocessed.
+        preprocessing: its name, as `read` is not looked into.
+    """
+
+    def __init__(self, embedder: Embedder, read: Callable[[str], Tensor], preprocessing: str = "") -> None:
+        self.embedder, self.read = embedder.eval(), read
+        self.version = f"{digest(embedder)} {preprocessing}".strip()
+
+    def __call__(self, contents: Sequence[str]) -> np.ndarray:
+        with torch.inference_mode():
+            return self.embedder(torch.stack([self.read(content) for content in contents])).numpy()
+
+
+class Rows:
+    """Stands for a model where its embeddings are known beforehand: rows of a matrix by content.
+
+    Args:
+        contents: N of them.
+        rows: (N, D).
+    """
+
+    def __init__(self, contents: Sequence[str], rows: np.ndarray) -> None:
+        self.rows = np.asarray(rows, np.float32)
+        self.at = {content: row for row, content in enumerate(contents)}
+        self.version = hashlib.sha256(self.rows.tobytes()).hexdigest()[:16]
+
+    def __call__(self, contents: Sequence[str]) -> np.ndarray:
+        return self.rows[[self.at[content] for content in contents]]
+
+
+@dataclass(frozen=True)
+class Models:
+    """All that a migration and its queries are made by.
+
+    Args:
+        new: the new model.
+        old: the old model: of queries before the migration, of queries of methods with two passes, of items that are
+            written before it starts and of those that a rollback has to embed again; None: what needs it is refused.
+        upgrade: how the two parts are searched, with what it has learned; None: independent systems, and two passes.
+        merge: rule, fitted.
+        distance: of the retrieval.
+        learner: learns on the way from the pairs migrated so far, at the shares `refit` of the gallery.
+        refit: see `learner`.
+
+    Raises:
+        InputError: a model without a version, a merge rule that is not fitted or needs labels.
+    """
+
+    new: Embed
+    old: Embed | None = None
+    upgrade: Upgrade | None = None
+    merge: Merge = field(default_factory=Raw)
+    distance: Distance = "cosine"
+    learner: Learner | None = None
+    refit: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("old", "new"):
+            model = getattr(self, name)
+            if model is not None and not getattr(model, "version", ""):
+                raise InputError(
+                    f"models.{name}: no version, expected an attribute that names weights and preprocessing"
+                )
+        if "training labels" in self.merge.needs:
+            raise InputError(f"models.merge: {type(self.merge).__name__} needs labels, expected a rule that needs none")
+        _ = self.merge.changes
+        for method in (self.upgrade, self.learner):
+            if method is not None:
+                method.eval()
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        """What a migration may not be resumed without, by name."""
+        scales = [] if self.merge.scales is None else [part for s in self.merge.scales for part in (s.x, s.y)]
+        rule = hashlib.sha256(b"".join(part.tobytes() for part in scales)).hexdigest()[:16] if scales else ""
+        found = {
+            "new": self.new.version,
+            "upgrade": "independent" if self.upgrade is None else identity(self.upgrade),
+            "merge": f"{type(self.merge).__name__} {rule}".strip(),
+            "distance": self.distance,
+        }
+        if self.old is not None:
+            found["old"] = self.old.version
+        if self.learner is not None:
+            found["learner"] = f"{identity(self.learner)} at {list(self.refit)}"
+        return found
+
+    def check(self, journal: Journal) -> None:
+        """Refuse a store that these models do not fit, or a migration that was begun with others.
+
+        Raises:
+            InputError: another distance, another fingerprint.
+        """
+        if self.distance != journal.distance:
+            raise InputError(f"distance: {self.distance}, expected {journal.distance} as the store was made")
+        if journal.phase not in (*UNDER_WAY, "finalized"):
+            return
+        mine = self.fingerprint
+        for name, known in journal.fingerprint.items():
+            if journal.phase == "finalized" and name not in ("new", "upgrade"):
+                continue
+            if (found := mine.get(name, "none")) != known and (name != "old" or self.old is not None):
+                raise InputError(f"models.{name}: {found}, expected {known}, which the migration began with")
+
+    def between(self, dim: int, new_dim: int) -> Upgrade:
+        """The upgrade, or that of independent systems of these dimensions."""
+        return self.upgrade or Upgrade(Precomputed(dim), Precomputed(new_dim))
+
+
+def digest(module: nn.Module, state: Mapping[str, Tensor] | None = None) -> str:
+    """Of all weights of a module, or of those given, 16 hexadecimal digits."""
+    found = hashlib.sha256()
+    for name, value in sorted((module.state_dict() if state is None else state).items()):
+        value = value.detach().cpu().contiguous()
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def identity(upgrade: Upgrade) -> str:
+    """A method's class and what it has learned."""
+    return f"{type(upgrade).__module__}.{type(upgrade).__qualname__} {digest(upgrade, upgrade.heads())}"
+
+
+class WrongModel(InputError):
+    """A model that does not return a row for each content: nothing that one content is to blame for."""
+
+
+def embedded(model: Embed, contents: Sequence[str], name: str) -> np.ndarray:
+    """Embeddings (N, D) float32 of contents.
+
+    Raises:
+        WrongModel: something else than one row for each.
+    """
+    rows = np.asarray(model(contents), np.float32)
+    if rows.ndim != 2 or len(rows) != len(contents):
+        raise WrongModel(f"models.{name}: shape {rows.shape} for {len(contents)} contents, expected a row for each")
+    return rows

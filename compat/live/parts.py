@@ -1,0 +1,163 @@
+"""One part of a gallery in memory: a FAISS index over rows that come and go, exact while it is small."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import faiss
+import numpy as np
+import torch
+
+from compat.engine.exact import Distance, inverse_norms
+
+FLAT: Any = faiss.SearchParameters  # whose stubs know no arguments
+LISTS: Any = faiss.SearchParametersIVF
+TRIED = 200  # vectors that recall is measured with
+NEAREST = 10  # at which it is
+GROWTH = 2  # times more or less items than an approximate index was built for, and it is built again
+TRAINING = 64  # vectors per list
+
+
+class Approximate(NamedTuple):
+    """When a part is searched approximately, and how well.
+
+    Attributes:
+        above: items from which on it is; up to that many it is exact.
+        recall: share of the 10 nearest items that is found, at least, measured with vectors of the part when its index
+            is built; it is built to lose half of what this allows.
+    """
+
+    above: int = 50_000
+    recall: float = 0.95
+
+
+DEFAULT = Approximate()
+
+
+class Part:
+    """Vectors by row number. What is removed is masked: no index has to support removal, and none is saved.
+
+    Args:
+        rows: (N,) that it begins with.
+        vectors: (N, D) float32 of them.
+        distance: of the retrieval; under "cosine" vectors are scaled to length 1, in float64.
+        approximate: when, and how well.
+    """
+
+    def __init__(
+        self, rows: np.ndarray, vectors: np.ndarray, distance: Distance, approximate: Approximate = DEFAULT
+    ) -> None:
+        self.distance, self.approximate = distance, approximate
+        self.row_of = np.empty(0, np.int64)
+        self.alive = np.empty(0, bool)
+        self.slot_of = np.empty(0, np.int64)
+        self.count, self.dim = 0, vectors.shape[1]
+        scaled = self.scaled(vectors)
+        self.exact = len(rows) <= approximate.above
+        self.built_for = len(rows)
+        self.index = self._flat(vectors.shape[1]) if self.exact else self._lists(scaled)
+        self.index.add(scaled)
+        self.probes = 1 if self.exact else self._probes(scaled)
+        self._number(rows)
+
+    @property
+    def outgrown(self) -> bool:
+        """Whether it should be built anew: masked vectors are most of it, or its size calls for another index."""
+        if len(self.row_of) > 2 * self.count + 1000:
+            return True
+        if self.exact:
+            return self.count > self.approximate.above
+        return (
+            not self.built_for / GROWTH < self.count < self.built_for * GROWTH or self.count <= self.approximate.above
+        )
+
+    def scaled(self, vectors: np.ndarray) -> np.ndarray:
+        """As FAISS compares them, float32."""
+        rows = torch.from_numpy(np.array(vectors, np.float32))
+        return (
+            (rows.double() * inverse_norms(rows)[:, None]).float().numpy()
+            if self.distance == "cosine"
+            else rows.numpy()
+        )
+
+    def remove(self, rows: np.ndarray) -> None:
+        """Mask rows (N,); those that are not here do not matter."""
+        rows = rows[rows < len(self.slot_of)]
+        slots = self.slot_of[rows]
+        self.slot_of[rows] = -1
+        slots = slots[slots >= 0]
+        self.alive[slots] = False
+        self.count -= len(slots)
+
+    def add(self, rows: np.ndarray, vectors: np.ndarray) -> None:
+        """Add rows (N,) that are not here, with their vectors (N, D)."""
+        if len(rows):
+            self.index.add(self.scaled(vectors))
+            self._number(rows)
+
+    def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> np.ndarray:
+        """The rows nearest to queries (Q, D), (Q, min(k, N)) nearest first, -1 where there are no more.
+
+        Args:
+            queries: as the models give them.
+            k: how many.
+            allowed: (M,) rows among which it searches; None: all.
+        """
+        kept = self.alive
+        if allowed is not None:
+            kept = np.zeros_like(self.alive)
+            slots = self.slot_of[allowed[allowed < len(self.slot_of)]]
+            kept[slots[slots >= 0]] = True
+        k = min(k, int(kept.sum()))
+        if k == 0:
+            return np.empty((len(queries), 0), np.int64)
+        bits = np.packbits(kept, bitorder="little")
+        selector = faiss.IDSelectorBitmap(len(kept), faiss.swig_ptr(bits))
+        if self.exact:
+            options = FLAT(sel=selector)
+        else:
+            share = k / kept.sum()  # of a filtered part more lists have to be looked at
+            few = kept.sum() <= self.approximate.above or share > 0.01
+            options = LISTS(sel=selector, nprobe=self.index.nlist if few else self.probes)
+        slots = self.index.search(self.scaled(queries), k, params=options)[1]
+        return np.where(slots >= 0, self.row_of[slots], -1)
+
+    def _number(self, rows: np.ndarray) -> None:
+        first = len(self.row_of)
+        self.row_of = np.concatenate([self.row_of, rows])
+        self.alive = np.concatenate([self.alive, np.ones(len(rows), bool)])
+        if len(rows) and (last := int(rows.max())) >= len(self.slot_of):
+            grown = np.full(2 * last + 1, -1, np.int64)
+            grown[: len(self.slot_of)] = self.slot_of
+            self.slot_of = grown
+        self.slot_of[rows] = np.arange(first, first + len(rows))
+        self.count += len(rows)
+
+    @property
+    def _metric(self) -> int:
+        return faiss.METRIC_INNER_PRODUCT if self.distance == "cosine" else faiss.METRIC_L2
+
+    def _flat(self, dim: int) -> Any:
+        return faiss.IndexFlat(dim, self._metric)
+
+    def _lists(self, scaled: np.ndarray) -> Any:  # faiss's stubs lack what indexes have in Python
+        """An inverted file, trained on some of the vectors; as many lists as the square root of their number."""
+        dim, lists = scaled.shape[1], round(len(scaled) ** 0.5)
+        index = faiss.IndexIVFFlat(self._flat(dim), dim, lists, self._metric)
+        chosen = np.random.default_rng(0).permutation(len(scaled))[: TRAINING * lists]
+        index.train(scaled[np.sort(chosen)])
+        return index
+
+    def _probes(self, scaled: np.ndarray) -> int:
+        """The fewest lists, a power of 2, that find as many of the nearest items as they have to."""
+        chosen = scaled[np.random.default_rng(1).permutation(len(scaled))[:TRIED]]
+        exact = faiss.knn(chosen, scaled, NEAREST + 1, metric=self._metric)[1]
+        probes = 1
+        while probes < self.index.nlist:
+            options = LISTS(nprobe=probes)
+            ids = self.index.search(chosen, NEAREST + 1, params=options)[1]
+            found = np.mean([len(np.intersect1d(a, b)) - 1 for a, b in zip(exact, ids, strict=True)]) / NEAREST
+            if found >= (1 + self.approximate.recall) / 2:
+                break
+            probes *= 2
+        return min(probes, self.index.nlist)

@@ -1,0 +1,312 @@
+"""A store in Qdrant, which takes over where one machine is too small for serving.
+
+Qdrant has no transactions. An item is a point and is changed in one step, `update_vectors` or `upsert` under a condition
+on its payload: what a worker hands in is written where the point has the version that it was extracted from, and no new
+embedding; what an application writes does not replace a point that belongs to a later kind of phase, and the journal is
+looked at once more before it counts. The journal is compared and set (`qdrant_journal`), and with it the names of all
+columns, so that a rollback is one step and workers of an earlier migration can harm nothing. `qdrant_search` has the
+order in which parts are searched.
+
+What it does not promise: counts are not of one moment; a batch that is cut short has moved some items, each of them
+whole; the order of a plan is written item by item, so that two plans that are made at once may mix theirs, though only
+one of them is begun.
+
+No server has been run where this was written, as none could be installed. The tests use the engine in the client, also
+over HTTP, and Qdrant Edge, the server's engine as a library; `.github/workflows/qdrant.yml` runs them on a server.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from compat.errors import InputError
+from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
+from compat.live.parts import DEFAULT, Approximate
+from compat.live.qdrant_claims import claimed, claims, released
+from compat.live.qdrant_journal import Ledger
+from compat.live.qdrant_link import READ, WRITE, Link, Refused, models
+from compat.live.qdrant_points import State, are, has, is_one, lacks, point_id, stamp, tag, where, within
+from compat.live.qdrant_requests import CHUNK, Points, Rows
+from compat.live.qdrant_search import found
+from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_vector
+
+TAKES = ("running", "paused", "complete")
+COLUMNS: tuple[Column, ...] = ("old", "bridge", "new")
+
+
+class QdrantStore:
+    """A store in a collection of a Qdrant server, or in a folder of this process for tests and what is small.
+
+    Args:
+        url: `qdrant://host:port/collection`, `qdrants://` for TLS (a key in QDRANT_API_KEY), or
+            `qdrant:///folder/collection`.
+        approximate: above how many items a part is searched by the server's index; its recall is what the settings of
+            the collection make it.
+    """
+
+    def __init__(self, url: str, approximate: Approximate = DEFAULT) -> None:
+        self.link, self.approximate = Link(url), approximate
+        self.ledger, self.points, self.items = Ledger(self.link), Points(self.link), self.link.collection
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Several processes need a server."""
+        return frozenset({"compare and set"} if self.link.folder else {"compare and set", "many workers"})
+
+    def create(self, journal: Journal) -> None:
+        self.ledger.create(journal)
+
+    def add(self, items: Iterable[Item]) -> int:
+        """Items show up by and by; those of a call that was cut short are taken as not there by the next."""
+        state, token, start = self.ledger.state(), secrets.token_hex(8), time.time_ns()
+        mine, seen, left = where([is_one("adding", token)]), set[str](), iter(items)
+        try:
+            while some := list(islice(left, CHUNK)):
+                for item in some:
+                    check_vector(item.id, "old", item.old, state.journal.dim)
+                    if item.id in seen:
+                        raise InputError(f"id: {item.id!r} twice, expected each item once")
+                    seen.add(item.id)
+                first = start + len(seen) - len(some)
+                points = [
+                    state.point(i._replace(version=i.version or new_version()), first + n, adding=token)
+                    for n, i in enumerate(some)
+                ]
+                self.link("upsert", self.items, points, update_filter=where(unless=[lacks("adding")]), **WRITE)
+                found = self.link("retrieve", self.items, [p.id for p in points], ["id", "adding"], **READ)
+                there = [record.payload["id"] for record in found if record.payload.get("adding") != token]
+                if there or len(found) < len(some):
+                    raise InputError(f"id: {(there or ['?'])[0]!r} twice, expected each item once")
+        except BaseException:
+            self.link("delete", self.items, models.FilterSelector(filter=mine), **WRITE)
+            raise
+        if seen:
+            self.link("delete_payload", self.items, ["adding"], mine, **WRITE)
+        return len(seen)
+
+    def journal(self) -> Journal:
+        return self.ledger.state().journal
+
+    def amend(self, before: Journal, after: Journal) -> None:
+        state, names = self.ledger.as_before(before), {}
+        if after.new_dim and (after.migration, after.new_dim) != (before.migration, before.new_dim):
+            names = {column: self.ledger.column(column, after, after.new_dim) for column in COLUMNS[1:]}
+        try:
+            self.ledger.replace(state, after, **names)
+        except Conflict:
+            for name in names.values():
+                self.ledger.drop(name, after)
+            raise
+
+    def put(self, item: Item, during: Journal) -> None:
+        state, id = self.ledger.state(), point_id(item.id)
+        _check_phase(state, during)
+        check_vector(item.id, "old", item.old, state.journal.dim)
+        check_vector(item.id, "new", item.new, state.journal.new_dim)
+        there = self.link("retrieve", self.items, [id], ["seq"], **READ)
+        point = state.point(item, there[0].payload["seq"] if there else time.time_ns())
+        try:
+            self.link("upsert", self.items, [point], update_filter=where([within("era", lte=state.era)]), **WRITE)
+        except Refused as error:
+            if self.ledger.state().marks[-1] == state.marks[-1]:
+                raise
+            raise Conflict from error
+        there = self.link("retrieve", self.items, [id], ["era"], **READ)
+        _check_phase(self.ledger.state(), during)
+        if there and there[0].payload["era"] > state.era:
+            raise Conflict
+
+    def describe(self, id: str, meta: Mapping[str, Any]) -> bool:
+        there = self.link("retrieve", self.items, [point_id(id)], False, **READ)
+        if there:
+            it = where([are([point_id(id)])])
+            self.link("set_payload", self.items, self.ledger.state().described(meta), it, **WRITE)
+        return bool(there)
+
+    def delete(self, id: str) -> bool:
+        there = self.link("retrieve", self.items, [point_id(id)], False, **READ)
+        if there:
+            self.link("delete", self.items, models.PointIdsList(points=[there[0].id]), **WRITE)
+        return bool(there)
+
+    def get(self, id: str) -> Item | None:
+        state = self.ledger.state()
+        found = self.link("retrieve", self.items, [point_id(id)], True, state.names(*COLUMNS), **READ)
+        return state.item(found[0]) if found else None
+
+    def exchange(self, report: Report, count: int, lease: float, below: int | None = None) -> Turn:
+        """What is written is counted just before: of two who hand in the same at once, both may count it."""
+        state = self.ledger.state()
+        ours, written = state.journal.migration == report.migration, 0
+        if ours and state.journal.phase in TAKES:
+            for id, _, vector in report.done:
+                check_vector(id, "new", vector, state.journal.new_dim)
+            written = self._write(state, "new", report.done, has(state.new))
+            for id, version, reason in report.dead:
+                failed = {"failed": state.new, "failure": reason}
+                it = where([are([point_id(id)]), is_one("stamp", stamp(id, version))], has(state.new))
+                self.link("set_payload", self.items, failed, it, **WRITE)
+        if report.figures:
+            self.ledger.beat(report.worker, report.figures)
+        due = _due(state, below)
+        released(self.link, report.worker, due)
+        left = bool(self.points.first(due))
+        claims = left and ours and state.journal.phase == "running" and count > 0
+        return Turn(written, claimed(self.link, report.worker, due, count, lease) if claims else [], left)
+
+    def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
+        place, id = (-1, None) if after is None else (after.place, point_id(after.id))
+        found = self.points.after(_due(self.ledger.state()), place, id, count)
+        return [Pending(*(record.payload[name] for name in Pending._fields)) for record in found]
+
+    def retry(self) -> int:
+        state = self.ledger.state()
+        failed = where(_failed(state) or has(None), has(state.new))
+        count = self.points.count(failed)
+        self.link("delete_payload", self.items, ["failed", "failure"], failed, **WRITE)
+        return count
+
+    def beat(self, name: str, figures: Mapping[str, float]) -> None:
+        self.ledger.beat(name, figures)
+
+    def beats(self, since: float) -> dict[str, Mapping[str, float]]:
+        return self.ledger.beats(since)
+
+    def counts(self) -> Counts:
+        state = self.ledger.state()
+        failed, missing = _failed(state), has(state.new)
+        total, pending = self.points.count(where()), self.points.count(where(unless=missing + failed))
+        lost = self.points.count(where(failed or has(None), missing))
+        return Counts(
+            total, total - pending - lost, pending, lost, self.points.count(where(unless=missing + has(state.old)))
+        )
+
+    def without_old(self, count: int) -> list[Work]:
+        bare = where(unless=has(self.ledger.state().old))
+        found = self.points.first(bare, count, ["id", "version", "content"])
+        return [Work(**record.payload) for record in found]
+
+    def sample(self, count: int) -> list[Item]:
+        state = self.ledger.state()
+        if count == 0:
+            return []
+        drawn = models.SampleQuery(sample=models.Sample.RANDOM)
+        options = {"limit": count, "with_payload": True, "with_vectors": state.names(*COLUMNS), **READ}
+        found = self.link("query_points", self.items, drawn, query_filter=where(has(state.new)), **options)
+        return [state.item(record) for record in found.points]
+
+    def failures(self, count: int) -> list[Item]:
+        state = self.ledger.state()
+        found = self.points.all(where(_failed(state) or has(None), has(state.new)), state.names(*COLUMNS))
+        return [state.item(record) for record in islice(found, count)]
+
+    def claims(self) -> dict[str, tuple[int, float]]:
+        return claims(self.link, _due(self.ledger.state()))
+
+    def gallery(self, new: bool = False) -> Gallery:
+        state = self.ledger.state()
+        columns: tuple[Column, ...] = ("old", "new") if new else ("old",)
+        found = list(self.points.all(where(has(state.old)), state.names(*columns)))
+        found.sort(key=lambda record: record.payload["seq"])
+        items = [state.item(record) for record in found]
+        dims = state.journal.dim, state.journal.new_dim if new else 0
+        missing = np.full(dims[1], np.nan, np.float32)
+        return Gallery(
+            [item.id for item in items],
+            np.array([item.version for item in items], np.int64),
+            np.array([record.payload["place"] for record in found], np.int64),
+            np.array([item.old for item in items], np.float32).reshape(-1, dims[0]),
+            np.array([missing if i.new is None else i.new for i in items], np.float32).reshape(len(items), dims[1]),
+        )
+
+    def place(self, ids: Sequence[str]) -> None:
+        self.link("set_payload", self.items, {"place": -1}, where([within("place", gte=0)]), **WRITE)
+        for start in range(0, len(ids), CHUNK):
+            places = {point_id(id): start + n for n, id in enumerate(ids[start : start + CHUNK])}
+
+            def write(there: list[str], places: Mapping[str, int] = places) -> None:
+                each = (models.SetPayload(payload={"place": places[id]}, points=[id]) for id in there)
+                steps = [models.SetPayloadOperation(set_payload=step) for step in each]
+                self.link("batch_update_points", self.items, steps, **WRITE)
+
+            self.points.each(where([are(places)]), write)
+
+    def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]]) -> int:
+        state, left = self.ledger.state(), iter(rows)
+        return sum(self._write(state, column, some) for some in iter(lambda: list(islice(left, CHUNK)), []))
+
+    def search(self, asks: Sequence[Ask], k: int, where: Where | None = None) -> list[Found]:
+        """The old part first, then the new one: see above."""
+        while True:
+            state = self.ledger.state()
+            filters = [is_one("tags", tag(*field)) for field in check_fields(where, state.journal).items()]
+            order = sorted(range(len(asks)), key=lambda n: asks[n].column == "new")
+            try:
+                its = {n: found(self.link, state, asks[n], k, filters, self.approximate.above) for n in order}
+            except Refused:
+                if self.ledger.state().marks == state.marks:
+                    raise
+                continue
+            return [its[n] for n in range(len(asks))]
+
+    def revert(self, before: Journal, after: Journal) -> None:
+        self.ledger.replace(self._all_have(before, "old"), after, bridge=None, new=None)
+
+    def drop_old(self, before: Journal, after: Journal) -> None:
+        self.ledger.replace(self._all_have(before, "new"), after, old=None, bridge=None)
+
+    def advance(self, before: Journal, after: Journal) -> None:
+        state = self.ledger.as_before(before)
+        self.ledger.replace(state, after, old=state.new, bridge=None, new=None)
+
+    def size(self) -> int:
+        """Of a folder. A server does not tell; then what its vectors need, of 4 bytes a number."""
+        if self.link.folder:
+            return sum(file.stat().st_size for file in self.link.folder.rglob("*") if file.is_file())
+        state = self.ledger.state()
+        dims = {"old": state.journal.dim, "bridge": state.journal.new_dim, "new": state.journal.new_dim}
+        copies = 1 if state.journal.distance == "l2" else 2
+        return sum(4 * copies * dims[name] * self.points.count(where(has(getattr(state, name)))) for name in COLUMNS)
+
+    def close(self) -> None:
+        self.link.close()
+
+    def _write(self, state: State, column: Column, rows: Rows, unless: Sequence[Any] = ()) -> int:
+        """Write vectors to a column, if it is still there; how many."""
+        name = getattr(state, column)
+        try:
+            return self.points.write(name, rows, state.journal.distance, unless) if name else 0
+        except Refused:
+            if getattr(self.ledger.state(), column) == name:
+                raise
+            return 0
+
+    def _all_have(self, before: Journal, column: Column) -> State:
+        """The state, if it is as it was and all items have a vector of a column."""
+        state = self.ledger.as_before(before)
+        self.ledger.settle(state)
+        lacking = where(unless=has(getattr(state, column)))
+        if self.points.first(lacking):
+            raise Conflict
+        return state
+
+
+def _check_phase(state: State, during: Journal) -> None:
+    if (state.journal.migration, state.journal.phase) != (during.migration, during.phase):
+        raise Conflict
+
+
+def _failed(state: State) -> list[Any]:
+    """The conditions that hold for dead letters of this migration."""
+    return [is_one("failed", state.new)] if state.new else []
+
+
+def _due(state: State, below: int | None = None) -> models.Filter:
+    """Items that are to be migrated, whoever has claimed them."""
+    return where([] if below is None else [within("place", lt=below)], has(state.new) + _failed(state))

@@ -1,0 +1,47 @@
+"""Which items of a Qdrant a worker may extract next, without transactions: offered, taken under a condition, read."""
+
+from __future__ import annotations
+
+import time
+
+from compat.live.items import Work
+from compat.live.qdrant_link import READ, WRITE, Link, models
+from compat.live.qdrant_points import are, is_one, lacks, where, within
+from compat.live.sqlite_file import is_dead
+
+MANY = 100_000  # items that are claimed at a time, by all
+
+
+def released(link: Link, worker: str, due: models.Filter) -> None:
+    """What a worker claimed and did not migrate is free again."""
+    its = models.Filter(must=[due, is_one("worker", worker)])
+    link("delete_payload", link.collection, ["worker", "until"], its, **WRITE)
+
+
+def claims(link: Link, due: models.Filter) -> dict[str, tuple[int, float]]:
+    """How many of the items that are due each worker has claimed, and in how many seconds the first is free."""
+    held, now, found = where([due], [lacks("until")]), time.time(), dict[str, tuple[int, float]]()
+    for record in link("scroll", link.collection, held, MANY, with_payload=["worker", "until"], **READ)[0]:
+        name, until = record.payload["worker"], record.payload["until"]
+        count, first = found.get(name, (0, until - now))
+        found[name] = count + 1, min(first, until - now)
+    return found
+
+
+def claimed(link: Link, worker: str, due: models.Filter, count: int, lease: float) -> list[Work]:
+    """The first items that are due and free, now this worker's; fewer if others took some at the same moment."""
+    now = time.time()
+    dead = [name for name in claims(link, due) if is_dead(name)]
+    free = models.Filter(should=[lacks("until"), within("until", lte=now), is_one("worker", *dead)])
+    by_place = models.OrderBy(key="place")
+    offered = models.Filter(must=[due, free])
+    found = link("scroll", link.collection, offered, count, by_place, with_payload=False, **READ)[0]
+    if not found:
+        return []
+    ids, until = [record.id for record in found], now + lease
+    taken = models.Filter(must=[are(ids), due, free])
+    link("set_payload", link.collection, {"worker": worker, "until": until}, taken, **WRITE)
+    records = link("retrieve", link.collection, ids, True, **READ)
+    mine = [r.payload for r in records if (r.payload.get("worker"), r.payload.get("until")) == (worker, until)]
+    mine.sort(key=lambda payload: (payload["place"], payload["seq"]))
+    return [Work(payload["id"], payload["version"], payload["content"]) for payload in mine]

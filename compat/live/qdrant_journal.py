@@ -1,0 +1,169 @@
+"""The journal of a store in Qdrant, and the columns that it names.
+
+It is one point of a collection of its own, replaced under the condition that it still has the mark, drawn at random, of
+the state that was read; the marks of the last changes tell who won. So no file has to be shared by several machines.
+
+Columns are named vectors, and the journal has their names. Each migration has names of its own, which never come again.
+So to roll back, to finalize and to go on to the next migration is one change of the journal, whatever the number of
+items; the vectors that it retires are deleted afterwards. What a worker of an earlier migration writes, however late,
+has no vector of that name to go to, and Qdrant refuses it.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from compat.errors import InputError
+from compat.live.items import Column, Journal
+from compat.live.qdrant_link import READ, WRITE, Link, Refused, models
+from compat.live.qdrant_points import JOURNAL, SPACE, State, are, fresh, is_one, load_state, raw, where, within
+from compat.live.store import Conflict
+
+MANY = 10_000  # processes
+INDEXED = {"place": models.PayloadSchemaType.INTEGER} | dict.fromkeys(
+    ("stamp", "tags", "worker"), models.PayloadSchemaType.KEYWORD
+)
+
+
+class Ledger:
+    """Two collections: of the items, and beside it of the journal and of what processes say of themselves.
+
+    Args:
+        link: the way to them.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self.link, self.items, self.notes = link, link.collection, f"{link.collection}_journal"
+
+    def create(self, journal: Journal) -> None:
+        """Make both, the journal's point last.
+
+        Raises:
+            InputError: there is a store, or a collection of another kind.
+        """
+        self.link.open(make=True)
+        there = {name: self.link("collection_exists", name) for name in (self.items, self.notes)}
+        begun = there[self.notes] and not self.link("retrieve", self.notes, [JOURNAL], **READ)
+        if there[self.notes] and not begun:
+            raise InputError(f"store: {self.items!r} at {self.link.address} is one, expected a new collection")
+        if there[self.items] and not begun:
+            raise InputError(f"store: {self.items!r} at {self.link.address} is a collection, expected a new one")
+        if begun:
+            for name in (self.items, self.notes):
+                self.link("delete_collection", name)
+        nothing = {"none": models.VectorParams(size=1, distance=models.Distance.DOT)}
+        self.link("create_collection", self.notes, vectors_config=nothing)
+        names = {"old": fresh("old", journal.migration)}
+        first = self._params(names["old"], journal, journal.dim)
+        self.link("create_collection", self.items, vectors_config=first)
+        if not self.link.folder:
+            for key, schema in INDEXED.items():
+                self.link("create_payload_index", self.items, key, schema, wait=True)
+        if journal.new_dim:
+            names |= {column: self.column(column, journal, journal.new_dim) for column in ("bridge", "new")}
+        state = State(journal).after(journal, **names)
+        self._note(JOURNAL, state.dump(), models.UpdateMode.INSERT_ONLY)
+        if state.marks[-1] not in self.state().marks:
+            raise InputError(
+                f"store: {self.items!r} at {self.link.address} was made just now, expected a new collection"
+            )
+
+    def state(self) -> State:
+        """What the journal says.
+
+        Raises:
+            InputError: there is none; it was tampered with.
+        """
+        try:
+            found = self.link("retrieve", self.notes, [JOURNAL], **READ)
+        except Refused as error:
+            raise InputError(self._nothing()) from error
+        if not found:
+            raise InputError(self._nothing())
+        return load_state(found[0].payload)
+
+    def as_before(self, before: Journal) -> State:
+        """What the journal says, if it is as it was.
+
+        Raises:
+            Conflict: it is not.
+        """
+        state = self.state()
+        if state.journal.dump() != before.dump():
+            raise Conflict
+        return state
+
+    def replace(self, state: State, after: Journal, **names: str | None) -> None:
+        """Let another state follow.
+
+        Raises:
+            Conflict: another has followed.
+        """
+        following = state.after(after, **names)
+        unchanged = where([are([JOURNAL]), is_one("mark", state.marks[-1])])
+        self.link("set_payload", self.notes, following.dump(), unchanged, **WRITE)
+        if following.marks[-1] not in self.state().marks:
+            raise Conflict
+        if (following.era, following.retired) != (state.era, state.retired):
+            self.settle(following)
+
+    def settle(self, state: State) -> None:
+        """Let no point be replaced by what was prepared before this era, and delete what was retired.
+
+        Whoever changes the journal does so; if it died then, whoever is about to rely on it.
+        """
+        self.link("set_payload", self.items, {"era": state.era}, where([within("era", lt=state.era)]), **WRITE)
+        for name in state.retired:
+            self.drop(name, state.journal)
+
+    def column(self, column: Column, journal: Journal, dim: int) -> str:
+        """Make a new column, and return its name."""
+        name = fresh(column, journal.migration)
+        for each, params in self._params(name, journal, dim).items():
+            config = models.DenseVectorConfig(size=dim, distance=params.distance)
+            self.link("create_vector_name", self.items, each, models.DenseVectorNameConfig(dense=config), **WRITE)
+            if params.on_disk:
+                unsearched = models.VectorParamsDiff(hnsw_config=params.hnsw_config, on_disk=True)
+                self.link("update_collection", self.items, vectors_config={each: unsearched})
+        return name
+
+    def drop(self, name: str, journal: Journal) -> None:
+        """Delete a column, if it is still there."""
+        for each in dict.fromkeys((name, raw(name, journal.distance))):
+            self.link("delete_vector_name", self.items, each, **WRITE)
+
+    def beat(self, name: str, figures: Mapping[str, float]) -> None:
+        """See `Store.beat`."""
+        self._note(str(uuid.uuid5(SPACE, f"beat {name}")), {"name": name, "at": time.time(), "figures": dict(figures)})
+
+    def beats(self, since: float) -> dict[str, Mapping[str, float]]:
+        """See `Store.beats`."""
+        recent = where([within("at", gt=time.time() - since)])
+        found = self.link("scroll", self.notes, recent, limit=MANY, **READ)[0]
+        return {record.payload["name"]: record.payload["figures"] for record in found}
+
+    def _note(self, id: str, payload: Mapping[str, Any], mode: models.UpdateMode = models.UpdateMode.UPSERT) -> None:
+        point = models.PointStruct(id=id, vector={}, payload=dict(payload))
+        self.link("upsert", self.notes, [point], update_mode=mode, **WRITE)
+
+    def _params(self, name: str, journal: Journal, dim: int) -> dict[str, models.VectorParams]:
+        """Of the vectors of a column."""
+        distance = models.Distance.EUCLID if journal.distance == "l2" else models.Distance.DOT
+        found = {name: models.VectorParams(size=dim, distance=distance)}
+        if (kept := raw(name, journal.distance)) != name:
+            unsearched = models.HnswConfigDiff(m=0)
+            found[kept] = models.VectorParams(size=dim, distance=distance, hnsw_config=unsearched, on_disk=True)
+        return found
+
+    def _nothing(self) -> str:
+        """What is there in place of a store."""
+        found = f"no collection {self.items!r}"
+        if self.link("collection_exists", self.items):
+            found = f"collection {self.items!r} without a journal"
+            vectors = self.link("get_collection", self.items).config.params.vectors
+            if isinstance(vectors, models.VectorParams):
+                found = f"collection {self.items!r} has one vector without a name"
+        return f"store: {found} at {self.link.address}, expected one that `init` made, with a journal and named vectors"

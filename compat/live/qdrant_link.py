@@ -1,0 +1,166 @@
+"""The way to a Qdrant: a server by its address, or the client's own engine in a folder of this process."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import AbstractContextManager, nullcontext
+from os import environ
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+from compat.errors import InputError
+
+try:
+    from qdrant_client import QdrantClient, models
+    from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+    from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
+except ImportError as error:
+    raise InputError("qdrant-client: not installed, expected it: pip install compat-bench[qdrant]") from error
+
+OLDEST = (1, 18)  # named vectors come and go while a collection is served
+TIMEOUT = 60  # seconds for one request
+TOO_MANY = 429
+WRITE: dict[str, Any] = {"wait": True, "ordering": models.WriteOrdering.STRONG}
+READ: dict[str, Any] = {"consistency": models.ReadConsistencyType.MAJORITY}
+
+
+class Refused(InputError):
+    """A request that does not fit what is there: a collection, a named vector or a point is missing."""
+
+
+class Busy(OSError):
+    """A server that has too much to do.
+
+    Attributes:
+        retry_after: seconds.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Engine:
+    """A client, and how many links use it.
+
+    Attributes:
+        alone: held during a call; the engine in a folder takes one at a time.
+    """
+
+    def __init__(self, client: QdrantClient, alone: AbstractContextManager[Any]) -> None:
+        self.client, self.alone, self.users = client, alone, 0
+
+
+FOLDERS: dict[Path, Engine] = {}  # a folder is opened once, whatever number of stores a process has there
+OPENING = threading.RLock()
+
+
+class Link:
+    """Calls methods of a client, and tells its errors apart.
+
+    Args:
+        url: `qdrant://host:port/collection`, or `qdrants://` for TLS, with the server's key in QDRANT_API_KEY if it has
+            one; or `qdrant:///folder/collection`.
+
+    Raises:
+        InputError: another address.
+    """
+
+    def __init__(self, url: str) -> None:
+        scheme, _, rest = url.partition("://")
+        where, _, self.collection = rest.rpartition("/")
+        self.folder = Path(where[1:] or ".").absolute() if rest.startswith("/") else None
+        self.address = str(self.folder) if self.folder else f"{'https' if scheme == 'qdrants' else 'http'}://{where}"
+        if scheme not in ("qdrant", "qdrants") or not self.collection or not (self.folder or _is_server(where)):
+            expected = "qdrant://host:port/collection or qdrant:///folder/collection"
+            raise InputError(f"store: {url!r}, expected {expected}")
+        self.engine: Engine | None = None
+
+    def __call__(self, step: str, *args: Any, **options: Any) -> Any:
+        """Call a method of the client.
+
+        Raises:
+            Refused: see there.
+            InputError: no server that is new enough; a folder without a store, or one that another process has open.
+            OSError: no answer, or not in time; the disk is full. It may be tried again.
+        """
+        engine = self.open()
+        with engine.alone:
+            try:
+                found = getattr(engine.client, step)(*args, **options)
+            except Exception as error:
+                self._tell(error)
+        for result in found if isinstance(found, list) else [found]:
+            if isinstance(result, models.UpdateResult) and result.status != models.UpdateStatus.COMPLETED:
+                raise OSError(f"{self.address}: {step} is {result.status}, expected it to be done in time")
+        return found
+
+    def open(self, make: bool = False) -> Engine:
+        """The client, which is opened when it is first needed; with `make` the folder too."""
+        if self.engine is None:
+            with OPENING:
+                self.engine = self._folder(self.folder, make) if self.folder else self._server()
+                self.engine.users += 1
+        return self.engine
+
+    def close(self) -> None:
+        """Let go of the client."""
+        with OPENING:
+            engine, self.engine = self.engine, None
+            if engine is None:
+                return
+            engine.users -= 1
+            if engine.users == 0:
+                engine.client.close()
+                if self.folder:
+                    del FOLDERS[self.folder]
+
+    def _folder(self, folder: Path, make: bool) -> Engine:
+        if folder not in FOLDERS:
+            if not make and not folder.is_dir():
+                raise InputError(f"store: no folder {folder}, expected one that `init` made")
+            try:
+                client = QdrantClient(path=str(folder), force_disable_check_same_thread=True)
+            except RuntimeError as error:
+                busy = "expected one process at a time; several need a server"
+                raise InputError(f"store: {folder} is open in another process, {busy}") from error
+            FOLDERS[folder] = Engine(client, threading.RLock())
+        return FOLDERS[folder]
+
+    def _server(self) -> Engine:
+        key = environ.get("QDRANT_API_KEY")
+        client = QdrantClient(url=self.address, api_key=key, timeout=TIMEOUT, check_compatibility=False)
+        try:
+            version = client.info().version
+        except Exception as error:
+            raise InputError(f"store: {self.address} ({_line(error)}), expected a Qdrant server") from error
+        if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+            raise InputError(f"store: Qdrant {version} at {self.address}, expected {OLDEST[0]}.{OLDEST[1]} or newer")
+        return Engine(client, nullcontext())
+
+    def _tell(self, error: Exception) -> NoReturn:
+        if isinstance(error, ResourceExhaustedResponse):
+            raise Busy(f"{self.address}: {_line(error)}", error.retry_after_s) from error
+        code = error.status_code if isinstance(error, UnexpectedResponse) else None
+        if isinstance(error, (KeyError, ValueError)) or (code and 400 <= code < 500 and code != TOO_MANY):
+            raise Refused(
+                f"store: {self.collection!r} at {self.address} ({_line(error)}), expected it to fit"
+            ) from error
+        if isinstance(error, (ApiException, sqlite3.OperationalError)):
+            raise OSError(f"{self.address}: {_line(error)}") from error
+        raise error
+
+
+def _is_server(where: str) -> bool:
+    """Whether it is a host and a port."""
+    try:
+        return "/" not in where and bool(urlsplit(f"//{where}").hostname) and urlsplit(f"//{where}").port is not None
+    except ValueError:
+        return False
+
+
+def _line(error: Exception) -> str:
+    """In one line."""
+    return " ".join(str(error).split())

@@ -1,0 +1,60 @@
+"""The nearest items of a part of a Qdrant.
+
+Two parts are not read at one moment. But under the names of one migration all that the engine does takes items from the
+old part to the new one, also while it is rolled back, which ends it at once by taking the names away. So the old part is
+read first: an item is found in both, and the searcher keeps the new one's, or in one, and never in none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from compat.live.items import Found
+from compat.live.qdrant_link import READ, Link, models
+from compat.live.qdrant_points import State, has, raw, scaled, where
+from compat.live.store import Ask
+
+AT_ONCE = 64  # queries of one request
+
+
+def found(link: Link, state: State, ask: Ask, k: int, filters: Sequence[Any], above: int) -> Found:
+    """The k nearest items to each query of an ask.
+
+    Args:
+        link: the way to them.
+        state: with the names of the columns.
+        ask: what is searched.
+        k: how many.
+        filters: conditions that items have to meet.
+        above: items from which on the index of a server is used.
+    """
+    name, dim = getattr(state, ask.column), ask.queries.shape[1]
+    if name is None or len(ask.queries) == 0:
+        return Found([], [], np.empty((0, dim), np.float32), np.empty((len(ask.queries), 0), np.int64))
+    part = where([*has(name), *filters], [] if ask.column == "new" else has(state.new))
+    params = None  # the engine in a folder knows none, it is exact
+    if link.folder is None:
+        exact = link("count", link.collection, part, exact=False).count <= above
+        params = models.SearchParams(exact=exact)
+    kept = raw(name, state.journal.distance)
+    wanted: dict[str, Any] = {"limit": k, "with_payload": ["id", "meta"], "with_vector": [kept]}
+    wanted |= {"using": name, "filter": part, "params": params}
+    lists: list[Any] = []
+    for start in range(0, len(ask.queries), AT_ONCE):
+        rows = scaled(ask.queries[start : start + AT_ONCE], state.journal.distance)
+        requests = [models.QueryRequest(query=row.tolist(), **wanted) for row in rows]
+        lists += [answer.points for answer in link("query_batch_points", link.collection, requests, **READ)]
+    points = {point.id: point for some in lists for point in some}
+    at = {id: row for row, id in enumerate(points)}
+    nearest = np.full((len(lists), max(map(len, lists))), -1)
+    for row, some in enumerate(lists):
+        nearest[row, : len(some)] = [at[point.id] for point in some]
+    return Found(
+        [point.payload["id"] for point in points.values()],
+        [point.payload["meta"] for point in points.values()],
+        np.array([point.vector[kept] for point in points.values()], np.float32).reshape(len(points), dim),
+        nearest,
+    )

@@ -1,0 +1,82 @@
+"""How the two parts are searched at a moment: the same functions as in the replay, on what a store knows."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compat.experience.seen import Seen, Serving, as_before, before
+from compat.live.items import Column, Gallery, Journal
+from compat.live.models import Models
+from compat.live.store import Store
+from compat.merge import Merge
+from compat.methods.upgrade import Upgrade, through
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How queries are served in a phase of a migration.
+
+    Attributes:
+        query: embeddings of both models (Q, D_old) and (Q, D_new) -> queries for the old and for the new part; those of
+            a model that is not needed are zeros.
+        passes: which models a query goes through.
+        column: that the old part is searched by.
+        merge: rule.
+    """
+
+    query: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    passes: tuple[str, ...]
+    column: Column
+    merge: Merge
+
+
+def ways(store: Store, models: Models, journal: Journal) -> Ways:
+    """How queries are served now; a learner learns again what it had learned when it was last refitted."""
+    upgrade = models.between(journal.dim, journal.new_dim)
+    column: Column = "bridge" if journal.bridged else "old"
+    if journal.learned == 0:
+        passes = ("new",) if upgrade.encoder_passes == 1 else ("old", "new")
+        return Ways(upgrade.query, passes, column, models.merge)
+    serving, _ = learned(store, models, journal)
+
+    def query(old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+        served = upgrade.query(old, new)
+        return serving.query(*served), served[1]
+
+    passes = ("new",) if serving.passes == 1 else ("old", "new")
+    return Ways(query, passes, column, models.merge if serving.merge is None else serving.merge)
+
+
+def learned(store: Store, models: Models, journal: Journal) -> tuple[Serving, Gallery]:
+    """What a learner makes of the pairs among the first `journal.learned` items of the order, and the gallery.
+
+    Items that were written or deleted since, and dead letters, are no pairs.
+    """
+    assert models.learner is not None
+    upgrade = models.between(journal.dim, journal.new_dim)
+    gallery = store.gallery(new=True)
+    old = ahead(upgrade, gallery.old) if upgrade.transforms_gallery else torch.from_numpy(gallery.old)
+    first = (gallery.place >= 0) & (gallery.place < journal.learned) & ~np.isnan(gallery.new).any(1)
+    rows = first.nonzero()[0]
+    rows = torch.from_numpy(rows[np.argsort(gallery.place[rows])])
+    seen = Seen(old, rows, torch.from_numpy(gallery.new)[rows])
+    known = before(upgrade)
+    return (copy.deepcopy(models.learner).refit(seen, known) if len(rows) else as_before(seen, known)), gallery
+
+
+def ahead(upgrade: Upgrade, old: np.ndarray) -> Tensor:
+    """Old embeddings (N, D_old) as a method serves them before their backfill, (N, D)."""
+    blank = torch.zeros(len(old), upgrade.new.project.out_features)
+    return through(upgrade.gallery, torch.from_numpy(old.copy()), blank)[0]
+
+
+def onward(upgrade: Upgrade, new: np.ndarray) -> np.ndarray:
+    """New embeddings (N, D_new) as a method serves them after their backfill, (N, D)."""
+    blank = torch.zeros(len(new), upgrade.old.project.out_features)
+    return through(upgrade.gallery, blank, torch.from_numpy(new.copy()))[1].numpy()

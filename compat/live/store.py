@@ -1,0 +1,258 @@
+"""What the engine needs of a store: one contract, and a test suite that every adapter passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from compat.errors import InputError
+from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work
+
+Capability = Literal["compare and set", "snapshot", "many workers"]
+Where = Mapping[str, Any]
+
+
+class Conflict(Exception):
+    """The journal is not what it was when the write was prepared: look again."""
+
+
+class Ask(NamedTuple):
+    """Queries (Q, D) for the part of the gallery that is searched by a column.
+
+    Items with a new embedding are the part of "new", all others that of "old" and "bridge".
+    """
+
+    column: Column
+    queries: np.ndarray
+
+
+class Store(Protocol):
+    """A store of items with up to three embeddings each.
+
+    Every method is one atomic step, or is harmless when it is cut short and done again.
+
+    Attributes:
+        capabilities: "compare and set": a vector is written only to the version that it was extracted from, without
+            which no migration starts; "snapshot": both parts are searched in one state of the store, where without it
+            the part that items leave is searched first; "many workers": several processes claim batches at once.
+    """
+
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
+
+    def create(self, journal: Journal) -> None:
+        """Make the store, empty.
+
+        Raises:
+            InputError: there is one.
+        """
+
+    def add(self, items: Iterable[Item]) -> int:
+        """Add items with their old embeddings, all or none; how many.
+
+        Raises:
+            InputError: an id that is there, or comes twice; an embedding of another dimension, NaN.
+        """
+
+    def journal(self) -> Journal:
+        """The journal.
+
+        Raises:
+            InputError: no store was made here; the journal was tampered with.
+        """
+
+    def amend(self, before: Journal, after: Journal) -> None:
+        """Replace the journal.
+
+        Raises:
+            Conflict: it is not `before` any more.
+        """
+
+    def put(self, item: Item, during: Journal) -> None:
+        """Write an item, in place of the one of its id if there is one.
+
+        Raises:
+            Conflict: migration or phase are not what they are in `during`.
+        """
+
+    def describe(self, id: str, meta: Mapping[str, Any]) -> bool:
+        """Replace what an item is filtered by; its version and vectors stay. False: there is none of this id."""
+
+    def delete(self, id: str) -> bool:
+        """Delete an item. False: there is none of this id."""
+
+    def get(self, id: str) -> Item | None:
+        """An item, whole."""
+
+    def exchange(self, report: Report, count: int, lease: float, below: int | None = None) -> Turn:
+        """Write what a worker hands in, and claim its next batch, in one step.
+
+        A vector is written if the migration is still the report's and was not rolled back, and if the item has the
+        version that it was extracted from and no new embedding. So it may come late, twice, or for a deleted item.
+
+        Args:
+            report: of the last batch.
+            count: of items to claim, at most; none are while the migration does not run.
+            lease: seconds for which they are this worker's, unless it is seen to be dead.
+            below: a place; only items before it are claimed, and those that were written since the plan; None: all.
+
+        Returns:
+            What was written, and the next items by place, those written since the plan first.
+        """
+
+    def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
+        """The next items that are to be migrated, whoever has claimed them.
+
+        An item that is pending and keeps its place from the first to the last call, each after the last item of the one
+        before, is met exactly once, though others are written, migrated or deleted meanwhile, the last item too. No
+        lock is held from one call to the next.
+
+        Args:
+            count: of items, at most.
+            after: the last one met; None: from the first.
+
+        Returns:
+            Items by place, those at one place in an order of ids that the store keeps; none: there are no more.
+        """
+
+    def retry(self) -> int:
+        """Make dead letters pending again; how many."""
+
+    def beat(self, name: str, figures: Mapping[str, float]) -> None:
+        """Leave figures of a process under its name."""
+
+    def beats(self, since: float) -> dict[str, Mapping[str, float]]:
+        """Figures of each process that left some in the last seconds, by name."""
+
+    def counts(self) -> Counts:
+        """How many items there are in each state."""
+
+    def without_old(self, count: int) -> list[Work]:
+        """Some items that have no old embedding."""
+
+    def sample(self, count: int) -> list[Item]:
+        """Some items with a new embedding, whole."""
+
+    def failures(self, count: int) -> list[Item]:
+        """Some dead letters, whole."""
+
+    def claims(self) -> dict[str, tuple[int, float]]:
+        """Items that each worker has claimed, and in how many seconds its lease ends, below 0 once it has; by name."""
+
+    def gallery(self, new: bool = False) -> Gallery:
+        """All items with an old embedding."""
+
+    def place(self, ids: Sequence[str]) -> None:
+        """Set the order in which these items are migrated; of all others it is open."""
+
+    def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]]) -> int:
+        """Write vectors to items of these ids and versions, whatever they have in this column; how many."""
+
+    def search(self, asks: Sequence[Ask], k: int, where: Where | None = None) -> list[Found]:
+        """The k nearest items of each part that is asked for; what is no longer in one part is in the other.
+
+        Raises:
+            InputError: a field that is not among the journal's.
+        """
+
+    def revert(self, before: Journal, after: Journal) -> None:
+        """Clear all new embeddings of items that have an old one, and replace the journal.
+
+        Raises:
+            Conflict: the journal is not `before`, or an item has no old embedding.
+        """
+
+    def drop_old(self, before: Journal, after: Journal) -> None:
+        """Clear all old embeddings, and replace the journal.
+
+        Raises:
+            Conflict: the journal is not `before`, or an item has no new embedding.
+        """
+
+    def advance(self, before: Journal, after: Journal) -> None:
+        """After a migration was finalized: its new embeddings become the old ones of the next, and replace the journal.
+
+        Raises:
+            Conflict: the journal is not `before`.
+        """
+
+    def size(self) -> int:
+        """Bytes on disk."""
+
+    def close(self) -> None:
+        """Let go of connections and memory."""
+
+
+def check_fields(where: Where | None, journal: Journal) -> Where:
+    """The filter, once its fields are known to be the store's.
+
+    Raises:
+        InputError: one is not.
+    """
+    for name in where or {}:
+        if name not in journal.fields:
+            known = ", ".join(journal.fields) or "no filter, as the store was made without fields"
+            raise InputError(f"where: {name!r}, expected {known}")
+    return where or {}
+
+
+def check_vector(id: str, column: str, vector: np.ndarray | None, dim: int) -> None:
+    """Refuse a vector that the store cannot hold.
+
+    Raises:
+        InputError: another dimension, NaN or infinite values.
+    """
+    if vector is None:
+        return
+    if vector.shape != (dim,):
+        raise InputError(f"{column}: shape {vector.shape} of item {id!r}, expected ({dim},)")
+    if not np.isfinite(vector).all():
+        raise InputError(f"{column}: NaN or infinite values of item {id!r}, expected finite embeddings")
+
+
+def open_store(url: str, **options: Any) -> Store:
+    """The store at an address: `sqlite:///path`, `postgresql://...` or `qdrant://host:port/collection`.
+
+    Args:
+        url: the address.
+        options: of the adapter.
+
+    Raises:
+        InputError: no adapter for it, or the adapter's package is missing.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite" and rest.startswith("/"):
+        from compat.live.sqlite import SqliteStore
+
+        return SqliteStore(rest[1:], **options)
+    if scheme in ("postgresql", "postgres"):
+        from compat.live.postgres import PostgresStore
+
+        return PostgresStore(url, **options)
+    if scheme.startswith("qdrant"):
+        from compat.live.qdrant import QdrantStore
+
+        return QdrantStore(url, **options)
+    raise InputError(f"store: {url!r}, expected sqlite:///path, postgresql://... or qdrant://...")
+
+
+Change = Callable[[Journal], Journal]
+
+
+def amended(store: Store, change: Change) -> Journal:
+    """Change the journal, whoever else does so at the moment.
+
+    Args:
+        store: the store.
+        change: from the journal to what it becomes; called again if another was faster.
+    """
+    while True:
+        before = store.journal()
+        after = change(before)
+        try:
+            store.amend(before, after)
+        except Conflict:
+            continue
+        return after

@@ -1,0 +1,126 @@
+"""Files of vectors that another engine extracted: parquet, read in batches, of which nothing is believed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compat.errors import InputError
+from compat.live.extraction import Extracted
+from compat.live.items import Journal
+
+COLUMNS = ("id", "version", "migration", "vector")
+VERSIONS = 2**63  # none is as large
+
+
+def arrow() -> Any:
+    """The package `pyarrow`, with its `parquet`.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise InputError("pyarrow: not installed, expected it: pip install compat-bench[parquet]") from error
+    return pyarrow
+
+
+def stamp(journal: Journal) -> str:
+    """What names a migration in each row of its files: its number, and a digest of its fingerprint.
+
+    A column outlives engines that drop a file's metadata.
+    """
+    fingerprint = json.dumps(dict(journal.fingerprint), sort_keys=True)
+    return f"{journal.migration} {hashlib.sha256(fingerprint.encode()).hexdigest()[:16]}"
+
+
+def parts(path: str | Path) -> list[Path]:
+    """A file, or the parquet files of a folder by name.
+
+    Raises:
+        InputError: there are none.
+    """
+    found = sorted(Path(path).glob("*.parquet")) if Path(path).is_dir() else [Path(path)]
+    if not found or not found[0].is_file():
+        raise InputError(f"vectors: {path}, expected a parquet file or a folder of such")
+    return found
+
+
+def batches(file: Path, count: int, dim: int, migration: str) -> Iterator[Extracted]:
+    """The rows of a file, at most `count` at a time.
+
+    Columns: `id`, `version` and `migration` as the manifest has them, `vector` a list of floats, and, where some items
+    could not be read, `failure`, which says why and is null for all others.
+
+    Args:
+        file: the file.
+        count: of rows.
+        dim: D_new.
+        migration: its stamp.
+
+    Raises:
+        InputError: a file that is damaged, lacks a column or is of another migration; a row with neither a finite
+            vector (D_new,) nor a failure.
+    """
+    pyarrow = arrow()
+    try:
+        with pyarrow.parquet.ParquetFile(file, page_checksum_verification=True) as opened:
+            names = opened.schema_arrow.names
+            if missing := [name for name in COLUMNS if name not in names]:
+                raise InputError(f"{missing[0]}: no such column in {file}, expected {', '.join(COLUMNS)}")
+            columns = [name for name in (*COLUMNS, "failure") if name in names]
+            for batch in opened.iter_batches(count, columns=columns):
+                if of := set(batch.column("migration").to_pylist()) - {migration}:
+                    found = " and ".join(sorted(map(repr, of)))
+                    raise InputError(f"migration: {found} in {file}, expected {migration!r} as the store has it")
+                yield _extracted(batch, dim, file)
+    except (pyarrow.ArrowException, OSError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"vectors: {file} ({why}), expected a whole parquet file") from error
+
+
+def _extracted(batch: Any, dim: int, file: Path) -> Extracted:
+    ids, versions = (batch.column(name).to_pylist() for name in ("id", "version"))
+    strange = [("id", id) for id in ids if type(id) is not str]
+    strange += [("version", version) for version in versions if type(version) is not int or version >= VERSIONS]
+    for name, value in strange:
+        raise InputError(f"{name}: {value!r} in {file}, expected it as the manifest has it")
+    failures = batch.column("failure").to_pylist() if "failure" in batch.schema.names else [None] * len(ids)
+    there = batch.column("vector").is_valid().to_pylist()
+    for id, vector, failure in zip(ids, there, failures, strict=True):
+        if vector == (failure is not None):
+            raise InputError(f"vector: of item {id!r} in {file}, expected either one or a failure")
+    read = [row for row, vector in enumerate(there) if vector]
+    vectors = _vectors(batch.column("vector").drop_null(), [ids[row] for row in read], dim, file)
+    return Extracted(
+        [(ids[row], versions[row], vector) for row, vector in zip(read, vectors, strict=True)],
+        [(ids[row], versions[row], str(failures[row])) for row, vector in enumerate(there) if not vector],
+    )
+
+
+def _vectors(column: Any, ids: Sequence[str], dim: int, file: Path) -> np.ndarray:
+    """A column of lists without nulls as a matrix (N, D_new) float32."""
+    pyarrow = arrow()
+    if not ids:
+        return np.zeros((0, dim), np.float32)
+    inner = getattr(column.type, "value_type", pyarrow.null())
+    if not pyarrow.types.is_floating(inner):
+        raise InputError(f"vector: of type {column.type} in {file}, expected lists of floats")
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    lengths = np.array([len(row) for row in column])
+    if (lengths != dim).any():
+        row = int((lengths != dim).argmax())
+        raise InputError(f"vector: {lengths[row]} values of item {ids[row]!r} in {file}, expected {dim}")
+    with np.errstate(over="ignore"):
+        rows = flat.astype(np.float32).reshape(-1, dim)
+    if not (finite := np.isfinite(rows).all(1)).all():
+        id = ids[int(finite.argmin())]
+        raise InputError(f"vector: NaN or infinite values of item {id!r} in {file}, expected finite ones")
+    return rows

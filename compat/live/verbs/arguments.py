@@ -1,0 +1,86 @@
+"""What is given on the command line by name: models, an order, a filter."""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from compat.errors import InputError
+from compat.live.verbs.table import value
+
+if TYPE_CHECKING:
+    from compat.live.models import Models
+    from compat.orders import Order
+
+
+def pairs(field: str, given: Sequence[str]) -> dict[str, Any]:
+    """`name=value`, several times; values as `table.value` reads them.
+
+    Raises:
+        InputError: one without a name or a value, a name twice.
+    """
+    found: dict[str, Any] = {}
+    for one in given:
+        name, equals, content = one.partition("=")
+        if not name or not equals or name in found:
+            raise InputError(f"{field}: {one!r}{' twice' if name in found else ''}, expected NAME=VALUE")
+        found[name] = value(content)
+    return found
+
+
+def resolved(field: str, given: str, expected: str) -> Any:
+    """What an import path stands for; modules of the current folder are found.
+
+    Raises:
+        InputError: nothing.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return pkgutil.resolve_name(given)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"{field}: {given} ({' '.join(str(error).split())}), expected {expected}") from error
+
+
+def models_of(given: str) -> Models:
+    """What a function of this import path returns.
+
+    Raises:
+        InputError: no such function, or it returns something else.
+    """
+    from compat.live.models import Models
+
+    function: Callable[[], object] = resolved("models", given, "module.function")
+    if not callable(function) or isinstance(function, type):
+        raise InputError(f"models: {given} is no function, expected one that returns compat.live.Models")
+    try:
+        found = function()
+    except OSError as error:
+        raise InputError(f"models: {given} ({error}), expected files that it can read") from error
+    if not isinstance(found, Models):
+        raise InputError(f"models: {given} returns a {type(found).__name__}, expected compat.live.Models")
+    return found
+
+
+def order_of(given: Sequence[str]) -> Order:
+    """An order by its class and arguments, such as `Clusters clusters=20` or `mine.Newest`.
+
+    Raises:
+        InputError: no such class, or other arguments.
+    """
+    from compat import orders
+
+    name, *arguments = given
+    known = [n for n, kind in vars(orders).items() if isinstance(kind, type) and kind.__module__ == orders.__name__]
+    path = name if "." in name else f"compat.orders.{name}"
+    shown = ", ".join(n for n in known if issubclass(getattr(orders, n), orders.Order) and n != "Order")
+    kind = resolved("order", path, f"{shown}, or module.Class")
+    if not isinstance(kind, type) or not issubclass(kind, orders.Order) or kind is orders.Order:
+        raise InputError(f"order: {name}, expected {shown}, or module.Class of an order")
+    try:
+        return kind(**pairs("order", arguments))
+    except TypeError as error:
+        raise InputError(f"order: {name} {' '.join(arguments)} ({error}), expected fitting arguments") from error

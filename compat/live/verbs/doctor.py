@@ -1,0 +1,186 @@
+"""What may be wrong with a store, its migration and the machine, and what to do about each."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from argparse import Namespace
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+from compat.errors import InputError
+from compat.live.items import UNDER_WAY, Journal
+from compat.live.store import Store
+from compat.live.verbs.operating import duration, size
+
+PACKAGES = ("compat-bench", "torch", "numpy", "faiss-cpu", "psycopg", "qdrant-client", "pyarrow")
+CANARIES = 16  # items that are embedded again
+LISTED = 3  # dead letters that are named
+
+
+class Line(NamedTuple):
+    """What one check found: "ok", "warning" or "error", of what, what it is, and what to do."""
+
+    level: str
+    name: str
+    found: str
+    advice: str = ""
+
+
+def doctor(arguments: Namespace, store: Store) -> int:
+    """Check all, and print a line for each; 1 if anything is an error."""
+    lines = list(checked(store, arguments.models))
+    if arguments.json:
+        print(json.dumps([line._asdict() for line in lines]))
+    else:
+        for line in lines:
+            advice = f"; {line.advice}" if line.advice else ""
+            print(f"{line.level:<8}{line.name:<13}{line.found}{advice}")
+    return 1 if any(line.level == "error" for line in lines) else 0
+
+
+def checked(store: Store, models: str | None) -> Iterator[Line]:
+    """One line after the other; a check that fails stops none of the others, unless the store cannot be read."""
+    yield environment()
+    try:
+        journal = store.journal()
+    except (InputError, OSError) as error:
+        yield Line("error", "store", str(error), "nothing was changed; restore it from a backup, or mend the address")
+        return
+    yield Line("ok", "store", f"answers, {size(store.size())}, {store.counts().total:,} items")
+    yield from capabilities(store)
+    yield phase(journal)
+    yield dimensions(store, journal)
+    yield unserved(store)
+    yield from claims(store)
+    yield dead_letters(store)
+    yield from disk(store, journal)
+    yield from with_models(store, journal, models)
+
+
+def environment() -> Line:
+    """Versions of what matters."""
+    found = [f"Python {platform.python_version()}"]
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return Line("ok", "environment", ", ".join(found))
+
+
+def capabilities(store: Store) -> Iterator[Line]:
+    """What the store lacks."""
+    if "compare and set" not in store.capabilities:
+        yield Line(
+            "error", "capabilities", "no compare and set", "no migration can be planned here: take another store"
+        )
+    elif "many workers" not in store.capabilities:
+        yield Line("warning", "capabilities", ", ".join(sorted(store.capabilities)), "start one `run` at a time")
+    else:
+        yield Line("ok", "capabilities", ", ".join(sorted(store.capabilities)))
+
+
+def phase(journal: Journal) -> Line:
+    """The phase; its journal has its digest, or it had not been read."""
+    found = f"{journal.phase}, migration {journal.migration}" if journal.migration else "no migration yet"
+    if journal.phase == "paused":
+        return Line("warning", "journal", f"{found} ({journal.note})", "go on with `run`")
+    if journal.phase == "rolling_back":
+        return Line("warning", "journal", found, "a rollback was cut short: start `rollback` again")
+    return Line("ok", "journal", found)
+
+
+def dimensions(store: Store, journal: Journal) -> Line:
+    """Whether embeddings are as long as the journal says."""
+    wrong = [
+        item.id
+        for item in store.sample(CANARIES)
+        for vector, dim in ((item.old, journal.dim), (item.new, journal.new_dim), (item.bridge, journal.new_dim))
+        if vector is not None and vector.shape != (dim,)
+    ]
+    expected = f"{journal.dim}" + (f" and {journal.new_dim}" if journal.new_dim else "")
+    if wrong:
+        return Line(
+            "error", "dimensions", f"item {wrong[0]!r} has others than {expected}", "write it again, or roll back"
+        )
+    return Line("ok", "dimensions", expected)
+
+
+def unserved(store: Store) -> Line:
+    """Items that no query finds."""
+    bare = store.counts().bare
+    if bare:
+        return Line("warning", "unserved", f"{bare:,} items have no embedding at all", "`run` embeds them")
+    return Line("ok", "unserved", "every item has an embedding")
+
+
+def claims(store: Store) -> Iterator[Line]:
+    """Who works, and whose lease ran out."""
+    held = store.claims()
+    for name, (count, seconds) in held.items():
+        if seconds < 0:
+            text = f"{count:,} items of {name}, whose lease ran out {duration(-seconds)} ago"
+            yield Line("warning", "claims", text, "the next `run` takes them over")
+    live = [count for count, seconds in held.values() if seconds >= 0]
+    yield Line("ok", "claims", f"{len(live)} workers have {sum(live):,} items")
+
+
+def dead_letters(store: Store) -> Line:
+    """Items that the new model could not read."""
+    failed = store.counts().failed
+    if not failed:
+        return Line("ok", "dead letters", "none")
+    named = "; ".join(f"{item.id}: {item.failure}" for item in store.failures(LISTED))
+    advice = "mend or delete them, then `run --retry-failed`; they are served by their old embeddings until then"
+    return Line("warning", "dead letters", f"{failed:,} ({named})", advice)
+
+
+def disk(store: Store, journal: Journal) -> Iterator[Line]:
+    """Whether what is to be written has room; of a server this is not known from here."""
+    path = getattr(store, "path", None)
+    if not isinstance(path, Path):
+        return
+    free, left = shutil.disk_usage(path.parent).free, store.counts().pending * journal.new_dim * 4
+    found = f"{size(free)} free, about {size(left)} to be written"
+    if free < 2 * left:
+        yield Line("warning", "disk", found, "make room: a full disk pauses a migration and loses nothing")
+    else:
+        yield Line("ok", "disk", found)
+
+
+def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[Line]:
+    """Whether models are those of the migration, and still embed items as they are stored."""
+    if given is None:
+        yield Line("warning", "models", "not looked at", "give --models module.function")
+        return
+    from compat.live.extraction import Unreachable, drifted
+    from compat.live.verbs.arguments import models_of
+    from compat.live.worker import Worker
+
+    try:
+        models = models_of(given)
+        models.check(journal)
+    except InputError as error:
+        yield Line("error", "models", str(error), "take the models that the migration began with, or roll back")
+        return
+    yield Line("ok", "models", "as the migration began" if journal.phase in UNDER_WAY else "fit the store")
+    if journal.phase == "none" or not journal.new_dim:
+        return
+    try:
+        known = store.sample(CANARIES)
+        others, count = (
+            drifted(models.new, known, "new", Worker(store, models).serve(journal), journal.distance),
+            len(known),
+        )
+    except (InputError, Unreachable) as error:
+        yield Line("error", "canaries", str(error), "see that the new model answers")
+        return
+    if others:
+        text = f"{len(others)} of {count} are embedded otherwise by now, such as {others[0]!r}"
+        yield Line("error", "canaries", text, "find out what changed in weights, preprocessing or contents")
+    else:
+        yield Line("ok", "canaries", f"{count} items were embedded again as they are stored")

@@ -1,0 +1,155 @@
+"""The verbs that need models: plan, run, query, verify, roll back and finalize."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+
+from compat.errors import InputError
+from compat.live import control
+from compat.live.manifest import export
+from compat.live.migration import Migration
+from compat.live.searcher import Searcher
+from compat.live.store import Store
+from compat.live.verbs.arguments import models_of, order_of, pairs
+from compat.live.verbs.forecast import Forecast, forecast
+from compat.live.verbs.operating import duration, line, size, warn
+from compat.live.verbs.progress import Signals, shown
+from compat.live.worker import Worker
+from compat.ranges import at_least_one, positive
+
+LISTED = 20  # dead letters and other items that are named
+
+
+def plan(arguments: Namespace, store: Store) -> int:
+    """Fix models and order, and say what is to be expected."""
+    models = models_of(arguments.models)
+    order = order_of(arguments.order)
+    journal = Migration(store, models).plan(order, arguments.seed, arguments.batch, arguments.dual)
+    if arguments.export:
+        export(store, arguments.export)
+    found = forecast(store, models, journal)
+    if arguments.json:
+        print(json.dumps({"migration": journal.migration, "order": journal.order, **found._asdict()}))
+    else:
+        print(told(found, journal.order, journal.migration))
+    if found.worse:
+        warn(
+            "halfway, queries agree less with the new model than before the migration: distances of the two parts are"
+            " not comparable; give the models an upgrade, a merge rule or a learner"
+        )
+    return 0
+
+
+def told(found: Forecast, order: str, migration: int) -> str:
+    """A forecast in words."""
+    if found.seconds is None:
+        took = "unknown, as the new model did not answer"
+    else:
+        took = f"about {duration(found.seconds)} of extraction for one worker"
+    if found.agreement is None:
+        agreed = "not looked at: too few items, reciprocal ranks, or another distance than cosine"
+    else:
+        agreed = " -> ".join(f"{share:.0%}" for share in found.agreement) + " before, halfway, after"
+    now, peak = found.bytes
+    rows = {
+        "migration": f"{migration}, order {order}",
+        "items": f"{found.items:,}",
+        "on disk": f"{size(now)} now, about {size(peak)} at the peak",
+        "time": took,
+        "agreement": f"{agreed} (with the new model's nearest items, on a sample)",
+        "next": "run; nothing has been migrated yet, and rollback goes back until finalize",
+    }
+    return "\n".join(f"{name:<12}{text}" for name, text in rows.items())
+
+
+def run(arguments: Namespace, store: Store) -> int:
+    """Migrate, until nothing is left, `--until`, or a signal; the code is then the shell's for that signal."""
+    positive(lease=arguments.lease)
+    models = models_of(arguments.models)
+    Migration(store, models)
+    if arguments.retry_failed and (again := store.retry()):
+        print(f"{again:,} dead letters are tried again")
+    with shown(store) as on_batch:
+        worker = Worker(store, models, arguments.lease, on_batch)
+        with Signals(worker.stop) as signals:
+            journal = worker.run(arguments.until)
+    found = control.status(store)
+    print(json.dumps(found) if arguments.json else line(found))
+    if signals.number:
+        print("stopped after its batch; `run` goes on from there", file=sys.stderr)
+        return 128 + signals.number
+    if journal.phase == "paused":
+        warn(f"paused ({journal.note}); `run` goes on from there")
+        return 1
+    if journal.phase == "complete" and not arguments.json:
+        print("next: verify")
+    return 0
+
+
+def query(arguments: Namespace, store: Store) -> int:
+    """Answer one query."""
+    where = pairs("where", arguments.where)
+    hits = Searcher(store, models_of(arguments.models)).search(arguments.content, arguments.k, where)
+    if arguments.json:
+        print(json.dumps([hit._asdict() for hit in hits]))
+        return 0
+    width = max((len(hit.id) for hit in hits), default=0)
+    for hit in hits:
+        meta = " ".join(f"{name}={value}" for name, value in hit.meta.items())
+        print(f"{hit.id:<{width}}  {hit.distance:.6f}  {hit.part}  {meta}".rstrip())
+    return 0
+
+
+def verify(arguments: Namespace, store: Store) -> int:
+    """Look whether all is migrated as the new model has it; 1 if not."""
+    at_least_one(sample=arguments.sample)
+    models = models_of(arguments.models)
+    found = Migration(store, models).verify(arguments.sample)
+    failed = store.failures(LISTED)
+    sound = found.counts.new == found.counts.total and not found.drifted
+    if arguments.json:
+        dead = {item.id: item.failure for item in failed}
+        counts = found.counts._asdict()
+        print(json.dumps({"sound": sound, **counts, "drifted": found.drifted, "dead_letters": dead}))
+        return 0 if sound else 1
+    print(f"{found.counts.new:,} of {found.counts.total:,} items are migrated, {found.counts.pending:,} are pending")
+    print(f"{found.sampled} were embedded again: {len(found.drifted)} are not as they are stored")
+    for id in found.drifted[:LISTED]:
+        print(f"  {id}")
+    if found.counts.failed:
+        print(f"{found.counts.failed:,} dead letters, served by their old embeddings:")
+        for item in failed:
+            print(f"  {item.id}: {item.failure}")
+        print("mend or delete them, then: run --retry-failed")
+    elif found.counts.pending:
+        print("next: run")
+    print("sound; next: finalize --yes" if sound else "not sound")
+    return 0 if sound else 1
+
+
+def rollback(arguments: Namespace, store: Store) -> int:
+    """Go back to the old system."""
+    migration = Migration(store, models_of(arguments.models))
+    counts = store.counts()
+    without = len(store.without_old(counts.total))
+    words = f"{without:,} items have no old embedding and {'would be' if arguments.dry_run else 'are'} embedded again"
+    if arguments.dry_run:
+        print(f"{counts.new:,} new embeddings would be cleared; {words}")
+        if without and migration.models.old is None:
+            warn("models.old is missing, with which they are embedded")
+        return 0
+    print(words, flush=True)
+    migration.rollback()
+    print("rolled back: queries go to the old system again")
+    return 0
+
+
+def finalize(arguments: Namespace, store: Store) -> int:
+    """Drop all old embeddings."""
+    if not arguments.yes:
+        raise InputError("finalize: without --yes, expected it, as from then on there is no way back")
+    Migration(store, models_of(arguments.models)).finalize()
+    print(f"finalized: {store.counts().total:,} items have their new embedding alone, {size(store.size())} on disk")
+    return 0

@@ -1,0 +1,138 @@
+"""The verbs that need no models: make a store, look at it, hold a migration and let it go. They import no torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from typing import Any
+
+from compat.errors import InputError
+from compat.live import control
+from compat.live.items import Journal
+from compat.live.store import Store
+from compat.live.throttle import wait
+from compat.live.verbs.table import read
+from compat.ranges import positive
+
+ENDED = ("none", "complete", "verified", "finalized", "rolled_back")
+
+
+def init(arguments: Namespace, store: Store) -> int:
+    """Make a store of the items of a file; one that was left empty by a process that was killed is filled."""
+    table = read(arguments.items)
+    fields = tuple(name for name in arguments.fields.split(",") if name)
+    for name in fields:
+        if name not in table.meta:
+            known = ", ".join(table.meta) or "none, as the table has no further columns"
+            raise InputError(f"fields: {name!r}, expected {known}")
+    journal = Journal(table.dim, arguments.distance, fields)
+    try:
+        store.create(journal)
+    except InputError:
+        if store.journal() != journal or store.counts().total:
+            raise
+    count = store.add(table.items())
+    print(f"{count:,} items of dimension {table.dim}, {size(store.size())}; next: plan")
+    return 0
+
+
+def status(arguments: Namespace, store: Store) -> int:
+    """Tell how far it is, with --watch until the migration ends."""
+    positive(watch=arguments.watch)
+    while True:
+        found = control.status(store)
+        if arguments.json:
+            print(json.dumps(found), flush=True)
+        elif arguments.watch:
+            print(line(found), flush=True)
+        else:
+            print(described(found))
+        if not arguments.watch or found["phase"] in ENDED:
+            return 0
+        wait(arguments.watch)
+
+
+def pause(arguments: Namespace, store: Store) -> int:
+    """Let workers end after the batch that they have."""
+    control.pause(store, arguments.note)
+    print("paused: workers end after the batch that they have; queries are answered; `resume` or `run` goes on")
+    return 0
+
+
+def resume(arguments: Namespace, store: Store) -> int:
+    """Let workers go on."""
+    control.resume(store)
+    print("running: workers that ended meanwhile have to be started again by `run`")
+    return 0
+
+
+def throttle(arguments: Namespace, store: Store) -> int:
+    """Set how fast workers may go."""
+    journal = control.throttle(store, arguments.rate, arguments.latency)
+    print(limits(journal.rate, journal.latency))
+    return 0
+
+
+def line(found: dict[str, Any]) -> str:
+    """A status in one line."""
+    parts = [found["phase"], f"{found['migrated']:,} of {found['items']:,} ({found['progress']:.1%})"]
+    if found["pending"] and found["eta_seconds"] is not None:
+        parts.append(f"{found['items_per_second']:,.0f} items/s, about {duration(found['eta_seconds'])} left")
+    if found["dead_letters"]:
+        parts.append(f"{found['dead_letters']:,} dead letters")
+    return ", ".join(parts)
+
+
+def described(found: dict[str, Any]) -> str:
+    """A status in a table."""
+    speed = f"{found['items_per_second']:,.0f} items/s by {found['workers']} workers"
+    left = "" if found["eta_seconds"] is None else f", about {duration(found['eta_seconds'])} left"
+    slow = found["query_p99_seconds"]
+    rows = {
+        "phase": " ".join(filter(None, [found["phase"], found["note"] and f"({found['note']})"])),
+        "migration": f"{found['migration']}, order {found['order']}" if found["migration"] else "none yet",
+        "migrated": f"{found['migrated']:,} of {found['items']:,} ({found['progress']:.1%})",
+        "pending": f"{found['pending']:,}",
+        "dead letters": f"{found['dead_letters']:,}, served by their old embeddings",
+        "unserved": f"{found['unserved']:,}",
+        "speed": f"{speed}{left}" if found["workers"] else "no worker",
+        "slowest query in 100": "not told" if slow is None else f"{1000 * slow:.1f} ms",
+        "limits": limits(found["rate"], found["latency"]),
+        "on disk": size(found["bytes"]),
+    }
+    return "\n".join(f"{name:<21}{text}" for name, text in rows.items())
+
+
+def limits(rate: float | None, latency: float | None) -> str:
+    """Of workers, in words."""
+    fast = "as fast as they can" if rate is None else f"at most {rate:g} items/s each"
+    return f"workers go {fast}" + ("" if latency is None else f", less while queries take over {latency:g} s")
+
+
+def duration(seconds: float) -> str:
+    """In the unit that suits it.
+
+    Example:
+        >>> duration(42.4), duration(600), duration(90_000)
+        ('42 s', '10 min', '25.0 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that suits them.
+
+    Example:
+        >>> size(2048), size(3 * 2**20)
+        ('2.0 KiB', '3.0 MiB')
+    """
+    power = min(max(int(count).bit_length() - 1, 0) // 10, 4)
+    return f"{count / 2 ** (10 * power):.{min(power, 1)}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
+
+
+def warn(message: str) -> None:
+    """A line beside the output."""
+    print(f"warning: {message}", file=sys.stderr)

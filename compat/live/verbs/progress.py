@@ -1,0 +1,80 @@
+"""How far a run is: a bar in a terminal, a line now and then elsewhere; and its end by a signal."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from compat.live import control
+from compat.live.store import Store
+from compat.live.verbs.operating import line
+
+EVERY = 5.0  # seconds between two lines
+GLANCE = 0.5  # seconds between two looks at the store
+
+
+@contextmanager
+def shown(store: Store) -> Iterator[Callable[[int, int], None]]:
+    """A function to call after each batch, with its items and how many of them were written.
+
+    Items are counted in the store, as other workers migrate some, and users write some.
+    """
+    console = Console(file=sys.stderr)
+    last = 0.0
+    if not console.is_terminal:
+
+        def told(items: int, written: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= EVERY:
+                last = time.monotonic()
+                print(line(control.status(store)), flush=True)
+
+        yield told
+        return
+    dead = TextColumn("{task.fields[dead]}")
+    columns = BarColumn(), MofNCompleteColumn(), TaskProgressColumn(), TimeRemainingColumn(), dead
+    with Progress(*columns, console=console) as bar:
+        counts = store.counts()
+        task = bar.add_task("", total=counts.total, completed=counts.new, dead="")
+
+        def moved(items: int, written: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= GLANCE:
+                last = time.monotonic()
+                counts = store.counts()
+                failed = f"{counts.failed:,} dead letters" if counts.failed else ""
+                bar.update(task, total=counts.total, completed=counts.new, dead=failed)
+            else:
+                bar.advance(task, written)
+
+        yield moved
+        counts = store.counts()
+        bar.update(task, total=counts.total, completed=counts.new)
+
+
+class Signals:
+    """Which signal came, if any: the first one lets a worker end after its batch, the next one ends the process."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self.stop, self.number, self.before = stop, 0, {}  # type: ignore[var-annotated]
+
+    def __enter__(self) -> Signals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.before[number] = signal.signal(number, self._came)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _came(self, number: int, _: Any) -> None:
+        self.number = number
+        self.stop()
+        self.__exit__()

@@ -1,0 +1,171 @@
+"""A table of items in files: ids, contents, old embeddings, and what queries may be filtered by."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compat.errors import InputError
+from compat.live.items import Item
+
+NEEDED = ("id", "content", "old")
+AT_ONCE = 4096  # rows that are in memory at a time
+
+
+class Table(NamedTuple):
+    """Items of a file.
+
+    Attributes:
+        ids: (N,) of them, no two alike.
+        dim: D_old.
+        meta: names of all other columns.
+        items: reads them.
+    """
+
+    ids: list[str]
+    dim: int
+    meta: list[str]
+    items: Callable[[], Iterator[Item]]
+
+
+def read(given: str) -> Table:
+    """The table in a file.
+
+    `.parquet` has columns `id`, `content` and `old` (a list of numbers), `.npz` arrays of these names, (N,), (N,) and
+    (N, D_old). `.csv` has `id` and `content`, and its old embeddings are in the .npy file beside it that is called the
+    same. All other columns are meta. In .csv what reads as a JSON number, true, false or null is one, as after --where.
+
+    Raises:
+        InputError: no such file, another format, a column that is missing, an id twice or empty, no items.
+    """
+    path = Path(given)
+    formats = {".parquet": parquet, ".npz": archive, ".csv": plain}
+    if path.suffix not in formats:
+        raise InputError(f"items: {given}, expected a file that ends in .parquet, .npz or .csv")
+    try:
+        table = formats[path.suffix](path)
+    except (OSError, EOFError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"items: {given} ({' '.join(str(error).split())}), expected a table of items") from error
+    if not table.ids:
+        raise InputError(f"items: {given} has no rows, expected items")
+    seen: set[str] = set()
+    for id in table.ids:
+        if not id or id in seen:
+            raise InputError(f"id: {id!r} {'twice' if id else 'is empty'} in {given}, expected each item once")
+        seen.add(id)
+    return table
+
+
+def parquet(path: Path) -> Table:
+    """Of a Parquet file, which is read in parts."""
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise InputError("items: .parquet needs pyarrow, expected pip install compat-bench[parquet]") from error
+    try:
+        file = ParquetFile(path)
+    except ArrowException as error:
+        raise ValueError(str(error)) from error
+    names = file.schema_arrow.names
+    check_columns(path, names, NEEDED)
+    first = next(file.iter_batches(1, columns=["old"]), None)
+    ids = [text(id) for batch in file.iter_batches(columns=["id"]) for id in batch["id"].to_pylist()]
+    dim = 0 if first is None else len(first["old"][0].as_py() or ())
+    meta = [name for name in names if name not in NEEDED]
+
+    def items() -> Iterator[Item]:
+        for batch in file.iter_batches(AT_ONCE):
+            columns = {name: batch[name].to_pylist() for name in ("id", "content", *meta)}
+            old = (np.array(row, np.float32) for row in batch["old"].to_pylist())
+            yield from rows(columns, meta, old)
+
+    return Table(ids, dim, meta, items)
+
+
+def archive(path: Path) -> Table:
+    """Of an archive of arrays."""
+    with np.load(path) as file:
+        check_columns(path, file.files, NEEDED)
+        columns = {name: file[name] for name in file.files}
+    old = check_rows(path, columns.pop("old"), len(columns["id"]))
+    for name, column in columns.items():
+        if column.shape != (len(old),):
+            raise InputError(f"items: {name} of {path} has shape {column.shape}, expected ({len(old)},)")
+    values = {name: column.tolist() for name, column in columns.items()}
+    meta = [name for name in values if name not in NEEDED]
+    return Table(list(map(text, values["id"])), old.shape[1], meta, lambda: rows(values, meta, iter(old)))
+
+
+def plain(path: Path) -> Table:
+    """Of a CSV file and the .npy file beside it."""
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file, restkey="", restval=None)
+        records = list(reader)
+        names = list(reader.fieldnames or ())
+    check_columns(path, names, NEEDED[:2])
+    for line, record in enumerate(records, start=2):
+        if "" in record or None in record.values():
+            raise InputError(f"items: {path}, record {line - 1} has another number of cells, expected {len(names)}")
+    old = check_rows(path, np.load(path.with_suffix(".npy"), mmap_mode="r"), len(records))
+    meta = [name for name in names if name not in NEEDED]
+    values = {name: [record[name] for record in records] for name in ("id", "content")}
+    values |= {name: [value(record[name]) for record in records] for name in meta}
+    return Table(values["id"], old.shape[1], meta, lambda: rows(values, meta, iter(old)))
+
+
+def rows(columns: dict[str, list[Any]], meta: Sequence[str], old: Iterator[np.ndarray]) -> Iterator[Item]:
+    """Items of some columns."""
+    for number, vector in enumerate(old):
+        described = {name: storable(columns[name][number]) for name in meta}
+        yield Item(
+            text(columns["id"][number]), text(columns["content"][number]), described, old=np.asarray(vector, np.float32)
+        )
+
+
+def check_columns(path: Path, names: Sequence[str], needed: Sequence[str]) -> None:
+    """Raises InputError for a column that is missing."""
+    for name in needed:
+        if name not in names:
+            raise InputError(f"items: {path} has columns {', '.join(names)}, expected {name} among them")
+
+
+def check_rows(path: Path, old: np.ndarray, count: int) -> np.ndarray:
+    """The matrix, if it is one of a row for each item."""
+    if old.ndim != 2 or len(old) != count or not np.issubdtype(old.dtype, np.number):
+        raise InputError(f"items: embeddings {old.dtype} {old.shape} for {count} rows of {path}, expected ({count}, D)")
+    return old
+
+
+def value(given: str) -> Any:
+    """What a text stands for: a number, true, false, null or a quoted string as in JSON; anything else is itself.
+
+    Example:
+        >>> [value(given) for given in ("2020", "en", '"2020"', "007", "true", "NaN")]
+        [2020, 'en', '2020', '007', True, 'NaN']
+    """
+    try:
+        found = json.loads(given, parse_constant=str)
+    except ValueError:
+        return given
+    return given if isinstance(found, (dict, list)) else found
+
+
+def storable(found: Any) -> Any:
+    """A value of `meta` as JSON has it: what it does not know, such as a date, as text, and NaN as nothing."""
+    if isinstance(found, float) and not math.isfinite(found):
+        return None
+    return found if found is None or isinstance(found, (str, int, float, bool)) else str(found)
+
+
+def text(found: Any) -> str:
+    """An id or a content; nothing is an empty one."""
+    return "" if found is None else str(found)

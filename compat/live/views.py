@@ -1,0 +1,135 @@
+"""What the embedded store has in memory: a part for each column that is searched, which follows the file."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from compat.live.items import Column, Found, Journal
+from compat.live.parts import Approximate, Part
+from compat.live.store import Ask
+
+AT_ONCE = 500  # values that are bound in one statement
+MANY = 10_000  # changes beyond as many as the part has items, and it is loaded anew
+
+
+class View:
+    """A part, and the last change that it has taken up."""
+
+    def __init__(self, part: Part, seq: int) -> None:
+        self.part, self.seq = part, seq
+
+
+class Views:
+    """Parts by column. A part that outgrew its index is built anew by a thread, and takes its place when it is ready.
+
+    Args:
+        path: of the file.
+        approximate: see `Part`.
+    """
+
+    def __init__(self, path: Path, approximate: Approximate) -> None:
+        self.path, self.approximate = path, approximate
+        self.views: dict[Column, View] = {}
+        self.builders: dict[Column, threading.Thread] = {}
+        self.built: dict[Column, View] = {}
+
+    def found(self, cursor: sqlite3.Cursor, ask: Ask, k: int, allowed: np.ndarray | None, journal: Journal) -> Found:
+        """The nearest items of a part, in the transaction of the cursor."""
+        part = self.current(cursor, ask.column, journal).part
+        nearest = part.search(ask.queries, k, allowed)
+        rows, at = np.unique(nearest[nearest >= 0], return_inverse=True)
+        places = np.full(nearest.shape, -1)
+        places[nearest >= 0] = at
+        known: dict[int, tuple[str, str, bytes]] = {}
+        for start in range(0, len(rows), AT_ONCE):
+            some = rows[start : start + AT_ONCE].tolist()
+            marks = ", ".join("?" * len(some))
+            select = f"SELECT row, id, meta, {ask.column} FROM items WHERE row IN ({marks})"
+            known |= {row: rest for row, *rest in cursor.execute(select, some)}
+        kept = [known[row] for row in rows.tolist()]
+        vectors = np.frombuffer(b"".join(vector for *_, vector in kept), np.float32)
+        return Found(
+            [id for id, *_ in kept],
+            [json.loads(meta) for _, meta, _ in kept],
+            vectors.reshape(len(kept), ask.queries.shape[1]),
+            places,
+        )
+
+    def current(self, cursor: sqlite3.Cursor, column: Column, journal: Journal) -> View:
+        """The part as it is in the state of the file that the cursor sees."""
+        if column in self.builders and not self.builders[column].is_alive():
+            del self.builders[column]
+            self.views[column] = self.built.pop(column, self.views[column])
+        view = self.views.get(column)
+        if view is None or view.part.dim != dim_of(column, journal) or not follow(cursor, column, view):
+            view = self.views[column] = load(cursor, column, journal, self.approximate)
+        if view.part.outgrown and column not in self.builders:
+            thread = threading.Thread(target=self._build, args=(column, journal), daemon=True)
+            self.builders[column] = thread
+            thread.start()
+        return view
+
+    def _build(self, column: Column, journal: Journal) -> None:
+        base = sqlite3.connect(self.path, isolation_level=None)
+        try:
+            base.execute("BEGIN")
+            self.built[column] = load(base.cursor(), column, journal, self.approximate)
+        finally:
+            base.close()
+
+    def close(self) -> None:
+        """Wait for what is being built, and forget all."""
+        for thread in self.builders.values():
+            thread.join()
+        self.views, self.builders, self.built = {}, {}, {}
+
+
+def belongs(column: Column) -> str:
+    """What holds for the items of the part that a column is searched for."""
+    return "new IS NOT NULL" if column == "new" else f"new IS NULL AND {column} IS NOT NULL"
+
+
+def dim_of(column: Column, journal: Journal) -> int:
+    """Dimension of what a column has."""
+    return journal.dim if column == "old" else journal.new_dim
+
+
+def load(cursor: sqlite3.Cursor, column: Column, journal: Journal, approximate: Approximate) -> View:
+    """A part from the whole file."""
+    seq = cursor.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
+    cursor.execute(f"SELECT row, {column} FROM items WHERE {belongs(column)}")
+    numbers, vectors = [], []
+    while some := cursor.fetchmany(2**12):
+        numbers.append(np.array([row for row, _ in some], np.int64))
+        vectors.append(np.frombuffer(b"".join(vector for _, vector in some), np.float32).reshape(len(some), -1))
+    dim = dim_of(column, journal)
+    rows = np.concatenate(numbers) if numbers else np.empty(0, np.int64)
+    matrix = np.concatenate(vectors) if vectors else np.empty((0, dim), np.float32)
+    return View(Part(rows, matrix, journal.distance, approximate), seq)
+
+
+def follow(cursor: sqlite3.Cursor, column: Column, view: View) -> bool:
+    """Take up what was committed since; False if that is so much that the part is sooner loaded anew."""
+    seq = cursor.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
+    if seq == view.seq:
+        return True
+    if seq - view.seq > view.part.count + MANY:
+        return False
+    changed = cursor.execute(
+        f"SELECT c.row, CASE WHEN {belongs(column)} THEN {column} END"
+        " FROM (SELECT DISTINCT row FROM changes WHERE seq > ?) c LEFT JOIN items i ON i.row = c.row",
+        (view.seq,),
+    ).fetchall()
+    view.part.remove(np.array([row for row, _ in changed], np.int64))
+    here = [(row, vector) for row, vector in changed if vector is not None]
+    if here:
+        rows, vectors = zip(*here, strict=True)
+        matrix = np.frombuffer(bytearray(b"".join(vectors)), np.float32).reshape(len(rows), -1)
+        view.part.add(np.array(rows, np.int64), matrix)
+    view.seq = seq
+    return True

