@@ -7,8 +7,9 @@ from pathlib import Path
 
 from benchmarks.html import render, runtime
 from benchmarks.page.charts import COSTS, specifications
+from benchmarks.page.choose import advice
 from benchmarks.page.diagrams import diagram
-from benchmarks.page.families import rankings
+from benchmarks.page.families import families, rankings
 from benchmarks.page.gather import Benchmark
 from benchmarks.page.papers import described
 from benchmarks.page.payload import payload
@@ -41,6 +42,7 @@ def build(benchmarks: Sequence[Benchmark], documents: str = "") -> str:
         known = names.setdefault(str(row.group[0].spec.get("class_path", "")), [])
         if row.group[0].method not in known:
             known.append(row.group[0].method)
+    ranked, alike = rankings(benchmarks), families(benchmarks)
     counts = {
         "benchmarks": len(benchmarks),
         "data_sets": len({one.data_set for one in benchmarks}),
@@ -58,7 +60,7 @@ def build(benchmarks: Sequence[Benchmark], documents: str = "") -> str:
         selects=SELECTS,
         costs=COSTS,
         legend=LEGEND,
-        diagrams=[diagram(name, found) for name, found in rankings(benchmarks).items()],
+        diagrams=[(diagram(name, found), *advice(found, alike[name])) for name, found in ranked.items()],
         methods=sorted((described(path) for path in names), key=lambda one: one.name),
         names=names,
         data=payload(benchmarks),

@@ -78,8 +78,23 @@ def rewriting(benchmarks: Sequence[Benchmark]) -> set[str]:
     return found
 
 
+def advice(found: Ranking, members: Sequence[Benchmark]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of a table: situations, the method to take in each, its relative gains and its mean rank.
+
+    Args:
+        found: methods ranked over a family.
+        members: of the family.
+    """
+    rows = []
+    for situation, row in choices(found, rewriting(members)):
+        old = "may be written anew" if situation.rewritten else "stay as they are"
+        models = "one" if situation.passes == 1 else "two"
+        rows.append([row.name, ", ".join(situation.budget) or "nothing", old, models, *cells(row, found)])
+    return ["take", "if you have", "old items", "models a query", *headings(found)], rows
+
+
 def table(benchmarks: Sequence[Benchmark], family: str) -> str:
-    """Markdown: situations, the method to take in each, its mean rank and its relative gains.
+    """The same of a family as Markdown, with the line above it.
 
     Args:
         benchmarks: all of them.
@@ -91,12 +106,6 @@ def table(benchmarks: Sequence[Benchmark], family: str) -> str:
     ranked = rankings(benchmarks)
     if family not in ranked:
         raise InputError(f"choose: {family!r}, expected one of {', '.join(ranked) or 'none'}")
-    found = ranked[family]
-    names = ["you have", "old items", "models a query", "take", *headings(found)]
-    lines = [names, ["---"] * 4 + ["--:"] * (len(names) - 4)]
-    for situation, row in choices(found, rewriting(families(benchmarks)[family])):
-        old = "may be written anew" if situation.rewritten else "stay as they are"
-        models = "one" if situation.passes == 1 else "two"
-        have = ", ".join(situation.budget) or "nothing"
-        lines.append([have, old, models, f"`{row.name}`", *cells(row, found)])
-    return "\n".join([heading(found), "", *(f"| {' | '.join(line)} |" for line in lines)])
+    names, rows = advice(ranked[family], families(benchmarks)[family])
+    lines = [names, ["---"] * 4 + ["--:"] * (len(names) - 4), *([f"`{first}`", *others] for first, *others in rows)]
+    return "\n".join([heading(ranked[family]), "", *(f"| {' | '.join(line)} |" for line in lines)])

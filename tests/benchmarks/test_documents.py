@@ -80,7 +80,7 @@ def test_tables_and_sections_stand_where_a_page_names_them(tmp_path):
     assert expanded("x\n<!-- section: A.md One thing -->\ny", tmp_path) == "x\nb (`B.md`) `B.md` [c](https://c)\ny"
     text = expanded("<!-- choose: tuned -->", ROOT)
     assert text == table(gather(ROOT / "results", []), "tuned")
-    assert "| training set, labels | may be written anew | one | `forward_mcl_rho` |" in text
+    assert "| `forward_mcl_rho` | training set, labels | may be written anew | one |" in text
 
 
 def test_what_a_page_names_has_to_be_there(tmp_path, benchmarks):
