@@ -9,7 +9,7 @@ from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -235,7 +235,7 @@ def picture(points: list[Point], curves: list[tuple[np.ndarray, np.ndarray]]) ->
     for point in points:
         if "killed" in point.event:
             panel.axvline(point.share, color="C3", linewidth=1, zorder=1)
-            place = {"xytext": (4, 6), "textcoords": "offset points", "rotation": 90, "va": "bottom"}
+            place: dict[str, Any] = {"xytext": (4, 6), "textcoords": "offset points", "rotation": 90, "va": "bottom"}
             panel.annotate("worker killed", (point.share, panel.get_ylim()[0]), color="C3", fontsize=8, **place)
     panel.set(xlabel="share of the items migrated", ylabel="mAP (%, higher is better)", xlim=(0, 1))
     panel.grid(alpha=0.3)

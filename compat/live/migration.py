@@ -144,7 +144,12 @@ class Migration:
             raise InputError(f"rollback: the store is in phase {journal.phase}, expected a migration under way")
         if self.models.old is None and (some := self.store.without_old(1)):
             raise InputError(f"rollback: item {some[0].id!r} has no old embedding, expected models.old to make it")
-        amended(self.store, lambda j: replace(j, phase="rolling_back"))
+
+        def going_back(now: Journal) -> Journal:
+            begun = now.migration == journal.migration and now.phase in UNDER_WAY
+            return replace(now, phase="rolling_back") if begun else now
+
+        amended(self.store, going_back)
         while True:
             while work := self.store.without_old(journal.batch):
                 assert self.models.old is not None
@@ -154,6 +159,13 @@ class Migration:
                     raise InputError(f"rollback: item {id!r} ({why}), expected the old model to read it; or delete it")
                 self.store.fill("old", found.done)
             before = self.store.journal()
+            if (before.migration, before.phase) == (journal.migration, "rolled_back"):
+                return before
+            if (before.migration, before.phase) != (journal.migration, "rolling_back"):
+                raise InputError(
+                    f"rollback: migration {before.migration} is {before.phase} meanwhile, expected to roll back"
+                    f" {journal.migration}"
+                )
             try:
                 after = replace(before, phase="rolled_back", bridged=False, learned=0, note="")
                 self.store.revert(before, after)

@@ -39,6 +39,7 @@ TABLES = (
 )
 INDEXES = {
     "pending": "(place, row) WHERE new IS NULL AND failure IS NULL",
+    "unmoved": "(row) WHERE new IS NULL",
     "failed": "(row) WHERE new IS NULL AND failure IS NOT NULL",
     "bare": "(row) WHERE new IS NULL AND old IS NULL",
     "rootless": "(row) WHERE old IS NULL",
@@ -272,6 +273,13 @@ def forget(link: Link, columns: Sequence[Column]) -> None:
     for column in columns:
         with link.transaction() as cursor:
             cursor.execute("DELETE FROM near WHERE part = %s", (column,))
-            there = cursor.execute("SELECT to_regclass(%s)", (f"{link.schema}.near_{column}",)).fetchone() != (None,)
-        if there:
-            link.outside(f"DROP INDEX CONCURRENTLY IF EXISTS near_{column}")
+        drop(link, f"near_{column}", f"near_{column}_ccnew", f"near_{column}_ccold")
+
+
+def drop(link: Link, *names: str) -> None:
+    """Drop indexes, if they are there, while the store is read and written."""
+    for name in names:
+        with link.transaction() as cursor:
+            found = cursor.execute("SELECT to_regclass(%s)", (f"{link.schema}.{name}",)).fetchone()
+        if found != (None,):
+            link.outside(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")

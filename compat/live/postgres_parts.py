@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from compat.engine.exact import Distance
 from compat.live.items import Column, Found, Journal
 from compat.live.parts import DEFAULT, GROWTH, NEAREST, Approximate
-from compat.live.postgres_link import Link, forget, read
+from compat.live.postgres_link import Link, drop, forget, read
 from compat.live.store import Ask, Where
 from compat.live.views import belongs, dim_of
 
@@ -24,6 +24,7 @@ WIDEST = 2000  # dimensions that pgvector's index takes; parts of more are scann
 WIDTHS = (40, 80, 160, 320, 640, 1000)  # candidates that a search of the index keeps, pgvector's `ef_search`
 SCANNED = {"enable_indexscan": "off", "enable_seqscan": "on", "enable_sort": "on"}
 TRIED = 50  # vectors that recall is measured with
+VALID = "EXISTS (SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('near_' || part) AND indisvalid)"
 LOOK_EVERY = 30.0  # seconds between two looks at how large the parts are
 
 
@@ -109,15 +110,15 @@ class Keeper:
 
     def keep(self, columns: Sequence[Column]) -> None:
         """See to the parts of these columns now."""
-        link = self.link
-        try:
-            with link.transaction() as cursor:
-                mine = cursor.execute("SELECT pg_try_advisory_lock('near'::regclass::oid::int, 0)").fetchone()
-            if mine == (True,):
-                for column in columns:
-                    self._keep(link, column)
-        finally:
-            link.close()
+        with self.link.lock:
+            try:
+                with self.link.transaction() as cursor:
+                    mine = cursor.execute("SELECT pg_try_advisory_lock('near'::regclass::oid::int, 0)").fetchone()
+                if mine == (True,):
+                    for column in columns:
+                        self._keep(self.link, column)
+            finally:
+                self.link.close()
 
     def _keep_quietly(self, columns: Sequence[Column]) -> None:
         try:
@@ -127,21 +128,25 @@ class Keeper:
 
     def _keep(self, link: Link, column: Column) -> None:
         with link.transaction() as cursor:
-            content = read(cursor)
-            dim, above = dim_of(column, content), self.approximate.above
+            journal = read(cursor)
+            dim, above = dim_of(column, journal), self.approximate.above
             cursor.execute(f"SELECT count(*) FROM items WHERE {belongs(column)}")
             items = cursor.fetchone()[0]  # type: ignore[index]
-            known = cursor.execute("SELECT dim, items FROM near WHERE part = %s", (column,)).fetchone()
+            known = cursor.execute(f"SELECT dim, items FROM near WHERE part = %s AND {VALID}", (column,)).fetchone()
         wanted = items > above and 0 < dim <= WIDEST
         if wanted and known is not None and known[0] == dim and known[1] / GROWTH <= items <= known[1] * GROWTH:
             return
-        if known is not None or not wanted:
-            forget(link, [column])
-        if wanted:
-            make(link, column, dim, content.distance)
-            width = measure(link, column, content, self.approximate.recall)
-            with link.transaction() as cursor:
-                cursor.execute("INSERT INTO near VALUES (%s, %s, %s, %s)", (column, dim, items, width))
+        if not wanted:
+            return forget(link, [column]) if known is not None else None
+        if known is not None and known[0] == dim:
+            remake(link, column)
+        else:
+            make(link, column, dim, journal.distance)
+        width = measure(link, column, journal, self.approximate.recall)
+        with link.transaction("LOCK TABLE items IN ACCESS SHARE MODE") as cursor:
+            cursor.execute("DELETE FROM near WHERE part = %s", (column,))
+            insert = f"INSERT INTO near SELECT * FROM (SELECT %s AS part, %s, %s, %s) WHERE {VALID}"
+            cursor.execute(insert, (column, dim, items, width))
 
 
 def make(link: Link, column: Column, dim: int, distance: Distance) -> None:
@@ -151,6 +156,12 @@ def make(link: Link, column: Column, dim: int, distance: Distance) -> None:
         f"CREATE INDEX CONCURRENTLY near_{column} ON items USING hnsw (({column}::vector({dim})) {CLASS[distance]})"
         f" WHERE {belongs(column)} AND vector_dims({column}) = {dim}"
     )
+
+
+def remake(link: Link, column: Column) -> None:
+    """Make it anew without what is no longer in the part; the one that is there is searched until then."""
+    drop(link, f"near_{column}_ccnew", f"near_{column}_ccold")  # of one that was cut short
+    link.outside(f"REINDEX INDEX CONCURRENTLY near_{column}")
 
 
 def measure(link: Link, column: Column, journal: Journal, recall: float) -> int:

@@ -59,7 +59,9 @@ class Searcher:
         self.known: tuple[tuple[int, str, int, bool], Ways] | None = None
         self.took: deque[float] = deque(maxlen=REMEMBERED)
         self.told = 0.0
-        models.check(store.journal())
+        journal = store.journal()
+        models.check(journal)
+        self.checked = journal.fingerprint
 
     def search(self, content: str, k: int = 10, where: Where | None = None) -> list[Hit]:
         """The k nearest items of a query.
@@ -70,7 +72,8 @@ class Searcher:
             where: field -> value that items must have.
 
         Raises:
-            InputError: k below 1, a field that the store does not know, a content that cannot be read.
+            InputError: k below 1, a field that the store does not know, a content that cannot be read, other models than
+                those of a migration that began since.
         """
         return self.search_many([content], k, where)[0]
 
@@ -82,6 +85,9 @@ class Searcher:
         while True:
             journal = self.store.journal()
             check_fields(where, journal)
+            if mode(journal) != "old" and journal.fingerprint != self.checked:
+                self.models.check(journal)
+                self.checked = journal.fingerprint
             found, merge = self._found(contents, k, where, journal)
             after = self.store.journal()
             if (after.migration, mode(after)) == (journal.migration, mode(journal)):

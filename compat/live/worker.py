@@ -60,8 +60,8 @@ class Worker:
             note.
 
         Raises:
-            InputError: no migration that could run; models that changed; a store that stays away when it was tried
-                again: it is as its last batch left it.
+            InputError: no migration that could run; models that changed; another migration that was planned since; a
+                store that stays away when it was tried again: it is as its last batch left it.
         """
         if not 0 <= until <= 1:
             raise InputError(f"until: {until}, expected a share of the gallery in [0, 1]")
@@ -70,14 +70,14 @@ class Worker:
             started, stopping = time.perf_counter(), self.stopping
             limit, learns = self.limit(journal, until)
             turn = self.exchange(journal, extracted, journal.batch, limit)
-            journal, extracted = self.store.journal(), Extracted()
+            journal, extracted = self.same(journal), Extracted()
             if journal.phase != "running" or stopping:
                 return journal
             if turn.work:
                 try:
                     extracted = extract(self.models.new, turn.work, self.serve(journal))
                 except Unreachable as error:
-                    return self.amended(partial(replace, phase="paused", note=str(error)))
+                    return self.amended(journal, partial(replace, phase="paused", note=str(error)))
                 self.make_way(journal, len(turn.work), time.perf_counter() - started)
             elif turn.left:
                 self.rest(WAITING)  # others have claimed it
@@ -86,7 +86,7 @@ class Worker:
             elif until < 1:
                 return journal
             else:
-                return self.amended(partial(replace, phase="complete"))
+                return self.amended(journal, partial(replace, phase="complete"))
 
     def start(self) -> Journal:
         """Let the migration run."""
@@ -103,10 +103,24 @@ class Worker:
             self.bridge(gallery, ahead(upgrade, gallery.old).numpy(), np.arange(len(gallery.ids)))
         bridged = upgrade.transforms_gallery or journal.bridged
 
-        def running(journal: Journal) -> Journal:
-            return replace(journal, phase="running", bridged=bridged, note="") if journal.phase in RUNS else journal
+        def running(now: Journal) -> Journal:
+            runs = now.migration == journal.migration and now.phase in RUNS
+            return replace(now, phase="running", bridged=bridged, note="") if runs else now
 
-        return amended(self.store, running)
+        amended(self.store, running)
+        return self.same(journal)
+
+    def same(self, journal: Journal) -> Journal:
+        """The journal now.
+
+        Raises:
+            InputError: it is of another migration, which has models of its own.
+        """
+        now = self.store.journal()
+        if now.migration != journal.migration:
+            mine = f"{journal.migration}, which this worker began with"
+            raise InputError(f"run: migration {now.migration} is {now.phase}, expected {mine}")
+        return now
 
     def exchange(self, journal: Journal, extracted: Extracted, count: int, limit: int | None) -> Turn:
         """Hand in a batch and claim so many items; again after a while if the store is away."""
@@ -153,7 +167,7 @@ class Worker:
         bridged = serving.rewrites or self.models.between(journal.dim, journal.new_dim).transforms_gallery
         if bridged:
             self.bridge(gallery, serving.gallery.numpy(), np.isnan(gallery.new).any(1).nonzero()[0])
-        return self.amended(lambda j: replace(j, learned=max(j.learned, limit), bridged=bridged))
+        return self.amended(journal, lambda j: replace(j, learned=max(j.learned, limit), bridged=bridged))
 
     def bridge(self, gallery: Gallery, vectors: np.ndarray, rows: np.ndarray) -> None:
         """Write what these rows of the gallery (N,) are searched by."""
@@ -164,6 +178,10 @@ class Worker:
         """From embeddings of the new model to what is stored."""
         return partial(onward, self.models.between(journal.dim, journal.new_dim))
 
-    def amended(self, change: Callable[[Journal], Journal]) -> Journal:
+    def amended(self, journal: Journal, change: Callable[[Journal], Journal]) -> Journal:
         """Change the journal if the migration still runs."""
-        return amended(self.store, lambda journal: change(journal) if journal.phase == "running" else journal)
+        amended(
+            self.store,
+            lambda now: change(now) if (now.phase, now.migration) == ("running", journal.migration) else now,
+        )
+        return self.same(journal)

@@ -21,7 +21,7 @@ ENDED = ("none", "complete", "verified", "finalized", "rolled_back")
 def init(arguments: Namespace, store: Store) -> int:
     """Make a store of the items of a file; one that was left empty by a process that was killed is filled."""
     table = read(arguments.items)
-    fields = tuple(name for name in arguments.fields.split(",") if name)
+    fields = tuple(dict.fromkeys(name for name in arguments.fields.split(",") if name))
     for name in fields:
         if name not in table.meta:
             known = ", ".join(table.meta) or "none, as the table has no further columns"

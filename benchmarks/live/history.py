@@ -1,0 +1,141 @@
+"""What may be true of items at each moment, from a log of operations that began, and were acknowledged or not."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+NEVER = 2**63  # a time after all others
+
+
+class State(NamedTuple):
+    """Of an item that is there.
+
+    Attributes:
+        content: that it has.
+        meta: as JSON.
+        version: if it was acknowledged or read.
+        born: whether it was written while the migration ran, so that it was never one to be migrated.
+    """
+
+    content: str
+    meta: str
+    version: int | None = None
+    born: bool = False
+
+
+class Write(NamedTuple):
+    """An operation of the one process that writes: acknowledged, or cut short by a kill, and then it is open.
+
+    Attributes:
+        verb: "put", "describe" or "delete".
+        id: of the item.
+        content: of a put.
+        meta: of a put or describe.
+        began: when it was called.
+        ended: when it returned, or when the process was dead.
+        returned: version of a put, whether the item was there of others; None: it never returned.
+    """
+
+    verb: str
+    id: str
+    content: str
+    meta: str
+    began: int
+    ended: int = NEVER
+    returned: Any = None
+
+
+class Phases(NamedTuple):
+    """When the migration began to run and went back, each between two times.
+
+    Attributes:
+        runs_from: when it may have begun to run.
+        runs_by: when it surely had.
+        back_from: when a rollback may have begun.
+        back_by: when it surely had ended.
+    """
+
+    runs_from: int = 0
+    runs_by: int = NEVER
+    back_from: int = NEVER
+    back_by: int = NEVER
+
+
+States = frozenset[State | None]
+
+
+class Wrong(NamedTuple):
+    """A promise that was not kept.
+
+    Attributes:
+        kind: "lost", "acknowledged and gone", "resurrected", "stale", "twice", "torn" or "unmigrated".
+        text: what it is.
+    """
+
+    kind: str
+    text: str
+
+
+class History:
+    """After each number of writes, the states that each item may have.
+
+    Args:
+        initial: the gallery before.
+        writes: in the order in which they were called.
+        phases: of the migration.
+    """
+
+    def __init__(self, initial: Mapping[str, State], writes: Iterable[Write], phases: Phases) -> None:
+        self.phases, self.writes, self.wrong = phases, list(writes), list[Wrong]()
+        self.at: dict[str, list[int]] = defaultdict(lambda: [0])
+        self.states: dict[str, list[States]] = defaultdict(lambda: [frozenset([None])])
+        self.acknowledged: set[str] = set()
+        for id, state in initial.items():
+            self.at[id], self.states[id] = [0], [frozenset([state])]
+        for number, write in enumerate(self.writes, 1):
+            self.states[write.id].append(self.following(write, self.states[write.id][-1]))
+            self.at[write.id].append(number)
+            if write.returned is not None:
+                self.acknowledged.add(write.id)
+        self.began, self.ended = [w.began for w in self.writes], [w.ended for w in self.writes]
+
+    def following(self, write: Write, states: States) -> States:
+        """The states after a write, from those before; notes a return value that none of them gives."""
+        if write.verb == "put":
+            born = write.began >= self.phases.runs_by and write.ended <= self.phases.back_from
+            after: States = frozenset([State(write.content, write.meta, write.returned, born)])
+        elif write.verb == "describe":
+            after = frozenset(s and s._replace(meta=write.meta) for s in states)
+        else:
+            after = frozenset([None])
+        if write.returned is None:
+            return states | after
+        if write.verb == "put":
+            return after
+        fitting = frozenset(s for s in states if (s is not None) == write.returned)
+        if not fitting:
+            kind = "resurrected" if write.returned else "acknowledged and gone"
+            self.wrong.append(Wrong(kind, f"{write.verb} {write.id} returned {write.returned}"))
+            return after
+        if not write.returned:
+            return frozenset([None])
+        return after - {None} if write.verb == "describe" else after
+
+    def window(self, began: int, ended: int) -> range:
+        """How many writes may have taken effect at a moment in this interval."""
+        return range(bisect_right(self.ended, began), bisect_right(self.began, ended) + 1)
+
+    def possible(self, id: str, writes: int) -> States:
+        """The states of an item after so many writes."""
+        return self.states[id][bisect_right(self.at[id], writes) - 1]
+
+    def settle(self, id: str, writes: int, states: States) -> None:
+        """What was left open by a kill has been seen, and stays so."""
+        self.states[id][bisect_right(self.at[id], writes) - 1] = states
+
+    def earlier(self, id: str, writes: int) -> list[State]:
+        """States that an item had and has no more."""
+        return [s for states in self.states[id][: bisect_right(self.at[id], writes)] for s in states if s]
