@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from compat.errors import InputError
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
 from compat.live.postgres_link import SNAPSHOT, Link, forget, line, make, read, replace, turn
-from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_vector
+from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_moment, check_vector
 
 if TYPE_CHECKING:
     from compat.live.parts import Approximate
@@ -230,15 +230,16 @@ class PostgresStore:
         forget(self.link, ["old", "bridge", "new"])  # each index would take in all rows anew, one by one
         self._changed(PLACE, (list(ids),))
 
-    def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]]) -> int:
+    def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
         values = [(vector, id, version) for id, version, vector in rows]
         update = f"UPDATE items SET {column} = %s WHERE id = %s AND version = %s"
 
         def step(cursor: Cursor[Any]) -> int:
+            check_moment(read(cursor, "FOR SHARE"), during)
             cursor.executemany(update, values)
-            return cursor.rowcount
+            return cursor.rowcount if values else 0
 
-        return self.write(step) if values else 0
+        return self.write(step)
 
     def search(self, asks: Sequence[Ask], k: int, where: Where | None = None) -> list[Found]:
         from compat.live.postgres_parts import search

@@ -34,7 +34,7 @@ from compat.live.qdrant_link import READ, WRITE, Link, Refused, models
 from compat.live.qdrant_points import State, are, has, is_one, lacks, point_id, stamp, tag, where, within
 from compat.live.qdrant_requests import CHUNK, Points, Rows
 from compat.live.qdrant_search import found
-from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_vector
+from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_moment, check_vector
 
 TAKES = ("running", "paused", "complete")
 COLUMNS: tuple[Column, ...] = ("old", "bridge", "new")
@@ -237,8 +237,9 @@ class QdrantStore:
 
             self.points.each(where([are(places)]), write)
 
-    def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]]) -> int:
+    def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
         state, left = self.ledger.state(), iter(rows)
+        check_moment(state.journal, during)
         return sum(self._write(state, column, some) for some in iter(lambda: list(islice(left, CHUNK)), []))
 
     def search(self, asks: Sequence[Ask], k: int, where: Where | None = None) -> list[Found]:

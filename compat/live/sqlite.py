@@ -15,7 +15,7 @@ import numpy as np
 from compat.errors import InputError
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
 from compat.live.sqlite_file import Link, dumped, is_dead, packed, read_journal, replace, unpacked
-from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_vector
+from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_moment, check_vector
 
 if TYPE_CHECKING:
     from compat.live.parts import Approximate
@@ -223,8 +223,9 @@ class SqliteStore:
             cursor.execute("UPDATE items SET place = -1 WHERE place >= 0")
             cursor.executemany("UPDATE items SET place = ? WHERE id = ?", enumerate(ids))
 
-    def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]]) -> int:
+    def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
         with self.transaction() as cursor:
+            check_moment(read_journal(cursor), during)
             values = ((packed(vector), id, version) for id, version, vector in rows)
             return cursor.executemany(f"UPDATE items SET {column} = ? WHERE id = ? AND version = ?", values).rowcount
 

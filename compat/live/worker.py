@@ -15,7 +15,7 @@ from compat.live.items import Gallery, Journal, Report, Turn
 from compat.live.models import Models
 from compat.live.serving import ahead, learned, onward
 from compat.live.sqlite_file import this_process
-from compat.live.store import Store, amended
+from compat.live.store import Conflict, Store, amended
 from compat.live.throttle import Throttle, wait
 
 CHUNK = 4096  # items that are written anew in one transaction
@@ -100,7 +100,10 @@ class Worker:
         upgrade = self.models.between(journal.dim, journal.new_dim)
         if journal.phase == "planned" and upgrade.transforms_gallery:
             gallery = self.store.gallery()
-            self.bridge(gallery, ahead(upgrade, gallery.old).numpy(), np.arange(len(gallery.ids)))
+            try:
+                self.bridge(gallery, ahead(upgrade, gallery.old).numpy(), np.arange(len(gallery.ids)), journal)
+            except Conflict:
+                return self.same(journal)  # another worker began with it, and has learned since
         bridged = upgrade.transforms_gallery or journal.bridged
 
         def running(now: Journal) -> Journal:
@@ -165,14 +168,26 @@ class Worker:
         assert limit is not None
         serving, gallery = learned(self.store, self.models, replace(journal, learned=limit))
         bridged = serving.rewrites or self.models.between(journal.dim, journal.new_dim).transforms_gallery
-        if bridged:
-            self.bridge(gallery, serving.gallery.numpy(), np.isnan(gallery.new).any(1).nonzero()[0])
-        return self.amended(journal, lambda j: replace(j, learned=max(j.learned, limit), bridged=bridged))
+        try:
+            if bridged:
+                self.bridge(gallery, serving.gallery.numpy(), np.isnan(gallery.new).any(1).nonzero()[0], journal)
+        except Conflict:
+            return self.same(journal)  # another worker was faster
 
-    def bridge(self, gallery: Gallery, vectors: np.ndarray, rows: np.ndarray) -> None:
-        """Write what these rows of the gallery (N,) are searched by."""
+        def taught(now: Journal) -> Journal:
+            return replace(now, learned=limit, bridged=bridged) if now.learned == journal.learned else now
+
+        return self.amended(journal, taught)
+
+    def bridge(self, gallery: Gallery, vectors: np.ndarray, rows: np.ndarray, during: Journal) -> None:
+        """Write what these rows of the gallery (N,) are searched by.
+
+        Raises:
+            Conflict: it was made for a moment that is past.
+        """
         for some in np.array_split(rows, range(CHUNK, len(rows), CHUNK)):
-            self.store.fill("bridge", ((gallery.ids[n], int(gallery.version[n]), vectors[n]) for n in some))
+            found = ((gallery.ids[n], int(gallery.version[n]), vectors[n]) for n in some)
+            self.store.fill("bridge", found, during)
 
     def serve(self, journal: Journal) -> Callable[[np.ndarray], np.ndarray]:
         """From embeddings of the new model to what is stored."""

@@ -190,7 +190,7 @@ def test_ids_and_contents_are_only_text(store):
     assert claim(store, 99) == odd[::-1]
     assert store.exchange(report(done=[(id, n + 1, new(n)) for n, id in enumerate(odd)]), 0, 1.0).written == len(odd)
     assert [found.id for found in everything(store) if found.content == found.id] == odd
-    assert store.fill("bridge", [(TEXT, 1, new(0))]) == 1
+    assert store.fill("bridge", [(TEXT, 1, new(0))], store.journal()) == 1
     assert store.delete(TEXT)
     assert store.counts().new == len(odd) - 1
 
@@ -241,10 +241,10 @@ def test_an_order_replaces_the_one_before(store):
 def test_fill_writes_to_versions_that_are_there(store):
     running(store, 3)
     rows = [("i0", 1, new(50)), ("i1", 99, new(51)), ("i2", 3, new(52)), ("unknown", 1, new(53))]
-    assert store.fill("bridge", iter(rows)) == 2
-    assert store.fill("bridge", [("i0", 1, new(60))]) == 1
-    assert store.fill("bridge", []) == 0
-    assert store.fill("old", [("i1", 2, vector(61))]) == 1
+    assert store.fill("bridge", iter(rows), store.journal()) == 2
+    assert store.fill("bridge", [("i0", 1, new(60))], store.journal()) == 1
+    assert store.fill("bridge", [], store.journal()) == 0
+    assert store.fill("old", [("i1", 2, vector(61))], store.journal()) == 1
     expected = [item(0, bridge=new(60)), item(1, old=vector(61)), item(2, bridge=new(52))]
     assert all(same(a, b) for a, b in zip(everything(store), expected, strict=True))
 
@@ -278,3 +278,17 @@ def test_failures_and_claims_are_told(store):
     assert {worker: count for worker, (count, _) in found.items()} == {"host:1:1": 2, "host:2:2": 1}
     assert 0 < found["host:1:1"][1] <= 60 < 100
     assert found["host:2:2"][1] < 0
+
+
+@pytest.mark.parametrize("change", [{"migration": 2}, {"learned": 5}])
+def test_fill_refuses_what_was_made_for_an_earlier_moment(store, change):
+    running(store, 2)
+    during = store.journal()
+    turned(store, rate=1.0)
+    assert store.fill("bridge", [("i0", 1, new(60))], during) == 1
+    turned(store, **change)
+    with pytest.raises(Conflict):
+        store.fill("bridge", [("i0", 1, new(61)), ("i1", 2, new(61))], during)
+    first, second = everything(store)
+    assert first.bridge is None or first.bridge.tolist() == new(60).tolist()
+    assert second.bridge is None

@@ -19,7 +19,7 @@ def test_revert_clears_all_that_is_new(store):
     with pytest.raises(Conflict):
         store.revert(before, after)  # i7 has no old embedding
     assert (store.counts(), store.journal()) == (Counts(5, 3, 1, 1, 0), before)
-    store.fill("old", [("i7", 8, vector(7))])
+    store.fill("old", [("i7", 8, vector(7))], store.journal())
     with pytest.raises(Conflict):
         store.revert(after, before)
     assert store.counts() == Counts(5, 3, 1, 1, 0)
@@ -31,7 +31,7 @@ def test_revert_clears_all_that_is_new(store):
 
 def test_old_embeddings_are_dropped_once_all_are_new_and_become_those_of_the_next(store):
     running(store, 3)
-    store.fill("bridge", [("i0", 1, new(60))])
+    store.fill("bridge", [("i0", 1, new(60))], store.journal())
     store.exchange(report(0, 1), 0, 60.0)
     before = turned(store, phase="verified")
     finalized = replace(before, phase="finalized")
