@@ -154,7 +154,8 @@ class QdrantStore:
                 self.link("set_payload", self.items, failed, it, **WRITE)
         if report.figures:
             self.ledger.beat(report.worker, report.figures)
-        due = _due(state, below)
+        state = self.ledger.state()
+        ours, due = state.journal.migration == report.migration, _due(state, below)
         released(self.link, report.worker, due)
         left = bool(self.points.first(due))
         claims = left and ours and state.journal.phase == "running" and count > 0
@@ -226,16 +227,7 @@ class QdrantStore:
         )
 
     def place(self, ids: Sequence[str]) -> None:
-        self.link("set_payload", self.items, {"place": -1}, where([within("place", gte=0)]), **WRITE)
-        for start in range(0, len(ids), CHUNK):
-            places = {point_id(id): start + n for n, id in enumerate(ids[start : start + CHUNK])}
-
-            def write(there: list[str], places: Mapping[str, int] = places) -> None:
-                each = (models.SetPayload(payload={"place": places[id]}, points=[id]) for id in there)
-                steps = [models.SetPayloadOperation(set_payload=step) for step in each]
-                self.link("batch_update_points", self.items, steps, **WRITE)
-
-            self.points.each(where([are(places)]), write)
+        self.points.place(ids)
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
         state, left = self.ledger.state(), iter(rows)

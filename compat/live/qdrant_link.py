@@ -145,9 +145,8 @@ class Link:
             raise Busy(f"{self.address}: {_line(error)}", error.retry_after_s) from error
         code = error.status_code if isinstance(error, UnexpectedResponse) else None
         if isinstance(error, (KeyError, ValueError)) or (code and 400 <= code < 500 and code != TOO_MANY):
-            raise Refused(
-                f"store: {self.collection!r} at {self.address} ({_line(error)}), expected it to fit"
-            ) from error
+            found = f"{self.collection!r} at {self.address} ({_line(error)})"
+            raise Refused(f"store: {found}, expected a request that it takes") from error
         if isinstance(error, (ApiException, sqlite3.OperationalError)):
             raise OSError(f"{self.address}: {_line(error)}") from error
         raise error

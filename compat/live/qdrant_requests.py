@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -63,13 +63,13 @@ class Points:
         while there := [record.id for record in self.first(some, CHUNK)]:
             try:
                 step(there)
+                break
             except Refused:
                 if there == before:
                     raise
                 before = there
-                continue
-            return len(there)
-        return 0
+        met = {*before, *there}
+        return len(self.link("retrieve", self.items, list(met), False, **READ)) if before else len(met)
 
     def write(self, name: str, rows: Rows, distance: Distance, unless: Sequence[Any]) -> int:
         """Write vectors (D,) to items of these ids and versions; how many. Those of one id one after the other.
@@ -91,3 +91,16 @@ class Points:
             count += self.each(models.Filter(must=[are(now), these]), step)
             rows = later
         return count
+
+    def place(self, ids: Sequence[str]) -> None:
+        """Number these items by place, and no others."""
+        self.link("set_payload", self.items, {"place": -1}, where([within("place", gte=0)]), **WRITE)
+        for start in range(0, len(ids), CHUNK):
+            places = {point_id(id): start + n for n, id in enumerate(ids[start : start + CHUNK])}
+
+            def step(there: list[str], places: Mapping[str, int] = places) -> None:
+                each = (models.SetPayload(payload={"place": places[id]}, points=[id]) for id in there)
+                steps = [models.SetPayloadOperation(set_payload=one) for one in each]
+                self.link("batch_update_points", self.items, steps, **WRITE)
+
+            self.each(where([are(places)]), step)

@@ -13,7 +13,13 @@ import pytest
 from compat.live.store import Store, open_store
 from tests.live_stores import create
 
-ADAPTERS = ("sqlite", "postgres", "qdrant")
+ADAPTERS = ("sqlite", "postgres", "qdrant", "qdrant_http")
+
+
+def pytest_collection_modifyitems(items) -> None:
+    for each in items:
+        if "test_contract_migrations" in each.nodeid and "qdrant_http" in each.nodeid:
+            each.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +31,19 @@ def server():
     from benchmarks.live.server import postgres
 
     with postgres(fsync="off") as found:
+        yield found
+
+
+@pytest.fixture
+def stand():
+    """A Qdrant over HTTP: the server at QDRANT_URL if there is one, or the engine in the client that stands in for it."""
+    pytest.importorskip("qdrant_client")
+    from tests.qdrant_server import Stand, standing
+
+    if server := os.environ.get("QDRANT_URL"):
+        yield Stand(server)
+        return
+    with standing() as found:
         yield found
 
 
@@ -54,8 +73,9 @@ def url(adapter: str, request, tmp_path) -> str:
     if adapter == "qdrant":
         pytest.importorskip("qdrant_client")
         request.getfixturevalue("unsynced")
-        server = os.environ.get("QDRANT_URL")
-        return f"{server}/s{uuid.uuid4().hex}" if server else f"qdrant:///{tmp_path}/qdrant/gallery"
+        return f"qdrant:///{tmp_path}/qdrant/gallery"
+    if adapter == "qdrant_http":
+        return f"{request.getfixturevalue('stand').url}/s{uuid.uuid4().hex}"
     return f"{request.getfixturevalue('server').url}&schema=s{uuid.uuid4().hex}"
 
 
