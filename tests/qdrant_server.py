@@ -115,7 +115,7 @@ def standing() -> Iterator[Stand]:
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             content = self.rfile.read(int(self.headers.get("content-length") or 0))
-            path, _, options = self.path.partition("?")
+            path = self.path.partition("?")[0]
             stand.asked.append(f"{self.command} {self.path}")
             try:
                 if stand.broken:

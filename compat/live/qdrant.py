@@ -1,15 +1,13 @@
 """A store in Qdrant, which takes over where one machine is too small for serving.
 
-Qdrant has no transactions. An item is a point and is changed in one step, `update_vectors` or `upsert` under a condition
-on its payload: what a worker hands in is written where the point has the version that it was extracted from, and no new
-embedding; what an application writes does not replace a point that belongs to a later kind of phase, and the journal is
-looked at once more before it counts. The journal is compared and set (`qdrant_journal`), and with it the names of all
-columns, so that a rollback is one step and workers of an earlier migration can harm nothing. `qdrant_search` has the
-order in which parts are searched.
+Qdrant has no transactions. An item is a point, and changed in one step by `update_vectors` or `upsert` on a condition:
+what a worker hands in is written where the point has the version that it was extracted from, and no new embedding; what
+an application writes does not replace a point of a later kind of phase, and the journal is read once more before that
+counts. The journal is compared and set (`qdrant_journal`), and with it the names of all columns, so that a rollback is
+one step and workers of an earlier migration harm nothing. `qdrant_search` has the order in which parts are searched.
 
 What it does not promise: counts are not of one moment; a batch that is cut short has moved some items, each of them
-whole; the order of a plan is written item by item, so that two plans that are made at once may mix theirs, though only
-one of them is begun.
+whole; of two plans made at once one is begun, but the order may be a mixture; of two who add an id at once one wins.
 
 No server has been run where this was written, as none could be installed. The tests use the engine in the client, also
 over HTTP, and Qdrant Edge, the server's engine as a library; `.github/workflows/qdrant.yml` runs them on a server.
@@ -74,10 +72,8 @@ class QdrantStore:
                         raise InputError(f"id: {item.id!r} twice, expected each item once")
                     seen.add(item.id)
                 first = start + len(seen) - len(some)
-                points = [
-                    state.point(i._replace(version=i.version or new_version()), first + n, adding=token)
-                    for n, i in enumerate(some)
-                ]
+                some = [item._replace(version=item.version or new_version()) for item in some]
+                points = [state.point(item, first + n, adding=token) for n, item in enumerate(some)]
                 self.link("upsert", self.items, points, update_filter=where(unless=[lacks("adding")]), **WRITE)
                 found = self.link("retrieve", self.items, [p.id for p in points], ["id", "adding"], **READ)
                 there = [record.payload["id"] for record in found if record.payload.get("adding") != token]
@@ -125,8 +121,8 @@ class QdrantStore:
     def describe(self, id: str, meta: Mapping[str, Any]) -> bool:
         there = self.link("retrieve", self.items, [point_id(id)], False, **READ)
         if there:
-            it = where([are([point_id(id)])])
-            self.link("set_payload", self.items, self.ledger.state().described(meta), it, **WRITE)
+            described, it = self.ledger.state().described(meta), where([are([point_id(id)])])
+            self.link("set_payload", self.items, described, it, **WRITE)
         return bool(there)
 
     def delete(self, id: str) -> bool:

@@ -1,8 +1,8 @@
 """The nearest items of a part of a Qdrant.
 
-Two parts are not read at one moment. But under the names of one migration all that the engine does takes items from the
-old part to the new one, also while it is rolled back, which ends it at once by taking the names away. So the old part is
-read first: an item is found in both, and the searcher keeps the new one's, or in one, and never in none.
+Two parts are not read at one moment. But under the names of one migration all that is done takes items from the old
+part to the new one, also while it is rolled back, which ends at once by taking the names away. So the old part is read
+first: an item is found in both, and the searcher keeps the new one's, or in one, and never in none.
 """
 
 from __future__ import annotations
