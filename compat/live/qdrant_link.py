@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sqlite3
 import threading
 from contextlib import AbstractContextManager, nullcontext
@@ -55,6 +56,13 @@ class Engine:
 
 FOLDERS: dict[Path, Engine] = {}  # a folder is opened once, whatever number of stores a process has there
 OPENING = threading.RLock()
+
+
+@atexit.register
+def _close_folders() -> None:
+    """While the client still can, of which what a process left open would complain."""
+    for engine in FOLDERS.values():
+        engine.client.close()
 
 
 class Link:
