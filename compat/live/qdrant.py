@@ -29,7 +29,7 @@ from compat.live.parts import DEFAULT, Approximate
 from compat.live.qdrant_claims import claimed, claims, released
 from compat.live.qdrant_journal import Ledger
 from compat.live.qdrant_link import READ, WRITE, Link, Refused, models
-from compat.live.qdrant_points import State, are, has, is_one, lacks, point_id, stamp, tag, where, within
+from compat.live.qdrant_points import State, are, due, failed, has, is_one, lacks, point_id, stamp, tag, where, within
 from compat.live.qdrant_requests import CHUNK, Points, Rows
 from compat.live.qdrant_search import found
 from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_moment, check_vector
@@ -145,28 +145,28 @@ class QdrantStore:
                 check_vector(id, "new", vector, state.journal.new_dim)
             written = self._write(state, "new", report.done, has(state.new))
             for id, version, reason in report.dead:
-                failed = {"failed": state.new, "failure": reason}
+                letter = {"failed": state.new, "failure": reason}
                 it = where([are([point_id(id)]), is_one("stamp", stamp(id, version))], has(state.new))
-                self.link("set_payload", self.items, failed, it, **WRITE)
+                self.link("set_payload", self.items, letter, it, **WRITE)
         if report.figures:
             self.ledger.beat(report.worker, report.figures)
         state = self.ledger.state()
-        ours, due = state.journal.migration == report.migration, _due(state, below)
-        released(self.link, report.worker, due)
-        left = bool(self.points.first(due))
+        ours, waiting = state.journal.migration == report.migration, due(state, below)
+        released(self.link, report.worker, waiting)
+        left = bool(self.points.first(waiting))
         claims = left and ours and state.journal.phase == "running" and count > 0
-        return Turn(written, claimed(self.link, report.worker, due, count, lease) if claims else [], left)
+        return Turn(written, claimed(self.link, report.worker, waiting, count, lease) if claims else [], left)
 
     def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
         place, id = (-1, None) if after is None else (after.place, point_id(after.id))
-        found = self.points.after(_due(self.ledger.state()), place, id, count)
+        found = self.points.after(due(self.ledger.state()), place, id, count)
         return [Pending(*(record.payload[name] for name in Pending._fields)) for record in found]
 
     def retry(self) -> int:
         state = self.ledger.state()
-        failed = where(_failed(state) or has(None), has(state.new))
-        count = self.points.count(failed)
-        self.link("delete_payload", self.items, ["failed", "failure"], failed, **WRITE)
+        letters = where(failed(state) or has(None), has(state.new))
+        count = self.points.count(letters)
+        self.link("delete_payload", self.items, ["failed", "failure"], letters, **WRITE)
         return count
 
     def beat(self, name: str, figures: Mapping[str, float]) -> None:
@@ -177,9 +177,9 @@ class QdrantStore:
 
     def counts(self) -> Counts:
         state = self.ledger.state()
-        failed, missing = _failed(state), has(state.new)
-        total, pending = self.points.count(where()), self.points.count(where(unless=missing + failed))
-        lost = self.points.count(where(failed or has(None), missing))
+        dead, missing = failed(state), has(state.new)
+        total, pending = self.points.count(where()), self.points.count(where(unless=missing + dead))
+        lost = self.points.count(where(dead or has(None), missing))
         return Counts(
             total, total - pending - lost, pending, lost, self.points.count(where(unless=missing + has(state.old)))
         )
@@ -200,11 +200,11 @@ class QdrantStore:
 
     def failures(self, count: int) -> list[Item]:
         state = self.ledger.state()
-        found = self.points.all(where(_failed(state) or has(None), has(state.new)), state.names(*COLUMNS))
+        found = self.points.all(where(failed(state) or has(None), has(state.new)), state.names(*COLUMNS))
         return [state.item(record) for record in islice(found, count)]
 
     def claims(self) -> dict[str, tuple[int, float]]:
-        return claims(self.link, _due(self.ledger.state()))
+        return claims(self.link, due(self.ledger.state()))
 
     def gallery(self, new: bool = False) -> Gallery:
         state = self.ledger.state()
@@ -226,9 +226,12 @@ class QdrantStore:
         self.points.place(ids)
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
-        state, left = self.ledger.state(), iter(rows)
-        check_moment(state.journal, during)
-        return sum(self._write(state, column, some) for some in iter(lambda: list(islice(left, CHUNK)), []))
+        """The journal is looked at before each request: what was learned since may be overwritten by one at most."""
+        left, count = iter(rows), 0
+        while some := list(islice(left, CHUNK)):
+            check_moment((state := self.ledger.state()).journal, during)
+            count += self._write(state, column, some)
+        return count
 
     def search(self, asks: Sequence[Ask], k: int, where: Where | None = None) -> list[Found]:
         """The old part first, then the new one: see above."""
@@ -289,13 +292,3 @@ class QdrantStore:
 def _check_phase(state: State, during: Journal) -> None:
     if (state.journal.migration, state.journal.phase) != (during.migration, during.phase):
         raise Conflict
-
-
-def _failed(state: State) -> list[Any]:
-    """The conditions that hold for dead letters of this migration."""
-    return [is_one("failed", state.new)] if state.new else []
-
-
-def _due(state: State, below: int | None = None) -> models.Filter:
-    """Items that are to be migrated, whoever has claimed them."""
-    return where([] if below is None else [within("place", lt=below)], has(state.new) + _failed(state))

@@ -216,3 +216,13 @@ def has(name: str | None) -> list[Any]:
 def where(must: Sequence[Any] = (), unless: Sequence[Any] = ()) -> models.Filter:
     """All of these, and none of those."""
     return models.Filter(must=list(must), must_not=list(unless))
+
+
+def failed(state: State) -> list[Any]:
+    """The conditions that hold for dead letters of this migration."""
+    return [is_one("failed", state.new)] if state.new else []
+
+
+def due(state: State, below: int | None = None) -> models.Filter:
+    """Items that are to be migrated, whoever has claimed them."""
+    return where([] if below is None else [within("place", lt=below)], has(state.new) + failed(state))

@@ -90,7 +90,7 @@ def test_large_batches_go_in_several_requests(store):
     with mock.patch("compat.live.qdrant_requests.CHUNK", 6), mock.patch("compat.live.qdrant.CHUNK", 6):
         assert store.exchange(report(*range(20)), 0, 60.0).written == 20
         store.place([f"i{n}" for n in range(19, -1, -1)])
-        assert store.fill("bridge", ((f"i{n}", n + 1, new(n)) for n in range(20))) == 20
+        assert store.fill("bridge", ((f"i{n}", n + 1, new(n)) for n in range(20)), store.journal()) == 20
     with mock.patch("compat.live.qdrant_requests.PAGE", 3):
         assert store.gallery(new=True).place.tolist() == list(range(19, -1, -1))
 

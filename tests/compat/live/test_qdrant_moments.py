@@ -181,7 +181,7 @@ def test_what_is_deleted_within_a_batch_stops_nothing(store, opened):
     assert [i.id for i in everything(store) if i.new is not None] == ["i0", "i2", "i3", "i4"]
     other = [(f"i{n}", n + 1, new(n + 50)) for n in (0, 2, 3)]
     with Between(worker, "update_vectors", lambda calls: store.delete("i2")):
-        assert worker.fill("bridge", other) == 2
+        assert worker.fill("bridge", other, worker.journal()) == 2
     assert [same(store.get(f"i{n}"), item(n, new=new(n), bridge=new(n + 50))) for n in (0, 3)] == [True] * 2
 
 
