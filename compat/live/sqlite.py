@@ -186,8 +186,11 @@ class SqliteStore:
     def sample(self, count: int) -> list[Item]:
         """Found from random rows on."""
         with self.transaction("DEFERRED") as cursor:
-            last = cursor.execute("SELECT max(row) FROM items").fetchone()[0] or 0
-        rows = np.random.default_rng().integers(0, last + 1, count).tolist()
+            ends = "SELECT min(row), max(row) FROM items INDEXED BY migrated WHERE new IS NOT NULL"
+            first, last = cursor.execute(ends).fetchone()
+        if first is None:
+            return []
+        rows = np.random.default_rng().integers(first, last + 1, count).tolist()
         drawn = (
             self._items("INDEXED BY migrated WHERE row >= ? AND new IS NOT NULL ORDER BY row LIMIT 1", (row,))
             for row in rows
