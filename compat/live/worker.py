@@ -164,12 +164,14 @@ class Worker:
         serving, gallery = learned(self.store, self.models, replace(journal, learned=limit))
         bridged = serving.rewrites or self.models.between(journal.dim, journal.new_dim).transforms_gallery
         if bridged:
-            self.bridge(gallery, serving.gallery.numpy(), np.isnan(gallery.new).any(1).nonzero()[0])
+            rows = np.isnan(gallery.new).any(1).nonzero()[0]
+            # in one step, as queries are served from these meanwhile: no answer is of two fits
+            self.bridge(gallery, serving.gallery.numpy(), rows, len(rows))
         return self.amended(journal, lambda j: replace(j, learned=max(j.learned, limit), bridged=bridged))
 
-    def bridge(self, gallery: Gallery, vectors: np.ndarray, rows: np.ndarray) -> None:
-        """Write what these rows of the gallery (N,) are searched by."""
-        for some in np.array_split(rows, range(CHUNK, len(rows), CHUNK)):
+    def bridge(self, gallery: Gallery, vectors: np.ndarray, rows: np.ndarray, at_once: int = CHUNK) -> None:
+        """Write what these rows of the gallery (N,) are searched by, so many in one transaction."""
+        for some in np.array_split(rows, range(at_once, len(rows), max(at_once, 1))):
             self.store.fill("bridge", ((gallery.ids[n], int(gallery.version[n]), vectors[n]) for n in some))
 
     def serve(self, journal: Journal) -> Callable[[np.ndarray], np.ndarray]:
