@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: bench bench-all test format lint typecheck
+.PHONY: bench bench-all site test format lint typecheck
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.run configs/digits.yaml
@@ -9,6 +9,10 @@ bench: .venv/installed
 
 bench-all: .venv/installed
 	$(BIN)/python -m benchmarks.run configs/digits.yaml --config configs/digits_methods.yaml
+
+site: .venv/installed-docs
+	$(BIN)/python -m mkdocs build --quiet --strict
+	$(BIN)/python -m benchmarks.page results -o site
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal

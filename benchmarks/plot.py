@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks.report.compare import upgrades_of
+from benchmarks.tables.compare import upgrades_of
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.plot import plot_cost, plot_curves, plot_multiples, plot_sequence

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 from benchmarks.plot import save
-from benchmarks.report.ranks import LEGEND, narrow, plain, ranking, table
+from benchmarks.tables.ranks import LEGEND, narrow, plain, ranking, table
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace

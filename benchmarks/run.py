@@ -135,8 +135,8 @@ def main() -> None:
 
 def show(folder: Path) -> None:
     """Print the table, and how to draw the curves."""
-    from benchmarks.report.table import tables
-    from benchmarks.report.terminal import narrow
+    from benchmarks.tables.table import tables
+    from benchmarks.tables.terminal import narrow
 
     print(f"{tables(folder, draw=narrow)}\n")
     print(f"Results are in {folder}; draw them with: python -m benchmarks.plot {folder} -o {folder.name}.png")

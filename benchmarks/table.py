@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.report.compare import compare
-from benchmarks.report.document import write
-from benchmarks.report.table import LEGEND, table, tables
-from benchmarks.report.terminal import narrow
+from benchmarks.tables.compare import compare
+from benchmarks.tables.document import write
+from benchmarks.tables.table import LEGEND, table, tables
+from benchmarks.tables.terminal import narrow
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 

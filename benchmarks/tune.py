@@ -31,7 +31,7 @@ from filelock import FileLock
 
 from benchmarks.experiment.parse import parse, read_plain
 from benchmarks.experiment.schema import Experiment
-from benchmarks.report.effort import read
+from benchmarks.tables.effort import read
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace

@@ -41,6 +41,10 @@ def drifted():
     return models(new=Reads(SPACES[:, OLD:] + 1, version=models().new.version))
 
 
+def old_drifted():
+    return models(old=Reads(-SPACES[:, :OLD], version=models().old.version))
+
+
 def broken():
     return models(new=Reads(SPACES[:, OLD:], {"c7", "c9"}, models().new.version))
 

@@ -16,8 +16,8 @@ def matrices() -> tuple[list[str], np.ndarray, np.ndarray]:
     """Contents of the items, then of the queries, with their old and new embeddings."""
     chance = np.random.default_rng(0)
     contents = [f"item {n}" for n in range(ITEMS)] + [f"query {n}" for n in range(QUERIES)]
-    spaces = (chance.normal(size=(len(contents), dim)).astype(np.float32) for dim in (OLD, NEW))
-    return contents, *spaces
+    old, new = (chance.normal(size=(len(contents), dim)).astype(np.float32) for dim in (OLD, NEW))
+    return contents, old, new
 
 
 def models(**options: Any) -> Models:

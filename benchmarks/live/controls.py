@@ -47,7 +47,7 @@ def unchecked(url: str) -> Store:
     def exchange(store: Store, honest: Any, report: Report, *rest: Any) -> Turn:
         for id, _, vector in report.done:
             if item := store.get(id):
-                store.fill("new", [(id, item.version, vector)])
+                store.fill("new", [(id, item.version, vector)], store.journal())
         turn: Turn = honest(replace(report, done=()), *rest)
         return turn
 
@@ -77,7 +77,7 @@ def in_place(url: str, path: Path) -> Store:
     rows = np.frombuffer(content.ljust(-(-len(content) // size) * size, b"\0"), np.float32).reshape(-1, NEW)
     for number in np.flatnonzero(rows.any(1)).tolist():
         if item := store.get(f"i{number}"):
-            store.fill("new", [(item.id, item.version, rows[number])])
+            store.fill("new", [(item.id, item.version, rows[number])], store.journal())
     return store
 
 

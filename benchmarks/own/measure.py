@@ -22,7 +22,7 @@ from benchmarks.own.arrays import is_array, load_array, split
 from benchmarks.products.base import checksum
 from benchmarks.products.record import provenance
 from benchmarks.replay import given_arrays
-from benchmarks.report.terminal import narrow
+from benchmarks.tables.terminal import narrow
 from compat.backfill import Curve, backfill_curve
 from compat.embeddings import Embeddings
 from compat.errors import InputError

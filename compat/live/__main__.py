@@ -8,6 +8,12 @@
     python -m compat.live finalize sqlite:///gallery.db --models my_models.models --yes
     python -m compat.live demo
 
+Where another engine extracts, in place of `run`:
+
+    python -m compat.live plan sqlite:///gallery.db --models my_models.models --export manifest.parquet
+    python -m compat.live.ray_pipeline manifest.parquet vectors --models my_models.models --concurrency 8
+    python -m compat.live apply sqlite:///gallery.db vectors --models my_models.models
+
 Models are what a function without arguments returns, a `compat.live.Models`; modules of the current folder are found.
 Codes: 0 all is well, 1 verify or doctor found something or a run was paused, 2 wrong input, 130 and 143 a run that
 ended after its batch as it was told to. `run` again goes on; several may run at once.

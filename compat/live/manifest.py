@@ -21,10 +21,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from compat.engine.exact import Distance
 from compat.errors import InputError
 from compat.files import replace as replace_file
-from compat.live.extraction import DRIFT, Extracted, Unreachable, apart, extract
-from compat.live.items import Journal, Pending, Phase, Work
+from compat.live.extraction import Extracted, Unreachable, drifted
+from compat.live.items import Journal, Pending, Phase
 from compat.live.models import Models
 from compat.live.store import Store
 from compat.live.vectors import arrow, batches, parts, stamp
@@ -127,7 +128,7 @@ def apply(
     files = parts(path)
     for file in files:
         for batch in read(file):
-            _check(store, models, batch, file)
+            _check(store, models, batch, file, journal.distance)
             break
     number, journal = journal.migration, worker.start()
     for batch in chain(chain.from_iterable(map(read, files)), [Extracted()]):
@@ -140,9 +141,9 @@ def apply(
             break
         worker.make_way(journal, len(batch.done), time.perf_counter() - started)
     if not left:
-        journal = worker.amended(partial(replace, phase="complete"))
-    figures = (int(worker.figures[name]) for name in ("written", "conflicts", "dead_letters"))
-    return Applied(*figures, journal.phase)
+        journal = worker.amended(journal, partial(replace, phase="complete"))
+    written, late, failures = (int(worker.figures[name]) for name in ("written", "conflicts", "dead_letters"))
+    return Applied(written, late, failures, journal.phase)
 
 
 def _journal(store: Store, verb: str) -> Journal:
@@ -180,18 +181,13 @@ def _hand_in(worker: Worker, journal: Journal, batch: Extracted) -> tuple[Journa
         journal = worker.learn(journal, limit)
 
 
-def _check(store: Store, models: Models, batch: Extracted, file: Path) -> None:
-    """Refuse a file of vectors that the new model does not make of these contents, as far as it reads them here."""
-    vectors, work = {}, []
-    for id, version, vector in batch.done[:CANARIES]:
-        item = store.get(id)
-        if item is not None and item.version == version:
-            vectors[id] = vector
-            work.append(Work(id, version, item.content))
+def _check(store: Store, models: Models, batch: Extracted, file: Path, distance: Distance) -> None:
+    """Refuse a file whose first vectors are not what the new model makes of these contents here."""
+    known = ((store.get(id), version, vector) for id, version, vector in batch.done[:CANARIES])
+    items = [item._replace(new=vector) for item, version, vector in known if item and item.version == version]
     try:
-        again = extract(models.new, work, lambda rows: rows).done if work else []
+        found = drifted(models.new, items, "new", lambda rows: rows, distance)
     except Unreachable as error:
         raise InputError(f"models.new: {error}, expected a model that answers") from error
-    for id, _, vector in again:
-        if apart(vectors[id], vector) > DRIFT:
-            raise InputError(f"vector: of item {id!r} in {file} is not what models.new makes, expected its embedding")
+    if found:
+        raise InputError(f"vector: of item {found[0]!r} in {file} is not what models.new makes, expected its embedding")

@@ -151,13 +151,6 @@ class Migration:
 
         amended(self.store, going_back)
         while True:
-            while work := self.store.without_old(journal.batch):
-                assert self.models.old is not None
-                found = extract(self.models.old, work, lambda rows: rows, "old")
-                if found.dead:
-                    id, _, why = found.dead[0]
-                    raise InputError(f"rollback: item {id!r} ({why}), expected the old model to read it; or delete it")
-                self.store.fill("old", found.done)
             before = self.store.journal()
             if (before.migration, before.phase) == (journal.migration, "rolled_back"):
                 return before
@@ -166,12 +159,23 @@ class Migration:
                     f"rollback: migration {before.migration} is {before.phase} meanwhile, expected to roll back"
                     f" {journal.migration}"
                 )
+            after = replace(before, phase="rolled_back", bridged=False, learned=0, note="")
             try:
-                after = replace(before, phase="rolled_back", bridged=False, learned=0, note="")
+                self._restore(before)
                 self.store.revert(before, after)
             except Conflict:
                 continue
             return after
+
+    def _restore(self, journal: Journal) -> None:
+        """Embed what has no old embedding by the old model."""
+        while work := self.store.without_old(journal.batch):
+            assert self.models.old is not None
+            found = extract(self.models.old, work, lambda rows: rows, "old")
+            if found.dead:
+                id, _, why = found.dead[0]
+                raise InputError(f"rollback: item {id!r} ({why}), expected the old model to read it; or delete it")
+            self.store.fill("old", found.done, journal)
 
     def verify(self, sample: int = 32) -> Verified:
         """Check that every item is migrated, and that the new model still embeds some of them as they are stored.

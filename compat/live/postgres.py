@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from psycopg import Cursor, errors
 from psycopg.types.json import Jsonb
 
 from compat.errors import InputError
-from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Report, Turn, Work, new_version
-from compat.live.parts import DEFAULT, Approximate
-from compat.live.postgres_link import SNAPSHOT, Link, line, make, read, replace, turn
-from compat.live.postgres_parts import Keeper, forget, search
-from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_vector
+from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
+from compat.live.postgres_link import SNAPSHOT, Link, forget, line, make, read, replace, turn
+from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_moment, check_vector
+
+if TYPE_CHECKING:
+    from compat.live.parts import Approximate
+    from compat.live.postgres_parts import Keeper
 
 PENDING = "new IS NULL AND failure IS NULL"
 WHOLE = "id, content, meta, version, old, bridge, new, failure"
@@ -52,7 +55,8 @@ class PostgresStore:
 
     Args:
         url: `postgresql://user@host/database?schema=name`, the schema is "compat" if none is named.
-        approximate: when a part is searched by an index, and how well; above 2,000 dimensions none is.
+        approximate: when a part is searched by an index, and how well; None: by the defaults;
+            above 2,000 dimensions none is.
 
     Raises:
         InputError: a schema that is no plain name.
@@ -60,10 +64,16 @@ class PostgresStore:
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({"compare and set", "snapshot", "many workers"})
 
-    def __init__(self, url: str, approximate: Approximate = DEFAULT) -> None:
-        self.link = Link(url)
+    def __init__(self, url: str, approximate: Approximate | None = None) -> None:
+        self.url, self.approximate, self.link = url, approximate, Link(url)
         self.transaction, self.write = self.link.transaction, self.link.write
-        self.keeper = Keeper(url, approximate)
+
+    @cached_property
+    def keeper(self) -> Keeper:
+        """Imported when something is searched for: what only reads or writes items needs no torch."""
+        from compat.live.postgres_parts import Keeper
+
+        return Keeper(self.url, self.approximate)
 
     def create(self, journal: Journal) -> None:
         make(self.link, *journal.dump())
@@ -144,6 +154,15 @@ class PostgresStore:
 
         return self.write(step)
 
+    def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
+        place, id = (-2, "") if after is None else (after.place, after.id)
+        select = (
+            f"SELECT id, version, content, place FROM items WHERE {PENDING} AND place >= %s"
+            ' AND (place > %s OR id > %s COLLATE "C") ORDER BY place, id COLLATE "C" LIMIT %s'
+        )
+        with self.transaction() as cursor:
+            return [Pending(*row) for row in cursor.execute(select, (place, place, id, count))]
+
     def retry(self) -> int:
         return self._changed("UPDATE items SET failure = NULL WHERE new IS NULL AND failure IS NOT NULL")
 
@@ -178,6 +197,17 @@ class PostgresStore:
             drawn = [Item(*found) for row in rows if (found := cursor.execute(one, (row,)).fetchone())]
         return list({item.id: item for item in drawn}.values())
 
+    def failures(self, count: int) -> list[Item]:
+        select = f"SELECT {WHOLE} FROM items WHERE new IS NULL AND failure IS NOT NULL ORDER BY row LIMIT %s"
+        with self.transaction() as cursor:
+            return [Item(*row) for row in cursor.execute(select, (count,))]
+
+    def claims(self) -> dict[str, tuple[int, float]]:
+        ends = "extract(epoch FROM min(until) - clock_timestamp())::float8"
+        with self.transaction() as cursor:
+            rows = cursor.execute(f"SELECT worker, count(*), {ends} FROM claims GROUP BY worker").fetchall()
+        return {worker: (count, ends) for worker, count, ends in rows}
+
     def gallery(self, new: bool = False) -> Gallery:
         ids: list[str] = []
         parts: list[tuple[np.ndarray, ...]] = []
@@ -200,17 +230,20 @@ class PostgresStore:
         forget(self.link, ["old", "bridge", "new"])  # each index would take in all rows anew, one by one
         self._changed(PLACE, (list(ids),))
 
-    def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]]) -> int:
+    def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
         values = [(vector, id, version) for id, version, vector in rows]
         update = f"UPDATE items SET {column} = %s WHERE id = %s AND version = %s"
 
         def step(cursor: Cursor[Any]) -> int:
+            check_moment(read(cursor, "FOR SHARE"), during)
             cursor.executemany(update, values)
-            return cursor.rowcount
+            return cursor.rowcount if values else 0
 
-        return self.write(step) if values else 0
+        return self.write(step)
 
     def search(self, asks: Sequence[Ask], k: int, where: Where | None = None) -> list[Found]:
+        from compat.live.postgres_parts import search
+
         with self.transaction(SNAPSHOT) as cursor:
             journal = read(cursor)
             filters = check_fields(where, journal)
@@ -238,7 +271,8 @@ class PostgresStore:
         return int(found[0] or 0) if found else 0
 
     def close(self) -> None:
-        self.keeper.close()
+        if "keeper" in self.__dict__:
+            self.keeper.close()
         self.link.close()
 
     def _changed(self, statement: str, values: Sequence[Any] = ()) -> int:

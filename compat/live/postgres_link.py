@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import numpy as np
 
 from compat.errors import InputError
-from compat.live.items import Journal, load_journal
+from compat.live.items import Column, Journal, load_journal
 from compat.live.store import Conflict
 
 try:
@@ -39,6 +39,7 @@ TABLES = (
 )
 INDEXES = {
     "pending": "(place, row) WHERE new IS NULL AND failure IS NULL",
+    "unmoved": "(row) WHERE new IS NULL",
     "failed": "(row) WHERE new IS NULL AND failure IS NOT NULL",
     "bare": "(row) WHERE new IS NULL AND old IS NULL",
     "rootless": "(row) WHERE old IS NULL",
@@ -265,3 +266,20 @@ def turn(cursor: psycopg.Cursor[Any], *changes: str) -> None:
     for change in changes:
         cursor.execute(f"ALTER TABLE items {change}")
     index(cursor)
+
+
+def forget(link: Link, columns: Sequence[Column]) -> None:
+    """Drop the indexes of parts; they are scanned from then on."""
+    for column in columns:
+        with link.transaction() as cursor:
+            cursor.execute("DELETE FROM near WHERE part = %s", (column,))
+        drop(link, f"near_{column}", f"near_{column}_ccnew", f"near_{column}_ccold")
+
+
+def drop(link: Link, *names: str) -> None:
+    """Drop indexes, if they are there, while the store is read and written."""
+    for name in names:
+        with link.transaction() as cursor:
+            found = cursor.execute("SELECT to_regclass(%s)", (f"{link.schema}.{name}",)).fetchone()
+        if found != (None,):
+            link.outside(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")

@@ -13,16 +13,18 @@ from psycopg.types.json import Jsonb
 
 from compat.engine.exact import Distance
 from compat.live.items import Column, Found, Journal
-from compat.live.parts import GROWTH, NEAREST, Approximate
-from compat.live.postgres_link import Link, read
+from compat.live.parts import DEFAULT, GROWTH, NEAREST, Approximate
+from compat.live.postgres_link import Link, drop, forget, read
 from compat.live.store import Ask, Where
-from compat.live.views import belongs
+from compat.live.views import belongs, dim_of
 
 OPERATOR = {"cosine": "<=>", "l2": "<->"}
 CLASS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops"}
 WIDEST = 2000  # dimensions that pgvector's index takes; parts of more are scanned
 WIDTHS = (40, 80, 160, 320, 640, 1000)  # candidates that a search of the index keeps, pgvector's `ef_search`
+SCANNED = {"enable_indexscan": "off", "enable_seqscan": "on", "enable_sort": "on"}
 TRIED = 50  # vectors that recall is measured with
+VALID = "EXISTS (SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('near_' || part) AND indisvalid)"
 LOOK_EVERY = 30.0  # seconds between two looks at how large the parts are
 
 
@@ -59,16 +61,19 @@ def nearest(
         tests.append(f"vector_dims({column}) = {len(query)}")
     tests += ["coalesce(meta -> %s::text, 'null') = %s" for _ in where]
     bound = [part for name, value in where.items() for part in (name, Jsonb(value))]
-    cursor.execute(
-        "SELECT set_config('enable_indexscan', %s, true), set_config('enable_seqscan', %s, true),"
-        " set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', %s, true)",
-        ("on", "off", str(max(width, min(2 * k, WIDTHS[-1])))) if width else ("off", "on", "40"),
-    )
+    for name, value in (settings(width, k) if width else SCANNED).items():
+        cursor.execute("SELECT set_config(%s, %s, true)", (name, value))
     select = f"SELECT row FROM items WHERE {' AND '.join(tests)} ORDER BY {of} {OPERATOR[distance]} %s LIMIT %s"
     rows = [row for (row,) in cursor.execute(select, (*bound, query.astype(np.float32), k))]
     if width and len(rows) < k:
         return nearest(cursor, column, query, k, where, distance, 0)
     return rows
+
+
+def settings(width: int, k: int) -> dict[str, str]:
+    """For the rest of a transaction: no way to the nearest items but by their index, which goes on until it has k."""
+    found = {"hnsw.iterative_scan": "strict_order", "hnsw.ef_search": str(max(width, min(2 * k, WIDTHS[-1])))}
+    return {"enable_indexscan": "on", "enable_seqscan": "off", "enable_sort": "off", **found}
 
 
 class Keeper:
@@ -82,8 +87,8 @@ class Keeper:
         approximate: from how many items on, and how well.
     """
 
-    def __init__(self, url: str, approximate: Approximate) -> None:
-        self.approximate = approximate
+    def __init__(self, url: str, approximate: Approximate | None = None) -> None:
+        self.approximate = approximate or DEFAULT
         self.link = Link(url)
         self.thread: threading.Thread | None = None
         self.looked = -LOOK_EVERY
@@ -105,15 +110,15 @@ class Keeper:
 
     def keep(self, columns: Sequence[Column]) -> None:
         """See to the parts of these columns now."""
-        link = self.link
-        try:
-            with link.transaction() as cursor:
-                mine = cursor.execute("SELECT pg_try_advisory_lock('near'::regclass::oid::int, 0)").fetchone()
-            if mine == (True,):
-                for column in columns:
-                    self._keep(link, column)
-        finally:
-            link.close()
+        with self.link.lock:
+            try:
+                with self.link.transaction() as cursor:
+                    mine = cursor.execute("SELECT pg_try_advisory_lock('near'::regclass::oid::int, 0)").fetchone()
+                if mine == (True,):
+                    for column in columns:
+                        self._keep(self.link, column)
+            finally:
+                self.link.close()
 
     def _keep_quietly(self, columns: Sequence[Column]) -> None:
         try:
@@ -123,21 +128,25 @@ class Keeper:
 
     def _keep(self, link: Link, column: Column) -> None:
         with link.transaction() as cursor:
-            content = read(cursor)
-            dim, above = dim_of(column, content), self.approximate.above
+            journal = read(cursor)
+            dim, above = dim_of(column, journal), self.approximate.above
             cursor.execute(f"SELECT count(*) FROM items WHERE {belongs(column)}")
             items = cursor.fetchone()[0]  # type: ignore[index]
-            known = cursor.execute("SELECT dim, items FROM near WHERE part = %s", (column,)).fetchone()
+            known = cursor.execute(f"SELECT dim, items FROM near WHERE part = %s AND {VALID}", (column,)).fetchone()
         wanted = items > above and 0 < dim <= WIDEST
         if wanted and known is not None and known[0] == dim and known[1] / GROWTH <= items <= known[1] * GROWTH:
             return
-        if known is not None or not wanted:
-            forget(link, [column])
-        if wanted:
-            make(link, column, dim, content.distance)
-            width = measure(link, column, content, self.approximate.recall)
-            with link.transaction() as cursor:
-                cursor.execute("INSERT INTO near VALUES (%s, %s, %s, %s)", (column, dim, items, width))
+        if not wanted:
+            return forget(link, [column]) if known is not None else None
+        if known is not None and known[0] == dim:
+            remake(link, column)
+        else:
+            make(link, column, dim, journal.distance)
+        width = measure(link, column, journal, self.approximate.recall)
+        with link.transaction("LOCK TABLE items IN ACCESS SHARE MODE") as cursor:
+            cursor.execute("DELETE FROM near WHERE part = %s", (column,))
+            insert = f"INSERT INTO near SELECT * FROM (SELECT %s AS part, %s, %s, %s) WHERE {VALID}"
+            cursor.execute(insert, (column, dim, items, width))
 
 
 def make(link: Link, column: Column, dim: int, distance: Distance) -> None:
@@ -149,14 +158,10 @@ def make(link: Link, column: Column, dim: int, distance: Distance) -> None:
     )
 
 
-def forget(link: Link, columns: Sequence[Column]) -> None:
-    """Drop the indexes of parts; they are scanned from then on."""
-    for column in columns:
-        with link.transaction() as cursor:
-            cursor.execute("DELETE FROM near WHERE part = %s", (column,))
-            there = cursor.execute("SELECT to_regclass(%s)", (f"{link.schema}.near_{column}",)).fetchone() != (None,)
-        if there:
-            link.outside(f"DROP INDEX CONCURRENTLY IF EXISTS near_{column}")
+def remake(link: Link, column: Column) -> None:
+    """Make it anew without what is no longer in the part; the one that is there is searched until then."""
+    drop(link, f"near_{column}_ccnew", f"near_{column}_ccold")  # of one that was cut short
+    link.outside(f"REINDEX INDEX CONCURRENTLY near_{column}")
 
 
 def measure(link: Link, column: Column, journal: Journal, recall: float) -> int:
@@ -173,8 +178,3 @@ def measure(link: Link, column: Column, journal: Journal, recall: float) -> int:
             if np.mean(found) >= (1 + recall) / 2:
                 return width
     return 0
-
-
-def dim_of(column: Column, journal: Journal) -> int:
-    """Dimension of what a column has."""
-    return journal.dim if column == "old" else journal.new_dim

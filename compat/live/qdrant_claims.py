@@ -12,13 +12,27 @@ from compat.live.sqlite_file import is_dead
 MANY = 100_000  # items that are claimed at a time, by all
 
 
+def released(link: Link, worker: str, due: models.Filter) -> None:
+    """What a worker claimed and did not migrate is free again."""
+    its = models.Filter(must=[due, is_one("worker", worker)])
+    link("delete_payload", link.collection, ["worker", "until"], its, **WRITE)
+
+
+def claims(link: Link, due: models.Filter) -> dict[str, tuple[int, float]]:
+    """How many of the items that are due each worker has claimed, and in how many seconds the first is free."""
+    held, now, found = where([due], [lacks("until")]), time.time(), dict[str, tuple[int, float]]()
+    for record in link("scroll", link.collection, held, MANY, with_payload=["worker", "until"], **READ)[0]:
+        name, until = record.payload["worker"], record.payload["until"]
+        count, first = found.get(name, (0, until - now))
+        found[name] = count + 1, min(first, until - now)
+    return found
+
+
 def claimed(link: Link, worker: str, due: models.Filter, count: int, lease: float) -> list[Work]:
     """The first items that are due and free, now this worker's; fewer if others took some at the same moment."""
     now = time.time()
-    others = where([within("until", gt=now)], [is_one("worker", worker)])
-    holders = link("scroll", link.collection, others, MANY, with_payload=["worker"], **READ)[0]
-    dead = {name for record in holders if is_dead(name := record.payload["worker"])}
-    free = models.Filter(should=[lacks("until"), within("until", lte=now), is_one("worker", worker, *dead)])
+    dead = [name for name in claims(link, due) if is_dead(name)]
+    free = models.Filter(should=[lacks("until"), within("until", lte=now), is_one("worker", *dead)])
     by_place = models.OrderBy(key="place")
     offered = models.Filter(must=[due, free])
     found = link("scroll", link.collection, offered, count, by_place, with_payload=False, **READ)[0]

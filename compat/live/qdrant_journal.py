@@ -1,4 +1,13 @@
-"""The journal of a store in Qdrant, and the columns that it names: one point, replaced by compare-and-set."""
+"""The journal of a store in Qdrant, and the columns that it names.
+
+It is one point of a collection of its own, replaced under the condition that it still has the mark, drawn at random, of
+the state that was read; the marks of the last changes tell who won. So no file has to be shared by several machines.
+
+Columns are named vectors, and the journal has their names. Each migration has names of its own, which never come again.
+So to roll back, to finalize and to go on to the next migration is one change of the journal, whatever the number of
+items; the vectors that it retires are deleted afterwards. What a worker of an earlier migration writes, however late,
+has no vector of that name to go to, and Qdrant refuses it.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +64,12 @@ class Ledger:
                 self.link("create_payload_index", self.items, key, schema, wait=True)
         if journal.new_dim:
             names |= {column: self.column(column, journal, journal.new_dim) for column in ("bridge", "new")}
-        self._note(JOURNAL, State(journal).after(journal, **names).dump(), models.UpdateMode.INSERT_ONLY)
+        state = State(journal).after(journal, **names)
+        self._note(JOURNAL, state.dump(), models.UpdateMode.INSERT_ONLY)
+        if state.marks[-1] not in self.state().marks:
+            raise InputError(
+                f"store: {self.items!r} at {self.link.address} was made just now, expected a new collection"
+            )
 
     def state(self) -> State:
         """What the journal says.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sqlite3
 import threading
 from contextlib import AbstractContextManager, nullcontext
@@ -57,6 +58,13 @@ FOLDERS: dict[Path, Engine] = {}  # a folder is opened once, whatever number of 
 OPENING = threading.RLock()
 
 
+@atexit.register
+def _close_folders() -> None:
+    """While the client still can, of which what a process left open would complain."""
+    for engine in FOLDERS.values():
+        engine.client.close()
+
+
 class Link:
     """Calls methods of a client, and tells its errors apart.
 
@@ -92,8 +100,9 @@ class Link:
                 found = getattr(engine.client, step)(*args, **options)
             except Exception as error:
                 self._tell(error)
-        if isinstance(found, models.UpdateResult) and found.status != models.UpdateStatus.COMPLETED:
-            raise OSError(f"{self.address}: {step} is {found.status}, expected it to be done in time")
+        for result in found if isinstance(found, list) else [found]:
+            if isinstance(result, models.UpdateResult) and result.status != models.UpdateStatus.COMPLETED:
+                raise OSError(f"{self.address}: {step} is {result.status}, expected it to be done in time")
         return found
 
     def open(self, make: bool = False) -> Engine:
@@ -144,9 +153,8 @@ class Link:
             raise Busy(f"{self.address}: {_line(error)}", error.retry_after_s) from error
         code = error.status_code if isinstance(error, UnexpectedResponse) else None
         if isinstance(error, (KeyError, ValueError)) or (code and 400 <= code < 500 and code != TOO_MANY):
-            raise Refused(
-                f"store: {self.collection!r} at {self.address} ({_line(error)}), expected it to fit"
-            ) from error
+            found = f"{self.collection!r} at {self.address} ({_line(error)})"
+            raise Refused(f"store: {found}, expected a request that it takes") from error
         if isinstance(error, (ApiException, sqlite3.OperationalError)):
             raise OSError(f"{self.address}: {_line(error)}") from error
         raise error

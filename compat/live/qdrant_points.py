@@ -1,4 +1,8 @@
-"""What a Qdrant holds for a store: points of items, the point of the journal, and conditions on them."""
+"""What a Qdrant holds for a store: points of items, the point of the journal, and conditions on them.
+
+Qdrant scales what it stores under cosine. So there a column is two vectors: one scaled here, which is searched by dot
+product, and one as it was given, which is not indexed, and from which the searcher computes distances.
+"""
 
 from __future__ import annotations
 
@@ -71,13 +75,13 @@ class State:
         """Names of vectors as they were given, of those columns that there are."""
         return [raw(name, self.journal.distance) for column in columns if (name := getattr(self, column))]
 
-    def vectors(self, item: Item) -> dict[str, list[float]]:
+    def vectors(self, item: Item) -> dict[str, Any]:
         """The vectors of an item by name.
 
         Raises:
             InputError: a column that there is none of.
         """
-        found: dict[str, list[float]] = {}
+        found: dict[str, Any] = {}
         for column in ("old", "bridge", "new"):
             vector, name = getattr(item, column), getattr(self, column)
             if vector is None:
@@ -111,7 +115,7 @@ class State:
         """The item of a point that was read whole."""
         payload = record.payload
         found = Item(payload["id"], payload["content"], payload["meta"], payload["version"])
-        vectors = {
+        vectors: dict[str, Any] = {
             column: np.array(vector, np.float32)
             for column in ("old", "bridge", "new")
             for name in self.names(column)
@@ -129,10 +133,12 @@ def load_state(payload: Mapping[str, Any]) -> State:
     """
     return State(
         load_journal(payload["content"], payload["digest"]),
-        *(payload.get(column) for column in ("old", "bridge", "new")),
-        tuple(payload["retired"]),
-        payload["era"],
-        tuple(payload["marks"]),
+        old=payload.get("old"),
+        bridge=payload.get("bridge"),
+        new=payload.get("new"),
+        retired=tuple(payload["retired"]),
+        era=payload["era"],
+        marks=tuple(payload["marks"]),
     )
 
 
@@ -159,7 +165,7 @@ def scaled(rows: np.ndarray, distance: Distance) -> np.ndarray:
     return (found.double() * inverse_norms(found)[:, None]).float().numpy()
 
 
-def stored(name: str, vector: np.ndarray, distance: Distance) -> dict[str, list[float]]:
+def stored(name: str, vector: np.ndarray, distance: Distance) -> dict[str, Any]:
     """A vector by the names under which it is stored; floats are those of float32, to the last bit."""
     vector = np.asarray(vector, np.float32)
     return {name: scaled(vector[None], distance)[0].tolist(), raw(name, distance): vector.tolist()}
@@ -210,3 +216,13 @@ def has(name: str | None) -> list[Any]:
 def where(must: Sequence[Any] = (), unless: Sequence[Any] = ()) -> models.Filter:
     """All of these, and none of those."""
     return models.Filter(must=list(must), must_not=list(unless))
+
+
+def failed(state: State) -> list[Any]:
+    """The conditions that hold for dead letters of this migration."""
+    return [is_one("failed", state.new)] if state.new else []
+
+
+def due(state: State, below: int | None = None) -> models.Filter:
+    """Items that are to be migrated, whoever has claimed them."""
+    return where([] if below is None else [within("place", lt=below)], has(state.new) + failed(state))

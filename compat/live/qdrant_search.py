@@ -1,4 +1,9 @@
-"""The nearest items of a part of a Qdrant."""
+"""The nearest items of a part of a Qdrant.
+
+Two parts are not read at one moment. But under the names of one migration all that is done takes items from the old
+part to the new one, also while it is rolled back, which ends at once by taking the names away. So the old part is read
+first: an item is found in both, and the searcher keeps the new one's, or in one, and never in none.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +40,12 @@ def found(link: Link, state: State, ask: Ask, k: int, filters: Sequence[Any], ab
         exact = link("count", link.collection, part, exact=False).count <= above
         params = models.SearchParams(exact=exact)
     kept = raw(name, state.journal.distance)
-    wanted = {"limit": k, "filter": part, "params": params, "with_payload": ["id", "meta"], "with_vector": [kept]}
+    wanted: dict[str, Any] = {"limit": k, "with_payload": ["id", "meta"], "with_vector": [kept]}
+    wanted |= {"using": name, "filter": part, "params": params}
     lists: list[Any] = []
     for start in range(0, len(ask.queries), AT_ONCE):
         rows = scaled(ask.queries[start : start + AT_ONCE], state.journal.distance)
-        requests = [models.QueryRequest(query=row.tolist(), using=name, **wanted) for row in rows]
+        requests = [models.QueryRequest(query=row.tolist(), **wanted) for row in rows]
         lists += [answer.points for answer in link("query_batch_points", link.collection, requests, **READ)]
     points = {point.id: point for some in lists for point in some}
     at = {id: row for row, id in enumerate(points)}

@@ -16,6 +16,7 @@ from compat.live.extraction import PASSING, reason
 from compat.live.items import SERVES_BOTH, Found, Journal
 from compat.live.models import Embed, Models, embedded
 from compat.live.serving import Ways, ways
+from compat.live.sqlite_file import this_process
 from compat.live.store import Ask, Store, Where, check_fields
 from compat.merge import Merge
 
@@ -151,7 +152,7 @@ class Searcher:
         self.took.append(seconds)
         if journal.latency is not None and time.monotonic() - self.told > TOLD_EVERY:
             self.told = time.monotonic()
-            self.store.beat(f"searcher {id(self)}", {"p99": self.p99})
+            self.store.beat(f"searcher {this_process()} {id(self)}", {"p99": self.p99})
 
     @property
     def p99(self) -> float:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,21 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from compat.errors import InputError
-from compat.live.items import (
-    Column,
-    Counts,
-    Found,
-    Gallery,
-    Item,
-    Journal,
-    Pending,
-    Report,
-    Turn,
-    Work,
-    new_version,
-)
-from compat.live.sqlite_file import SCHEMA, connect, dumped, is_dead, packed, read_journal, replace, unpacked
-from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_vector
+from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
+from compat.live.sqlite_file import Link, dumped, is_dead, packed, read_journal, replace, unpacked
+from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_moment, check_vector
 
 if TYPE_CHECKING:
     from compat.live.parts import Approximate
@@ -55,8 +41,8 @@ class SqliteStore:
 
     def __init__(self, path: str | Path, approximate: Approximate | None = None) -> None:
         self.path, self.approximate = Path(path), approximate
-        self.lock = threading.RLock()
-        self.base: sqlite3.Connection | None = None
+        self.link = Link(self.path)
+        self.transaction = self.link.transaction
 
     @cached_property
     def views(self) -> Views:
@@ -66,51 +52,8 @@ class SqliteStore:
 
         return Views(self.path, self.approximate or DEFAULT)
 
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """Opened when it is first needed."""
-        if self.base is None:
-            if not self.path.is_file():
-                raise InputError(f"store: no file {self.path}, expected one that `init` made")
-            self.base = connect(self.path)
-        return self.base
-
-    @contextmanager
-    def transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Cursor]:
-        """One state of the file; what is written is on disk when it ends well, and undone otherwise.
-
-        Raises:
-            InputError: the file is no store.
-            OSError: the disk is full, or the file is not to be read or written.
-        """
-        with self.lock:
-            try:
-                cursor = self.connection.cursor()
-                cursor.execute(f"BEGIN {kind}")
-                try:
-                    yield cursor
-                    cursor.execute("COMMIT")
-                finally:
-                    if self.connection.in_transaction:
-                        cursor.execute("ROLLBACK")
-            except sqlite3.OperationalError as error:
-                if "no such table" in str(error):
-                    raise InputError(f"store: {self.path} ({error}), expected one that `init` made") from error
-                raise OSError(f"{self.path}: {error}") from error
-            except sqlite3.DatabaseError as error:
-                raise InputError(f"store: {self.path} ({error}), expected a file that `init` made") from error
-
     def create(self, journal: Journal) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.is_file() and self.path.stat().st_size:
-            with connect(self.path) as base:
-                if base.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal'").fetchone():
-                    raise InputError(f"store: {self.path} is one, expected a new file")
-        self.base = connect(self.path)
-        with self.transaction() as cursor:
-            for statement in SCHEMA.replace("; END;", "@ END;").split(";\n"):
-                cursor.execute(statement.replace("@ END", "; END"))
-            cursor.execute("INSERT INTO journal VALUES (1, ?, ?)", journal.dump())
+        self.link.make(journal)
 
     def add(self, items: Iterable[Item]) -> int:
         dim, last = self.journal().dim, ""
@@ -130,11 +73,7 @@ class SqliteStore:
             return cursor.rowcount
 
     def journal(self) -> Journal:
-        with self.lock:
-            if not self.connection.in_transaction:
-                with self.transaction("DEFERRED") as cursor:
-                    return read_journal(cursor)
-            return read_journal(self.connection.cursor())
+        return self.link.journal()
 
     def amend(self, before: Journal, after: Journal) -> None:
         with self.transaction() as cursor:
@@ -270,12 +209,12 @@ class SqliteStore:
             found = cursor.execute(f"{select} ORDER BY row").fetchall()
         ids, versions, places, old, after = zip(*found, strict=True) if found else [()] * 5
         missing = np.full(journal.new_dim if new else 0, np.nan, np.float32).tobytes()
-        rows = np.frombuffer(b"".join(vector or missing for vector in after), np.float32)
+        rows = np.frombuffer(bytearray().join(vector or missing for vector in after), np.float32)
         return Gallery(
             list(ids),
             np.array(versions, np.int64),
             np.array(places, np.int64),
-            np.frombuffer(b"".join(old), np.float32).reshape(-1, journal.dim),
+            np.frombuffer(bytearray().join(old), np.float32).reshape(-1, journal.dim),
             rows.reshape(len(ids), journal.new_dim if new else 0),
         )
 
@@ -284,8 +223,9 @@ class SqliteStore:
             cursor.execute("UPDATE items SET place = -1 WHERE place >= 0")
             cursor.executemany("UPDATE items SET place = ? WHERE id = ?", enumerate(ids))
 
-    def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]]) -> int:
+    def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
         with self.transaction() as cursor:
+            check_moment(read_journal(cursor), during)
             values = ((packed(vector), id, version) for id, version, vector in rows)
             return cursor.executemany(f"UPDATE items SET {column} = ? WHERE id = ? AND version = ?", values).rowcount
 
@@ -324,12 +264,10 @@ class SqliteStore:
         return sum(file.stat().st_size for file in files if file.is_file())
 
     def close(self) -> None:
-        with self.lock:
+        with self.link.lock:
             if "views" in self.__dict__:
                 self.views.close()
-            if self.base is not None:
-                self.base.close()
-                self.base = None
+            self.link.close()
 
     def _items(self, where: str, values: Sequence[Any]) -> list[Item]:
         with self.transaction("DEFERRED") as cursor:

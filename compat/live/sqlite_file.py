@@ -1,4 +1,4 @@
-"""The file of the embedded store: its tables, its journal, and which processes work on it."""
+"""The file of the embedded store: its tables, its journal, transactions, and which processes work on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 import socket
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,84 @@ def replace(cursor: sqlite3.Cursor, before: Journal, after: Journal) -> None:
     cursor.execute("UPDATE journal SET content = ?, digest = ? WHERE digest = ?", (*after.dump(), before.dump()[1]))
     if cursor.rowcount != 1:
         raise Conflict
+
+
+class Link:
+    """A process's connection to the file, one for all its threads, which take turns.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.lock = path, threading.RLock()
+        self.base: sqlite3.Connection | None = None
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """Opened when it is first needed."""
+        if self.base is None:
+            if not self.path.is_file():
+                raise InputError(f"store: no file {self.path}, expected one that `init` made")
+            self.base = connect(self.path)
+        return self.base
+
+    @contextmanager
+    def transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Cursor]:
+        """One state of the file; what is written is on disk when it ends well, and undone otherwise.
+
+        Raises:
+            InputError: the file is no store.
+            OSError: the disk is full, or the file is not to be read or written.
+        """
+        with self.lock:
+            try:
+                cursor = self.connection.cursor()
+                cursor.execute(f"BEGIN {kind}")
+                try:
+                    yield cursor
+                    cursor.execute("COMMIT")
+                finally:
+                    if self.connection.in_transaction:
+                        cursor.execute("ROLLBACK")
+            except sqlite3.OperationalError as error:
+                if "no such table" in str(error):
+                    raise InputError(f"store: {self.path} ({error}), expected one that `init` made") from error
+                raise OSError(f"{self.path}: {error}") from error
+            except sqlite3.DatabaseError as error:
+                raise InputError(f"store: {self.path} ({error}), expected a file that `init` made") from error
+
+    def make(self, journal: Journal) -> None:
+        """Make the tables, empty.
+
+        Raises:
+            InputError: they are there.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.is_file() and self.path.stat().st_size:
+            with connect(self.path) as base:
+                if base.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal'").fetchone():
+                    raise InputError(f"store: {self.path} is one, expected a new file")
+        self.base = connect(self.path)
+        with self.transaction() as cursor:
+            for statement in SCHEMA.replace("; END;", "@ END;").split(";\n"):
+                cursor.execute(statement.replace("@ END", "; END"))
+            cursor.execute("INSERT INTO journal VALUES (1, ?, ?)", journal.dump())
+
+    def journal(self) -> Journal:
+        """The journal, also within a transaction of this thread."""
+        with self.lock:
+            if not self.connection.in_transaction:
+                with self.transaction("DEFERRED") as cursor:
+                    return read_journal(cursor)
+            return read_journal(self.connection.cursor())
+
+    def close(self) -> None:
+        """Close the connection; it is opened again when it is needed."""
+        with self.lock:
+            if self.base is not None:
+                self.base.close()
+                self.base = None
 
 
 def is_dead(worker: str) -> bool:

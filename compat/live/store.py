@@ -147,8 +147,13 @@ class Store(Protocol):
     def place(self, ids: Sequence[str]) -> None:
         """Set the order in which these items are migrated; of all others it is open."""
 
-    def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]]) -> int:
-        """Write vectors to items of these ids and versions, whatever they have in this column; how many."""
+    def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
+        """Write vectors to items of these ids and versions, whatever they have in this column; how many.
+
+        Raises:
+            Conflict: the migration, or what was learned on its way, is not what it is in `during`; so what was made for
+                an earlier one comes too late.
+        """
 
     def search(self, asks: Sequence[Ask], k: int, where: Where | None = None) -> list[Found]:
         """The k nearest items of each part that is asked for; what is no longer in one part is in the other.
@@ -196,6 +201,16 @@ def check_fields(where: Where | None, journal: Journal) -> Where:
             known = ", ".join(journal.fields) or "no filter, as the store was made without fields"
             raise InputError(f"where: {name!r}, expected {known}")
     return where or {}
+
+
+def check_moment(journal: Journal, during: Journal) -> None:
+    """Refuse what was made for another migration, or by what was learned before.
+
+    Raises:
+        Conflict: it was.
+    """
+    if (journal.migration, journal.learned) != (during.migration, during.learned):
+        raise Conflict
 
 
 def check_vector(id: str, column: str, vector: np.ndarray | None, dim: int) -> None:

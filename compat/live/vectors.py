@@ -88,9 +88,10 @@ def batches(file: Path, count: int, dim: int, migration: str) -> Iterator[Extrac
 
 def _extracted(batch: Any, dim: int, file: Path) -> Extracted:
     ids, versions = (batch.column(name).to_pylist() for name in ("id", "version"))
-    for name, values, kind in (("id", ids, str), ("version", versions, int)):
-        if strange := [value for value in values if type(value) is not kind or (kind is int and value >= VERSIONS)]:
-            raise InputError(f"{name}: {strange[0]!r} in {file}, expected it as the manifest has it")
+    strange = [("id", id) for id in ids if type(id) is not str]
+    strange += [("version", version) for version in versions if type(version) is not int or version >= VERSIONS]
+    for name, value in strange:
+        raise InputError(f"{name}: {value!r} in {file}, expected it as the manifest has it")
     failures = batch.column("failure").to_pylist() if "failure" in batch.schema.names else [None] * len(ids)
     there = batch.column("vector").is_valid().to_pylist()
     for id, vector, failure in zip(ids, there, failures, strict=True):

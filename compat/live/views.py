@@ -62,9 +62,9 @@ class Views:
 
     def current(self, cursor: sqlite3.Cursor, column: Column, journal: Journal) -> View:
         """The part as it is in the state of the file that the cursor sees."""
-        if column in self.built:
-            self.views[column] = self.built.pop(column)
-            self.builders.pop(column).join()
+        if column in self.builders and not self.builders[column].is_alive():
+            del self.builders[column]
+            self.views[column] = self.built.pop(column, self.views[column])
         view = self.views.get(column)
         if view is None or view.part.dim != dim_of(column, journal) or not follow(cursor, column, view):
             view = self.views[column] = load(cursor, column, journal, self.approximate)

@@ -15,12 +15,13 @@ from compat.live.items import Gallery, Journal, Report, Turn
 from compat.live.models import Models
 from compat.live.serving import ahead, learned, onward
 from compat.live.sqlite_file import this_process
-from compat.live.store import Store, amended
+from compat.live.store import Conflict, Store, amended
 from compat.live.throttle import Throttle, wait
 
 CHUNK = 4096  # items that are written anew in one transaction
 FRESH = 10.0  # seconds for which what searchers say of their queries counts
 LEASE = 60.0  # seconds for which a batch is a worker's
+SMOOTH = 0.9  # of the figure of speed, what the batches before count
 WAITING = 0.1  # seconds between two looks at what others have claimed
 GLANCE = 0.5  # seconds of waiting after which it looks whether it is to stop
 CANARIES = 4  # items that are embedded again before a run goes on
@@ -99,7 +100,10 @@ class Worker:
         upgrade = self.models.between(journal.dim, journal.new_dim)
         if journal.phase == "planned" and upgrade.transforms_gallery:
             gallery = self.store.gallery()
-            self.bridge(gallery, ahead(upgrade, gallery.old).numpy(), np.arange(len(gallery.ids)))
+            try:
+                self.bridge(gallery, ahead(upgrade, gallery.old).numpy(), np.arange(len(gallery.ids)), journal)
+            except Conflict:
+                return self.same(journal)  # another worker began with it, and has learned since
         bridged = upgrade.transforms_gallery or journal.bridged
 
         def running(now: Journal) -> Journal:
@@ -124,9 +128,9 @@ class Worker:
     def exchange(self, journal: Journal, extracted: Extracted, count: int, limit: int | None) -> Turn:
         """Hand in a batch and claim so many items; again after a while if the store is away."""
         report = Report(this_process(), journal.migration, extracted.done, extracted.dead, self.figures)
-        count = 0 if self.stopping else journal.batch
+        some = 0 if self.stopping else count
         try:
-            turn = patiently(lambda: self.store.exchange(report, count, self.lease, limit), (OSError,))
+            turn = patiently(lambda: self.store.exchange(report, some, self.lease, limit), (OSError,))
         except Unreachable as error:
             kept = "what it has stays, and run goes on from there"
             raise InputError(f"store: {error}, expected one that answers; {kept}") from error
@@ -143,7 +147,8 @@ class Worker:
         slowest = max((beat["p99"] for beat in beats if "p99" in beat), default=None)
         pause = self.throttle.pause(items, seconds, journal.rate, journal.latency, slowest)
         self.rest(pause)
-        self.figures["items_per_second"] = items / max(seconds + pause, 1e-9)
+        now, before = items / max(seconds + pause, 1e-9), self.figures["items_per_second"]
+        self.figures["items_per_second"] = SMOOTH * before + (1 - SMOOTH) * now if before else now
 
     def rest(self, seconds: float) -> None:
         """Wait, unless it is told to stop."""
@@ -163,16 +168,29 @@ class Worker:
         assert limit is not None
         serving, gallery = learned(self.store, self.models, replace(journal, learned=limit))
         bridged = serving.rewrites or self.models.between(journal.dim, journal.new_dim).transforms_gallery
-        if bridged:
-            rows = np.isnan(gallery.new).any(1).nonzero()[0]
-            # in one step, as queries are served from these meanwhile: no answer is of two fits
-            self.bridge(gallery, serving.gallery.numpy(), rows, len(rows))
-        return self.amended(journal, lambda j: replace(j, learned=max(j.learned, limit), bridged=bridged))
+        try:
+            if bridged:
+                self.bridge(gallery, serving.gallery.numpy(), np.isnan(gallery.new).any(1).nonzero()[0], journal)
+        except Conflict:
+            return self.same(journal)  # another worker was faster
 
-    def bridge(self, gallery: Gallery, vectors: np.ndarray, rows: np.ndarray, at_once: int = CHUNK) -> None:
-        """Write what these rows of the gallery (N,) are searched by, so many in one transaction."""
-        for some in np.array_split(rows, range(at_once, len(rows), max(at_once, 1))):
-            self.store.fill("bridge", ((gallery.ids[n], int(gallery.version[n]), vectors[n]) for n in some))
+        def taught(now: Journal) -> Journal:
+            return replace(now, learned=limit, bridged=bridged) if now.learned == journal.learned else now
+
+        return self.amended(journal, taught)
+
+    def bridge(self, gallery: Gallery, vectors: np.ndarray, rows: np.ndarray, during: Journal) -> None:
+        """Write what these rows of the gallery (N,) are searched by.
+
+        While they are searched it is one step, so that no answer is of two fits.
+
+        Raises:
+            Conflict: it was made for a moment that is past.
+        """
+        at_once = CHUNK if during.phase == "planned" else max(len(rows), 1)
+        for some in np.array_split(rows, range(at_once, len(rows), at_once)):
+            found = ((gallery.ids[n], int(gallery.version[n]), vectors[n]) for n in some)
+            self.store.fill("bridge", found, during)
 
     def serve(self, journal: Journal) -> Callable[[np.ndarray], np.ndarray]:
         """From embeddings of the new model to what is stored."""

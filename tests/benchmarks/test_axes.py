@@ -10,7 +10,7 @@ import yaml
 
 from benchmarks import run as runner
 from benchmarks.experiment.parse import parse
-from benchmarks.report.table import tables
+from benchmarks.tables.table import tables
 from compat import Embeddings
 from compat.methods import Upgrade
 from compat.models import Precomputed

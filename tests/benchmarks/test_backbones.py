@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.products.kinds import Weights
-from benchmarks.report.table import tables
+from benchmarks.tables.table import tables
 from compat.errors import InputError
 from compat.results import load_experiment, load_results
 from tests.running import keys, planned, run

@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks import convert
 from benchmarks.experiment.earlier import present
-from benchmarks.report import against
-from benchmarks.report import table as wide
+from benchmarks.tables import against
+from benchmarks.tables import table as wide
 from compat.errors import InputError
 from compat.needs import Need
 from compat.results import (

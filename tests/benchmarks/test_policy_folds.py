@@ -14,7 +14,7 @@ from benchmarks.orders.sites import Site, half, limited, read_all
 from benchmarks.orders.store import Store, read
 from benchmarks.orders.summary import Found, interval
 from benchmarks.orders.tables import report, shown
-from benchmarks.report.document import written
+from benchmarks.tables.document import written
 from compat import backfill_curve
 from compat.errors import InputError
 from compat.experience.learners import z_score

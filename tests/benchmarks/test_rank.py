@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import rank
-from benchmarks.report import document, ranks
+from benchmarks.tables import document, ranks
 from compat.results import collect
 from tests import ROOT
 from tests.toy import RESULT, labelled

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 import compat.results.folder
 from benchmarks import replay
 from benchmarks.own import measure
-from benchmarks.report.terminal import narrow
+from benchmarks.tables.terminal import narrow
 from compat import Embeddings, backfill_curve, backfill_order
 from compat.results import load_results
 from compat.results.lines import rounded

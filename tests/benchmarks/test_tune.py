@@ -11,7 +11,7 @@ from benchmarks.experiment import trials
 from benchmarks.experiment.heldout import HeldOut
 from benchmarks.experiment.parse import parse
 from benchmarks.products.images import dataset
-from benchmarks.report.table import tables
+from benchmarks.tables.table import tables
 from compat.data import Share
 from tests.running import main, run
 

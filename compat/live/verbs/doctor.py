@@ -6,15 +6,18 @@ import json
 import platform
 import shutil
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from compat.errors import InputError
-from compat.live.items import UNDER_WAY, Journal
+from compat.live.items import UNDER_WAY, Column, Item, Journal
 from compat.live.store import Store
 from compat.live.verbs.operating import duration, size
+
+if TYPE_CHECKING:
+    from compat.live.models import Embed
 
 PACKAGES = ("compat-bench", "torch", "numpy", "faiss-cpu", "psycopg", "qdrant-client", "pyarrow")
 CANARIES = 16  # items that are embedded again
@@ -157,7 +160,6 @@ def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[L
     if given is None:
         yield Line("warning", "models", "not looked at", "give --models module.function")
         return
-    from compat.live.extraction import Unreachable, drifted
     from compat.live.verbs.arguments import models_of
     from compat.live.worker import Worker
 
@@ -170,17 +172,27 @@ def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[L
     yield Line("ok", "models", "as the migration began" if journal.phase in UNDER_WAY else "fit the store")
     if journal.phase == "none" or not journal.new_dim:
         return
+    migrated = store.sample(CANARIES)
+    others = [item for found in store.pending(CANARIES) if (item := store.get(found.id)) is not None]
+    before = [item for item in (*migrated, *others) if item.old is not None]
+    checks: list[tuple[Column, Embed | None, list[Item], Any]] = [
+        ("new", models.new, migrated, Worker(store, models).serve(journal)),
+        ("old", models.old, before, lambda rows: rows),
+    ]
+    for name, model, items, serve in checks:
+        if model is not None and items:
+            yield canaries(model, items, name, serve, journal)
+
+
+def canaries(model: Embed, items: Sequence[Item], name: Column, serve: Any, journal: Journal) -> Line:
+    """Whether a model embeds items as they are stored."""
+    from compat.live.extraction import Unreachable, drifted
+
     try:
-        known = store.sample(CANARIES)
-        others, count = (
-            drifted(models.new, known, "new", Worker(store, models).serve(journal), journal.distance),
-            len(known),
-        )
+        others = drifted(model, items, name, serve, journal.distance)
     except (InputError, Unreachable) as error:
-        yield Line("error", "canaries", str(error), "see that the new model answers")
-        return
+        return Line("error", f"{name} model", str(error), "see that it answers")
     if others:
-        text = f"{len(others)} of {count} are embedded otherwise by now, such as {others[0]!r}"
-        yield Line("error", "canaries", text, "find out what changed in weights, preprocessing or contents")
-    else:
-        yield Line("ok", "canaries", f"{count} items were embedded again as they are stored")
+        text = f"{len(others)} of {len(items)} items are embedded otherwise by now, such as {others[0]!r}"
+        return Line("error", f"{name} model", text, "find out what changed in weights, preprocessing or contents")
+    return Line("ok", f"{name} model", f"{len(items)} items were embedded again as they are stored")

@@ -8,6 +8,8 @@ from argparse import Namespace
 
 from compat.errors import InputError
 from compat.live import control
+from compat.live.items import UNDER_WAY
+from compat.live.manifest import export
 from compat.live.migration import Migration
 from compat.live.searcher import Searcher
 from compat.live.store import Store
@@ -26,6 +28,8 @@ def plan(arguments: Namespace, store: Store) -> int:
     models = models_of(arguments.models)
     order = order_of(arguments.order)
     journal = Migration(store, models).plan(order, arguments.seed, arguments.batch, arguments.dual)
+    if arguments.export:
+        export(store, arguments.export)
     found = forecast(store, models, journal)
     if arguments.json:
         print(json.dumps({"migration": journal.migration, "order": journal.order, **found._asdict()}))
@@ -133,6 +137,8 @@ def rollback(arguments: Namespace, store: Store) -> int:
     without = len(store.without_old(counts.total))
     words = f"{without:,} items have no old embedding and {'would be' if arguments.dry_run else 'are'} embedded again"
     if arguments.dry_run:
+        if (phase := store.journal().phase) not in UNDER_WAY:
+            raise InputError(f"rollback: the store is in phase {phase}, expected a migration under way")
         print(f"{counts.new:,} new embeddings would be cleared; {words}")
         if without and migration.models.old is None:
             warn("models.old is missing, with which they are embedded")

@@ -21,7 +21,7 @@ ENDED = ("none", "complete", "verified", "finalized", "rolled_back")
 def init(arguments: Namespace, store: Store) -> int:
     """Make a store of the items of a file; one that was left empty by a process that was killed is filled."""
     table = read(arguments.items)
-    fields = tuple(name for name in arguments.fields.split(",") if name)
+    fields = tuple(dict.fromkeys(name for name in arguments.fields.split(",") if name))
     for name in fields:
         if name not in table.meta:
             known = ", ".join(table.meta) or "none, as the table has no further columns"
@@ -94,7 +94,7 @@ def described(found: dict[str, Any]) -> str:
         "migration": f"{found['migration']}, order {found['order']}" if found["migration"] else "none yet",
         "migrated": f"{found['migrated']:,} of {found['items']:,} ({found['progress']:.1%})",
         "pending": f"{found['pending']:,}",
-        "dead letters": f"{found['dead_letters']:,}, served by their old embeddings",
+        "dead letters": f"{found['dead_letters']:,}" + (", see `verify`" if found["dead_letters"] else ""),
         "unserved": f"{found['unserved']:,}",
         "speed": f"{speed}{left}" if found["workers"] else "no worker",
         "slowest query in 100": "not told" if slow is None else f"{1000 * slow:.1f} ms",

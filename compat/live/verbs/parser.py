@@ -23,6 +23,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     verbs = whole.add_subparsers(dest="verb", required=True, metavar="verb")
     operating(verbs)
     migrating(verbs)
+    elsewhere(verbs)
     one = verb(verbs, "doctor", "doctor", "what may be wrong, and what to do about it", json=True)
     one.add_argument("--models", metavar="MODULE.FUNCTION", help="returns compat.live.Models, to look at them as well")
     one = verbs.add_parser("demo", help="a whole migration of digits, killed twice on the way, in about a minute")
@@ -34,7 +35,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 def verb(verbs: Any, place: str, name: str, help: str, models: bool = False, json: bool = False) -> Any:
     """Its parser, with what most verbs have."""
     one = verbs.add_parser(name, help=help, description=help)
-    one.set_defaults(place=f"{ROOM}.{place}.{name}")
+    one.set_defaults(place=f"{ROOM}.{place}.{name.replace('-', '_')}")
     one.add_argument("store", help="sqlite:///path, postgresql://... or qdrant://...")
     if models:
         one.add_argument("--models", required=True, metavar="MODULE.FUNCTION", help="returns compat.live.Models")
@@ -70,6 +71,9 @@ def migrating(verbs: Any) -> None:
     one.add_argument("--seed", type=int, default=0, help="of the order (default 0)")
     one.add_argument("--batch", type=int, default=256, help="items extracted at a time (default 256)")
     one.add_argument("--dual", action="store_true", help="what is written meanwhile gets an old embedding too")
+    one.add_argument(
+        "--export", metavar="FILE.parquet", help="what is to be embedded, for another engine, see `export`"
+    )
     text = "migrate; again to go on, several times at once to go faster"
     one = verb(verbs, "migrating", "run", text, models=True, json=True)
     text = "of the gallery at which to stop (default 1)"
@@ -87,3 +91,15 @@ def migrating(verbs: Any) -> None:
     one.add_argument("--dry-run", action="store_true", help="say what it would take")
     one = verb(verbs, "migrating", "finalize", "drop all old embeddings, for good", models=True)
     one.add_argument("--yes", action="store_true", help="needed")
+
+
+def elsewhere(verbs: Any) -> None:
+    """Verbs for other programs: engines that extract, and Prometheus."""
+    one = verb(verbs, "elsewhere", "export", "what is still to be embedded, for another engine")
+    one.add_argument("manifest", metavar="FILE.parquet", help="columns id, version, content, place, migration")
+    text = "take vectors that another engine made; late or doubled ones do no harm"
+    one = verb(verbs, "elsewhere", "apply", text, models=True, json=True)
+    text = "file or folder with id, version, migration as exported, vector, and failure of what could not be read"
+    one.add_argument("vectors", metavar="VECTORS.parquet", help=text)
+    one = verb(verbs, "elsewhere", "serve-metrics", "tell Prometheus how far it is, until it is interrupted")
+    one.add_argument("--port", type=int, default=9464, help="of http://.../metrics (default 9464)")

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -50,12 +51,12 @@ def read(given: str) -> Table:
         raise InputError(f"items: {given}, expected a file that ends in .parquet, .npz or .csv")
     try:
         table = formats[path.suffix](path)
-    except (OSError, EOFError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, TypeError, BadZipFile, csv.Error) as error:
         raise InputError(f"items: {given} ({' '.join(str(error).split())}), expected a table of items") from error
-    if not table.ids:
-        raise InputError(f"items: {given} has no rows, expected items")
+    if not table.ids or not table.dim:
+        raise InputError(f"items: {given} has {len(table.ids)} rows of {table.dim} numbers, expected items")
     seen: set[str] = set()
     for id in table.ids:
         if not id or id in seen:
@@ -68,6 +69,7 @@ def parquet(path: Path) -> Table:
     """Of a Parquet file, which is read in parts."""
     try:
         from pyarrow import ArrowException
+        from pyarrow.compute import list_value_length
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise InputError("items: .parquet needs pyarrow, expected pip install compat-bench[parquet]") from error
@@ -85,8 +87,12 @@ def parquet(path: Path) -> Table:
     def items() -> Iterator[Item]:
         for batch in file.iter_batches(AT_ONCE):
             columns = {name: batch[name].to_pylist() for name in ("id", "content", *meta)}
-            old = (np.array(row, np.float32) for row in batch["old"].to_pylist())
-            yield from rows(columns, meta, old)
+            if batch["old"].null_count or set(list_value_length(batch["old"]).to_pylist()) != {dim}:
+                raise InputError(
+                    f"old: rows of other lengths than {dim}, or none, in {path}, expected {dim} numbers each"
+                )
+            old = batch["old"].flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
+            yield from rows(columns, meta, iter(old))
 
     return Table(ids, dim, meta, items)
 
@@ -148,6 +154,8 @@ def check_rows(path: Path, old: np.ndarray, count: int) -> np.ndarray:
 def value(given: str) -> Any:
     """What a text stands for: a number, true, false, null or a quoted string as in JSON; anything else is itself.
 
+    So are numbers that have no place in 64 bits.
+
     Example:
         >>> [value(given) for given in ("2020", "en", '"2020"', "007", "true", "NaN")]
         [2020, 'en', '2020', '007', True, 'NaN']
@@ -156,7 +164,8 @@ def value(given: str) -> Any:
         found = json.loads(given, parse_constant=str)
     except ValueError:
         return given
-    return given if isinstance(found, (dict, list)) else found
+    far = isinstance(found, (int, float)) and not -(2**63) <= found < 2**63
+    return given if far or isinstance(found, (dict, list)) else found
 
 
 def storable(found: Any) -> Any:

@@ -10,10 +10,17 @@ from importlib.util import find_spec
 
 import pytest
 
+from compat.errors import InputError
 from compat.live.store import Store, open_store
 from tests.live_stores import create
 
-ADAPTERS = ("sqlite", "postgres", "qdrant")
+ADAPTERS = ("sqlite", "postgres", "qdrant", "qdrant_http")
+
+
+def pytest_collection_modifyitems(items) -> None:
+    for each in items:
+        if "test_contract_migrations" in each.nodeid and "qdrant_http" in each.nodeid:
+            each.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +32,19 @@ def server():
     from benchmarks.live.server import postgres
 
     with postgres(fsync="off") as found:
+        yield found
+
+
+@pytest.fixture
+def stand():
+    """A Qdrant over HTTP: the server at QDRANT_URL, or the engine in the client that stands in for one."""
+    pytest.importorskip("qdrant_client")
+    from tests.qdrant_server import Stand, standing
+
+    if server := os.environ.get("QDRANT_URL"):
+        yield Stand(server)
+        return
+    with standing() as found:
         yield found
 
 
@@ -47,16 +67,31 @@ def adapter(request) -> str:
 
 
 @pytest.fixture
-def url(adapter: str, request, tmp_path) -> str:
+def url(adapter: str, request, tmp_path) -> Iterator[str]:
     """An address at which there is no store yet."""
     if adapter == "sqlite":
-        return f"sqlite:///{tmp_path / 'gallery.db'}"
-    if adapter == "qdrant":
+        yield f"sqlite:///{tmp_path / 'gallery.db'}"
+    elif adapter == "qdrant":
         pytest.importorskip("qdrant_client")
         request.getfixturevalue("unsynced")
-        server = os.environ.get("QDRANT_URL")
-        return f"{server}/s{uuid.uuid4().hex}" if server else f"qdrant:///{tmp_path}/qdrant/gallery"
-    return f"{request.getfixturevalue('server').url}&schema=s{uuid.uuid4().hex}"
+        yield f"qdrant:///{tmp_path}/qdrant/gallery"
+    elif adapter == "qdrant_http":
+        found = f"{request.getfixturevalue('stand').url}/s{uuid.uuid4().hex}"
+        yield found
+        emptied(found)
+    else:
+        yield f"{request.getfixturevalue('server').url}&schema=s{uuid.uuid4().hex}"
+
+
+def emptied(url: str) -> None:
+    """Leave nothing on a server."""
+    from compat.live.qdrant_link import Link
+
+    link = Link(url)
+    for name in (link.collection, f"{link.collection}_journal"):
+        with suppress(InputError):
+            link("delete_collection", name)
+    link.close()
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
-"""What every adapter promises, `compat.live.Store`, but for claims (test_contract_exchange) and searches
-(test_contract_search)."""
+"""What every adapter promises, `compat.live.Store`, but for claims (test_contract_exchange), searches
+(test_contract_search) and what all items go through at once (test_contract_phases)."""
 
 from dataclasses import replace
 
@@ -190,7 +190,7 @@ def test_ids_and_contents_are_only_text(store):
     assert claim(store, 99) == odd[::-1]
     assert store.exchange(report(done=[(id, n + 1, new(n)) for n, id in enumerate(odd)]), 0, 1.0).written == len(odd)
     assert [found.id for found in everything(store) if found.content == found.id] == odd
-    assert store.fill("bridge", [(TEXT, 1, new(0))]) == 1
+    assert store.fill("bridge", [(TEXT, 1, new(0))], store.journal()) == 1
     assert store.delete(TEXT)
     assert store.counts().new == len(odd) - 1
 
@@ -241,74 +241,54 @@ def test_an_order_replaces_the_one_before(store):
 def test_fill_writes_to_versions_that_are_there(store):
     running(store, 3)
     rows = [("i0", 1, new(50)), ("i1", 99, new(51)), ("i2", 3, new(52)), ("unknown", 1, new(53))]
-    assert store.fill("bridge", iter(rows)) == 2
-    assert store.fill("bridge", [("i0", 1, new(60))]) == 1
-    assert store.fill("bridge", []) == 0
-    assert store.fill("old", [("i1", 2, vector(61))]) == 1
+    assert store.fill("bridge", iter(rows), store.journal()) == 2
+    assert store.fill("bridge", [("i0", 1, new(60))], store.journal()) == 1
+    assert store.fill("bridge", [], store.journal()) == 0
+    assert store.fill("old", [("i1", 2, vector(61))], store.journal()) == 1
     expected = [item(0, bridge=new(60)), item(1, old=vector(61)), item(2, bridge=new(52))]
     assert all(same(a, b) for a, b in zip(everything(store), expected, strict=True))
 
 
-def test_revert_clears_all_that_is_new(store):
-    running(store, 4)
-    store.exchange(report(0, 1, dead=[("i2", 3, "unreadable")]), 0, 60.0)
-    store.put(Item("i7", "c7", {}, 8, new=new(7)), store.journal())
-    before = turned(store, phase="rolling_back")
-    after = replace(before, phase="rolled_back")
-    with pytest.raises(Conflict):
-        store.revert(before, after)  # i7 has no old embedding
-    assert (store.counts(), store.journal()) == (Counts(5, 3, 1, 1, 0), before)
-    store.fill("old", [("i7", 8, vector(7))])
-    with pytest.raises(Conflict):
-        store.revert(after, before)
-    assert store.counts() == Counts(5, 3, 1, 1, 0)
-    store.revert(before, after)
-    assert (store.counts(), store.journal()) == (Counts(5, 0, 5, 0, 0), after)
-    expected = [item(n) for n in range(4)] + [Item("i7", "c7", {}, 8, old=vector(7))]
-    assert all(same(a, b) for a, b in zip(everything(store), expected, strict=True))
+def test_pending_items_are_met_once_page_by_page(store):
+    running(store, 6, order=[4, 5, 0, 1, 2, 3])
+    for id in ("z", "B", "a"):
+        store.put(Item(id, id, {}, 50), store.journal())
+    store.exchange(report(0, dead=[("i1", 2, "unreadable")]), 3, 60.0)
+    first = store.pending(2)
+    assert {p.place for p in first} == {-1}
+    store.delete(first[-1].id)
+    second = store.pending(2, first[-1])
+    assert [p.place for p in second] == [-1, 0]
+    store.exchange(report(5), 0, 60.0)
+    third = store.pending(99, second[-1])
+    assert store.pending(99, third[-1]) == []
+    assert sorted(p.id for p in [*first, *second][:3]) == ["B", "a", "z"]
+    assert [*second[1:], *third] == [("i4", 5, "c4", 0), ("i2", 3, "c2", 4), ("i3", 4, "c3", 5)]
 
 
-def test_old_embeddings_are_dropped_once_all_are_new_and_become_those_of_the_next(store):
-    running(store, 3)
-    store.fill("bridge", [("i0", 1, new(60))])
-    store.exchange(report(0, 1), 0, 60.0)
-    before = turned(store, phase="verified")
-    finalized = replace(before, phase="finalized")
-    with pytest.raises(Conflict):
-        store.drop_old(before, finalized)  # i2 is not migrated
-    assert (len(store.gallery().ids), store.journal()) == (3, before)
-    turned(store, phase="running")
-    store.exchange(report(2), 0, 60.0)
-    with pytest.raises(Conflict):
-        store.drop_old(before, finalized)  # the phase is another
-    assert len(store.gallery().ids) == 3
-    before = turned(store, phase="verified")
-    store.drop_old(before, finalized)
-    assert (store.gallery().ids, store.journal()) == ([], finalized)
-    assert all(same(store.get(f"i{n}"), item(n, old=None, new=new(n))) for n in range(3))
-
-    advanced = replace(finalized, phase="none", dim=NEW, new_dim=0)
-    with pytest.raises(Conflict):
-        store.advance(before, advanced)
-    assert store.gallery().ids == []
-    store.advance(finalized, advanced)
-    assert store.journal() == advanced
-    assert all(same(store.get(f"i{n}"), item(n, old=new(n))) for n in range(3))
-    assert store.counts() == Counts(3, 0, 3, 0, 0)
-    np.testing.assert_array_equal(store.gallery().old, [new(n) for n in range(3)])
+def test_failures_and_claims_are_told(store):
+    running(store, 5)
+    assert (store.failures(9), store.claims()) == ([], {})
+    store.exchange(report(dead=[("i1", 2, "unreadable"), ("i3", 4, "gone")]), 2, 60.0)
+    store.exchange(report(worker="host:2:2"), 1, -5.0)
+    failed = [item(1, failure="unreadable"), item(3, failure="gone")]
+    assert all(same(a, b) for a, b in zip(store.failures(9), failed, strict=True))
+    assert len(store.failures(1)) == 1
+    found = store.claims()
+    assert {worker: count for worker, (count, _) in found.items()} == {"host:1:1": 2, "host:2:2": 1}
+    assert 0 < found["host:1:1"][1] <= 60 < 100
+    assert found["host:2:2"][1] < 0
 
 
-def test_a_store_that_is_opened_again_has_all(store, opened):
-    running(store, 4, order=[3, 2, 1, 0])
-    store.exchange(report(0, dead=[("i1", 2, "unreadable")]), 0, 60.0)
-    store.beat("searcher", {"p99": 0.5})
-    kept = store.journal(), store.counts(), everything(store), store.gallery().place.tolist(), store.beats(60.0)
-    assert store.size() > 0
-    store.close()
-    store.close()
-    again = opened()
-    found = again.journal(), again.counts(), everything(again), again.gallery().place.tolist(), again.beats(60.0)
-    assert all(same(a, b) for a, b in zip(kept[2], found[2], strict=True))
-    assert (kept[:2], kept[3:]) == (found[:2], found[3:])
-    assert again.get("i1").failure == "unreadable"
-    assert again.size() > 0
+@pytest.mark.parametrize("change", [{"migration": 2}, {"learned": 5}])
+def test_fill_refuses_what_was_made_for_an_earlier_moment(store, change):
+    running(store, 2)
+    during = store.journal()
+    turned(store, rate=1.0)
+    assert store.fill("bridge", [("i0", 1, new(60))], during) == 1
+    turned(store, **change)
+    with pytest.raises(Conflict):
+        store.fill("bridge", [("i0", 1, new(61)), ("i1", 2, new(61))], during)
+    first, second = everything(store)
+    assert first.bridge is None or first.bridge.tolist() == new(60).tolist()
+    assert second.bridge is None

@@ -1,5 +1,7 @@
 """Whole migrations on every adapter: what is served live is what the replay says, and a rollback brings it back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,10 @@ import torch.nn.functional as F
 from sklearn.metrics import average_precision_score
 
 from compat import Embeddings, backfill_curve, fill
+from compat.errors import InputError
 from compat.experience import OwnForward, learning_curve
 from compat.live import Item, Journal, Migration, Models, Rows, Searcher, Writer
+from compat.live.worker import Worker
 from compat.methods import KernelGallery, Pair, Procrustes, Upgrade
 from compat.models import Precomputed
 from compat.orders import Random
@@ -120,3 +124,49 @@ def test_a_rollback_restores_all_rankings(opened, kind):
     migration.plan(Random(), SEED)
     assert migration.run().phase == "complete"
     assert store.counts().new == ITEMS
+
+
+def test_a_worker_that_was_overtaken_while_it_learned_spoils_nothing(opened):
+    """It was stopped when it had learned from a half; meanwhile another one went on, and learned from four fifths."""
+    upgrade, learner, refit = method(Upgrade), OwnForward(Precomputed(OLD), Precomputed(NEW)), (0.5, 0.8)
+    store, its = filled(opened()), replace(models(upgrade, learner=learner), refit=refit)
+    Migration(store, its).plan(Random(), SEED, batch=7)
+    worker, calls = Worker(store, its), []
+    bridge = worker.bridge
+
+    def overtaken(*arguments):
+        calls.append(store.journal().learned)
+        Worker(store, its).run(until=0.9)
+        bridge(*arguments)
+
+    worker.bridge = overtaken  # type: ignore[method-assign]
+    worker.run(until=0.9)
+    assert calls == [0]
+    assert (store.journal().learned, store.counts().new) == (72, 81)
+    order = [backfill_order(ITEMS, SEED)]
+    expected = learning_curve(fill(upgrade, DATA), upgrade, learner, order, refit, POINTS)[0].mean_ap[9]
+    assert mean_ap(Searcher(store, its).search_many(NAMES[:QUERIES], ITEMS)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_worker_that_was_overtaken_by_another_migration_does_not_go_on_with_it(opened):
+    """Its model is not that migration's."""
+    store, its = filled(opened()), models(method(Upgrade))
+    other = replace(its, new=Rows(NAMES, 2 - np.asarray(its.new.rows)))
+    asked: list[list[str]] = []
+
+    class Slow(Rows):
+        def __call__(self, contents):
+            asked.append(contents)
+            if len(asked) == 3:  # the first is a probe
+                Migration(store, its).rollback()
+                Migration(store, other).plan(Random(), SEED, batch=7)
+                Migration(store, other).run(until=0.5)
+            return super().__call__(contents)
+
+    slow = replace(its, new=Slow(NAMES, its.new.rows))
+    Migration(store, slow).plan(Random(), SEED, batch=7)
+    with pytest.raises(InputError, match="migration 2"):
+        Migration(store, slow).run()
+    assert (len(asked), store.counts().new) == (3, ITEMS // 2)
+    for item in store.sample(20):
+        np.testing.assert_allclose(item.new, other.new([item.content])[0], rtol=1e-6)

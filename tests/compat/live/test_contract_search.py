@@ -27,7 +27,7 @@ def nearest(found, row):
 def test_each_part_is_searched_nearest_first(opened, distance):
     store = running(create(opened(), distance), 40)
     store.exchange(report(*range(0, 40, 3)), 0, 60.0)
-    store.fill("bridge", [(f"i{n}", n + 1, new(200 + n)) for n in range(0, 40, 2)])
+    store.fill("bridge", [(f"i{n}", n + 1, new(200 + n)) for n in range(0, 40, 2)], store.journal())
     queries = {"old": vector(90, OLD * 5), "bridge": vector(91, NEW * 5), "new": vector(92, NEW * 5)}
     asks = [Ask(name, rows.reshape(5, -1)) for name, rows in queries.items()]  # type: ignore[arg-type]
     items = everything(store)
@@ -79,7 +79,7 @@ def test_searches_follow_every_write(store, opened):
     other.put(Item("i2", "c2", {}, 43), other.journal())
     assert parts() == [["i1"], []]
     other.add([item(5)])
-    other.fill("old", [("i2", 43, vector(43))])
+    other.fill("old", [("i2", 43, vector(43))], other.journal())
     assert parts() == [["i1", "i2", "i5"], []]
     other.exchange(report(5), 0, 60.0)
     before = other.journal()

@@ -1,5 +1,7 @@
 """A batch through a model that fails: what cannot be read, what cannot be reached, what is no model."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from compat.live.models import WrongModel
 
 @pytest.fixture
 def slept(monkeypatch):
-    found = []
+    found: list[float] = []
     monkeypatch.setattr(extraction, "wait", found.append)
     return found
 
@@ -26,7 +28,8 @@ class Model:
     version = "1"
 
     def __init__(self, *errors: Exception) -> None:
-        self.errors, self.calls = list(errors), []
+        self.errors = list(errors)
+        self.calls: list[list[str]] = []
 
     def __call__(self, contents):
         self.calls.append(list(contents))
@@ -58,7 +61,7 @@ def test_a_connection_that_fails_is_tried_again_later_each_time(slept):
 
 
 def test_a_service_says_when_to_come_back(slept):
-    busy = ConnectionError("429")
+    busy: Any = ConnectionError("429")
     busy.retry_after = 7.0
     extract(Model(busy), work("a"), lambda rows: rows)
     assert slept == [7.0]
@@ -79,9 +82,9 @@ def test_a_batch_of_which_nothing_can_be_read_is_not_the_items_fault():
 
 @pytest.mark.parametrize("shape", [(3,), (2, 1), (3, 1, 1)])
 def test_a_model_that_returns_something_else_stops_the_run(shape):
-    def model(contents):
-        return np.zeros(shape)
+    class Other(Model):
+        def __call__(self, contents):
+            return np.zeros(shape)
 
-    model.version = "1"
     with pytest.raises(WrongModel, match=r"models.new: shape .* for 3 contents"):
-        extract(model, work("a", "b", "c"), lambda rows: rows)
+        extract(Other(), work("a", "b", "c"), lambda rows: rows)

@@ -2,46 +2,26 @@
 
 import json
 import sys
-import uuid
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from compat.errors import InputError
 from compat.experience import OwnForward
-from compat.live import Item, Journal, Migration, Models, Rows, Searcher, Writer, control, open_store
+from compat.live import Item, Journal, Migration, Rows, Searcher, Writer, control
 from compat.live import manifest as manifests
+from compat.live.items import Report
 from compat.live.manifest import apply, export, fingerprint
 from compat.live.store import amended
 from compat.live.worker import Worker
 from compat.methods import Pair, Procrustes
 from compat.models import Precomputed
+from tests.live_files import ITEMS, NAMES, NEW, NEWS, OLD, OLDS, extracted, made, models, state
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 pq = pytest.importorskip("pyarrow.parquet")
-
-ITEMS, OLD, NEW = 40, 3, 5
-NAMES = [f"item {n}" for n in range(ITEMS)] + ["later"]
-DRAWN = np.random.default_rng(0)
-OLDS, NEWS = (DRAWN.normal(size=(len(NAMES), dim)).astype(np.float32) for dim in (OLD, NEW))
-
-
-def models(**changes) -> Models:
-    return Models(**{"new": Rows(NAMES, NEWS), "old": Rows(NAMES, OLDS), **changes})
-
-
-def made(folder, name="gallery", its=None, **plan) -> Migration:
-    """A store whose migration is planned."""
-    store = open_store(f"sqlite:///{folder / name}.db")
-    store.create(Journal(OLD, "cosine", ("even",)))
-    store.add(Item(NAMES[n], NAMES[n], {"even": n % 2 == 0}, n + 1, OLDS[n]) for n in range(ITEMS))
-    migration = Migration(store, its or models())
-    migration.plan(**{"batch": 7, **plan})
-    return migration
 
 
 @pytest.fixture
@@ -49,50 +29,6 @@ def migration(tmp_path):
     its = made(tmp_path)
     yield its
     its.store.close()
-
-
-def extracted(path, unreadable=(), vectors=NEWS) -> pa.Table:
-    """What any engine makes of a manifest."""
-    table = pq.read_table(path)
-    contents = table["content"].to_pylist()
-    rows = [None if c in unreadable else vectors[NAMES.index(c)].tolist() for c in contents]
-    why = [f"{c} is torn" if c in unreadable else None for c in contents]
-    return (
-        table.select(["id", "version", "migration"])
-        .append_column("vector", pa.array(rows, pa.list_(pa.float32())))
-        .append_column("failure", pa.array(why, pa.string()))
-    )
-
-
-def state(store) -> list[tuple]:
-    """All that a store knows of each item, but for what it is found by meanwhile."""
-    items = [store.get(name) for name in NAMES]
-    known = [
-        (
-            i.id,
-            i.content,
-            dict(i.meta),
-            i.version,
-            i.failure,
-            *(None if v is None else v.tolist() for v in (i.old, i.new)),
-        )
-        for i in items
-        if i is not None
-    ]
-    return sorted(known, key=lambda row: row[0])
-
-
-def told(step) -> str:
-    """Why it was refused, if it was."""
-    try:
-        step()
-    except InputError as error:
-        return str(error)
-    return ""
-
-
-def column(table, name, values) -> pa.Table:
-    return table.set_column(table.schema.names.index(name), name, values)
 
 
 def test_a_manifest_is_what_workers_would_do(migration, tmp_path):
@@ -146,7 +82,7 @@ def test_row_groups_are_small(migration, tmp_path, monkeypatch):
 
 def procrustes():
     upgrade = Procrustes(Precomputed(OLD), Precomputed(NEW))
-    upgrade.solve(Pair(*(torch.from_numpy(rows) for rows in (OLDS, NEWS)), torch.zeros(len(NAMES))))
+    upgrade.solve(Pair(torch.from_numpy(OLDS), torch.from_numpy(NEWS), torch.zeros(len(NAMES))))
     return {"upgrade": upgrade}
 
 
@@ -185,6 +121,30 @@ def test_queries_are_answered_as_after_a_run_half_way(tmp_path):
     assert state(by_run.store) == state(by_file.store)
 
 
+def test_every_store_takes_files(opened, tmp_path, monkeypatch):
+    """One page of the manifest after the other, rows twice in one batch, and a content that changed."""
+    monkeypatch.setattr(manifests, "GROUP", 9)
+    store, its = opened(), models()
+    store.create(Journal(OLD, "cosine", ("even",)))
+    store.add(Item(NAMES[n], NAMES[n], {"even": n % 2 == 0}, n + 1, OLDS[n]) for n in range(ITEMS))
+    Migration(store, its).plan(batch=7)
+    Writer(store, its).put(NAMES[5], NAMES[6])
+    assert export(store, tmp_path / "m.parquet") == ITEMS
+    table = pq.read_table(tmp_path / "m.parquet")
+    assert table["place"].to_pylist() == sorted(table["place"].to_pylist())
+    table = extracted(tmp_path / "m.parquet", NAMES[1:2]).take([*range(ITEMS), 0, 0, 3])
+    pq.write_table(table, tmp_path / "v.parquet")
+    Writer(store, its).put(NAMES[8], "later")
+    assert apply(store, its, tmp_path / "v.parquet") == (ITEMS - 2, 4, 1, "running")
+    Migration(store, its).run()
+    assert store.counts()[1:4] == (ITEMS - 1, 0, 1)
+    for name in NAMES[:ITEMS]:
+        item = store.get(name)
+        assert item is not None
+        if item.new is not None:
+            np.testing.assert_array_equal(item.new, NEWS[NAMES.index(item.content)])
+
+
 @pytest.mark.parametrize("backwards", [False, True])
 def test_a_learner_learns_on_the_way_of_files_too(backwards, tmp_path):
     its = models(learner=OwnForward(Precomputed(OLD), Precomputed(NEW)), refit=(0.25, 0.5))
@@ -210,6 +170,15 @@ def test_files_that_come_twice_or_in_parts_are_harmless(migration, tmp_path):
     before = state(migration.store)
     assert apply(migration.store, migration.models, folder) == (0, ITEMS + 10, 0, "complete")
     assert state(migration.store) == before
+
+
+def test_it_claims_nothing(migration, tmp_path):
+    """What is not in the file is at once another worker's."""
+    export(migration.store, tmp_path / "m.parquet")
+    pq.write_table(extracted(tmp_path / "m.parquet").slice(0, 9), tmp_path / "v.parquet")
+    apply(migration.store, migration.models, tmp_path / "v.parquet")
+    turn = migration.store.exchange(Report("another", 1), ITEMS, 60)
+    assert len(turn.work) == ITEMS - 9
 
 
 def test_a_doubled_row_in_one_batch_counts_once(migration, tmp_path):
@@ -271,119 +240,25 @@ def test_files_of_a_migration_that_was_rolled_back_are_refused(migration, tmp_pa
 def test_a_rollback_in_the_middle_stops_it(migration, tmp_path):
     export(migration.store, tmp_path / "m.parquet")
     pq.write_table(extracted(tmp_path / "m.parquet"), tmp_path / "v.parquet")
+
+    def rolled_back(items, written):
+        migration.rollback()
+
     with pytest.raises(InputError, match=r"^apply: migration 1 is rolled_back by now, expected migration 1 to run"):
-        apply(migration.store, migration.models, tmp_path / "v.parquet", lambda *_: migration.rollback())
+        apply(migration.store, migration.models, tmp_path / "v.parquet", rolled_back)
     assert migration.store.counts().new == 0
 
 
 def test_a_pause_in_the_middle_stops_it_and_it_goes_on(migration, tmp_path):
     export(migration.store, tmp_path / "m.parquet")
     pq.write_table(extracted(tmp_path / "m.parquet"), tmp_path / "v.parquet")
-    found = apply(migration.store, migration.models, tmp_path / "v.parquet", lambda *_: control.pause(migration.store))
+
+    def paused(items, written):
+        control.pause(migration.store)
+
+    found = apply(migration.store, migration.models, tmp_path / "v.parquet", paused)
     assert found == (7, 0, 0, "paused")
     assert apply(migration.store, migration.models, tmp_path / "v.parquet") == (ITEMS - 7, 7, 0, "complete")
-
-
-BAD = {
-    "no version": (lambda t: t.drop_columns(["version"]), "version: no such column in .*, expected id, version, mig"),
-    "no vector": (lambda t: t.drop_columns(["vector"]), "vector: no such column"),
-    "no migration": (lambda t: t.drop_columns(["migration"]), "migration: no such column"),
-    "other fingerprint": (
-        lambda t: column(t, "migration", pa.array(["1 0123456789abcdef"] * len(t))),
-        "migration: '1 0123456789abcdef' in .*, expected '1 ",
-    ),
-    "no stamp": (lambda t: column(t, "migration", pa.nulls(len(t), pa.string())), "migration: None in .*, expected"),
-    "short": (
-        lambda t: column(t, "vector", pa.array([[1.0] * 4] * len(t))),
-        "vector: 4 values of item 'item .*expected 5",
-    ),
-    "NaN": (
-        lambda t: column(t, "vector", pa.array([[float("nan")] * NEW] * len(t))),
-        "vector: NaN or infinite values of item",
-    ),
-    "null in a vector": (lambda t: column(t, "vector", pa.array([[1.0, None, 1, 1, 1]] * len(t))), "vector: NaN"),
-    "too large for 32 bits": (lambda t: column(t, "vector", pa.array([[1e300] * NEW] * len(t))), "vector: NaN or inf"),
-    "whole numbers": (lambda t: column(t, "vector", pa.array([[1] * NEW] * len(t))), "of type list.*lists of floats"),
-    "no lists": (lambda t: column(t, "vector", pa.array([1.0] * len(t))), "vector: of type double in .*lists of fl"),
-    "neither": (lambda t: column(t, "vector", pa.nulls(len(t), pa.list_(pa.float32()))), "expected either one or a fa"),
-    "both": (
-        lambda t: column(t, "failure", pa.array(["why"] * len(t))),
-        "vector: of item .*expected either one or a f",
-    ),
-    "versions as floats": (lambda t: column(t, "version", pa.array([1.5] * len(t))), "version: 1.5 in .*, expected it"),
-    "no id": (lambda t: column(t, "id", pa.nulls(len(t), pa.string())), "id: None in .*, expected it as the manifest"),
-    "huge version": (lambda t: column(t, "version", pa.array([2**63] * len(t), pa.uint64())), "version: 922337"),
-    "another model": (lambda t: column(t, "vector", pa.array((2 * NEWS[: len(t)]).tolist())), "is not what models.new"),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_bad_files_are_refused_before_anything_is_written(name, migration, tmp_path):
-    change, message = BAD[name]
-    export(migration.store, tmp_path / "m.parquet")
-    folder = tmp_path / "parts"
-    folder.mkdir()
-    pq.write_table(extracted(tmp_path / "m.parquet"), folder / "a.parquet")
-    pq.write_table(change(extracted(tmp_path / "m.parquet")), folder / "b.parquet")
-    with pytest.raises(InputError, match=f"^(?s:.)*{message}") as raised:
-        apply(migration.store, migration.models, folder)
-    assert "\n" not in str(raised.value)
-    assert migration.store.counts().new == 0
-    assert migration.store.journal().phase == "planned"
-
-
-def test_what_came_before_a_bad_row_stays(migration, tmp_path):
-    export(migration.store, tmp_path / "m.parquet")
-    table = extracted(tmp_path / "m.parquet")
-    vectors = table["vector"].to_pylist()
-    vectors[20][2] = float("inf")
-    pq.write_table(column(table, "vector", pa.array(vectors)), tmp_path / "v.parquet")
-    with pytest.raises(InputError, match="NaN or infinite values of item"):
-        apply(migration.store, migration.models, tmp_path / "v.parquet")
-    assert migration.store.counts().new == 14  # two batches of seven
-    assert migration.run().phase == "complete"
-    assert not migration.verify(100).drifted
-
-
-@pytest.mark.parametrize("kind", ["float64", "float16", "fixed", "large"])
-def test_vectors_of_other_types_are_taken(kind, migration, tmp_path):
-    kinds = {
-        "float64": pa.list_(pa.float64()),
-        "float16": pa.list_(pa.float16()),
-        "fixed": pa.list_(pa.float32(), NEW),
-        "large": pa.large_list(pa.float32()),
-    }
-    export(migration.store, tmp_path / "m.parquet")
-    table = extracted(tmp_path / "m.parquet", NAMES[3:4])
-    cast = np.float16 if kind == "float16" else np.float32
-    rows = [None if row is None else list(np.array(row, cast)) for row in table["vector"].to_pylist()]
-    pq.write_table(column(table, "vector", pa.array(rows, kinds[kind])), tmp_path / "v.parquet")
-    assert apply(migration.store, migration.models, tmp_path / "v.parquet") == (ITEMS - 1, 0, 1, "complete")
-    for name in (NAMES[2], NAMES[4]):
-        np.testing.assert_array_equal(migration.store.get(name).new, NEWS[NAMES.index(name)].astype(cast))
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_damaged_files_are_one_line_or_harmless(data, tmp_path):
-    """Cut anywhere, or a byte changed anywhere: no vector but a right one is ever written."""
-    folder = tmp_path / uuid.uuid4().hex
-    folder.mkdir()
-    migration = made(folder)
-    export(migration.store, folder / "m.parquet")
-    pq.write_table(extracted(folder / "m.parquet"), folder / "v.parquet", write_page_checksum=True)
-    content = bytearray((folder / "v.parquet").read_bytes())
-    at = data.draw(st.integers(0, len(content) - 1), label="at")
-    if data.draw(st.booleans(), label="cut"):
-        content = content[:at]
-    else:
-        content[at] ^= 1 << data.draw(st.integers(0, 7), label="bit")
-    (folder / "v.parquet").write_bytes(content)
-    assert "\n" not in told(lambda: apply(migration.store, migration.models, folder / "v.parquet"))
-    for name in NAMES[:ITEMS]:
-        item = migration.store.get(name)
-        assert item.new is None or (item.new == NEWS[NAMES.index(name)]).all()
-    migration.store.close()
 
 
 def test_no_such_file(migration, tmp_path):

@@ -127,7 +127,8 @@ def test_an_old_model_that_is_not_the_store_s_is_noticed(store):
 
 
 def test_what_cannot_be_read_is_served_as_before_and_blocks_the_end(store):
-    its = models(new=Failing("item 3", "item 8"))
+    new = Failing("item 3", "item 8")
+    its = models(new=new)
     migration = Migration(store, its)
     migration.plan(batch=7)
     assert migration.run().phase == "complete"
@@ -138,7 +139,7 @@ def test_what_cannot_be_read_is_served_as_before_and_blocks_the_end(store):
     assert migration.verify().counts.failed == 2
     with pytest.raises(InputError, match="finalize: the store is in phase complete"):
         migration.finalize()
-    its.new.bad = {"item 8"}
+    new.bad = {"item 8"}
     assert store.retry() == 2
     migration.run()
     assert store.counts().failed == 1

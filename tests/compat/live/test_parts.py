@@ -25,7 +25,8 @@ def apart(query: np.ndarray, rows: np.ndarray, distance: str) -> np.ndarray:
 @given(st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 40), min_size=1, max_size=12)), max_size=12), st.data())
 @settings(max_examples=60, deadline=None)
 def test_rows_that_come_and_go_are_searched_exactly(distance, changes, data):
-    part, held = Part(np.empty(0, np.int64), vectors(0), distance), {}
+    part = Part(np.empty(0, np.int64), vectors(0), distance)
+    held: dict[int, np.ndarray] = {}
     for seed, (adds, rows) in enumerate(changes):
         some = np.array(sorted(rows))
         part.remove(some)

@@ -30,9 +30,9 @@ def test_no_answer_is_of_two_fits(tmp_path, monkeypatch):
     searcher, filled = Searcher(store, models), []
     honest = store.fill
 
-    def fill(column, rows):
+    def fill(column, rows, during):
         before = old_part(searcher)
-        written = honest(column, rows)
+        written = honest(column, rows, during)
         filled.append((store.journal(), before, old_part(searcher)))
         return written
 

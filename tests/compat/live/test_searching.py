@@ -9,7 +9,7 @@ from compat.errors import InputError
 from compat.live import Migration, Searcher, Writer
 from compat.live.items import Found
 from compat.live.searcher import top
-from compat.merge import ReciprocalRank
+from compat.merge import Raw, ReciprocalRank
 from tests.compat.live.test_models import rqt, z_score
 from tests.live_galleries import ITEMS, made, matrices, models
 
@@ -27,7 +27,8 @@ def of_part(store, part):
 
 @pytest.mark.parametrize("rule", ["raw", "z_score", "rank"])
 def test_both_parts_are_merged_by_the_rule(store, rule):
-    its = models(**{"raw": {}, "z_score": {"merge": z_score(1.0)}, "rank": {"merge": ReciprocalRank()}}[rule])
+    merge = {"raw": Raw(), "z_score": z_score(1.0), "rank": ReciprocalRank()}[rule]
+    its = models(merge=merge)
     migration = Migration(store, its)
     migration.plan()
     migration.run(0.4)
@@ -38,8 +39,8 @@ def test_both_parts_are_merged_by_the_rule(store, rule):
     apart = [
         distances(torch.from_numpy(m[query : query + 1]), torch.from_numpy(m[:ITEMS]))[0].numpy() for m in (old, new)
     ]
-    if rule == "z_score":
-        apart = [scale(d) for scale, d in zip(its.merge.scales, apart, strict=True)]
+    if merge.scales is not None:
+        apart = [scale(d) for scale, d in zip(merge.scales, apart, strict=True)]
     elif rule == "rank":
         apart = [
             np.array([1 + (d[part] < value).sum() for value in d])

@@ -31,6 +31,8 @@ def test_an_init_that_was_killed_before_its_items_is_done_again(items, call, mon
         ({"old": SPACES[:5, :OLD]}, ["(60, D)"]),
         ({"old": np.full((ITEMS, OLD), np.nan)}, ["NaN"]),
         ({"lang": ["en"]}, ["lang", "(60,)"]),
+        ({"id": "one"}, ["items.npz", "expected a table"]),
+        ({"old": SPACES[:ITEMS, :0]}, ["60 rows of 0 numbers"]),
         ({"content": np.array([None] * ITEMS)}, ["pickle"]),
     ],
 )
@@ -47,6 +49,7 @@ def test_a_table_that_is_wrong_leaves_no_items(call, change, words):
         ("items.parquet", None, ["No such file", "items.parquet"]),
         ("items.parquet", b"no table", ["items.parquet", "expected a table"]),
         ("items.npz", b"no table", ["items.npz", "expected a table"]),
+        ("items.npz", b"PK\x03\x04 cut short", ["items.npz", "expected a table"]),
         ("items.csv", b"id,name\n1,2\n", ["content"]),
         ("items.csv", b"id,content\n1,2\n", ["No such file", "items.npy"]),
         ("items.csv", b"id,content,lang\n1,2\n", ["record 1", "3"]),
@@ -92,6 +95,7 @@ def test_a_field_that_the_table_lacks_is_refused(items, call):
         (["status", URL, "--watch", "-2"], ["watch: -2"]),
         (["verify", URL, "--models", OURS], ["phase none"]),
         (["rollback", URL, "--models", OURS], ["phase none"]),
+        (["rollback", URL, "--models", OURS, "--dry-run"], ["phase none"]),
         (["finalize", URL, "--models", OURS, "--yes"], ["phase none"]),
         (["query", URL, "c61", "--models", OURS, "-k", "0"], ["k: 0"]),
         (["query", URL, "c61", "--models", OURS, "--where", "colour=red"], ["'colour'", "lang, year"]),
@@ -134,7 +138,7 @@ def test_a_migration_does_not_go_on_under_other_models(planned, call):
     for verb in ("run", "verify", "rollback", "query"):
         content = ["c61"] if verb == "query" else []
         refused(call(verb, URL, *content, "--models", f"{DOUBLES}.others"), "models.new: another")
-    refused(call("run", URL, "--models", f"{DOUBLES}.drifted"), "otherwise than it is stored")
+    refused(call("run", URL, "--models", f"{DOUBLES}.drifted"), "not stored as it embeds it")
     assert planned.counts() == before
 
 
@@ -152,7 +156,8 @@ def test_a_journal_that_was_tampered_with_is_refused(planned, call):
 
 
 def test_a_disk_that_is_full_ends_the_run_and_loses_nothing(planned, call, monkeypatch):
-    whole, batches = SqliteStore.exchange, []
+    whole = SqliteStore.exchange
+    batches: list[int] = []
 
     def full(store, report, count, lease, below=None):
         if report.done and len(batches) == 2:
@@ -189,3 +194,19 @@ def test_sql_in_a_value_is_a_value(made, call):
     code, out, _ = call("query", URL, "c61", "--models", OURS, "--where", "lang=en' OR 1=1 --")
     assert (code, out) == (0, "")
     assert made.counts().total == ITEMS
+
+
+def test_rows_of_other_lengths_are_refused_and_leave_no_items(call):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    for number, last in enumerate(([1.0], None, [1.0, None])):
+        table = pa.table({"id": ["a", "b"], "content": ["c1", "c2"], "old": [[1.0, 2.0], last]})
+        parquet.write_table(table, "items.parquet")
+        refused(call("init", f"sqlite:///{number}.db", "--items", "items.parquet"), "old")
+        assert open_store(f"sqlite:///{number}.db").counts().total == 0
+
+
+def test_numbers_that_no_store_holds_are_texts(made, call):
+    for given in ("9" * 40, "1e999", "[1]", "-Infinity"):
+        assert call("query", URL, "c61", "--models", OURS, "--where", f"year={given}") == (0, "", "")

@@ -70,8 +70,8 @@ def test_all_formats_make_the_same_store(items, call):
     for number, name in enumerate((items, "items.parquet", "table.csv")):
         assert call("init", f"sqlite:///{number}.db", "--items", name, "--fields", "lang,year")[0] == 0
         store = open_store(f"sqlite:///{number}.db")
-        all_items = [store.get(id) for id in columns()["id"]]
-        found.append([(i.id, i.content, i.meta, i.old.tolist()) for i in all_items])
+        all_items = [item for id in columns()["id"] if (item := store.get(id)) is not None and item.old is not None]
+        found.append([(i.id, i.content, i.meta, i.old.tolist()) for i in all_items if i.old is not None])
         store.close()
     assert found[0] == found[1] == found[2]
     assert found[0][5] == ("i5", "c5", {"lang": "en", "year": 2002}, old[5].tolist())
@@ -180,7 +180,7 @@ def test_doctor_finds_nothing_in_a_sound_store_and_names_what_it_finds(planned, 
     call("run", URL, "--models", OURS, "--until", 0.5)
     lines = json.loads(call("doctor", URL, "--models", OURS, "--json")[1])
     assert {line["level"] for line in lines} == {"ok"}
-    assert {"store", "journal", "claims", "canaries", "disk"} <= {line["name"] for line in lines}
+    assert {"store", "journal", "claims", "new model", "old model", "disk"} <= {line["name"] for line in lines}
     code, out, _ = call("doctor", URL, "--models", f"{DOUBLES}.drifted")
     assert code == 1
     assert "embedded otherwise" in out
@@ -196,6 +196,13 @@ def test_doctor_finds_nothing_in_a_sound_store_and_names_what_it_finds(planned, 
     assert code == 1
     assert "error   dimensions" in out
     assert "elsewhere:1:1, whose lease ran out" in out
+
+
+def test_doctor_sees_an_old_model_that_is_another_before_anything_is_migrated(planned, call):
+    assert call("doctor", URL, "--models", OURS)[0] == 0
+    code, out, _ = call("doctor", URL, "--models", f"{DOUBLES}.old_drifted")
+    assert code == 1
+    assert "error   old model" in out
 
 
 def test_spaces_that_do_not_compare_are_warned_of():

@@ -1,6 +1,6 @@
 """Compare all figures of the results as they were at a commit with those that are here.
 
-    python -m benchmarks.report.against 367cd4b
+    python -m benchmarks.tables.against 367cd4b
 
 Every figure of every result (at that commit as it lay there, in files of their own) and every cell of the documents'
 tables must be equal to the printed digits; training seconds are shown, old and new. What a row needs is in other words
@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.report.document import written
+from benchmarks.tables.document import written
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.results import Result, identity, layout_1, load_results
@@ -97,10 +97,10 @@ def differing_cells(before: Path, here: Path) -> Iterator[tuple[str, bool]]:
 
 
 def main() -> None:
-    """Command line of `python -m benchmarks.report.against`."""
+    """Command line of `python -m benchmarks.tables.against`."""
     assert __doc__
     parser = Parser(
-        prog="python -m benchmarks.report.against",
+        prog="python -m benchmarks.tables.against",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report.table import percent, rows_of, seeds, systems
+from benchmarks.tables.table import percent, rows_of, seeds, systems
 from compat.results import Failure, Result
 
 WIDTH = 100
@@ -16,7 +16,7 @@ NAMES = ("method", "seeds", "AUC mAP (%)", "relative gain (%)", "mAP 0 -> 1 (%)"
 
 
 def narrow(results: Sequence[Result], folder: str | Path | None = None, failures: Sequence[Failure] = ()) -> str:
-    """Six columns, at most 100 characters wide; * is the best area. Arguments as of `benchmarks.report.table.table`."""
+    """Six columns, at most 100 characters wide; * is the best area. Arguments as of `benchmarks.tables.table.table`."""
     rows = [NAMES]
     for group, area in rows_of(results, folder):
         ends = " -> ".join(f"{100 * np.mean([r.mean_ap[end] for r in group]):.2f}" for end in (0, -1))

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.products.source import declared
-from benchmarks.report.compare import not_separable, upgrades_of
-from benchmarks.report.effort import UNTUNED, efforts, spelled
+from benchmarks.tables.compare import not_separable, upgrades_of
+from benchmarks.tables.effort import UNTUNED, efforts, spelled
 from compat.errors import InputError
 from compat.results import Failure, Result, load_failures, queries
 from compat.statistics import Interval, over_seeds
@@ -148,7 +148,7 @@ def tables(
 
     Args:
         folder: results/<benchmark>.
-        only: conditions on results, see `benchmarks.report.compare.select`; with some, failures are left out.
+        only: conditions on results, see `benchmarks.tables.compare.select`; with some, failures are left out.
         draw: makes the text of one table.
         broken: gets a message for each line that cannot be read.
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmarks.report.ranks import ranking, table
-from benchmarks.report.table import tables
+from benchmarks.tables.ranks import ranking, table
+from benchmarks.tables.table import tables
 from compat.errors import InputError
 from compat.files import replace
 

@@ -8,9 +8,9 @@ from math import isclose, isnan
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report.compare import upgrades_of
-from benchmarks.report.table import percent
-from benchmarks.report.terminal import aligned
+from benchmarks.tables.compare import upgrades_of
+from benchmarks.tables.table import percent
+from benchmarks.tables.terminal import aligned
 from compat.errors import InputError
 from compat.ranks import Ranked, Ranking, Row, rank
 from compat.results import Result
@@ -35,7 +35,7 @@ def ranking(
 
     Args:
         folders: results/<benchmark> each.
-        only: conditions on results, see `benchmarks.report.compare.select`.
+        only: conditions on results, see `benchmarks.tables.compare.select`.
         metric: key of `compat.ranks.FIGURES`.
         broken: gets a message for each line that cannot be read, in place of an error.
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks import plot, table
-from benchmarks.report import compare, document, terminal
-from benchmarks.report import table as wide
+from benchmarks.tables import compare, document, terminal
+from benchmarks.tables import table as wide
 from compat.errors import InputError
 from compat.plot import plot_multiples
 from compat.results import (

@@ -1,0 +1,69 @@
+"""The page's text, from benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.html import render, runtime
+from benchmarks.page.charts import COSTS, specifications
+from benchmarks.page.choose import advice
+from benchmarks.page.diagrams import diagram
+from benchmarks.page.families import families, rankings
+from benchmarks.page.gather import Benchmark
+from benchmarks.page.papers import described
+from benchmarks.page.payload import payload
+from benchmarks.tables.table import LEGEND
+from compat import __version__
+
+HERE = Path(__file__).parent
+SELECTS = {
+    "dataSet": "Data set",
+    "setting": "Setting",
+    "benchmark": "Benchmark",
+    "order": "Order",
+    "merge": "Merge rule",
+    "passes": "Encoder passes",
+}
+
+
+def build(benchmarks: Sequence[Benchmark], documents: str = "") -> str:
+    """One HTML file.
+
+    Args:
+        benchmarks: what it shows.
+        documents: where documents lie that it should link to, relative to it.
+
+    Raises:
+        InputError: a package that it is made with is not installed.
+    """
+    names: dict[str, list[str]] = {}
+    for row in (row for one in benchmarks for row in one.rows):
+        known = names.setdefault(str(row.group[0].spec.get("class_path", "")), [])
+        if row.group[0].method not in known:
+            known.append(row.group[0].method)
+    ranked, alike = rankings(benchmarks), families(benchmarks)
+    counts = {
+        "benchmarks": len(benchmarks),
+        "data_sets": len({one.data_set for one in benchmarks}),
+        "methods": len({name for of_class in names.values() for name in of_class}),
+        "rows": sum(len(one.rows) for one in benchmarks),
+        "results": f"{sum(len(one.results) for one in benchmarks):,}",
+    }
+    return render(
+        HERE / "page.html.j2",
+        "Compatible retrieval: results",
+        [HERE.joinpath("page.js").read_text(), runtime()],
+        [HERE.joinpath("page.css").read_text()],
+        counts=counts,
+        documents=documents,
+        selects=SELECTS,
+        costs=COSTS,
+        legend=LEGEND,
+        diagrams=[(diagram(name, found), *advice(found, alike[name])) for name, found in ranked.items()],
+        methods=sorted((described(path) for path in names), key=lambda one: one.name),
+        names=names,
+        data=payload(benchmarks),
+        specs=specifications(),
+        version=__version__,
+    )

@@ -1,0 +1,111 @@
+"""Which method to take, as a table: for what a team has and allows, the one that ranks best over data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from benchmarks.page.budget import KINDS, budget_of
+from benchmarks.page.families import families, rankings
+from benchmarks.page.gather import Benchmark
+from benchmarks.products.source import declared
+from benchmarks.tables.ranks import cells, heading, headings
+from compat.errors import InputError
+from compat.ranks import Ranked, Ranking
+
+
+class Situation(NamedTuple):
+    """What a team has and allows.
+
+    Attributes:
+        budget: the things that may be used, the first of `KINDS`.
+        rewritten: whether old items may be written anew before they are re-extracted.
+        passes: models that may encode a query.
+    """
+
+    budget: tuple[str, ...]
+    rewritten: bool
+    passes: int
+
+    def allows(self, other: Situation) -> bool:
+        """Whether it gives all that another does."""
+        more = set(other.budget) <= set(self.budget)
+        return more and other.rewritten <= self.rewritten and other.passes <= self.passes
+
+
+SITUATIONS = [
+    Situation(KINDS[:count], rewritten, passes)
+    for count in range(len(KINDS) + 1)
+    for rewritten in (False, True)
+    for passes in (1, 2)
+]
+
+
+def asked_by(row: Ranked, rewriting: set[str]) -> Situation:
+    """The least that a method can be taken in."""
+    needs = row.needs.split(", ") if row.needs != "-" else []
+    return Situation(tuple(budget_of(needs)), row.name in rewriting, row.encoder_passes_per_query)
+
+
+def choices(found: Ranking, rewriting: set[str]) -> Iterator[tuple[Situation, Ranked]]:
+    """The best method for each situation that has one, the situations that ask for most last; where one that gives less
+    has the same best method, it alone is told.
+
+    Args:
+        found: methods ranked.
+        rewriting: names of those that write old items anew.
+    """
+    told: list[tuple[Situation, Ranked]] = []
+    for situation in SITUATIONS:
+        best = next((row for row in found.ranked if situation.allows(asked_by(row, rewriting))), None)
+        if best and not any(row is best and situation.allows(less) for less, row in told):
+            told.append((situation, best))
+            yield situation, best
+
+
+def rewriting(benchmarks: Sequence[Benchmark]) -> set[str]:
+    """Names of the rows that write old items anew: their class says so, or, where what they do is found on the way,
+    more was written for an item than by the row that writes least."""
+    found: set[str] = set()
+    for one in benchmarks:
+        firsts = [row.group[0] for row in one.rows]
+        least = min((first.bytes_per_item for first in firsts if first.bytes_per_item), default=0)
+        for first in firsts:
+            learns = "own pairs" in first.needs.get("method", [])
+            says = declared(str(first.spec.get("class_path", "")), "transforms_gallery", False)
+            if says or (learns and first.bytes_per_item > least):
+                found.add(first.name)
+    return found
+
+
+def advice(found: Ranking, members: Sequence[Benchmark]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of a table: situations, the method to take in each, its relative gains and its mean rank.
+
+    Args:
+        found: methods ranked over a family.
+        members: of the family.
+    """
+    rows = []
+    for situation, row in choices(found, rewriting(members)):
+        old = "may be written anew" if situation.rewritten else "stay as they are"
+        models = "one" if situation.passes == 1 else "two"
+        rows.append([row.name, ", ".join(situation.budget) or "nothing", old, models, *cells(row, found)])
+    return ["take", "if you have", "old items", "models a query", *headings(found)], rows
+
+
+def table(benchmarks: Sequence[Benchmark], family: str) -> str:
+    """The same of a family as Markdown, with the line above it.
+
+    Args:
+        benchmarks: all of them.
+        family: of which to tell; see `benchmarks.page.families`.
+
+    Raises:
+        InputError: no such family, or no methods in it that can be ranked.
+    """
+    ranked = rankings(benchmarks)
+    if family not in ranked:
+        raise InputError(f"choose: {family!r}, expected one of {', '.join(ranked) or 'none'}")
+    names, rows = advice(ranked[family], families(benchmarks)[family])
+    lines = [names, ["---"] * 4 + ["--:"] * (len(names) - 4), *([f"`{first}`", *others] for first, *others in rows)]
+    return "\n".join([heading(ranked[family]), "", *(f"| {' | '.join(line)} |" for line in lines)])

@@ -1,0 +1,118 @@
+"""Everything that the page's script shows, as small JSON: figures as tables print them, curves as whole numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import yaml
+
+from benchmarks.page.budget import KINDS, budget_of
+from benchmarks.page.commands import for_method
+from benchmarks.page.families import families
+from benchmarks.page.gather import Benchmark
+from benchmarks.tables.effort import spelled
+from benchmarks.tables.table import COLUMNS, Row, compatible, percent, seeds, systems
+from compat.results import METRICS, Result
+
+LOWER_IS_BETTER = ("negative flips", "relative flips", "sum of drops")
+UNIT = 1e4  # of the whole numbers of a curve: hundredths of a percent, as tables have them
+
+
+def payload(benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
+    """What `page.js` reads: columns, metrics, benchmarks, rows, budgets, and the benchmark that is shown first: the
+    largest of the largest family."""
+    found = families(benchmarks)
+    family = {one.name: name for name, members in found.items() for one in members}
+    first = next(iter(found.values()), benchmarks)
+    start = max(first, key=lambda one: len(one.rows))
+    return {
+        "columns": [{"name": name, "higher": name not in LOWER_IS_BETTER} for name in COLUMNS],
+        "metrics": {key: {"label": one.label, "higher": one.higher_is_better} for key, one in METRICS.items()},
+        "budgets": KINDS,
+        "start": start.name,
+        "benchmarks": [_benchmark(one) | {"family": family.get(one.name, one.name)} for one in benchmarks],
+        "rows": [_row(number, one, row) for number, one in enumerate(benchmarks) for row in one.rows],
+    }
+
+
+def _benchmark(one: Benchmark) -> dict[str, Any]:
+    first = one.results[0]
+    config = {name: part for name, part in one.experiment["config"].items() if name != "methods"}
+    return {
+        "name": one.name,
+        "folder": one.folder.name,
+        "dataSet": one.data_set,
+        "setting": one.setting,
+        "systems": systems(one.results),
+        "queries": first.queries,
+        "gallery": first.gallery_items,
+        "progress": first.progress,
+        "levels": {name: {key: _levels(one.results, name, key) for key in METRICS} for name in ("old", "new")},
+        "commands": one.experiment["commands"],
+        "config": _yaml(config),
+        "provenance": one.experiment["provenance"],
+        "failures": [failure.line for failure in one.failures],
+    }
+
+
+def _levels(results: Sequence[Result], system: str, metric: str) -> float | None:
+    """A system's figure on its own, the mean over trainings; None where it has none, as flips."""
+    trainings = {tuple(r.backbones): getattr(r, system).get(metric) for r in results}
+    values = [value for value in trainings.values() if value is not None]
+    return float(np.mean(values)) if values else None
+
+
+def _row(number: int, one: Benchmark, row: Row) -> dict[str, Any]:
+    group, first = row.group, row.group[0]
+    figures = list(COLUMNS.values())
+    cells = [row.area.strip("* ≈"), *(percent([figure(r) for r in group]) for figure in figures[1:])]
+    return {
+        "benchmark": number,
+        "name": first.name,
+        "method": first.method,
+        "order": first.order,
+        "merge": first.merge,
+        "mark": "best" if row.area.startswith("**") else "equal" if row.area.endswith("≈") else "",
+        "cells": cells,
+        "values": [_mean([figure(r) for r in group]) for figure in figures],
+        "seeds": seeds(group),
+        "tuning": one.effort.get(spelled(first.spec), "-"),
+        "compatible": compatible(group),
+        "passes": first.encoder_passes_per_query,
+        "bytes": first.bytes_per_item,
+        "seconds": _mean([r.training_seconds for r in group]),
+        "needs": first.needs,
+        "budget": budget_of(need for needs in first.needs.values() for need in needs),
+        "classPath": str(first.spec.get("class_path", "")),
+        "spec": _yaml(first.spec),
+        "commands": for_method(one.experiment["commands"], first.method),
+        "curves": {key: _curves(group, key) for key in METRICS},
+        "results": [_result(r) for r in group],
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(f"{np.mean(values):.7g}")
+
+
+def _curves(group: Sequence[Result], metric: str) -> list[list[int | None]]:
+    """Mean, lowest and highest over the seeds, in `UNIT`; the mean alone where they are the same."""
+    values = np.array([getattr(r, metric) for r in group])
+    curves = (
+        [values.mean(0)]
+        if np.array_equal(values, np.broadcast_to(values[0], values.shape), equal_nan=True)
+        else [values.mean(0), values.min(0), values.max(0)]
+    )
+    return [[int(v) if np.isfinite(v) else None for v in np.rint(curve * UNIT)] for curve in curves]
+
+
+def _result(result: Result) -> list[Any]:
+    """Seed, key, area as it is printed, seconds of training, trainings of the two models, records of provenance."""
+    seconds = float(f"{result.training_seconds:.4g}")
+    return [result.seed, result.key, percent([result.auc]), seconds, result.backbones, result.provenance]
+
+
+def _yaml(content: Any) -> str:
+    return yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True).strip()

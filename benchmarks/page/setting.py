@@ -1,0 +1,59 @@
+"""What a benchmark's config says of its data set and of what differs between old and new model, in few words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+UNKNOWN = "unknown"
+
+
+def data_set_of(config: Mapping[str, Any]) -> str:
+    """The data set: its class, or for a folder of images the folder.
+
+    Example:
+        >>> data_set_of({"data": {"class_path": "compat.data.ImageFolder", "init_args": {"root": "data/birds"}}})
+        'birds'
+    """
+    data = config.get("data") or {}
+    name = str(data.get("class_path", UNKNOWN)).rpartition(".")[2]
+    root = str((data.get("init_args") or {}).get("root", ""))
+    return PurePath(root).name or name if name == "ImageFolder" else name
+
+
+def setting_of(config: Mapping[str, Any]) -> str:
+    """What the upgrade changes, from generation to generation, and what heads do not see.
+
+    Example:
+        >>> old, new = ({"sees": {"classes": share, "images": 1.0}} for share in (0.5, 1.0))
+        >>> setting_of({"generations": ["old", "new"], "old": old, "new": new})
+        'classes 50 → 100 %'
+    """
+    generations = [config.get(name) or {} for name in config.get("generations", ("old", "new"))]
+    parts = []
+    for kind in ("classes", "images"):
+        parts += _change(kind, [_share((one.get("sees") or {}).get(kind, 1.0)) for one in generations], " %")
+    parts += _change("", [_backbone(one) for one in generations])
+    sees = (config.get("heads") or {}).get("sees") or {}
+    parts += [f"heads see {_share(sees[kind])} % of {kind}" for kind in ("classes", "images") if sees.get(kind, 1) != 1]
+    return ", ".join(parts) or "the same twice"
+
+
+def _change(kind: str, values: Sequence[str], unit: str = "") -> list[str]:
+    """What it was and is, if that is not the same."""
+    return [f"{kind} {' → '.join(values)}{unit}".strip()] if len(set(values)) > 1 else []
+
+
+def _share(value: Any) -> str:
+    """In percent; a pair as from one to the other."""
+    if isinstance(value, list | tuple):
+        return " to ".join(f"{100 * end:g}" for end in value)
+    return f"{100 * value:g}"
+
+
+def _backbone(generation: Mapping[str, Any]) -> str:
+    """Name of the backbone: what its function is told, or the function."""
+    backbone = ((generation.get("model") or {}).get("init_args") or {}).get("backbone") or {}
+    name = (backbone.get("init_args") or {}).get("model_name")
+    return str(name or backbone.get("class_path", UNKNOWN))

@@ -1,0 +1,134 @@
+"""What the demonstration migrates: scikit-learn's digits as image files, and two small networks trained on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import Tensor, nn
+
+from compat.batch import Pair
+from compat.live.models import Images, Models
+from compat.methods import Affine
+from compat.models import Embedder
+
+WIDTHS = {"old": 8, "new": 24}  # of the networks
+DIMS = {"old": 12, "new": 20}  # of their embeddings
+KNOWN = {"old": 5, "new": 10}  # classes that they are trained on
+EPOCHS, BATCH, RATE = 8, 32, 3e-3
+QUERIES, RESERVE = 100, 10  # images that are no items, and images that users write on the way
+
+
+class Digits(NamedTuple):
+    """Images in files, and what each is for.
+
+    Attributes:
+        files: of all images, (N,).
+        labels: (N,).
+        train: numbers of those that models are trained on.
+        queries: likewise, of queries.
+        gallery: of items.
+        reserve: of what users write.
+    """
+
+    files: list[str]
+    labels: np.ndarray
+    train: np.ndarray
+    queries: np.ndarray
+    gallery: np.ndarray
+    reserve: np.ndarray
+
+
+def write(folder: Path) -> Digits:
+    """All digits as image files, half of them to train with."""
+    bunch = load_digits()
+    pixels = (bunch.images * (255 / 16)).round().astype(np.uint8)
+    files = [str(folder / f"{number:04d}.png") for number in range(len(pixels))]
+    for file, digit in zip(files, pixels, strict=True):
+        Image.fromarray(digit).save(file)
+    train, rest = train_test_split(np.arange(len(pixels)), test_size=0.5, stratify=bunch.target, random_state=0)
+    parts = np.split(rest, [QUERIES, len(rest) - RESERVE])
+    return Digits(files, bunch.target, train, *parts)
+
+
+def read(file: str) -> Tensor:
+    """An image (1, 8, 8), float64, so that an embedding does not depend on the batch that it is made in."""
+    with Image.open(file) as image:
+        return torch.from_numpy(np.asarray(image, np.float64) / 255)[None]
+
+
+def network(name: str) -> Embedder:
+    """A small network, untrained."""
+    width = WIDTHS[name]
+    layers = nn.Sequential(
+        nn.Conv2d(1, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(width, 2 * width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+    )  # fmt: skip
+    embedder = Embedder(layers, DIMS[name])
+    embedder(torch.zeros(1, 1, 8, 8))  # finds the projection's width
+    return embedder
+
+
+def train(name: str, images: Tensor, labels: Tensor) -> Embedder:
+    """One of the networks, trained on those images (N, 1, 8, 8) that are of the first classes."""
+    torch.manual_seed(0)
+    images, labels = images[labels < KNOWN[name]].float(), labels[labels < KNOWN[name]]
+    embedder = network(name)
+    embedder.classify(KNOWN[name])
+    assert embedder.classifier is not None
+    optimizer = torch.optim.Adam(embedder.parameters(), RATE)
+    for _ in range(EPOCHS):
+        for batch in torch.randperm(len(images)).split(BATCH):
+            optimizer.zero_grad()
+            F.cross_entropy(embedder.classifier(embedder(images[batch])), labels[batch]).backward()
+            optimizer.step()
+    embedder.classifier = None
+    return embedder
+
+
+def prepare(folder: Path, digits: Digits) -> None:
+    """Train both networks and the map between them, and leave their weights in the folder."""
+    images = torch.stack([read(digits.files[n]) for n in digits.train])
+    labels = torch.from_numpy(digits.labels[digits.train])
+    for name in ("old", "new"):
+        save(folder / f"{name}.safetensors", train(name, images, labels).state_dict())
+    old, new = (loaded(folder, name) for name in ("old", "new"))
+    upgrade = Affine(old, new)
+    with torch.inference_mode():
+        upgrade.solve(Pair(old(images).float(), new(images).float(), labels))
+    save(folder / "upgrade.safetensors", upgrade.heads())
+
+
+def save(file: Path, state: Mapping[str, Tensor]) -> None:
+    """Write weights."""
+    save_file({name: value.contiguous() for name, value in state.items()}, file)
+
+
+def loaded(folder: Path, name: str) -> Embedder:
+    """A network with its weights, in float64."""
+    embedder = network(name)
+    embedder.load_state_dict(load_file(folder / f"{name}.safetensors"))
+    return embedder.double().eval()
+
+
+def models(folder: Path) -> Models:
+    """Of the migration, from the weights in the folder: every process reads the same."""
+    old, new = (loaded(folder, name) for name in ("old", "new"))
+    upgrade = Affine(old, new)
+    upgrade.restore(load_file(folder / "upgrade.safetensors"))
+    return Models(Images(new, read, "gray"), Images(old, read, "gray"), upgrade.eval())
+
+
+def embedded(models: Models, files: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Images as both models embed them, (N, D_old) and (N, D_new) float32."""
+    assert models.old is not None
+    old, new = (torch.from_numpy(np.asarray(model(files), np.float32)) for model in (models.old, models.new))
+    return old, new

@@ -1,0 +1,113 @@
+"""Figures of a migration for Prometheus, read from the store whenever they are asked for.
+
+All are gauges: they are of the store and of the processes that work on it now, and so may fall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, get_args
+
+from compat.errors import InputError
+from compat.live import control
+from compat.live.items import Phase
+from compat.live.store import Store
+
+
+class Figure(NamedTuple):
+    """One of `control.status`, as Prometheus knows it."""
+
+    name: str
+    key: str
+    help: str
+
+
+FIGURES = (
+    Figure("backfill_migration", "migration", "Number of the migration."),
+    Figure("backfill_migrated", "migrated", "Items that have a new embedding."),
+    Figure("backfill_dead_letters", "dead_letters", "Items that the new model could not read."),
+    Figure("backfill_unserved_items", "unserved", "Items without any embedding."),
+    Figure("backfill_progress_ratio", "progress", "Share of the items that are migrated."),
+    Figure("backfill_items_per_second", "items_per_second", "Speed of all workers together."),
+    Figure("backfill_eta_seconds", "eta_seconds", "Until nothing is pending, at this speed; absent without a worker."),
+    Figure("backfill_conflicts", "conflicts", "Vectors of the present workers that came late."),
+    Figure("backfill_workers", "workers", "Workers that told of themselves lately."),
+    Figure("backfill_rate_limit", "rate", "Items a second of each worker, at most; absent without a limit."),
+    Figure("backfill_latency_target_seconds", "latency", "Beyond which workers make way; absent without one."),
+    Figure("query_p99_seconds", "query_p99_seconds", "What the slowest query in a hundred took; absent if none tells."),
+    Figure("backfill_bytes", "bytes", "Size of the store."),
+)
+STATES = {"migrated": "migrated", "pending": "pending", "dead_letter": "dead_letters"}
+
+
+class Collector:
+    """Reads a store at each scrape; `backfill_up` is 0, and alone, while the store does not answer.
+
+    Args:
+        store: the store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def describe(self) -> list[Any]:
+        """Nothing, so that to register it reads no store."""
+        return []
+
+    def collect(self) -> Iterator[Any]:
+        """Families of samples."""
+        core = client().core
+        try:
+            status = control.status(self.store)
+        except (InputError, OSError):
+            yield core.GaugeMetricFamily("backfill_up", "Whether the store answers.", value=0)
+            return
+        yield core.GaugeMetricFamily("backfill_up", "Whether the store answers.", value=1)
+        items = core.GaugeMetricFamily("backfill_items", "Items by state.", labels=["state"])
+        for state, key in STATES.items():
+            items.add_metric([state], status[key])
+        yield items
+        phases = {phase: phase == status["phase"] for phase in get_args(Phase)}
+        yield core.StateSetMetricFamily("backfill_phase", "Phase of the migration.", value=phases)
+        for name, key, help in FIGURES:
+            if status[key] is not None:
+                yield core.GaugeMetricFamily(name, help, value=status[key])
+
+
+def client() -> Any:
+    """The package `prometheus_client`.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import prometheus_client
+        import prometheus_client.core
+    except ImportError as error:
+        raise InputError(
+            "prometheus_client: not installed, expected it: pip install compat-bench[prometheus]"
+        ) from error
+    return prometheus_client
+
+
+def serve(store: Store, port: int) -> None:
+    """Answer scrapes at http://<this machine>:<port>/metrics, until it is interrupted.
+
+    Raises:
+        InputError: no store is here; a port that cannot be had.
+    """
+    package = client()
+    store.journal()
+    registry = package.CollectorRegistry()
+    registry.register(Collector(store))
+    try:
+        server, thread = package.start_http_server(port, registry=registry)
+    except (OSError, OverflowError) as error:
+        raise InputError(f"port: {port} ({error}), expected one that is free") from error
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.shutdown()
+        server.server_close()

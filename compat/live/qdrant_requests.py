@@ -1,0 +1,106 @@
+"""Requests on the items of a Qdrant that are more than one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from compat.engine.exact import Distance
+from compat.live.qdrant_link import READ, WRITE, Link, Refused, models
+from compat.live.qdrant_points import are, is_one, point_id, stamp, stored, where, within
+
+CHUNK = 256  # points of one request
+PAGE = 1000
+Rows: TypeAlias = Sequence[tuple[str, int, np.ndarray]]
+
+
+class Points:
+    """The collection of the items.
+
+    Args:
+        link: the way to it.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self.link, self.items = link, link.collection
+
+    def count(self, some: models.Filter) -> int:
+        """How many there are."""
+        return self.link("count", self.items, some, exact=True).count
+
+    def first(self, some: models.Filter, count: int = 1, payload: Any = False) -> list[Any]:
+        """The first of them by the id of the point, at most so many."""
+        return self.link("scroll", self.items, some, count, with_payload=payload, **READ)[0] if count else []
+
+    def after(self, some: models.Filter, place: int, id: str | None, count: int) -> list[Any]:
+        """Those that come after a place and an id there, by place."""
+        here = models.Filter(must=[some, within("place", gte=place, lte=place)])
+        found = self.link("scroll", self.items, here, count + 1, offset=id, with_payload=True, **READ)[0]
+        found = [record for record in found if record.id != id][:count]
+        if len(found) < count:
+            later, by_place = models.Filter(must=[some, within("place", gt=place)]), models.OrderBy(key="place")
+            found += self.link("scroll", self.items, later, count - len(found), by_place, with_payload=True, **READ)[0]
+        return found
+
+    def all(self, some: models.Filter, vectors: list[str]) -> Iterator[Any]:
+        """All of them, page by page."""
+        after, options = None, {"with_payload": True, "with_vectors": vectors, **READ}
+        while True:
+            found, after = self.link("scroll", self.items, some, PAGE, offset=after, **options)
+            yield from found
+            if after is None:
+                return
+
+    def each(self, some: models.Filter, step: Callable[[list[str]], None]) -> int:
+        """Do a step on at most a chunk of points; once more without those that are deleted meanwhile. How many.
+
+        Raises:
+            Refused: by the same points twice.
+        """
+        before: list[str] = []
+        while there := [record.id for record in self.first(some, CHUNK)]:
+            try:
+                step(there)
+                break
+            except Refused:
+                if there == before:
+                    raise
+                before = there
+        met = {*before, *there}
+        return len(self.link("retrieve", self.items, list(met), False, **READ)) if before else len(met)
+
+    def write(self, name: str, rows: Rows, distance: Distance, unless: Sequence[Any]) -> int:
+        """Write vectors (D,) to items of these ids and versions; how many. Those of one id one after the other.
+
+        Raises:
+            Refused: there are no vectors of this name.
+        """
+        count = 0
+        while rows:
+            now: dict[str, tuple[str, int, np.ndarray]] = {}
+            later = [row for row in rows if len(now) == CHUNK or now.setdefault(point_id(row[0]), row) is not row]
+            these = where([is_one("stamp", *(stamp(id, version) for id, version, _ in now.values()))], unless)
+
+            def step(there: list[str], now: Any = now, these: models.Filter = these) -> None:
+                vectors = (stored(name, now[id][2], distance) for id in there)
+                points = [models.PointVectors(id=id, vector=v) for id, v in zip(there, vectors, strict=True)]
+                self.link("update_vectors", self.items, points, update_filter=these, **WRITE)
+
+            count += self.each(models.Filter(must=[are(now), these]), step)
+            rows = later
+        return count
+
+    def place(self, ids: Sequence[str]) -> None:
+        """Number these items by place, and no others."""
+        self.link("set_payload", self.items, {"place": -1}, where([within("place", gte=0)]), **WRITE)
+        for start in range(0, len(ids), CHUNK):
+            places = {point_id(id): start + n for n, id in enumerate(ids[start : start + CHUNK])}
+
+            def step(there: list[str], places: Mapping[str, int] = places) -> None:
+                each = (models.SetPayload(payload={"place": places[id]}, points=[id]) for id in there)
+                steps = [models.SetPayloadOperation(set_payload=one) for one in each]
+                self.link("batch_update_points", self.items, steps, **WRITE)
+
+            self.each(where([are(places)]), step)

@@ -1,0 +1,43 @@
+"""The verbs for other programs: engines that extract, and Prometheus."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+
+from compat.live.store import Store
+
+
+def export(arguments: Namespace, store: Store) -> int:
+    """Write down what is still to be embedded."""
+    from compat.live import manifest
+
+    count = manifest.export(store, arguments.manifest)
+    print(f"{count:,} items are to be embedded; next: apply, with what another engine makes of {arguments.manifest}")
+    return 0
+
+
+def apply(arguments: Namespace, store: Store) -> int:
+    """Take vectors that another engine made; 1 if the migration was paused meanwhile."""
+    from compat.live import manifest
+    from compat.live.verbs.arguments import models_of
+    from compat.live.verbs.progress import shown
+
+    models = models_of(arguments.models)
+    with shown(store) as on_batch:
+        found = manifest.apply(store, models, arguments.vectors, on_batch)
+    if arguments.json:
+        print(json.dumps(found._asdict()))
+    else:
+        ahead = {"complete": "verify", "paused": "apply again, or run"}.get(found.phase, "export what is left, or run")
+        late = f"{found.late:,} came late, {found.failures:,} could not be read"
+        print(f"{found.written:,} vectors were written, {late}; {found.phase}; next: {ahead}")
+    return 1 if found.phase == "paused" else 0
+
+
+def serve_metrics(arguments: Namespace, store: Store) -> int:
+    """Answer scrapes of Prometheus."""
+    from compat.live.prometheus import serve
+
+    serve(store, arguments.port)
+    return 0
