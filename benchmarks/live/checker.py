@@ -130,7 +130,7 @@ class Checker:
             if seen != states:
                 self.history.settle(id, writes, seen)
             if part == "new" and answer.ended < self.history.phases.back_from:
-                self.migrated[id] = next(iter(seen)).content  # type: ignore[union-attr]
+                self.migrated[id] = next(iter(seen)).content
         if not answer.where and answer.k > len(answer.hits):
             found = {hit[0] for hit in answer.hits}
             for id in self.history.states.keys() - found:

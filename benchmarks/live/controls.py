@@ -75,7 +75,7 @@ def in_place(url: str, path: Path) -> Store:
     store = broken(url, exchange=exchange)
     content = path.read_bytes()
     rows = np.frombuffer(content.ljust(-(-len(content) // size) * size, b"\0"), np.float32).reshape(-1, NEW)
-    for number in rows.any(1).nonzero()[0].tolist():
+    for number in np.flatnonzero(rows.any(1)).tolist():
         if item := store.get(f"i{number}"):
             store.fill("new", [(item.id, item.version, rows[number])], store.journal())
     return store

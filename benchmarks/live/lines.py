@@ -174,8 +174,9 @@ def recovered(story: Story, setting: Setting, ids: list[str]) -> list[dict[str, 
         if step is not None:
             step(setting, store, log)
         held.append(look(setting, ids, store))
-        for query in range(len(setting.queries) if searcher else 0):
-            answer(searcher, setting, log, 3 * query)
+        if searcher is not None:
+            for query in range(len(setting.queries)):
+                answer(searcher, setting, log, 3 * query)
     store.close()
     return held
 

@@ -72,8 +72,8 @@ class Searcher:
             where: field -> value that items must have.
 
         Raises:
-            InputError: k below 1, a field that the store does not know, a content that cannot be read, other models than
-                those of a migration that began since.
+            InputError: k below 1, a field that the store does not know, a content that cannot be read, or other models
+                than those of a migration that began since.
         """
         return self.search_many([content], k, where)[0]
 

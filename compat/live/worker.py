@@ -182,10 +182,13 @@ class Worker:
     def bridge(self, gallery: Gallery, vectors: np.ndarray, rows: np.ndarray, during: Journal) -> None:
         """Write what these rows of the gallery (N,) are searched by.
 
+        While they are searched it is one step, so that no answer is of two fits.
+
         Raises:
             Conflict: it was made for a moment that is past.
         """
-        for some in np.array_split(rows, range(CHUNK, len(rows), CHUNK)):
+        at_once = CHUNK if during.phase == "planned" else max(len(rows), 1)
+        for some in np.array_split(rows, range(at_once, len(rows), at_once)):
             found = ((gallery.ids[n], int(gallery.version[n]), vectors[n]) for n in some)
             self.store.fill("bridge", found, during)
 
