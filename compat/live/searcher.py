@@ -15,8 +15,8 @@ from compat.errors import InputError
 from compat.live.extraction import PASSING, reason
 from compat.live.items import SERVES_BOTH, Found, Journal
 from compat.live.models import Embed, Models, embedded
+from compat.live.process import this_process
 from compat.live.serving import Ways, ways
-from compat.live.sqlite_file import this_process
 from compat.live.store import Ask, Store, Where, check_fields
 from compat.merge import Merge
 

@@ -18,6 +18,22 @@ class Conflict(Exception):
     """The journal is not what it was when the write was prepared: look again."""
 
 
+class Approximate(NamedTuple):
+    """When a part is searched approximately, and how well.
+
+    Attributes:
+        above: items from which on it is; up to that many it is exact.
+        recall: share of the 10 nearest items that is found, at least, measured with vectors of the part when its index
+            is built; it is built to lose half of what this allows.
+    """
+
+    above: int = 50_000
+    recall: float = 0.95
+
+
+DEFAULT = Approximate()
+
+
 class Ask(NamedTuple):
     """Queries (Q, D) for the part of the gallery that is searched by a column.
 
@@ -239,15 +255,15 @@ def open_store(url: str, **options: Any) -> Store:
     """
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/"):
-        from compat.live.sqlite import SqliteStore
+        from compat.live.sqlite.store import SqliteStore
 
         return SqliteStore(rest[1:], **options)
     if scheme in ("postgresql", "postgres"):
-        from compat.live.postgres import PostgresStore
+        from compat.live.postgres.store import PostgresStore
 
         return PostgresStore(url, **options)
     if scheme.startswith("qdrant"):
-        from compat.live.qdrant import QdrantStore
+        from compat.live.qdrant.store import QdrantStore
 
         return QdrantStore(url, **options)
     raise InputError(f"store: {url!r}, expected sqlite:///path, postgresql://... or qdrant://...")

@@ -25,14 +25,23 @@ import numpy as np
 
 from compat.errors import InputError
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
-from compat.live.parts import DEFAULT, Approximate
-from compat.live.qdrant_claims import claimed, claims, released
-from compat.live.qdrant_journal import Ledger
-from compat.live.qdrant_link import READ, WRITE, Link, Refused, models
-from compat.live.qdrant_points import State, are, due, failed, has, is_one, lacks, point_id, stamp, tag, where, within
-from compat.live.qdrant_requests import CHUNK, Points, Rows
-from compat.live.qdrant_search import found
-from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_moment, check_vector
+from compat.live.qdrant.claims import claimed, claims, released
+from compat.live.qdrant.journal import Ledger
+from compat.live.qdrant.link import READ, WRITE, Link, Refused, models
+from compat.live.qdrant.points import State, are, due, failed, has, is_one, lacks, point_id, stamp, tag, where, within
+from compat.live.qdrant.requests import CHUNK, Points, Rows
+from compat.live.qdrant.search import found
+from compat.live.store import (
+    DEFAULT,
+    Approximate,
+    Ask,
+    Capability,
+    Conflict,
+    Where,
+    check_fields,
+    check_moment,
+    check_vector,
+)
 
 TAKES = ("running", "paused", "complete")
 COLUMNS: tuple[Column, ...] = ("old", "bridge", "new")

@@ -14,12 +14,13 @@ import numpy as np
 
 from compat.errors import InputError
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
-from compat.live.sqlite_file import Link, dumped, is_dead, packed, read_journal, replace, unpacked
+from compat.live.process import is_dead
+from compat.live.sqlite.file import Link, dumped, packed, read_journal, replace, unpacked
 from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_moment, check_vector
 
 if TYPE_CHECKING:
-    from compat.live.parts import Approximate
-    from compat.live.views import Views
+    from compat.live.sqlite.views import Views
+    from compat.live.store import Approximate
 
 PENDING = "new IS NULL AND failure IS NULL"
 WHOLE = "id, content, meta, version, old, bridge, new, failure"
@@ -47,8 +48,8 @@ class SqliteStore:
     @cached_property
     def views(self) -> Views:
         """Imported when something is searched for: what only reads or writes the file needs no torch."""
-        from compat.live.parts import DEFAULT
-        from compat.live.views import Views
+        from compat.live.sqlite.parts import DEFAULT
+        from compat.live.sqlite.views import Views
 
         return Views(self.path, self.approximate or DEFAULT)
 

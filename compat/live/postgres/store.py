@@ -12,12 +12,12 @@ from psycopg.types.json import Jsonb
 
 from compat.errors import InputError
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
-from compat.live.postgres_link import SNAPSHOT, Link, forget, line, make, read, replace, turn
+from compat.live.postgres.link import SNAPSHOT, Link, forget, line, make, read, replace, turn
 from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_moment, check_vector
 
 if TYPE_CHECKING:
-    from compat.live.parts import Approximate
-    from compat.live.postgres_parts import Keeper
+    from compat.live.postgres.parts import Keeper
+    from compat.live.store import Approximate
 
 PENDING = "new IS NULL AND failure IS NULL"
 WHOLE = "id, content, meta, version, old, bridge, new, failure"
@@ -71,7 +71,7 @@ class PostgresStore:
     @cached_property
     def keeper(self) -> Keeper:
         """Imported when something is searched for: what only reads or writes items needs no torch."""
-        from compat.live.postgres_parts import Keeper
+        from compat.live.postgres.parts import Keeper
 
         return Keeper(self.url, self.approximate)
 
@@ -242,7 +242,7 @@ class PostgresStore:
         return self.write(step)
 
     def search(self, asks: Sequence[Ask], k: int, where: Where | None = None) -> list[Found]:
-        from compat.live.postgres_parts import search
+        from compat.live.postgres.parts import search
 
         with self.transaction(SNAPSHOT) as cursor:
             journal = read(cursor)
