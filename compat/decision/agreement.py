@@ -1,0 +1,62 @@
+"""How far a decision can be trusted: the same decision from half of the queries, against the other half."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from compat.decision.choice import Effort, choose, halves, regret
+from compat.decision.gain import decide
+
+
+class Agreement(NamedTuple):
+    """Shares of the splits.
+
+    Attributes:
+        splits: how many, each a random half of the queries against the other half.
+        verdict: the outcome of both halves is the same.
+        opposed: one half says better, and the other worse.
+        same_way: both choose the same way.
+        good_way: on the other half the chosen way is not surely behind the best one there.
+        behind: how far it is behind the best one there, on average, of the area.
+    """
+
+    splits: int
+    verdict: float
+    opposed: float
+    same_way: float
+    good_way: float
+    behind: float
+
+
+def agreement(
+    areas: np.ndarray,
+    efforts: Sequence[Effort],
+    ends: tuple[np.ndarray, np.ndarray],
+    least: float,
+    splits: int = 20,
+) -> Agreement:
+    """Decide on one half and look at the other, for several splits.
+
+    Args:
+        areas: (C, Q) the area under each query's curve by each way.
+        efforts: of each way.
+        ends: (Q,) average precision of the old and of the new system, of these queries.
+        least: the gain that would be worth an upgrade; a tenth of it between two ways does not matter.
+        splits: how many.
+    """
+    old, new = ends
+    verdict, opposed, same, good, behind = [], [], [], [], []
+    for seed in range(splits):
+        one, other = halves(areas.shape[1], seed)
+        outcomes = [decide(old[half], new[half], least).outcome for half in (one, other)]
+        chosen, also = (choose(areas[:, half], efforts, least / 10) for half in (one, other))
+        there = regret(areas[:, other], chosen)
+        verdict.append(outcomes[0] == outcomes[1])
+        opposed.append({*outcomes} == {"better", "worse"})
+        same.append(chosen == also)
+        good.append(not there.surely or there.behind <= least / 10)
+        behind.append(there.behind)
+    return Agreement(splits, *(float(np.mean(found)) for found in (verdict, opposed, same, good, behind)))
