@@ -2,11 +2,13 @@
 
     python -m benchmarks.report --query-old q_old.npy --query-new q_new.npy --gallery-old g_old.npy \\
         --gallery-new g_new.npy --query-labels q_labels.npy --gallery-labels g_labels.npy -o report.html
-    python -m benchmarks.report results/digits -o report.html
+    python -m benchmarks.report configs/digits.yaml -o report.html
+    python -m benchmarks.report results/digits_tuned -o report.html
 
 With embeddings of one's own every way is tried that needs no more than these: the two models side by side, methods that
 learn from the gallery's own pairs, those in closed form where training pairs are given, in several orders and under
-several merge rules. With a folder of results the methods, orders and rules in it are compared.
+several merge rules. With a config, embeddings and methods are those of its run; with a folder of results the methods,
+orders and rules in it are compared.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("folder", nargs="?", help="results/<benchmark>, in place of embeddings")
+    parser.add_argument("folder", nargs="?", help="a config, or results/<benchmark>, in place of embeddings")
     parser.add_argument("-o", "--output", default="report.html", help="an .html file; a summary in .md beside it")
     parser.add_argument("--name", default="", help="of the upgrade, in the title")
     parser.add_argument(
@@ -104,7 +106,9 @@ def main() -> None:
     with exit_on_input_error(), warnings.catch_warnings():
         warnings.showwarning = warn
         check(arguments)
-        arguments.name = arguments.name or Path(arguments.folder or split(arguments.gallery_new or "embeddings")[0]).stem
+        arguments.name = (
+            arguments.name or Path(arguments.folder or split(arguments.gallery_new or "embeddings")[0]).stem
+        )
         from benchmarks.report.write import write  # what takes long to import, when all that needs none is right
 
         print(write(arguments))

@@ -58,7 +58,7 @@ def curve(f: Findings) -> Chart:
     first = f.lines[0]
     words = (
         f"{figure} of what users see while the gallery is migrated. {first.name} goes from {percent(first.mean[0])} to "
-        f"{percent(first.mean[-1])}; bands are 95 % intervals over queries."
+        f"{percent(first.mean[-1])}{'; bands are 95 % intervals over queries' if banded else ''}."
     )
     columns = [unit, *names]
     return Chart("curve", "What users see on the way", words, spec, columns, _table(f, scale))
@@ -134,7 +134,7 @@ def distances(f: Findings) -> Chart:
     line = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title="distance"), x2="high:Q", color=color)
     box = base.mark_bar(size=12, opacity=0.6).encode(x="q1:Q", x2="q3:Q", color=color, tooltip=tips)
     middle = base.mark_tick(size=18, thickness=3).encode(x="mid:Q", color=color)
-    spec = (line + box + middle).properties(width="container", height=alt.Step(34)).to_dict()
+    spec = (line + box + middle).properties(width="container", height=34 * len(rows)).to_dict()
     words = (
         "Distances between queries and items in each space: from the 1 % to the 99 % quantile, the middle half thick."
     )

@@ -69,6 +69,7 @@ class Findings:
         new: mAP of the new one.
         chosen: place of the recommended way in `ways`.
         ways: all that were tried, the best first.
+        glossary: what the names of ways mean, in sentences.
         split: how the choice and its report were kept apart, in a sentence.
         lines: curves to draw, the recommended way first.
         alternatives: what else one could do.
@@ -96,6 +97,7 @@ class Findings:
     new: float
     chosen: int
     ways: list[Tried]
+    glossary: list[str]
     split: str
     lines: list[Line]
     alternatives: list[Alternative]

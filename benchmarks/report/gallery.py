@@ -36,10 +36,10 @@ def drawn(given: Given, queries: int, items: int, seed: int) -> Sample:
     """The rows that are looked at."""
     counts = len(given.arrays["query_new"]), len(given.arrays["gallery_new"])
     if given.labelled:
-        labels = [np.asarray(given.arrays[name]) for name in ("query_labels", "gallery_labels")]
+        of_queries, of_items = (np.asarray(given.arrays[name]) for name in ("query_labels", "gallery_labels"))
     else:
-        labels = [np.arange(counts[0]), np.arange(counts[1]) + counts[0]]
-    return sample(*labels, queries, items, seed)
+        of_queries, of_items = np.arange(counts[0]), np.arange(counts[1]) + counts[0]
+    return sample(of_queries, of_items, queries, items, seed)
 
 
 def embeddings(given: Given, queries: np.ndarray, items: np.ndarray | None, transform: str | None) -> Embeddings:

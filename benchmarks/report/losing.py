@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from benchmarks.report.findings import Loss
-from benchmarks.report.ways import Way
+from benchmarks.report.ways import SWITCH, Way
 from compat.decision.losers import Fall, Moment, class_falls, falls, lowest, moments
 
 if TYPE_CHECKING:
@@ -27,13 +27,15 @@ class Moments(NamedTuple):
 
 
 def moments_of(trial: Trial, way: Way) -> Moments:
-    """On the way, the start left out unless nothing else is there."""
+    """On the way, the start left out; of waiting and switching the end alone."""
     reporting = trial.halves[1]
+    switching = way.method == SWITCH
+    way = trial.ways[1] if switching else way
     correct = way.correct[reporting]
     before = trial.ways[0].correct[reporting, :1]
     flips = before * (1 - correct)
     found = moments(trial.progress.tolist(), trial.start[reporting], way.values[reporting], flips)
-    later = found[1:] or found
+    later = found[-1:] if switching else found[1:] or found
     lost = max(later, key=lambda moment: (moment.flips, moment.losing, -moment.point))
     return Moments(lowest(later), lost)
 
@@ -42,7 +44,7 @@ def losing(trial: Trial, way: Way, lost: Moment, shown: Mapping[str, Any]) -> di
     """The classes and the queries that fall most at a moment, with names and images."""
     reporting = trial.halves[1]
     rows = shown["rows"][trial.rows[reporting]]  # in the files
-    values = way.values[reporting]
+    values = (trial.ways[1] if way.method == SWITCH else way).values[reporting]
     measured = (trial.start[reporting], values[:, lost.point], values[:, -1])
     labels = None if shown["labels"] is None else np.asarray(shown["labels"])
     fallen = falls(rows, *measured, MOST)

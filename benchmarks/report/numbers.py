@@ -25,6 +25,16 @@ def points(value: float, sign: bool = True) -> str:
     return f"{100 * value:{'+' if sign else ''}.1f} points"
 
 
+def between(low: float, high: float) -> str:
+    """The ends of an interval of a difference.
+
+    Example:
+        >>> between(-0.01, 0.02)
+        '-1.0 to +2.0 points'
+    """
+    return f"{100 * low:+.1f} to {points(high)}"
+
+
 def counted(value: float) -> str:
     """A count.
 

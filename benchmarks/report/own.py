@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,14 +12,14 @@ import torch
 from benchmarks.own.measure import load_orders, ratios, transformed
 from benchmarks.report import gallery, wording
 from benchmarks.report.findings import Findings, Line, Tried
-from benchmarks.report.inputs import Given, images_of, load, names_of
+from benchmarks.report.inputs import Given, images_of, names_of
 from benchmarks.report.losing import losing, moments_of
 from benchmarks.report.measuring import Measuring, rows_of
-from benchmarks.report.trials import Extras, tried
+from benchmarks.report.trials import Extras, Served, tried
 from benchmarks.report.warning import signs
-from benchmarks.report.ways import SWITCH, Way
+from benchmarks.report.ways import SWITCH, Way, glossary
 from compat.decision import Decision, bands, choose, decide, halves
-from compat.decision.agreement import agreement
+from compat.decision.agreement import Agreement, agreement
 from compat.decision.calendar import Alternative, Gallery, backfill, fusion, nothing, switch
 from compat.decision.calibration import calibration, gain_reached
 from compat.decision.fusion import fused_curve
@@ -62,17 +63,22 @@ class Trial(NamedTuple):
         return self.ways[1].values[:, -1]
 
 
-def findings(arguments: argparse.Namespace) -> Findings:
-    """Read, measure and compare.
+def findings(given: Given, arguments: argparse.Namespace, served: Sequence[Served] = ()) -> Findings:
+    """Measure and compare.
+
+    Args:
+        given: the arrays.
+        arguments: of the command.
+        served: methods that are known already, on all queries and items.
 
     Raises:
         InputError: wrong input.
     """
-    given = load(arguments)
     seen = gallery.drawn(given, arguments.queries, arguments.items, arguments.seed)
     classes = names_of(arguments.class_names)
     pictures = images_of("query_images", arguments.query_images, len(given.arrays["query_new"]))
-    trial = tried_on(given, seen, arguments)
+    trial = tried_on(given, seen, arguments, served)
+    more = {one.name: one.words for one in served}
     decision, ends = judged(given, seen, trial, arguments)
     chosen = choose(trial.areas[:, trial.halves[0]], [way.effort for way in trial.ways], arguments.least_gain / 10)
     way, start = trial.ways[chosen], trial.start
@@ -86,10 +92,11 @@ def findings(arguments: argparse.Namespace) -> Findings:
     ]
     place = Gallery(
         arguments.gallery_size or len(given.arrays["gallery_new"]),
-        *(given.arrays[f"gallery_{time}"].shape[1] for time in ("old", "new")),
+        given.arrays["gallery_old"].shape[1],
+        given.arrays["gallery_new"].shape[1],
         arguments.items_per_second,
     )
-    ranked = rows_of_ways(trial, chosen)
+    ranked = rows_of_ways(trial, more)
     return Findings(
         name=arguments.name,
         facts=wording.facts(given, seen, trial, arguments),
@@ -101,6 +108,7 @@ def findings(arguments: argparse.Namespace) -> Findings:
         new=new,
         chosen=[row.name for row in ranked].index(way.name),
         ways=ranked,
+        glossary=glossary(trial.ways, more),
         split=wording.split(trial.halves),
         lines=lines_of(trial, chosen, fused),
         alternatives=alternatives(place, trial, way, fused),
@@ -118,18 +126,29 @@ def findings(arguments: argparse.Namespace) -> Findings:
     )  # fmt: skip
 
 
-def tried_on(given: Given, seen: Sample, arguments: argparse.Namespace) -> Trial:
+def tried_on(given: Given, seen: Sample, arguments: argparse.Namespace, served: Sequence[Served] = ()) -> Trial:
     """Measure every way on what is looked at."""
     e = gallery.embeddings(given, seen.queries, seen.items, arguments.transform)
     progress = ratios(arguments.progress, len(e.gallery_old))
     measuring = Measuring(e, progress, given.labelled, arguments.distance)
-    found = list(tried(measuring, extras(given, seen, e, arguments)))
+    found = list(tried(measuring, extras(given, seen, e, arguments)._replace(served=some_of(served, seen))))
     rows = np.flatnonzero(np.isfinite(found[0].values[:, 0]))
     if given.labelled:
         gallery.check_evaluated(found[0].values[:, 0])
     ways = [Way(w.method, w.order, w.rule, w.effort, w.values[rows], w.correct[rows], w.rewritten) for w in found]
     areas = np.stack([way.areas(progress) for way in ways])
     return Trial(e, progress, rows, ways, areas, halves(len(rows), arguments.seed))
+
+
+def some_of(served: Sequence[Served], seen: Sample) -> list[Served]:
+    """Methods on the queries and items that are looked at alone."""
+    items, found = torch.from_numpy(seen.items), []
+    for one in served:
+        e = rows_of(one.embeddings, seen.queries)
+        matrices = (e.query_old, e.query_new, e.gallery_old[items], e.gallery_new[items])
+        labels = (e.query_labels, e.gallery_labels[items], e.query_groups, e.gallery_groups[items])
+        found.append(one._replace(embeddings=Embeddings(*matrices, *labels)))
+    return found
 
 
 def extras(given: Given, seen: Sample, e: Embeddings, arguments: argparse.Namespace) -> Extras:
@@ -184,14 +203,14 @@ def judged(
     return decision, (float(start.mean()), float(end.mean()))
 
 
-def rows_of_ways(trial: Trial, chosen: int) -> list[Tried]:
+def rows_of_ways(trial: Trial, more: dict[str, str]) -> list[Tried]:
     """The ways, the best first by the queries that nothing was chosen on."""
     choosing, reporting = trial.halves
     found = bands(trial.areas[:, reporting].T)
     rows = [
         Tried(
             way.name,
-            way.words({}),
+            way.words(more),
             Interval(float(found.mean[c]), float(found.low[c]), float(found.high[c])),
             float(trial.areas[c, choosing].mean()),
             way.effort.passes,
@@ -245,7 +264,7 @@ def alternatives(place: Gallery, trial: Trial, way: Way, fused: np.ndarray | Non
     return [*found, nothing(place, old)]
 
 
-def agreed(trial: Trial, least: float):  # type: ignore[no-untyped-def]
+def agreed(trial: Trial, least: float) -> Agreement | None:
     """Of this report with itself."""
     efforts = [way.effort for way in trial.ways]
     return agreement(trial.areas, efforts, (trial.start, trial.end), least) if len(trial.rows) >= 20 else None

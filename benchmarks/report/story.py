@@ -7,6 +7,7 @@ from benchmarks.report.document import Block, Bullets, Document, Drawn, Pictures
 from benchmarks.report.findings import Findings, Loss
 from benchmarks.report.numbers import counted, duration, percent, points, size
 from benchmarks.report.verdict import verdict
+from benchmarks.report.ways import SWITCH
 from compat.decision.calendar import Alternative
 
 
@@ -50,7 +51,7 @@ def alternatives(f: Findings) -> list[Block]:
         rows.append(
             [
                 one.name, percent(one.meanwhile), percent(one.end), counted(one.gallery_passes), str(one.query_passes),
-                str(one.end_passes), _size(one, one.written), _size(one, one.kept), done,
+                str(one.end_passes), _size(one.written, one), _size(one.kept, one), done,
             ]
         )  # fmt: skip
     text = f"For a gallery of {counted(f.gallery.items)} items"
@@ -61,15 +62,16 @@ def alternatives(f: Findings) -> list[Block]:
     about = [
         "backfill: each item takes its new embedding in the place of the old one; users see the mixture meanwhile.",
         "wait and switch (blue/green): a second index is filled aside; users see the old system until it is complete.",
-        "two encoders, ranks fused: both indexes are searched, and an item's score is the sum of 1 / (60 + its rank) in "
+        "two encoders, ranks fused: both indexes are searched, and an item's score is the sum of 1 / (60 + its rank) "
+        "in "
         "each (reciprocal rank fusion); the old encoder and index are needed for good.",
     ]
     shown = about if len(f.alternatives) > 3 else about[:2]
     return [Text(text), Table("Alternatives and what they cost", columns, rows), Bullets(shown)]
 
 
-def _size(one: Alternative, count: int) -> str:
-    return "-" if one.kept == 0 else size(count)
+def _size(count: int, one: Alternative) -> str:
+    return size(count) if count or one.kept else "-"  # a folder of results does not say how wide embeddings are
 
 
 def losers(f: Findings) -> list[Block]:
@@ -79,14 +81,15 @@ def losers(f: Findings) -> list[Block]:
     figure = "mAP" if f.labelled else "overlap"
     low, lost = f.lowest, f.lost
     below = f"{points(low.change)} against the old system" if low.change < 0 else "not below the old system"
-    blocks: list[Block] = [
-        Text(f"With {f.recommended.name}, {figure} is lowest at {percent(low.progress, 0)} of the backfill: {percent(low.value)}, {below}."),
-        Text(
-            f"Most queries are worse off at {percent(lost.progress, 0)}: {percent(lost.losing)} find less than with the "
-            f"old system, and {percent(lost.flips)} had a correct first item and have none any more (negative flips), "
-            f"while {figure} as a whole has changed by {points(lost.change)}."
-        ),
-    ]  # fmt: skip
+    blocks: list[Block] = []
+    if f.recommended.name != SWITCH:
+        where = f"{percent(low.progress, 0)} of the backfill: {percent(low.value)}, {below}"
+        blocks.append(Text(f"With {f.recommended.name}, {figure} is lowest at {where}."))
+    when = "Once all is done" if lost.progress == 1 else f"At {percent(lost.progress, 0)} most is lost"
+    text = f"{when}: {percent(lost.losing)} of the queries find less than with the old system"
+    if f.labelled:
+        text += f", and {percent(lost.flips)} had a correct first item and have none any more (negative flips)"
+    blocks.append(Text(f"{text}, while {figure} as a whole has changed by {points(lost.change)}."))
     for label, found in (("classes", f.classes), ("queries", f.queries)):
         if found:
             blocks.append(_fallen(f, label, found))
@@ -127,7 +130,6 @@ def ways(f: Findings) -> list[Block]:
         "95 % interval",
         "encoder passes per query",
         "each item is written",
-        "what it is",
     ]
     rows = []
     for place, way in enumerate(f.ways):
@@ -135,10 +137,10 @@ def ways(f: Findings) -> list[Block]:
         rows.append(
             [
                 f"{way.name}{mark}", percent(way.area.mean), f"{percent(way.area.low)} to {percent(way.area.high)}",
-                str(way.passes), f"{1 + way.rewritten:.1f} times", way.words,
+                str(way.passes), f"{1 + way.rewritten:.1f} times",
             ]
         )  # fmt: skip
-    return [Text(f.split), Table("Every way that was tried", columns, rows, words=(5,))]
+    return [Text(f.split), Table("Every way that was tried", columns, rows), Bullets(f.glossary)]
 
 
 def own(f: Findings) -> list[Block]:
@@ -156,7 +158,8 @@ def spaces(f: Findings) -> list[Block]:
     c = f.calibration
     lines = [
         f"Of a pair that is not relevant, the old distance is below the new one with a probability of "
-        f"{percent(c.old_below_new, 0)}; 50 % if distances mean the same. Far from that, a merge by distance prefers items "
+        f"{percent(c.old_below_new, 0)}; 50 % if distances mean the same. Far from that, a merge by distance prefers "
+        "items "
         "of one model, whatever they are.",
     ]
     if c.old_alone == c.old_alone:
@@ -175,7 +178,8 @@ def trust(f: Findings) -> list[Block]:
     if f.agreement is not None:
         a = f.agreement
         lines.append(
-            f"This report from a half of the queries was compared with the other half, {a.splits} times: the verdict was "
+            f"This report from a half of the queries was compared with the other half, {a.splits} times: the verdict "
+            "was "
             f"the same in {percent(a.verdict, 0)}, the same way was chosen in {percent(a.same_way, 0)}, and in "
             f"{percent(a.good_way, 0)} the chosen way was not surely behind the best one of the other half "
             f"({points(a.behind, sign=False)} behind on average)."

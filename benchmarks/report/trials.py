@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +39,15 @@ SOLVED: dict[str, type[Procrustes | Affine | KernelGallery]] = {
 }
 
 
+class Served(NamedTuple):
+    """The four matrices as a method fills them, with its name and what it is."""
+
+    name: str
+    effort: Effort
+    embeddings: Embeddings
+    words: str
+
+
 class Extras(NamedTuple):
     """What there is beside the four matrices.
 
@@ -48,6 +57,7 @@ class Extras(NamedTuple):
         orders: name -> (S, G) one's own orders.
         seeds: of random orders.
         both: whether queries by the old model are there.
+        served: methods that are known already, of the queries and items that are looked at.
     """
 
     training: tuple[Tensor, Tensor] | None = None
@@ -55,6 +65,7 @@ class Extras(NamedTuple):
     orders: dict[str, np.ndarray] = {}  # noqa: RUF012
     seeds: int = 1
     both: bool = True
+    served: Sequence[Served] = ()
 
 
 def orders_of(e: Embeddings, extras: Extras) -> dict[str, np.ndarray]:
@@ -107,6 +118,8 @@ def served_by(e: Embeddings, extras: Extras) -> Iterator[tuple[str, Effort, Embe
     if extras.transform is not None:
         name, queries = extras.transform
         yield name, Effort(training=True), with_old(e, queries, e.gallery_old)
+    for one in extras.served:
+        yield one.name, one.effort, one.embeddings
     if extras.training is not None:
         old, new = extras.training
         models = [Precomputed(rows.shape[1]) for rows in (old, new)]

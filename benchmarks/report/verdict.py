@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from benchmarks.report.findings import Findings
-from benchmarks.report.numbers import counted, percent, points
+from benchmarks.report.numbers import between, counted, percent, points
 from benchmarks.report.ways import SWITCH
 from compat.decision.gain import MOST
 
@@ -27,9 +27,13 @@ def verdict(f: Findings) -> Verdict:
     if not f.labelled:
         return _unlabelled(f)
     if f.decision is None:
-        change = f"mAP goes from {percent(f.old)} to {percent(f.new)}"
-        text = f"{change}. That is of one training and without figures of each query, so that there is no interval."
-        return Verdict("Not decided: there is no interval", "warn", [text, MAP, *_way(f)])
+        better = "better" if f.new > f.old else "no better"
+        text = (
+            f"mAP goes from {percent(f.old)} to {percent(f.new)}, but of one training, and without what each query "
+            "finds, "
+            "so that nothing says how sure that is."
+        )
+        return Verdict(f"The new model looks {better}; how surely is not known", "warn", [text, *_way(f), MAP])
     judged = _judged(f)
     return judged._replace(sentences=[*judged.sentences, MAP])
 
@@ -37,7 +41,7 @@ def verdict(f: Findings) -> Verdict:
 def _judged(f: Findings) -> Verdict:
     assert f.decision is not None
     outcome, gain, count, more = f.decision
-    interval = f"95 % interval {points(gain.low)} to {points(gain.high)}, {counted(count)} {f.unit}"
+    interval = f"95 % interval {between(gain.low, gain.high)}, {counted(count)} {f.unit}"
     change = f"from {percent(f.old)} to {percent(f.new)} mAP: {points(gain.mean)} ({interval})"
     least = points(f.least, sign=False)
     if outcome == "better":
@@ -73,7 +77,9 @@ def _way(f: Findings) -> list[str]:
     area = f"{percent(chosen.area.mean)} mAP on average over the backfill"
     interval = f"95 % interval {percent(chosen.area.low)} to {percent(chosen.area.high)}"
     half = next((share for at, share in f.reached if at == 0.5), None)
-    text = f"Recommended is {chosen.name}: {area} ({interval}), against {percent(f.start)} for waiting with the old system."
+    text = (
+        f"Recommended is {chosen.name}: {area} ({interval}), against {percent(f.start)} while waiting with the old one."
+    )
     if half is not None and f.new > f.old:
         text += f" Half way {percent(half, 0)} of the gain is there."
     best = f.ways[0]
@@ -92,9 +98,10 @@ def _unlabelled(f: Findings) -> Verdict:
         "Not decided: without labels nobody can say which model is better",
         "warn",
         [
-            "Labels of some hundred queries and of what is relevant to them would tell. What can be told is how much "
+            "Labels of some hundred queries, and of what is relevant to them, would tell. What can be told is how much "
             "changes, and how soon users see what the new system will show (a proxy).",
-            f"Should you upgrade: with {way} users see on average {percent(chosen.area.mean)} of the ten items that the "
+            f"Should you upgrade: with {way} users see on average {percent(chosen.area.mean)} of the ten items that "
+            "the "
             f"new system will show, against {percent(f.start)} while waiting with the old system. {chosen.words}",
         ],
     )

@@ -73,7 +73,8 @@ def twins(e: Embeddings) -> list[str]:
     if count == 0:
         return []
     return [
-        f"{count} of {len(rows)} queries have an item in the gallery with the same embedding. If that is the query's own "
+        f"{count} of {len(rows)} queries have an item in the gallery with the same embedding. If that is the query's "
+        "own "
         "image, name it by --query-groups and --gallery-groups, so that it is not found; else these are duplicates, "
         "which make search look easy."
     ]
@@ -104,7 +105,8 @@ def unmergeable(trial: Trial) -> list[str]:
     if change.high[at] >= 0:
         return []
     return [
-        f"Merged by distances as they are, the two systems find less than the old one alone: {points(change.mean[at])} at "
+        "Merged by distances as they are, the two systems find less than the old one alone: "
+        f"{points(change.mean[at])} at "
         f"{percent(trial.progress[at], 0)} of the backfill. Distances of the two spaces do not mean the same "
         "(see the section on them)."
     ]

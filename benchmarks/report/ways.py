@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,8 @@ METHODS = {
     SWITCH: "The old system serves until every item is encoded by the new model; then the new one takes over at once.",
     "independent": "Both models encode each query. Items that are migrated are searched with the new model, the "
     "others with the old one, and the two lists are merged.",
-    "own_calibration": "Both models encode each query, and the distances of both are put on one scale, which is learned "
+    "own_calibration": "Both models encode each query, and the distances of both are put on one scale, which is "
+    "learned "
     "from the items migrated so far.",
     "own_back": "At first both models encode each query; once enough is learned from the items migrated so far, only "
     "the new one does, and for items that are not migrated the query is translated back to the old model's space.",
@@ -36,11 +37,10 @@ ORDERS = {
     "yours": "in your own order",
 }
 RULES = {
-    "raw": "merged by the distances as they are",
-    "reciprocal_rank": "merged by the place in each list",
-    "z_score": "merged by distances less their mean, over their spread, both from the training pairs",
-    "quantile": "merged by how rare a distance is in its space, from the training pairs",
-    "learned": "merged as the method has it",
+    "raw": "by the distances as they are",
+    "reciprocal_rank": "by the place in each list",
+    "z_score": "by distances less their mean, over their spread, both from the training pairs",
+    "quantile": "by how rare a distance is in its space, from the training pairs",
 }
 
 
@@ -81,6 +81,15 @@ class Way:
     def words(self, more: Mapping[str, str]) -> str:
         """What it is, in sentences; `more` has those of methods from elsewhere."""
         text = more.get(self.method) or METHODS.get(self.method) or f"The method {self.method}."
-        how = [ORDERS.get(self.order, self.order), RULES.get(self.rule, self.rule)]
-        details = ", ".join(part for part in how if part)
-        return text if self.method == SWITCH or not details else f"{text} Items are migrated {details}."
+        if self.method == SWITCH:
+            return text
+        rule = "" if self.rule == "learned" else f"; the lists are merged {RULES[self.rule]}"
+        return f"{text} Items are migrated {ORDERS[self.order]}{rule}."
+
+
+def glossary(ways: Sequence[Way], more: Mapping[str, str]) -> list[str]:
+    """What the names in a table of ways mean, each once."""
+    found = [f"{name}: {more.get(name) or METHODS.get(name, '')}" for name in dict.fromkeys(w.method for w in ways)]
+    found += [f"{name} (order): {ORDERS[name]}." for name in dict.fromkeys(w.order for w in ways) if name]
+    rules = dict.fromkeys(w.rule for w in ways if w.rule in RULES)
+    return [*found, *(f"{name} (merge): {RULES[name]}." for name in rules)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.report.inputs import Given
 from benchmarks.report.measuring import rows_of
-from benchmarks.report.numbers import counted, percent, points
+from benchmarks.report.numbers import between, counted, percent, points
 from benchmarks.report.ways import Way
 from compat.decision import bands
 from compat.decision.overlap import NEAREST, overlap_curve
@@ -67,7 +67,7 @@ def own_pairs(trial: Trial) -> list[str]:
                 f"{way.method}: learned nothing that agrees better with the new system, and left all as it was."
             )
             continue
-        interval = f"95 % interval {points(low)} to {points(high)}"
+        interval = f"95 % interval {between(low, high)}"
         found.append(f"{way.method}: {verdict}, by {points(change)} on average over the backfill ({interval}).")
     return found
 
@@ -86,14 +86,15 @@ def proxies(trial: Trial, labelled: bool, arguments: argparse.Namespace) -> list
         shown = trial.start
     share = float(shown.mean())
     text = (
-        f"Of the {NEAREST} items that the new system shows for a query, the old one shows {percent(share)} already; the "
+        f"Of the {NEAREST} items that the new system shows for a query, the old one shows {percent(share)} already; "
+        "the "
         "rest of what users see will change, for better or worse."
     )
     chance = NEAREST / len(trial.e.gallery_old)
     if share < 2 * chance:
         text += (
-            f" That is hardly more than chance ({percent(chance, 2)}): check that rows of the old and of the new files are "
-            "of the same items (--gallery-ids-old and --gallery-ids-new do)."
+            f" That is hardly more than chance ({percent(chance, 2)}): check that rows of the old and of the new files "
+            "are of the same items (--gallery-ids-old and --gallery-ids-new do)."
         )
     return [text]
 
@@ -103,12 +104,14 @@ def notes(seen: Sample, trial: Trial, labelled: bool) -> list[str]:
     found = [
         "Intervals are of a bootstrap that draws queries with replacement, paired where two systems are compared. They "
         "say what other queries of the same kind would give; the two models, and the gallery, stay as they are.",
-        f"{len(trial.ways)} ways were tried, at {len(trial.progress)} moments of the backfill. Between two ways of which "
+        f"{len(trial.ways)} ways were tried, at {len(trial.progress)} moments of the backfill. Between two ways of "
+        "which "
         "queries do not say which is better, the one that asks for less is recommended.",
     ]
     if not seen.whole:
         kept = (
-            "all items that are relevant to one of the queries, and others drawn at random. In fewer items it is easier "
+            "all items that are relevant to one of the queries, and others drawn at random. In fewer items it is "
+            "easier "
             "to find something, so that levels are too high there"
             if seen.positives and labelled
             else "items drawn at random, relevant ones and others alike. That leaves the share of relevant items among "

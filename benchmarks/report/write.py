@@ -5,11 +5,26 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from benchmarks.report import folder, own
 from benchmarks.report.document import markdown
+from benchmarks.report.findings import Findings
+from benchmarks.report.inputs import load
 from benchmarks.report.page import page
 from benchmarks.report.story import document
 from compat.errors import InputError
 from compat.files import replace
+
+
+def findings(arguments: argparse.Namespace) -> Findings:
+    """From a folder of results, from the run of a config, or from embeddings of one's own."""
+    if arguments.folder is None:
+        return own.findings(load(arguments), arguments)
+    if Path(arguments.folder).suffix in (".yaml", ".yml"):
+        from benchmarks.report.run import of_run
+
+        given, served = of_run(arguments)
+        return own.findings(given, arguments, served)
+    return folder.findings(arguments)
 
 
 def write(arguments: argparse.Namespace) -> str:
@@ -21,10 +36,6 @@ def write(arguments: argparse.Namespace) -> str:
     Raises:
         InputError: wrong input, or files that cannot be written.
     """
-    if arguments.folder is None:
-        from benchmarks.report.own import findings
-    else:
-        from benchmarks.report.folder import findings
     found = document(findings(arguments))
     path = Path(arguments.output)
     texts = {path: page(found), path.with_suffix(".md"): markdown(found)}

@@ -98,6 +98,6 @@ def falls(rows: np.ndarray, before: np.ndarray, worst: np.ndarray, end: np.ndarr
 def class_falls(labels: np.ndarray, before: np.ndarray, worst: np.ndarray, end: np.ndarray, most: int) -> list[Fall]:
     """The classes whose queries fall most on average; arguments as of `falls`, with the label of each query."""
     names, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    means = [np.bincount(inverse, values) / counts for values in (before, worst, end)]
-    found = falls(names, *means, most)
+    start, then, last = (np.bincount(inverse, values) / counts for values in (before, worst, end))
+    found = falls(names, start, then, last, most)
     return [fall._replace(queries=int(counts[np.searchsorted(names, fall.place)])) for fall in found]
