@@ -48,11 +48,11 @@ def _judged(f: Findings) -> Verdict:
         way = "wait and switch" if f.recommended.name == SWITCH else f"backfill with {f.recommended.name}"
         return Verdict(f"Upgrade: {way}", "good", [f"The new model is better, {change}.", *_way(f)])
     if outcome == "worse":
-        text = f"The new model is worse, {change}. No way of migrating makes up for that."
+        text = f"The new model is worse, {change}. Staying with the old model is better."
         return Verdict("Do not upgrade: the new model is worse", "warn", [text])
     if outcome == "no better":
         text = f"The new model brings less than the {least} that would make it worth while: {change}."
-        return Verdict("Do not upgrade: it brings nothing", "warn", [text])
+        return Verdict("Do not upgrade: it brings next to nothing", "warn", [text])
     needed = "more than anybody has" if more >= MOST // 2 else f"about {counted(more)} more"
     if f.unit == "queries":
         text = f"With {counted(count)} queries one cannot tell: {change}, where {least} would be worth while. "
