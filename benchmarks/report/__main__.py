@@ -21,6 +21,7 @@ from pathlib import Path
 from benchmarks.experiment.exit import Parser, exit_on_input_error, warn
 from benchmarks.own.arrays import split
 from benchmarks.replay import ARRAYS, check_folder
+from benchmarks.report.inputs import is_config
 from compat.errors import InputError
 
 
@@ -71,12 +72,18 @@ def own(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--seed", type=int, default=0, help="of all that is drawn (default 0)")
 
 
-def check(arguments: argparse.Namespace) -> None:
+def check(arguments: argparse.Namespace, overrides: list[str]) -> None:
     """What is wrong without a look into the files.
+
+    Args:
+        arguments: of the command.
+        overrides: what it does not know, which only a config may.
 
     Raises:
         InputError: what is wrong.
     """
+    if overrides and not is_config(arguments.folder):
+        raise InputError(f"{overrides[0]}: not known, expected what --help names, or a config that has it")
     given = [name for name in (*ARRAYS, "transform", "train_old", "train_new") if getattr(arguments, name) is not None]
     if arguments.folder is not None and given:
         raise InputError(f"{given[0]}: given beside a folder of results, expected one of them")
@@ -102,10 +109,11 @@ def check(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     """Command line of `python -m benchmarks.report`."""
-    arguments = parser().parse_args()
+    arguments, overrides = parser().parse_known_args()
     with exit_on_input_error(), warnings.catch_warnings():
         warnings.showwarning = warn
-        check(arguments)
+        check(arguments, overrides)
+        arguments.overrides = overrides
         arguments.name = (
             arguments.name or Path(arguments.folder or split(arguments.gallery_new or "embeddings")[0]).stem
         )

@@ -17,6 +17,7 @@ from benchmarks.report.ways import METHODS, SWITCH
 from compat.decision import Effort, bands, choose, halves
 from compat.decision.calendar import Alternative, Gallery, backfill, nothing, switch
 from compat.decision.calibration import gain_reached
+from compat.decision.choice import NEAR
 from compat.decision.gain import judge
 from compat.decision.losers import lowest, moments
 from compat.results import Result, load_query_auc, load_upgrades
@@ -61,7 +62,7 @@ def findings(arguments: argparse.Namespace) -> Findings:
     old, new = (float(np.mean([getattr(r, end)["mean_ap"] for r in trained])) for end in ("old", "new"))
     gains = [r.new["mean_ap"] - r.old["mean_ap"] for r in trained]
     decision = judge(gains, over_seeds(gains), arguments.least_gain) if len(gains) > 1 else None
-    chosen, ways, split = compared(rows, progress, old, arguments)
+    chosen, ways, split = compared(rows, old, NEAR * max(new - old, 0.0), arguments)
     picked = next((row for row in rows if row.name == ways[chosen].name), None)
     best = picked or max(rows, key=lambda row: row.values.mean())
     place = Gallery(arguments.gallery_size or first.gallery_items, 0, 0, arguments.items_per_second)
@@ -112,18 +113,15 @@ def _row(folder: Path, results: list[Result]) -> Row:
     return Row(results, values, np.mean(known, 0) if same else None, effort)
 
 
-def compared(
-    rows: list[Row], progress: np.ndarray, old: float, arguments: argparse.Namespace
-) -> tuple[int, list[Tried], str]:
+def compared(rows: list[Row], old: float, near: float, arguments: argparse.Namespace) -> tuple[int, list[Tried], str]:
     """The recommended row, all rows with the switch, the best first, and how choice and report were kept apart."""
     switching = Tried(SWITCH, METHODS[SWITCH], Interval(old, old, old), float("nan"), 1, 0.0)
-    efforts = [Effort(), *(row.effort for row in rows)]
     known = [row.areas for row in rows if row.areas is not None]
     if len({len(areas) for areas in known}) == 1 and len(known) == len(rows):
         areas = np.stack(known)
         areas = areas[:, np.isfinite(areas).all(0)]
         one, other = halves(areas.shape[1], arguments.seed)
-        chosen = choose(areas[:, one], efforts[1:], arguments.least_gain / 10)
+        chosen = choose(areas[:, one], [row.effort for row in rows], near)
         found = bands(areas[:, other].T)
         tries = [
             _tried(row, Interval(*(float(end[place]) for end in found)), float(areas[place, one].mean()))

@@ -120,6 +120,11 @@ def check_training(others: dict[str, Any], arrays: dict[str, Any]) -> None:
         raise InputError(f"train_old: {len(others['train_old'])} rows, expected two or more")
 
 
+def is_config(folder: str | None) -> bool:
+    """Whether what is given is a config."""
+    return folder is not None and Path(folder).suffix in (".yaml", ".yml")
+
+
 def names_of(path: str | None) -> list[str]:
     """The lines of a text file: the name of class 0, of class 1 and so on; none without one.
 

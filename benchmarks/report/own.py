@@ -18,7 +18,7 @@ from benchmarks.report.measuring import Measuring, rows_of
 from benchmarks.report.trials import Extras, Served, tried
 from benchmarks.report.warning import signs
 from benchmarks.report.ways import SWITCH, Way, glossary
-from compat.decision import Decision, bands, choose, decide, halves
+from compat.decision import Decision, bands, choose, decide, halves, hardly
 from compat.decision.agreement import Agreement, agreement
 from compat.decision.calendar import Alternative, Gallery, backfill, fusion, nothing, switch
 from compat.decision.calibration import calibration, gain_reached
@@ -80,7 +80,9 @@ def findings(given: Given, arguments: argparse.Namespace, served: Sequence[Serve
     trial = tried_on(given, seen, arguments, served)
     more = {one.name: one.words for one in served}
     decision, ends = judged(given, seen, trial, arguments)
-    chosen = choose(trial.areas[:, trial.halves[0]], [way.effort for way in trial.ways], arguments.least_gain / 10)
+    one = trial.halves[0]
+    near = hardly(trial.start[one], trial.end[one])
+    chosen = choose(trial.areas[:, one], [way.effort for way in trial.ways], near)
     way, start = trial.ways[chosen], trial.start
     moments = moments_of(trial, way)
     shown = {"images": pictures, "names": classes, "labels": given.arrays.get("query_labels"), "rows": seen.queries}

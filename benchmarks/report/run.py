@@ -33,7 +33,7 @@ def of_run(arguments: argparse.Namespace) -> tuple[Given, list[Served]]:
     """
     if not Path(arguments.folder).is_file():
         raise InputError(f"folder: {arguments.folder} (no such file), expected a config or results/<benchmark>")
-    experiment = parse([arguments.folder], [])
+    experiment = parse([arguments.folder], arguments.overrides)
     experiment = experiment.at(experiment.seeds[0])
     data = dataset(experiment.data)
     images = Images.of(experiment.data, tuple(data.fingerprint()))

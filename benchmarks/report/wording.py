@@ -106,7 +106,8 @@ def notes(seen: Sample, trial: Trial, labelled: bool) -> list[str]:
         "say what other queries of the same kind would give; the two models, and the gallery, stay as they are.",
         f"{len(trial.ways)} ways were tried, at {len(trial.progress)} moments of the backfill. Between two ways of "
         "which "
-        "queries do not say which is better, the one that asks for less is recommended.",
+        "queries do not say which is better, or that differ by less than a fiftieth of the gain, the one that asks for "
+        "less is recommended.",
     ]
     if not seen.whole:
         kept = (

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.report import folder, own
 from benchmarks.report.document import markdown
 from benchmarks.report.findings import Findings
-from benchmarks.report.inputs import load
+from benchmarks.report.inputs import is_config, load
 from benchmarks.report.page import page
 from benchmarks.report.story import document
 from compat.errors import InputError
@@ -19,7 +19,7 @@ def findings(arguments: argparse.Namespace) -> Findings:
     """From a folder of results, from the run of a config, or from embeddings of one's own."""
     if arguments.folder is None:
         return own.findings(load(arguments), arguments)
-    if Path(arguments.folder).suffix in (".yaml", ".yml"):
+    if is_config(arguments.folder):
         from benchmarks.report.run import of_run
 
         given, served = of_run(arguments)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from compat.decision.choice import Effort, choose, halves, regret
+from compat.decision.choice import Effort, choose, halves, hardly, regret
 from compat.decision.gain import decide
 
 
@@ -19,7 +19,7 @@ class Agreement(NamedTuple):
         verdict: the outcome of both halves is the same.
         opposed: one half says better, and the other worse.
         same_way: both choose the same way.
-        good_way: on the other half the chosen way is not surely behind the best one there.
+        good_way: on the other half the chosen way is not surely behind the best one there, or hardly.
         behind: how far it is behind the best one there, on average, of the area.
     """
 
@@ -44,7 +44,7 @@ def agreement(
         areas: (C, Q) the area under each query's curve by each way.
         efforts: of each way.
         ends: (Q,) average precision of the old and of the new system, of these queries.
-        least: the gain that would be worth an upgrade; a tenth of it between two ways does not matter.
+        least: the gain that would be worth an upgrade.
         splits: how many.
     """
     old, new = ends
@@ -52,11 +52,12 @@ def agreement(
     for seed in range(splits):
         one, other = halves(areas.shape[1], seed)
         outcomes = [decide(old[half], new[half], least).outcome for half in (one, other)]
-        chosen, also = (choose(areas[:, half], efforts, least / 10) for half in (one, other))
+        near = [hardly(old[half], new[half]) for half in (one, other)]
+        chosen, also = (choose(areas[:, half], efforts, n) for half, n in zip((one, other), near, strict=True))
         there = regret(areas[:, other], chosen)
         verdict.append(outcomes[0] == outcomes[1])
         opposed.append({*outcomes} == {"better", "worse"})
         same.append(chosen == also)
-        good.append(not there.surely or there.behind <= least / 10)
+        good.append(not there.surely or there.behind <= near[1])
         behind.append(there.behind)
     return Agreement(splits, *(float(np.mean(found)) for found in (verdict, opposed, same, good, behind)))

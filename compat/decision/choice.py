@@ -9,6 +9,8 @@ import numpy as np
 
 from compat.decision.resampling import bands
 
+NEAR = 0.02  # share of the gain of the model by which two ways may differ without that it matters
+
 
 class Effort(NamedTuple):
     """What a way asks for, beyond what waiting and switching does.
@@ -37,6 +39,11 @@ def halves(queries: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """
     rows = np.random.default_rng(seed).permutation(queries)
     return np.sort(rows[: queries // 2]), np.sort(rows[queries // 2 :])
+
+
+def hardly(old: np.ndarray, new: np.ndarray) -> float:
+    """A difference of two ways that does not matter: a fiftieth of the gain of the model, on these queries (Q,)."""
+    return NEAR * max(float((new - old).mean()), 0.0)
 
 
 def choose(areas: np.ndarray, efforts: Sequence[Effort], near: float = 0.0) -> int:

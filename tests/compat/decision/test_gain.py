@@ -33,7 +33,8 @@ def differences(mean, deviation, queries, seed=0):
     ],
 )
 def test_outcomes(mean, deviation, outcome):
-    found = decide(*differences(mean, deviation, 400), least=0.01)
+    old, new = differences(mean, deviation, 400)
+    found = decide(old, new, 0.01)
     assert found.outcome == outcome
     assert found.queries == 400
     assert found.gain.mean == pytest.approx(mean)
@@ -50,8 +51,8 @@ def test_the_interval_is_that_of_the_paired_bootstrap():
 
 def test_queries_without_a_positive_do_not_count():
     old, new = differences(0.05, 0.1, 50)
-    with_others = (np.append(values, [np.nan, np.nan]) for values in (old, new))
-    assert decide(*with_others) == decide(old, new)
+    more = np.array([np.nan, np.nan])
+    assert decide(np.append(old, more), np.append(new, more)) == decide(old, new)
     with pytest.raises(InputError, match="none has a relevant item"):
         decide(np.array([np.nan]), np.array([np.nan]))
 
