@@ -3,9 +3,9 @@
     python -m benchmarks.report.agreement digits_0.safetensors digits_1.safetensors tiny_0.safetensors \\
         -o results/report_agreement.json
 
-Each file is an upgrade, from its old model to its new one. Of files with the same gallery, which are seeds of one
-config, two more are made: from the new model of one seed to that of the other, which brings nothing but chance; and from
-the first one's new model back to its old one, which harms.
+Each file is an upgrade, from its old model to its new one. Of files with the same gallery, seeds of one config, two
+more are made: from the new model of one seed to that of the other, which brings nothing but chance; and from the first
+one's new model back to its old one, which harms.
 """
 
 from __future__ import annotations
