@@ -103,7 +103,7 @@ def measured(tensors: dict[str, Tensor], least: float) -> dict[str, Any]:
         "old": round(float(np.mean(ends[0])), 4),
         "new": round(float(np.mean(ends[1])), 4),
         "gain": [round(value, 4) for value in decision.gain],
-        "verdict": decision.outcome,
+        "outcome": decision.outcome,
         "way": chosen.name,
         **{name: round(value, 4) for name, value in found._asdict().items()},
     }

@@ -33,7 +33,7 @@ def curve(f: Findings) -> Chart:
     alt = altair()
     hours = f.gallery.hours
     scale, unit = (1.0, "share of the gallery that is migrated") if hours is None else time_axis(hours)
-    figure = "mAP" if f.labelled else "overlap with the new system (proxy)"
+    figure = "mAP" if f.labelled else "Overlap with the new system (proxy)"
     rows = [row for line in f.lines for row in _rows(line, scale)]
     names = [line.name for line in f.lines]
     x = alt.X("at:Q", title=unit, axis=alt.Axis(format="%" if hours is None else "~g"))
