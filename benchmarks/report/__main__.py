@@ -68,7 +68,7 @@ def own(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--class-names", metavar="FILE", help="text, one name a line: of label 0, of label 1, ...")
     group.add_argument("--query-images", metavar="PATH", help="a folder, or a text file with a path a line, by rows")
     group.add_argument("--queries", type=int, default=1000, help="to look at, drawn at random (default 1000)")
-    group.add_argument("--items", type=int, default=10_000, help="of the gallery, to compare ways on (default 10000)")
+    group.add_argument("--items", type=int, default=5000, help="of the gallery, to compare ways on (default 5000)")
     group.add_argument("--seed", type=int, default=0, help="of all that is drawn (default 0)")
 
 

@@ -27,6 +27,7 @@ from compat.progress import backfill_order
 from compat.system import fill
 
 PAIRS = 1000  # of training rows, whose distances to each other a rule is fitted on
+BY_NEIGHBOURS = ("density", "clusters")  # orders whose first items are alike: nothing is learned of the others
 LEARNERS: dict[str, type[Learner]] = {
     "own_calibration": OwnCalibration,
     "own_back": OwnBack,
@@ -102,7 +103,9 @@ def _of_both(measuring: Measuring, extras: Extras, orders: dict[str, np.ndarray]
         for rule, merge in rules(extras, measuring.labelled):
             effort = Effort(passes=2, training=bool(merge.needs), rule=True)
             yield _way(("independent", order, rule), effort, measuring.served(e, rows[:1], merge), order)
-        for method, kind in LEARNERS.items() if measuring.distance == "cosine" else ():
+        if measuring.distance != "cosine" or order in BY_NEIGHBOURS:
+            continue
+        for method, kind in LEARNERS.items():
             old, new = (Precomputed(matrix.shape[1]) for matrix in (e.gallery_old, e.gallery_new))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a learner that learns nothing serves as before

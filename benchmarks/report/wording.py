@@ -107,7 +107,8 @@ def notes(seen: Sample, trial: Trial, labelled: bool) -> list[str]:
         f"{len(trial.ways)} ways were tried, at {len(trial.progress)} moments of the backfill. Between two ways of "
         "which "
         "queries do not say which is better, or that differ by less than a fiftieth of the gain, the one that asks for "
-        "less is recommended.",
+        "less is recommended. Methods that learn on the way were tried in random order and in your own, as they learn "
+        "little from a beginning of items that are all alike.",
     ]
     if not seen.whole:
         kept = (

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from compat.decision.choice import Effort, choose, halves, hardly, regret
-from compat.decision.gain import decide
+from compat.decision.gain import advice, decide
 
 
 class Agreement(NamedTuple):
@@ -16,8 +16,8 @@ class Agreement(NamedTuple):
 
     Attributes:
         splits: how many, each a random half of the queries against the other half.
-        verdict: the outcome of both halves is the same.
-        opposed: one half says better, and the other worse.
+        verdict: both halves say to upgrade, or both not to, or both that it is open.
+        opposed: one half says to upgrade, and the other not to.
         same_way: both choose the same way.
         good_way: on the other half the chosen way is not surely behind the best one there, or hardly.
         behind: how far it is behind the best one there, on average, of the area.
@@ -51,12 +51,12 @@ def agreement(
     verdict, opposed, same, good, behind = [], [], [], [], []
     for seed in range(splits):
         one, other = halves(areas.shape[1], seed)
-        outcomes = [decide(old[half], new[half], least).outcome for half in (one, other)]
+        says = [advice(decide(old[half], new[half], least).outcome) for half in (one, other)]
         near = [hardly(old[half], new[half]) for half in (one, other)]
         chosen, also = (choose(areas[:, half], efforts, n) for half, n in zip((one, other), near, strict=True))
         there = regret(areas[:, other], chosen)
-        verdict.append(outcomes[0] == outcomes[1])
-        opposed.append({*outcomes} == {"better", "worse"})
+        verdict.append(says[0] == says[1])
+        opposed.append({*says} == {True, False})
         same.append(chosen == also)
         good.append(not there.surely or there.behind <= near[1])
         behind.append(there.behind)

@@ -16,6 +16,11 @@ MOST = 10**9  # queries that anybody could have
 LEVEL, POWER = 1.959963984540054, 0.8416212335729143  # normal quantiles of 0.975 and 0.8
 
 
+def advice(outcome: Outcome) -> bool | None:
+    """Whether to upgrade; None where that is open."""
+    return None if outcome == "open" else outcome == "better"
+
+
 class Decision(NamedTuple):
     """What is known of the gain of a new model.
 

@@ -119,7 +119,7 @@ def test_every_way_that_can_be_had_is_tried(tmp_path):
     extra |= {"scores": random.uniform(size=240), "order": random.permutation(240)}
     _, text = write(save(tmp_path, {**arrays, **extra}), tmp_path / "report.html")
     for way in (
-        "procrustes", "affine + density", "kernel_gallery + clusters", "independent + scores", "independent + yours",
+        "procrustes", "affine + density", "kernel_gallery + clusters", "own_forward + scores", "independent + yours",
         "independent + reciprocal_rank", "independent + z_score", "independent + quantile", "own_forward", "own_back",
     ):  # fmt: skip
         assert f"| {way} |" in text or f"| {way} (recommended) |" in text, way
