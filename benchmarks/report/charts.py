@@ -12,7 +12,7 @@ from benchmarks.report.numbers import duration, percent
 from compat.decision.calibration import LEVELS
 from compat.errors import InputError
 
-DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])  # so that lines are told apart without colours
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 3])  # so that lines are told apart without colours
 
 
 def altair() -> Any:
@@ -36,11 +36,12 @@ def curve(f: Findings) -> Chart:
     figure = "mAP" if f.labelled else "Overlap with the new system (proxy)"
     rows = [row for line in f.lines for row in _rows(line, scale)]
     names = [line.name for line in f.lines]
-    x = alt.X("at:Q", title=unit, axis=alt.Axis(format="%" if hours is None else "~g"))
-    color = alt.Color("name:N", title=None, sort=names, legend=alt.Legend(orient="bottom", columns=1, labelLimit=600))
-    dash = alt.StrokeDash(
-        "name:N", sort=names, scale=alt.Scale(domain=names, range=list(DASHES[: len(names)])), legend=None
-    )
+    x = alt.X("at:Q", title=unit, scale=alt.Scale(nice=False), axis=alt.Axis(format="%" if hours is None else "~g"))
+    look = {"orient": "bottom", "columns": 2, "labelLimit": 600, "symbolType": "stroke", "symbolOpacity": 1}
+    legend = alt.Legend(**look, symbolStrokeWidth=3, symbolSize=500)
+    color = alt.Color("name:N", title=None, sort=names, scale=alt.Scale(domain=names), legend=legend)
+    dashes = alt.Scale(domain=names, range=list(DASHES[: len(names)]))
+    dash = alt.StrokeDash("name:N", title=None, sort=names, scale=dashes, legend=None)
     y = {"title": figure, "scale": alt.Scale(zero=False), "axis": alt.Axis(format="%")}
     base = alt.Chart(alt.Data(values=rows))
     banded = [row for row in rows if row["low"] is not None]
