@@ -41,12 +41,12 @@ def curve(f: Findings) -> Chart:
     legend = alt.Legend(**look, symbolStrokeWidth=3, symbolSize=500)
     color = alt.Color("name:N", title=None, sort=names, scale=alt.Scale(domain=names), legend=legend)
     dashes = alt.Scale(domain=names, range=list(DASHES[: len(names)]))
-    dash = alt.StrokeDash("name:N", title=None, sort=names, scale=dashes, legend=None)
+    dash = alt.StrokeDash("name:N", title=None, sort=names, scale=dashes, legend=legend)
     y = {"title": figure, "scale": alt.Scale(zero=False), "axis": alt.Axis(format="%")}
     base = alt.Chart(alt.Data(values=rows))
     banded = [row for row in rows if row["low"] is not None]
     band = alt.Chart(alt.Data(values=banded)).mark_area(opacity=0.18).encode(
-        x=x, y=alt.Y("low:Q", **y), y2="high:Q", color=color
+        x=x, y=alt.Y("low:Q", **y), y2="high:Q", color=color, strokeDash=dash
     )  # fmt: skip
     tip = [
         alt.Tooltip("name:N", title="way"),
@@ -54,7 +54,7 @@ def curve(f: Findings) -> Chart:
         alt.Tooltip("mean:Q", title=figure, format=".1%"),
     ]
     line = base.mark_line(strokeWidth=2.5).encode(x=x, y=alt.Y("mean:Q", **y), color=color, strokeDash=dash)
-    dots = base.mark_circle(size=45).encode(x=x, y=alt.Y("mean:Q", **y), color=color, tooltip=tip)
+    dots = base.mark_circle(size=45).encode(x=x, y=alt.Y("mean:Q", **y), color=color, strokeDash=dash, tooltip=tip)
     spec = (band + line + dots).properties(width="container", height=320).to_dict()
     first = f.lines[0]
     words = (
