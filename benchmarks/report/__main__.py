@@ -18,10 +18,10 @@ import os
 import warnings
 from pathlib import Path
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error, warn
 from benchmarks.own.arrays import split
 from benchmarks.replay import ARRAYS, check_folder
 from benchmarks.report.inputs import is_config
+from compat.command import Parser, exit_on_input_error, warn
 from compat.errors import InputError
 
 

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.replay import ARRAYS, check_folder
 from benchmarks.report import __main__ as command
 from benchmarks.report import gallery
 from benchmarks.report.inputs import Given
 from benchmarks.report.own import tried_on
+from compat.command import Parser, exit_on_input_error
 from compat.decision import choose, decide, hardly
 from compat.decision.agreement import agreement
 from compat.errors import InputError

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.experiment.exit import Parser, exit_on_input_error
 from benchmarks.replay import check_folder
+from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 

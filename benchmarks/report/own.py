@@ -15,6 +15,7 @@ from benchmarks.report.findings import Findings, Line, Tried
 from benchmarks.report.inputs import Given, images_of, names_of
 from benchmarks.report.losing import losing, moments_of
 from benchmarks.report.measuring import Measuring, rows_of
+from benchmarks.report.thumbnails import absent
 from benchmarks.report.trials import Extras, Served, tried
 from benchmarks.report.warning import signs
 from benchmarks.report.ways import SWITCH, Way, glossary
@@ -123,7 +124,7 @@ def findings(given: Given, arguments: argparse.Namespace, served: Sequence[Serve
         own=wording.own_pairs(trial),
         proxies=wording.proxies(trial, given.labelled, arguments),
         agreement=agreed(trial, arguments.least_gain) if given.labelled else None,
-        warnings=signs(given, trial, arguments),
+        warnings=[*signs(given, trial), *absent(pictures)],
         notes=wording.notes(seen, trial, given.labelled),
     )  # fmt: skip
 

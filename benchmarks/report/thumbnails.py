@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 EDGE = 72  # pixels of the longer side
-MOST = 96  # images of a report
 
 
 class Thumbnail(NamedTuple):
@@ -34,6 +33,8 @@ def thumbnail(path: Path) -> Thumbnail:
     return Thumbnail(path.name, f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}")
 
 
-def missing(paths: Sequence[Path]) -> list[str]:
-    """The names of files that are not there."""
-    return [path.name for path in paths if not path.is_file()]
+def absent(paths: Sequence[Path]) -> list[str]:
+    """A warning of files that are not there, if there are any."""
+    names = [path.name for path in paths if not path.is_file()]
+    found = f"{len(names)} of {len(paths)} images are not there, the first {names[0] if names else ''}; "
+    return [f"{found}what is said of them is said without a picture."] if names else []

@@ -100,7 +100,7 @@ def _of_both(measuring: Measuring, extras: Extras, orders: dict[str, np.ndarray]
     """Other rules for the two models as they are, and what learns on the way (by cosine, as its models have it)."""
     e = measuring.plain
     for order, rows in orders.items():
-        for rule, merge in rules(extras, measuring.labelled):
+        for rule, merge in rules(extras, measuring):
             effort = Effort(passes=2, training=bool(merge.needs), rule=True)
             yield _way(("independent", order, rule), effort, measuring.served(e, rows[:1], merge), order)
         if measuring.distance != "cosine" or order in BY_NEIGHBOURS:
@@ -132,13 +132,14 @@ def served_by(e: Embeddings, extras: Extras) -> Iterator[tuple[str, Effort, Embe
             yield name, Effort(training=True, rewrites=method.transforms_gallery), fill(method, e)
 
 
-def rules(extras: Extras, labelled: bool) -> Iterator[tuple[str, Merge]]:
+def rules(extras: Extras, measuring: Measuring) -> Iterator[tuple[str, Merge]]:
     """Merge rules but the raw one, fitted."""
-    if labelled:  # by ranks there is no overlap to compute
+    if measuring.labelled:  # by ranks there is no overlap to compute
         yield "reciprocal_rank", ReciprocalRank()
     if extras.training is not None:
         apart = ~torch.eye(min(PAIRS, len(extras.training[0])), dtype=torch.bool)
-        spaces = tuple(distances(rows[:PAIRS], rows[:PAIRS])[apart].numpy() for rows in extras.training)
+        some = [rows[:PAIRS] for rows in extras.training]
+        spaces = tuple(distances(rows, rows, measuring.distance)[apart].numpy() for rows in some)
         for name, rule in (("z_score", ZScore()), ("quantile", Quantile())):
             try:
                 rule.fit(Given(rule.needs, {"training distances": lambda: spaces}, name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +22,7 @@ CLASSES = 5
 LOOKED_AT = 1000  # rows, in search of duplicates
 
 
-def signs(given: Given, trial: Trial, arguments: argparse.Namespace) -> list[str]:
+def signs(given: Given, trial: Trial) -> list[str]:
     """All warnings, those of the data first."""
     return [
         *size(given, trial),

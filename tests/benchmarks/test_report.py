@@ -1,7 +1,10 @@
 """`python -m benchmarks.report`: verdicts on planted upgrades, what it says of them, and what it refuses."""
 
+import gzip
+import json
 import os
 import re
+import shutil
 import sys
 
 import numpy as np
@@ -11,6 +14,7 @@ from PIL import Image
 from benchmarks.report import __main__ as report
 from benchmarks.report.document import plain
 from benchmarks.report.thumbnails import thumbnail
+from tests import ROOT
 from tests.planted_upgrades import CLASSES, save, upgrade
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -81,6 +85,7 @@ def test_images_are_in_the_file_and_missing_ones_are_named(better):
     html, _ = better
     assert html.count("data:image/jpeg;base64,") >= 1
     assert "&lt;b&gt;.png (no image)" in html
+    assert "40 of 80 images are not there, the first 1&lt;b&gt;.png" in html
     assert not re.search(r"(src|href)=\"(?!data:|#)", html.split("<script>")[0])
 
 
@@ -235,6 +240,38 @@ def test_an_output_that_cannot_be_written_is_one_line(files, capsys, tmp_path):
     if os.geteuid():
         (tmp_path / "closed").mkdir(mode=0o500)
         refused(options, capsys, "output", output=tmp_path / "closed" / "report.html")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of results, to be spoilt."""
+    to = tmp_path / "digits_tuned"
+    shutil.copytree(ROOT / "results" / "digits_tuned", to)
+    lines = gzip.decompress((to / "results.jsonl.gz").read_bytes()).decode().splitlines()
+    (to / "results.jsonl.gz").unlink()
+    return to, lines
+
+
+def test_a_folder_of_results_is_reported_on_by_its_trainings(folder, tmp_path):
+    to, lines = folder
+    newer = {**json.loads(lines[0]), "a column of a newer version": 1}
+    (to / "results.jsonl").write_text("\n".join([json.dumps(newer), *lines[1:]]) + "\n")
+    html, text = write([str(to)], tmp_path / "report.html")
+    assert re.search(r"The new model is better, .* 3 trainings\)", text)
+    assert "Who loses" not in text
+    assert "**Upgrade: backfill with" in text
+    assert "chosen by the same figures that are shown" in text
+    assert "bands are" not in html.split("<script>")[0]
+
+
+def test_a_folder_that_cannot_be_read_is_one_line(folder, tmp_path, capsys):
+    to, lines = folder
+    newer = {name: value for name, value in json.loads(lines[0]).items() if name != "mean_ap"}
+    (to / "results.jsonl").write_text("\n".join([json.dumps(newer), *lines[1:]]) + "\n")
+    refused([str(to)], capsys, "results.jsonl", "expected")
+    (to / "results.jsonl").unlink()
+    refused([str(to)], capsys, "no results")
+    refused([str(tmp_path / "nowhere")], capsys, "nowhere")
 
 
 def test_an_image_that_is_none_has_its_name_alone(tmp_path):
