@@ -15,7 +15,7 @@ from compat.embeddings import Embeddings
 from compat.engine.exact import Distance
 from compat.errors import InputError
 
-PAIRS = 2**30  # of queries and items whose distances the ends of the whole gallery may take
+PAIRS = 2**29  # of queries and items whose distances the ends of the whole gallery may take
 
 
 class Ends(NamedTuple):
