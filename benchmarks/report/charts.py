@@ -40,13 +40,14 @@ def curve(f: Findings) -> Chart:
     look = {"orient": "bottom", "columns": 2, "labelLimit": 600, "symbolType": "stroke", "symbolOpacity": 1}
     legend = alt.Legend(**look, symbolStrokeWidth=3, symbolSize=500)
     color = alt.Color("name:N", title=None, sort=names, scale=alt.Scale(domain=names), legend=legend)
+    plain = alt.Color("name:N", sort=names, scale=alt.Scale(domain=names), legend=None)
     dashes = alt.Scale(domain=names, range=list(DASHES[: len(names)]))
-    dash = alt.StrokeDash("name:N", title=None, sort=names, scale=dashes, legend=legend)
+    dash = alt.StrokeDash("name:N", title=None, sort=names, scale=dashes, legend=None)
     y = {"title": figure, "scale": alt.Scale(zero=False), "axis": alt.Axis(format="%")}
     base = alt.Chart(alt.Data(values=rows))
     banded = [row for row in rows if row["low"] is not None]
     band = alt.Chart(alt.Data(values=banded)).mark_area(opacity=0.18).encode(
-        x=x, y=alt.Y("low:Q", **y), y2="high:Q", color=color, strokeDash=dash
+        x=x, y=alt.Y("low:Q", **y), y2="high:Q", color=plain
     )  # fmt: skip
     tip = [
         alt.Tooltip("name:N", title="way"),
@@ -54,8 +55,13 @@ def curve(f: Findings) -> Chart:
         alt.Tooltip("mean:Q", title=figure, format=".1%"),
     ]
     line = base.mark_line(strokeWidth=2.5).encode(x=x, y=alt.Y("mean:Q", **y), color=color, strokeDash=dash)
-    dots = base.mark_circle(size=45).encode(x=x, y=alt.Y("mean:Q", **y), color=color, strokeDash=dash, tooltip=tip)
-    spec = (band + line + dots).properties(width="container", height=320).to_dict()
+    dots = base.mark_circle(size=45).encode(x=x, y=alt.Y("mean:Q", **y), color=color, tooltip=tip)
+    spec = (
+        alt.layer(band, alt.layer(line, dots))
+        .resolve_legend(color="independent")
+        .properties(width="container", height=320)
+        .to_dict()
+    )
     first = f.lines[0]
     words = (
         f"{figure} of what users see while the gallery is migrated. {first.name} goes from {percent(first.mean[0])} to "

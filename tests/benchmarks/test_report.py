@@ -61,9 +61,9 @@ def better(tmp_path_factory):
 def test_an_upgrade_that_helps_is_recommended_with_its_interval(better):
     html, text = better
     assert "**Upgrade: backfill with" in text
-    gain, low, high = map(
-        float, re.search(r"\+(\S+) points \(95 % interval \+(\S+) to \+(\S+) points, 80", text).groups()
-    )
+    figures = re.search(r"\+(\S+) points \(95 % interval \+(\S+) to \+(\S+) points, 80", text)
+    assert figures is not None
+    gain, low, high = map(float, figures.groups())
     assert 0 < low < gain < high < 100
     assert "random half" in text
     assert "two encoders, ranks fused" in text
