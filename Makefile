@@ -6,6 +6,7 @@ BIN := .venv/bin
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.run configs/digits.yaml
 	$(BIN)/python -m benchmarks.plot results/digits -o results/digits/digits.png
+	$(BIN)/python -m benchmarks.report configs/digits.yaml -o results/digits/report.html
 
 bench-all: .venv/installed
 	$(BIN)/python -m benchmarks.run configs/digits.yaml --config configs/digits_methods.yaml

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,15 +30,19 @@ ARRAYS = (
 OPTIONAL = ("query_old", "query_groups", "gallery_groups")
 
 
-def given_arrays(arguments: argparse.Namespace) -> dict[str, str]:
+def given_arrays(arguments: argparse.Namespace, optional: Collection[str] = OPTIONAL) -> dict[str, str]:
     """The files of the arrays, by name.
+
+    Args:
+        arguments: of the command.
+        optional: the arrays that need not be given.
 
     Raises:
         InputError: one that is needed is not given, or is not there.
     """
     given = {name: value for name in ARRAYS if (value := getattr(arguments, name)) is not None}
     for name in ARRAYS:
-        if name not in given and name not in OPTIONAL:
+        if name not in given and name not in optional:
             raise InputError(f"{name}: not given, expected --{name.replace('_', '-')} FILE")
     if "query_old" not in given and arguments.transform is None:
         raise InputError("query_old: not given, expected --query-old FILE, or --transform to make it from query_new")

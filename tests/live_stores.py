@@ -81,8 +81,8 @@ def tamper(store: Any) -> None:
         with store.transaction() as cursor:
             cursor.execute("UPDATE journal SET content = replace(content, '\"none\"', '\"finalized\"')")
         return
-    from compat.live.qdrant_link import models
-    from compat.live.qdrant_points import JOURNAL
+    from compat.live.qdrant.link import models
+    from compat.live.qdrant.points import JOURNAL
 
     notes = store.ledger.notes
     content = store.link("retrieve", notes, [JOURNAL])[0].payload["content"]

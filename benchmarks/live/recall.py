@@ -8,8 +8,8 @@ import numpy as np
 
 from benchmarks.live import synthetic
 from compat.live import Journal, Migration, Searcher
-from compat.live.parts import Approximate
-from compat.live.sqlite import SqliteStore
+from compat.live.sqlite.store import SqliteStore
+from compat.live.store import Approximate
 
 DIM = 128
 K = 10

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,14 @@ class Server:
         raise InputError(f"server: {self.last_words()}, expected one that starts")
 
     def kill(self) -> None:
-        """SIGKILL it; its processes for connections end when they see that."""
+        """SIGKILL it and its processes for connections, one of which could answer once more."""
         assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        others = children.read_text().split() if children.is_file() else []
         self.process.send_signal(signal.SIGKILL)
+        for process in others:
+            with suppress(ProcessLookupError):
+                os.kill(int(process), signal.SIGKILL)
         self.process.wait()
 
     def stop(self) -> None:

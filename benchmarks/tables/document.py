@@ -2,7 +2,8 @@
 
 A document that tables are written into has a line `<!-- table: FOLDER [label=value ...] -->` before each of them and
 `<!-- end -->` after it; one of ranks over several folders `<!-- ranks: FOLDER FOLDER ... [label=value ...] -->`; those
-of an experiment on policies `<!-- policies: FILE -->`. FOLDER and FILE are relative to the document.
+of an experiment on policies `<!-- policies: FILE -->`, that of reports on upgrades `<!-- agreement: FILE -->`. FOLDER
+and FILE are relative to the document.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from pathlib import Path
 
 from benchmarks.tables.ranks import ranking, table
+from benchmarks.tables.reports import agreement
 from benchmarks.tables.table import tables
 from compat.errors import InputError
 from compat.files import replace
@@ -39,12 +41,14 @@ def written(document: str | Path, broken: list[str] | None = None) -> str:
             made = table(ranking(folders, [word for word in words if "=" in word], broken=broken))
         elif kind == "policies":
             made = _policies(path.parent / words[0])
+        elif kind == "agreement":
+            made = agreement(path.parent / words[0])
         else:
             made = tables(path.parent / words[0], words[1:], broken=broken)
         return f"<!-- {kind}: {found[2]} -->\n\n{made}\n\n<!-- end -->"
 
-    pattern = r"<!-- (table|ranks|policies): (.*?) -->\n.*?<!-- end -->"
-    if len(re.findall(pattern, text, re.DOTALL)) != len(re.findall("<!-- (?:table|ranks|policies): ", text)):
+    pattern = r"<!-- (table|ranks|policies|agreement): (.*?) -->\n.*?<!-- end -->"
+    if len(re.findall(pattern, text, re.DOTALL)) != len(re.findall("<!-- (?:table|ranks|policies|agreement): ", text)):
         raise InputError(f"write: {path} has a table without an end, expected <!-- end --> after each")
     return re.sub(pattern, fresh, text, flags=re.DOTALL)
 

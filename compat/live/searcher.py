@@ -12,12 +12,13 @@ import torch
 
 from compat.engine.exact import Distance, distances
 from compat.errors import InputError
+from compat.live.checks import check_fields
 from compat.live.extraction import PASSING, reason
 from compat.live.items import SERVES_BOTH, Found, Journal
 from compat.live.models import Embed, Models, embedded
+from compat.live.process import this_process
 from compat.live.serving import Ways, ways
-from compat.live.sqlite_file import this_process
-from compat.live.store import Ask, Store, Where, check_fields
+from compat.live.store import Ask, Store, Where
 from compat.merge import Merge
 
 REMEMBERED = 512  # queries that the slowest in a hundred is of

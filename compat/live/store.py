@@ -18,6 +18,22 @@ class Conflict(Exception):
     """The journal is not what it was when the write was prepared: look again."""
 
 
+class Approximate(NamedTuple):
+    """When a part is searched approximately, and how well.
+
+    Attributes:
+        above: items from which on it is; up to that many it is exact.
+        recall: share of the 10 nearest items that is found, at least, measured with vectors of the part when its index
+            is built; it is built to lose half of what this allows.
+    """
+
+    above: int = 50_000
+    recall: float = 0.95
+
+
+DEFAULT = Approximate()
+
+
 class Ask(NamedTuple):
     """Queries (Q, D) for the part of the gallery that is searched by a column.
 
@@ -190,43 +206,6 @@ class Store(Protocol):
         """Let go of connections and memory."""
 
 
-def check_fields(where: Where | None, journal: Journal) -> Where:
-    """The filter, once its fields are known to be the store's.
-
-    Raises:
-        InputError: one is not.
-    """
-    for name in where or {}:
-        if name not in journal.fields:
-            known = ", ".join(journal.fields) or "no filter, as the store was made without fields"
-            raise InputError(f"where: {name!r}, expected {known}")
-    return where or {}
-
-
-def check_moment(journal: Journal, during: Journal) -> None:
-    """Refuse what was made for another migration, or by what was learned before.
-
-    Raises:
-        Conflict: it was.
-    """
-    if (journal.migration, journal.learned) != (during.migration, during.learned):
-        raise Conflict
-
-
-def check_vector(id: str, column: str, vector: np.ndarray | None, dim: int) -> None:
-    """Refuse a vector that the store cannot hold.
-
-    Raises:
-        InputError: another dimension, NaN or infinite values.
-    """
-    if vector is None:
-        return
-    if vector.shape != (dim,):
-        raise InputError(f"{column}: shape {vector.shape} of item {id!r}, expected ({dim},)")
-    if not np.isfinite(vector).all():
-        raise InputError(f"{column}: NaN or infinite values of item {id!r}, expected finite embeddings")
-
-
 def open_store(url: str, **options: Any) -> Store:
     """The store at an address: `sqlite:///path`, `postgresql://...` or `qdrant://host:port/collection`.
 
@@ -239,15 +218,15 @@ def open_store(url: str, **options: Any) -> Store:
     """
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/"):
-        from compat.live.sqlite import SqliteStore
+        from compat.live.sqlite.store import SqliteStore
 
         return SqliteStore(rest[1:], **options)
     if scheme in ("postgresql", "postgres"):
-        from compat.live.postgres import PostgresStore
+        from compat.live.postgres.store import PostgresStore
 
         return PostgresStore(url, **options)
     if scheme.startswith("qdrant"):
-        from compat.live.qdrant import QdrantStore
+        from compat.live.qdrant.store import QdrantStore
 
         return QdrantStore(url, **options)
     raise InputError(f"store: {url!r}, expected sqlite:///path, postgresql://... or qdrant://...")

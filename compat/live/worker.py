@@ -13,8 +13,8 @@ from compat.errors import InputError
 from compat.live.extraction import Extracted, Unreachable, drifted, extract, patiently
 from compat.live.items import Gallery, Journal, Report, Turn
 from compat.live.models import Models
+from compat.live.process import this_process
 from compat.live.serving import ahead, learned, onward
-from compat.live.sqlite_file import this_process
 from compat.live.store import Conflict, Store, amended
 from compat.live.throttle import Throttle, wait
 

@@ -27,7 +27,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     one = verb(verbs, "doctor", "doctor", "what may be wrong, and what to do about it", json=True)
     one.add_argument("--models", metavar="MODULE.FUNCTION", help="returns compat.live.Models, to look at them as well")
     one = verbs.add_parser("demo", help="a whole migration of digits, killed twice on the way, in about a minute")
-    one.set_defaults(place="compat.live.demo.demo")
+    one.set_defaults(place="compat.live.verbs.demo.demo")
     one.add_argument("-o", "--output", default="live_demo.png", metavar="FILE", help="picture (default live_demo.png)")
     return whole
 

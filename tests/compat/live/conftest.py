@@ -85,7 +85,7 @@ def url(adapter: str, request, tmp_path) -> Iterator[str]:
 
 def emptied(url: str) -> None:
     """Leave nothing on a server."""
-    from compat.live.qdrant_link import Link
+    from compat.live.qdrant.link import Link
 
     link = Link(url)
     for name in (link.collection, f"{link.collection}_journal"):

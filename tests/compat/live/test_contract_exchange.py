@@ -9,7 +9,7 @@ import pytest
 
 from compat.errors import InputError
 from compat.live.items import Counts, Item, Report
-from compat.live.sqlite_file import this_process
+from compat.live.process import this_process
 from compat.live.store import open_store
 from tests.live_stores import NEW, claim, everything, item, new, report, running, same, turned, vector
 

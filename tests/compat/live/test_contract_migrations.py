@@ -151,7 +151,8 @@ def test_a_worker_that_was_overtaken_while_it_learned_spoils_nothing(opened):
 def test_a_worker_that_was_overtaken_by_another_migration_does_not_go_on_with_it(opened):
     """Its model is not that migration's."""
     store, its = filled(opened()), models(method(Upgrade))
-    other = replace(its, new=Rows(NAMES, 2 - np.asarray(its.new.rows)))
+    rows = its.new(NAMES)
+    other = replace(its, new=Rows(NAMES, 2 - rows))
     asked: list[list[str]] = []
 
     class Slow(Rows):
@@ -163,7 +164,7 @@ def test_a_worker_that_was_overtaken_by_another_migration_does_not_go_on_with_it
                 Migration(store, other).run(until=0.5)
             return super().__call__(contents)
 
-    slow = replace(its, new=Slow(NAMES, its.new.rows))
+    slow = replace(its, new=Slow(NAMES, rows))
     Migration(store, slow).plan(Random(), SEED, batch=7)
     with pytest.raises(InputError, match="migration 2"):
         Migration(store, slow).run()

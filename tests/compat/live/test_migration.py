@@ -9,7 +9,7 @@ from compat.errors import InputError
 from compat.live import Journal, Migration, Rows, Searcher, Writer, open_store
 from compat.live.control import pause, resume, status, throttle
 from compat.live.items import Phase
-from compat.live.sqlite import SqliteStore
+from compat.live.sqlite.store import SqliteStore
 from compat.live.store import amended
 from compat.orders import Density, Entropy, Uncertainty
 from tests.live_galleries import ITEMS, NEW, OLD, QUERIES, items, made, matrices, models

@@ -6,7 +6,7 @@ import pytest
 from compat.errors import InputError
 from compat.live import Item, Migration, Models, Rows, Searcher
 from compat.live.items import Journal
-from compat.live.sqlite import SqliteStore
+from compat.live.sqlite.store import SqliteStore
 
 NAMES = [f"i{n}" for n in range(12)]
 CHANCE = np.random.default_rng(0)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compat.live.parts import Approximate, Part
+from compat.live.sqlite.parts import Part
+from compat.live.store import Approximate
 
 DIM = 6
 

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 from compat.live import Item, Journal
-from compat.live.parts import Approximate
-from compat.live.store import Ask
+from compat.live.store import Approximate, Ask
 from tests.live_stores import turned
 
 pytest.importorskip("psycopg")
-from compat.live import postgres_parts
 from compat.live.items import Column, Report
-from compat.live.postgres import PostgresStore
+from compat.live.postgres import parts as postgres_parts
+from compat.live.postgres.store import PostgresStore
 
 ABOVE, ITEMS, OLD, NEW = 30, 120, 16, 12
 BOTH: tuple[Column, ...] = ("old", "new")

@@ -13,7 +13,7 @@ from tests.live_stores import claim, everything, item, new, report, running, vec
 
 pytest.importorskip("qdrant_client")
 
-from compat.live.qdrant_points import State, scaled, tag
+from compat.live.qdrant.points import State, scaled, tag
 from tests.qdrant_moments import in_folder, on_both
 
 ASKS = [Ask("old", vector(0)[None]), Ask("new", new(0)[None])]
@@ -87,11 +87,11 @@ def test_eras_grow_with_the_kind_of_phase(store):
 @on_both
 def test_large_batches_go_in_several_requests(store):
     running(store, 20)
-    with mock.patch("compat.live.qdrant_requests.CHUNK", 6), mock.patch("compat.live.qdrant.CHUNK", 6):
+    with mock.patch("compat.live.qdrant.requests.CHUNK", 6), mock.patch("compat.live.qdrant.store.CHUNK", 6):
         assert store.exchange(report(*range(20)), 0, 60.0).written == 20
         store.place([f"i{n}" for n in range(19, -1, -1)])
         assert store.fill("bridge", ((f"i{n}", n + 1, new(n)) for n in range(20)), store.journal()) == 20
-    with mock.patch("compat.live.qdrant_requests.PAGE", 3):
+    with mock.patch("compat.live.qdrant.requests.PAGE", 3):
         assert store.gallery(new=True).place.tolist() == list(range(19, -1, -1))
 
 

@@ -10,7 +10,7 @@ pytest.importorskip("qdrant_edge")
 
 import qdrant_edge as edge
 
-from compat.live.qdrant_points import point_id, stamp
+from compat.live.qdrant.points import point_id, stamp
 
 do = edge.UpdateOperation
 IDS = [point_id(f"i{n}") for n in range(4)]

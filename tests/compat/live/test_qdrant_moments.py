@@ -263,7 +263,7 @@ def test_what_a_change_of_the_journal_left_to_do_is_done_later(store, opened):
 
 @on_both
 def test_items_that_were_half_added_are_added_again(store, opened):
-    with mock.patch("compat.live.qdrant.CHUNK", 2):
+    with mock.patch("compat.live.qdrant.store.CHUNK", 2):
         dying = opened()
         with Between(dying, "delete", lambda _: 1 / 0), pytest.raises(ZeroDivisionError):
             dying.add([item(0), item(1), item(2), item(2)])

@@ -5,7 +5,7 @@ import numpy as np
 from compat.experience import OwnForward
 from compat.live import Item, Migration, Models, Rows, Searcher
 from compat.live.items import Journal
-from compat.live.sqlite import SqliteStore
+from compat.live.sqlite.store import SqliteStore
 from compat.models import Precomputed
 
 ITEMS, OLD, NEW = 120, 8, 12

@@ -8,7 +8,7 @@ import pytest
 
 from compat.live import Searcher, open_store
 from compat.live.__main__ import main
-from compat.live.sqlite import SqliteStore
+from compat.live.sqlite.store import SqliteStore
 from tests.live_doubles import DOUBLES, ITEMS, OLD, OURS, SPACES, URL, columns, models, refused
 
 

@@ -19,13 +19,13 @@ from compat.backfill import backfill_curve
 from compat.embeddings import Embeddings
 from compat.errors import InputError
 from compat.live.control import throttle
-from compat.live.digits import Digits, embedded, models, prepare, write
 from compat.live.items import Item, Journal
 from compat.live.migration import Migration
 from compat.live.models import Models
 from compat.live.searcher import Searcher
 from compat.live.store import Store, open_store
 from compat.live.throttle import wait
+from compat.live.verbs.digits import Digits, embedded, models, prepare, write
 from compat.live.verbs.operating import size
 from compat.live.writer import Writer
 from compat.progress import backfill_order
@@ -37,7 +37,7 @@ BEYOND = 0.12  # share of the gallery that a worker migrates before it is killed
 SPEED = 250.0  # items a second of a worker that is to be killed
 WRITES = 3  # items that are inserted, updated and deleted
 ALLOWED = 1e-6  # difference of live and replayed figures
-WORKER = "import sys; from compat.live.demo import work; work(sys.argv[1])"
+WORKER = "import sys; from compat.live.verbs.demo import work; work(sys.argv[1])"
 
 
 class Point(NamedTuple):

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from compat.engine.exact import Distance
-from compat.live.qdrant_link import READ, WRITE, Link, Refused, models
-from compat.live.qdrant_points import are, is_one, point_id, stamp, stored, where, within
+from compat.live.qdrant.link import READ, WRITE, Link, Refused, models
+from compat.live.qdrant.points import are, is_one, point_id, stamp, stored, where, within
 
 CHUNK = 256  # points of one request
 PAGE = 1000

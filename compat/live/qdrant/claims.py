@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from compat.live.items import Work
-from compat.live.qdrant_link import READ, WRITE, Link, models
-from compat.live.qdrant_points import are, is_one, lacks, where, within
-from compat.live.sqlite_file import is_dead
+from compat.live.process import is_dead
+from compat.live.qdrant.link import READ, WRITE, Link, models
+from compat.live.qdrant.points import are, is_one, lacks, where, within
 
 MANY = 100_000  # items that are claimed at a time, by all
 

@@ -11,13 +11,13 @@ from psycopg import Cursor, errors
 from psycopg.types.json import Jsonb
 
 from compat.errors import InputError
+from compat.live.checks import check_fields, check_moment, check_vector
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
-from compat.live.postgres_link import SNAPSHOT, Link, forget, line, make, read, replace, turn
-from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_moment, check_vector
+from compat.live.postgres.link import SNAPSHOT, Link, forget, line, make, read, replace, turn
+from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 
 if TYPE_CHECKING:
-    from compat.live.parts import Approximate
-    from compat.live.postgres_parts import Keeper
+    from compat.live.postgres.parts import Keeper
 
 PENDING = "new IS NULL AND failure IS NULL"
 WHOLE = "id, content, meta, version, old, bridge, new, failure"
@@ -55,8 +55,7 @@ class PostgresStore:
 
     Args:
         url: `postgresql://user@host/database?schema=name`, the schema is "compat" if none is named.
-        approximate: when a part is searched by an index, and how well; None: by the defaults;
-            above 2,000 dimensions none is.
+        approximate: when a part is searched by an index, and how well; above 2,000 dimensions none is.
 
     Raises:
         InputError: a schema that is no plain name.
@@ -64,14 +63,14 @@ class PostgresStore:
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({"compare and set", "snapshot", "many workers"})
 
-    def __init__(self, url: str, approximate: Approximate | None = None) -> None:
+    def __init__(self, url: str, approximate: Approximate = DEFAULT) -> None:
         self.url, self.approximate, self.link = url, approximate, Link(url)
         self.transaction, self.write = self.link.transaction, self.link.write
 
     @cached_property
     def keeper(self) -> Keeper:
         """Imported when something is searched for: what only reads or writes items needs no torch."""
-        from compat.live.postgres_parts import Keeper
+        from compat.live.postgres.parts import Keeper
 
         return Keeper(self.url, self.approximate)
 
@@ -242,7 +241,7 @@ class PostgresStore:
         return self.write(step)
 
     def search(self, asks: Sequence[Ask], k: int, where: Where | None = None) -> list[Found]:
-        from compat.live.postgres_parts import search
+        from compat.live.postgres.parts import search
 
         with self.transaction(SNAPSHOT) as cursor:
             journal = read(cursor)

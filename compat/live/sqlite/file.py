@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
@@ -36,11 +34,6 @@ CREATE TABLE claims (row INTEGER PRIMARY KEY, worker TEXT NOT NULL, until REAL N
 CREATE TABLE beats (name TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT NOT NULL);
 """
 BUSY = 60.0  # seconds that a write waits for another
-
-
-def this_process() -> str:
-    """Its name as a worker: the store frees what a process of this machine claimed once it is dead."""
-    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -146,20 +139,6 @@ class Link:
             if self.base is not None:
                 self.base.close()
                 self.base = None
-
-
-def is_dead(worker: str) -> bool:
-    """Whether it was a process of this machine, and is none any more."""
-    host, process, _ = worker.rsplit(":", 2)
-    if host != socket.gethostname():
-        return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def packed(vector: np.ndarray | None) -> bytes | None:

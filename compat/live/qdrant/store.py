@@ -3,8 +3,8 @@
 Qdrant has no transactions. An item is a point, and changed in one step by `update_vectors` or `upsert` on a condition:
 what a worker hands in is written where the point has the version that it was extracted from, and no new embedding; what
 an application writes does not replace a point of a later kind of phase, and the journal is read once more before that
-counts. The journal is compared and set (`qdrant_journal`), and with it the names of all columns, so that a rollback is
-one step and workers of an earlier migration harm nothing. `qdrant_search` has the order in which parts are searched.
+counts. The journal is compared and set (`journal.py`), and with it the names of all columns, so that a rollback is
+one step and workers of an earlier migration harm nothing. `search.py` has the order in which parts are searched.
 
 What it does not promise: counts are not of one moment; a batch that is cut short has moved some items, each of them
 whole; of two plans made at once one is begun, but the order may be a mixture; of two who add an id at once one wins.
@@ -24,15 +24,15 @@ from typing import Any
 import numpy as np
 
 from compat.errors import InputError
+from compat.live.checks import check_fields, check_moment, check_vector
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
-from compat.live.parts import DEFAULT, Approximate
-from compat.live.qdrant_claims import claimed, claims, released
-from compat.live.qdrant_journal import Ledger
-from compat.live.qdrant_link import READ, WRITE, Link, Refused, models
-from compat.live.qdrant_points import State, are, due, failed, has, is_one, lacks, point_id, stamp, tag, where, within
-from compat.live.qdrant_requests import CHUNK, Points, Rows
-from compat.live.qdrant_search import found
-from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_moment, check_vector
+from compat.live.qdrant.claims import claimed, claims, released
+from compat.live.qdrant.journal import Ledger
+from compat.live.qdrant.link import READ, WRITE, Link, Refused, models
+from compat.live.qdrant.points import State, are, due, failed, has, is_one, lacks, point_id, stamp, tag, where, within
+from compat.live.qdrant.requests import CHUNK, Points, Rows
+from compat.live.qdrant.search import found
+from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 
 TAKES = ("running", "paused", "complete")
 COLUMNS: tuple[Column, ...] = ("old", "bridge", "new")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import faiss
 import numpy as np
 import torch
 
 from compat.engine.exact import Distance, inverse_norms
+from compat.live.store import DEFAULT, Approximate
 
 FLAT: Any = faiss.SearchParameters  # whose stubs know no arguments
 LISTS: Any = faiss.SearchParametersIVF
@@ -16,22 +17,6 @@ TRIED = 200  # vectors that recall is measured with
 NEAREST = 10  # at which it is
 GROWTH = 2  # times more or less items than an approximate index was built for, and it is built again
 TRAINING = 64  # vectors per list
-
-
-class Approximate(NamedTuple):
-    """When a part is searched approximately, and how well.
-
-    Attributes:
-        above: items from which on it is; up to that many it is exact.
-        recall: share of the 10 nearest items that is found, at least, measured with vectors of the part when its index
-            is built; it is built to lose half of what this allows.
-    """
-
-    above: int = 50_000
-    recall: float = 0.95
-
-
-DEFAULT = Approximate()
 
 
 class Part:

@@ -13,10 +13,10 @@ from psycopg.types.json import Jsonb
 
 from compat.engine.exact import Distance
 from compat.live.items import Column, Found, Journal
-from compat.live.parts import DEFAULT, GROWTH, NEAREST, Approximate
-from compat.live.postgres_link import Link, drop, forget, read
-from compat.live.store import Ask, Where
-from compat.live.views import belongs, dim_of
+from compat.live.postgres.link import Link, drop, forget, read
+from compat.live.sqlite.parts import GROWTH, NEAREST
+from compat.live.sqlite.views import belongs, dim_of
+from compat.live.store import Approximate, Ask, Where
 
 OPERATOR = {"cosine": "<=>", "l2": "<->"}
 CLASS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops"}
@@ -87,8 +87,8 @@ class Keeper:
         approximate: from how many items on, and how well.
     """
 
-    def __init__(self, url: str, approximate: Approximate | None = None) -> None:
-        self.approximate = approximate or DEFAULT
+    def __init__(self, url: str, approximate: Approximate) -> None:
+        self.approximate = approximate
         self.link = Link(url)
         self.thread: threading.Thread | None = None
         self.looked = -LOOK_EVERY

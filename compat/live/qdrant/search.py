@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from compat.live.items import Found
-from compat.live.qdrant_link import READ, Link, models
-from compat.live.qdrant_points import State, has, raw, scaled, where
+from compat.live.qdrant.link import READ, Link, models
+from compat.live.qdrant.points import State, has, raw, scaled, where
 from compat.live.store import Ask
 
 AT_ONCE = 64  # queries of one request

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from compat.errors import InputError
+from compat.live.checks import check_fields, check_moment, check_vector
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
-from compat.live.sqlite_file import Link, dumped, is_dead, packed, read_journal, replace, unpacked
-from compat.live.store import Ask, Capability, Conflict, Where, check_fields, check_moment, check_vector
+from compat.live.process import is_dead
+from compat.live.sqlite.file import Link, dumped, packed, read_journal, replace, unpacked
+from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 
 if TYPE_CHECKING:
-    from compat.live.parts import Approximate
-    from compat.live.views import Views
+    from compat.live.sqlite.views import Views
 
 PENDING = "new IS NULL AND failure IS NULL"
 WHOLE = "id, content, meta, version, old, bridge, new, failure"
@@ -34,12 +35,12 @@ class SqliteStore:
 
     Args:
         path: of the file.
-        approximate: when a part is searched approximately, and how well; None: by its defaults.
+        approximate: when a part is searched approximately, and how well.
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({"compare and set", "snapshot", "many workers"})
 
-    def __init__(self, path: str | Path, approximate: Approximate | None = None) -> None:
+    def __init__(self, path: str | Path, approximate: Approximate = DEFAULT) -> None:
         self.path, self.approximate = Path(path), approximate
         self.link = Link(self.path)
         self.transaction = self.link.transaction
@@ -47,10 +48,9 @@ class SqliteStore:
     @cached_property
     def views(self) -> Views:
         """Imported when something is searched for: what only reads or writes the file needs no torch."""
-        from compat.live.parts import DEFAULT
-        from compat.live.views import Views
+        from compat.live.sqlite.views import Views
 
-        return Views(self.path, self.approximate or DEFAULT)
+        return Views(self.path, self.approximate)
 
     def create(self, journal: Journal) -> None:
         self.link.make(journal)
@@ -186,8 +186,11 @@ class SqliteStore:
     def sample(self, count: int) -> list[Item]:
         """Found from random rows on."""
         with self.transaction("DEFERRED") as cursor:
-            last = cursor.execute("SELECT max(row) FROM items").fetchone()[0] or 0
-        rows = np.random.default_rng().integers(0, last + 1, count).tolist()
+            ends = "SELECT min(row), max(row) FROM items INDEXED BY migrated WHERE new IS NOT NULL"
+            first, last = cursor.execute(ends).fetchone()
+        if first is None:
+            return []
+        rows = np.random.default_rng().integers(first, last + 1, count).tolist()
         drawn = (
             self._items("INDEXED BY migrated WHERE row >= ? AND new IS NOT NULL ORDER BY row LIMIT 1", (row,))
             for row in rows

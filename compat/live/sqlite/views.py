@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from compat.live.items import Column, Found, Journal
-from compat.live.parts import Approximate, Part
-from compat.live.store import Ask
+from compat.live.sqlite.parts import Part
+from compat.live.store import Approximate, Ask
 
 AT_ONCE = 500  # values that are bound in one statement
 MANY = 10_000  # changes beyond as many as the part has items, and it is loaded anew

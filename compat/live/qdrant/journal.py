@@ -18,8 +18,8 @@ from typing import Any
 
 from compat.errors import InputError
 from compat.live.items import Column, Journal
-from compat.live.qdrant_link import READ, WRITE, Link, Refused, models
-from compat.live.qdrant_points import JOURNAL, SPACE, State, are, fresh, is_one, load_state, raw, where, within
+from compat.live.qdrant.link import READ, WRITE, Link, Refused, models
+from compat.live.qdrant.points import JOURNAL, SPACE, State, are, fresh, is_one, load_state, raw, where, within
 from compat.live.store import Conflict
 
 MANY = 10_000  # processes

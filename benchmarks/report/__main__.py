@@ -1,0 +1,126 @@
+"""Is this upgrade worth it? One HTML file that needs no network, and a summary in Markdown beside it.
+
+    python -m benchmarks.report --query-old q_old.npy --query-new q_new.npy --gallery-old g_old.npy \\
+        --gallery-new g_new.npy --query-labels q_labels.npy --gallery-labels g_labels.npy -o report.html
+    python -m benchmarks.report configs/digits.yaml -o report.html
+    python -m benchmarks.report results/digits_tuned -o report.html
+
+With embeddings of one's own every way is tried that needs no more than these: the two models side by side, methods that
+learn from the gallery's own pairs, those in closed form where training pairs are given, in several orders and under
+several merge rules. With a config, embeddings and methods are those of its run; with a folder of results the methods,
+orders and rules in it are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import warnings
+from pathlib import Path
+
+from benchmarks.own.arrays import split
+from benchmarks.replay import ARRAYS, check_folder
+from benchmarks.report.inputs import is_config
+from compat.command import Parser, exit_on_input_error, warn
+from compat.errors import InputError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `python -m benchmarks.report`."""
+    assert __doc__
+    head, usage = __doc__.split("\n\n", 1)
+    parser = Parser(
+        prog="python -m benchmarks.report",
+        description=head,
+        epilog=usage,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", nargs="?", help="a config, or results/<benchmark>, in place of embeddings")
+    parser.add_argument("-o", "--output", default="report.html", help="an .html file; a summary in .md beside it")
+    parser.add_argument("--name", default="", help="of the upgrade, in the title")
+    parser.add_argument(
+        "--least-gain", type=float, default=0.01, metavar="X", help="mAP worth an upgrade (default 0.01)"
+    )
+    parser.add_argument("--items-per-second", type=float, metavar="N", help="that the new model encodes: time in hours")
+    parser.add_argument(
+        "--gallery-size", type=int, metavar="N", help="items of the real gallery, if these are a sample"
+    )
+    own(parser.add_argument_group("embeddings, as of benchmarks.replay (.npy or .safetensors files)"))
+    return parser
+
+
+def own(group: argparse._ArgumentGroup) -> None:
+    """The options for embeddings of one's own."""
+    for name in ARRAYS:
+        group.add_argument(f"--{name.replace('_', '-')}", metavar="FILE")
+    group.add_argument("--transform", help="makes query_old from query_new: one more way; see benchmarks.replay")
+    group.add_argument("--order", default="random", help="a file with an order (G,): one more order")
+    group.add_argument("--scores", metavar="FILE", help="(G,) such as access counts, the highest first: one more order")
+    group.add_argument("--seeds", type=int, default=1, help="how many random orders (default 1)")
+    group.add_argument("--progress", type=float, nargs="+", default=[11.0], help="completion ratios, or how many")
+    group.add_argument("--distance", choices=["cosine", "l2"], default="cosine")
+    group.add_argument("--train-old", metavar="FILE", help="(N, D_old) of training images, for methods in closed form")
+    group.add_argument("--train-new", metavar="FILE", help="(N, D_new) of the same")
+    for part in ("query", "gallery"):
+        for time in ("old", "new"):
+            group.add_argument(f"--{part}-ids-{time}", metavar="FILE", help=f"of the rows of {part}_{time}: checked")
+    group.add_argument("--class-names", metavar="FILE", help="text, one name a line: of label 0, of label 1, ...")
+    group.add_argument("--query-images", metavar="PATH", help="a folder, or a text file with a path a line, by rows")
+    group.add_argument("--queries", type=int, default=1000, help="to look at, drawn at random (default 1000)")
+    group.add_argument("--items", type=int, default=5000, help="of the gallery, to compare ways on (default 5000)")
+    group.add_argument("--seed", type=int, default=0, help="of all that is drawn (default 0)")
+
+
+def check(arguments: argparse.Namespace, overrides: list[str]) -> None:
+    """What is wrong without a look into the files.
+
+    Args:
+        arguments: of the command.
+        overrides: what it does not know, which only a config may.
+
+    Raises:
+        InputError: what is wrong.
+    """
+    if overrides and not is_config(arguments.folder):
+        raise InputError(f"{overrides[0]}: not known, expected what --help names, or a config that has it")
+    given = [name for name in (*ARRAYS, "transform", "train_old", "train_new") if getattr(arguments, name) is not None]
+    if arguments.folder is not None and given:
+        raise InputError(f"{given[0]}: given beside a folder of results, expected one of them")
+    if arguments.folder is None and not given:
+        raise InputError("folder: none, and no embeddings, expected results/<benchmark> or --query-new FILE and so on")
+    for name, least in (("seeds", 1), ("queries", 4), ("items", 10), ("gallery_size", 1)):
+        if (value := getattr(arguments, name)) is not None and value < least:
+            raise InputError(f"{name}: {value}, expected at least {least}")
+    if arguments.seed < 0:
+        raise InputError(f"seed: {arguments.seed}, expected 0 or more")
+    if (rate := arguments.items_per_second) is not None and not 0 < rate < float("inf"):
+        raise InputError(f"items_per_second: {rate:g}, expected more than 0")
+    if not 0 < arguments.least_gain < 1:
+        raise InputError(f"least_gain: {arguments.least_gain:g}, expected between 0 and 1")
+    output = Path(arguments.output)
+    if output.suffix != ".html":
+        raise InputError(f"output: {output}, expected a name that ends in .html")
+    for path in (output, output.with_suffix(".md")):
+        if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
+            raise InputError(f"output: {path} cannot be written, expected a file")
+    check_folder(output.parent)
+
+
+def main() -> None:
+    """Command line of `python -m benchmarks.report`."""
+    arguments, overrides = parser().parse_known_args()
+    with exit_on_input_error(), warnings.catch_warnings():
+        warnings.showwarning = warn
+        check(arguments, overrides)
+        arguments.overrides = overrides
+        arguments.name = (
+            arguments.name or Path(arguments.folder or split(arguments.gallery_new or "embeddings")[0]).stem
+        )
+        from benchmarks.report.write import write  # what takes long to import, when all that needs none is right
+
+        print(write(arguments))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""Findings from a folder of results: what `benchmarks.run` or `benchmarks.replay` measured, without embeddings."""
+
+from __future__ import annotations
+
+import argparse
+import pkgutil
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.products.source import declared
+from benchmarks.report.findings import Findings, Line, Tried
+from benchmarks.report.numbers import counted
+from benchmarks.report.ways import METHODS, SWITCH
+from compat.decision import Effort, bands, choose, halves
+from compat.decision.calendar import Alternative, Gallery, backfill, nothing, switch
+from compat.decision.calibration import gain_reached
+from compat.decision.choice import NEAR
+from compat.decision.gain import judge
+from compat.decision.losers import lowest, moments
+from compat.results import Result, load_query_auc, load_upgrades
+from compat.statistics import Interval, over_seeds
+
+DRAWN = 5  # curves
+LONELY = (
+    "All results are of one training of the models: that the new one is better is then not told from chance. Take "
+    "several "
+    "seeds, or this report on the embeddings themselves (python -m benchmarks.export writes them)."
+)
+
+
+class Row(NamedTuple):
+    """A row of the folder: the results of its seeds, its mean curve, and each query's area where it was kept."""
+
+    results: list[Result]
+    values: np.ndarray
+    areas: np.ndarray | None
+    effort: Effort
+
+    @property
+    def name(self) -> str:
+        """Of the row."""
+        return self.results[0].name
+
+
+def findings(arguments: argparse.Namespace) -> Findings:
+    """Read and compare.
+
+    Raises:
+        InputError: no results, or some that cannot be read.
+    """
+    folder = Path(arguments.folder)
+    upgrades = load_upgrades(folder)
+    results = next(iter(upgrades.values()))
+    progress = np.asarray(results[0].progress)
+    rows = [_row(folder, list(group)) for _, group in groupby(results, key=lambda result: result.name)]
+    first = results[0]
+    trainings = list({tuple(r.backbones) or r.seed: r for r in results}.values())
+    trained = trainings if first.backbones and first.backbones[0] is not None else trainings[:1]
+    old, new = (float(np.mean([getattr(r, end)["mean_ap"] for r in trained])) for end in ("old", "new"))
+    gains = [r.new["mean_ap"] - r.old["mean_ap"] for r in trained]
+    decision = judge(gains, over_seeds(gains), arguments.least_gain) if len(gains) > 1 else None
+    chosen, ways, split = compared(rows, old, NEAR * max(new - old, 0.0), arguments)
+    picked = next((row for row in rows if row.name == ways[chosen].name), None)
+    best = picked or max(rows, key=lambda row: row.values.mean())
+    place = Gallery(arguments.gallery_size or first.gallery_items, 0, 0, arguments.items_per_second)
+    curve = best.values if picked else np.full(len(progress), old)
+    flips = np.mean([r.negative_flip_rate for r in best.results], 0)
+    found = moments(progress.tolist(), np.array([old]), curve[None], flips[None])
+    return Findings(
+        name=arguments.name,
+        facts=facts(folder, results, upgrades, trained),
+        labelled=True,
+        least=arguments.least_gain,
+        decision=decision,
+        unit="trainings",
+        old=old,
+        new=new,
+        chosen=chosen,
+        ways=ways,
+        glossary=[f"{row.name}: {words(row)}" for row in rows],
+        split=split,
+        lines=lines(rows, picked, progress, (old, new)),
+        alternatives=alternatives(place, best, progress, (old, new)),
+        gallery=place,
+        reached=[(at, gain_reached(progress, curve, old, new, at)) for at in (0.1, 0.25, 0.5)],
+        lowest=lowest(found[1:] or found) if picked else None,
+        warnings=[] if decision else [LONELY],
+        notes=[
+            "A folder of results has means over queries: who loses, distances and duplicates are told by this report "
+            "on "
+            "the embeddings themselves, which python -m benchmarks.export writes.",
+        ],
+    )
+
+
+def _row(folder: Path, results: list[Result]) -> Row:
+    first = results[0]
+    areas = [load_query_auc(folder, result) for result in results]
+    known = [area for area in areas if area is not None]
+    rewrites = bool(declared(str(first.spec.get("class_path", "")), "transforms_gallery", False))
+    effort = Effort(
+        passes=first.encoder_passes_per_query,
+        rewrites=rewrites,
+        training=bool(first.needs.get("method")),
+        order=first.order != "random",
+        rule=first.merge != "raw",
+    )
+    values = np.mean([result.mean_ap for result in results], 0)
+    same = len(known) == len(areas) and len({len(area) for area in known}) == 1
+    return Row(results, values, np.mean(known, 0) if same else None, effort)
+
+
+def compared(rows: list[Row], old: float, near: float, arguments: argparse.Namespace) -> tuple[int, list[Tried], str]:
+    """The recommended row, all rows with the switch, the best first, and how choice and report were kept apart."""
+    switching = Tried(SWITCH, METHODS[SWITCH], Interval(old, old, old), float("nan"), 1, 0.0)
+    known = [row.areas for row in rows if row.areas is not None]
+    if len({len(areas) for areas in known}) == 1 and len(known) == len(rows):
+        areas = np.stack(known)
+        areas = areas[:, np.isfinite(areas).all(0)]
+        one, other = halves(areas.shape[1], arguments.seed)
+        chosen = choose(areas[:, one], [row.effort for row in rows], near)
+        found = bands(areas[:, other].T)
+        tries = [
+            _tried(row, Interval(*(float(end[place]) for end in found)), float(areas[place, one].mean()))
+            for place, row in enumerate(rows)
+        ]
+        split = (
+            f"The way was chosen on {counted(len(one))} queries, a random half; what is said of ways is of the other "
+            f"{counted(len(other))}."
+        )
+    else:
+        by_seed = [over_seeds([result.auc for result in row.results]) for row in rows]
+        tries = [_tried(row, area, float("nan")) for row, area in zip(rows, by_seed, strict=True)]
+        chosen = max(range(len(rows)), key=lambda row: by_seed[row].mean)
+        split = (
+            "No figures of each query were kept here: the way was chosen by the same figures that are shown, so that "
+            "the "
+            "best one looks a little better than it is. Intervals are over seeds."
+        )
+    name = tries[chosen].name if tries[chosen].area.mean > old else SWITCH
+    ranked = sorted([switching, *tries], key=lambda way: -way.area.mean)
+    return [way.name for way in ranked].index(name), ranked, split
+
+
+def _tried(row: Row, area: Interval, chosen_by: float) -> Tried:
+    return Tried(row.name, words(row), area, chosen_by, row.effort.passes, float(row.effort.rewrites))
+
+
+def words(row: Row) -> str:
+    """What a row is."""
+    first = row.results[0]
+    text = METHODS.get(first.method) or described(str(first.spec.get("class_path", "")))
+    return f"{text} Order: {first.order}; merge rule: {first.merge}; needs: {first.budget}.".strip()
+
+
+def described(class_path: str) -> str:
+    """The first sentence of a class's docstring; nothing where the class is not to be had."""
+    try:
+        found = pkgutil.resolve_name(class_path)
+    except (ImportError, AttributeError, ValueError):
+        return ""
+    text = " ".join((found.__doc__ or "").split("\n\n")[0].split())
+    return text if text.endswith(".") or not text else f"{text}."
+
+
+def lines(rows: list[Row], picked: Row | None, progress: np.ndarray, ends: tuple[float, float]) -> list[Line]:
+    """The curves of the recommended row and of the best others, and of the switch."""
+    best = sorted(rows, key=lambda row: -row.values.mean())
+    plain = [row for row in rows if row.name == "independent"]
+    shown = list({row.name: row for row in [*([picked] if picked else []), *plain, *best]}.values())[: DRAWN - 1]
+    old, new = ends
+    return [
+        *(Line(row.name, progress, row.values) for row in shown),
+        Line(SWITCH, np.array([0.0, 1.0, 1.0]), np.array([old, old, new])),
+    ]
+
+
+def alternatives(place: Gallery, row: Row, progress: np.ndarray, ends: tuple[float, float]) -> list[Alternative]:
+    """The row, the switch, and no upgrade; a folder does not say how wide embeddings are, but what was written."""
+    first = row.results[0]
+    size = place.items / first.gallery_items
+    found = [
+        backfill(place, progress, row.values, row.effort.passes)._replace(name=f"backfill: {row.name}"),
+        switch(place, *ends),
+        nothing(place, ends[0]),
+    ]
+    written = round(first.bytes_per_item * first.gallery_items * size)
+    return [found[0]._replace(written=written), *found[1:]]
+
+
+def facts(
+    folder: Path, results: list[Result], upgrades: dict[str, list[Result]], trained: list[Result]
+) -> list[tuple[str, str]]:
+    """Terms and what they are."""
+    first = results[0]
+    found = [
+        ("results", str(folder)),
+        ("queries", counted(first.queries)),
+        ("gallery items", counted(first.gallery_items)),
+        ("trainings of the two models", counted(len(trained))),
+    ]
+    return [*found, ("upgrade", f"the first of {len(upgrades)}")] if len(upgrades) > 1 else found

@@ -1,0 +1,89 @@
+"""The gallery and the queries that a report looks at: all of them, or a sample, with the two systems' ends."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks.own.measure import transformed
+from benchmarks.report.inputs import Given
+from compat.backfill import backfill_curve
+from compat.decision.sample import Sample, sample
+from compat.embeddings import Embeddings
+from compat.engine.exact import Distance
+from compat.errors import InputError
+
+PAIRS = 2**29  # of queries and items whose distances the ends of the whole gallery may take
+
+
+class Ends(NamedTuple):
+    """Average precision by the old and by the new system, (Q,) each, NaN for a query without a positive.
+
+    Attributes:
+        rows: (Q,) of the queries.
+        whole: whether every item of the gallery was searched.
+    """
+
+    rows: np.ndarray
+    old: np.ndarray
+    new: np.ndarray
+    whole: bool
+
+
+def drawn(given: Given, queries: int, items: int, seed: int) -> Sample:
+    """The rows that are looked at."""
+    counts = len(given.arrays["query_new"]), len(given.arrays["gallery_new"])
+    if given.labelled:
+        of_queries, of_items = (np.asarray(given.arrays[name]) for name in ("query_labels", "gallery_labels"))
+    else:
+        of_queries, of_items = np.arange(counts[0]), np.arange(counts[1]) + counts[0]
+    return sample(of_queries, of_items, queries, items, seed)
+
+
+def embeddings(given: Given, queries: np.ndarray, items: np.ndarray | None, transform: str | None) -> Embeddings:
+    """The four matrices of some queries and items, None for all; without labels nothing is relevant.
+
+    Where there are no old queries, those that a transform makes of the new ones stand for them.
+    """
+    arrays = {
+        name: _some(array, queries if name.startswith("query") else items) for name, array in given.arrays.items()
+    }
+    if "query_old" not in arrays and transform is not None:
+        arrays["query_old"] = transformed(transform, arrays["query_new"])
+    if not given.labelled:
+        count = len(queries)
+        arrays["query_labels"] = np.arange(count)
+        arrays["gallery_labels"] = np.arange(len(arrays["gallery_new"])) + count
+    return Embeddings(**arrays)
+
+
+def _some(array: Any, rows: np.ndarray | None) -> Any:
+    if rows is None or (len(rows) == len(array) and not isinstance(array, np.memmap)):
+        return array
+    return array[torch.from_numpy(rows)] if isinstance(array, torch.Tensor) else array[rows]
+
+
+def ends(given: Given, seen: Sample, transform: str | None, distance: Distance, seed: int) -> Ends | None:
+    """The two systems on the whole gallery, on as many queries as that allows, those that are looked at among them.
+
+    None where the arrays would have to be converted, and so held in memory, as a whole.
+    """
+    arrays = [given.arrays[name] for name in ("gallery_old", "gallery_new")]
+    if not seen.whole and any(str(array.dtype).split(".")[-1] not in ("float32", "float64") for array in arrays):
+        return None
+    count = len(given.arrays["query_new"])
+    most = min(count, max(PAIRS // len(arrays[0]), 100))
+    random = np.random.default_rng(seed)  # the same permutation as the sample's
+    rows = np.sort(random.permutation(count)[: max(most, len(seen.queries) if seen.whole else 0)])
+    e = embeddings(given, rows, None, transform)
+    curve = backfill_curve(e, np.arange(len(e.gallery_old)), [0.0, 1.0], distance=distance, per_query=True)
+    assert curve.average_precision is not None
+    return Ends(rows, curve.average_precision[:, 0, 0], curve.average_precision[:, 0, 1], True)
+
+
+def check_evaluated(old: np.ndarray) -> None:
+    """Raises InputError where too few queries have a positive to be halved."""
+    if (found := int(np.isfinite(old).sum())) < 2:
+        raise InputError(f"query_labels: {found} queries with a relevant item, expected two or more")

@@ -1,0 +1,161 @@
+"""What a report is made from: arrays of one's own, looked at before anything is computed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.own.arrays import load_array
+from benchmarks.replay import OPTIONAL, given_arrays
+from compat.errors import InputError
+
+IDS = ("query_ids_old", "query_ids_new", "gallery_ids_old", "gallery_ids_new")
+LABELS = ("query_labels", "gallery_labels")
+FILES = ("train_old", "train_new", "scores", *IDS)
+
+
+class Given(NamedTuple):
+    """Arrays by name, memory-mapped; labels only where they are known.
+
+    Attributes:
+        arrays: of `benchmarks.replay.ARRAYS`.
+        others: the arrays of `FILES`.
+        labelled: whether labels are known.
+    """
+
+    arrays: dict[str, Any]
+    others: dict[str, Any]
+    labelled: bool
+
+
+def load(arguments: argparse.Namespace) -> Given:
+    """Open what is given.
+
+    Raises:
+        InputError: an array that is missing, wrong, or does not fit another.
+    """
+    labelled = any(getattr(arguments, name) is not None for name in LABELS)
+    files = given_arrays(arguments, OPTIONAL if labelled else (*OPTIONAL, *LABELS))
+    arrays = {name: load_array(name, file) for name, file in files.items()}
+    others = {name: load_array(name, value) for name in FILES if (value := getattr(arguments, name)) is not None}
+    check_shapes(arrays)
+    for time in ("query", "gallery"):
+        check_ids(time, others, arrays)
+    check_training(others, arrays)
+    if labelled:
+        check_labels(arrays)
+    return Given(arrays, others, labelled)
+
+
+def check_shapes(arrays: dict[str, Any]) -> None:
+    """Raises InputError for arrays without rows, and for two that are to be of the same things but are not as long."""
+    for name, array in arrays.items():
+        if len(array) == 0:
+            raise InputError(f"{name}: no rows, expected at least one")
+    for part in ("query", "gallery"):
+        whole = f"{part}_new"
+        for name, array in arrays.items():
+            if name.startswith(part) and len(array) != len(arrays[whole]):
+                raise InputError(f"{name}: {len(array)} rows, expected {len(arrays[whole])} as in {whole}")
+
+
+def check_labels(arrays: dict[str, Any]) -> None:
+    """Raises InputError for labels that are none, and for a single class, of which everything is relevant."""
+    for name in LABELS:
+        labels = np.asarray(arrays[name])
+        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            found = f"{labels.dtype}, shape {labels.shape}"
+            raise InputError(f"{name}: {found}, expected integers, one for each row")
+    if len(classes := np.unique(arrays["gallery_labels"])) == 1:
+        found = f"one class ({classes[0]}), so that every item is relevant to every query of it"
+        raise InputError(f"gallery_labels: {found}, expected two classes or more; without labels, leave them out")
+
+
+def check_ids(part: str, others: dict[str, Any], arrays: dict[str, Any]) -> None:
+    """Compare the ids of the old file's rows with those of the new file's.
+
+    Raises:
+        InputError: one without the other, another number, ids that differ or stand in another sequence.
+    """
+    old, new = f"{part}_ids_old", f"{part}_ids_new"
+    given = [name for name in (old, new) if name in others]
+    if not given:
+        return
+    if len(given) == 1:
+        missing = old if given == [new] else new
+        raise InputError(f"{missing}: not given beside {given[0]}, expected both or neither")
+    for name in (old, new):
+        if others[name].shape != (rows := (len(arrays[f"{part}_new"]),)):
+            raise InputError(f"{name}: shape {tuple(others[name].shape)}, expected {rows}, an id for each row")
+    a, b = np.asarray(others[old]), np.asarray(others[new])
+    differ = np.flatnonzero(a != b)
+    if len(differ) == 0:
+        return
+    at = int(differ[0])
+    how = "the same ids in another sequence" if np.array_equal(np.sort(a), np.sort(b)) else "other ids"
+    raise InputError(
+        f"{new}: {how} ({len(differ)} rows differ, first row {at}: {str(b[at])!r}, not {str(a[at])!r}), expected rows "
+        f"of {part}_old and {part}_new to be of the same things"
+    )
+
+
+def check_training(others: dict[str, Any], arrays: dict[str, Any]) -> None:
+    """Raises InputError for pairs of the training set of which one side is missing or does not fit."""
+    given = [name for name in ("train_old", "train_new") if name in others]
+    if len(given) == 1:
+        missing = "train_new" if given == ["train_old"] else "train_old"
+        raise InputError(f"{missing}: not given beside {given[0]}, expected both or neither")
+    for name in given:
+        gallery = arrays[name.replace("train", "gallery")]
+        if others[name].ndim != 2 or others[name].shape[1] != gallery.shape[1]:
+            found = tuple(others[name].shape)
+            raise InputError(f"{name}: shape {found}, expected {gallery.shape[1]} columns as in the gallery")
+    if given and len(others["train_old"]) != len(others["train_new"]):
+        sizes = f"{len(others['train_new'])} rows, expected {len(others['train_old'])} as in train_old"
+        raise InputError(f"train_new: {sizes}")
+    if given and len(others["train_old"]) < 2:
+        raise InputError(f"train_old: {len(others['train_old'])} rows, expected two or more")
+
+
+def is_config(folder: str | None) -> bool:
+    """Whether what is given is a config."""
+    return folder is not None and Path(folder).suffix in (".yaml", ".yml")
+
+
+def names_of(path: str | None) -> list[str]:
+    """The lines of a text file: the name of class 0, of class 1 and so on; none without one.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if path is None:
+        return []
+    return _lines("class_names", path)
+
+
+def images_of(field: str, path: str | None, rows: int) -> list[Path]:
+    """The image of each row: the lines of a text file, relative to it, or the sorted files of a folder.
+
+    Raises:
+        InputError: no such file or folder, or another number of images than rows.
+    """
+    if path is None:
+        return []
+    root = Path(path)
+    if root.is_dir():
+        found = sorted(file for file in root.rglob("*") if file.is_file() and not file.name.startswith("."))
+    else:
+        found = [root.parent / line for line in _lines(field, path)]
+    if len(found) != rows:
+        raise InputError(f"{field}: {path} has {len(found)} images, expected {rows}, one for each row")
+    return found
+
+
+def _lines(field: str, path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{field}: {path} ({error}), expected a text file with a line for each") from error

@@ -1,0 +1,273 @@
+"""Findings from embeddings of one's own."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks.own.measure import load_orders, ratios, transformed
+from benchmarks.report import gallery, wording
+from benchmarks.report.findings import Findings, Line, Tried
+from benchmarks.report.inputs import Given, images_of, names_of
+from benchmarks.report.losing import losing, moments_of
+from benchmarks.report.measuring import Measuring, rows_of
+from benchmarks.report.thumbnails import absent
+from benchmarks.report.trials import Extras, Served, tried
+from benchmarks.report.warning import signs
+from benchmarks.report.ways import SWITCH, Way, glossary
+from compat.decision import Decision, bands, choose, decide, halves, hardly
+from compat.decision.agreement import Agreement, agreement
+from compat.decision.calendar import Alternative, Gallery, backfill, fusion, nothing, switch
+from compat.decision.calibration import calibration, gain_reached
+from compat.decision.fusion import fused_curve
+from compat.decision.sample import Sample
+from compat.embeddings import Embeddings
+from compat.errors import InputError
+from compat.orders import Scores
+from compat.statistics import Interval
+
+FUSED = 300  # queries, and
+POINTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # completion ratios, of the fusion of ranks
+
+
+class Trial(NamedTuple):
+    """All ways on the queries that are evaluated.
+
+    Attributes:
+        e: the four matrices of what is looked at.
+        progress: (T,) completion ratios.
+        rows: (Q,) which of its queries are evaluated.
+        ways: with the values of these queries alone, the first to wait and switch.
+        areas: (C, Q) of each way.
+        halves: places among them to choose on, and to report on.
+    """
+
+    e: Embeddings
+    progress: np.ndarray
+    rows: np.ndarray
+    ways: list[Way]
+    areas: np.ndarray
+    halves: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def start(self) -> np.ndarray:
+        """(Q,) of the old system."""
+        return self.ways[0].values[:, 0]
+
+    @property
+    def end(self) -> np.ndarray:
+        """(Q,) of the new system."""
+        return self.ways[1].values[:, -1]
+
+
+def findings(given: Given, arguments: argparse.Namespace, served: Sequence[Served] = ()) -> Findings:
+    """Measure and compare.
+
+    Args:
+        given: the arrays.
+        arguments: of the command.
+        served: methods that are known already, on all queries and items.
+
+    Raises:
+        InputError: wrong input.
+    """
+    seen = gallery.drawn(given, arguments.queries, arguments.items, arguments.seed)
+    classes = names_of(arguments.class_names)
+    pictures = images_of("query_images", arguments.query_images, len(given.arrays["query_new"]))
+    trial = tried_on(given, seen, arguments, served)
+    more = {one.name: one.words for one in served}
+    decision, ends = judged(given, seen, trial, arguments)
+    one = trial.halves[0]
+    near = hardly(trial.start[one], trial.end[one])
+    chosen = choose(trial.areas[:, one], [way.effort for way in trial.ways], near)
+    way, start = trial.ways[chosen], trial.start
+    moments = moments_of(trial, way)
+    shown = {"images": pictures, "names": classes, "labels": given.arrays.get("query_labels"), "rows": seen.queries}
+    fused = fusion_of(trial, arguments) if given.labelled else None
+    old, new = ends
+    reached = [
+        (at, gain_reached(trial.progress, way.values.mean(0), start.mean(), trial.end.mean(), at))
+        for at in (0.1, 0.25, 0.5)
+    ]
+    place = Gallery(
+        arguments.gallery_size or len(given.arrays["gallery_new"]),
+        given.arrays["gallery_old"].shape[1],
+        given.arrays["gallery_new"].shape[1],
+        arguments.items_per_second,
+    )
+    ranked = rows_of_ways(trial, more)
+    return Findings(
+        name=arguments.name,
+        facts=wording.facts(given, seen, trial, arguments),
+        labelled=given.labelled,
+        least=arguments.least_gain,
+        decision=decision,
+        unit="queries",
+        old=old,
+        new=new,
+        chosen=[row.name for row in ranked].index(way.name),
+        ways=ranked,
+        glossary=glossary(trial.ways, more),
+        split=wording.split(trial.halves),
+        lines=lines_of(trial, chosen, fused),
+        alternatives=alternatives(place, trial, way, fused),
+        gallery=place,
+        reached=reached,
+        lowest=moments.lowest,
+        lost=moments.lost,
+        **losing(trial, way, moments.lost, shown),
+        calibration=calibration(trial.e, given.labelled, arguments.distance, arguments.seed),
+        own=wording.own_pairs(trial),
+        proxies=wording.proxies(trial, given.labelled, arguments),
+        agreement=agreed(trial, arguments.least_gain) if given.labelled else None,
+        warnings=[*signs(given, trial), *absent(pictures)],
+        notes=wording.notes(seen, trial, given.labelled),
+    )  # fmt: skip
+
+
+def tried_on(given: Given, seen: Sample, arguments: argparse.Namespace, served: Sequence[Served] = ()) -> Trial:
+    """Measure every way on what is looked at."""
+    e = gallery.embeddings(given, seen.queries, seen.items, arguments.transform)
+    progress = ratios(arguments.progress, len(e.gallery_old))
+    measuring = Measuring(e, progress, given.labelled, arguments.distance)
+    found = list(tried(measuring, extras(given, seen, e, arguments)._replace(served=some_of(served, seen))))
+    rows = np.flatnonzero(np.isfinite(found[0].values[:, 0]))
+    if given.labelled:
+        gallery.check_evaluated(found[0].values[:, 0])
+    ways = [Way(w.method, w.order, w.rule, w.effort, w.values[rows], w.correct[rows], w.rewritten) for w in found]
+    areas = np.stack([way.areas(progress) for way in ways])
+    return Trial(e, progress, rows, ways, areas, halves(len(rows), arguments.seed))
+
+
+def some_of(served: Sequence[Served], seen: Sample) -> list[Served]:
+    """Methods on the queries and items that are looked at alone."""
+    items, found = torch.from_numpy(seen.items), []
+    for one in served:
+        e = rows_of(one.embeddings, seen.queries)
+        matrices = (e.query_old, e.query_new, e.gallery_old[items], e.gallery_new[items])
+        labels = (e.query_labels, e.gallery_labels[items], e.query_groups, e.gallery_groups[items])
+        found.append(one._replace(embeddings=Embeddings(*matrices, *labels)))
+    return found
+
+
+def extras(given: Given, seen: Sample, e: Embeddings, arguments: argparse.Namespace) -> Extras:
+    """What there is beside the four matrices, of the rows that are looked at."""
+    total = len(given.arrays["gallery_new"])
+    orders = {}
+    if arguments.order != "random":
+        orders["yours"] = among(load_orders(arguments.order, 1, total), seen.items, total)
+    if "scores" in given.others:
+        scores = Scores(arguments.scores).read(total)[seen.items]
+        orders["scores"] = np.argsort(-scores, kind="stable")[None]
+    training = None
+    if "train_old" in given.others:
+        some = np.sort(np.random.default_rng(0).permutation(len(given.others["train_old"]))[: arguments.items])
+        training = tuple(
+            torch.from_numpy(np.array(given.others[name])[some]).float() for name in ("train_old", "train_new")
+        )
+    transform = None
+    both = "query_old" in given.arrays
+    if arguments.transform is not None:
+        transform = ("transform", e.query_old if not both else transformed(arguments.transform, e.query_new))
+    return Extras(training, transform, orders, arguments.seeds, both)  # type: ignore[arg-type]
+
+
+def among(orders: np.ndarray, items: np.ndarray, total: int) -> np.ndarray:
+    """Orders of the whole gallery (S, G) as orders of some of its items (S, g).
+
+    Raises:
+        InputError: they are not of the whole gallery.
+    """
+    if orders.shape[1] != total:
+        raise InputError(f"order: shape {orders.shape}, expected ({total},) or (orders, {total})")
+    place = np.full(total, -1)
+    place[items] = np.arange(len(items))
+    found = [place[order][place[order] >= 0] for order in orders]
+    if any(len(np.unique(one)) != len(items) for one in found):
+        raise InputError(f"order: an item twice, expected permutations of 0 to {total - 1}")
+    return np.stack(found)
+
+
+def judged(
+    given: Given, seen: Sample, trial: Trial, arguments: argparse.Namespace
+) -> tuple[Decision | None, tuple[float, float]]:
+    """The decision about the new model, with the mAP of both systems; None without labels."""
+    start, end = trial.start, trial.end
+    if given.labelled and not (seen.whole and len(seen.queries) == len(given.arrays["query_new"])):
+        found = gallery.ends(given, seen, arguments.transform, arguments.distance, arguments.seed)
+        if found is not None:
+            evaluated = np.isfinite(found.old)
+            start, end = found.old[evaluated], found.new[evaluated]
+    decision = decide(start, end, arguments.least_gain) if given.labelled else None
+    return decision, (float(start.mean()), float(end.mean()))
+
+
+def rows_of_ways(trial: Trial, more: dict[str, str]) -> list[Tried]:
+    """The ways, the best first by the queries that nothing was chosen on."""
+    choosing, reporting = trial.halves
+    found = bands(trial.areas[:, reporting].T)
+    rows = [
+        Tried(
+            way.name,
+            way.words(more),
+            Interval(float(found.mean[c]), float(found.low[c]), float(found.high[c])),
+            float(trial.areas[c, choosing].mean()),
+            way.effort.passes,
+            way.rewritten,
+        )
+        for c, way in enumerate(trial.ways)
+    ]
+    return sorted(rows, key=lambda row: -row.area.mean)
+
+
+def lines_of(trial: Trial, chosen: int, fused: np.ndarray | None) -> list[Line]:
+    """The curves of the recommended way, of the plain merge, of the switch, and of the fusion of ranks."""
+    reporting = trial.halves[1]
+    found = []
+    for place in dict.fromkeys([chosen, 1]):
+        way = trial.ways[place]
+        if way.method != SWITCH:
+            found.append(Line(way.name, trial.progress, *bands(way.values[reporting])))
+    old, new = trial.start[reporting].mean(), trial.end[reporting].mean()
+    found.append(Line(SWITCH, np.array([0.0, 1.0, 1.0]), np.array([old, old, new])))
+    if fused is not None:
+        found.append(Line("two encoders, ranks fused", np.array(POINTS), fused))
+    return found
+
+
+def fusion_of(trial: Trial, arguments: argparse.Namespace) -> np.ndarray:
+    """mAP of the fusion of ranks at `POINTS`, less what some of the reporting queries differ from all of them."""
+    reporting = trial.halves[1]
+    some = reporting[np.sort(np.random.default_rng(arguments.seed).permutation(len(reporting))[:FUSED])]
+    order = np.random.default_rng((0,)).permutation(len(trial.e.gallery_old))
+    precision, _ = fused_curve(rows_of(trial.e, trial.rows[some]), order, POINTS, arguments.distance)
+    return precision.mean(0) + trial.start[reporting].mean() - trial.start[some].mean()
+
+
+def alternatives(place: Gallery, trial: Trial, way: Way, fused: np.ndarray | None) -> list[Alternative]:
+    """The recommended way, if it is a backfill, and what else one could do; mAP is that of the reporting queries."""
+    reporting = trial.halves[1]
+    old, new = float(trial.start[reporting].mean()), float(trial.end[reporting].mean())
+    found = [switch(place, old, new)]
+    if way.method == SWITCH:
+        way = trial.ways[1]
+    values = way.values[reporting].mean(0)
+    found.insert(
+        0,
+        backfill(place, trial.progress, values, way.effort.passes, way.rewritten)._replace(
+            name=f"backfill: {way.name}"
+        ),
+    )
+    if fused is not None:
+        found.append(fusion(place, np.array(POINTS), fused))
+    return [*found, nothing(place, old)]
+
+
+def agreed(trial: Trial, least: float) -> Agreement | None:
+    """Of this report with itself."""
+    efforts = [way.effort for way in trial.ways]
+    return agreement(trial.areas, efforts, (trial.start, trial.end), least) if len(trial.rows) >= 20 else None

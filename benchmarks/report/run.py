@@ -1,0 +1,55 @@
+"""What a run embedded, and how its methods serve it: a report on a benchmark of one's own, from its config."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks.experiment.networks import check_networks
+from benchmarks.experiment.parse import parse
+from benchmarks.experiment.plan import INDEPENDENT, Planner, learns_on_the_way
+from benchmarks.products.images import dataset
+from benchmarks.products.kinds import Images
+from benchmarks.products.matrices import matrices
+from benchmarks.products.progress import Progress
+from benchmarks.products.store import Store
+from benchmarks.products.systems import upgrade
+from benchmarks.products.threads import pixels, settle
+from benchmarks.replay import ARRAYS
+from benchmarks.report.folder import described
+from benchmarks.report.inputs import Given
+from benchmarks.report.trials import Served
+from compat.decision import Effort
+from compat.errors import InputError
+
+
+def of_run(arguments: argparse.Namespace) -> tuple[Given, list[Served]]:
+    """The four matrices of a config's first seed, and those of each of its methods; what is missing is made.
+
+    Methods that learn on the way are left to the report, which tries its own.
+
+    Raises:
+        InputError: what a run of the config refuses.
+    """
+    if not Path(arguments.folder).is_file():
+        raise InputError(f"folder: {arguments.folder} (no such file), expected a config or results/<benchmark>")
+    experiment = parse([arguments.folder], arguments.overrides)
+    experiment = experiment.at(experiment.seeds[0])
+    data = dataset(experiment.data)
+    images = Images.of(experiment.data, tuple(data.fingerprint()))
+    settle(pixels(data))
+    check_networks(experiment)
+    planner, store = Planner(experiment, images, ()), Store(experiment.runs, Progress().begin)
+    plain = matrices(store, planner.chain(INDEPENDENT, "independent")[0], images.shown_plainly())
+    served = []
+    for name in experiment.chosen:
+        spec = experiment.methods[name]
+        if learns_on_the_way(spec) or spec.class_path == INDEPENDENT.class_path:
+            continue
+        upgraded = planner.chain(spec, name)[0]
+        method = upgrade(store, upgraded).method
+        effort = Effort(method.encoder_passes, rewrites=method.transforms_gallery, training=bool(method.needs))
+        served.append(
+            Served(name, effort, matrices(store, upgraded, images.shown_plainly()), described(spec.class_path))
+        )
+    return Given({name: getattr(plain, name) for name in ARRAYS}, {}, True), served

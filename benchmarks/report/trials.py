@@ -1,0 +1,160 @@
+"""Try every way that can be had with the embeddings that are given."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.report.measuring import Measuring, Seen, with_old
+from benchmarks.report.ways import SWITCH, Way
+from compat.batch import Pair
+from compat.decision import Effort
+from compat.embeddings import Embeddings
+from compat.engine.exact import distances
+from compat.errors import InputError
+from compat.experience import Learner, OwnBack, OwnCalibration, OwnForward
+from compat.merge import Merge, Quantile, ReciprocalRank, ZScore
+from compat.methods import Affine, KernelGallery, Procrustes, Upgrade
+from compat.models import Precomputed
+from compat.needs import Given
+from compat.orders import Clusters, Density, OrderGiven
+from compat.progress import backfill_order
+from compat.system import fill
+
+PAIRS = 1000  # of training rows, whose distances to each other a rule is fitted on
+BY_NEIGHBOURS = ("density", "clusters")  # orders whose first items are alike: nothing is learned of the others
+LEARNERS: dict[str, type[Learner]] = {
+    "own_calibration": OwnCalibration,
+    "own_back": OwnBack,
+    "own_forward": OwnForward,
+}
+SOLVED: dict[str, type[Procrustes | Affine | KernelGallery]] = {
+    "procrustes": Procrustes,
+    "affine": Affine,
+    "kernel_gallery": KernelGallery,
+}
+
+
+class Served(NamedTuple):
+    """The four matrices as a method fills them, with its name and what it is."""
+
+    name: str
+    effort: Effort
+    embeddings: Embeddings
+    words: str
+
+
+class Extras(NamedTuple):
+    """What there is beside the four matrices.
+
+    Attributes:
+        training: pairs (N, D_old) and (N, D_new) of a training set.
+        transform: (Q, D_old) what stands for old queries under one's own transform, and its name.
+        orders: name -> (S, G) one's own orders.
+        seeds: of random orders.
+        both: whether queries by the old model are there.
+        served: methods that are known already, of the queries and items that are looked at.
+    """
+
+    training: tuple[Tensor, Tensor] | None = None
+    transform: tuple[str, Tensor] | None = None
+    orders: dict[str, np.ndarray] = {}  # noqa: RUF012
+    seeds: int = 1
+    both: bool = True
+    served: Sequence[Served] = ()
+
+
+def orders_of(e: Embeddings, extras: Extras) -> dict[str, np.ndarray]:
+    """Every order by its name, (S, G)."""
+    items, seeds = len(e.gallery_old), [(seed,) for seed in range(extras.seeds)]
+    found = {"random": np.stack([backfill_order(items, seed) for seed in range(extras.seeds)])}
+    for name, order in (("density", Density()), ("clusters", Clusters())):
+        if items > 2:
+            known = {"old gallery": e.gallery_old}
+            given = OrderGiven(order.needs, known, name, items=items, progress=np.zeros(0))
+            found[name] = order.orders(given, seeds)
+    return {**found, **extras.orders}
+
+
+def tried(measuring: Measuring, extras: Extras) -> Iterator[Way]:
+    """Each way, measured; the first is to wait and switch, the second, with both models' queries, the plain merge."""
+    e = measuring.plain
+    orders = orders_of(e, extras)
+    old: Way | None = None
+    for method, effort, served in served_by(e, extras):
+        for order, rows in orders.items():
+            seen = measuring.served(served, rows)
+            if old is None:
+                yield (old := _switch(seen))
+            yield _way((method, order, "raw"), effort, seen, order)
+    if extras.both:
+        yield from _of_both(measuring, extras, orders)
+
+
+def _of_both(measuring: Measuring, extras: Extras, orders: dict[str, np.ndarray]) -> Iterator[Way]:
+    """Other rules for the two models as they are, and what learns on the way (by cosine, as its models have it)."""
+    e = measuring.plain
+    for order, rows in orders.items():
+        for rule, merge in rules(extras, measuring):
+            effort = Effort(passes=2, training=bool(merge.needs), rule=True)
+            yield _way(("independent", order, rule), effort, measuring.served(e, rows[:1], merge), order)
+        if measuring.distance != "cosine" or order in BY_NEIGHBOURS:
+            continue
+        for method, kind in LEARNERS.items():
+            old, new = (Precomputed(matrix.shape[1]) for matrix in (e.gallery_old, e.gallery_new))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a learner that learns nothing serves as before
+                seen = measuring.learned(kind(old, new), Upgrade(old, new), rows[:1])
+            effort = Effort(passes=seen.passes, rewrites=seen.rewritten > 0, rule=method == "own_calibration")
+            yield _way((method, order, "learned"), effort, seen, order)
+
+
+def served_by(e: Embeddings, extras: Extras) -> Iterator[tuple[str, Effort, Embeddings]]:
+    """The four matrices as each method that does not change on the way fills them."""
+    if extras.both:
+        yield "independent", Effort(passes=2), e
+    if extras.transform is not None:
+        name, queries = extras.transform
+        yield name, Effort(training=True), with_old(e, queries, e.gallery_old)
+    for one in extras.served:
+        yield one.name, one.effort, one.embeddings
+    if extras.training is not None:
+        old, new = extras.training
+        models = [Precomputed(rows.shape[1]) for rows in (old, new)]
+        for name, kind in SOLVED.items():
+            method = kind(models[0], models[1])
+            method.solve(Pair(old, new, torch.zeros(len(old), dtype=torch.int64)))
+            yield name, Effort(training=True, rewrites=method.transforms_gallery), fill(method, e)
+
+
+def rules(extras: Extras, measuring: Measuring) -> Iterator[tuple[str, Merge]]:
+    """Merge rules but the raw one, fitted."""
+    if measuring.labelled:  # by ranks there is no overlap to compute
+        yield "reciprocal_rank", ReciprocalRank()
+    if extras.training is not None:
+        apart = ~torch.eye(min(PAIRS, len(extras.training[0])), dtype=torch.bool)
+        some = [rows[:PAIRS] for rows in extras.training]
+        spaces = tuple(distances(rows, rows, measuring.distance)[apart].numpy() for rows in some)
+        for name, rule in (("z_score", ZScore()), ("quantile", Quantile())):
+            try:
+                rule.fit(Given(rule.needs, {"training distances": lambda: spaces}, name))
+            except InputError:
+                continue  # distances without a spread
+            yield name, rule
+
+
+def _way(names: tuple[str, str, str], effort: Effort, seen: Seen, order: str) -> Way:
+    effort = effort._replace(order=order != "random")
+    rewritten = seen.rewritten or float(effort.rewrites)
+    return Way(*names, effort, seen.values, seen.correct, rewritten)
+
+
+def _switch(seen: Seen) -> Way:
+    values = np.repeat(seen.values[:, :1], seen.values.shape[1], 1)
+    correct = np.repeat(seen.correct[:, :1], seen.correct.shape[1], 1)
+    return Way(SWITCH, "", "", Effort(), values, correct)

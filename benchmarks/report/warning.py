@@ -1,0 +1,111 @@
+"""What should make a reader doubt the figures, each in a sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from benchmarks.report.inputs import Given
+from benchmarks.report.numbers import percent, points
+from benchmarks.report.ways import Way
+from compat.decision import bands
+from compat.decision.signs import close_rows, equal_rows, zero_rows
+from compat.embeddings import Embeddings
+
+if TYPE_CHECKING:
+    from benchmarks.report.own import Trial
+
+FEW = 200  # queries
+CLASSES = 5
+LOOKED_AT = 1000  # rows, in search of duplicates
+
+
+def signs(given: Given, trial: Trial) -> list[str]:
+    """All warnings, those of the data first."""
+    return [
+        *size(given, trial),
+        *zeros(trial.e),
+        *twins(trial.e),
+        *leaks(given, trial.e),
+        *(unmergeable(trial) if given.labelled else []),
+    ]
+
+
+def size(given: Given, trial: Trial) -> list[str]:
+    """Too few queries or classes, queries without a relevant item, no labels."""
+    found = []
+    if not given.labelled:
+        found.append(
+            "No labels were given: nobody can say whether what the new system finds is better. Figures below are "
+            "proxies: how much of what the new system will show is shown already."
+        )
+    count, all_queries = len(trial.rows), len(trial.e.query_old)
+    if count < FEW:
+        found.append(f"There are {count} queries; with fewer than {FEW}, intervals are wide and the choice is rough.")
+    if given.labelled and count < all_queries:
+        found.append(f"{all_queries - count} of {all_queries} queries have no relevant item and are left out.")
+    if given.labelled and (classes := len(trial.e.query_labels[trial.rows].unique())) < CLASSES:
+        found.append(f"The queries are of {classes} classes only: others may behave otherwise.")
+    return found
+
+
+def zeros(e: Embeddings) -> list[str]:
+    """Zero vectors."""
+    counts = {n: zero_rows(getattr(e, n).numpy()) for n in ("query_old", "query_new", "gallery_old", "gallery_new")}
+    return [
+        f"{name} has {count} zero vectors, at the same distance from everything: often images that failed."
+        for name, count in counts.items()
+        if count
+    ]
+
+
+def twins(e: Embeddings) -> list[str]:
+    """Queries that are in the gallery under both models, other than as their own group."""
+    rows = torch.from_numpy(np.random.default_rng(0).permutation(len(e.query_old))[:LOOKED_AT].copy())
+    own = e.query_groups[rows, None] == e.gallery_groups
+    count = min(
+        close_rows(query[rows], gallery, own)
+        for query, gallery in ((e.query_old, e.gallery_old), (e.query_new, e.gallery_new))
+    )
+    if count == 0:
+        return []
+    return [
+        f"{count} of {len(rows)} queries have an item in the gallery with the same embedding. If that is the query's "
+        "own "
+        "image, name it by --query-groups and --gallery-groups, so that it is not found; else these are duplicates, "
+        "which make search look easy."
+    ]
+
+
+def leaks(given: Given, e: Embeddings) -> list[str]:
+    """Training rows in the gallery."""
+    if "train_old" not in given.others:
+        return []
+    rows = e.gallery_old[torch.from_numpy(np.random.default_rng(0).permutation(len(e.gallery_old))[:LOOKED_AT].copy())]
+    others = torch.from_numpy(np.array(given.others["train_old"])).to(rows.dtype)
+    count = max(close_rows(rows, others), equal_rows(rows.numpy(), others.numpy()))
+    if count == 0:
+        return []
+    return [
+        f"{count} of {len(rows)} items of the gallery are in the training set too, by their old embedding: what was "
+        "learned from it may look better here than on items that it has not seen."
+    ]
+
+
+def unmergeable(trial: Trial) -> list[str]:
+    """Spaces whose distances cannot be compared: the plain merge falls below the old system."""
+    way: Way = trial.ways[1]
+    if way.method != "independent":
+        return []
+    change = bands(way.values - trial.start[:, None])
+    at = int(change.mean.argmin())
+    if change.high[at] >= 0:
+        return []
+    return [
+        "Merged by distances as they are, the two systems find less than the old one alone: "
+        f"{points(change.mean[at])} at "
+        f"{percent(trial.progress[at], 0)} of the backfill. Distances of the two spaces do not mean the same "
+        "(see the section on them)."
+    ]

@@ -1,0 +1,95 @@
+"""The ways through a backfill that can be tried with nothing but embeddings, and what each is in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from compat.decision import Effort
+
+SWITCH = "wait and switch"
+METHODS = {
+    SWITCH: "The old system serves until every item is encoded by the new model; then the new one takes over at once.",
+    "independent": "Both models encode each query. Items that are migrated are searched with the new model, the "
+    "others with the old one, and the two lists are merged.",
+    "own_calibration": "Both models encode each query, and the distances of both are put on one scale, which is "
+    "learned "
+    "from the items migrated so far.",
+    "own_back": "At first both models encode each query; once enough is learned from the items migrated so far, only "
+    "the new one does, and for items that are not migrated the query is translated back to the old model's space.",
+    "own_forward": "At first both models encode each query; once enough is learned from the items migrated so far, "
+    "only the new one does, and items that are not migrated are searched by a prediction of their new embedding, "
+    "which is written anew now and then.",
+    "procrustes": "Only the new model encodes queries. For items that are not migrated the query is translated back to "
+    "the old model's space by a rotation, learned from the training pairs.",
+    "affine": "Only the new model encodes queries. For items that are not migrated the query is translated back to "
+    "the old model's space by a linear map, learned from the training pairs.",
+    "kernel_gallery": "Only the new model encodes queries. Before the backfill begins every old embedding is "
+    "translated to the new model's space, by a smooth map learned from the training pairs.",
+}
+ORDERS = {
+    "random": "in random order",
+    "density": "the most crowded items first (those whose neighbours in the old space are nearest)",
+    "clusters": "one cluster of similar items after the other",
+    "scores": "the items with your highest scores first",
+    "yours": "in your own order",
+}
+RULES = {
+    "raw": "by the distances as they are",
+    "reciprocal_rank": "by the place in each list",
+    "z_score": "by distances less their mean, over their spread, both from the training pairs",
+    "quantile": "by how rare a distance is in its space, from the training pairs",
+}
+
+
+@dataclass(frozen=True)
+class Way:
+    """A method with its order and merge rule, and what it did for each query.
+
+    Attributes:
+        method: its name.
+        order: of the items.
+        rule: of the merge.
+        effort: what it asks for.
+        values: (Q, T) of each query at each completion ratio, between 0 and 1: average precision, or without labels
+            the share of what the new system would show.
+        correct: (Q, T) share of the orders in which the query is answered correctly at rank 1.
+        rewritten: how often each item is written besides, on average.
+    """
+
+    method: str
+    order: str
+    rule: str
+    effort: Effort
+    values: np.ndarray
+    correct: np.ndarray
+    rewritten: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The method, with order and rule where they are not the plain ones."""
+        others = [self.order] if self.order not in ("random", "") else []
+        return " + ".join([self.method, *others, *([self.rule] if self.rule not in ("raw", "learned", "") else [])])
+
+    def areas(self, progress: np.ndarray) -> np.ndarray:
+        """(Q,) the area under each query's curve over progress."""
+        v = self.values
+        return ((v[:, 1:] + v[:, :-1]) / 2 * np.diff(progress)).sum(1) / (progress[-1] - progress[0])
+
+    def words(self, more: Mapping[str, str]) -> str:
+        """What it is, in sentences; `more` has those of methods from elsewhere."""
+        text = more.get(self.method) or METHODS.get(self.method) or f"The method {self.method}."
+        if self.method == SWITCH:
+            return text
+        rule = "" if self.rule == "learned" else f"; the lists are merged {RULES[self.rule]}"
+        return f"{text} Items are migrated {ORDERS[self.order]}{rule}."
+
+
+def glossary(ways: Sequence[Way], more: Mapping[str, str]) -> list[str]:
+    """What the names in a table of ways mean, each once."""
+    found = [f"{name}: {more.get(name) or METHODS.get(name, '')}" for name in dict.fromkeys(w.method for w in ways)]
+    found += [f"{name} (order): {ORDERS[name]}." for name in dict.fromkeys(w.order for w in ways) if name]
+    rules = dict.fromkeys(w.rule for w in ways if w.rule in RULES)
+    return [*found, *(f"{name} (merge): {RULES[name]}." for name in rules)]

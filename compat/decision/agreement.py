@@ -1,0 +1,63 @@
+"""How far a decision can be trusted: the same decision from half of the queries, against the other half."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from compat.decision.choice import Effort, choose, halves, hardly, regret
+from compat.decision.gain import advice, decide
+
+
+class Agreement(NamedTuple):
+    """Shares of the splits.
+
+    Attributes:
+        splits: how many, each a random half of the queries against the other half.
+        verdict: both halves say to upgrade, or both not to, or both that it is open.
+        opposed: one half says to upgrade, and the other not to.
+        same_way: both choose the same way.
+        good_way: on the other half the chosen way is not surely behind the best one there, or hardly.
+        behind: how far it is behind the best one there, on average, of the area.
+    """
+
+    splits: int
+    verdict: float
+    opposed: float
+    same_way: float
+    good_way: float
+    behind: float
+
+
+def agreement(
+    areas: np.ndarray,
+    efforts: Sequence[Effort],
+    ends: tuple[np.ndarray, np.ndarray],
+    least: float,
+    splits: int = 20,
+) -> Agreement:
+    """Decide on one half and look at the other, for several splits.
+
+    Args:
+        areas: (C, Q) the area under each query's curve by each way.
+        efforts: of each way.
+        ends: (Q,) average precision of the old and of the new system, of these queries.
+        least: the gain that would be worth an upgrade.
+        splits: how many.
+    """
+    old, new = ends
+    verdict, opposed, same, good, behind = [], [], [], [], []
+    for seed in range(splits):
+        one, other = halves(areas.shape[1], seed)
+        says = [advice(decide(old[half], new[half], least).outcome) for half in (one, other)]
+        near = [hardly(old[half], new[half]) for half in (one, other)]
+        chosen, also = (choose(areas[:, half], efforts, n) for half, n in zip((one, other), near, strict=True))
+        there = regret(areas[:, other], chosen)
+        verdict.append(says[0] == says[1])
+        opposed.append({*says} == {True, False})
+        same.append(chosen == also)
+        good.append(not there.surely or there.behind <= near[1])
+        behind.append(there.behind)
+    return Agreement(splits, *(float(np.mean(found)) for found in (verdict, opposed, same, good, behind)))

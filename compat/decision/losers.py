@@ -1,0 +1,103 @@
+"""Who loses on the way: the worst moment, and the queries and classes that fall most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+RECOVERED = 1e-9  # a smaller difference is rounding
+
+
+class Moment(NamedTuple):
+    """A moment of a backfill, as against the old system.
+
+    Attributes:
+        point: its index among the completion ratios.
+        progress: its completion ratio.
+        value: mAP.
+        change: of mAP against the old system.
+        losing: share of the queries whose average precision is lower than the old system's.
+        flips: share of the queries that the old system answers correctly at rank 1 and this moment does not.
+    """
+
+    point: int
+    progress: float
+    value: float
+    change: float
+    losing: float
+    flips: float
+
+
+class Fall(NamedTuple):
+    """A query or a class that falls.
+
+    Attributes:
+        place: row of the query, or label of the class.
+        before: (mean) average precision by the old system.
+        worst: at the moment in question.
+        end: once all is done.
+        queries: that it is a mean over.
+    """
+
+    place: int
+    before: float
+    worst: float
+    end: float
+    queries: int
+
+    @property
+    def recovers(self) -> bool:
+        """Whether it ends no lower than it began."""
+        return self.end >= self.before - RECOVERED
+
+
+def moments(progress: Sequence[float], before: np.ndarray, values: np.ndarray, flips: np.ndarray) -> list[Moment]:
+    """Each completion ratio against the old system.
+
+    Args:
+        progress: (T,).
+        before: (Q,) average precision by the old system.
+        values: (Q, T) on the way.
+        flips: (Q, T) whether, or in what share of the orders, a query flipped from correct to wrong at rank 1.
+    """
+    lower = values < before[:, None] - RECOVERED
+    return [
+        Moment(
+            t, float(p), float(values[:, t].mean()), float((values[:, t] - before).mean()), float(lower[:, t].mean()),
+            float(flips[:, t].mean()),
+        )
+        for t, p in enumerate(progress)
+    ]  # fmt: skip
+
+
+def lowest(found: Sequence[Moment]) -> Moment:
+    """The moment of the lowest mAP, the later of equal ones; the start counts where nothing later is lower."""
+    return min(found, key=lambda moment: (moment.value, -moment.point))
+
+
+def falls(rows: np.ndarray, before: np.ndarray, worst: np.ndarray, end: np.ndarray, most: int) -> list[Fall]:
+    """The queries that fall most between the old system and a moment.
+
+    Args:
+        rows: (Q,) numbers of the queries.
+        before: (Q,) average precision.
+        worst: (Q,) at the moment.
+        end: (Q,) once all is done.
+        most: how many; those that do not fall are left out.
+    """
+    change = worst - before
+    return [
+        Fall(int(rows[q]), float(before[q]), float(worst[q]), float(end[q]), 1)
+        for q in np.argsort(change, kind="stable")[:most]
+        if change[q] < -RECOVERED
+    ]
+
+
+def class_falls(labels: np.ndarray, before: np.ndarray, worst: np.ndarray, end: np.ndarray, most: int) -> list[Fall]:
+    """The classes whose queries fall most on average; arguments as of `falls`, with the label of each query."""
+    names, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    start, then, last = (np.bincount(inverse, values) / counts for values in (before, worst, end))
+    found = falls(names, start, then, last, most)
+    return [fall._replace(queries=int(counts[np.searchsorted(names, fall.place)])) for fall in found]

@@ -1,0 +1,72 @@
+"""A proxy where labels are missing: how much of what the new system would show is shown already."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compat.decision.ranking import chunk
+from compat.embeddings import Embeddings
+from compat.engine.exact import Distance, distances
+from compat.merge import Merge
+from compat.progress import backfill_steps, completion_ratios
+
+NEAREST = 10
+
+
+def overlap_curve(
+    embeddings: Embeddings,
+    order: np.ndarray,
+    progress: object = 11,
+    k: int = NEAREST,
+    distance: Distance = "cosine",
+    merge: Merge | None = None,
+    truth: Tensor | None = None,
+) -> np.ndarray:
+    """Share of the k items that the new system finds nearest which are among the k nearest on the way, (Q, T).
+
+    It says how far the way is from its end, not whether that end is better: labels alone can. Labels are not looked at.
+
+    Args:
+        embeddings: the four matrices and groups.
+        order: a permutation of the gallery, (G,).
+        progress: completion ratios, (T,), or how many.
+        k: how many items a query shows.
+        distance: of the retrieval.
+        merge: a fitted rule that scales distances; None: as they are.
+        truth: (Q, k) what the new system shows, if it is another one than at progress 1; see `nearest`.
+    """
+    e, points = embeddings, completion_ratios(progress)
+    step = torch.from_numpy(backfill_steps(order, len(e.gallery_old), points)[0])
+    scales = None if merge is None else merge.scales
+    shown = np.empty((len(e.query_old), len(points)))
+    wanted = nearest(e, k, distance) if truth is None else truth
+    for rows in torch.arange(len(shown)).split(chunk(len(step))):
+        old, new = _both(e, rows, distance)
+        if scales is not None:
+            old, new = (torch.from_numpy(scale(keys.numpy())) for scale, keys in zip(scales, (old, new), strict=True))
+        ignored = e.query_groups[rows, None] == e.gallery_groups
+        for point in range(len(points)):
+            keys = new.where(step <= point, old).double().masked_fill_(ignored, torch.inf)
+            found = torch.zeros(keys.shape, dtype=torch.bool)
+            found.scatter_(1, keys.topk(wanted.shape[1], largest=False).indices, True)
+            shown[rows, point] = found.gather(1, wanted[rows]).double().mean(1).numpy()
+    return shown
+
+
+def nearest(e: Embeddings, k: int = NEAREST, distance: Distance = "cosine") -> Tensor:
+    """The k items that the new system finds nearest to each query, (Q, k); fewer where the gallery has fewer."""
+    found = []
+    for rows in torch.arange(len(e.query_new)).split(chunk(len(e.gallery_new))):
+        new = distances(e.query_new[rows], e.gallery_new, distance)
+        new.masked_fill_(e.query_groups[rows, None] == e.gallery_groups, torch.inf)
+        found.append(new.topk(min(k, len(e.gallery_new)), largest=False).indices)
+    return torch.cat(found)
+
+
+def _both(e: Embeddings, rows: Tensor, distance: Distance) -> tuple[Tensor, Tensor]:
+    return (
+        distances(e.query_old[rows], e.gallery_old, distance),
+        distances(e.query_new[rows], e.gallery_new, distance),
+    )

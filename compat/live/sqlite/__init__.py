@@ -1,0 +1,1 @@
+"""The embedded store: one file of SQLite, and its vectors in memory."""
