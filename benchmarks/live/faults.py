@@ -82,8 +82,8 @@ def every_line(place: Place, most: int) -> dict[str, Any]:
     for name, story in lines.STORIES.items():
         options = {**lines.SMALL, "forward": story.forward}
         with place.setting(**options) as setting:
-            count, places = lines.counted(story, setting)
-        stops = sorted({stop for ends in places.values() for stop in ends})
+            counts = lines.counted(story, setting)
+        stops = sorted({(place, number) for place, count in counts.items() for number in (1, count)})
         stops = stops[:: -(-len(stops) // most)]
         found = list[Found]()
         for start in range(0, len(stops), AT_ONCE):
@@ -92,7 +92,7 @@ def every_line(place: Place, most: int) -> dict[str, Any]:
                 settings = [stack.enter_context(place.setting(**options)) for _ in some]
                 found += lines.killed(story, settings, some, place.settled)
             said(f"{name}: {start + len(some)}/{len(stops)} kills at lines")
-        report[name] = {"lines": len(places), "line_events": count, **summed(found)}
+        report[name] = {"lines": len(counts), "lines_executed": sum(counts.values()), **summed(found)}
     return report
 
 

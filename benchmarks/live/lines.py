@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -114,16 +115,18 @@ STORIES = {
 }
 
 
+Stop = tuple[str, int]
+
+
 class Tracer:
-    """Counts the lines of the engine that are executed, and kills its process at one of them.
+    """Counts how often each line of the engine is executed, and kills its process at one of them.
 
     Args:
-        stop: number of the line, from 1; 0: never.
+        stop: a line, as "file:number", and the number of its execution, from 1; None: never.
     """
 
-    def __init__(self, stop: int) -> None:
-        self.stop, self.count = stop, 0
-        self.places: dict[str, list[int]] = {}
+    def __init__(self, stop: Stop | None) -> None:
+        self.stop, self.counts = stop, Counter[str]()
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> Any:
         return self.line if frame.f_code.co_filename.startswith(ENGINE) else None
@@ -131,12 +134,10 @@ class Tracer:
     def line(self, frame: FrameType, event: str, _: Any) -> Any:
         """A line is about to be executed."""
         if event == "line":
-            self.count += 1
-            if self.count == self.stop:
+            place = f"{frame.f_code.co_filename.removeprefix(ENGINE)}:{frame.f_lineno}"
+            self.counts[place] += 1
+            if (place, self.counts[place]) == self.stop:
                 os.kill(os.getpid(), signal.SIGKILL)
-            if not self.stop:
-                place = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-                self.places[place] = [self.places.get(place, [self.count])[0], self.count]
         return self.line
 
 
@@ -153,16 +154,16 @@ def tell(story: Story, setting: Setting, tracer: Tracer) -> None:
     sys.settrace(None)
 
 
-def counted(story: Story, setting: Setting) -> tuple[int, dict[str, list[int]]]:
-    """How many lines of the engine an act executes, and by place the numbers of its first and last execution."""
+def counted(story: Story, setting: Setting) -> dict[str, int]:
+    """How often an act executes each line of the engine."""
 
-    def told() -> tuple[int, dict[str, list[int]]]:
-        tracer = Tracer(0)
+    def told() -> dict[str, int]:
+        tracer = Tracer(None)
         tell(story, setting, tracer)
-        return tracer.count, tracer.places
+        return dict(tracer.counts)
 
-    count, places = call(told, setting.errors)
-    return count, places
+    found: dict[str, int] = call(told, setting.errors)
+    return found
 
 
 def recovered(story: Story, setting: Setting, ids: list[str]) -> list[dict[str, Any]]:
@@ -182,18 +183,18 @@ def recovered(story: Story, setting: Setting, ids: list[str]) -> list[dict[str, 
 
 
 def kill_at(
-    story: Story, setting: Setting, stop: int, settled: Callable[[int], None]
+    story: Story, setting: Setting, stop: Stop, settled: Callable[[int], None]
 ) -> tuple[dict[str, State], Ended]:
-    """Kill an act at a line; the gallery before, and the life that ended."""
+    """Kill an act at a line, unless it is not reached this time; the gallery before, and the life that ended."""
     process = fork(lambda: tell(story, setting, Tracer(stop)), setting.errors)
-    if (status := ended(process)) != -signal.SIGKILL:
-        raise RuntimeError(setting.errors.read_text() if status > 0 else f"line {stop} was not reached")
+    if (status := ended(process)) > 0:
+        raise RuntimeError(setting.errors.read_text())
     settled(process)
     versions, *events = read(setting.folder / "log")
-    return initial(versions["versions"]), Ended("engine", True, time.monotonic_ns(), events)
+    return initial(versions["versions"]), Ended("engine", status < 0, time.monotonic_ns(), events)
 
 
-def killed(story: Story, settings: list[Setting], stops: list[int], settled: Callable[[int], None]) -> list[Found]:
+def killed(story: Story, settings: list[Setting], stops: list[Stop], settled: Callable[[int], None]) -> list[Found]:
     """Kills, each in a store of its own; what makes up for them, and what is wrong then."""
     dead = [kill_at(story, setting, stop, settled) for setting, stop in zip(settings, stops, strict=True)]
     ids = [sorted(history_of(items, [life]).states) for items, life in dead]

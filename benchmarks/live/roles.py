@@ -54,7 +54,7 @@ class Setting(NamedTuple):
     working: Callable[[str], Store] = open_store
     asking: Callable[[str], Store] = open_store
     slowness: float = 0.0
-    life: float = 0.05
+    life: float = 0.03
 
     @property
     def errors(self) -> Path:

@@ -200,7 +200,7 @@ def test_a_few_kills(tmp_path, store):
     assert moments["answers"] == moments["queries"] > 0
     assert all(engine["rejected"] == engine["rounds"] > 0 for engine in report["broken_engines"].values())
     assert report["curve"]["largest_difference"] < 1e-6
-    assert {name: story["kills_of_engine"] >= 2 for name, story in report["every_line"].items()} == dict.fromkeys(
+    assert {name: story["kills_of_engine"] >= 1 for name, story in report["every_line"].items()} == dict.fromkeys(
         report["every_line"], True
     )
 
