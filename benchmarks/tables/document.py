@@ -2,8 +2,9 @@
 
 A document that tables are written into has a line `<!-- table: FOLDER [label=value ...] -->` before each of them and
 `<!-- end -->` after it; one of ranks over several folders `<!-- ranks: FOLDER FOLDER ... [label=value ...] -->`; those
-of an experiment on policies `<!-- policies: FILE -->`, that of reports on upgrades `<!-- agreement: FILE -->`. FOLDER
-and FILE are relative to the document.
+of an experiment on policies `<!-- policies: FILE -->`, that of reports on upgrades `<!-- agreement: FILE -->`, those
+of live migrations `<!-- live: FILE -->` and `<!-- faults: FILE FILE ... -->`. FOLDER and FILE are relative to the
+document.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from benchmarks.tables.live import faults, speed
 from benchmarks.tables.ranks import ranking, table
 from benchmarks.tables.reports import agreement
 from benchmarks.tables.table import tables
 from compat.errors import InputError
 from compat.files import replace
+
+KINDS = "table|ranks|policies|agreement|live|faults"
 
 
 def written(document: str | Path, broken: list[str] | None = None) -> str:
@@ -43,12 +47,16 @@ def written(document: str | Path, broken: list[str] | None = None) -> str:
             made = _policies(path.parent / words[0])
         elif kind == "agreement":
             made = agreement(path.parent / words[0])
+        elif kind == "live":
+            made = speed(path.parent / words[0])
+        elif kind == "faults":
+            made = faults([path.parent / word for word in words])
         else:
             made = tables(path.parent / words[0], words[1:], broken=broken)
         return f"<!-- {kind}: {found[2]} -->\n\n{made}\n\n<!-- end -->"
 
-    pattern = r"<!-- (table|ranks|policies|agreement): (.*?) -->\n.*?<!-- end -->"
-    if len(re.findall(pattern, text, re.DOTALL)) != len(re.findall("<!-- (?:table|ranks|policies|agreement): ", text)):
+    pattern = rf"<!-- ({KINDS}): (.*?) -->\n.*?<!-- end -->"
+    if len(re.findall(pattern, text, re.DOTALL)) != len(re.findall(f"<!-- (?:{KINDS}): ", text)):
         raise InputError(f"write: {path} has a table without an end, expected <!-- end --> after each")
     return re.sub(pattern, fresh, text, flags=re.DOTALL)
 

@@ -41,11 +41,11 @@ def experiments() -> Iterator[Experiment]:
         yield parse(own.config, overrides)
 
 
-def test_they_are_under_two_and_a_half_megabytes_in_under_100_files():
+def test_they_are_under_three_megabytes_in_under_110_files():
     paths = [path.relative_to(ROOT / "results") for path in (ROOT / "results").rglob("*") if path.is_file()]
     kept = [path for path in paths if path.parts[0] not in IGNORED and not path.name.startswith(".")]
-    assert len(kept) < 100
-    assert sum((ROOT / "results" / path).stat().st_size for path in kept) < 2_500_000
+    assert len(kept) < 110
+    assert sum((ROOT / "results" / path).stat().st_size for path in kept) < 3_000_000
 
 
 def test_no_document_has_a_gap_to_be_filled():

@@ -1,0 +1,92 @@
+"""What `benchmarks.live` and `benchmarks.live.faults` measured, as Markdown tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from compat.errors import InputError
+
+
+def read(path: Path, key: str) -> dict[str, Any]:
+    """A report that has a key.
+
+    Raises:
+        InputError: no such file, or another one.
+    """
+    try:
+        found = json.loads(path.read_text())
+        found[key]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: {error}, expected what benchmarks.live or benchmarks.live.faults writes") from error
+    return found
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table: its head, then its rows; figures stand to the right."""
+    aligned = [rows[0], ["---", *["--:"] * (len(rows[0]) - 1)], *rows[1:]]
+    return "\n".join(f"| {' | '.join(row)} |" for row in aligned)
+
+
+def speed(path: Path) -> str:
+    """The tables of one report of `benchmarks.live`."""
+    found = read(path, "queries")
+    size = found["bytes"]
+    figures = [("figure", f"{found['items']:,} items, {found['dim']} dimensions")]
+    figures += [(f"{name} (s)", f"{seconds:.1f}") for name, seconds in found["seconds"].items()]
+    figures += [("items a second, to 50 %", f"{found['items_per_second']:,.0f}")]
+    figures += [(f"bytes on disk, {name}", f"{size[name]:,}") for name in ("start", "peak")]
+    figures += [(f"peak memory, {name} (MiB)", f"{mib:,.0f}") for name, mib in found["peak_memory_mib"].items()]
+    for model, its in found["overhead"].items():
+        each = f"{1e3 * its['engine']:.2f} / {1e3 * its['bare loop']:.2f} = {its['ratio']:.2f}"
+        figures.append((f"engine over a bare loop, {model} model (ms an item)", each))
+    queries = [("queries at 50 %", "first (s)", "p50 (ms)", "p99 (ms)", "queries", "items migrated a second meanwhile")]
+    for case, its in found["queries"].items():
+        moved = f"{its['items_per_second']:,.0f}" if "items_per_second" in its else "-"
+        times = f"{its['first']:.1f}", f"{1e3 * its['p50']:.1f}", f"{1e3 * its['p99']:.1f}"
+        queries.append((case, *times, f"{its['queries']:,}", moved))
+    recall = found["recall"]
+    points = [("approximate mode, share migrated", *(f"{100 * p:.0f} %" for p in recall["progress"]))]
+    points.append((f"recall@10 (floor {recall['floor']})", *(f"{share:.3f}" for share in recall["recall_at_10"])))
+    return "\n\n".join(markdown(rows) for rows in (figures, queries, points))
+
+
+def faults(paths: Sequence[Path]) -> str:
+    """One table of the reports of `benchmarks.live.faults`, a part for each store."""
+    rows: list[Sequence[str]] = [
+        ("what was done to it", "store", "processes killed or stopped", "items checked", "answers checked",
+         "items wrong", "answers wrong", "extracted again beyond what was in flight")
+    ]  # fmt: skip
+    for path in paths:
+        found = read(path, "random_moments")
+        rows += [row(name, found["store"], its) for name, its in cases(found)]
+    broken = [("engine broken on purpose", "store", "rejected")]
+    curves = [("curve, with kills between its points", "store", "kills", "largest difference to the replay")]
+    for path in paths:
+        found = read(path, "random_moments")
+        for name, its in found["broken_engines"].items():
+            broken.append((name, found["store"], f"{its['rejected']} of {its['rounds']}"))
+        for name, key in (("one method", "curve"), ("a learner on the way", "curve_learning_on_the_way")):
+            its = found[key]
+            curves.append((name, found["store"], f"{its['kills']}", f"{its['largest_difference']:.1e}"))
+    return "\n\n".join(markdown(some) for some in (rows, broken, curves))
+
+
+def cases(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each thing that was done, and what was counted."""
+    yield "SIGKILL at a random moment", found["random_moments"]
+    for name, its in found["every_line"].items():
+        yield f"SIGKILL at each line, first and last time: {name}", its
+    for name, its in found["stopped"].items():
+        yield f"stopped: {name.replace('_', ' ')}", its
+    yield "disk full", found["disk_full"]
+
+
+def row(name: str, store: str, its: dict[str, Any]) -> Sequence[str]:
+    """Of one thing that was done."""
+    hurt = sum(value for key, value in its.items() if key.startswith(("kills", "zombies")))
+    wrong = (sum(its[key].values()) for key in ("wrong_in_store", "wrong_in_answers"))
+    counts = hurt, its["items_checked"], its.get("answers", 0), *wrong, its["redone_beyond_what_was_in_flight"]
+    return name, store, *(f"{count:,}" for count in counts)
