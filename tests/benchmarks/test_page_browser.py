@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from benchmarks.page import __main__ as page
-from tests.browser import PHONE, Visit, chromium, needs_browser
+from benchmarks.page.measure import browser as chromium
+from tests.browser import PHONE, Visit, needs_browser
 from tests.planted_pages import COMMENT, IMAGE, SCRIPT, folders
 
 pytestmark = needs_browser

@@ -5,8 +5,9 @@ import sys
 import pytest
 from PIL import Image
 
+from benchmarks.page.measure import browser as chromium
 from benchmarks.report import __main__ as report
-from tests.browser import PHONE, Visit, chromium, needs_browser
+from tests.browser import PHONE, Visit, needs_browser
 from tests.planted_upgrades import CLASSES, save, upgrade
 
 pytestmark = needs_browser
