@@ -59,6 +59,14 @@ def away():
     return models(new=Away(SPACES[:, OLD:]))
 
 
+def silent():
+    class Nothing(Reads):
+        def __call__(self, contents):
+            raise ConnectionError("no route to the model")
+
+    return models(new=Nothing(SPACES[:, OLD:]), old=Nothing(SPACES[:, :OLD]))
+
+
 def without_old():
     return models(old=None)
 

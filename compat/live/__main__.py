@@ -15,13 +15,14 @@ Where another engine extracts, in place of `run`:
     python -m compat.live apply sqlite:///gallery.db vectors --models my_models.models
 
 Models are what a function without arguments returns, a `compat.live.Models`; modules of the current folder are found.
-Codes: 0 all is well, 1 verify or doctor found something or a run was paused, 2 wrong input, 130 and 143 a run that
-ended after its batch as it was told to. `run` again goes on; several may run at once.
+Codes: 0 all is well, 1 verify or doctor found something or a run was paused, 2 wrong input, 130 interrupted, 143
+a run that ended after its batch as it was told to. `run` again goes on; several may run at once.
 """
 
 from __future__ import annotations
 
 import pkgutil
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -48,6 +49,8 @@ def main(given: Sequence[str] | None = None) -> None:
                     code = verb(arguments, store)
         except OSError as error:
             raise InputError(f"{arguments.verb}: {error}, expected a store and files that can be used") from error
+        except KeyboardInterrupt:
+            code = 128 + signal.SIGINT
         sys.exit(code)
 
 

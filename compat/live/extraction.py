@@ -21,8 +21,8 @@ PASSING = (ConnectionError, TimeoutError)  # errors that pass: of a service or a
 T = TypeVar("T")
 
 
-class Unreachable(Exception):
-    """What was tried again and again did not come back."""
+class Unreachable(InputError):
+    """What was tried again and again did not come back; wherever nobody waits for it, that is one line as well."""
 
 
 class Extracted(NamedTuple):
@@ -50,7 +50,9 @@ def extract(
     """
     try:
         rows = serve(patiently(lambda: embedded(model, [w.content for w in work], name), PASSING))
-    except (Unreachable, WrongModel):
+    except Unreachable as error:
+        raise Unreachable(f"models.{name}: {error}, expected a model that answers") from error
+    except WrongModel:
         raise
     except Exception as error:  # whatever a model raises
         if len(work) == 1:
@@ -58,9 +60,8 @@ def extract(
         single = [extract(model, [w], serve, name) for w in work]
         found = Extracted([d for one in single for d in one.done], [d for one in single for d in one.dead])
         if len(found.dead) == len(work) >= MANY:
-            raise Unreachable(
-                f"the {name} model failed on all {len(work)} items of a batch ({reason(error)})"
-            ) from error
+            failed = f"it failed on all {len(work)} items of a batch ({reason(error)})"
+            raise Unreachable(f"models.{name}: {failed}, expected a model that reads them") from error
         return found
     finite = np.isfinite(rows).all(1)
     return Extracted(
@@ -104,7 +105,7 @@ def drifted(
     Under cosine retrieval lengths do not count.
     """
     work = [Work(item.id, item.version, item.content) for item in items]
-    found = {id: vector for id, _, vector in extract(model, work, serve).done} if work else {}
+    found = {id: vector for id, _, vector in extract(model, work, serve, column).done} if work else {}
 
     def same(item: Item) -> bool:
         stored, now = getattr(item, column), found.get(item.id)

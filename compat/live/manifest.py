@@ -24,7 +24,7 @@ import numpy as np
 from compat.engine.exact import Distance
 from compat.errors import InputError
 from compat.files import replace as replace_file
-from compat.live.extraction import Extracted, Unreachable, drifted
+from compat.live.extraction import Extracted, drifted
 from compat.live.items import Journal, Pending, Phase
 from compat.live.models import Models
 from compat.live.store import Store
@@ -185,9 +185,5 @@ def _check(store: Store, models: Models, batch: Extracted, file: Path, distance:
     """Refuse a file whose first vectors are not what the new model makes of these contents here."""
     known = ((store.get(id), version, vector) for id, version, vector in batch.done[:CANARIES])
     items = [item._replace(new=vector) for item, version, vector in known if item and item.version == version]
-    try:
-        found = drifted(models.new, items, "new", lambda rows: rows, distance)
-    except Unreachable as error:
-        raise InputError(f"models.new: {error}, expected a model that answers") from error
-    if found:
+    if found := drifted(models.new, items, "new", lambda rows: rows, distance):
         raise InputError(f"vector: of item {found[0]!r} in {file} is not what models.new makes, expected its embedding")

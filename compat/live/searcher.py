@@ -17,7 +17,7 @@ from compat.live.extraction import PASSING, reason
 from compat.live.items import SERVES_BOTH, Found, Journal
 from compat.live.models import Embed, Models, embedded
 from compat.live.process import this_process
-from compat.live.serving import Ways, ways
+from compat.live.serving import Ways, old_model, ways
 from compat.live.store import Ask, Store, Where
 from compat.merge import Merge
 
@@ -60,9 +60,8 @@ class Searcher:
         self.known: tuple[tuple[int, str, int, bool], Ways] | None = None
         self.took: deque[float] = deque(maxlen=REMEMBERED)
         self.told = 0.0
-        journal = store.journal()
-        models.check(journal)
-        self.checked = journal.fingerprint
+        models.check(store.journal())
+        self.checked: Mapping[str, str] | None = None
 
     def search(self, content: str, k: int = 10, where: Where | None = None) -> list[Hit]:
         """The k nearest items of a query.
@@ -110,7 +109,7 @@ class Searcher:
         elif mode(journal) == "new":
             asks, merge = [Ask("new", self._served(contents, journal))], None
         else:
-            asks, merge = [Ask("old", self._before(contents, journal))], None
+            asks, merge = [Ask("old", read(old_model(self.models, journal), contents, "old"))], None
         found = self.store.search(asks, k, where)
         parts = ["new" if ask.column == "new" else "old" for ask in asks]
         return {part: (ask.queries, its) for part, ask, its in zip(parts, asks, found, strict=True)}, merge
@@ -141,12 +140,6 @@ class Searcher:
         blank, new = self._embedded(contents, ("new",), journal)
         with torch.inference_mode():
             return upgrade.query(torch.from_numpy(blank), torch.from_numpy(new))[1].numpy()
-
-    def _before(self, contents: Sequence[str], journal: Journal) -> np.ndarray:
-        """Queries for a gallery of which nothing is migrated."""
-        if self.models.old is None:
-            raise InputError(f"models.old: none, expected one, as the store is in phase {journal.phase}")
-        return read(self.models.old, contents, "old")
 
     def _tell(self, seconds: float, journal: Journal) -> None:
         """Remember what a query took, and let workers know where they have to make way."""

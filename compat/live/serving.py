@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from compat.errors import InputError
 from compat.experience.seen import Seen, Serving, as_before, before
 from compat.live.items import Column, Gallery, Journal
-from compat.live.models import Models
+from compat.live.models import Embed, Models, embedded
 from compat.live.store import Store
 from compat.merge import Merge
 from compat.methods.upgrade import Upgrade, through
@@ -80,3 +81,36 @@ def onward(upgrade: Upgrade, new: np.ndarray) -> np.ndarray:
     """New embeddings (N, D_new) as a method serves them after their backfill, (N, D)."""
     blank = torch.zeros(len(new), upgrade.old.project.out_features)
     return through(upgrade.gallery, blank, torch.from_numpy(new.copy()))[1].numpy()
+
+
+class Served:
+    """A new model as what is migrated is stored.
+
+    Args:
+        models: of the migration.
+    """
+
+    def __init__(self, models: Models) -> None:
+        self.models, self.version = models, models.new.version
+
+    def __call__(self, contents: Sequence[str]) -> np.ndarray:
+        rows = embedded(self.models.new, contents, "new")
+        return rows if self.models.upgrade is None else onward(self.models.upgrade, rows)
+
+
+def old_model(models: Models, journal: Journal) -> Embed:
+    """What old embeddings are by.
+
+    Once a migration ended and the next begins, that is the new model of the one that ended. So whoever serves with its
+    models goes on until the next one runs.
+
+    Raises:
+        InputError: it is not among these models.
+    """
+    known = journal.fingerprint.get("new" if journal.phase == "none" else "old")
+    if models.old is not None and known in (None, models.old.version):
+        return models.old
+    if known == models.new.version:
+        return Served(models)
+    found = "none" if models.old is None else models.old.version
+    raise InputError(f"models.old: {found}, expected {known or 'one'}, as the store is in phase {journal.phase}")

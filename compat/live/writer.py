@@ -11,7 +11,7 @@ from compat.errors import InputError
 from compat.live.extraction import extract
 from compat.live.items import Item, Journal, Work, new_version
 from compat.live.models import Embed, Models
-from compat.live.serving import ahead, onward
+from compat.live.serving import ahead, old_model, onward
 from compat.live.store import Conflict, Store
 
 
@@ -57,7 +57,8 @@ class Writer:
         upgrade = self.models.between(journal.dim, journal.new_dim or 1)
         before = journal.phase in ("none", "planned", "rolled_back")
         if before or journal.phase == "rolling_back" or journal.dual:
-            item = item._replace(old=self._read(self.models.old, item, "old"))
+            model = old_model(self.models, journal) if before else self.models.old
+            item = item._replace(old=self._read(model, item, "old"))
         if journal.phase == "planned" and upgrade.transforms_gallery:
             item = item._replace(bridge=ahead(upgrade, item.old[None])[0].numpy())  # type: ignore[index]
         if not before:
@@ -66,7 +67,7 @@ class Writer:
 
     def _read(self, model: Embed | None, item: Item, name: str) -> np.ndarray:
         if model is None:
-            raise InputError(f"models.{name}: none, expected one to write items with before a migration runs")
+            raise InputError(f"models.{name}: none, expected one, as the old embedding is written too")
         found = extract(model, [Work(item.id, item.version, item.content)], lambda rows: rows, name)
         if found.dead:
             raise InputError(

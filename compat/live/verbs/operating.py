@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from contextlib import suppress
 from typing import Any
 
 from compat.errors import InputError
@@ -30,11 +31,18 @@ def init(arguments: Namespace, store: Store) -> int:
     try:
         store.create(journal)
     except InputError:
-        if store.journal() != journal or store.counts().total:
+        if not left_empty(store, journal):
             raise
     count = store.add(table.items())
     print(f"{count:,} items of dimension {table.dim}, {size(store.size())}; next: plan")
     return 0
+
+
+def left_empty(store: Store, journal: Journal) -> bool:
+    """Whether a store like this is there, without items."""
+    with suppress(InputError):
+        return store.journal() == journal and store.counts().total == 0
+    return False
 
 
 def status(arguments: Namespace, store: Store) -> int:

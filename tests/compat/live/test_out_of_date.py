@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from compat.errors import InputError
-from compat.live import Item, Migration, Models, Rows, Searcher
+from compat.live import Item, Migration, Models, Rows, Searcher, Writer
 from compat.live.items import Journal
 from compat.live.sqlite.store import SqliteStore
 
@@ -84,3 +84,44 @@ def test_a_rollback_does_not_go_on_with_the_next_migration(store):
         Migration(store, Models(FIRST.new, Meanwhile(NAMES, OLD))).rollback()
     assert store.journal().migration == 2
     assert store.counts().new == 6
+
+
+class Unreadable(Rows):
+    def __call__(self, contents):
+        raise ValueError("no image")
+
+
+def test_a_searcher_of_the_migration_that_ended_serves_until_the_next_one_runs(store):
+    migration = Migration(store, FIRST)
+    migration.run()
+    migration.verify()
+    migration.finalize()
+    searcher, writer = Searcher(store, FIRST), Writer(store, FIRST)
+    expected = [(hit.id, hit.distance) for hit in searcher.search("i3", 12)]
+    with pytest.raises(InputError, match="reads none of the first 8 items"):
+        Migration(store, Models(Unreadable(NAMES, OTHER), Rows(NAMES, NEW))).plan()
+    assert store.journal().phase == "none"
+    assert [(hit.id, hit.distance) for hit in searcher.search("i3", 12)] == expected
+    writer.put("i5", "i5")
+    assert np.array_equal(store.get("i5").old, NEW[5])
+    third = Models(Rows(NAMES, OTHER), Rows(NAMES, NEW))
+    with pytest.raises(InputError, match=r"^models.old: \w+, expected \w+, as the store is in phase none$"):
+        Searcher(store, SECOND).search("i3", 12)
+    Migration(store, third).plan(batch=3)
+    assert [(hit.id, hit.distance) for hit in searcher.search("i3", 12)] == expected
+    assert [(hit.id, hit.distance) for hit in Searcher(store, third).search("i3", 12)] == expected
+    Migration(store, third).run(0.5)
+    with pytest.raises(InputError, match=r"^models.new: \w+, expected \w+, which the migration began with$"):
+        searcher.search("i3", 12)
+
+
+def test_a_searcher_made_after_a_rollback_is_checked_once_the_same_migration_is_planned_again(store):
+    Migration(store, FIRST).run(0.5)
+    Migration(store, FIRST).rollback()
+    searcher = Searcher(store, SECOND)
+    assert len(searcher.search("i3", 12)) == 12
+    again = Migration(store, FIRST)
+    again.plan(batch=3)
+    again.run(0.5)
+    with pytest.raises(InputError, match=r"^models.new: \w+, expected \w+, which the migration began with$"):
+        searcher.search("i3", 12)

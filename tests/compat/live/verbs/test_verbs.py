@@ -176,6 +176,25 @@ def test_a_watch_goes_on_until_the_migration_ends(planned, call, monkeypatch):
     assert waited == [3, 3]
 
 
+def test_a_watch_that_is_interrupted_ends_without_a_word(planned, call, monkeypatch):
+    def wait(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("compat.live.verbs.operating.wait", wait)
+    code, _, err = call("status", URL, "--watch")
+    assert (code, err) == (130, "")
+
+
+@pytest.mark.parametrize("verb", [["verify"], ["run", "--until", 1], ["rollback"]])
+def test_a_model_that_does_not_answer_is_one_line(planned, call, verb):
+    assert call("run", URL, "--models", OURS)[0] == 0
+    with planned.transaction() as cursor:
+        cursor.execute("UPDATE items SET old = NULL WHERE id = 'i3'")
+    result = call(verb[0], URL, "--models", f"{DOUBLES}.silent", *verb[1:])
+    refused(result, "models.", "ConnectionError: no route to the model", "expected a model that answers")
+    assert planned.counts().new == ITEMS
+
+
 def test_doctor_finds_nothing_in_a_sound_store_and_names_what_it_finds(planned, call):
     call("run", URL, "--models", OURS, "--until", 0.5)
     lines = json.loads(call("doctor", URL, "--models", OURS, "--json")[1])
