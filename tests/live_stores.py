@@ -42,10 +42,15 @@ def turned(store: Store, **changes: Any) -> Journal:
     return after
 
 
+def placed(store: Store, ids: Sequence[str]) -> None:
+    """Set the order of these items."""
+    store.place(ids, journal := store.journal(), journal)
+
+
 def running(store: Store, items: int = 6, order: Sequence[int] | None = None) -> Store:
     """Fill an empty store, and let its first migration run; items are migrated in an order, by default that of ids."""
     store.add(item(n) for n in range(items))
-    store.place([f"i{n}" for n in (range(items) if order is None else order)])
+    placed(store, [f"i{n}" for n in (range(items) if order is None else order)])
     turned(store, migration=1, phase="running", items=items, new_dim=NEW)
     return store
 

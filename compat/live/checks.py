@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from compat.errors import InputError
-from compat.live.items import Journal
+from compat.live.items import Item, Journal
 from compat.live.store import Conflict, Where
 
 
@@ -32,6 +36,17 @@ def check_moment(journal: Journal, during: Journal) -> None:
         raise Conflict
 
 
+def check_item(item: Item, journal: Journal) -> None:
+    """Refuse an item that the store cannot hold.
+
+    Raises:
+        InputError: embeddings of another dimension, NaN or infinite; meta that JSON does not have.
+    """
+    check_meta(item.id, item.meta)
+    check_vector(item.id, "old", item.old, journal.dim)
+    check_vector(item.id, "new", item.new, journal.new_dim)
+
+
 def check_vector(id: str, column: str, vector: np.ndarray | None, dim: int) -> None:
     """Refuse a vector that the store cannot hold.
 
@@ -44,3 +59,15 @@ def check_vector(id: str, column: str, vector: np.ndarray | None, dim: int) -> N
         raise InputError(f"{column}: shape {vector.shape} of item {id!r}, expected ({dim},)")
     if not np.isfinite(vector).all():
         raise InputError(f"{column}: NaN or infinite values of item {id!r}, expected finite embeddings")
+
+
+def check_meta(id: str, meta: Mapping[str, Any]) -> None:
+    """Refuse what queries could not be filtered by.
+
+    Raises:
+        InputError: a value that JSON does not have, such as NaN.
+    """
+    try:
+        json.dumps(dict(meta), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"meta: of item {id!r} ({error}), expected what JSON has") from error

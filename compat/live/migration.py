@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from compat.errors import InputError
-from compat.live.extraction import Unreachable, drifted, extract
-from compat.live.items import UNDER_WAY, Counts, Gallery, Journal, Work
+from compat.live.extraction import drifted, extract
+from compat.live.items import UNDER_WAY, Counts, Item, Journal, Work
 from compat.live.models import Models
 from compat.live.serving import ahead, onward
 from compat.live.store import Conflict, Store, amended
@@ -21,6 +21,7 @@ from compat.live.worker import CANARIES, LEASE, Worker
 from compat.orders import Order, OrderGiven, Random
 from compat.progress import completion_ratios
 
+OVERTAKEN = "plan: another migration was planned just now, expected none"
 PROBED = 8  # items of which the new model has to read one
 
 
@@ -85,14 +86,20 @@ class Migration:
             raise InputError(f"plan: migration {before.migration} is {before.phase}, expected none under way")
         if before.phase == "finalized":
             ended, before = before, replace(before, phase="none", dim=before.new_dim, new_dim=0)
-            self.store.advance(ended, before)
+            try:
+                self.store.advance(ended, before)
+            except Conflict as error:
+                raise InputError(OVERTAKEN) from error
         gallery = self.store.gallery()
         if len(gallery.ids) == 0:
             raise InputError("store: no item has an old embedding, expected some to migrate")
         order = order or Random()
         order.check(len(gallery.ids))
         old = torch.from_numpy(gallery.old.copy())
-        self._check_old(gallery, before)
+        drawn = np.random.default_rng().integers(0, len(gallery.ids), CANARIES)
+        self._check_old(
+            [item for n in drawn if (item := self.store.get(gallery.ids[n])) and item.old is not None], before
+        )
         probe = self._probe(item.content for id in gallery.ids if (item := self.store.get(id)))
         upgrade = self.models.between(before.dim, probe.shape[1])
         values = {
@@ -106,8 +113,6 @@ class Migration:
             order.needs, values, type(order).__name__, items=len(old), progress=points, distance=before.distance
         )
         rows = order.orders(given, [(seed,)])[0]
-        self.store.place([gallery.ids[row] for row in rows])
-        self.store.retry()
         after = Journal(
             before.dim,
             before.distance,
@@ -122,9 +127,9 @@ class Migration:
             dual=dual,
         )
         try:
-            self.store.amend(before, after)
+            self.store.place([gallery.ids[row] for row in rows], before, after)
         except Conflict as error:
-            raise InputError("plan: another migration was planned just now, expected none") from error
+            raise InputError(OVERTAKEN) from error
         return after
 
     def run(
@@ -137,13 +142,15 @@ class Migration:
         """Go back to the old system: items that lack an old embedding get one, then all new ones are cleared at once.
 
         Raises:
-            InputError: nothing to roll back; items without an old embedding, and no old model that reads them.
+            InputError: nothing to roll back; items without an old embedding, and no old model that reads them, or one
+                that is not that of the store.
         """
         journal = self.store.journal()
         if journal.phase not in UNDER_WAY:
             raise InputError(f"rollback: the store is in phase {journal.phase}, expected a migration under way")
         if self.models.old is None and (some := self.store.without_old(1)):
             raise InputError(f"rollback: item {some[0].id!r} has no old embedding, expected models.old to make it")
+        self._check_old([item for item in self.store.sample(CANARIES) if item.old is not None], journal)
 
         def going_back(now: Journal) -> Journal:
             begun = now.migration == journal.migration and now.phase in UNDER_WAY
@@ -220,12 +227,10 @@ class Migration:
             raise InputError("finalize: the store changed just now, expected a verified migration") from error
         return after
 
-    def _check_old(self, gallery: Gallery, journal: Journal) -> None:
-        """Refuse an old model that some items were not embedded by."""
+    def _check_old(self, known: Sequence[Item], journal: Journal) -> None:
+        """Refuse an old model that these items were not embedded by."""
         if self.models.old is None:
             return
-        rows = np.random.default_rng().integers(0, len(gallery.ids), CANARIES)
-        known = [item for row in rows if (item := self.store.get(gallery.ids[row])) and item.old is not None]
         if found := drifted(self.models.old, known, "old", lambda embedded: embedded, journal.distance):
             raise InputError(
                 f"models.old: item {found[0]!r} is not stored as it embeds it, expected the model of the store"
@@ -237,9 +242,6 @@ class Migration:
         for content in itertools.islice(contents, PROBED):
             tried += 1
             work = [Work("", 0, content)]
-            try:
-                if found := extract(self.models.new, work, lambda rows: rows).done:
-                    return found[0][2][None]
-            except Unreachable as error:
-                raise InputError(f"models.new: {error}, expected a model that answers") from error
+            if found := extract(self.models.new, work, lambda rows: rows).done:
+                return found[0][2][None]
         raise InputError(f"models.new: it reads none of the first {tried} items, expected one that reads them")

@@ -160,8 +160,12 @@ class Store(Protocol):
     def gallery(self, new: bool = False) -> Gallery:
         """All items with an old embedding."""
 
-    def place(self, ids: Sequence[str]) -> None:
-        """Set the order in which these items are migrated; of all others it is open."""
+    def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
+        """Set the order in which these items are migrated, of all others it is open, and replace the journal.
+
+        Raises:
+            Conflict: the journal is not `before`; then the order is as it was.
+        """
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
         """Write vectors to items of these ids and versions, whatever they have in this column; how many.

@@ -11,7 +11,7 @@ from psycopg import Cursor, errors
 from psycopg.types.json import Jsonb
 
 from compat.errors import InputError
-from compat.live.checks import check_fields, check_moment, check_vector
+from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_vector
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
 from compat.live.postgres.link import SNAPSHOT, Link, forget, line, make, read, replace, turn
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
@@ -80,12 +80,12 @@ class PostgresStore:
     def add(self, items: Iterable[Item]) -> int:
         count = 0
         with self.transaction() as cursor:
-            dim = read(cursor, "FOR SHARE").dim
+            journal = read(cursor, "FOR SHARE")
             try:
                 with cursor.copy("COPY items (id, content, meta, version, old) FROM STDIN (FORMAT BINARY)") as copy:
                     copy.set_types(["text", "text", "jsonb", "int8", "vector"])
                     for item in items:
-                        check_vector(item.id, "old", item.old, dim)
+                        check_item(item, journal)
                         copy.write_row(
                             (item.id, item.content, Jsonb(dict(item.meta)), item.version or new_version(), item.old)
                         )
@@ -106,8 +106,7 @@ class PostgresStore:
             journal = read(cursor, "FOR SHARE")
             if (journal.migration, journal.phase) != (during.migration, during.phase):
                 raise Conflict
-            check_vector(item.id, "old", item.old, journal.dim)
-            check_vector(item.id, "new", item.new, journal.new_dim)
+            check_item(item, journal)
             cursor.execute(
                 "INSERT INTO items (id, content, meta, version, old, bridge, new) VALUES (%s, %s, %s, %s, %s, %s, %s)"
                 " ON CONFLICT (id) DO UPDATE SET content = excluded.content, meta = excluded.meta, place = -1,"
@@ -119,6 +118,7 @@ class PostgresStore:
         self.write(step)
 
     def describe(self, id: str, meta: Mapping[str, Any]) -> bool:
+        check_meta(id, meta)
         return self._changed("UPDATE items SET meta = %s WHERE id = %s", (Jsonb(dict(meta)), id)) == 1
 
     def delete(self, id: str) -> bool:
@@ -225,9 +225,15 @@ class PostgresStore:
         parts.append((*empty, np.empty((0, dim), np.float32)))
         return Gallery(ids, *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
-    def place(self, ids: Sequence[str]) -> None:
+    def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
+        def step(cursor: Cursor[Any]) -> None:
+            replace(cursor, before, after)
+            cursor.execute(PLACE, (list(ids),))
+
+        if self.journal() != before:
+            raise Conflict
         forget(self.link, ["old", "bridge", "new"])  # each index would take in all rows anew, one by one
-        self._changed(PLACE, (list(ids),))
+        self.write(step)
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
         values = [(vector, id, version) for id, version, vector in rows]

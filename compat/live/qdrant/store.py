@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from compat.errors import InputError
-from compat.live.checks import check_fields, check_moment, check_vector
+from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_vector
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
 from compat.live.qdrant.claims import claimed, claims, released
 from compat.live.qdrant.journal import Ledger
@@ -67,7 +67,7 @@ class QdrantStore:
         try:
             while some := list(islice(left, CHUNK)):
                 for item in some:
-                    check_vector(item.id, "old", item.old, state.journal.dim)
+                    check_item(item, state.journal)
                     if item.id in seen:
                         raise InputError(f"id: {item.id!r} twice, expected each item once")
                     seen.add(item.id)
@@ -103,8 +103,7 @@ class QdrantStore:
     def put(self, item: Item, during: Journal) -> None:
         state, id = self.ledger.state(), point_id(item.id)
         _check_phase(state, during)
-        check_vector(item.id, "old", item.old, state.journal.dim)
-        check_vector(item.id, "new", item.new, state.journal.new_dim)
+        check_item(item, state.journal)
         there = self.link("retrieve", self.items, [id], ["seq"], **READ)
         point = state.point(item, there[0].payload["seq"] if there else time.time_ns())
         try:
@@ -119,6 +118,7 @@ class QdrantStore:
             raise Conflict
 
     def describe(self, id: str, meta: Mapping[str, Any]) -> bool:
+        check_meta(id, meta)
         there = self.link("retrieve", self.items, [point_id(id)], False, **READ)
         if there:
             described, it = self.ledger.state().described(meta), where([are([point_id(id)])])
@@ -222,8 +222,10 @@ class QdrantStore:
             np.array([missing if i.new is None else i.new for i in items], np.float32).reshape(len(items), dims[1]),
         )
 
-    def place(self, ids: Sequence[str]) -> None:
+    def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
+        self.ledger.as_before(before)
         self.points.place(ids)
+        self.amend(before, after)
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
         """The journal is looked at before each request: what was learned since may be overwritten by one at most."""

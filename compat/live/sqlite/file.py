@@ -6,7 +6,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,14 @@ BUSY = 60.0  # seconds that a write waits for another
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection whose commits are on disk when they return."""
-    base = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    base = None
     try:
+        base = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = FULL")
     except sqlite3.DatabaseError as error:
-        base.close()
+        if base is not None:
+            base.close()
         raise InputError(f"store: {path} ({error}), expected a file that `init` made") from error
     return base
 
@@ -116,7 +118,7 @@ class Link:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.is_file() and self.path.stat().st_size:
-            with connect(self.path) as base:
+            with closing(connect(self.path)) as base:
                 if base.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal'").fetchone():
                     raise InputError(f"store: {self.path} is one, expected a new file")
         self.base = connect(self.path)

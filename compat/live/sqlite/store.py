@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from compat.errors import InputError
-from compat.live.checks import check_fields, check_moment, check_vector
+from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_vector
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
 from compat.live.process import is_dead
 from compat.live.sqlite.file import Link, dumped, packed, read_journal, replace, unpacked
@@ -56,13 +56,13 @@ class SqliteStore:
         self.link.make(journal)
 
     def add(self, items: Iterable[Item]) -> int:
-        dim, last = self.journal().dim, ""
+        journal, last = self.journal(), ""
 
         def rows() -> Iterator[tuple[Any, ...]]:
             nonlocal last
             for item in items:
                 last = item.id
-                check_vector(item.id, "old", item.old, dim)
+                check_item(item, journal)
                 yield item.id, item.content, dumped(item.meta), item.version or new_version(), packed(item.old)
 
         with self.transaction() as cursor:
@@ -84,8 +84,7 @@ class SqliteStore:
             journal = read_journal(cursor)
             if (journal.migration, journal.phase) != (during.migration, during.phase):
                 raise Conflict
-            check_vector(item.id, "old", item.old, journal.dim)
-            check_vector(item.id, "new", item.new, journal.new_dim)
+            check_item(item, journal)
             vectors = packed(item.old), packed(item.bridge), packed(item.new)
             cursor.execute(
                 "INSERT INTO items (id, content, meta, version, old, bridge, new) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -96,6 +95,7 @@ class SqliteStore:
             )
 
     def describe(self, id: str, meta: Mapping[str, Any]) -> bool:
+        check_meta(id, meta)
         with self.transaction() as cursor:
             cursor.execute("UPDATE items SET meta = ? WHERE id = ?", (dumped(meta), id))
             return cursor.rowcount == 1
@@ -221,8 +221,9 @@ class SqliteStore:
             rows.reshape(len(ids), journal.new_dim if new else 0),
         )
 
-    def place(self, ids: Sequence[str]) -> None:
+    def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
         with self.transaction() as cursor:
+            replace(cursor, before, after)
             cursor.execute("UPDATE items SET place = -1 WHERE place >= 0")
             cursor.executemany("UPDATE items SET place = ? WHERE id = ?", enumerate(ids))
 

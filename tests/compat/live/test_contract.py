@@ -18,6 +18,7 @@ from tests.live_stores import (
     everything,
     item,
     new,
+    placed,
     report,
     running,
     same,
@@ -74,8 +75,9 @@ def test_items_without_a_version_get_one_that_none_has(store):
         (item(3, old=vector(3)[None]), "old"),
         (item(3, old=np.array([0, 1, np.nan, 1], np.float32)), "old"),
         (item(3, old=np.array([0, 1, np.inf, 1], np.float32)), "old"),
+        (item(3, meta={"year": float("nan")}), "meta: of item 'i3'"),
     ],
-    ids=["there", "twice", "dimension", "shape", "nan", "infinite"],
+    ids=["there", "twice", "dimension", "shape", "nan", "infinite", "meta"],
 )
 def test_items_are_added_all_or_none(store, wrong, names):
     store.add([item(0)])
@@ -84,6 +86,18 @@ def test_items_are_added_all_or_none(store, wrong, names):
     assert "\n" not in str(error.value)
     assert store.gallery().ids == ["i0"]
     assert store.add([item(1)]) == 1
+
+
+@pytest.mark.parametrize("year", [float("nan"), float("inf"), np.int64(3), {3}])
+def test_what_json_does_not_have_is_no_meta(store, year):
+    store.add([item(0)])
+    for write in (
+        lambda: store.put(item(0, meta={"year": year}), store.journal()),
+        lambda: store.describe("i0", {"year": year}),
+    ):
+        with pytest.raises(InputError, match=r"^meta: of item 'i0' .* expected what JSON has$"):
+            write()
+    assert same(store.get("i0"), item(0))
 
 
 def test_the_journal_is_replaced_only_as_it_was_read(store, opened):
@@ -185,7 +199,7 @@ def test_delete(store):
 def test_ids_and_contents_are_only_text(store):
     odd = [TEXT, "", " ", "i%", "i_", "NULL", "1"]
     store.add(item(n, id=id, content=id) for n, id in enumerate(odd))
-    store.place(odd[::-1])
+    placed(store, odd[::-1])
     turned(store, migration=1, phase="running", new_dim=NEW)
     assert claim(store, 99) == odd[::-1]
     assert store.exchange(report(done=[(id, n + 1, new(n)) for n, id in enumerate(odd)]), 0, 1.0).written == len(odd)
@@ -234,9 +248,9 @@ def test_the_gallery_with_new_embeddings(store):
 
 def test_an_order_replaces_the_one_before(store):
     running(store, 4)
-    store.place(["i3", "i1", "unknown"])
+    placed(store, ["i3", "i1", "unknown"])
     assert store.gallery().place.tolist() == [-1, 1, -1, 0]
-    store.place([])
+    placed(store, [])
     assert store.gallery().place.tolist() == [-1] * 4
 
 

@@ -19,6 +19,7 @@ from compat.live.worker import Worker
 from compat.methods import Pair, Procrustes
 from compat.models import Precomputed
 from tests.live_files import ITEMS, NAMES, NEW, NEWS, OLD, OLDS, extracted, made, models, state
+from tests.live_stores import placed
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -64,7 +65,7 @@ def test_what_was_written_since_the_plan_comes_first(migration, tmp_path):
 def test_pages_of_a_manifest_meet_each_item_once_whatever_is_written_meanwhile(migration):
     store, seen = migration.store, []
     amended(store, lambda j: replace(j, phase="none"))
-    store.place(NAMES[10:ITEMS])  # ten are of no place
+    placed(store, NAMES[10:ITEMS])  # ten are of no place
     page = store.pending(3)
     while page:
         seen += [item.id for item in page]

@@ -11,7 +11,7 @@ from compat.live.control import pause, resume, status, throttle
 from compat.live.items import Phase
 from compat.live.sqlite.store import SqliteStore
 from compat.live.store import amended
-from compat.orders import Density, Entropy, Uncertainty
+from compat.orders import Density, Entropy, Random, Uncertainty
 from tests.live_galleries import ITEMS, NEW, OLD, QUERIES, items, made, matrices, models
 
 
@@ -169,7 +169,10 @@ def test_a_model_that_is_away_pauses_the_migration(store, monkeypatch):
     migration = Migration(store, models(new=Away()))
     migration.plan(batch=7)
     journal = migration.run()
-    assert (journal.phase, journal.note) == ("paused", "ConnectionError: no route")
+    assert (journal.phase, journal.note) == (
+        "paused",
+        "models.new: ConnectionError: no route, expected a model that answers",
+    )
     assert rankings(store, models())
     assert Migration(store, models()).run().phase == "complete"
 
@@ -295,3 +298,30 @@ def test_a_store_that_cannot_compare_and_set_is_refused(store, monkeypatch):
 def test_addresses_of_no_store(url):
     with pytest.raises(InputError, match=r"store: .*, expected sqlite:///path"):
         open_store(url)
+
+
+def test_a_plan_that_was_overtaken_leaves_the_order_of_the_other(store):
+    class Slow(Random):
+        def orders(self, given, seeds):
+            found = super().orders(given, seeds)
+            Migration(store, models()).plan(seed=1, batch=7)
+            places.extend(store.gallery().place.tolist())
+            return found
+
+    places: list[int] = []
+    with pytest.raises(InputError, match=r"^plan: another migration was planned just now, expected none$"):
+        Migration(store, models()).plan(Slow())
+    assert (store.journal().order, store.journal().migration) == ("Random 1", 1)
+    assert store.gallery().place.tolist() == places
+
+
+def test_a_rollback_by_an_old_model_that_is_not_the_store_s_is_refused(store):
+    migration = Migration(store, models(old=None))
+    migration.plan()
+    migration.run(0.5)
+    Writer(store, models()).put("new", "item 7")
+    contents, old, _ = matrices()
+    with pytest.raises(InputError, match=r"^models.old: item 'i\d+' is not stored as it embeds it"):
+        Migration(store, models(old=Rows(contents, -old))).rollback()
+    assert store.journal().phase == "running"
+    assert Migration(store, models()).rollback().phase == "rolled_back"

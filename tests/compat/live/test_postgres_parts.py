@@ -5,7 +5,7 @@ import pytest
 
 from compat.live import Item, Journal
 from compat.live.store import Approximate, Ask
-from tests.live_stores import turned
+from tests.live_stores import placed, turned
 
 pytest.importorskip("psycopg")
 from compat.live.items import Column, Report
@@ -163,7 +163,7 @@ def test_indexes_outlive_no_change_of_what_they_are_of(store):
 
     turned(store, migration=2, phase="running", new_dim=5)
     store.keeper.keep(BOTH)
-    store.place([f"i{n}" for n in range(ITEMS)])
+    placed(store, [f"i{n}" for n in range(ITEMS)])
     assert near(store) == []
     move(store, range(ITEMS), 5, 2)
     store.keeper.keep(BOTH)

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from compat.live import open_store
+from compat.live.sqlite.store import SqliteStore
 from compat.live.store import Ask
 from tests.live_stores import OLD, create, item, report, running, vector
 
@@ -13,7 +13,7 @@ from tests.live_stores import OLD, create, item, report, running, vector
 @pytest.mark.parametrize("column", ["old", "new"])
 def test_a_part_that_was_built_of_a_later_state_is_not_searched_in_an_earlier_one(column, tmp_path):
     path = tmp_path / "gallery.db"
-    store, other = (open_store(f"sqlite:///{path}") for _ in range(2))
+    store, other = (SqliteStore(path) for _ in range(2))
     running(create(store))
     other.exchange(report(0, 1), 0, 60)
     queries = np.stack([vector(7, OLD if column == "old" else 3)])

@@ -109,6 +109,11 @@ def test_each_wrong_command_is_one_line_and_changes_nothing(made, call, verb, wo
     assert (made.journal(), made.counts()) == before
 
 
+def test_a_folder_is_no_store(items, call):
+    os.mkdir("gallery.db")
+    refused(call("init", URL, "--items", items), "gallery.db", "unable to open database file")
+
+
 @pytest.mark.parametrize("verb", [["status"], ["run", "--models", OURS], ["query", "c61", "--models", OURS], ["pause"]])
 @pytest.mark.parametrize("content", [None, b"", b"a picture, not a store" * 50, "another database"])
 def test_a_file_that_is_no_store_stays_as_it_is(call, verb, content):
