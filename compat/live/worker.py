@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +26,7 @@ SMOOTH = 0.9  # of the figure of speed, what the batches before count
 WAITING = 0.1  # seconds between two looks at what others have claimed
 GLANCE = 0.5  # seconds of waiting after which it looks whether it is to stop
 CANARIES = 4  # items that are embedded again before a run goes on
+T = TypeVar("T")
 RUNS = ("planned", "running", "paused", "complete")
 
 
@@ -78,7 +80,10 @@ class Worker:
                     extracted = extract(self.models.new, turn.work, self.serve(journal))
                 except Unreachable as error:
                     return self.amended(journal, partial(replace, phase="paused", note=str(error)))
-                self.make_way(journal, len(turn.work), time.perf_counter() - started)
+                if pause := self.pause(journal, len(turn.work), time.perf_counter() - started):
+                    self.exchange(journal, extracted, 0, limit)  # its lease may end while it waits
+                    extracted = Extracted()
+                    self.rest(pause)
             elif turn.left:
                 self.rest(WAITING)  # others have claimed it
             elif learns:
@@ -119,21 +124,17 @@ class Worker:
         Raises:
             InputError: it is of another migration, which has models of its own.
         """
-        now = self.store.journal()
+        now = answered(self.store.journal)
         if now.migration != journal.migration:
             mine = f"{journal.migration}, which this worker began with"
             raise InputError(f"run: migration {now.migration} is {now.phase}, expected {mine}")
         return now
 
     def exchange(self, journal: Journal, extracted: Extracted, count: int, limit: int | None) -> Turn:
-        """Hand in a batch and claim so many items; again after a while if the store is away."""
+        """Hand in a batch and claim so many items."""
         report = Report(this_process(), journal.migration, extracted.done, extracted.dead, self.figures)
         some = 0 if self.stopping else count
-        try:
-            turn = patiently(lambda: self.store.exchange(report, some, self.lease, limit), (OSError,))
-        except Unreachable as error:
-            kept = "what it has stays, and run goes on from there"
-            raise InputError(f"store: {error}, expected one that answers; {kept}") from error
+        turn = answered(lambda: self.store.exchange(report, some, self.lease, limit))
         self.figures["written"] += turn.written
         self.figures["conflicts"] += len(extracted.done) - turn.written
         self.figures["dead_letters"] += len(extracted.dead)
@@ -141,14 +142,14 @@ class Worker:
             self.on_batch(items, turn.written)
         return turn
 
-    def make_way(self, journal: Journal, items: int, seconds: float) -> None:
-        """Wait as long as the rate and the latency of queries call for."""
-        beats = self.store.beats(FRESH).values() if journal.latency is not None else ()
+    def pause(self, journal: Journal, items: int, seconds: float) -> float:
+        """Seconds to wait after a batch, as the rate and the latency of queries call for."""
+        beats = answered(lambda: self.store.beats(FRESH)).values() if journal.latency is not None else ()
         slowest = max((beat["p99"] for beat in beats if "p99" in beat), default=None)
         pause = self.throttle.pause(items, seconds, journal.rate, journal.latency, slowest)
-        self.rest(pause)
         now, before = items / max(seconds + pause, 1e-9), self.figures["items_per_second"]
         self.figures["items_per_second"] = SMOOTH * before + (1 - SMOOTH) * now if before else now
+        return pause
 
     def rest(self, seconds: float) -> None:
         """Wait, unless it is told to stop."""
@@ -203,3 +204,16 @@ class Worker:
             lambda now: change(now) if (now.phase, now.migration) == ("running", journal.migration) else now,
         )
         return self.same(journal)
+
+
+def answered(step: Callable[[], T]) -> T:
+    """What a store answers; it is asked again after a while if it is away.
+
+    Raises:
+        InputError: it stays away.
+    """
+    try:
+        return patiently(step, (OSError,))
+    except Unreachable as error:
+        kept = "what it has stays, and run goes on from there"
+        raise InputError(f"store: {error}, expected one that answers; {kept}") from error

@@ -200,6 +200,43 @@ def test_a_store_that_fails_is_tried_again_and_nothing_is_lost(store, monkeypatc
     assert migration.run().phase == "complete"
 
 
+@pytest.mark.parametrize("call", ["journal", "beats"])
+def test_a_store_that_is_away_between_two_batches_is_asked_again(store, monkeypatch, call):
+    monkeypatch.setattr("compat.live.extraction.wait", lambda seconds: None)
+    migration = Migration(store, models())
+    migration.plan(batch=7)
+    throttle(store, latency=1.0)
+    plain = getattr(SqliteStore, call)
+    fails: list[OSError] = []
+    exchanged: list[int] = []
+
+    def away(self, *rest):
+        if fails:
+            raise fails.pop()
+        return plain(self, *rest)
+
+    def on_batch(items, written):
+        exchanged.append(written)
+        if len(exchanged) == 2:
+            fails.extend([OSError("the server is gone")] * 3)
+
+    monkeypatch.setattr(SqliteStore, call, away)
+    assert migration.run(on_batch=on_batch).phase == "complete"
+    assert len(exchanged) > 2
+    assert not fails
+
+
+def test_a_batch_is_handed_in_before_the_worker_rests(store, monkeypatch):
+    migration = Migration(store, models())
+    migration.plan(batch=7)
+    throttle(store, rate=0.1)  # of 70 seconds for a batch, longer than the lease
+    migrated = []
+    monkeypatch.setattr("compat.live.worker.wait", lambda seconds: migrated.append(store.counts().new))
+    monkeypatch.setattr("compat.live.worker.GLANCE", 1e9)
+    assert migration.run().phase == "complete"
+    assert migrated == [7, 14, 21, 28, 35, 40]
+
+
 def test_held_and_let_go(store):
     its = models()
     with pytest.raises(InputError, match="pause: the store is in phase none, expected running"):
