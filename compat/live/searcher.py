@@ -42,7 +42,9 @@ class Hit(NamedTuple):
 
 
 class Searcher:
-    """Answers queries in whatever phase the store is; whoever writes to it meanwhile, an answer is of one state of it.
+    """Answers queries in whatever phase the store is; whoever writes to it meanwhile, no item is missing or twice.
+
+    An answer is of one state of a store that has snapshots.
 
     Distances are computed anew from the stored vectors, in float64 and rounded to float32 as the replay does, so no
     store's convention matters. With k as the gallery's size, the ranking is the replay's.

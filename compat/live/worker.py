@@ -183,7 +183,7 @@ class Worker:
     def bridge(self, gallery: Gallery, vectors: np.ndarray, rows: np.ndarray, during: Journal) -> None:
         """Write what these rows of the gallery (N,) are searched by.
 
-        While they are searched it is one step, so that no answer is of two fits.
+        While they are searched it is one step, so that no answer is of two fits, where the store has transactions.
 
         Raises:
             Conflict: it was made for a moment that is past.

@@ -6,6 +6,7 @@ import json
 import sys
 from argparse import Namespace
 
+from compat.command import warn
 from compat.errors import InputError
 from compat.live import control
 from compat.live.items import UNDER_WAY
@@ -15,7 +16,7 @@ from compat.live.searcher import Searcher
 from compat.live.store import Store
 from compat.live.verbs.arguments import models_of, order_of, pairs
 from compat.live.verbs.forecast import Forecast, forecast
-from compat.live.verbs.operating import duration, line, size, warn
+from compat.live.verbs.operating import duration, line, size
 from compat.live.verbs.progress import Signals, shown
 from compat.live.worker import Worker
 from compat.ranges import at_least_one, positive

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import Namespace
 from contextlib import suppress
 from typing import Any
@@ -139,8 +138,3 @@ def size(count: float) -> str:
     """
     power = min(max(int(count).bit_length() - 1, 0) // 10, 4)
     return f"{count / 2 ** (10 * power):.{min(power, 1)}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
-
-
-def warn(message: str) -> None:
-    """A line beside the output."""
-    print(f"warning: {message}", file=sys.stderr)
