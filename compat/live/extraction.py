@@ -14,6 +14,7 @@ from compat.live.models import Embed, WrongModel, embedded
 from compat.live.throttle import wait
 
 TRIES = 6
+LONGEST_WAIT = 60.0  # seconds, whatever a service asks for
 MANY = 16  # items of a batch that do not all fail by themselves
 DRIFT = 1e-3  # relative difference beyond which an item embedded again is another
 FIRST_WAIT = 0.2  # seconds, doubled with each try
@@ -83,7 +84,7 @@ def patiently(step: Callable[[], T], passing: tuple[type[Exception], ...]) -> T:
             return step()
         except passing as error:
             found = error
-            wait(getattr(error, "retry_after", None) or seconds)
+            wait(min(getattr(error, "retry_after", None) or seconds, LONGEST_WAIT))
     raise Unreachable(reason(found)) from found
 
 

@@ -124,6 +124,8 @@ class Migration:
             self.models.fingerprint,
             f"{type(order).__name__} {seed}",
             batch,
+            before.rate,
+            before.latency,
             dual=dual,
         )
         try:

@@ -61,7 +61,7 @@ class Searcher:
         self.store, self.models = store, models
         self.known: tuple[tuple[int, str, int, bool], Ways] | None = None
         self.took: deque[float] = deque(maxlen=REMEMBERED)
-        self.told = 0.0
+        self.told, self.asked = 0.0, False
         models.check(store.journal())
         self.checked: Mapping[str, str] | None = None
 
@@ -92,7 +92,7 @@ class Searcher:
                 self.checked = journal.fingerprint
             found, merge = self._found(contents, k, where, journal)
             after = self.store.journal()
-            if (after.migration, mode(after)) == (journal.migration, mode(journal)):
+            if way_of(after) == way_of(journal):
                 break
         hits = [top(found, row, merge, journal.distance, k) for row in range(len(contents))]
         self._tell(time.perf_counter() - started, journal)
@@ -145,8 +145,10 @@ class Searcher:
 
     def _tell(self, seconds: float, journal: Journal) -> None:
         """Remember what a query took, and let workers know where they have to make way."""
-        self.took.append(seconds)
-        if journal.latency is not None and time.monotonic() - self.told > TOLD_EVERY:
+        if self.asked:  # the first one loads what is searched
+            self.took.append(seconds)
+        self.asked = True
+        if self.took and journal.latency is not None and time.monotonic() - self.told > TOLD_EVERY:
             self.told = time.monotonic()
             self.store.beat(f"searcher {this_process()} {id(self)}", {"p99": self.p99})
 
@@ -180,6 +182,11 @@ def mode(journal: Journal) -> str:
     if journal.phase in SERVES_BOTH:
         return "both"
     return "new" if journal.phase == "finalized" else "old"
+
+
+def way_of(journal: Journal) -> tuple[Any, ...]:
+    """What has to stay while a query is answered."""
+    return journal.migration, mode(journal), journal.learned, journal.bridged
 
 
 def top(

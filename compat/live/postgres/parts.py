@@ -104,8 +104,8 @@ class Keeper:
     def close(self) -> None:
         """Break off what it does; the index that it leaves is not searched, and the next look drops it."""
         if self.thread is not None and self.thread.is_alive():
-            if self.link.open is not None:
-                self.link.open.cancel()
+            if (connection := self.link.open) is not None:
+                connection.cancel()
             self.thread.join()
 
     def keep(self, columns: Sequence[Column]) -> None:

@@ -20,18 +20,47 @@ SCHEMA = """
 CREATE TABLE items (row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, content TEXT NOT NULL,
     meta TEXT NOT NULL, version INTEGER NOT NULL, place INTEGER NOT NULL DEFAULT -1, failure TEXT,
     old BLOB, bridge BLOB, new BLOB);
+
 CREATE INDEX pending ON items (place, row) WHERE new IS NULL AND failure IS NULL;
+
 CREATE INDEX failed ON items (row) WHERE new IS NULL AND failure IS NOT NULL;
+
 CREATE INDEX bare ON items (row) WHERE new IS NULL AND old IS NULL;
+
 CREATE INDEX rootless ON items (row) WHERE old IS NULL;
+
 CREATE INDEX migrated ON items (row) WHERE new IS NOT NULL;
+
 CREATE TABLE changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, row INTEGER NOT NULL);
+
+CREATE TABLE facets (field TEXT NOT NULL, value NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (field, value, row))
+    WITHOUT ROWID;
+
+CREATE INDEX faceted ON facets (row);
+
+CREATE TRIGGER described AFTER INSERT ON items BEGIN
+    INSERT INTO facets SELECT j.key, j.value, new.row FROM json_each(new.meta) j
+    WHERE j.value IS NOT NULL AND j.key IN (SELECT value FROM json_each((SELECT content FROM journal), '$.fields'));
+END;
+
+CREATE TRIGGER redescribed AFTER UPDATE OF meta ON items BEGIN DELETE FROM facets WHERE row = old.row;
+    INSERT INTO facets SELECT j.key, j.value, new.row FROM json_each(new.meta) j
+    WHERE j.value IS NOT NULL AND j.key IN (SELECT value FROM json_each((SELECT content FROM journal), '$.fields'));
+END;
+
+CREATE TRIGGER undescribed AFTER DELETE ON items BEGIN DELETE FROM facets WHERE row = old.row; END;
+
 CREATE TRIGGER inserted AFTER INSERT ON items BEGIN INSERT INTO changes (row) VALUES (new.row); END;
+
 CREATE TRIGGER updated AFTER UPDATE OF old, bridge, new ON items BEGIN INSERT INTO changes (row) VALUES (new.row); END;
+
 CREATE TRIGGER deleted AFTER DELETE ON items BEGIN INSERT INTO changes (row) VALUES (old.row); END;
+
 CREATE TABLE journal (one INTEGER PRIMARY KEY CHECK (one = 1), content TEXT NOT NULL, digest TEXT NOT NULL);
+
 CREATE TABLE claims (row INTEGER PRIMARY KEY, worker TEXT NOT NULL, until REAL NOT NULL);
-CREATE TABLE beats (name TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT NOT NULL);
+
+CREATE TABLE beats (name TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT NOT NULL)
 """
 BUSY = 60.0  # seconds that a write waits for another
 
@@ -46,6 +75,8 @@ def connect(path: Path) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         if base is not None:
             base.close()
+        if "locked" in str(error):
+            raise OSError(f"{path}: {error}") from error
         raise InputError(f"store: {path} ({error}), expected a file that `init` made") from error
     return base
 
@@ -123,8 +154,8 @@ class Link:
                     raise InputError(f"store: {self.path} is one, expected a new file")
         self.base = connect(self.path)
         with self.transaction() as cursor:
-            for statement in SCHEMA.replace("; END;", "@ END;").split(";\n"):
-                cursor.execute(statement.replace("@ END", "; END"))
+            for statement in SCHEMA.split(";\n\n"):
+                cursor.execute(statement)
             cursor.execute("INSERT INTO journal VALUES (1, ?, ?)", journal.dump())
 
     def journal(self) -> Journal:

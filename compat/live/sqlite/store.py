@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from compat.live.sqlite.views import Views
 
 PENDING = "new IS NULL AND failure IS NULL"
+WITH = "SELECT row FROM facets WHERE field = ? AND value = ?"
+WITHOUT = "SELECT row FROM (SELECT row FROM items EXCEPT SELECT row FROM facets WHERE field = ?)"
+OLD_BEATS = 86_400.0  # seconds after which figures of a process are forgotten
 WHOLE = "id, content, meta, version, old, bridge, new, failure"
 
 
@@ -158,7 +161,9 @@ class SqliteStore:
 
     def beat(self, name: str, figures: Mapping[str, float]) -> None:
         with self.transaction() as cursor:
-            cursor.execute("INSERT OR REPLACE INTO beats VALUES (?, ?, ?)", (name, time.time(), dumped(figures)))
+            now = time.time()
+            cursor.execute("DELETE FROM beats WHERE at < ?", (now - OLD_BEATS,))
+            cursor.execute("INSERT OR REPLACE INTO beats VALUES (?, ?, ?)", (name, now, dumped(figures)))
 
     def beats(self, since: float) -> dict[str, Mapping[str, float]]:
         with self.transaction("DEFERRED") as cursor:
@@ -238,9 +243,9 @@ class SqliteStore:
             journal = read_journal(cursor)
             allowed = None
             if filters := check_fields(where, journal):
-                tests = " AND ".join("(SELECT value FROM json_each(meta) WHERE key = ?) IS ?" for _ in filters)
-                bound = [part for pair in filters.items() for part in pair]
-                found = cursor.execute(f"SELECT row FROM items WHERE {tests}", bound).fetchall()
+                tests = " INTERSECT ".join(WITHOUT if value is None else WITH for value in filters.values())
+                bound = [part for pair in filters.items() for part in pair if part is not None]
+                found = cursor.execute(tests, bound).fetchall()
                 allowed = np.array(found, np.int64).reshape(-1)
             return [self.views.found(cursor, ask, k, allowed, journal) for ask in asks]
 

@@ -17,7 +17,8 @@ from compat.live.store import Store
 from compat.live.verbs.operating import line
 
 EVERY = 5.0  # seconds between two lines
-GLANCE = 0.5  # seconds between two looks at the store
+GLANCE = 0.5  # seconds between two looks at the store, at least
+SHARE = 20  # times what a look takes, at least
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def shown(store: Store) -> Iterator[Callable[[int, int], None]]:
     Items are counted in the store, as other workers migrate some, and users write some.
     """
     console = Console(file=sys.stderr)
-    last = 0.0
+    last, pause = 0.0, GLANCE
     if not console.is_terminal:
 
         def told(items: int, written: int) -> None:
@@ -45,10 +46,12 @@ def shown(store: Store) -> Iterator[Callable[[int, int], None]]:
         task = bar.add_task("", total=counts.total, completed=counts.new, dead="")
 
         def moved(items: int, written: int) -> None:
-            nonlocal last
-            if time.monotonic() - last >= GLANCE:
-                last = time.monotonic()
+            nonlocal last, pause
+            if time.monotonic() - last >= pause:
+                began = time.monotonic()
                 counts = store.counts()
+                last = time.monotonic()
+                pause = max(GLANCE, SHARE * (last - began))
                 failed = f"{counts.failed:,} dead letters" if counts.failed else ""
                 bar.update(task, total=counts.total, completed=counts.new, dead=failed)
             else:
