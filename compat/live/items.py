@@ -188,6 +188,15 @@ class Journal:
     dual: bool = False
     note: str = ""
 
+    @property
+    def takes_in(self) -> bool:
+        """Whether what workers hand in is written."""
+        return self.phase in ("running", "paused", "complete")
+
+    def dim_of(self, column: Column) -> int:
+        """Dimension of what a column has."""
+        return self.dim if column == "old" else self.new_dim
+
     def dump(self) -> tuple[str, str]:
         """As JSON, and its digest."""
         content = json.dumps(asdict(self), sort_keys=True)

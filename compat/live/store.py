@@ -18,6 +18,10 @@ class Conflict(Exception):
     """The journal is not what it was when the write was prepared: look again."""
 
 
+NEAREST = 10  # items at which recall is measured
+GROWTH = 2  # times more or less items than an approximate index was built for, and it is built again
+
+
 class Approximate(NamedTuple):
     """When a part is searched approximately, and how well.
 

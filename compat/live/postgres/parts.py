@@ -14,9 +14,8 @@ from psycopg.types.json import Jsonb
 from compat.engine.exact import Distance
 from compat.live.items import Column, Found, Journal
 from compat.live.postgres.link import Link, drop, forget, read
-from compat.live.sqlite.parts import GROWTH, NEAREST
-from compat.live.sqlite.views import belongs, dim_of
-from compat.live.store import Approximate, Ask, Where
+from compat.live.sql import belongs
+from compat.live.store import GROWTH, NEAREST, Approximate, Ask, Where
 
 OPERATOR = {"cosine": "<=>", "l2": "<->"}
 CLASS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops"}
@@ -44,7 +43,7 @@ def search(cursor: Cursor[Any], ask: Ask, k: int, where: Where, journal: Journal
 
 def searched_with(cursor: Cursor[Any], column: Column, k: int, journal: Journal) -> int:
     """The width that a part's index is searched with; 0 if there is none that is good enough."""
-    dim = dim_of(column, journal)
+    dim = journal.dim_of(column)
     found = cursor.execute("SELECT ef FROM near WHERE part = %s AND dim = %s", (column, dim)).fetchone()
     return found[0] if found is not None and 2 * k <= WIDTHS[-1] else 0
 
@@ -129,7 +128,7 @@ class Keeper:
     def _keep(self, link: Link, column: Column) -> None:
         with link.transaction() as cursor:
             journal = read(cursor)
-            dim, above = dim_of(column, journal), self.approximate.above
+            dim, above = journal.dim_of(column), self.approximate.above
             cursor.execute(f"SELECT count(*) FROM items WHERE {belongs(column)}")
             items = cursor.fetchone()[0]  # type: ignore[index]
             known = cursor.execute(f"SELECT dim, items FROM near WHERE part = %s AND {VALID}", (column,)).fetchone()

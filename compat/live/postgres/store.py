@@ -14,13 +14,12 @@ from compat.errors import InputError
 from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_vector
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
 from compat.live.postgres.link import SNAPSHOT, Link, forget, line, make, read, replace, turn
+from compat.live.sql import PENDING, WHOLE
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 
 if TYPE_CHECKING:
     from compat.live.postgres.parts import Keeper
 
-PENDING = "new IS NULL AND failure IS NULL"
-WHOLE = "id, content, meta, version, old, bridge, new, failure"
 AT_ONCE = 4096  # rows that are fetched at a time
 FREE = """DELETE FROM claims WHERE row IN (
     SELECT row FROM claims c WHERE worker = %s OR until < clock_timestamp() OR NOT EXISTS (
@@ -133,7 +132,7 @@ class PostgresStore:
         def step(cursor: Cursor[Any]) -> Turn:
             journal = read(cursor, "FOR SHARE")
             ours, written = journal.migration == report.migration, 0
-            if ours and journal.phase in ("running", "paused", "complete"):
+            if ours and journal.takes_in:
                 for id, _, vector in report.done:
                     check_vector(id, "new", vector, journal.new_dim)
                 update = "UPDATE items SET {} WHERE id = %s AND version = %s AND new IS NULL"

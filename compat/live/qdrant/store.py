@@ -34,7 +34,6 @@ from compat.live.qdrant.requests import CHUNK, Points, Rows
 from compat.live.qdrant.search import found
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 
-TAKES = ("running", "paused", "complete")
 COLUMNS: tuple[Column, ...] = ("old", "bridge", "new")
 
 
@@ -140,7 +139,7 @@ class QdrantStore:
         """What is written is counted just before: of two who hand in the same at once, both may count it."""
         state = self.ledger.state()
         ours, written = state.journal.migration == report.migration, 0
-        if ours and state.journal.phase in TAKES:
+        if ours and state.journal.takes_in:
             for id, _, vector in report.done:
                 check_vector(id, "new", vector, state.journal.new_dim)
             written = self._write(state, "new", report.done, has(state.new))

@@ -9,13 +9,11 @@ import numpy as np
 import torch
 
 from compat.engine.exact import Distance, inverse_norms
-from compat.live.store import DEFAULT, Approximate
+from compat.live.store import DEFAULT, GROWTH, NEAREST, Approximate
 
 FLAT: Any = faiss.SearchParameters  # whose stubs know no arguments
 LISTS: Any = faiss.SearchParametersIVF
 TRIED = 200  # vectors that recall is measured with
-NEAREST = 10  # at which it is
-GROWTH = 2  # times more or less items than an approximate index was built for, and it is built again
 TRAINING = 64  # vectors per list
 
 

@@ -16,17 +16,16 @@ from compat.errors import InputError
 from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_vector
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
 from compat.live.process import is_dead
+from compat.live.sql import PENDING, WHOLE
 from compat.live.sqlite.file import Link, dumped, packed, read_journal, replace, unpacked
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 
 if TYPE_CHECKING:
     from compat.live.sqlite.views import Views
 
-PENDING = "new IS NULL AND failure IS NULL"
 WITH = "SELECT row FROM facets WHERE field = ? AND value = ?"
 WITHOUT = "SELECT row FROM (SELECT row FROM items EXCEPT SELECT row FROM facets WHERE field = ?)"
 OLD_BEATS = 86_400.0  # seconds after which figures of a process are forgotten
-WHOLE = "id, content, meta, version, old, bridge, new, failure"
 
 
 class SqliteStore:
@@ -118,7 +117,7 @@ class SqliteStore:
             journal = read_journal(cursor)
             ours = journal.migration == report.migration
             written = 0
-            if ours and journal.phase in ("running", "paused", "complete"):
+            if ours and journal.takes_in:
                 for id, _, vector in report.done:
                     check_vector(id, "new", vector, journal.new_dim)
                 done = [(packed(vector), id, version) for id, version, vector in report.done]

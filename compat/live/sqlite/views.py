@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from compat.live.items import Column, Found, Journal
+from compat.live.sql import belongs
 from compat.live.sqlite.parts import Part
 from compat.live.store import Approximate, Ask
 
@@ -68,7 +69,7 @@ class Views:
                 del self.builders[column]
                 self.views[column] = self.built.pop(column, built)
         view = self.views.get(column)
-        if view is None or view.part.dim != dim_of(column, journal) or not follow(cursor, column, view):
+        if view is None or view.part.dim != journal.dim_of(column) or not follow(cursor, column, view):
             view = self.views[column] = load(cursor, column, journal, self.approximate)
         if view.part.outgrown and column not in self.builders:
             thread = threading.Thread(target=self._build, args=(column, journal), daemon=True)
@@ -91,16 +92,6 @@ class Views:
         self.views, self.builders, self.built = {}, {}, {}
 
 
-def belongs(column: Column) -> str:
-    """What holds for the items of the part that a column is searched for."""
-    return "new IS NOT NULL" if column == "new" else f"new IS NULL AND {column} IS NOT NULL"
-
-
-def dim_of(column: Column, journal: Journal) -> int:
-    """Dimension of what a column has."""
-    return journal.dim if column == "old" else journal.new_dim
-
-
 def last(cursor: sqlite3.Cursor) -> int:
     """The last change of the file; no number comes twice."""
     return cursor.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
@@ -114,7 +105,7 @@ def load(cursor: sqlite3.Cursor, column: Column, journal: Journal, approximate: 
     while some := cursor.fetchmany(2**12):
         numbers.append(np.array([row for row, _ in some], np.int64))
         vectors.append(np.frombuffer(b"".join(vector for _, vector in some), np.float32).reshape(len(some), -1))
-    dim = dim_of(column, journal)
+    dim = journal.dim_of(column)
     rows = np.concatenate(numbers) if numbers else np.empty(0, np.int64)
     matrix = np.concatenate(vectors) if vectors else np.empty((0, dim), np.float32)
     return View(Part(rows, matrix, journal.distance, approximate), seq)
