@@ -8,7 +8,12 @@ from mkdocs.structure.files import File, Files
 from benchmarks.page.documents import expanded
 
 ROOT = Path(__file__).parents[1]
-IMAGES = {"images/curve.png": "results/tiny_imagenet/curve.png", "images/ranks.png": "results/ranks.png"}
+IMAGES = {
+    "images/curve.png": "results/tiny_imagenet/curve.png",
+    "images/live_demo.png": "results/live_demo.png",
+    "images/ranks.png": "results/ranks.png",
+    "images/report.png": "results/report.png",
+}
 
 
 def on_files(files: Files, config: Any) -> Files:

@@ -93,12 +93,7 @@ def findings(given: Given, arguments: argparse.Namespace, served: Sequence[Serve
         (at, gain_reached(trial.progress, way.values.mean(0), start.mean(), trial.end.mean(), at))
         for at in (0.1, 0.25, 0.5)
     ]
-    place = Gallery(
-        arguments.gallery_size or len(given.arrays["gallery_new"]),
-        given.arrays["gallery_old"].shape[1],
-        given.arrays["gallery_new"].shape[1],
-        arguments.items_per_second,
-    )
+    place = place_of(given, arguments)
     ranked = rows_of_ways(trial, more)
     return Findings(
         name=arguments.name,
@@ -127,6 +122,16 @@ def findings(given: Given, arguments: argparse.Namespace, served: Sequence[Serve
         warnings=[*signs(given, trial), *absent(pictures)],
         notes=wording.notes(seen, trial, given.labelled),
     )  # fmt: skip
+
+
+def place_of(given: Given, arguments: argparse.Namespace) -> Gallery:
+    """The real gallery."""
+    return Gallery(
+        arguments.gallery_size or len(given.arrays["gallery_new"]),
+        given.arrays["gallery_old"].shape[1],
+        given.arrays["gallery_new"].shape[1],
+        arguments.items_per_second,
+    )
 
 
 def tried_on(given: Given, seen: Sample, arguments: argparse.Namespace, served: Sequence[Served] = ()) -> Trial:

@@ -105,6 +105,8 @@ class Part:
             few = kept.sum() <= self.approximate.above or share > 0.01
             options = LISTS(sel=selector, nprobe=self.index.nlist if few else self.probes)
         slots = self.index.search(self.scaled(queries), k, params=options)[1]
+        if not self.exact and (slots < 0).any():  # the lists that were looked at have too few that are kept
+            slots = self.index.search(self.scaled(queries), k, params=LISTS(sel=selector, nprobe=self.index.nlist))[1]
         return np.where(slots >= 0, self.row_of[slots], -1)
 
     def _number(self, rows: np.ndarray) -> None:

@@ -63,8 +63,10 @@ class Views:
     def current(self, cursor: sqlite3.Cursor, column: Column, journal: Journal) -> View:
         """The part as it is in the state of the file that the cursor sees."""
         if column in self.builders and not self.builders[column].is_alive():
-            del self.builders[column]
-            self.views[column] = self.built.pop(column, self.views[column])
+            built = self.built.get(column, self.views[column])
+            if built.seq <= last(cursor):  # else it knows what is not in this state yet
+                del self.builders[column]
+                self.views[column] = self.built.pop(column, built)
         view = self.views.get(column)
         if view is None or view.part.dim != dim_of(column, journal) or not follow(cursor, column, view):
             view = self.views[column] = load(cursor, column, journal, self.approximate)
@@ -99,9 +101,14 @@ def dim_of(column: Column, journal: Journal) -> int:
     return journal.dim if column == "old" else journal.new_dim
 
 
+def last(cursor: sqlite3.Cursor) -> int:
+    """The last change of the file; no number comes twice."""
+    return cursor.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
+
+
 def load(cursor: sqlite3.Cursor, column: Column, journal: Journal, approximate: Approximate) -> View:
     """A part from the whole file."""
-    seq = cursor.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
+    seq = last(cursor)
     cursor.execute(f"SELECT row, {column} FROM items WHERE {belongs(column)}")
     numbers, vectors = [], []
     while some := cursor.fetchmany(2**12):
@@ -115,7 +122,7 @@ def load(cursor: sqlite3.Cursor, column: Column, journal: Journal, approximate: 
 
 def follow(cursor: sqlite3.Cursor, column: Column, view: View) -> bool:
     """Take up what was committed since; False if that is so much that the part is sooner loaded anew."""
-    seq = cursor.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
+    seq = last(cursor)
     if seq == view.seq:
         return True
     if seq - view.seq > view.part.count + MANY:

@@ -83,6 +83,17 @@ def test_a_filter_that_leaves_few_is_searched_exactly():
     np.testing.assert_array_equal(part.search(queries, 10, allowed), allowed[exact])
 
 
+def test_a_filter_that_leaves_many_who_are_all_far_away_finds_as_many_as_there_are():
+    near, far = (
+        np.random.default_rng(seed).normal(at, 0.1, (3000, 6)).astype(np.float32) for seed, at in ((0, 0), (1, 9))
+    )
+    part = Part(np.arange(6000), np.concatenate([near, far]), "l2", Approximate(1000, 0.5))
+    allowed = np.arange(3000, 6000)
+    assert part.probes < part.index.nlist // 2
+    found = part.search(near[:20], 10, allowed)
+    np.testing.assert_array_equal(found, allowed[faiss.knn(near[:20], far, 10)[1]])
+
+
 def test_a_part_outgrows_its_index():
     small = Part(np.arange(50), vectors(50), "l2", Approximate(100))
     assert not small.outgrown
