@@ -95,7 +95,8 @@ def tally(lives: Iterable[Ended], history: History) -> Counter[str]:
         batches = [event["extracted"] for event in life.events if "extracted" in event]
         for contents in batches:
             seen.update(contents)
-        counts["items_in_flight"] += len(batches[-1]) if (life.killed or life.role in CUT) and batches else 0
+        if batches and (life.killed or life.role in CUT):
+            counts["items_in_flight"] += len(batches[-1] if life.killed else max(batches, key=len))
     counts["writes"] = len(history.writes)
     counts["writes_acknowledged"] = sum(write.returned is not None for write in history.writes)
     counts["items_checked"] = len(history.states)

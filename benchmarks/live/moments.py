@@ -19,7 +19,11 @@ from benchmarks.live.roles import LANGUAGES, Setting, ask, dumped, look, make, r
 from compat.live.store import open_store
 
 SHARE = 0.37  # of the gallery, at which it is rolled back
-SHORTER = {"worker": 1.0, "writer": 1.0, "rollback": 0.2}  # share of a life, within which a process is killed
+WRITTEN = 25  # times before it is, so that there are items without an old embedding
+SHARES = {  # of a life, within which each is killed in a round of worker or rollback, which is done sooner
+    "worker": {"worker": 1.0, "writer": 1.0},
+    "rollback": {"rollback": 0.8, "writer": 5.0},
+}
 
 
 class Life(NamedTuple):
@@ -52,6 +56,7 @@ class Round:
         self.setting, self.chance, self.settled, self.seed = setting, chance, settled, seed
         self.over: list[Ended] = []
         self.number = 0
+        self.shares = SHARES["worker"]
 
     def begin(self, role: str) -> Life:
         """Fork a process that is to be killed."""
@@ -66,8 +71,9 @@ class Round:
             else:
                 {"worker": work, "rollback": roll_back}[role](self.setting, log)
 
-        until = time.monotonic() + self.chance.random() * SHORTER[role] * self.setting.life
-        return Life(role, fork(task, self.setting.errors), path, until)
+        process = fork(task, self.setting.errors)
+        life = self.chance.random() * self.shares[role] * self.setting.life
+        return Life(role, process, path, time.monotonic() + life)
 
     def end(self, life: Life, status: int) -> Ended:
         """Note the end of a process."""
@@ -80,7 +86,9 @@ class Round:
 
     def run(self, task: str) -> None:
         """Kill processes of this role and of the writer until the first of the role ends by itself."""
-        lives = {role: self.begin(role) for role in ("writer", task)}
+        self.shares = SHARES[task]
+        writer = self.begin("writer")
+        lives = {task: self.begin(task), "writer": writer}  # what may end by itself is looked at first
         while True:
             time.sleep(0.0005)
             for role, life in lives.items():
@@ -103,6 +111,7 @@ def measured(
     begun = setting.folder / "begun"
     if back:
         call(partial(work, setting, Log(begun), until=SHARE), setting.errors)
+        call(partial(write, setting, Log(begun), f"{seed}.before", WRITTEN), setting.errors)
     path = setting.folder / "answers"
     asking = fork(lambda: ask(setting, Log(path)), setting.errors)
     round = Round(setting, chance, settled, seed)

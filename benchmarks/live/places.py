@@ -31,6 +31,8 @@ class Place(NamedTuple):
 @contextmanager
 def files() -> Iterator[Place]:
     """A file for each store; with its process all is over."""
+    import compat.live.sqlite.store
+    import compat.live.sqlite.views  # noqa: F401  # here, and not in each child
 
     @contextmanager
     def setting(**options: Any) -> Iterator[Setting]:
@@ -45,6 +47,7 @@ def schemas() -> Iterator[Place]:
     """A schema for each store, of a server; what a dead process sent it is over once its connection is gone."""
     import psycopg
 
+    import compat.live.postgres.store  # noqa: F401  # here, and not in each child
     from benchmarks.live.server import postgres
 
     with postgres() as server, psycopg.connect(server.url, autocommit=True) as link:
