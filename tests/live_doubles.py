@@ -75,6 +75,10 @@ def ranked():
     return models(merge=ReciprocalRank())
 
 
+def without_weights():
+    raise RuntimeError("no weights\nat this address")
+
+
 def something_else():
     return 3
 

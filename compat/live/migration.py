@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from compat.errors import InputError
 from compat.live.extraction import drifted, extract
-from compat.live.items import UNDER_WAY, Counts, Item, Journal, Work
+from compat.live.items import UNDER_WAY, Column, Counts, Item, Journal, Work
 from compat.live.models import Models
 from compat.live.serving import ahead, onward
 from compat.live.store import Conflict, Store, amended
 from compat.live.worker import CANARIES, LEASE, Worker
+from compat.methods.upgrade import Upgrade
 from compat.orders import Order, OrderGiven, Random
 from compat.progress import completion_ratios
 
@@ -84,7 +86,9 @@ class Migration:
         before = self.store.journal()
         if before.phase in UNDER_WAY:
             raise InputError(f"plan: migration {before.migration} is {before.phase}, expected none under way")
+        order = order or Random()
         if before.phase == "finalized":
+            self._check_next(order, before)
             ended, before = before, replace(before, phase="none", dim=before.new_dim, new_dim=0)
             try:
                 self.store.advance(ended, before)
@@ -93,25 +97,12 @@ class Migration:
         gallery = self.store.gallery()
         if len(gallery.ids) == 0:
             raise InputError("store: no item has an old embedding, expected some to migrate")
-        order = order or Random()
         order.check(len(gallery.ids))
-        old = torch.from_numpy(gallery.old.copy())
-        drawn = np.random.default_rng().integers(0, len(gallery.ids), CANARIES)
-        self._check_old(
-            [item for n in drawn if (item := self.store.get(gallery.ids[n])) and item.old is not None], before
-        )
+        rows = np.random.default_rng().integers(0, len(gallery.ids), CANARIES)
+        self._check_old((item for row in rows if (item := self.store.get(gallery.ids[row]))), "old", before)
         probe = self._probe(item.content for id in gallery.ids if (item := self.store.get(id)))
         upgrade = self.models.between(before.dim, probe.shape[1])
-        values = {
-            "old gallery": lambda: old,
-            "served old gallery": lambda: ahead(upgrade, gallery.old) if upgrade.transforms_gallery else old,
-            "old classifier": lambda: upgrade.old.classifier,
-            "uncertainty": lambda: upgrade.uncertainty(old),
-        }
-        points = completion_ratios(11)
-        given = OrderGiven(
-            order.needs, values, type(order).__name__, items=len(old), progress=points, distance=before.distance
-        )
+        given = self._given(order, upgrade, gallery.old, len(gallery.ids))
         rows = order.orders(given, [(seed,)])[0]
         after = Journal(
             before.dim,
@@ -152,7 +143,7 @@ class Migration:
             raise InputError(f"rollback: the store is in phase {journal.phase}, expected a migration under way")
         if self.models.old is None and (some := self.store.without_old(1)):
             raise InputError(f"rollback: item {some[0].id!r} has no old embedding, expected models.old to make it")
-        self._check_old([item for item in self.store.sample(CANARIES) if item.old is not None], journal)
+        self._check_old(self.store.sample(CANARIES), "old", journal)
 
         def going_back(now: Journal) -> Journal:
             begun = now.migration == journal.migration and now.phase in UNDER_WAY
@@ -229,11 +220,37 @@ class Migration:
             raise InputError("finalize: the store changed just now, expected a verified migration") from error
         return after
 
-    def _check_old(self, known: Sequence[Item], journal: Journal) -> None:
-        """Refuse an old model that these items were not embedded by."""
+    def _check_next(self, order: Order, finalized: Journal) -> None:
+        """Refuse what the next migration cannot begin with, while the store still answers as after the last one."""
+        known, items = self.store.sample(CANARIES), self.store.counts().total
+        if not known:
+            raise InputError("store: no item has an embedding, expected some to migrate")
+        order.check(items)
+        self._check_old(known, "new", finalized)
+        probe = self._probe(item.content for item in known)
+        upgrade = self.models.between(finalized.new_dim, probe.shape[1])
+        given = self._given(order, upgrade, np.stack([item.new for item in known if item.new is not None]), items)
+        for need in order.needs:
+            _ = need == "a file" or given[need]
+
+    def _given(self, order: Order, upgrade: Upgrade, rows: np.ndarray, items: int) -> OrderGiven:
+        """What an order may know of a gallery, or of some rows (N, D_old) of it."""
+        old = torch.from_numpy(rows.copy())
+        values = {
+            "old gallery": lambda: old,
+            "served old gallery": lambda: ahead(upgrade, rows) if upgrade.transforms_gallery else old,
+            "old classifier": lambda: classifier(order, upgrade),
+            "uncertainty": lambda: upgrade.uncertainty(old),
+        }
+        points, distance = completion_ratios(11), self.models.distance
+        return OrderGiven(order.needs, values, type(order).__name__, items=items, progress=points, distance=distance)
+
+    def _check_old(self, items: Iterable[Item], column: Column, journal: Journal) -> None:
+        """Refuse an old model that some items were not embedded by."""
         if self.models.old is None:
             return
-        if found := drifted(self.models.old, known, "old", lambda embedded: embedded, journal.distance):
+        known = [item for item in items if getattr(item, column) is not None]
+        if found := drifted(self.models.old, known, column, lambda embedded: embedded, journal.distance):
             raise InputError(
                 f"models.old: item {found[0]!r} is not stored as it embeds it, expected the model of the store"
             )
@@ -247,3 +264,14 @@ class Migration:
             if found := extract(self.models.new, work, lambda rows: rows).done:
                 return found[0][2][None]
         raise InputError(f"models.new: it reads none of the first {tried} items, expected one that reads them")
+
+
+def classifier(order: Order, upgrade: Upgrade) -> nn.Module:
+    """That of the old model.
+
+    Raises:
+        InputError: it has none.
+    """
+    if (found := upgrade.old.classifier) is None:
+        raise InputError(f"order: {type(order).__name__}, but the old model has no classifier, expected one that has")
+    return found

@@ -151,7 +151,7 @@ class Link:
         if self.path.is_file() and self.path.stat().st_size:
             with closing(connect(self.path)) as base:
                 if base.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal'").fetchone():
-                    raise InputError(f"store: {self.path} is one, expected a new file")
+                    raise InputError(f"store: {self.path} is a store already, expected a new file")
         self.base = connect(self.path)
         with self.transaction() as cursor:
             for statement in SCHEMA.split(";\n\n"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pkgutil
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,12 @@ def models_of(given: str) -> Models:
         found = function()
     except OSError as error:
         raise InputError(f"models: {given} ({error}), expected files that it can read") from error
+    except InputError:
+        raise
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        why = f"{type(error).__name__}: {' '.join(str(error).split())}, {where.filename}, line {where.lineno}"
+        raise InputError(f"models: {given} ({why}), expected compat.live.Models") from error
     if not isinstance(found, Models):
         raise InputError(f"models: {given} returns a {type(found).__name__}, expected compat.live.Models")
     return found

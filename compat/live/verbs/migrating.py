@@ -85,8 +85,8 @@ def run(arguments: Namespace, store: Store) -> int:
     if journal.phase == "paused":
         warn(f"paused ({journal.note}); `run` goes on from there")
         return 1
-    if journal.phase == "complete" and not arguments.json:
-        print("next: verify")
+    if not arguments.json:
+        print("next: verify" if journal.phase == "complete" else f"stopped at {arguments.until:.0%}; next: run")
     return 0
 
 
@@ -134,12 +134,12 @@ def verify(arguments: Namespace, store: Store) -> int:
 def rollback(arguments: Namespace, store: Store) -> int:
     """Go back to the old system."""
     migration = Migration(store, models_of(arguments.models))
+    if (phase := store.journal().phase) not in UNDER_WAY:
+        raise InputError(f"rollback: the store is in phase {phase}, expected a migration under way")
     counts = store.counts()
     without = len(store.without_old(counts.total))
     words = f"{without:,} items have no old embedding and {'would be' if arguments.dry_run else 'are'} embedded again"
     if arguments.dry_run:
-        if (phase := store.journal().phase) not in UNDER_WAY:
-            raise InputError(f"rollback: the store is in phase {phase}, expected a migration under way")
         print(f"{counts.new:,} new embeddings would be cleared; {words}")
         if without and migration.models.old is None:
             warn("models.old is missing, with which they are embedded")

@@ -306,6 +306,40 @@ def test_an_order_that_needs_what_is_not_known_is_refused(store, order, message)
     assert store.journal().phase == "none"
 
 
+def ended(store):
+    """The store after a whole migration."""
+    migration = Migration(store, models())
+    migration.plan()
+    migration.run()
+    migration.verify()
+    migration.finalize()
+
+
+def next_models(**options):
+    contents, _, new = matrices()
+    return models(**{"old": Rows(contents, new), "new": Rows(contents, new[:, :3])} | options)
+
+
+@pytest.mark.parametrize(
+    ("options", "order", "message"),
+    [
+        ({"old": Rows(*matrices()[:2])}, None, r"models\.old: item .* is not stored as it embeds it"),
+        ({"new": Failing(*matrices()[0])}, None, r"models\.new: it reads none of the first"),
+        ({}, Entropy(), "order: Entropy, but the old model has no classifier"),
+        ({}, Uncertainty(), "uncertainty"),
+        ({}, Density(ITEMS), "neighbours"),
+    ],
+)
+def test_a_second_plan_that_is_refused_leaves_a_finalized_store_as_it_was(store, options, order, message):
+    ended(store)
+    before, found = store.journal(), rankings(store, models())
+    with pytest.raises(InputError, match=message):
+        Migration(store, next_models(**options)).plan(order)
+    assert store.journal() == before
+    assert rankings(store, models()) == found
+    assert Migration(store, next_models()).plan(Density(2)).phase == "planned"
+
+
 def test_other_plans_that_make_no_sense(store, tmp_path):
     empty = open_store(f"sqlite:///{tmp_path / 'empty.db'}")
     empty.create(Journal(OLD, "cosine"))

@@ -17,9 +17,9 @@ def test_an_init_that_was_killed_before_its_items_is_done_again(items, call, mon
         patched.setattr(SqliteStore, "add", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             main(["init", URL, "--items", items])
-    refused(call("init", URL, "--items", items, "--fields", "lang"), "is one")
+    refused(call("init", URL, "--items", items, "--fields", "lang"), "is a store already")
     assert call("init", URL, "--items", items)[0] == 0
-    refused(call("init", URL, "--items", items), "is one")
+    refused(call("init", URL, "--items", items), "is a store already")
 
 
 @pytest.mark.parametrize(
@@ -80,12 +80,20 @@ def test_a_field_that_the_table_lacks_is_refused(items, call):
         (["plan", URL, "--models", f"{DOUBLES}.nothing"], ["nothing"]),
         (["plan", URL, "--models", f"{DOUBLES}.ITEMS"], ["no function"]),
         (["plan", URL, "--models", f"{DOUBLES}.something_else"], ["returns a int"]),
+        (
+            ["plan", URL, "--models", f"{DOUBLES}.without_weights"],
+            ["RuntimeError: no weights at", "doubles.py, line"],
+        ),
         (["plan", URL, "--models", OURS, "--batch", "0"], ["batch: 0"]),
         (["plan", URL, "--models", OURS, "--order", "Newest"], ["Newest", "Density"]),
         (["plan", URL, "--models", OURS, "--order", "Order"], ["order: Order"]),
         (["plan", URL, "--models", OURS, "--order", "Clusters", "clusters=600"], ["600", "60 items"]),
         (["plan", URL, "--models", OURS, "--order", "Clusters", "groups=6"], ["groups"]),
         (["plan", URL, "--models", OURS, "--order", "Clusters", "clusters"], ["NAME=VALUE"]),
+        (["plan", URL, "--models", OURS, "--order", "Clusters", "clusters=6.5"], ["clusters: 6.5", "whole number"]),
+        (["plan", URL, "--models", OURS, "--order", "Clusters", "clusters=few"], ["clusters: 'few'", "whole number"]),
+        (["plan", URL, "--models", OURS, "--order", "Entropy"], ["order: Entropy", "no classifier"]),
+        (["init", "sqlite:///", "--items", "items.npz"], ["store: . (unable to open"]),
         (["plan", URL, "--models", OURS, "--order", "Oracle"], ["all matrices and labels"]),
         (["plan", URL, "--models", f"{DOUBLES}.without_old", "--dual"], ["models.old"]),
         (["pause", URL], ["phase none"]),
@@ -105,7 +113,9 @@ def test_a_field_that_the_table_lacks_is_refused(items, call):
 )
 def test_each_wrong_command_is_one_line_and_changes_nothing(made, call, verb, words):
     before = made.journal(), made.counts()
-    refused(call(*verb), *words)
+    result = call(*verb)
+    refused(result, *words)
+    assert not result[1]
     assert (made.journal(), made.counts()) == before
 
 

@@ -34,6 +34,7 @@ def test_a_migration_from_a_file_to_its_end(items, call):
     code, out, _ = call("run", URL, "--models", OURS, "--until", 0.5)
     assert code == 0
     assert "running, 30 of 60 (50.0%)" in out
+    assert out.endswith("\nstopped at 50%; next: run\n")
     code, out, _ = call("query", URL, "c61", "--models", OURS, "-k", ITEMS, "--json")
     hits = json.loads(out)
     assert {hit["part"] for hit in hits} == {"old", "new"}
