@@ -176,14 +176,12 @@ class Clusters(Order):
         clusters: how many; none: the square root of the gallery's size.
 
     Raises:
-        InputError: no whole number, less than 1, or more than the gallery has items (in `check`).
+        InputError: less than 1, or more than the gallery has items (in `check`).
     """
 
     needs: ClassVar[tuple[str, ...]] = ("old gallery",)
 
     def __init__(self, clusters: int | None = None) -> None:
-        if clusters is not None and not isinstance(clusters, int):
-            raise InputError(f"clusters: {clusters!r}, expected a whole number")
         at_least_one(clusters=clusters)
         self.clusters = clusters
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compat.live import Item, Journal, Models, Rows, Store, open_store
+from compat.live import Item, Journal, Models, Rows, Searcher, Store, open_store
 
 OLD, NEW, ITEMS, QUERIES = 5, 7, 40, 6
 
@@ -39,3 +39,22 @@ def made(path: Path, **options: Any) -> Store:
     store.create(Journal(OLD, "cosine", ("red", "size")))
     store.add(items())
     return store
+
+
+def rankings(store, its, k=ITEMS):
+    found = Searcher(store, its).search_many([f"query {n}" for n in range(QUERIES)], k)
+    return [[(hit.id, hit.distance) for hit in hits] for hits in found]
+
+
+class Failing(Rows):
+    """The new model, which cannot read some items."""
+
+    def __init__(self, *bad: str) -> None:
+        contents, _, new = matrices()
+        super().__init__(contents, new)
+        self.bad = set(bad)
+
+    def __call__(self, contents):
+        if self.bad & set(contents):
+            raise OSError("image file is truncated")
+        return super().__call__(contents)

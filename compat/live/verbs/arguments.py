@@ -78,6 +78,8 @@ def order_of(given: Sequence[str]) -> Order:
     Raises:
         InputError: no such class, or other arguments.
     """
+    from jsonargparse import ArgumentError, ArgumentParser
+
     from compat import orders
 
     name, *arguments = given
@@ -87,7 +89,11 @@ def order_of(given: Sequence[str]) -> Order:
     kind = resolved("order", path, f"{shown}, or module.Class")
     if not isinstance(kind, type) or not issubclass(kind, orders.Order) or kind is orders.Order:
         raise InputError(f"order: {name}, expected {shown}, or module.Class of an order")
+    pairs("order", arguments)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind)
     try:
-        return kind(**pairs("order", arguments))
-    except TypeError as error:
-        raise InputError(f"order: {name} {' '.join(arguments)} ({error}), expected fitting arguments") from error
+        return kind(**vars(parser.parse_args([f"--{argument}" for argument in arguments])))
+    except (ArgumentError, TypeError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"order: {name} {' '.join(arguments)} ({why}), expected fitting arguments") from error

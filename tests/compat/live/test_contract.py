@@ -294,17 +294,3 @@ def test_failures_and_claims_are_told(store):
     assert {worker: count for worker, (count, _) in found.items()} == {"host:1:1": 2, "host:2:2": 1}
     assert 0 < found["host:1:1"][1] <= 60 < 100
     assert found["host:2:2"][1] < 0
-
-
-@pytest.mark.parametrize("change", [{"migration": 2}, {"learned": 5}])
-def test_fill_refuses_what_was_made_for_an_earlier_moment(store, change):
-    running(store, 2)
-    during = store.journal()
-    turned(store, rate=1.0)
-    assert store.fill("bridge", [("i0", 1, new(60))], during) == 1
-    turned(store, **change)
-    with pytest.raises(Conflict):
-        store.fill("bridge", [("i0", 1, new(61)), ("i1", 2, new(61))], during)
-    first, second = everything(store)
-    assert first.bridge is None or first.bridge.tolist() == new(60).tolist()
-    assert second.bridge is None

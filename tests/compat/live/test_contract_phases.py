@@ -73,3 +73,17 @@ def test_a_store_that_is_opened_again_has_all(store, opened):
     assert (kept[:2], kept[3:]) == (found[:2], found[3:])
     assert again.get("i1").failure == "unreadable"
     assert again.size() > 0
+
+
+@pytest.mark.parametrize("change", [{"migration": 2}, {"learned": 5}])
+def test_fill_refuses_what_was_made_for_an_earlier_moment(store, change):
+    running(store, 2)
+    during = store.journal()
+    turned(store, rate=1.0)
+    assert store.fill("bridge", [("i0", 1, new(60))], during) == 1
+    turned(store, **change)
+    with pytest.raises(Conflict):
+        store.fill("bridge", [("i0", 1, new(61)), ("i1", 2, new(61))], during)
+    first, second = everything(store)
+    assert first.bridge is None or first.bridge.tolist() == new(60).tolist()
+    assert second.bridge is None

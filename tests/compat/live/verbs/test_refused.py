@@ -90,8 +90,14 @@ def test_a_field_that_the_table_lacks_is_refused(items, call):
         (["plan", URL, "--models", OURS, "--order", "Clusters", "clusters=600"], ["600", "60 items"]),
         (["plan", URL, "--models", OURS, "--order", "Clusters", "groups=6"], ["groups"]),
         (["plan", URL, "--models", OURS, "--order", "Clusters", "clusters"], ["NAME=VALUE"]),
-        (["plan", URL, "--models", OURS, "--order", "Clusters", "clusters=6.5"], ["clusters: 6.5", "whole number"]),
-        (["plan", URL, "--models", OURS, "--order", "Clusters", "clusters=few"], ["clusters: 'few'", "whole number"]),
+        (
+            ["plan", URL, "--models", OURS, "--order", "Clusters", "clusters=6.5"],
+            ["order: Clusters clusters=6.5", "int"],
+        ),
+        (
+            ["plan", URL, "--models", OURS, "--order", "Clusters", "clusters=few"],
+            ["order: Clusters clusters=few", "int"],
+        ),
         (["plan", URL, "--models", OURS, "--order", "Entropy"], ["order: Entropy", "no classifier"]),
         (["init", "sqlite:///", "--items", "items.npz"], ["store: . (unable to open"]),
         (["plan", URL, "--models", OURS, "--order", "Oracle"], ["all matrices and labels"]),
