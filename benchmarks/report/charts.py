@@ -67,7 +67,7 @@ def curve(f: Findings) -> Chart:
         f"{figure} of what users see while the gallery is migrated. {first.name} goes from {percent(first.mean[0])} to "
         f"{percent(first.mean[-1])}{'; bands are 95 % intervals over queries' if banded else ''}."
     )
-    columns = [unit, *names]
+    columns = ["since the start" if "since" in unit else unit, *names]
     return Chart("curve", "What users see on the way", words, spec, columns, _table(f, scale))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import NamedTuple
 
 from benchmarks.report.findings import Findings
@@ -77,9 +78,9 @@ def _way(f: Findings) -> list[str]:
     area = f"{percent(chosen.area.mean)} mAP on average over the backfill"
     interval = f"95 % interval {percent(chosen.area.low)} to {percent(chosen.area.high)}"
     half = next((share for at, share in f.reached if at == 0.5), None)
-    text = (
-        f"Recommended is {chosen.name}: {area} ({interval}), against {percent(f.start)} while waiting with the old one."
-    )
+    halves = "" if isnan(chosen.chosen_by) else ", chosen on one half of the queries and measured on the other"
+    waiting = f"against {percent(f.start)} while waiting with the old one"
+    text = f"Recommended is {chosen.name}{halves}: {area} ({interval}), {waiting}."
     if half is not None and f.new > f.old:
         text += f" Half way {percent(half, 0)} of the gain is there."
     best = f.ways[0]

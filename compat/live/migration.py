@@ -85,7 +85,8 @@ class Migration:
             raise InputError("dual: without an old model, expected models.old")
         before = self.store.journal()
         if before.phase in UNDER_WAY:
-            raise InputError(f"plan: migration {before.migration} is {before.phase}, expected none under way")
+            found = f"migration {before.migration} is {before.phase}"
+            raise InputError(f"plan: {found}, expected none under way: run, finalize or rollback first")
         order = order or Random()
         if before.phase == "finalized":
             self._check_next(order, before)
@@ -209,7 +210,9 @@ class Migration:
         """
         counts, before = self.store.counts(), self.store.journal()
         if before.phase != "verified":
-            raise InputError(f"finalize: the store is in phase {before.phase}, expected a verified migration")
+            raise InputError(
+                f"finalize: the store is in phase {before.phase}, expected a verified migration: run, then verify"
+            )
         if counts.new < counts.total:
             missing = f"{counts.pending} pending items and {counts.failed} dead letters"
             raise InputError(f"finalize: {missing}, expected all items migrated")
