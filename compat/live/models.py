@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -143,7 +144,13 @@ class Models:
 
     def between(self, dim: int, new_dim: int) -> Upgrade:
         """The upgrade, or that of independent systems of these dimensions."""
-        return self.upgrade or Upgrade(Precomputed(dim), Precomputed(new_dim))
+        return self.upgrade or independent(dim, new_dim)
+
+
+@cache
+def independent(dim: int, new_dim: int) -> Upgrade:
+    """Independent systems of these dimensions."""
+    return Upgrade(Precomputed(dim), Precomputed(new_dim))
 
 
 def digest(module: nn.Module, state: Mapping[str, Tensor] | None = None) -> str:

@@ -98,7 +98,7 @@ def test_a_searcher_of_the_migration_that_ended_serves_until_the_next_one_runs(s
     migration.finalize()
     searcher, writer = Searcher(store, FIRST), Writer(store, FIRST)
     expected = [(hit.id, hit.distance) for hit in searcher.search("i3", 12)]
-    with pytest.raises(InputError, match="reads none of the first 8 items"):
+    with pytest.raises(InputError, match=r"reads none of the first \d items"):
         Migration(store, Models(Unreadable(NAMES, OTHER), Rows(NAMES, NEW))).plan()
     assert store.journal().phase == "none"
     assert [(hit.id, hit.distance) for hit in searcher.search("i3", 12)] == expected
