@@ -37,7 +37,7 @@ def speed(path: Path) -> str:
     figures = [("figure", f"{found['items']:,} items, {found['dim']} dimensions")]
     figures += [(f"{name} (s)", f"{seconds:.1f}") for name, seconds in found["seconds"].items()]
     figures += [("items a second, to 50 %", f"{found['items_per_second']:,.0f}")]
-    figures += [(f"bytes on disk, {name}", f"{size[name]:,}") for name in ("start", "peak")]
+    figures += [(f"bytes on disk, {name}", f"{count:,}") for name, count in size.items()]
     figures += [(f"peak memory, {name} (MiB)", f"{mib:,.0f}") for name, mib in found["peak_memory_mib"].items()]
     for model, its in found["overhead"].items():
         each = f"{1e3 * its['engine']:.2f} / {1e3 * its['bare loop']:.2f} = {its['ratio']:.2f}"
