@@ -6,7 +6,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ CREATE TABLE claims (row INTEGER PRIMARY KEY, worker TEXT NOT NULL, until REAL N
 
 CREATE TABLE beats (name TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT NOT NULL)
 """
+LONG = 2**26  # bytes of the write-ahead log
+SHORTLY = 250  # milliseconds to wait for readers until it is shortened
 BUSY = 60.0  # seconds that a write waits for another
 
 
@@ -106,6 +108,7 @@ class Link:
     def __init__(self, path: Path) -> None:
         self.path, self.lock = path, threading.RLock()
         self.base: sqlite3.Connection | None = None
+        self.long = LONG
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -131,6 +134,8 @@ class Link:
                 try:
                     yield cursor
                     cursor.execute("COMMIT")
+                    if kind == "IMMEDIATE":
+                        self.shorten()
                 finally:
                     if self.connection.in_transaction:
                         cursor.execute("ROLLBACK")
@@ -140,6 +145,18 @@ class Link:
                 raise OSError(f"{self.path}: {error}") from error
             except sqlite3.DatabaseError as error:
                 raise InputError(f"store: {self.path} ({error}), expected a file that `init` made") from error
+
+    def shorten(self) -> None:
+        """Move the write-ahead log into the file once it is long: while queries follow each other SQLite never does."""
+        log = Path(f"{self.path}-wal")
+        if not log.is_file() or (size := log.stat().st_size) < self.long:
+            return
+        busy = True
+        with suppress(sqlite3.OperationalError):  # what was written is written
+            self.connection.execute(f"PRAGMA busy_timeout = {SHORTLY}")
+            busy = bool(self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+        self.connection.execute(f"PRAGMA busy_timeout = {int(1000 * BUSY)}")
+        self.long = 2 * size if busy else LONG  # a reader takes long: later
 
     def make(self, journal: Journal) -> None:
         """Make the tables, empty.

@@ -35,3 +35,23 @@ def test_a_part_that_was_built_of_a_later_state_is_not_searched_in_an_earlier_on
     assert not store.views.built
     store.close()
     other.close()
+
+
+def test_the_write_ahead_log_is_shortened_once_no_reader_needs_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("compat.live.sqlite.file.LONG", 2**15)
+    monkeypatch.setattr("compat.live.sqlite.file.SHORTLY", 1)
+    store, asking = (SqliteStore(tmp_path / "gallery.db") for _ in range(2))
+    create(store)
+    store.add([item(0)])
+    log = tmp_path / "gallery.db-wal"
+    with asking.transaction("DEFERRED") as cursor:
+        assert cursor.execute("SELECT count(*) FROM items").fetchone() == (1,)
+        for n in range(30):
+            store.describe("i0", {"text": "x" * 4000 + str(n)})
+        assert log.stat().st_size > 2**16
+    for n in range(30):
+        store.describe("i0", {"text": "y" * 4000 + str(n)})
+    assert log.stat().st_size < 2**16
+    assert '"text": "yyy' in asking.connection.execute("SELECT meta FROM items").fetchone()[0]
+    store.close()
+    asking.close()
