@@ -52,6 +52,6 @@ def test_the_write_ahead_log_is_shortened_once_no_reader_needs_it(tmp_path, monk
     for n in range(30):
         store.describe("i0", {"text": "y" * 4000 + str(n)})
     assert log.stat().st_size < 2**16
-    assert '"text": "yyy' in asking.connection.execute("SELECT meta FROM items").fetchone()[0]
+    assert '"text": "yyy' in asking.link.connection.execute("SELECT meta FROM items").fetchone()[0]
     store.close()
     asking.close()
