@@ -81,7 +81,8 @@ def cases(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"SIGKILL at each line, first and last time: {name}", its
     for name, its in found["stopped"].items():
         yield f"stopped: {name.replace('_', ' ')}", its
-    yield "disk full", found["disk_full"]
+    if "disk_full" in found:  # of a file
+        yield "disk full", found["disk_full"]
 
 
 def row(name: str, store: str, its: dict[str, Any]) -> Sequence[str]:
