@@ -157,7 +157,7 @@ def test_a_model_that_does_not_fit_is_one_line(ray, migration, tmp_path):
 
 @pytest.mark.slow
 def test_a_service_that_is_away_is_one_line(ray, migration, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match=r"^ray: ConnectionError: 503 no server; what is in"):
+    with pytest.raises(InputError, match=r"^ray: models.new: ConnectionError: 503 no server, .*; what is in"):
         pipeline(tmp_path / "m.parquet", tmp_path / "out", f"{__name__}.away", batch=100)
 
 
