@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -63,11 +64,16 @@ def status(store: Store) -> dict[str, Any]:
         "eta_seconds": counts.pending / speed if speed else None,
         "conflicts": sum(beat["conflicts"] for beat in workers.values()),
         "workers": len(workers),
-        "query_p99_seconds": max((beat["p99"] for beat in beats.values() if "p99" in beat), default=None),
+        "query_p99_seconds": slowest(beats.values()),
         "rate": journal.rate,
         "latency": journal.latency,
         "bytes": store.size(),
     }
+
+
+def slowest(beats: Iterable[Mapping[str, float]]) -> float | None:
+    """Seconds that the slowest query in a hundred takes, of the searcher where it takes longest; None if none tells."""
+    return max((beat["p99"] for beat in beats if "p99" in beat), default=None)
 
 
 def _turned(store: Store, verb: str, expected: str, phase: Any, note: str) -> Journal:

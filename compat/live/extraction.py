@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -33,15 +33,12 @@ class Extracted(NamedTuple):
     dead: Sequence[tuple[str, int, str]] = ()
 
 
-def extract(
-    model: Embed, work: Sequence[Work], serve: Callable[[np.ndarray], np.ndarray], name: str = "new"
-) -> Extracted:
+def extract(model: Embed, work: Sequence[Work], name: str = "new") -> Extracted:
     """Embed a batch; if the model fails on it, item by item, so that one that cannot be read stops no other.
 
     Args:
         model: the model.
         work: the batch.
-        serve: (N, D) of the model -> as they are stored.
         name: of the model.
 
     Raises:
@@ -50,7 +47,7 @@ def extract(
         WrongModel: the model returns something else than one row for each.
     """
     try:
-        rows = serve(patiently(lambda: embedded(model, [w.content for w in work], name), PASSING))
+        rows = patiently(lambda: embedded(model, [w.content for w in work], name), PASSING)
     except Unreachable as error:
         raise Unreachable(f"models.{name}: {error}, expected a model that answers") from error
     except WrongModel:
@@ -58,7 +55,7 @@ def extract(
     except Exception as error:  # whatever a model raises
         if len(work) == 1:
             return Extracted(dead=[(work[0].id, work[0].version, reason(error))])
-        single = [extract(model, [w], serve, name) for w in work]
+        single = [extract(model, [w], name) for w in work]
         found = Extracted([d for one in single for d in one.done], [d for one in single for d in one.dead])
         if len(found.dead) == len(work) >= MANY:
             failed = f"it failed on all {len(work)} items of a batch ({reason(error)})"
@@ -79,18 +76,13 @@ def patiently(step: Callable[[], T], passing: tuple[type[Exception], ...]) -> T:
     Raises:
         Unreachable: it failed six times.
     """
-    for seconds in waits():
+    for tried in range(TRIES):
         try:
             return step()
         except passing as error:
             found = error
-            wait(min(getattr(error, "retry_after", None) or seconds, LONGEST_WAIT))
+            wait(min(getattr(error, "retry_after", None) or FIRST_WAIT * 2**tried, LONGEST_WAIT))
     raise Unreachable(reason(found)) from found
-
-
-def waits() -> Iterator[float]:
-    """Seconds to wait after each try."""
-    yield from (FIRST_WAIT * 2**n for n in range(TRIES))
 
 
 def reason(error: Exception) -> str:
@@ -98,15 +90,13 @@ def reason(error: Exception) -> str:
     return " ".join((str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}").split())
 
 
-def drifted(
-    model: Embed, items: Sequence[Item], column: Column, serve: Callable[[np.ndarray], np.ndarray], distance: Distance
-) -> list[str]:
+def drifted(model: Embed, items: Sequence[Item], column: Column, distance: Distance) -> list[str]:
     """The ids of those items that a model embeds otherwise than they are stored in a column, or cannot read any more.
 
     Under cosine retrieval lengths do not count.
     """
     work = [Work(item.id, item.version, item.content) for item in items]
-    found = {id: vector for id, _, vector in extract(model, work, serve, column).done} if work else {}
+    found = {id: vector for id, _, vector in extract(model, work, column).done} if work else {}
 
     def same(item: Item) -> bool:
         stored, now = getattr(item, column), found.get(item.id)

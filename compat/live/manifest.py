@@ -27,6 +27,7 @@ from compat.files import replace as replace_file
 from compat.live.extraction import Extracted, drifted
 from compat.live.items import Journal, Pending, Phase
 from compat.live.models import Models
+from compat.live.serving import Served
 from compat.live.store import Store
 from compat.live.vectors import arrow, batches, parts, stamp
 from compat.live.worker import CANARIES, RUNS, Worker
@@ -133,7 +134,7 @@ def apply(
     number, journal = journal.migration, worker.start()
     for batch in chain(chain.from_iterable(map(read, files)), [Extracted()]):
         started = time.perf_counter()
-        journal, left = _hand_in(worker, journal, _served(batch, worker.serve(journal)))
+        journal, left = _hand_in(worker, journal, _served(batch, worker.served))
         if journal.migration != number or journal.phase not in RUNS:
             now = f"migration {journal.migration} is {journal.phase}"
             raise InputError(f"apply: {now} by now, expected migration {number} to run")
@@ -161,11 +162,11 @@ def _pages(store: Store) -> Iterator[list[Pending]]:
         page = store.pending(GROUP, page[-1])
 
 
-def _served(batch: Extracted, serve: Callable[[np.ndarray], np.ndarray]) -> Extracted:
+def _served(batch: Extracted, served: Served) -> Extracted:
     """A batch of embeddings as they are stored."""
     if not batch.done:
         return batch
-    rows = serve(np.stack([vector for _, _, vector in batch.done]))
+    rows = served.stored(np.stack([vector for _, _, vector in batch.done]))
     done = [(id, version, row) for (id, version, _), row in zip(batch.done, rows, strict=True)]
     return Extracted(done, batch.dead)
 
@@ -185,5 +186,5 @@ def _check(store: Store, models: Models, batch: Extracted, file: Path, distance:
     """Refuse a file whose first vectors are not what the new model makes of these contents here."""
     known = ((store.get(id), version, vector) for id, version, vector in batch.done[:CANARIES])
     items = [item._replace(new=vector) for item, version, vector in known if item and item.version == version]
-    if found := drifted(models.new, items, "new", lambda rows: rows, distance):
+    if found := drifted(models.new, items, "new", distance):
         raise InputError(f"vector: of item {found[0]!r} in {file} is not what models.new makes, expected its embedding")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from compat.errors import InputError
 from compat.live.extraction import drifted, extract
 from compat.live.items import UNDER_WAY, Column, Counts, Item, Journal, Work
 from compat.live.models import Models
-from compat.live.serving import ahead, onward
+from compat.live.serving import Served, ahead, onward
 from compat.live.store import Conflict, Store, amended
 from compat.live.worker import CANARIES, LEASE, Worker
 from compat.methods.upgrade import Upgrade
@@ -172,7 +171,7 @@ class Migration:
         """Embed what has no old embedding by the old model."""
         while work := self.store.without_old(journal.batch):
             assert self.models.old is not None
-            found = extract(self.models.old, work, lambda rows: rows, "old")
+            found = extract(self.models.old, work, "old")
             if found.dead:
                 id, _, why = found.dead[0]
                 raise InputError(f"rollback: item {id!r} ({why}), expected the old model to read it; or delete it")
@@ -189,9 +188,8 @@ class Migration:
         journal = self.store.journal()
         if journal.phase not in ("complete", "verified"):
             raise InputError(f"verify: the store is in phase {journal.phase}, expected a complete migration")
-        upgrade = self.models.between(journal.dim, journal.new_dim)
         known = self.store.sample(sample)
-        wrong = drifted(self.models.new, known, "new", partial(onward, upgrade), journal.distance)
+        wrong = drifted(Served(self.models), known, "new", journal.distance)
         found = Verified(self.store.counts(), wrong, len(known))
         sound = found.counts.new == found.counts.total and not found.drifted
         amended(
@@ -253,7 +251,7 @@ class Migration:
         if self.models.old is None:
             return
         known = [item for item in items if getattr(item, column) is not None]
-        if found := drifted(self.models.old, known, column, lambda embedded: embedded, journal.distance):
+        if found := drifted(self.models.old, known, column, journal.distance):
             raise InputError(
                 f"models.old: item {found[0]!r} is not stored as it embeds it, expected the model of the store"
             )
@@ -264,7 +262,7 @@ class Migration:
         for content in itertools.islice(contents, PROBED):
             tried += 1
             work = [Work("", 0, content)]
-            if found := extract(self.models.new, work, lambda rows: rows).done:
+            if found := extract(self.models.new, work).done:
                 return found[0][2][None]
         raise InputError(f"models.new: it reads none of the first {tried} items, expected one that reads them")
 

@@ -49,7 +49,7 @@ class Extract:
         """A table of a manifest -> one of vectors, and of failures for what cannot be read."""
         pyarrow = arrow()
         work = [Work(row["id"], row["version"], row["content"]) for row in batch.to_pylist()]
-        extracted = extract(self.model, work, lambda rows: rows)
+        extracted = extract(self.model, work)
         vectors = {id: vector for id, _, vector in extracted.done}
         failures = {id: why for id, _, why in extracted.dead}
         ids = batch.column("id").to_pylist()

@@ -59,7 +59,7 @@ class Searcher:
 
     def __init__(self, store: Store, models: Models) -> None:
         self.store, self.models = store, models
-        self.known: tuple[tuple[int, str, int, bool], Ways] | None = None
+        self.known: tuple[tuple[Any, ...], Ways] | None = None
         self.took: deque[float] = deque(maxlen=REMEMBERED)
         self.told, self.asked = 0.0, False
         models.check(store.journal())
@@ -117,9 +117,8 @@ class Searcher:
         return {part: (ask.queries, its) for part, ask, its in zip(parts, asks, found, strict=True)}, merge
 
     def _ways(self, journal: Journal) -> Ways:
-        key = (journal.migration, journal.fingerprint.get("upgrade", ""), journal.learned, journal.bridged)
-        if self.known is None or self.known[0] != key:
-            self.known = key, ways(self.store, self.models, journal)
+        if self.known is None or self.known[0] != way_of(journal):
+            self.known = way_of(journal), ways(self.store, self.models, journal)
         return self.known[1]
 
     def _embedded(self, contents: Sequence[str], passes: Sequence[str], journal: Journal) -> list[np.ndarray]:

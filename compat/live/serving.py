@@ -94,7 +94,10 @@ class Served:
         self.models, self.version = models, models.new.version
 
     def __call__(self, contents: Sequence[str]) -> np.ndarray:
-        rows = embedded(self.models.new, contents, "new")
+        return self.stored(embedded(self.models.new, contents, "new"))
+
+    def stored(self, rows: np.ndarray) -> np.ndarray:
+        """Embeddings of the new model (N, D_new) as they are stored, (N, D)."""
         return rows if self.models.upgrade is None else onward(self.models.upgrade, rows)
 
 

@@ -12,12 +12,10 @@ class Throttle:
     """Additive-increase control would need a step in items per second; shares of what was measured need none.
 
     Attributes:
-        speed: items a second that extraction reached unhindered, lately.
-        share: of it that is used, 1 unless queries are too slow.
+        share: of the speed that extraction reaches unhindered, which is used: 1 unless queries are too slow.
     """
 
     def __init__(self) -> None:
-        self.speed = 0.0
         self.share = 1.0
 
     def pause(self, items: int, seconds: float, rate: float | None, target: float | None, p99: float | None) -> float:
@@ -32,10 +30,10 @@ class Throttle:
         """
         if items == 0:
             return 0.0
-        self.speed = items / max(seconds, 1e-9)
+        speed = items / max(seconds, 1e-9)
         slow = target is not None and p99 is not None and p99 > target
         self.share = max(self.share * SLOWER, LEAST) if slow else min(self.share * FASTER, 1.0)
-        allowed = min(self.speed * self.share, rate or float("inf"))
+        allowed = min(speed * self.share, rate or float("inf"))
         return max(items / allowed - seconds, 0.0)
 
 

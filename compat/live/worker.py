@@ -11,11 +11,12 @@ from typing import TypeVar
 import numpy as np
 
 from compat.errors import InputError
+from compat.live.control import slowest
 from compat.live.extraction import Extracted, Unreachable, drifted, extract, patiently
 from compat.live.items import Gallery, Journal, Report, Turn
 from compat.live.models import Models
 from compat.live.process import this_process
-from compat.live.serving import ahead, learned, onward
+from compat.live.serving import Served, ahead, learned
 from compat.live.store import Conflict, Store, amended
 from compat.live.throttle import Throttle, wait
 
@@ -44,7 +45,7 @@ class Worker:
         self, store: Store, models: Models, lease: float = LEASE, on_batch: Callable[[int, int], None] | None = None
     ) -> None:
         self.store, self.models, self.lease, self.on_batch = store, models, lease, on_batch
-        self.throttle, self.stopping = Throttle(), False
+        self.served, self.throttle, self.stopping = Served(models), Throttle(), False
         self.figures = {"written": 0.0, "conflicts": 0.0, "dead_letters": 0.0, "items_per_second": 0.0}
 
     def stop(self) -> None:
@@ -77,7 +78,7 @@ class Worker:
                 return journal
             if turn.work:
                 try:
-                    extracted = extract(self.models.new, turn.work, self.serve(journal))
+                    extracted = extract(self.served, turn.work)
                 except Unreachable as error:
                     return self.amended(journal, partial(replace, phase="paused", note=str(error)))
                 if pause := self.pause(journal, len(turn.work), time.perf_counter() - started):
@@ -100,7 +101,7 @@ class Worker:
         if journal.phase not in RUNS:
             raise InputError(f"run: the store is in phase {journal.phase}, expected a migration that was planned")
         known = self.store.sample(CANARIES)
-        if found := drifted(self.models.new, known, "new", self.serve(journal), journal.distance):
+        if found := drifted(self.served, known, "new", journal.distance):
             raise InputError(f"models.new: item {found[0]!r} is not stored as it embeds it, expected the same model")
         upgrade = self.models.between(journal.dim, journal.new_dim)
         if journal.phase == "planned" and upgrade.transforms_gallery:
@@ -145,8 +146,7 @@ class Worker:
     def pause(self, journal: Journal, items: int, seconds: float) -> float:
         """Seconds to wait after a batch, as the rate and the latency of queries call for."""
         beats = answered(lambda: self.store.beats(FRESH)).values() if journal.latency is not None else ()
-        slowest = max((beat["p99"] for beat in beats if "p99" in beat), default=None)
-        pause = self.throttle.pause(items, seconds, journal.rate, journal.latency, slowest)
+        pause = self.throttle.pause(items, seconds, journal.rate, journal.latency, slowest(beats))
         now, before = items / max(seconds + pause, 1e-9), self.figures["items_per_second"]
         self.figures["items_per_second"] = SMOOTH * before + (1 - SMOOTH) * now if before else now
         return pause
@@ -192,10 +192,6 @@ class Worker:
         for some in np.array_split(rows, range(at_once, len(rows), at_once)):
             found = ((gallery.ids[n], int(gallery.version[n]), vectors[n]) for n in some)
             self.store.fill("bridge", found, during)
-
-    def serve(self, journal: Journal) -> Callable[[np.ndarray], np.ndarray]:
-        """From embeddings of the new model to what is stored."""
-        return partial(onward, self.models.between(journal.dim, journal.new_dim))
 
     def amended(self, journal: Journal, change: Callable[[Journal], Journal]) -> Journal:
         """Change the journal if the migration still runs."""

@@ -11,7 +11,7 @@ from compat.errors import InputError
 from compat.live.extraction import extract
 from compat.live.items import Item, Journal, Work, new_version
 from compat.live.models import Embed, Models
-from compat.live.serving import ahead, old_model, onward
+from compat.live.serving import Served, ahead, old_model
 from compat.live.store import Conflict, Store
 
 
@@ -62,13 +62,13 @@ class Writer:
         if journal.phase == "planned" and upgrade.transforms_gallery:
             item = item._replace(bridge=ahead(upgrade, item.old[None])[0].numpy())  # type: ignore[index]
         if not before:
-            item = item._replace(new=onward(upgrade, self._read(self.models.new, item, "new")[None])[0])
+            item = item._replace(new=self._read(Served(self.models), item, "new"))
         return item
 
     def _read(self, model: Embed | None, item: Item, name: str) -> np.ndarray:
         if model is None:
             raise InputError(f"models.{name}: none, expected one, as the old embedding is written too")
-        found = extract(model, [Work(item.id, item.version, item.content)], lambda rows: rows, name)
+        found = extract(model, [Work(item.id, item.version, item.content)], name)
         if found.dead:
             raise InputError(
                 f"content: {item.content!r} ({found.dead[0][2]}), expected one that the {name} model reads"

@@ -1,10 +1,11 @@
-"""What the tests of the commands share: `python -m benchmarks.data` as a function."""
+"""What the tests of the commands share: `python -m benchmarks.data` as a function, and a browser."""
 
 import sys
 
 import pytest
 
 from benchmarks import data as command
+from benchmarks.page.measure import browser as chromium
 
 
 @pytest.fixture
@@ -22,3 +23,10 @@ def run(monkeypatch, capsys):
         return code, out.splitlines(), err
 
     return call
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium."""
+    with chromium() as found:
+        yield found

@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from benchmarks.page import __main__ as page
-from benchmarks.page.measure import browser as chromium
 from tests.browser import PHONE, Visit, needs_browser
 from tests.planted_pages import COMMENT, IMAGE, SCRIPT, folders
 
@@ -24,12 +23,6 @@ def site(tmp_path_factory):
         patch.setattr(sys, "argv", ["page", str(folders(root / "results")), "-o", str(root)])
         page.main()
     return root / "index.html"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

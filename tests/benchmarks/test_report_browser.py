@@ -5,7 +5,6 @@ import sys
 import pytest
 from PIL import Image
 
-from benchmarks.page.measure import browser as chromium
 from benchmarks.report import __main__ as report
 from tests.browser import PHONE, Visit, needs_browser
 from tests.planted_upgrades import CLASSES, save, upgrade
@@ -30,12 +29,6 @@ def path(tmp_path_factory):
         patch.setattr(sys, "argv", ["report", *options, *more, "-o", str(folder / "report.html")])
         report.main()
     return folder / "report.html"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

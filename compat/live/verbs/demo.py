@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from sklearn.metrics import average_precision_score
 
 from compat.backfill import backfill_curve
 from compat.embeddings import Embeddings
@@ -89,17 +90,11 @@ class Show:
         found = []
         for n, hits in zip(self.digits.queries, self.searcher.search_many(self.queries, len(items)), strict=True):
             relevant = np.array([labels[self.image[hit.id]] == labels[n] for hit in hits])
-            found.append(average_precision(np.array([hit.distance for hit in hits]), relevant))
+            found.append(average_precision_score(relevant, [-hit.distance for hit in hits]))
         share = migrated / len(items)
         replayed = float(replay(self, [min((migrated + 0.5) / len(items), 1.0)])[0])
         self.points.append(Point(share, float(np.mean(found)), replayed, event))
         print(f"{share:6.1%}  live mAP {np.mean(found):.4%}  replayed {replayed:.4%}  {event}", flush=True)
-
-
-def average_precision(distances: np.ndarray, relevant: np.ndarray) -> float:
-    """Of a ranking (G,), nearest first; equally distant items are one group."""
-    hits = distances[relevant]
-    return float(np.mean(np.searchsorted(hits, hits, "right") / np.searchsorted(distances, hits, "right")))
 
 
 def replay(show: Show, progress: list[float]) -> np.ndarray:

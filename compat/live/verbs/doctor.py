@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from compat.errors import InputError
 from compat.live.items import UNDER_WAY, Column, Item, Journal
@@ -160,8 +160,8 @@ def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[L
     if given is None:
         yield Line("warning", "models", "not looked at", "give --models module.function")
         return
+    from compat.live.serving import Served
     from compat.live.verbs.arguments import models_of
-    from compat.live.worker import Worker
 
     try:
         models = models_of(given)
@@ -175,21 +175,21 @@ def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[L
     migrated = store.sample(CANARIES)
     others = [item for found in store.pending(CANARIES) if (item := store.get(found.id)) is not None]
     before = [item for item in (*migrated, *others) if item.old is not None]
-    checks: list[tuple[Column, Embed | None, list[Item], Any]] = [
-        ("new", models.new, migrated, Worker(store, models).serve(journal)),
-        ("old", models.old, before, lambda rows: rows),
+    checks: list[tuple[Column, Embed | None, list[Item]]] = [
+        ("new", Served(models), migrated),
+        ("old", models.old, before),
     ]
-    for name, model, items, serve in checks:
+    for name, model, items in checks:
         if model is not None and items:
-            yield canaries(model, items, name, serve, journal)
+            yield canaries(model, items, name, journal)
 
 
-def canaries(model: Embed, items: Sequence[Item], name: Column, serve: Any, journal: Journal) -> Line:
+def canaries(model: Embed, items: Sequence[Item], name: Column, journal: Journal) -> Line:
     """Whether a model embeds items as they are stored."""
     from compat.live.extraction import drifted
 
     try:
-        others = drifted(model, items, name, serve, journal.distance)
+        others = drifted(model, items, name, journal.distance)
     except InputError as error:
         return Line("error", f"{name} model", str(error), "see that it answers")
     if others:

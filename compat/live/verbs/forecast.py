@@ -67,7 +67,7 @@ def extracted(models: Models, work: list[Work], batch: int) -> tuple[float, dict
     took, new = [], {}
     for start in range(0, len(work), step):
         begun, some = time.perf_counter(), work[start : start + step]
-        new.update({id: vector for id, _, vector in extract(models.new, some, lambda rows: rows).done})
+        new.update({id: vector for id, _, vector in extract(models.new, some).done})
         took.append((time.perf_counter() - begun) / len(some))
     return float(np.mean(took[1:] or took)), new
 
