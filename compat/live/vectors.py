@@ -76,12 +76,16 @@ def batches(file: Path, count: int, dim: int, migration: str) -> Iterator[Extrac
             if missing := [name for name in COLUMNS if name not in names]:
                 raise InputError(f"{missing[0]}: no such column in {file}, expected {', '.join(COLUMNS)}")
             columns = [name for name in (*COLUMNS, "failure") if name in names]
+            read = 0
             for batch in opened.iter_batches(count, columns=columns):
+                read += len(batch)
                 if of := set(batch.column("migration").to_pylist()) - {migration}:
                     found = " and ".join(sorted(map(repr, of)))
                     raise InputError(f"migration: {found} in {file}, expected {migration!r} as the store has it")
                 yield _extracted(batch, dim, file)
-    except (pyarrow.ArrowException, OSError) as error:
+            if read != opened.metadata.num_rows:
+                raise InputError(f"vectors: {file} ({read} of {opened.metadata.num_rows} rows), expected a whole one")
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         why = " ".join(str(error).split())
         raise InputError(f"vectors: {file} ({why}), expected a whole parquet file") from error
 

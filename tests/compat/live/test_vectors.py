@@ -123,3 +123,15 @@ def test_damaged_files_are_one_line_or_harmless(data, tmp_path):
         assert item is not None
         assert item.new is None or (item.new == NEWS[NAMES.index(name)]).all()
     migration.store.close()
+
+
+@pytest.mark.parametrize(("sound", "torn"), [(b"failure", b"\xedailure"), (b"version", b"\xffersion")])
+def test_a_name_that_is_no_text_is_a_damaged_file(sound, torn, migration, tmp_path):
+    export(migration.store, tmp_path / "m.parquet")
+    pq.write_table(extracted(tmp_path / "m.parquet"), tmp_path / "v.parquet", store_schema=False)
+    content = (tmp_path / "v.parquet").read_bytes()
+    assert sound in content
+    (tmp_path / "v.parquet").write_bytes(content.replace(sound, torn))
+    with pytest.raises(InputError, match=r"^vectors: .*expected a whole parquet file$"):
+        apply(migration.store, migration.models, tmp_path / "v.parquet")
+    assert migration.store.counts().new == 0
