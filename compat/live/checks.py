@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from compat.errors import InputError
-from compat.live.items import Item, Journal
+from compat.live.items import Item, Journal, Report
 from compat.live.store import Conflict, Where
 
 
@@ -59,6 +59,18 @@ def check_vector(id: str, column: str, vector: np.ndarray | None, dim: int) -> N
         raise InputError(f"{column}: shape {vector.shape} of item {id!r}, expected ({dim},)")
     if not np.isfinite(vector).all():
         raise InputError(f"{column}: NaN or infinite values of item {id!r}, expected finite embeddings")
+
+
+def check_report(report: Report, dim: int) -> None:
+    """Refuse vectors that the store cannot hold.
+
+    Raises:
+        InputError: another dimension, NaN or infinite values.
+    """
+    vectors = [vector for _, _, vector in report.done]
+    if any(vector.shape != (dim,) for vector in vectors) or not np.isfinite(vectors).all():
+        for id, _, vector in report.done:
+            check_vector(id, "new", vector, dim)
 
 
 def check_meta(id: str, meta: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from psycopg import Cursor, errors
 from psycopg.types.json import Jsonb
 
 from compat.errors import InputError
-from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_vector
+from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_report
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
 from compat.live.postgres.link import SNAPSHOT, Link, forget, line, make, read, replace, turn
 from compat.live.sql import PENDING, WHOLE
@@ -133,8 +133,7 @@ class PostgresStore:
             journal = read(cursor, "FOR SHARE")
             ours, written = journal.migration == report.migration, 0
             if ours and journal.takes_in:
-                for id, _, vector in report.done:
-                    check_vector(id, "new", vector, journal.new_dim)
+                check_report(report, journal.new_dim)
                 update = "UPDATE items SET {} WHERE id = %s AND version = %s AND new IS NULL"
                 if done := [(vector, id, version) for id, version, vector in report.done]:
                     cursor.executemany(update.format("new = %s, failure = NULL"), done)

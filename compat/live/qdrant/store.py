@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from compat.errors import InputError
-from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_vector
+from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_report
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
 from compat.live.qdrant.claims import claimed, claims, released
 from compat.live.qdrant.journal import Ledger
@@ -140,8 +140,7 @@ class QdrantStore:
         state = self.ledger.state()
         ours, written = state.journal.migration == report.migration, 0
         if ours and state.journal.takes_in:
-            for id, _, vector in report.done:
-                check_vector(id, "new", vector, state.journal.new_dim)
+            check_report(report, state.journal.new_dim)
             written = self._write(state, "new", report.done, has(state.new))
             for id, version, reason in report.dead:
                 letter = {"failed": state.new, "failure": reason}

@@ -16,7 +16,8 @@ from compat.errors import InputError
 from compat.live.items import Journal, load_journal
 from compat.live.store import Conflict
 
-SCHEMA = """
+KEPT = 2**20  # changes that are remembered; whoever has seen none of them loads anew
+SCHEMA = f"""
 CREATE TABLE items (row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, content TEXT NOT NULL,
     meta TEXT NOT NULL, version INTEGER NOT NULL, place INTEGER NOT NULL DEFAULT -1, failure TEXT,
     old BLOB, bridge BLOB, new BLOB);
@@ -52,9 +53,14 @@ CREATE TRIGGER undescribed AFTER DELETE ON items BEGIN DELETE FROM facets WHERE 
 
 CREATE TRIGGER inserted AFTER INSERT ON items BEGIN INSERT INTO changes (row) VALUES (new.row); END;
 
-CREATE TRIGGER updated AFTER UPDATE OF old, bridge, new ON items BEGIN INSERT INTO changes (row) VALUES (new.row); END;
+CREATE TRIGGER updated AFTER UPDATE OF old, bridge, new ON items
+    WHEN old.new IS NOT new.new OR new.new IS NULL AND (old.old IS NOT new.old OR old.bridge IS NOT new.bridge)
+BEGIN INSERT INTO changes (row) VALUES (new.row); END;
 
 CREATE TRIGGER deleted AFTER DELETE ON items BEGIN INSERT INTO changes (row) VALUES (old.row); END;
+
+CREATE TRIGGER forgotten AFTER INSERT ON changes WHEN new.seq % {KEPT // 16} = 0
+BEGIN DELETE FROM changes WHERE seq <= new.seq - {KEPT}; END;
 
 CREATE TABLE journal (one INTEGER PRIMARY KEY CHECK (one = 1), content TEXT NOT NULL, digest TEXT NOT NULL);
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from compat.errors import InputError
-from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_vector
+from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_report
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
 from compat.live.process import is_dead
 from compat.live.sql import PENDING, WHOLE
@@ -118,8 +118,7 @@ class SqliteStore:
             ours = journal.migration == report.migration
             written = 0
             if ours and journal.takes_in:
-                for id, _, vector in report.done:
-                    check_vector(id, "new", vector, journal.new_dim)
+                check_report(report, journal.new_dim)
                 done = [(packed(vector), id, version) for id, version, vector in report.done]
                 dead = [(reason, id, version) for id, version, reason in report.dead]
                 update = "UPDATE items SET {} WHERE id = ? AND version = ? AND new IS NULL"

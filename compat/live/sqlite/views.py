@@ -116,7 +116,8 @@ def follow(cursor: sqlite3.Cursor, column: Column, view: View) -> bool:
     seq = last(cursor)
     if seq == view.seq:
         return True
-    if seq - view.seq > view.part.count + MANY:
+    first = cursor.execute("SELECT min(seq) FROM changes").fetchone()[0]
+    if seq - view.seq > view.part.count + MANY or view.seq < first - 1:
         return False
     changed = cursor.execute(
         f"SELECT c.row, CASE WHEN {belongs(column)} THEN {column} END"

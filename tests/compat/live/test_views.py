@@ -1,10 +1,12 @@
 """Parts in memory that are built anew by a thread while the file goes on."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from compat.live.sqlite.file import KEPT, SCHEMA
 from compat.live.sqlite.store import SqliteStore
 from compat.live.store import Ask
 from tests.live_stores import OLD, create, item, report, running, vector
@@ -55,3 +57,40 @@ def test_the_write_ahead_log_is_shortened_once_no_reader_needs_it(tmp_path, monk
     assert '"text": "yyy' in asking.link.connection.execute("SELECT meta FROM items").fetchone()[0]
     store.close()
     asking.close()
+
+
+def test_a_searcher_that_has_missed_what_is_forgotten_loads_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr("compat.live.sqlite.file.SCHEMA", SCHEMA.replace(str(KEPT), "8").replace(str(KEPT // 16), "2"))
+    store, asking = (SqliteStore(tmp_path / "gallery.db") for _ in range(2))
+    journal = running(create(store)).journal()
+    asks = [Ask("old", vector(7, OLD)[None])]
+    assert sorted(asking.search(asks, 9)[0].ids) == [f"i{n}" for n in range(6)]
+    view = asking.views.views["old"]
+    store.delete("i0")
+    assert "i0" not in asking.search(asks, 9)[0].ids
+    assert asking.views.views["old"] is view
+    store.delete("i1")
+    for n in range(20):
+        store.put(item(8, new=vector(n, 3)), journal)
+    with store.transaction() as cursor:
+        assert cursor.execute("SELECT count(*) <= 9, max(seq) FROM changes").fetchone() == (1, 28)
+    assert sorted(asking.search(asks, 9)[0].ids) == ["i2", "i3", "i4", "i5"]
+    assert asking.views.views["old"] is not view
+    store.close()
+    asking.close()
+
+
+def test_what_is_searched_after_a_migration_is_what_was_searched_at_its_end(tmp_path):
+    store = SqliteStore(tmp_path / "gallery.db")
+    running(create(store))
+    store.exchange(report(*range(6)), 0, 60)
+    asks = [Ask("new", vector(7, 3)[None])]
+    before = store.search(asks, 6)[0]
+    view = store.views.views["new"]
+    seq = view.seq
+    store.drop_old(store.journal(), replace(store.journal(), phase="finalized"))
+    after = store.search(asks, 6)[0]
+    assert (after.ids, after.nearest.tolist()) == (before.ids, before.nearest.tolist())
+    assert store.views.views["new"] is view
+    assert view.seq == seq
+    store.close()
