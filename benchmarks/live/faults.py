@@ -181,7 +181,7 @@ def main() -> None:
     with exit_on_input_error():
         if own.kills < 1:
             raise InputError(f"kills: {own.kills}, expected at least 1")
-        from benchmarks.live.large import one_thread
+        from benchmarks.live.apart import one_thread
         from benchmarks.products.record import provenance
 
         one_thread()

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
-import torch
 
 from benchmarks.live import synthetic
+from benchmarks.live.apart import CONTEXT, apart, one_thread, peak
+from benchmarks.live.verbs import BATCH, beside_writes, of_a_whole_migration
 from compat.errors import InputError
 from compat.live import Journal, Migration, Searcher, open_store
 from compat.live.control import throttle
 
-CONTEXT = multiprocessing.get_context("spawn")
 DIM = 128
-BATCH = 256
 ASKED = 2000  # queries timed
 CALM = 2  # times the slowest query in a hundred that one may take beside a backfill that makes way, over one alone
 
@@ -28,31 +24,33 @@ CALM = 2  # times the slowest query in a hundred that one may take beside a back
 def measure(items: int, folder: Path) -> dict[str, Any]:
     """All figures of one gallery."""
     one_thread()
-    url = f"sqlite:///{folder / 'gallery.db'}"
+    path = folder / "gallery.db"
+    url = f"sqlite:///{path}"
     synthetic.make(folder, items, DIM)
-    store, models = open_store(url), synthetic.models(folder)
+    store = open_store(url)
     seconds: dict[str, float] = {}
-    with timed(seconds, "init"):
-        store.create(Journal(DIM, "cosine"))
-        store.add(synthetic.items(folder, items))
+    memory: dict[str, float] = {}
+    started = time.perf_counter()
+    store.create(Journal(DIM, "cosine"))
+    store.add(synthetic.items(folder, items))
+    seconds["init"] = time.perf_counter() - started
     start = store.size()
-    with timed(seconds, "plan"):
-        Migration(store, models).plan(batch=BATCH)
-    memory = {"init and plan": peak()}
+    verbs = {"plan": beside_writes("plan", path, folder)}
     seconds["run to 50 %"], _, memory["worker"] = apart(worked, url, folder, 0.5)
     largest = store.size()
     _, seconds["resume to its first batch"], _ = apart(worked, url, folder, 0.5 + BATCH / items)
     queries, memory["searcher"] = beside(url, folder, items)
     throttle(store)
     seconds["run from there to 100 %"], _, _ = apart(worked, url, folder, 1.0)
-    sizes = {"start": start, "at 50 %": largest, "at 100 %": store.size()}
+    verbs |= of_a_whole_migration(path, folder)
     return {
         "items": items,
         "dim": DIM,
         "seconds": seconds,
         "items_per_second": items / 2 / seconds["run to 50 %"],
         "queries": queries,
-        "bytes": sizes,
+        "verbs": {name: took._asdict() for name, took in verbs.items()},
+        "bytes": {"start": start, "at 50 %": largest, "at 100 %": store.size()},
         "peak_memory_mib": memory,
     }
 
@@ -105,29 +103,3 @@ def worked(url: str, folder: Path, until: float) -> tuple[float, float, float]:
 
     Migration(open_store(url), synthetic.models(folder)).run(until, on_batch)
     return time.perf_counter() - started, first[0], peak()
-
-
-def apart(step: Callable[..., tuple[float, float, float]], *arguments: Any) -> tuple[float, float, float]:
-    """What a step returns in a process of its own."""
-    with CONTEXT.Pool(1) as pool:
-        return pool.apply(step, arguments)
-
-
-@contextmanager
-def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    """Note the seconds of what is inside."""
-    started = time.perf_counter()
-    yield
-    seconds[name] = time.perf_counter() - started
-
-
-def peak() -> float:
-    """MiB of this process at its peak; what getrusage says would be that of the one that started it, if it had more."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 2**10
-
-
-def one_thread() -> None:
-    """For all libraries that take several."""
-    torch.set_num_threads(1)
-    faiss.omp_set_num_threads(1)

@@ -39,7 +39,6 @@ class LookUp:
 
     Args:
         path: of the matrix.
-        seconds: that each item takes besides; waited for, as for a model on a device.
     """
 
     def __init__(self, path: Path) -> None:

@@ -32,7 +32,7 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 def speed(path: Path) -> str:
     """The tables of one report of `benchmarks.live`."""
-    found = read(path, "queries")
+    found = read(path, "verbs")
     size = found["bytes"]
     figures = [("figure", f"{found['items']:,} items, {found['dim']} dimensions")]
     figures += [(f"{name} (s)", f"{seconds:.1f}") for name, seconds in found["seconds"].items()]
@@ -47,10 +47,13 @@ def speed(path: Path) -> str:
         moved = f"{its['items_per_second']:,.0f}" if "items_per_second" in its else "-"
         times = f"{its['first']:.1f}", f"{1e3 * its['p50']:.1f}", f"{1e3 * its['p99']:.1f}"
         queries.append((case, *times, f"{its['queries']:,}", moved))
+    verbs = [("verb", "s", "longest write meanwhile (s)", "peak memory (MiB)")]
+    for verb, its in found["verbs"].items():
+        verbs.append((verb, f"{its['seconds']:.1f}", f"{its['longest_write']:.1f}", f"{its['memory']:,.0f}"))
     recall = found["recall"]
     points = [("approximate mode, share migrated", *(f"{100 * p:.0f} %" for p in recall["progress"]))]
     points.append((f"recall@10 (floor {recall['floor']})", *(f"{share:.3f}" for share in recall["recall_at_10"])))
-    return "\n\n".join(markdown(rows) for rows in (figures, queries, points))
+    return "\n\n".join(markdown(rows) for rows in (figures, verbs, queries, points))
 
 
 def faults(paths: Sequence[Path]) -> str:

@@ -70,6 +70,7 @@ CREATE TABLE beats (name TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT NOT NU
 """
 LONG = 2**26  # bytes of the write-ahead log
 SHORTLY = 250  # milliseconds to wait for readers until it is shortened
+CACHE = 2**16  # KiB of pages in memory
 BUSY = 60.0  # seconds that a write waits for another
 
 
@@ -80,6 +81,7 @@ def connect(path: Path) -> sqlite3.Connection:
         base = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = FULL")
+        base.execute(f"PRAGMA cache_size = {-CACHE}")
     except sqlite3.DatabaseError as error:
         if base is not None:
             base.close()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 WITH = "SELECT row FROM facets WHERE field = ? AND value = ?"
 WITHOUT = "SELECT row FROM (SELECT row FROM items EXCEPT SELECT row FROM facets WHERE field = ?)"
+AT_ONCE = 2048  # rows that are read before they are written
 OLD_BEATS = 86_400.0  # seconds after which figures of a process are forgotten
 
 
@@ -225,10 +226,13 @@ class SqliteStore:
         )
 
     def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
+        place = {id: n for n, id in enumerate(ids)}
         with self.transaction() as cursor:
             replace(cursor, before, after)
-            cursor.execute("UPDATE items SET place = -1 WHERE place >= 0")
-            cursor.executemany("UPDATE items SET place = ? WHERE id = ?", enumerate(ids))
+            found, last = "SELECT row, id FROM items WHERE row > ? ORDER BY row LIMIT ?", 0
+            while some := cursor.execute(found, (last, AT_ONCE)).fetchall():  # as the file has them: each page once
+                last = some[-1][0]
+                cursor.executemany("UPDATE items SET place = ? WHERE row = ?", ((place.get(i, -1), n) for n, i in some))
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
         with self.transaction() as cursor:
