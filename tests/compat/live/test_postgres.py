@@ -210,22 +210,24 @@ def test_both_parts_are_of_one_state(opened):
     assert [sorted(part.ids) for part in store.search(asks, 9)] == [["i0", "i2", "i3"], ["i1"]]
 
 
-@pytest.mark.parametrize("step", ["put", "exchange"])
-def test_the_phase_does_not_change_while_something_is_written(opened, monkeypatch, step):
+@pytest.mark.parametrize(("step", "within"), [("put", "check_item"), ("exchange", "check_report")])
+def test_the_phase_does_not_change_while_something_is_written(opened, monkeypatch, step, within):
     store, other = running(create(opened()), 2), opened()
     monkeypatch.setattr(postgres_link, "TRIES", 1)
     other.link.connection.execute("SET lock_timeout = '50ms'")
-    during = store.journal()
+    during, refused = store.journal(), []
 
     def meanwhile(*_):
-        with pytest.raises(OSError, match="lock"):
+        with pytest.raises(OSError, match="lock") as found:
             turned(other, phase="paused")
+        refused.append(found)
 
-    monkeypatch.setattr("compat.live.postgres.store.check_vector", meanwhile)
+    monkeypatch.setattr(f"compat.live.postgres.store.{within}", meanwhile)
     if step == "put":
         store.put(item(0, new=new(0)), during)
     else:
         store.exchange(report(0), 0, 60.0)
+    assert len(refused) == 1
     assert store.counts().new == 1
     assert turned(other, phase="paused") == store.journal()
 
