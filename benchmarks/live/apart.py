@@ -1,0 +1,35 @@
+"""Steps in a process of their own with one thread, and its memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import faiss
+import torch
+
+CONTEXT = multiprocessing.get_context("spawn")
+T = TypeVar("T")
+
+
+def apart(step: Callable[..., T], *arguments: Any, meanwhile: Callable[[], None] | None = None) -> T:
+    """What a step returns in a process of its own; until then this one does something again and again."""
+    with CONTEXT.Pool(1) as pool:
+        going = pool.apply_async(step, arguments)
+        while meanwhile is not None and not going.ready():
+            meanwhile()
+        return going.get()
+
+
+def peak() -> float:
+    """MiB of this process at its peak; what getrusage says would be that of the one that started it, if it had more."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 2**10
+
+
+def one_thread() -> None:
+    """For all libraries that take several."""
+    torch.set_num_threads(1)
+    faiss.omp_set_num_threads(1)
