@@ -14,16 +14,24 @@ from compat.live.store import Conflict, Where
 
 
 def check_fields(where: Where | None, journal: Journal) -> Where:
-    """The filter, once its fields are known to be the store's.
+    """The filter, once its fields are known to be the store's; NumPy's scalars become Python's.
 
     Raises:
-        InputError: one is not.
+        InputError: one is not; a value that no store compares.
     """
-    for name in where or {}:
+    known = ", ".join(journal.fields) or "no filter, as the store was made without fields"
+    found = {}
+    for name, value in (where or {}).items():
         if name not in journal.fields:
-            known = ", ".join(journal.fields) or "no filter, as the store was made without fields"
             raise InputError(f"where: {name!r}, expected {known}")
-    return where or {}
+        found[name] = value.item() if isinstance(value, np.generic) else value
+        if not isinstance(found[name], str | int | float | None) or _is_large(found[name]):
+            raise InputError(f"where: {name} = {value!r}, expected text, a number below 2^63, true, false or None")
+    return found
+
+
+def _is_large(value: object) -> bool:
+    return isinstance(value, int | float) and not abs(value) < 2**63
 
 
 def check_moment(journal: Journal, during: Journal) -> None:

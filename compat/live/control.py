@@ -8,6 +8,7 @@ from typing import Any
 
 from compat.errors import InputError
 from compat.live.items import Journal
+from compat.live.process import is_dead
 from compat.live.store import Store, amended
 from compat.ranges import positive
 
@@ -47,7 +48,7 @@ def throttle(store: Store, rate: float | None = None, latency: float | None = No
 def status(store: Store) -> dict[str, Any]:
     """All that is to be known of a migration, as figures."""
     journal, counts, beats = store.journal(), store.counts(), store.beats(FRESH)
-    workers = {name: beat for name, beat in beats.items() if "items_per_second" in beat}
+    workers = {name: beat for name, beat in beats.items() if "items_per_second" in beat and not is_dead(name)}
     speed = sum(beat["items_per_second"] for beat in workers.values())
     return {
         "phase": journal.phase,

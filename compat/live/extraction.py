@@ -26,6 +26,18 @@ class Unreachable(InputError):
     """What was tried again and again did not come back; wherever nobody waits for it, that is one line as well."""
 
 
+class Unread(Unreachable):
+    """All items of a batch failed: each is at fault, or the model is.
+
+    Attributes:
+        found: the batch as dead letters.
+    """
+
+    def __init__(self, message: str, found: Extracted) -> None:
+        super().__init__(message)
+        self.found = found
+
+
 class Extracted(NamedTuple):
     """Vectors and dead letters of a batch, as a `Report` has them."""
 
@@ -42,8 +54,8 @@ def extract(model: Embed, work: Sequence[Work], name: str = "new") -> Extracted:
         name: of the model.
 
     Raises:
-        Unreachable: a connection failed or timed out, six times; or all items of a batch of some size failed, which is
-            none of their faults.
+        Unreachable: a connection failed or timed out, six times.
+        Unread: all items of a batch of some size failed.
         WrongModel: the model returns something else than one row for each.
     """
     try:
@@ -59,7 +71,7 @@ def extract(model: Embed, work: Sequence[Work], name: str = "new") -> Extracted:
         found = Extracted([d for one in single for d in one.done], [d for one in single for d in one.dead])
         if len(found.dead) == len(work) >= MANY:
             failed = f"it failed on all {len(work)} items of a batch ({reason(error)})"
-            raise Unreachable(f"models.{name}: {failed}, expected a model that reads them") from error
+            raise Unread(f"models.{name}: {failed}, expected a model that reads them", found) from error
         return found
     finite = np.isfinite(rows).all(1)
     return Extracted(

@@ -140,7 +140,7 @@ def apply(
             raise InputError(f"apply: {now} by now, expected migration {number} to run")
         if journal.phase == "paused":
             break
-        worker.rest(worker.pause(journal, len(batch.done), time.perf_counter() - started))
+        worker.rest(worker.pause(journal, len(batch.done), time.perf_counter() - started), journal)
     if not left:
         journal = worker.amended(journal, partial(replace, phase="complete"))
     written, late, failures = (int(worker.figures[name]) for name in ("written", "conflicts", "dead_letters"))

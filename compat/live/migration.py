@@ -101,7 +101,7 @@ class Migration:
         rows = np.random.default_rng().integers(0, len(gallery.ids), CANARIES)
         self._check_old((item for row in rows if (item := self.store.get(gallery.ids[row]))), "old", before)
         probe = self._probe(item.content for id in gallery.ids if (item := self.store.get(id)))
-        upgrade = self.models.between(before.dim, probe.shape[1])
+        upgrade = self._upgrade(before.dim, probe.shape[1])
         given = self._given(order, upgrade, gallery.old, len(gallery.ids))
         rows = order.orders(given, [(seed,)])[0]
         after = Journal(
@@ -229,10 +229,18 @@ class Migration:
         order.check(items)
         self._check_old(known, "new", finalized)
         probe = self._probe(item.content for item in known)
-        upgrade = self.models.between(finalized.new_dim, probe.shape[1])
+        upgrade = self._upgrade(finalized.new_dim, probe.shape[1])
         given = self._given(order, upgrade, np.stack([item.new for item in known if item.new is not None]), items)
         for need in order.needs:
             _ = need == "a file" or given[need]
+
+    def _upgrade(self, dim: int, new_dim: int) -> Upgrade:
+        """That of the models, if it is of these dimensions."""
+        upgrade = self.models.between(dim, new_dim)
+        found = upgrade.old.project.out_features, upgrade.new.project.out_features
+        if found != (dim, new_dim):
+            raise InputError(f"models.upgrade: from {found[0]} to {found[1]} dimensions, expected {dim} to {new_dim}")
+        return upgrade
 
     def _given(self, order: Order, upgrade: Upgrade, rows: np.ndarray, items: int) -> OrderGiven:
         """What an order may know of a gallery, or of some rows (N, D_old) of it."""
@@ -258,13 +266,14 @@ class Migration:
 
     def _probe(self, contents: Iterable[str]) -> np.ndarray:
         """The embedding of the first content that the new model reads, (1, D_new)."""
-        tried = 0
+        tried, why = 0, ""
         for content in itertools.islice(contents, PROBED):
             tried += 1
-            work = [Work("", 0, content)]
-            if found := extract(self.models.new, work).done:
-                return found[0][2][None]
-        raise InputError(f"models.new: it reads none of the first {tried} items, expected one that reads them")
+            found = extract(self.models.new, [Work("", 0, content)])
+            if found.done:
+                return found.done[0][2][None]
+            why = found.dead[0][2]
+        raise InputError(f"models.new: it reads none of the first {tried} items ({why}), expected one that reads them")
 
 
 def classifier(order: Order, upgrade: Upgrade) -> nn.Module:

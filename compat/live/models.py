@@ -135,6 +135,8 @@ class Models:
             raise InputError(f"distance: {self.distance}, expected {journal.distance} as the store was made")
         if journal.phase not in (*UNDER_WAY, "finalized"):
             return
+        if journal.phase == "finalized" and self.old is not None and self.old.version == journal.fingerprint["new"]:
+            return  # the models of the next one
         mine = self.fingerprint
         for name, known in journal.fingerprint.items():
             if journal.phase == "finalized" and name not in ("new", "upgrade"):

@@ -18,7 +18,7 @@ from typing import Any
 
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
-from compat.live.extraction import extract
+from compat.live.extraction import Unread, extract
 from compat.live.items import Work
 from compat.live.manifest import fingerprint
 from compat.live.vectors import arrow
@@ -44,12 +44,19 @@ class Extract:
         self.model = models_of(models).new
         if self.model.version != version:
             raise InputError(f"models.new: {self.model.version}, expected {version}, which the migration began with")
+        self.read: list[Work] = []
 
     def __call__(self, batch: Any) -> Any:
         """A table of a manifest -> one of vectors, and of failures for what cannot be read."""
         pyarrow = arrow()
         work = [Work(row["id"], row["version"], row["content"]) for row in batch.to_pylist()]
-        extracted = extract(self.model, work)
+        try:
+            extracted = extract(self.model, work)
+        except Unread as error:  # if it reads what it has read before, they are at fault
+            if not extract(self.model, self.read).done:
+                raise
+            extracted = error.found
+        self.read = [one for one in work if extracted.done and one.id == extracted.done[0][0]] or self.read
         vectors = {id: vector for id, _, vector in extracted.done}
         failures = {id: why for id, _, why in extracted.dead}
         ids = batch.column("id").to_pylist()
@@ -128,7 +135,7 @@ def reason(error: BaseException) -> str:
     """What happened in an actor, in one line."""
     texts = [str(one) for one in causes(error)]
     for text in texts:
-        if found := re.findall(r"(?:InputError|Unreachable): (.+)", text):
+        if found := re.findall(r"(?:InputError|Unreachable|Unread): (.+)", text):
             return found[-1]
     return next((line for text in texts for line in reversed(text.splitlines()) if line.strip()), type(error).__name__)
 

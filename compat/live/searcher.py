@@ -17,7 +17,7 @@ from compat.live.extraction import PASSING, reason
 from compat.live.items import SERVES_BOTH, Found, Journal
 from compat.live.models import Embed, Models, embedded
 from compat.live.process import this_process
-from compat.live.serving import Ways, old_model, ways
+from compat.live.serving import Ways, new_model, old_model, ways
 from compat.live.store import Ask, Store, Where
 from compat.merge import Merge
 
@@ -62,7 +62,8 @@ class Searcher:
         self.known: tuple[tuple[Any, ...], Ways] | None = None
         self.took: deque[float] = deque(maxlen=REMEMBERED)
         self.told, self.asked = 0.0, False
-        models.check(store.journal())
+        if mode(journal := store.journal()) != "old":
+            models.check(journal)
         self.checked: Mapping[str, str] | None = None
 
     def search(self, content: str, k: int = 10, where: Where | None = None) -> list[Hit]:
@@ -109,7 +110,9 @@ class Searcher:
             asks = [Ask(its.column, old.numpy()), Ask("new", new.numpy())]
             merge: Merge | None = its.merge if its.merge.changes else None
         elif mode(journal) == "new":
-            asks, merge = [Ask("new", self._served(contents, journal))], None
+            after = new_model(self.models, journal)
+            known = read(after, contents, "old") if after is self.models.old else self._served(contents, journal)
+            asks, merge = [Ask("new", known)], None
         else:
             asks, merge = [Ask("old", read(old_model(self.models, journal), contents, "old"))], None
         found = self.store.search(asks, k, where)

@@ -101,6 +101,17 @@ class Served:
         return rows if self.models.upgrade is None else onward(self.models.upgrade, rows)
 
 
+def new_model(models: Models, journal: Journal) -> Embed:
+    """What new embeddings are by.
+
+    Once a migration ended, whoever serves may have the models of the next one already, whose old model it is.
+    """
+    known = journal.fingerprint.get("new")
+    if journal.phase == "finalized" and models.old is not None and models.new.version != known == models.old.version:
+        return models.old
+    return Served(models)
+
+
 def old_model(models: Models, journal: Journal) -> Embed:
     """What old embeddings are by.
 

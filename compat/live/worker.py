@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -12,8 +12,8 @@ import numpy as np
 
 from compat.errors import InputError
 from compat.live.control import slowest
-from compat.live.extraction import Extracted, Unreachable, drifted, extract, patiently
-from compat.live.items import Gallery, Journal, Report, Turn
+from compat.live.extraction import Extracted, Unreachable, Unread, drifted, extract, patiently
+from compat.live.items import Gallery, Journal, Report, Turn, Work
 from compat.live.models import Models
 from compat.live.process import this_process
 from compat.live.serving import Served, ahead, learned
@@ -78,15 +78,15 @@ class Worker:
                 return journal
             if turn.work:
                 try:
-                    extracted = extract(self.served, turn.work)
+                    extracted = self.extracted(turn.work, journal)
                 except Unreachable as error:
                     return self.amended(journal, partial(replace, phase="paused", note=str(error)))
                 if pause := self.pause(journal, len(turn.work), time.perf_counter() - started):
                     self.exchange(journal, extracted, 0, limit)  # its lease may end while it waits
                     extracted = Extracted()
-                    self.rest(pause)
+                    self.rest(pause, journal)
             elif turn.left:
-                self.rest(WAITING)  # others have claimed it
+                self.rest(WAITING, journal)  # others have claimed it
             elif learns:
                 journal = self.learn(journal, limit)
             elif until < 1:
@@ -143,6 +143,20 @@ class Worker:
             self.on_batch(items, turn.written)
         return turn
 
+    def extracted(self, work: Sequence[Work], journal: Journal) -> Extracted:
+        """A batch by the new model; if it fails on all of it but reads what is migrated, the items are at fault.
+
+        Raises:
+            Unreachable: it does not answer.
+        """
+        try:
+            return extract(self.served, work)
+        except Unread as error:
+            known = answered(lambda: self.store.sample(CANARIES))
+            if len(drifted(self.served, known, "new", journal.distance)) == len(known):
+                raise
+            return error.found
+
     def pause(self, journal: Journal, items: int, seconds: float) -> float:
         """Seconds to wait after a batch, as the rate and the latency of queries call for."""
         beats = answered(lambda: self.store.beats(FRESH)).values() if journal.latency is not None else ()
@@ -151,11 +165,13 @@ class Worker:
         self.figures["items_per_second"] = SMOOTH * before + (1 - SMOOTH) * now if before else now
         return pause
 
-    def rest(self, seconds: float) -> None:
-        """Wait, unless it is told to stop."""
+    def rest(self, seconds: float, during: Journal) -> None:
+        """Wait, unless it is told to stop, or the journal changes: a rate, a pause."""
         while seconds > 0 and not self.stopping:
             wait(min(seconds, GLANCE))
             seconds -= GLANCE
+            if seconds > 0 and answered(self.store.journal) != during:
+                return
 
     def limit(self, journal: Journal, until: float) -> tuple[int | None, bool]:
         """The place up to which to go now, and whether there is to be learned from the pairs then."""

@@ -11,7 +11,7 @@ from compat.errors import InputError
 from compat.live.extraction import extract
 from compat.live.items import Item, Journal, Work, new_version
 from compat.live.models import Embed, Models
-from compat.live.serving import Served, ahead, old_model
+from compat.live.serving import ahead, new_model, old_model
 from compat.live.store import Conflict, Store
 
 
@@ -62,7 +62,7 @@ class Writer:
         if journal.phase == "planned" and upgrade.transforms_gallery:
             item = item._replace(bridge=ahead(upgrade, item.old[None])[0].numpy())  # type: ignore[index]
         if not before:
-            item = item._replace(new=self._read(Served(self.models), item, "new"))
+            item = item._replace(new=self._read(new_model(self.models, journal), item, "new"))
         return item
 
     def _read(self, model: Embed | None, item: Item, name: str) -> np.ndarray:

@@ -41,6 +41,11 @@ def search(cursor: Cursor[Any], ask: Ask, k: int, where: Where, journal: Journal
     return Found([id for id, *_ in known], [meta for _, meta, _ in known], vectors, places)
 
 
+def alike(value: Any) -> list[Jsonb]:
+    """All that is equal to a value: JSON's 1 and true differ, where a filter's do not."""
+    return [Jsonb(value), *(Jsonb(other) for other in (True, False, 1, 0) if other == value)]
+
+
 def searched_with(cursor: Cursor[Any], column: Column, k: int, journal: Journal) -> int:
     """The width that a part's index is searched with; 0 if there is none that is good enough."""
     dim = journal.dim_of(column)
@@ -58,8 +63,8 @@ def nearest(
     of, tests = f"{column}::vector({len(query)})" if width else column, [belongs(column)]
     if width:
         tests.append(f"vector_dims({column}) = {len(query)}")
-    tests += ["coalesce(meta -> %s::text, 'null') = %s" for _ in where]
-    bound = [part for name, value in where.items() for part in (name, Jsonb(value))]
+    tests += ["coalesce(meta -> %s::text, 'null') = ANY(%s::jsonb[])" for _ in where]
+    bound = [part for name, value in where.items() for part in (name, alike(value))]
     for name, value in (settings(width, k) if width else SCANNED).items():
         cursor.execute("SELECT set_config(%s, %s, true)", (name, value))
     select = f"SELECT row FROM items WHERE {' AND '.join(tests)} ORDER BY {of} {OPERATOR[distance]} %s LIMIT %s"

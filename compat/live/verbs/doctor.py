@@ -160,7 +160,7 @@ def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[L
     if given is None:
         yield Line("warning", "models", "not looked at", "give --models module.function")
         return
-    from compat.live.serving import Served
+    from compat.live.serving import new_model
     from compat.live.verbs.arguments import models_of
 
     try:
@@ -176,7 +176,7 @@ def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[L
     others = [item for found in store.pending(CANARIES) if (item := store.get(found.id)) is not None]
     before = [item for item in (*migrated, *others) if item.old is not None]
     checks: list[tuple[Column, Embed | None, list[Item]]] = [
-        ("new", Served(models), migrated),
+        ("new", new_model(models, journal), migrated),
         ("old", models.old, before),
     ]
     for name, model, items in checks:

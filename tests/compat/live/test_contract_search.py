@@ -126,6 +126,24 @@ def test_filters_hold_on_both_parts(store):
     assert len(nearest(store.search(asks, 2, {"lang": "en"})[0], 0)) == 2
 
 
+def test_filters_compare_as_python_does(store):
+    running(store, 4)
+    for n, year in enumerate((True, 1, 1.0, 0)):
+        store.describe(f"i{n}", {"year": year})
+    asks = [Ask("old", vector(0)[None])]
+    for value in (True, 1, 1.0, np.int64(1), np.float32(1), np.bool_(True)):
+        assert sorted(store.search(asks, 9, {"year": value})[0].ids) == ["i0", "i1", "i2"]
+    for none in (False, 0, np.int8(0)):
+        assert store.search(asks, 9, {"year": none})[0].ids == ["i3"]
+
+
+@pytest.mark.parametrize("value", [[1], {"a": 1}, b"1", 2**63, -(2**70), float("nan"), float("inf"), object()])
+def test_a_value_that_no_store_compares_is_refused(store, value):
+    running(store, 2)
+    with pytest.raises(InputError, match=r"^where: year = .*, expected text, a number below 2\^63"):
+        store.search([Ask("old", vector(0)[None])], 1, {"year": value})
+
+
 def test_a_field_that_the_store_does_not_know_is_refused(store):
     running(store, 2)
     for name in ("Lang", TEXT, "id", ""):

@@ -1,5 +1,9 @@
 """A migration of which a model, a store or an item fails, or an operator holds it."""
 
+import socket
+import subprocess
+import sys
+
 import pytest
 
 from compat.errors import InputError
@@ -36,6 +40,60 @@ def test_what_cannot_be_read_is_served_as_before_and_blocks_the_end(store):
     Writer(store, its).delete("i8")
     migration.verify()
     assert migration.finalize().phase == "finalized"
+
+
+def test_a_batch_of_items_that_cannot_be_read_is_dead_as_the_model_reads_others(store):
+    Migration(store, models(new=Failing())).plan(batch=20)
+    Migration(store, models(new=Failing())).run(0.5)
+    bad = [work.content for work in store.pending(ITEMS)]
+    migration = Migration(store, models(new=Failing(*bad)))
+    assert migration.run().phase == "complete"
+    assert store.counts() == (ITEMS, ITEMS - 20, 0, 20, 0)
+    assert store.retry() == 20
+    assert migration.run().phase == "complete"
+    assert store.counts().failed == 20
+
+
+def test_a_model_that_reads_nothing_any_more_pauses_the_migration(store):
+    new = Failing()
+    migration = Migration(store, models(new=new))
+    migration.plan(batch=16)
+    journal = migration.run(on_batch=lambda *_: new.bad.update(item.content for item in items()))
+    assert journal.phase == "paused"
+    assert journal.note.startswith(
+        "models.new: it failed on all 16 items of a batch (OSError: image file is truncated)"
+    )
+    assert store.counts() == (ITEMS, 16, ITEMS - 16, 0, 0)
+    new.bad = set()
+    assert migration.run().phase == "complete"
+
+
+def test_a_rate_that_is_lifted_counts_at_once_and_so_does_a_pause(store, monkeypatch):
+    migration = Migration(store, models())
+    migration.plan(batch=5)
+    throttle(store, rate=1e-6)
+    waited = []
+
+    def wait(seconds):
+        waited.append(seconds)
+        if len(waited) == 3:
+            throttle(store, rate=1e-7)
+        elif len(waited) == 7:
+            pause(store)
+
+    monkeypatch.setattr("compat.live.worker.wait", wait)
+    assert migration.run().phase == "paused"
+    assert store.counts().new == 10
+    assert waited == [0.5] * 7
+
+
+def test_what_a_dead_worker_did_is_no_speed(store):
+    store.beat("another:1:1", {"items_per_second": 2.0, "conflicts": 0.0})
+    assert status(store)["workers"] == 1
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    store.beat(f"{socket.gethostname()}:{gone.stdout.strip()}:1", {"items_per_second": 40.0, "conflicts": 0.0})
+    found = status(store)
+    assert (found["workers"], found["items_per_second"]) == (1, 2.0)
 
 
 def test_an_item_that_appears_after_verification_blocks_the_end(store):

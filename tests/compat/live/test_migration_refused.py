@@ -10,8 +10,10 @@ from compat.live import Journal, Migration, Rows, Searcher, Writer, open_store
 from compat.live.items import Phase
 from compat.live.sqlite.store import SqliteStore
 from compat.live.store import amended
+from compat.methods.affine import Affine
+from compat.models import Precomputed
 from compat.orders import Density, Entropy, Random, Uncertainty
-from tests.live_galleries import ITEMS, OLD, Failing, made, matrices, models, rankings
+from tests.live_galleries import ITEMS, NEW, OLD, Failing, made, matrices, models, rankings
 
 
 @pytest.fixture
@@ -124,6 +126,15 @@ def test_other_plans_that_make_no_sense(store, tmp_path):
         Migration(store, models(old=None)).plan(dual=True)
     with pytest.raises(InputError, match=r"models.new: it reads none of the first 8 items"):
         Migration(store, models(new=Failing(*matrices()[0]))).plan()
+    with pytest.raises(InputError, match=r"first 8 items \(OSError: image file is truncated\), expected one that"):
+        Migration(store, models(new=Failing(*matrices()[0]))).plan()
+    for dims in ((OLD + 1, NEW), (OLD, NEW - 1)):
+        upgrade = Affine(Precomputed(dims[0]), Precomputed(dims[1]))
+        with pytest.raises(
+            InputError, match=rf"models.upgrade: from {dims[0]} to {dims[1]} dimensions, expected {OLD} to {NEW}"
+        ):
+            Migration(store, models(upgrade=upgrade)).plan()
+    assert store.journal().phase == "none"
     with pytest.raises(InputError, match="distance: l2, expected cosine"):
         Migration(store, models(distance="l2"))
     for until in (-0.1, 1.1):

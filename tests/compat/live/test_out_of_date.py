@@ -104,19 +104,25 @@ def test_a_searcher_of_the_migration_that_ended_serves_until_the_next_one_runs(s
         Migration(store, Models(Unreadable(NAMES, OTHER), Rows(NAMES, NEW))).plan()
     ended = store.journal()
     assert ended.phase == "finalized"
+    third = Models(Rows(NAMES, OTHER), Rows(NAMES, NEW))
+    following = Searcher(store, third)
+    assert [(hit.id, hit.distance) for hit in following.search("i3", 12)] == expected
+    Writer(store, third).put("i4", "i4")
+    assert np.array_equal(store.get("i4").new, NEW[4])
     store.advance(
         ended, replace(ended, phase="none", dim=ended.new_dim, new_dim=0)
     )  # a plan that failed right after it
     assert [(hit.id, hit.distance) for hit in searcher.search("i3", 12)] == expected
     writer.put("i5", "i5")
     assert np.array_equal(store.get("i5").old, NEW[5])
-    third = Models(Rows(NAMES, OTHER), Rows(NAMES, NEW))
     with pytest.raises(InputError, match=r"^models.old: \w+, expected \w+, as the store is in phase none$"):
         Searcher(store, SECOND).search("i3", 12)
     Migration(store, third).plan(batch=3)
     assert [(hit.id, hit.distance) for hit in searcher.search("i3", 12)] == expected
-    assert [(hit.id, hit.distance) for hit in Searcher(store, third).search("i3", 12)] == expected
+    for its in (Searcher(store, third), Searcher(store, FIRST), following):
+        assert [(hit.id, hit.distance) for hit in its.search("i3", 12)] == expected
     Migration(store, third).run(0.5)
+    assert {hit.part for hit in following.search("i3", 12)} == {"old", "new"}
     with pytest.raises(InputError, match=r"^models.new: \w+, expected \w+, which the migration began with$"):
         searcher.search("i3", 12)
 
