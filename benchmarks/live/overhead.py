@@ -20,7 +20,7 @@ ITEMS = 5_000
 DIM = 128
 BATCH = 256
 SIZE = 32  # pixels of the images that the network sees
-TRIES = 3
+TRIES = 5
 
 
 class Free:
