@@ -68,7 +68,7 @@ def read(given: str) -> Table:
 def parquet(path: Path) -> Table:
     """Of a Parquet file, which is read in parts."""
     try:
-        from pyarrow import ArrowException
+        from pyarrow import ArrowException, types
         from pyarrow.compute import list_value_length
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
@@ -79,6 +79,14 @@ def parquet(path: Path) -> Table:
         raise ValueError(str(error)) from error
     names = file.schema_arrow.names
     check_columns(path, names, NEEDED)
+    kind = file.schema_arrow.field("old").type
+    lists = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    if not lists or not (types.is_floating(kind.value_type) or types.is_integer(kind.value_type)):
+        raise InputError(f"old: of type {kind} in {path}, expected lists of numbers")
+    for name in ("id", "content"):
+        kind = file.schema_arrow.field(name).type
+        if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
+            raise InputError(f"{name}: of type {kind} in {path}, expected text")
     first = next(file.iter_batches(1, columns=["old"]), None)
     ids = [text(id) for batch in file.iter_batches(columns=["id"]) for id in batch["id"].to_pylist()]
     dim = 0 if first is None else len(first["old"][0].as_py() or ())
@@ -104,6 +112,8 @@ def archive(path: Path) -> Table:
         columns = {name: file[name] for name in file.files}
     old = check_rows(path, columns.pop("old"), len(columns["id"]))
     for name, column in columns.items():
+        if column.dtype.kind in "SVc":
+            raise InputError(f"items: {name} of {path} is of type {column.dtype}, expected text or numbers")
         if column.shape != (len(old),):
             raise InputError(f"items: {name} of {path} has shape {column.shape}, expected ({len(old)},)")
     values = {name: column.tolist() for name, column in columns.items()}
@@ -132,13 +142,15 @@ def rows(columns: dict[str, list[Any]], meta: Sequence[str], old: Iterator[np.nd
     """Items of some columns."""
     for number, vector in enumerate(old):
         described = {name: storable(columns[name][number]) for name in meta}
-        yield Item(
-            text(columns["id"][number]), text(columns["content"][number]), described, old=np.asarray(vector, np.float32)
-        )
+        with np.errstate(over="ignore"):  # the store refuses what is infinite
+            old_row = np.asarray(vector, np.float32)
+        yield Item(text(columns["id"][number]), text(columns["content"][number]), described, old=old_row)
 
 
 def check_columns(path: Path, names: Sequence[str], needed: Sequence[str]) -> None:
-    """Raises InputError for a column that is missing."""
+    """Raises InputError for a column that is missing, or there twice."""
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"items: {path} has {twice[0]!r} twice, expected each column once")
     for name in needed:
         if name not in names:
             raise InputError(f"items: {path} has columns {', '.join(names)}, expected {name} among them")
@@ -146,7 +158,7 @@ def check_columns(path: Path, names: Sequence[str], needed: Sequence[str]) -> No
 
 def check_rows(path: Path, old: np.ndarray, count: int) -> np.ndarray:
     """The matrix, if it is one of a row for each item."""
-    if old.ndim != 2 or len(old) != count or not np.issubdtype(old.dtype, np.number):
+    if old.ndim != 2 or len(old) != count or old.dtype.kind not in "iuf":
         raise InputError(f"items: embeddings {old.dtype} {old.shape} for {count} rows of {path}, expected ({count}, D)")
     return old
 
