@@ -190,7 +190,8 @@ class PostgresStore:
             ends = cursor.execute("SELECT min(row), max(row) FROM items WHERE new IS NOT NULL").fetchone()
             if ends is None or ends[0] is None:
                 return []
-            rows = np.random.default_rng().integers(ends[0], ends[1] + 1, count).tolist()
+            span = ends[1] + 1 - ends[0]
+            rows = (ends[0] + np.random.default_rng().choice(span, min(count, span), replace=False)).tolist()
             drawn = [Item(*found) for row in rows if (found := cursor.execute(one, (row,)).fetchone())]
         return list({item.id: item for item in drawn}.values())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -203,8 +203,21 @@ def packed(vector: np.ndarray | None) -> bytes | None:
     return None if vector is None else np.asarray(vector, np.float32).tobytes()
 
 
-def unpacked(blob: bytes | None) -> np.ndarray | None:
-    return None if blob is None else np.frombuffer(blob, np.float32)
+def unpacked(id: str, blob: bytes | None) -> np.ndarray | None:
+    """A vector of an item, of whatever dimension."""
+    return None if blob is None else stacked([id], [blob], len(blob) // 4)[0]
+
+
+def stacked(ids: Sequence[str], blobs: Sequence[bytes], dim: int) -> np.ndarray:
+    """Vectors (N, D) of items.
+
+    Raises:
+        InputError: one is damaged.
+    """
+    for id, blob in zip(ids, blobs, strict=True):
+        if not isinstance(blob, bytes) or len(blob) != 4 * dim:
+            raise InputError(f"store: the vector of item {id!r} is damaged, expected {dim} numbers of 4 bytes each")
+    return np.frombuffer(bytearray().join(blobs), np.float32).reshape(len(blobs), dim)
 
 
 def dumped(values: Mapping[str, Any]) -> str:

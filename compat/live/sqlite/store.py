@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from compat.live.checks import check_fields, check_item, check_meta, check_momen
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
 from compat.live.process import is_dead
 from compat.live.sql import PENDING, WHOLE
-from compat.live.sqlite.file import Link, dumped, packed, read_journal, replace, unpacked
+from compat.live.sqlite.file import Link, dumped, packed, read_journal, replace, stacked, unpacked
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 
 if TYPE_CHECKING:
@@ -194,7 +195,8 @@ class SqliteStore:
             first, last = cursor.execute(ends).fetchone()
         if first is None:
             return []
-        rows = np.random.default_rng().integers(first, last + 1, count).tolist()
+        span = last + 1 - first
+        rows = (first + np.random.default_rng().choice(span, min(count, span), replace=False)).tolist()
         drawn = (
             self._items("INDEXED BY migrated WHERE row >= ? AND new IS NOT NULL ORDER BY row LIMIT 1", (row,))
             for row in rows
@@ -216,13 +218,13 @@ class SqliteStore:
             found = cursor.execute(f"{select} ORDER BY row").fetchall()
         ids, versions, places, old, after = zip(*found, strict=True) if found else [()] * 5
         missing = np.full(journal.new_dim if new else 0, np.nan, np.float32).tobytes()
-        rows = np.frombuffer(bytearray().join(vector or missing for vector in after), np.float32)
+        rows = stacked(ids, [vector or missing for vector in after], journal.new_dim if new else 0)
         return Gallery(
             list(ids),
             np.array(versions, np.int64),
             np.array(places, np.int64),
-            np.frombuffer(bytearray().join(old), np.float32).reshape(-1, journal.dim),
-            rows.reshape(len(ids), journal.new_dim if new else 0),
+            stacked(ids, old, journal.dim),
+            rows,
         )
 
     def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
@@ -249,7 +251,7 @@ class SqliteStore:
                 bound = [part for pair in filters.items() for part in pair if part is not None]
                 found = cursor.execute(tests, bound).fetchall()
                 allowed = np.array(found, np.int64).reshape(-1)
-            return [self.views.found(cursor, ask, k, allowed, journal) for ask in asks]
+            return [self.views.found(cursor, ask, operator.index(k), allowed, journal) for ask in asks]
 
     def revert(self, before: Journal, after: Journal) -> None:
         with self.transaction() as cursor:
@@ -284,6 +286,6 @@ class SqliteStore:
         with self.transaction("DEFERRED") as cursor:
             rows = cursor.execute(f"SELECT {WHOLE} FROM items {where}", values).fetchall()
         return [
-            Item(id, content, json.loads(meta), version, unpacked(old), unpacked(bridge), unpacked(new), failure)
-            for id, content, meta, version, old, bridge, new, failure in rows
+            Item(id, text, json.loads(meta), version, unpacked(id, old), unpacked(id, bridge), unpacked(id, new), why)
+            for id, text, meta, version, old, bridge, new, why in rows
         ]

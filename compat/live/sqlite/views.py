@@ -11,6 +11,7 @@ import numpy as np
 
 from compat.live.items import Column, Found, Journal
 from compat.live.sql import belongs
+from compat.live.sqlite.file import stacked
 from compat.live.sqlite.parts import Part
 from compat.live.store import Approximate, Ask
 
@@ -53,13 +54,9 @@ class Views:
             select = f"SELECT row, id, meta, {ask.column} FROM items WHERE row IN ({marks})"
             known |= {row: rest for row, *rest in cursor.execute(select, some)}
         kept = [known[row] for row in rows.tolist()]
-        vectors = np.frombuffer(b"".join(vector for *_, vector in kept), np.float32)
-        return Found(
-            [id for id, *_ in kept],
-            [json.loads(meta) for _, meta, _ in kept],
-            vectors.reshape(len(kept), ask.queries.shape[1]),
-            places,
-        )
+        ids = [id for id, *_ in kept]
+        vectors = stacked(ids, [vector for *_, vector in kept], journal.dim_of(ask.column))
+        return Found(ids, [json.loads(meta) for _, meta, _ in kept], vectors, places)
 
     def current(self, cursor: sqlite3.Cursor, column: Column, journal: Journal) -> View:
         """The part as it is in the state of the file that the cursor sees."""
@@ -99,13 +96,13 @@ def last(cursor: sqlite3.Cursor) -> int:
 
 def load(cursor: sqlite3.Cursor, column: Column, journal: Journal, approximate: Approximate) -> View:
     """A part from the whole file."""
-    seq = last(cursor)
-    cursor.execute(f"SELECT row, {column} FROM items WHERE {belongs(column)}")
+    seq, dim = last(cursor), journal.dim_of(column)
+    cursor.execute(f"SELECT row, id, {column} FROM items WHERE {belongs(column)}")
     numbers, vectors = [], []
     while some := cursor.fetchmany(2**12):
-        numbers.append(np.array([row for row, _ in some], np.int64))
-        vectors.append(np.frombuffer(b"".join(vector for _, vector in some), np.float32).reshape(len(some), -1))
-    dim = journal.dim_of(column)
+        some_rows, ids, blobs = zip(*some, strict=True)
+        numbers.append(np.array(some_rows, np.int64))
+        vectors.append(stacked(ids, blobs, dim))
     rows = np.concatenate(numbers) if numbers else np.empty(0, np.int64)
     matrix = np.concatenate(vectors) if vectors else np.empty((0, dim), np.float32)
     return View(Part(rows, matrix, journal.distance, approximate), seq)
@@ -120,15 +117,14 @@ def follow(cursor: sqlite3.Cursor, column: Column, view: View) -> bool:
     if seq - view.seq > view.part.count + MANY or view.seq < first - 1:
         return False
     changed = cursor.execute(
-        f"SELECT c.row, CASE WHEN {belongs(column)} THEN {column} END"
+        f"SELECT c.row, i.id, CASE WHEN {belongs(column)} THEN {column} END"
         " FROM (SELECT DISTINCT row FROM changes WHERE seq > ?) c LEFT JOIN items i ON i.row = c.row",
         (view.seq,),
     ).fetchall()
-    view.part.remove(np.array([row for row, _ in changed], np.int64))
-    here = [(row, vector) for row, vector in changed if vector is not None]
-    if here:
-        rows, vectors = zip(*here, strict=True)
-        matrix = np.frombuffer(bytearray(b"".join(vectors)), np.float32).reshape(len(rows), -1)
-        view.part.add(np.array(rows, np.int64), matrix)
+    here = [one for one in changed if one[-1] is not None]
+    rows, ids, blobs = zip(*here, strict=True) if here else [()] * 3
+    matrix = stacked(ids, blobs, view.part.dim)
+    view.part.remove(np.array([row for row, *_ in changed], np.int64))
+    view.part.add(np.array(rows, np.int64), matrix)
     view.seq = seq
     return True

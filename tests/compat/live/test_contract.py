@@ -228,6 +228,7 @@ def test_a_sample_is_of_what_is_migrated(store):
     assert 1 <= len(found) <= 5
     assert len({i.id for i in found}) == len(found)
     assert all(same(i, item(int(i.id[1:]), new=new(int(i.id[1:])))) for i in found)
+    assert {i.id for i in store.sample(30)} <= {f"i{n}" for n in range(10, 20)}
     several = [store.sample(1) for _ in range(30)]  # never none, though two of three items are none of these
     assert all(len(some) == 1 for some in several)
     assert {i.id for some in several for i in some} <= {f"i{n}" for n in range(10, 20)}

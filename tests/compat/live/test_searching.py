@@ -101,6 +101,11 @@ def test_filters_hold_on_both_parts(store):
         searcher.search("query 1", 0)
 
 
+def test_k_may_be_one_of_numpy(store):
+    searcher = Searcher(store, models())
+    assert searcher.search("query 0", k=np.int64(3)) == searcher.search("query 0", k=3)
+
+
 def test_queries_that_no_model_reads_are_refused(store):
     searcher = Searcher(store, models())
     with pytest.raises(InputError, match=r"content: KeyError: 'nothing', expected queries that the old model reads"):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from compat.errors import InputError
 from compat.live.sqlite.file import KEPT, SCHEMA
 from compat.live.sqlite.store import SqliteStore
 from compat.live.store import Ask
@@ -93,4 +94,26 @@ def test_what_is_searched_after_a_migration_is_what_was_searched_at_its_end(tmp_
     assert (after.ids, after.nearest.tolist()) == (before.ids, before.nearest.tolist())
     assert store.views.views["new"] is view
     assert view.seq == seq
+    store.close()
+
+
+@pytest.mark.parametrize("blob", ["x'0011'", "x'00112233'", "'text'"])
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_damaged_vector_is_one_line_that_names_its_item(blob, loaded, tmp_path):
+    store = SqliteStore(tmp_path / "gallery.db")
+    create(store)
+    store.add([item(n) for n in range(4)])
+    asks = [Ask("old", np.stack([vector(7, OLD)]))]
+    if loaded:
+        store.search(asks, 2)
+    with store.transaction() as cursor:
+        cursor.execute(f"UPDATE items SET old = {blob} WHERE id = 'i2'")
+    reads = [lambda: store.search(asks, 2), store.gallery]
+    if len(blob) != len("x'00112233'"):  # a vector of another dimension is for `doctor` to tell
+        reads.append(lambda: store.get("i2"))
+    for read in reads:
+        with pytest.raises(InputError, match=r"^store: the vector of item 'i2' is damaged, expected \d+ numbers"):
+            read()
+    store.put(item(2), store.journal())
+    assert len(store.search(asks, 9)[0].ids) == 4
     store.close()
