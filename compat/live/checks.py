@@ -48,8 +48,16 @@ def check_item(item: Item, journal: Journal) -> None:
     """Refuse an item that the store cannot hold.
 
     Raises:
-        InputError: embeddings of another dimension, NaN or infinite; meta that JSON does not have.
+        InputError: an id that is empty, or no text that UTF-8 has; embeddings of another dimension, NaN or infinite;
+            meta that JSON does not have.
     """
+    if not item.id:
+        raise InputError(f"id: {item.id!r} is empty, expected a name")
+    for name, text in (("id", item.id), ("content", item.content)):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{name}: {text!r} of item {item.id!r} is not UTF-8, expected text") from error
     check_meta(item.id, item.meta)
     check_vector(item.id, "old", item.old, journal.dim)
     check_vector(item.id, "new", item.new, journal.new_dim)
