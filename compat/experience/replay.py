@@ -102,9 +102,14 @@ def refit_points(refit: Sequence[float]) -> np.ndarray:
     """The moments at which is refitted, with 0, where nothing has been seen, (K,).
 
     Raises:
-        InputError: a point outside [0, 1], points that do not ascend.
+        InputError: no list of numbers, a point outside [0, 1], points that do not ascend.
     """
-    points = np.asarray(refit, float)
+    try:
+        points = np.asarray(refit, float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"refit: {refit!r}, expected shares of the gallery") from error
+    if points.ndim != 1:
+        raise InputError(f"refit: {refit!r}, expected a list of shares of the gallery")
     for point in points:
         if not 0 <= point <= 1:
             raise InputError(f"refit: {point:g}, expected shares of the gallery in [0, 1]")

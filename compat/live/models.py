@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from compat.engine.exact import Distance
 from compat.errors import InputError
 from compat.experience.learners import Learner
+from compat.experience.replay import refit_points
 from compat.live.items import UNDER_WAY, Journal
 from compat.merge import Merge, Raw
 from compat.methods.upgrade import Upgrade
@@ -83,7 +84,8 @@ class Models:
         refit: see `learner`.
 
     Raises:
-        InputError: a model without a version, a merge rule that is not fitted or needs labels.
+        InputError: a model without a version, a merge rule that is not fitted or needs labels, refit points that do
+            not ascend in [0, 1].
     """
 
     new: Embed
@@ -97,13 +99,17 @@ class Models:
     def __post_init__(self) -> None:
         for name in ("old", "new"):
             model = getattr(self, name)
-            if model is not None and not getattr(model, "version", ""):
+            version = getattr(model, "version", "")
+            if model is not None and not (version and isinstance(version, str)):
+                found = f"a version of type {type(version).__name__}" if version else "no version"
                 raise InputError(
-                    f"models.{name}: no version, expected an attribute that names weights and preprocessing"
+                    f"models.{name}: {found}, expected an attribute, text that names weights and preprocessing"
                 )
         if "training labels" in self.merge.needs:
             raise InputError(f"models.merge: {type(self.merge).__name__} needs labels, expected a rule that needs none")
         _ = self.merge.changes
+        if self.learner is not None:
+            refit_points(self.refit)
         for method in (self.upgrade, self.learner):
             if method is not None:
                 method.eval()

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from compat.errors import InputError
+from compat.experience import OwnForward
 from compat.live import Images, Journal, Models, Rows
 from compat.live.models import digest
 from compat.merge import Isotonic, ReciprocalRank, ZScore
@@ -74,6 +75,23 @@ def test_after_the_end_only_the_new_model_counts():
 def test_a_model_has_a_version(name):
     with pytest.raises(InputError, match=f"models.{name}: no version"):
         models(**{name: lambda contents: contents})
+
+
+@pytest.mark.parametrize("version", [["v", 1], 7, object()])
+def test_a_version_is_a_text(version):
+    its = Rows(["a"], np.zeros((1, NEW)))
+    its.version = version
+    with pytest.raises(InputError, match=f"models.new: a version of type {type(version).__name__}, expected"):
+        models(new=its)
+
+
+@pytest.mark.parametrize("refit", [(0.5, 0.2), (0.5, 7), (0.5, "x"), 0.5, None, (0.1, None), ((0.1,), (0.2,))])
+def test_refit_points_are_shares_that_ascend(refit):
+    learner = OwnForward(Precomputed(OLD), Precomputed(NEW))
+    with pytest.raises(InputError, match=r"refit: .*, expected .*shares of the gallery"):
+        models(learner=learner, refit=refit)
+    models(refit=(0.5, 0.2))  # of no learner
+    models(learner=learner, refit=(0.2, 0.5))
 
 
 def test_rules_that_need_labels_or_are_not_fitted_are_refused():
