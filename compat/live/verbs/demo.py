@@ -37,6 +37,7 @@ STOPS = (0.0, 0.1, "kill", "write", 0.3, 0.4, 0.5, "kill", 0.7, 0.8, 0.9, 1.0)
 BEYOND = 0.12  # share of the gallery that a worker migrates before it is killed
 SPEED = 250.0  # items a second of a worker that is to be killed
 WRITES = 3  # items that are inserted, updated and deleted
+PICTURES = (".png", ".pdf", ".svg")
 ALLOWED = 1e-6  # difference of live and replayed figures
 WORKER = "import sys; from compat.live.verbs.demo import work; work(sys.argv[1])"
 
@@ -111,8 +112,10 @@ def demo(arguments: Namespace) -> int:
     """The whole of it; 1 if live and replayed figures differ."""
     started = time.perf_counter()
     output = Path(arguments.output)
-    if not output.absolute().parent.is_dir():
+    if not output.absolute().parent.is_dir() or output.is_dir():
         raise InputError(f"output: {output}, expected a file in a folder that is there")
+    if output.suffix not in PICTURES:
+        raise InputError(f"output: {output}, expected a file that ends in {', '.join(PICTURES)}")
     with TemporaryDirectory() as name:
         folder = Path(name)
         workers = [worker(folder) for _ in range(STOPS.count("kill"))]

@@ -29,8 +29,13 @@ def test_a_demonstration_measures_live_what_was_replayed(tmp_path, monkeypatch, 
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
-def test_a_demonstration_refuses_a_folder_that_is_not_there_before_it_starts(tmp_path, capsys):
+@pytest.mark.parametrize("name", ["none/a.png", "folder", "folder.png", "a.xyz", "a", ""])
+def test_a_demonstration_refuses_what_is_no_picture_before_it_starts(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("compat.live.verbs.demo.told", lambda *_: 1 / 0)
+    for folder in ("folder", "folder.png"):
+        (tmp_path / folder).mkdir()
     with pytest.raises(SystemExit) as ended:
-        main(["demo", "-o", str(tmp_path / "none" / "a.png")])
+        main(["demo", "-o", name])
     assert ended.value.code == 2
-    assert "output" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith("error: output: ")
