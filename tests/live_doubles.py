@@ -49,6 +49,17 @@ def broken():
     return models(new=Reads(SPACES[:, OLD:], {"c7", "c9"}, models().new.version))
 
 
+def growing():
+    class Grows(Reads):
+        calls = 0
+
+        def __call__(self, contents):
+            self.calls += 1
+            return np.pad(super().__call__(contents), ((0, 0), (0, self.calls > 2)))
+
+    return models(new=Grows(SPACES[:, OLD:]))
+
+
 def away():
     class Away(Reads):
         def __call__(self, contents):

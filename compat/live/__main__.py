@@ -15,13 +15,15 @@ Where another engine extracts, in place of `run`:
     python -m compat.live apply sqlite:///gallery.db vectors --models my_models.models
 
 Models are what a function without arguments returns, a `compat.live.Models`; modules of the current folder are found.
-Codes: 0 all is well, 1 verify or doctor found something or a run was paused, 2 wrong input, 130 interrupted, 143
-a run that ended after its batch as it was told to. `run` again goes on; several may run at once.
+Codes: 0 all is well, 1 verify or doctor found something or a run was paused, 2 wrong input, 130 interrupted, 141
+nobody reads on, 143 a run that ended after its batch as it was told to. `run` again goes on; several may run at once.
 """
 
 from __future__ import annotations
 
+import os
 import pkgutil
+import select
 import signal
 import sys
 import warnings
@@ -33,25 +35,51 @@ from compat.errors import InputError
 from compat.live.store import open_store
 from compat.live.verbs.parser import parser
 
+STDOUT = 1  # the file descriptor
+
 
 def main(given: Sequence[str] | None = None) -> None:
     """Command line of `python -m compat.live`."""
     assert __doc__
-    arguments = parser(__doc__).parse_args(given)
+    given = sys.argv[1:] if given is None else given
     with exit_on_input_error(), warnings.catch_warnings():
         warnings.showwarning = warn
-        verb = pkgutil.resolve_name(arguments.place)
+        check_encoding(given)
+        arguments = parser(__doc__).parse_args(given)
         try:
+            verb = pkgutil.resolve_name(arguments.place)
             if arguments.verb == "demo":
                 code = verb(arguments)
             else:
                 with closing(open_store(arguments.store)) as store:
                     code = verb(arguments, store)
+            print(end="", flush=True)
         except OSError as error:
+            if isinstance(error, BrokenPipeError) and nobody_reads():
+                sys.exit(128 + signal.SIGPIPE)
             raise InputError(f"{arguments.verb}: {error}, expected a store and files that can be used") from error
         except KeyboardInterrupt:
             code = 128 + signal.SIGINT
         sys.exit(code)
+
+
+def check_encoding(arguments: Sequence[str]) -> None:
+    """Raises InputError for an argument whose bytes are no text."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"arguments: {argument!r} is not UTF-8, expected text") from error
+
+
+def nobody_reads() -> bool:
+    """Whether the reader of what is printed has gone, as `head` does; what is left to be printed is then dropped."""
+    output = select.poll()
+    output.register(STDOUT, 0)
+    gone = any(events & (select.POLLERR | select.POLLHUP) for _, events in output.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+    return gone
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ def export(store: Store, path: str | Path) -> int:
     Raises:
         InputError: no migration that could run; a file that cannot be written.
     """
+    check_path(path)
     pyarrow = arrow()
     journal = _journal(store, "export")
     known = json.dumps({"migration": journal.migration, "fingerprint": dict(journal.fingerprint)})
@@ -86,6 +87,17 @@ def export(store: Store, path: str | Path) -> int:
     except OSError as error:
         raise InputError(f"manifest: {error}, expected a file that can be written") from error
     return count
+
+
+def check_path(path: str | Path) -> None:
+    """Refuse a path at which no manifest can be written.
+
+    Raises:
+        InputError: it is a folder, or in none that is there; without pyarrow.
+    """
+    if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
+        raise InputError(f"manifest: {str(path)!r}, expected a file that can be written, in a folder that is there")
+    arrow()
 
 
 def fingerprint(path: str | Path) -> dict[str, str]:

@@ -21,8 +21,10 @@ from compat.live.worker import CANARIES, LEASE, Worker
 from compat.methods.upgrade import Upgrade
 from compat.orders import Order, OrderGiven, Random
 from compat.progress import completion_ratios
+from compat.ranges import not_negative
 
 OVERTAKEN = "plan: another migration was planned just now, expected none"
+BATCH = 2**31 - 1  # items extracted at a time, at most
 PROBED = 8  # items of which the new model has to read one
 
 
@@ -76,8 +78,9 @@ class Migration:
             InputError: a store that cannot do it, an empty one, a migration under way, an order that needs what is not
                 known, a new model that cannot read any of the first items, an old model that is not that of the store.
         """
-        if batch < 1:
-            raise InputError(f"batch: {batch}, expected at least 1")
+        not_negative(seed=seed)
+        if not 1 <= batch <= BATCH:
+            raise InputError(f"batch: {batch}, expected 1 to {BATCH}")
         if "compare and set" not in self.store.capabilities:
             raise InputError(f"store: {type(self.store).__name__} cannot compare and set, expected a store that can")
         if dual and self.models.old is None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from compat.errors import InputError
 from compat.experience.agreement import Way, agreement, surely_better
 from compat.live.extraction import Unreachable, extract
 from compat.live.items import Journal, Work
@@ -41,7 +42,11 @@ class Forecast(NamedTuple):
 
 
 def forecast(store: Store, models: Models, journal: Journal, seed: int = 0) -> Forecast:
-    """Of a migration that was planned, from some of its items."""
+    """Of a migration that was planned, from some of its items.
+
+    Raises:
+        InputError: a new model whose embeddings change their dimension from call to call.
+    """
     upgrade = models.between(journal.dim, journal.new_dim)
     columns = 2 if upgrade.transforms_gallery or models.learner is not None else 1
     size = store.size()
@@ -55,6 +60,10 @@ def forecast(store: Store, models: Models, journal: Journal, seed: int = 0) -> F
         return Forecast(journal.items, (size, peak), None, None, False)
     pairs = [(item.old, new[item.id]) for item in items if item.id in new and item.old is not None]
     found, worse = None, False
+    dim = upgrade.new.project.out_features
+    if wrong := next((id for id, row in new.items() if row.shape != (dim,)), None):
+        shape = f"shape {new[wrong].shape} of item {wrong!r}"
+        raise InputError(f"models.new: {shape}, expected ({dim},), as when the migration was planned")
     if len(pairs) >= FEWEST and journal.distance == "cosine" and not models.merge.by_rank:
         old, after = (torch.from_numpy(np.stack(rows)) for rows in zip(*pairs, strict=True))
         found, worse = compared(models, journal, old, after)

@@ -10,7 +10,7 @@ from compat.command import warn
 from compat.errors import InputError
 from compat.live import control
 from compat.live.items import UNDER_WAY
-from compat.live.manifest import export
+from compat.live.manifest import check_path, export
 from compat.live.migration import Migration
 from compat.live.searcher import Searcher
 from compat.live.store import Store
@@ -28,8 +28,10 @@ def plan(arguments: Namespace, store: Store) -> int:
     """Fix models and order, and say what is to be expected."""
     models = models_of(arguments.models)
     order = order_of(arguments.order)
+    if arguments.export is not None:
+        check_path(arguments.export)
     journal = Migration(store, models).plan(order, arguments.seed, arguments.batch, arguments.dual)
-    if arguments.export:
+    if arguments.export is not None:
         export(store, arguments.export)
     found = forecast(store, models, journal)
     if arguments.json:
@@ -108,7 +110,7 @@ def verify(arguments: Namespace, store: Store) -> int:
     """Look whether all is migrated as the new model has it; 1 if not."""
     at_least_one(sample=arguments.sample)
     models = models_of(arguments.models)
-    found = Migration(store, models).verify(arguments.sample)
+    found = Migration(store, models).verify(min(arguments.sample, store.counts().total))
     failed = store.failures(LISTED)
     sound = found.counts.new == found.counts.total and not found.drifted
     if arguments.json:

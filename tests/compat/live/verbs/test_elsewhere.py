@@ -39,6 +39,8 @@ def test_what_is_refused(made, call):
     refused(call("export", URL, "m.parquet"), "export: the store is in phase none")
     refused(call("apply", URL, "v.parquet", "--models", OURS), "apply: the store is in phase none")
     refused(call("plan", URL, "--models", OURS, "--export", "no/m.parquet"), "manifest:", "can be written")
+    assert call("plan", URL, "--models", OURS)[0] == 0
+    refused(call("export", URL, "no/m.parquet"), "manifest:", "can be written")
     refused(call("apply", URL, "v.parquet", "--models", OURS), "v.parquet, expected a parquet file or a folder")
     refused(call("serve-metrics", "sqlite:///none.db"), "none.db")
     refused(call("serve-metrics", URL, "--port", "x"), "--port")
