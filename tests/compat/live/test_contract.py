@@ -197,7 +197,7 @@ def test_delete(store):
 
 
 def test_ids_and_contents_are_only_text(store):
-    odd = [TEXT, "", " ", "i%", "i_", "NULL", "1"]
+    odd = [TEXT, "\n", " ", "i%", "i_", "NULL", "1"]
     store.add(item(n, id=id, content=id) for n, id in enumerate(odd))
     placed(store, odd[::-1])
     turned(store, migration=1, phase="running", new_dim=NEW)

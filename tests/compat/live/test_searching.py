@@ -1,5 +1,7 @@
 """Queries and writes in every phase of a migration."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -103,7 +105,8 @@ def test_filters_hold_on_both_parts(store):
 
 def test_k_may_be_one_of_numpy(store):
     searcher = Searcher(store, models())
-    assert searcher.search("query 0", k=np.int64(3)) == searcher.search("query 0", k=3)
+    three: Any = np.int64(3)
+    assert searcher.search("query 0", k=three) == searcher.search("query 0", k=3)
 
 
 def test_queries_that_no_model_reads_are_refused(store):

@@ -1,6 +1,7 @@
 """Parts in memory that are built anew by a thread while the file goes on."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -108,7 +109,7 @@ def test_a_damaged_vector_is_one_line_that_names_its_item(blob, loaded, tmp_path
         store.search(asks, 2)
     with store.transaction() as cursor:
         cursor.execute(f"UPDATE items SET old = {blob} WHERE id = 'i2'")
-    reads = [lambda: store.search(asks, 2), store.gallery]
+    reads: list[Callable[[], object]] = [lambda: store.search(asks, 2), store.gallery]
     if len(blob) != len("x'00112233'"):  # a vector of another dimension is for `doctor` to tell
         reads.append(lambda: store.get("i2"))
     for read in reads:
