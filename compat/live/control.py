@@ -18,10 +18,14 @@ FRESH = 30.0  # seconds for which a process counts as running
 def pause(store: Store, note: str = "by hand") -> Journal:
     """Let no worker begin another batch.
 
+    Args:
+        store: the store.
+        note: why, in a line.
+
     Raises:
         InputError: no migration runs.
     """
-    return _turned(store, "pause", "running", "paused", note)
+    return _turned(store, "pause", "running", "paused", " ".join(note.split()))
 
 
 def resume(store: Store) -> Journal:

@@ -62,7 +62,7 @@ def status(arguments: Namespace, store: Store) -> int:
 
 def pause(arguments: Namespace, store: Store) -> int:
     """Let workers end after the batch that they have."""
-    control.pause(store, " ".join(arguments.note.split()))
+    control.pause(store, arguments.note)
     print("paused: workers end after the batch that they have; queries are answered; `resume` or `run` goes on")
     return 0
 
