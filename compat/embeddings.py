@@ -81,8 +81,9 @@ def _matrices(time: str, query: Array, gallery: Array) -> tuple[Tensor, Tensor]:
             raise InputError(f"{field}: shape {tuple(value.shape)}, expected at least one row")
         if value.shape[1] == 0:
             raise InputError(f"{field}: shape {tuple(value.shape)}, expected at least one column")
+        most = min(1e150, torch.finfo(value.dtype).max)  # in float32 1e150 itself is infinite
         for start in range(0, len(value), 2**16):
-            finite = (value[start : start + 2**16].abs() <= 1e150).all(1)
+            finite = (value[start : start + 2**16].abs() <= most).all(1)
             if not finite.all():
                 row = start + int((~finite).nonzero()[0])
                 raise InputError(f"{field}: NaN or infinite values (first in row {row}), expected finite embeddings")

@@ -177,12 +177,16 @@ def broken(**changes):
 
 nan = np.ones((5, 4))
 nan[3, 1] = np.nan
+infinite = np.ones((5, 4), np.float32)
+infinite[2, 0] = -np.inf
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"gallery_new": nan}, r"gallery_new: NaN or infinite values \(first in row 3\), expected finite"),
+        ({"gallery_new": infinite}, r"gallery_new: NaN or infinite values \(first in row 2\), expected finite"),
+        ({"gallery_new": infinite.astype(np.float16)}, r"gallery_new: NaN or infinite values \(first in row 2\)"),
         ({"gallery_new": np.ones((4, 4))}, r"gallery_new: shape \(4, 4\), expected 5 rows as in gallery_old"),
         ({"gallery_labels": [0, 1]}, r"gallery_labels: shape \(2,\), expected 5 rows"),
         ({"query_old": np.ones((2, 2))}, r"query_old: shape \(2, 2\), expected 3 columns as in gallery_old \(5, 3\)"),
