@@ -20,10 +20,12 @@ from compat.decision.calibration import gain_reached
 from compat.decision.choice import NEAR
 from compat.decision.gain import judge
 from compat.decision.losers import lowest, moments
+from compat.errors import InputError
 from compat.results import Result, load_query_auc, load_upgrades
 from compat.statistics import Interval, over_seeds
 
 DRAWN = 5  # curves
+EVERYTHING = "all matrices and labels"  # which nobody has beforehand: orders that need it are bounds
 LONELY = (
     "All results are of one training of the models: that the new one is better is then not told from chance. Take "
     "several "
@@ -44,6 +46,11 @@ class Row(NamedTuple):
         """Of the row."""
         return self.results[0].name
 
+    @property
+    def bound(self) -> bool:
+        """Whether nobody could follow it, as it needs to know what the backfill is for."""
+        return any(EVERYTHING in needs for needs in self.results[0].needs.values())
+
 
 def findings(arguments: argparse.Namespace) -> Findings:
     """Read and compare.
@@ -55,7 +62,10 @@ def findings(arguments: argparse.Namespace) -> Findings:
     upgrades = load_upgrades(folder)
     results = next(iter(upgrades.values()))
     progress = np.asarray(results[0].progress)
-    rows = [_row(folder, list(group)) for _, group in groupby(results, key=lambda result: result.name)]
+    every = [_row(folder, list(group)) for _, group in groupby(results, key=lambda result: result.name)]
+    rows, bounds = ([row for row in every if row.bound is bound] for bound in (False, True))
+    if not rows:
+        raise InputError(f"folder: every result in {folder} needs {EVERYTHING}, expected one that can be followed")
     first = results[0]
     trainings = list({tuple(r.backbones) or r.seed: r for r in results}.values())
     trained = trainings if first.backbones and first.backbones[0] is not None else trainings[:1]
@@ -82,7 +92,7 @@ def findings(arguments: argparse.Namespace) -> Findings:
         ways=ways,
         glossary=[f"{row.name}: {words(row)}" for row in rows],
         split=split,
-        lines=lines(rows, picked, progress, (old, new)),
+        lines=lines(rows, picked, ceiling(bounds, best), progress, (old, new)),
         alternatives=alternatives(place, best, progress, (old, new)),
         gallery=place,
         reached=[(at, gain_reached(progress, curve, old, new, at)) for at in (0.1, 0.25, 0.5)],
@@ -90,10 +100,24 @@ def findings(arguments: argparse.Namespace) -> Findings:
         warnings=[] if decision else [LONELY],
         notes=[
             "A folder of results has means over queries: who loses, distances and duplicates are told by this report "
-            "on "
-            "the embeddings themselves, which python -m benchmarks.export writes.",
+            "on the embeddings themselves, which python -m benchmarks.export writes.",
+            *unfollowed(bounds),
         ],
     )
+
+
+def unfollowed(bounds: list[Row]) -> list[str]:
+    """What is said of rows that are no ways, as nobody could follow them."""
+    names = ", ".join(dict.fromkeys(row.results[0].order for row in bounds))
+    return [f"Orders that need {EVERYTHING} ({names}) are bounds that nobody could follow: no ways."] if bounds else []
+
+
+def ceiling(bounds: list[Row], best: Row) -> Row | None:
+    """The highest bound of a row's method, if it is above the row."""
+    first = best.results[0]
+    same = [r for r in bounds if (r.results[0].method, r.results[0].merge) == (first.method, first.merge)]
+    highest = max(same, key=lambda row: row.values.mean(), default=None)
+    return highest if highest and highest.values.mean() > best.values.mean() else None
 
 
 def _row(folder: Path, results: list[Result]) -> Row:
@@ -166,15 +190,19 @@ def described(class_path: str) -> str:
     return text if text.endswith(".") or not text else f"{text}."
 
 
-def lines(rows: list[Row], picked: Row | None, progress: np.ndarray, ends: tuple[float, float]) -> list[Line]:
-    """The curves of the recommended row and of the best others, and of the switch."""
+def lines(
+    rows: list[Row], picked: Row | None, most: Row | None, progress: np.ndarray, ends: tuple[float, float]
+) -> list[Line]:
+    """The curves of the recommended row and of the best others, of the switch, and of the ceiling."""
     best = sorted(rows, key=lambda row: -row.values.mean())
     plain = [row for row in rows if row.name == "independent"]
-    shown = list({row.name: row for row in [*([picked] if picked else []), *plain, *best]}.values())[: DRAWN - 1]
+    shown = list({row.name: row for row in [*([picked] if picked else []), *plain, *best]}.values())
+    top = [Line(f"ceiling, not a way: {most.name}", progress, most.values)] if most else []
     old, new = ends
     return [
-        *(Line(row.name, progress, row.values) for row in shown),
+        *(Line(row.name, progress, row.values) for row in shown[: DRAWN - 1 - len(top)]),
         Line(SWITCH, np.array([0.0, 1.0, 1.0]), np.array([old, old, new])),
+        *top,
     ]
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from benchmarks.report import __main__ as report
 from benchmarks.report.document import plain
+from benchmarks.report.folder import EVERYTHING
 from benchmarks.report.thumbnails import thumbnail
 from tests import ROOT
 from tests.planted_upgrades import CLASSES, save, upgrade
@@ -262,6 +263,28 @@ def test_a_folder_of_results_is_reported_on_by_its_trainings(folder, tmp_path):
     assert "**Upgrade: backfill with" in text
     assert "chosen by the same figures that are shown" in text
     assert "bands are" not in html.split("<script>")[0]
+
+
+def bound(line, order, change):
+    """The same result by an order that nobody could follow, with other figures."""
+    found = json.loads(line)
+    found |= {"order": order, "key": f"{found['key']}{order}", "needs": {**found["needs"], "order": [EVERYTHING]}}
+    return json.dumps({**found, "mean_ap": [value + change for value in found["mean_ap"]]})
+
+
+def test_an_order_that_nobody_could_follow_is_a_ceiling_and_no_way(folder, tmp_path, capsys):
+    to, lines = folder
+    bounds = [bound(line, order, change) for line in lines for order, change in (("oracle", 0.1), ("reverse", -0.1))]
+    (to / "results.jsonl").write_text("\n".join([*lines, *bounds]) + "\n")
+    _, text = write([str(to)], tmp_path / "report.html")
+    way = re.search(r"\*\*Upgrade: backfill with (.*)\*\*", text)
+    assert way is not None
+    assert "oracle" not in way[1]
+    assert text.count(f"ceiling, not a way: {way[1]} + oracle |") == 1
+    assert re.search(r"Orders that need all matrices and labels \((oracle, reverse|reverse, oracle)\) are bounds", text)
+    assert "+ oracle | " not in text.replace("ceiling, not a way: ", "").split("## ", 1)[1]
+    (to / "results.jsonl").write_text("\n".join(bounds) + "\n")
+    refused([str(to)], capsys, "all matrices and labels", "expected one that can be followed")
 
 
 def test_a_folder_that_cannot_be_read_is_one_line(folder, tmp_path, capsys):
