@@ -74,6 +74,7 @@ class Findings:
         lines: curves to draw, the recommended way first.
         alternatives: what else one could do.
         gallery: the real one.
+        measured: what curves were measured on, where that is not what the verdict is of, in a sentence.
         reached: progress and the share of the gain that is reached there.
         lowest: the moment of the lowest mAP on the way.
         lost: the moment at which most queries are worse off.
@@ -102,6 +103,7 @@ class Findings:
     lines: list[Line]
     alternatives: list[Alternative]
     gallery: Gallery
+    measured: str = ""
     reached: list[tuple[float, float]] = field(default_factory=list)
     lowest: Moment | None = None
     lost: Moment | None = None

@@ -84,15 +84,12 @@ def findings(given: Given, arguments: argparse.Namespace, served: Sequence[Serve
     one = trial.halves[0]
     near = hardly(trial.start[one], trial.end[one])
     chosen = choose(trial.areas[:, one], [way.effort for way in trial.ways], near)
-    way, start = trial.ways[chosen], trial.start
+    way = trial.ways[chosen]
     moments = moments_of(trial, way)
     shown = {"images": pictures, "names": classes, "labels": given.arrays.get("query_labels"), "rows": seen.queries}
     fused = fusion_of(trial, arguments) if given.labelled else None
     old, new = ends
-    reached = [
-        (at, gain_reached(trial.progress, way.values.mean(0), start.mean(), trial.end.mean(), at))
-        for at in (0.1, 0.25, 0.5)
-    ]
+    spaces = calibration(trial.e, given.labelled, arguments.distance, arguments.seed)
     place = place_of(given, arguments)
     ranked = rows_of_ways(trial, more)
     return Findings(
@@ -108,20 +105,30 @@ def findings(given: Given, arguments: argparse.Namespace, served: Sequence[Serve
         ways=ranked,
         glossary=glossary(trial.ways, more),
         split=wording.split(trial.halves),
+        measured=wording.measured(seen, trial) if given.labelled else "",
         lines=lines_of(trial, chosen, fused),
         alternatives=alternatives(place, trial, way, fused),
         gallery=place,
-        reached=reached,
+        reached=reached_by(trial, way),
         lowest=moments.lowest,
         lost=moments.lost,
         **losing(trial, way, moments.lost, shown),
-        calibration=calibration(trial.e, given.labelled, arguments.distance, arguments.seed),
+        calibration=spaces,
         own=wording.own_pairs(trial),
         proxies=wording.proxies(trial, given.labelled, arguments),
         agreement=agreed(trial, arguments.least_gain) if given.labelled else None,
-        warnings=[*signs(given, trial), *absent(pictures)],
+        warnings=[*signs(given, trial, spaces), *absent(pictures)],
         notes=wording.notes(seen, trial, given.labelled),
     )  # fmt: skip
+
+
+def reached_by(trial: Trial, way: Way) -> list[tuple[float, float]]:
+    """Progress, and the share of the gain there, on the reporting queries; nothing where these gain nothing."""
+    reporting = trial.halves[1]
+    old, new = float(trial.start[reporting].mean()), float(trial.end[reporting].mean())
+    curve = way.values[reporting].mean(0)
+    shares = [(at, gain_reached(trial.progress, curve, old, new, at)) for at in (0.1, 0.25, 0.5)]
+    return shares if new > old else []
 
 
 def place_of(given: Given, arguments: argparse.Namespace) -> Gallery:

@@ -28,7 +28,7 @@ def document(f: Findings) -> Document:
         *([Section("proxies", "Change", "How much will change", [Bullets(f.proxies)])] if f.proxies else []),
         Section("trust", "Trust", "How far to trust this report", trust(f)),
     ]
-    first: list[Block] = [Drawn(curve(f))]
+    first: list[Block] = [Drawn(curve(f)), *([Text(f.measured)] if f.measured else [])]
     if f.reached and f.new > f.old and f.labelled:
         shares = ", ".join(f"{percent(share, 0)} at {percent(at, 0)}" for at, share in f.reached)
         first.append(

@@ -11,6 +11,7 @@ from benchmarks.report.inputs import Given
 from benchmarks.report.numbers import percent, points
 from benchmarks.report.ways import Way
 from compat.decision import bands
+from compat.decision.calibration import Calibration
 from compat.decision.signs import close_rows, equal_rows, zero_rows
 from compat.embeddings import Embeddings
 
@@ -20,16 +21,17 @@ if TYPE_CHECKING:
 FEW = 200  # queries
 CLASSES = 5
 LOOKED_AT = 1000  # rows, in search of duplicates
+FAR = 0.2  # of a probability from 1/2
 
 
-def signs(given: Given, trial: Trial) -> list[str]:
+def signs(given: Given, trial: Trial, spaces: Calibration) -> list[str]:
     """All warnings, those of the data first."""
     return [
         *size(given, trial),
         *zeros(trial.e),
         *twins(trial.e),
         *leaks(given, trial.e),
-        *(unmergeable(trial) if given.labelled else []),
+        *unmergeable(trial, spaces, given.labelled),
     ]
 
 
@@ -94,18 +96,34 @@ def leaks(given: Given, e: Embeddings) -> list[str]:
     ]
 
 
-def unmergeable(trial: Trial) -> list[str]:
-    """Spaces whose distances cannot be compared: the plain merge falls below the old system."""
+def unmergeable(trial: Trial, spaces: Calibration, labelled: bool) -> list[str]:
+    """Distances of one space that are mostly below the other's, and a plain merge that falls below both systems."""
+    far = abs(spaces.old_below_new - 0.5) > FAR
+    fall = _fall(trial) if labelled else ""
+    apart = (
+        "Distances of the two spaces do not mean the same (see the section on them): an old one is below a new one "
+        f"with a probability of {percent(spaces.old_below_new, 0)}, so that a merge by distances as they are prefers "
+        "items of one model, whatever they are."
+    )
+    single = (
+        "On average distances of the two spaces mean about the same (see the section on them); for a single query they "
+        "need not, as errors of the two models do not go together."
+    )
+    return [" ".join(filter(None, [fall, apart if far else single]))] if far or fall else []
+
+
+def _fall(trial: Trial) -> str:
+    """What the plain merge finds less, on the way, than the lower of the two systems; nothing where none is sure."""
     way: Way = trial.ways[1]
-    if way.method != "independent":
-        return []
-    change = bands(way.values - trial.start[:, None])
+    inside = np.flatnonzero((trial.progress > 0) & (trial.progress < 1))
+    if way.method != "independent" or len(inside) == 0:
+        return ""
+    lower = min(trial.start, trial.end, key=lambda values: float(values.mean()))
+    change = bands(way.values[:, inside] - lower[:, None])
     at = int(change.mean.argmin())
     if change.high[at] >= 0:
-        return []
-    return [
-        "Merged by distances as they are, the two systems find less than the old one alone: "
-        f"{points(change.mean[at])} at "
-        f"{percent(trial.progress[at], 0)} of the backfill. Distances of the two spaces do not mean the same "
-        "(see the section on them)."
-    ]
+        return ""
+    return (
+        "Merged by distances as they are, the two systems find less than either of them alone: "
+        f"{points(change.mean[at])} against the lower one at {percent(trial.progress[inside[at]], 0)} of the backfill."
+    )

@@ -49,6 +49,15 @@ def split(halves: tuple[np.ndarray, np.ndarray]) -> str:
     )
 
 
+def measured(seen: Sample, trial: Trial) -> str:
+    """Why the curve does not end where the verdict's figures are."""
+    some = "" if seen.whole else f" and on {counted(len(seen.items))} items"
+    return (
+        f"The curve was measured on the {counted(len(trial.halves[1]))} queries of the other half, on which nothing "
+        f"was chosen{some}, so its ends differ {'a little ' if seen.whole else ''}from the verdict's."
+    )
+
+
 def own_pairs(trial: Trial) -> list[str]:
     """What the gallery's own pairs would teach: the learners against the plain merge."""
     reporting = trial.halves[1]

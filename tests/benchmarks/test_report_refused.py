@@ -1,0 +1,80 @@
+"""What `python -m benchmarks.report` refuses, each in one line."""
+
+import os
+
+import numpy as np
+import pytest
+
+from tests.planted_upgrades import save, upgrade
+from tests.reports import refused
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Options that are right."""
+    return tmp_path, save(tmp_path, upgrade(0.6, 0.1, queries=16, items=40))
+
+
+def changed(files, **arrays):
+    """Options with some arrays in place of others, and more of them."""
+    folder, options = files
+    return [*options, *save(folder, arrays)]
+
+
+def test_arrays_that_are_wrong_are_one_line(files, capsys):
+    folder, options = files
+    random = np.random.default_rng(0)
+    refused(changed(files, gallery_labels=np.zeros(40, int)), capsys, "gallery_labels", "one class", "expected")
+    refused(changed(files, gallery_labels=np.arange(40.0)), capsys, "gallery_labels", "float64")
+    refused(changed(files, gallery_labels=np.arange(39) % 8), capsys, "gallery_labels", "39 rows", "40")
+    save(folder, {"gallery_labels": np.arange(40) % 8})
+    refused(changed(files, query_new=np.zeros((0, 16))), capsys, "query_new", "no rows")
+    save(folder, {"query_new": random.normal(size=(16, 16))})
+    refused(changed(files, train_old=np.zeros((5, 16))), capsys, "train_new", "not given beside train_old")
+    refused(changed(files, train_old=np.zeros((5, 3)), train_new=np.zeros((5, 16))), capsys, "train_old", "16 columns")
+    refused(changed(files, order=np.arange(39)), capsys, "order")
+    refused(changed(files, scores=np.arange(39)), capsys, "40 finite scores")
+    refused(changed(files, query_labels=np.arange(16) + 100), capsys, "query_labels", "relevant")
+    (folder / "query_labels.npy").unlink()
+    refused(options, capsys, "query_labels", "no such file")
+    at = options.index("--query-labels")
+    refused(options[:at] + options[at + 2 :], capsys, "query_labels: not given")
+
+
+def test_rows_of_other_items_are_found_by_their_ids(files, capsys):
+    ids = np.array([f"item {n}" for n in range(40)])
+    turned = np.roll(ids, 1)
+    given = {"gallery_ids_old": ids, "gallery_ids_new": turned}
+    refused(changed(files, **given), capsys, "gallery_ids_new: the same ids in another sequence", "40 rows", "item 39")
+    given["gallery_ids_new"] = np.array(["x", *ids[1:]])
+    refused(changed(files, **given), capsys, "other ids (1 rows differ")
+    refused(changed(files, query_ids_old=np.arange(16)), capsys, "query_ids_new: not given beside query_ids_old")
+    refused(changed(files, query_ids_old=np.arange(16), query_ids_new=np.arange(15)), capsys, "query_ids_new: shape")
+
+
+def test_options_that_are_wrong_are_one_line(files, capsys, tmp_path):
+    _, options = files
+    refused([], capsys, "folder: none", "expected")
+    refused([*options, "--items-per-second", "0"], capsys, "items_per_second: 0")
+    refused([*options, "--least-gain", "2"], capsys, "least_gain: 2")
+    refused([*options, "--queries", "1"], capsys, "queries: 1")
+    refused([*options, "--seed", "-1"], capsys, "seed: -1")
+    refused([*options, "--query-images", str(tmp_path / "nowhere")], capsys, "query_images")
+    refused([*options, "--class-names", str(tmp_path / "nowhere")], capsys, "class_names")
+    refused([*options, "results/digits_tuned"], capsys, "given beside a folder")
+    refused([*options, "--nonsense"], capsys, "--nonsense")
+    refused(["nowhere.yaml"], capsys, "nowhere.yaml")
+    (tmp_path / "three.txt").write_text("a\nb\nc\n")
+    refused([*options, "--query-images", str(tmp_path / "three.txt")], capsys, "3 images, expected 16")
+
+
+def test_an_output_that_cannot_be_written_is_one_line(files, capsys, tmp_path):
+    _, options = files
+    refused(options, capsys, "output", output=tmp_path / "report.txt")
+    (tmp_path / "folder.html").mkdir()
+    refused(options, capsys, "output", output=tmp_path / "folder.html")
+    (tmp_path / "file").write_text("")
+    refused(options, capsys, "output", output=tmp_path / "file" / "report.html")
+    if os.geteuid():
+        (tmp_path / "closed").mkdir(mode=0o500)
+        refused(options, capsys, "output", output=tmp_path / "closed" / "report.html")
