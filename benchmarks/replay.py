@@ -28,6 +28,7 @@ ARRAYS = (
     "gallery_groups",
 )  # fmt: skip
 OPTIONAL = ("query_old", "query_groups", "gallery_groups")
+MOST_SEEDS = 1000
 
 
 def given_arrays(arguments: argparse.Namespace, optional: Collection[str] = OPTIONAL) -> dict[str, str]:
@@ -51,6 +52,12 @@ def given_arrays(arguments: argparse.Namespace, optional: Collection[str] = OPTI
     return given
 
 
+def check_seeds(seeds: int) -> None:
+    """Raises InputError for no random order, and for more than would ever be done with."""
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise InputError(f"seeds: {seeds}, expected {'at least 1' if seeds < 1 else f'at most {MOST_SEEDS}'}")
+
+
 def check(arguments: argparse.Namespace) -> None:
     """What is wrong without a look into the arrays.
 
@@ -62,8 +69,7 @@ def check(arguments: argparse.Namespace) -> None:
     for name in ("order", "transform"):
         if (value := getattr(arguments, name)) is not None and is_array(value):
             check_array(name, value)
-    if arguments.seeds < 1:
-        raise InputError(f"seeds: {arguments.seeds}, expected at least 1")
+    check_seeds(arguments.seeds)
     check_top_k(arguments, given)
     if not arguments.output.strip():
         raise InputError("output: empty, expected a folder")

@@ -75,22 +75,30 @@ class Embeddings:
 def _matrices(time: str, query: Array, gallery: Array) -> tuple[Tensor, Tensor]:
     """The queries and the gallery of one space, as finite matrices of the same dimension."""
     name, other = f"query_{time}", f"gallery_{time}"
-    queries, items = _floating(name, query), _floating(other, gallery)
-    for field, value in ((name, queries), (other, items)):
-        if len(value) == 0:
-            raise InputError(f"{field}: shape {tuple(value.shape)}, expected at least one row")
-        if value.shape[1] == 0:
-            raise InputError(f"{field}: shape {tuple(value.shape)}, expected at least one column")
-        most = min(1e150, torch.finfo(value.dtype).max)  # in float32 1e150 itself is infinite
-        for start in range(0, len(value), 2**16):
-            finite = (value[start : start + 2**16].abs() <= most).all(1)
-            if not finite.all():
-                row = start + int((~finite).nonzero()[0])
-                raise InputError(f"{field}: NaN or infinite values (first in row {row}), expected finite embeddings")
+    queries, items = finite_matrix(name, query), finite_matrix(other, gallery)
     if queries.shape[1] != items.shape[1]:
         found, wanted = tuple(queries.shape), tuple(items.shape)
         raise InputError(f"{name}: shape {found}, expected {wanted[1]} columns as in {other} {wanted}")
     return queries, items
+
+
+def finite_matrix(name: str, value: Array) -> Tensor:
+    """A matrix (N, D) of finite numbers, as a tensor; float32 and float64 are not copied.
+
+    Raises:
+        InputError: another shape, no row or column, no numbers, values that are NaN, infinite or beyond 1e150.
+    """
+    matrix = _floating(name, value)
+    if 0 in matrix.shape:
+        missing = "row" if len(matrix) == 0 else "column"
+        raise InputError(f"{name}: shape {tuple(matrix.shape)}, expected at least one {missing}")
+    most = min(1e150, torch.finfo(matrix.dtype).max)  # in float32 1e150 itself is infinite
+    for start in range(0, len(matrix), 2**16):
+        finite = (matrix[start : start + 2**16].abs() <= most).all(1)
+        if not finite.all():
+            row = start + int((~finite).nonzero()[0])
+            raise InputError(f"{name}: NaN or infinite values (first in row {row}), expected finite embeddings")
+    return matrix
 
 
 def _floating(name: str, value: Array) -> Tensor:
@@ -108,10 +116,14 @@ def _integers(name: str, value: Array, other: str, rows: Tensor) -> Tensor:
     if vector.is_floating_point() or vector.is_complex():
         raise InputError(f"{name}: {vector.dtype}, expected integers")
     _same_rows(name, vector, other, rows)
-    if name.endswith("labels") and (negative := (vector < 0).nonzero()).numel():
+    whole = vector.long()  # of unsigned integers those beyond int64 become negative
+    signed = vector.dtype != torch.uint64
+    if (name.endswith("labels") or not signed) and (negative := (whole < 0).nonzero()).numel():
         row = int(negative[0])
-        raise InputError(f"{name}: {int(vector[row])} in row {row}, expected labels of 0 and more")
-    return vector.long().to(rows.device).contiguous()
+        found = int(whole[row])
+        wrong = f"{found} in row {row}, expected labels of 0 and more"
+        raise InputError(f"{name}: " + (wrong if signed else f"{found + 2**64} in row {row}, expected less than 2^63"))
+    return whole.to(rows.device).contiguous()
 
 
 def _same_rows(name: str, value: Tensor, other: str, rows: Tensor) -> None:

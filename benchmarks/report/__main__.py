@@ -19,10 +19,12 @@ import warnings
 from pathlib import Path
 
 from benchmarks.own.arrays import split
-from benchmarks.replay import ARRAYS, check_folder
+from benchmarks.replay import ARRAYS, check_folder, check_seeds
 from benchmarks.report.inputs import is_config
 from compat.command import Parser, exit_on_input_error, warn
 from compat.errors import InputError
+
+MOST_ITEMS = 10**15
 
 
 def parser() -> argparse.ArgumentParser:
@@ -89,13 +91,16 @@ def check(arguments: argparse.Namespace, overrides: list[str]) -> None:
         raise InputError(f"{given[0]}: given beside a folder of results, expected one of them")
     if arguments.folder is None and not given:
         raise InputError("folder: none, and no embeddings, expected results/<benchmark> or --query-new FILE and so on")
-    for name, least in (("seeds", 1), ("queries", 4), ("items", 10), ("gallery_size", 1)):
+    check_seeds(arguments.seeds)
+    for name, least in (("queries", 4), ("items", 10), ("gallery_size", 1)):
         if (value := getattr(arguments, name)) is not None and value < least:
             raise InputError(f"{name}: {value}, expected at least {least}")
+    if (arguments.gallery_size or 0) > MOST_ITEMS:
+        raise InputError(f"gallery_size: more than there are, expected at most {MOST_ITEMS}")
     if arguments.seed < 0:
         raise InputError(f"seed: {arguments.seed}, expected 0 or more")
-    if (rate := arguments.items_per_second) is not None and not 0 < rate < float("inf"):
-        raise InputError(f"items_per_second: {rate:g}, expected more than 0")
+    if (rate := arguments.items_per_second) is not None and not 1e-9 <= rate <= 1e15:
+        raise InputError(f"items_per_second: {rate:g}, expected more than 0, from 1e-9 to 1e15")
     if not 0 < arguments.least_gain < 1:
         raise InputError(f"least_gain: {arguments.least_gain:g}, expected between 0 and 1")
     output = Path(arguments.output)

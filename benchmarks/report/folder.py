@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.products.source import declared
 from benchmarks.report.findings import Findings, Line, Tried
+from benchmarks.report.inputs import check_size
 from benchmarks.report.numbers import counted
 from benchmarks.report.ways import METHODS, SWITCH
 from compat.decision import Effort, bands, choose, halves
@@ -67,6 +68,7 @@ def findings(arguments: argparse.Namespace) -> Findings:
     if not rows:
         raise InputError(f"folder: every result in {folder} needs {EVERYTHING}, expected one that can be followed")
     first = results[0]
+    check_size(arguments.gallery_size, first.gallery_items)
     trainings = list({tuple(r.backbones) or r.seed: r for r in results}.values())
     trained = trainings if first.backbones and first.backbones[0] is not None else trainings[:1]
     old, new = (float(np.mean([getattr(r, end)["mean_ap"] for r in trained])) for end in ("old", "new"))

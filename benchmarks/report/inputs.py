@@ -44,7 +44,7 @@ def load(arguments: argparse.Namespace) -> Given:
     check_shapes(arrays)
     for time in ("query", "gallery"):
         check_ids(time, others, arrays)
-    check_training(others, arrays)
+    others |= training(others, arrays)
     if labelled:
         check_labels(arrays)
     return Given(arrays, others, labelled)
@@ -102,8 +102,12 @@ def check_ids(part: str, others: dict[str, Any], arrays: dict[str, Any]) -> None
     )
 
 
-def check_training(others: dict[str, Any], arrays: dict[str, Any]) -> None:
-    """Raises InputError for pairs of the training set of which one side is missing or does not fit."""
+def training(others: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
+    """The pairs of the training set as tensors; nothing where there are none.
+
+    Raises:
+        InputError: one side without the other, one that does not fit, or that holds no finite numbers.
+    """
     given = [name for name in ("train_old", "train_new") if name in others]
     if len(given) == 1:
         missing = "train_new" if given == ["train_old"] else "train_old"
@@ -118,6 +122,17 @@ def check_training(others: dict[str, Any], arrays: dict[str, Any]) -> None:
         raise InputError(f"train_new: {sizes}")
     if given and len(others["train_old"]) < 2:
         raise InputError(f"train_old: {len(others['train_old'])} rows, expected two or more")
+    if not given:
+        return {}
+    from compat.embeddings import finite_matrix  # imports torch
+
+    return {name: finite_matrix(name, others[name]) for name in given}
+
+
+def check_size(asked: int | None, items: int) -> None:
+    """Raises InputError for a real gallery that is smaller than what is given of it."""
+    if asked is not None and asked < items:
+        raise InputError(f"gallery_size: {asked}, expected at least {items}, as many as there are here")
 
 
 def is_config(folder: str | None) -> bool:

@@ -12,7 +12,7 @@ import torch
 from benchmarks.own.measure import load_orders, ratios, transformed
 from benchmarks.report import gallery, wording
 from benchmarks.report.findings import Findings, Line, Tried
-from benchmarks.report.inputs import Given, images_of, names_of
+from benchmarks.report.inputs import Given, check_size, images_of, names_of
 from benchmarks.report.losing import losing, moments_of
 from benchmarks.report.measuring import Measuring, rows_of
 from benchmarks.report.thumbnails import absent
@@ -26,8 +26,8 @@ from compat.decision.calibration import calibration, gain_reached
 from compat.decision.fusion import fused_curve
 from compat.decision.sample import Sample
 from compat.embeddings import Embeddings
-from compat.errors import InputError
 from compat.orders import Scores
+from compat.progress import backfill_steps
 from compat.statistics import Interval
 
 FUSED = 300  # queries, and
@@ -75,6 +75,7 @@ def findings(given: Given, arguments: argparse.Namespace, served: Sequence[Serve
     Raises:
         InputError: wrong input.
     """
+    check_size(arguments.gallery_size, len(given.arrays["gallery_new"]))
     seen = gallery.drawn(given, arguments.queries, arguments.items, arguments.seed)
     classes = names_of(arguments.class_names)
     pictures = images_of("query_images", arguments.query_images, len(given.arrays["query_new"]))
@@ -178,9 +179,7 @@ def extras(given: Given, seen: Sample, e: Embeddings, arguments: argparse.Namesp
     training = None
     if "train_old" in given.others:
         some = np.sort(np.random.default_rng(0).permutation(len(given.others["train_old"]))[: arguments.items])
-        training = tuple(
-            torch.from_numpy(np.array(given.others[name])[some]).float() for name in ("train_old", "train_new")
-        )
+        training = tuple(given.others[name][torch.from_numpy(some)].float() for name in ("train_old", "train_new"))
     transform = None
     both = "query_old" in given.arrays
     if arguments.transform is not None:
@@ -192,16 +191,12 @@ def among(orders: np.ndarray, items: np.ndarray, total: int) -> np.ndarray:
     """Orders of the whole gallery (S, G) as orders of some of its items (S, g).
 
     Raises:
-        InputError: they are not of the whole gallery.
+        InputError: they are no permutations of the whole gallery.
     """
-    if orders.shape[1] != total:
-        raise InputError(f"order: shape {orders.shape}, expected ({total},) or (orders, {total})")
+    backfill_steps(orders, total, np.array([1.0]))
     place = np.full(total, -1)
     place[items] = np.arange(len(items))
-    found = [place[order][place[order] >= 0] for order in orders]
-    if any(len(np.unique(one)) != len(items) for one in found):
-        raise InputError(f"order: an item twice, expected permutations of 0 to {total - 1}")
-    return np.stack(found)
+    return np.stack([place[order][place[order] >= 0] for order in orders])
 
 
 def judged(

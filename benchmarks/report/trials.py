@@ -128,7 +128,11 @@ def served_by(e: Embeddings, extras: Extras) -> Iterator[tuple[str, Effort, Embe
         models = [Precomputed(rows.shape[1]) for rows in (old, new)]
         for name, kind in SOLVED.items():
             method = kind(models[0], models[1])
-            method.solve(Pair(old, new, torch.zeros(len(old), dtype=torch.int64)))
+            try:
+                method.solve(Pair(old, new, torch.zeros(len(old), dtype=torch.int64)))
+            except torch.linalg.LinAlgError as error:
+                reason = str(error).split(". ")[0]
+                raise InputError(f"train_old: {name} of these rows: {reason}; expected rows that differ") from error
             yield name, Effort(training=True, rewrites=method.transforms_gallery), fill(method, e)
 
 

@@ -118,6 +118,7 @@ def test_an_order_from_a_file(files, monkeypatch):
         ((), {"query_old": "query_new.npy"}, (), "query_old: shape (12, 8), expected 6 columns as in gallery_old"),
         ((), {"gallery_labels": "query_labels.npy"}, (), "gallery_labels: shape (12,), expected 40 rows"),
         (("--seeds", "0"), {}, (), "seeds: 0, expected at least 1"),
+        (("--seeds", "1000000000000"), {}, (), "seeds: 1000000000000, expected at most 1000"),
         (("--progress", "0", "2"), {}, (), "progress: 2, expected completion ratios in [0, 1]"),
         (("--progress", "1000000"), {}, (), "progress: 1000000 completion ratios, expected at most 41 for 40 gallery"),
         (("--name", "../../evil"), {}, (), "name: '../../evil', expected letters, digits, '.', '_', '-' and '+', not"),

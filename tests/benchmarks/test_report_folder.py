@@ -64,3 +64,7 @@ def test_a_folder_that_cannot_be_read_is_one_line(folder, tmp_path, capsys):
     (to / "results.jsonl").unlink()
     refused([str(to)], capsys, "no results")
     refused([str(tmp_path / "nowhere")], capsys, "nowhere")
+
+
+def test_a_real_gallery_is_no_smaller_than_that_of_the_folder(capsys):
+    refused([str(ROOT / "results" / "digits_tuned"), "--gallery-size", "10"], capsys, "gallery_size: 10, expected at least")

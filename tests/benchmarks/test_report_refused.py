@@ -32,13 +32,33 @@ def test_arrays_that_are_wrong_are_one_line(files, capsys):
     save(folder, {"query_new": random.normal(size=(16, 16))})
     refused(changed(files, train_old=np.zeros((5, 16))), capsys, "train_new", "not given beside train_old")
     refused(changed(files, train_old=np.zeros((5, 3)), train_new=np.zeros((5, 16))), capsys, "train_old", "16 columns")
-    refused(changed(files, order=np.arange(39)), capsys, "order")
+    refused(changed(files, order=np.arange(39)), capsys, "order: shape (1, 39)")
+    refused(changed(files, order=np.arange(40) + 1), capsys, "order: 40, expected a permutation of 0 to 39")
+    refused(changed(files, order=np.arange(40) - 1), capsys, "order: -1, expected a permutation of 0 to 39")
+    refused(changed(files, order=np.arange(40) // 2), capsys, "order: 0 twice, expected a permutation of 0 to 39")
+    refused(changed(files, order=np.arange(40.0)), capsys, "order: float64, expected integers")
     refused(changed(files, scores=np.arange(39)), capsys, "40 finite scores")
     refused(changed(files, query_labels=np.arange(16) + 100), capsys, "query_labels", "relevant")
     (folder / "query_labels.npy").unlink()
     refused(options, capsys, "query_labels", "no such file")
     at = options.index("--query-labels")
     refused(options[:at] + options[at + 2 :], capsys, "query_labels: not given")
+
+
+def test_training_rows_that_are_wrong_are_one_line(files, capsys):
+    given = {"train_old": np.zeros((5, 16)), "train_new": np.zeros((5, 16))}
+    refused(changed(files, **given), capsys, "train_old: affine", "singular", "expected rows that differ")
+    given["train_new"] = np.where(np.arange(5)[:, None] == 3, np.nan, np.ones((5, 16)))
+    refused(changed(files, **given), capsys, "train_new: NaN or infinite values (first in row 3)")
+    given["train_new"] = np.ones((5, 16)).astype(str)
+    refused(changed(files, **given), capsys, "train_new: strings, expected numbers")
+
+
+@pytest.mark.parametrize("name", ["query_labels", "gallery_labels"])
+def test_labels_beyond_what_is_counted_with_are_one_line(files, capsys, name):
+    labels = (np.arange(16 if name == "query_labels" else 40) % 8).astype(np.uint64)
+    labels[5] = 2**63 + 5
+    refused(changed(files, **{name: labels}), capsys, f"{name}: {2**63 + 5} in row 5, expected less than 2^63")
 
 
 def test_rows_of_other_items_are_found_by_their_ids(files, capsys):
@@ -59,6 +79,11 @@ def test_options_that_are_wrong_are_one_line(files, capsys, tmp_path):
     refused([*options, "--least-gain", "2"], capsys, "least_gain: 2")
     refused([*options, "--queries", "1"], capsys, "queries: 1")
     refused([*options, "--seed", "-1"], capsys, "seed: -1")
+    refused([*options, "--seeds", "0"], capsys, "seeds: 0, expected at least 1")
+    refused([*options, "--seeds", "1000000000000"], capsys, "seeds: 1000000000000, expected at most 1000")
+    refused([*options, "--gallery-size", "39"], capsys, "gallery_size: 39, expected at least 40")
+    refused([*options, "--gallery-size", f"1{400 * '0'}"], capsys, "gallery_size", "expected at most")
+    refused([*options, "--items-per-second", "1e-320"], capsys, "items_per_second: 9.99989e-321, expected more than 0")
     refused([*options, "--query-images", str(tmp_path / "nowhere")], capsys, "query_images")
     refused([*options, "--class-names", str(tmp_path / "nowhere")], capsys, "class_names")
     refused([*options, "results/digits_tuned"], capsys, "given beside a folder")
