@@ -12,7 +12,7 @@ bench-all: .venv/installed
 	$(BIN)/python -m benchmarks.run configs/digits.yaml --config configs/digits_methods.yaml
 
 site: .venv/installed-docs
-	$(BIN)/python -m mkdocs build --quiet --strict
+	$(BIN)/python -m mkdocs build --strict
 	$(BIN)/python -m benchmarks.page results -o site
 
 test: .venv/installed-test

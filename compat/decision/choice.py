@@ -34,8 +34,8 @@ def halves(queries: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The rows of two random halves of the queries, ascending.
 
     Example:
-        >>> [len(half) for half in halves(5)]
-        [2, 3]
+        >>> tuple(len(half) for half in halves(5))
+        (2, 3)
     """
     rows = np.random.default_rng(seed).permutation(queries)
     return np.sort(rows[: queries // 2]), np.sort(rows[queries // 2 :])

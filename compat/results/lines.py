@@ -8,12 +8,15 @@ import zlib
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from compat.errors import InputError
 from compat.results.result import METRICS, Failure, Result
 
 DIGITS = 9  # significant ones: with eight or fewer the last printed digit of some figures changes
+FIGURES = ("mean_ap", "cmc_1", "cmc_5")  # of a system
+NAMES = ("labels", "backbones", "provenance")  # which may be None, or numbers
+HINTS = {name: kind for name, kind in get_type_hints(Result).items() if name not in NAMES}
 KINDS: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "list": list, "dict": dict}
 T = TypeVar("T")
 
@@ -64,7 +67,23 @@ def result_of(line: str) -> Result:
         values = known[name]
         if len(values) != points or not all(isinstance(value, float | int) for value in values):
             raise ValueError(f"column {name!r} is not {points} numbers, as many as progress")
+    for name, kind in HINTS.items():
+        if name in known and not _fits(known[name], kind):
+            raise ValueError(f"column {name!r} is {str(known[name])[:40]!r}")
+    for system in ("old", "new"):
+        if missing := [figure for figure in FIGURES if figure not in known[system]]:
+            raise ValueError(f"no column '{system}_{missing[0]}'")
     return Result(labels=labels, **known)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value of JSON is of a type, with all that is in it."""
+    inner = get_args(kind)
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_fits(item, inner[0]) for item in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(_fits(item, inner[1]) for item in value.values())
+    return kind is Any or isinstance(value, (int, float) if kind is float else kind)
 
 
 def failure_of(line: str) -> Failure:
@@ -84,6 +103,8 @@ def _split(line: str, first: str) -> tuple[dict[str, Any], dict[str, Any]]:
     content = json.loads(line)
     if not isinstance(content, dict) or first not in content or "method" not in content:
         raise ValueError(f"no column {first!r}")
+    if not isinstance(content.get("seed"), int | str) or not str(content["seed"]).lstrip("-").isdigit():
+        raise ValueError(f"column 'seed' is {str(content.get('seed'))[:40]!r}")
     names = list(content)
     labels = names[: names.index(first)]
     return {name: content[name] for name in labels}, {name: content[name] for name in names if name not in labels}

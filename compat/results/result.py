@@ -241,8 +241,8 @@ def upgrade_number(name: str) -> int:
         InputError: it is none of those that `ordinal` gives.
 
     Example:
-        >>> [upgrade_number(name) for name in ("", "first", "third_from_0.5", "4th_from_1")]
-        [1, 1, 3, 4]
+        >>> tuple(upgrade_number(name) for name in ("", "first", "third_from_0.5", "4th_from_1"))
+        (1, 1, 3, 4)
     """
     word = name.partition("_")[0]
     if word in ("", *ORDINALS):

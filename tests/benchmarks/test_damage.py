@@ -1,5 +1,6 @@
 """Folders of results that are damaged, and what a command says of them: the file, the rest, an exit code."""
 
+import json
 import sys
 
 import numpy as np
@@ -36,6 +37,12 @@ def second_line(folder, change):
     path.write_bytes(b"\n".join([lines[0], change(lines[1]), lines[2]]) + b"\n")
 
 
+def changed(line, **columns):
+    """The line with other columns, or without those that are ...; in place, as labels stand before the others."""
+    content = {**json.loads(line), **columns}
+    return json.dumps({name: value for name, value in content.items() if value is not ...}).encode()
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -45,6 +52,13 @@ def second_line(folder, change):
         (lambda line: line.replace(b'"mean_ap":[0.2,0.3,0.6]', b'"mean_ap":[0.2,0.3]'), "'mean_ap' is not 3 numbers"),
         (lambda line: line.replace(b'"mean_ap":[0.2,', b'"mean_ap":["a",'), "'mean_ap' is not 3 numbers"),
         (lambda line: line.replace(b"fct", b"\xff\xfe"), "can't decode byte"),
+        (lambda line: changed(line, old_mean_ap="x"), "column 'old' is"),
+        (lambda line: changed(line, new_cmc_1=None), "column 'new' is"),
+        (lambda line: changed(line, new_cmc_5=...), "no column 'new_cmc_5'"),
+        (lambda line: changed(line, mean_ap_orders=[["x", 0.1, 0.2]]), "column 'mean_ap_orders' is"),
+        (lambda line: changed(line, seconds={"replay": "long"}), "column 'seconds' is"),
+        (lambda line: changed(line, needs={"order": [1]}), "column 'needs' is"),
+        (lambda line: changed(line, seed="first"), "column 'seed' is 'first'"),
     ],
 )
 @pytest.mark.parametrize("command", [table, plot])

@@ -176,10 +176,15 @@ def test_names_are_escaped_wherever_they_stand(run, tmp_path):
     assert text.count("<script") == text.count("</script>") == 7  # of the page, none of a name
 
 
+def wrong(line):
+    """The line with a figure that is none."""
+    return json.dumps({**json.loads(line), "old_mean_ap": "x"})
+
+
 def test_a_damaged_folder_is_named_and_the_rest_shown(run, tmp_path):
     root = folders(tmp_path / "results")
     lines = (root / "digits_toy" / "results.jsonl").read_text().splitlines()
-    (root / "digits_toy" / "results.jsonl").write_text("\n".join([lines[0][:50], *lines[1:]]))
+    (root / "digits_toy" / "results.jsonl").write_text("\n".join([lines[0][:50], wrong(lines[1]), *lines[2:]]))
     for name, content in {"newer": '{"layout": 9}\n', "empty": ""}.items():
         (root / name).mkdir()
         (root / name / "results.jsonl").write_text(content)
@@ -194,7 +199,16 @@ def test_a_damaged_folder_is_named_and_the_rest_shown(run, tmp_path):
     assert "The page is at" in printed
     told = errors.splitlines()
     assert all(line.startswith("error: ") for line in told)
-    for name in ("digits_toy/results.jsonl:1:", "newer", "empty", "odd/ex", "odder/ex", "torn/ex", "blind"):
+    for name in (
+        "digits_toy/results.jsonl:1:",
+        "digits_toy/results.jsonl:2:",
+        "newer",
+        "empty",
+        "odd/ex",
+        "odder/ex",
+        "torn/ex",
+        "blind",
+    ):
         assert any(name in line for line in told), name
     assert {one["name"] for one in data_in(tmp_path / "index.html")["benchmarks"]} == {
         "digits_toy", f"omni {COMMENT}_toy", "blind"

@@ -61,10 +61,15 @@ def test_a_folder_that_cannot_be_read_is_one_line(folder, tmp_path, capsys):
     newer = {name: value for name, value in json.loads(lines[0]).items() if name != "mean_ap"}
     (to / "results.jsonl").write_text("\n".join([json.dumps(newer), *lines[1:]]) + "\n")
     refused([str(to)], capsys, "results.jsonl", "expected")
+    wrong = {**json.loads(lines[0]), "old_mean_ap": "x"}
+    (to / "results.jsonl").write_text("\n".join([json.dumps(wrong), *lines[1:]]) + "\n")
+    refused([str(to)], capsys, "results.jsonl:1: column 'old' is", "expected")
     (to / "results.jsonl").unlink()
     refused([str(to)], capsys, "no results")
     refused([str(tmp_path / "nowhere")], capsys, "nowhere")
 
 
 def test_a_real_gallery_is_no_smaller_than_that_of_the_folder(capsys):
-    refused([str(ROOT / "results" / "digits_tuned"), "--gallery-size", "10"], capsys, "gallery_size: 10, expected at least")
+    refused(
+        [str(ROOT / "results" / "digits_tuned"), "--gallery-size", "10"], capsys, "gallery_size: 10, expected at least"
+    )
