@@ -37,7 +37,7 @@ def curve(f: Findings) -> Chart:
     rows = [row for line in f.lines for row in _rows(line, scale)]
     names = [line.name for line in f.lines]
     x = alt.X("at:Q", title=unit, scale=alt.Scale(nice=False), axis=alt.Axis(format="%" if hours is None else "~g"))
-    look = {"orient": "bottom", "columns": 2, "labelLimit": 600, "symbolType": "stroke", "symbolOpacity": 1}
+    look = {"orient": "bottom", "symbolType": "stroke", "symbolOpacity": 1}
     legend = alt.Legend(**look, symbolStrokeWidth=3, symbolSize=500)
     color = alt.Color("name:N", title=None, sort=names, scale=alt.Scale(domain=names), legend=legend)
     plain = alt.Color("name:N", sort=names, scale=alt.Scale(domain=names), legend=None)

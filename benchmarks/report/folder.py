@@ -199,7 +199,7 @@ def lines(
     best = sorted(rows, key=lambda row: -row.values.mean())
     plain = [row for row in rows if row.name == "independent"]
     shown = list({row.name: row for row in [*([picked] if picked else []), *plain, *best]}.values())
-    top = [Line(f"ceiling, not a way: {most.name}", progress, most.values)] if most else []
+    top = [Line(f"ceiling, not a way: {most.results[0].order}", progress, most.values)] if most else []
     old, new = ends
     return [
         *(Line(row.name, progress, row.values) for row in shown[: DRAWN - 1 - len(top)]),

@@ -64,6 +64,22 @@ def test_the_verdict_and_the_curve_are_on_the_first_screen(visit):
     assert page.locator(".callout").bounding_box()["y"] < 300
 
 
+LEGEND = """() => {
+  const right = (element) => element.getBoundingClientRect().right;
+  const labels = [...document.querySelectorAll("#curve .drawing svg .role-legend-label text")];
+  return labels.map((label) => right(document.querySelector("#curve .drawing svg")) - right(label));
+}"""
+
+
+def test_the_legend_is_within_the_drawing_however_narrow(visit):
+    page = visit(viewport=PHONE).page
+    assert len(page.evaluate(LEGEND)) >= 3
+    assert min(page.evaluate(LEGEND)) >= 0
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.wait_for_function("document.querySelector('#curve .drawing svg').getBoundingClientRect().width > 500")
+    assert min(page.evaluate(LEGEND)) >= 0
+
+
 def test_names_are_shown_as_they_are(visit):
     page = visit().page
     assert EVIL in page.locator("header").inner_text()

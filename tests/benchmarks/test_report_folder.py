@@ -49,9 +49,9 @@ def test_an_order_that_nobody_could_follow_is_a_ceiling_and_no_way(folder, tmp_p
     way = re.search(r"\*\*Upgrade: backfill with (.*)\*\*", text)
     assert way is not None
     assert "oracle" not in way[1]
-    assert text.count(f"ceiling, not a way: {way[1]} + oracle |") == 1
+    assert text.count("| ceiling, not a way: oracle |") == 1
     assert re.search(r"Orders that need all matrices and labels \((oracle, reverse|reverse, oracle)\) are bounds", text)
-    assert "+ oracle | " not in text.replace("ceiling, not a way: ", "").split("## ", 1)[1]
+    assert "+ oracle" not in text
     (to / "results.jsonl").write_text("\n".join(bounds) + "\n")
     refused([str(to)], capsys, "all matrices and labels", "expected one that can be followed")
 

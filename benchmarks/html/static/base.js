@@ -4,6 +4,7 @@ const page = (() => {
   const root = document.documentElement;
   const ERROR = 1;  // of Vega's levels: charts may have layers without rows, of which it warns
   const loaded = new Promise((done) => document.addEventListener("DOMContentLoaded", done));
+  const narrow = matchMedia("(max-width: 40rem)");  // then names stand below each other
   const drawn = new Map();  // element -> { spec, view }
 
   // an element with attributes, listeners (onclick: ...) and children; text is text, whatever is in it
@@ -41,7 +42,7 @@ const page = (() => {
         labelColor: soft, titleColor: soft, gridColor: line, domainColor: line, tickColor: line, labelFontSize: 12,
         titleFontSize: 12, titleFontWeight: "normal", labelOverlap: true, titlePadding: 8,
       },
-      legend: { aria: false, labelColor: ink, titleColor: soft, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 240, layout: { bottom: { direction: "vertical", anchor: "start", margin: 8 } } },
+      legend: { aria: false, labelColor: ink, titleColor: soft, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: narrow.matches ? 240 : 600, columns: narrow.matches ? 1 : 2, layout: { bottom: { direction: "vertical", anchor: "start", margin: 8 } } },
       header: { labelColor: ink, titleColor: soft, labelFontSize: 13, labelFontWeight: 600 },
       title: { color: ink, subtitleColor: soft, anchor: "start", fontSize: 14 },
       text: { color: ink, fontSize: 12 }, rule: { color: soft },
@@ -78,7 +79,7 @@ const page = (() => {
     try { localStorage.setItem("theme", root.dataset.theme); } catch { /* kept nowhere */ }
     themed();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", themed);
+  for (const query of [matchMedia("(prefers-color-scheme: dark)"), narrow]) query.addEventListener("change", themed);
   document.addEventListener("DOMContentLoaded", () => {
     themed();
     for (const element of document.querySelectorAll("figure.chart[data-spec]"))
