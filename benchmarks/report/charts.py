@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.html import Chart
 from benchmarks.report.findings import Findings, Line
-from benchmarks.report.numbers import duration, percent
+from benchmarks.report.numbers import apart, percent
 from compat.decision.calibration import LEVELS
 from compat.errors import InputError
 
@@ -80,7 +80,9 @@ def time_axis(hours: float) -> tuple[float, str]:
     """
     if hours >= 48:
         return hours / 24, "days since the start"
-    return (hours, "hours since the start") if hours >= 1.5 else (hours * 60, "minutes since the start")
+    if hours >= 1.5:
+        return hours, "hours since the start"
+    return (hours * 60, "minutes since the start") if hours * 60 >= 2 else (hours * 3600, "seconds since the start")
 
 
 def _rows(line: Line, scale: float) -> list[dict[str, Any]]:
@@ -102,9 +104,13 @@ def _number(value: Any) -> float | None:
 def _table(f: Findings, scale: float) -> list[list[str]]:
     points = f.lines[0].progress
     hours = f.gallery.hours
+    if hours is None:
+        moments = [f"{share} %" for share in apart((100 * points).tolist())]
+    else:
+        unit = time_axis(hours)[1].split()[0]
+        moments = [f"{value} {unit}" for value in apart((scale * points).tolist())]
     rows = []
-    for point in points:
-        at = percent(float(point), 0) if hours is None else duration(float(point) * hours)
+    for at, point in zip(moments, points, strict=True):
         cells = [percent(float(np.interp(point, line.progress, line.mean))) for line in f.lines]
         rows.append([at, *cells])
     return rows

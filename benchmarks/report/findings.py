@@ -75,6 +75,7 @@ class Findings:
         alternatives: what else one could do.
         gallery: the real one.
         measured: what curves were measured on, where that is not what the verdict is of, in a sentence.
+        lower: how many classes end lower than they began, in a sentence, where that matters.
         reached: progress and the share of the gain that is reached there.
         lowest: the moment of the lowest mAP on the way.
         lost: the moment at which most queries are worse off.
@@ -104,6 +105,7 @@ class Findings:
     alternatives: list[Alternative]
     gallery: Gallery
     measured: str = ""
+    lower: str = ""
     reached: list[tuple[float, float]] = field(default_factory=list)
     lowest: Moment | None = None
     lost: Moment | None = None

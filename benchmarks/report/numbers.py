@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -45,6 +46,30 @@ def counted(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def rough(value: float) -> str:
+    """A count that is an estimate, in two digits.
+
+    Example:
+        >>> rough(93525)
+        '94,000'
+    """
+    return counted(float(f"{value:.2g}"))
+
+
+def apart(values: Sequence[float]) -> list[str]:
+    """Different numbers with as few decimals as tell each from the next; where six do not, with six.
+
+    Example:
+        >>> apart([0, 2.5, 5])
+        ['0.0', '2.5', '5.0']
+    """
+    for digits in range(7):
+        found = [f"{value:.{digits}f}" for value in values]
+        if len(set(found)) == len(found):
+            break
+    return found
+
+
 def size(count: float) -> str:
     """Bytes.
 
@@ -70,4 +95,4 @@ def duration(hours: float) -> str:
         return f"{hours / 24:.1f} days"
     if hours >= 1.5:
         return f"{hours:.1f} hours"
-    return f"{hours * 60:.0f} minutes" if hours * 60 >= 1 else f"{hours * 3600:.0f} seconds"
+    return f"{hours * 60:.2g} minutes" if hours * 60 >= 1 else f"{hours * 3600:.2g} seconds"

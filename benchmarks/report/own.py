@@ -106,6 +106,7 @@ def findings(given: Given, arguments: argparse.Namespace, served: Sequence[Serve
         ways=ranked,
         glossary=glossary(trial.ways, more),
         split=wording.split(trial.halves),
+        lower=wording.lower(trial) if given.labelled else "",
         measured=wording.measured(seen, trial) if given.labelled else "",
         lines=lines_of(trial, chosen, fused),
         alternatives=alternatives(place, trial, way, fused),
@@ -118,8 +119,8 @@ def findings(given: Given, arguments: argparse.Namespace, served: Sequence[Serve
         own=wording.own_pairs(trial),
         proxies=wording.proxies(trial, given.labelled, arguments),
         agreement=agreed(trial, arguments.least_gain) if given.labelled else None,
-        warnings=[*signs(given, trial, spaces), *absent(pictures)],
-        notes=wording.notes(seen, trial, given.labelled),
+        warnings=[*signs(given, trial, spaces, arguments.distance), *absent(pictures)],
+        notes=wording.notes(seen, trial, given.labelled, arguments.distance),
     )  # fmt: skip
 
 
@@ -184,7 +185,7 @@ def extras(given: Given, seen: Sample, e: Embeddings, arguments: argparse.Namesp
     both = "query_old" in given.arrays
     if arguments.transform is not None:
         transform = ("transform", e.query_old if not both else transformed(arguments.transform, e.query_new))
-    return Extras(training, transform, orders, arguments.seeds, both)  # type: ignore[arg-type]
+    return Extras(training, transform, orders, arguments.seeds, both)
 
 
 def among(orders: np.ndarray, items: np.ndarray, total: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from math import isnan
 from typing import NamedTuple
 
 from benchmarks.report.findings import Findings
-from benchmarks.report.numbers import between, counted, percent, points
+from benchmarks.report.numbers import between, counted, percent, points, rough
 from benchmarks.report.ways import SWITCH
 from compat.decision.gain import MOST
 
@@ -45,20 +45,23 @@ def _judged(f: Findings) -> Verdict:
     interval = f"95 % interval {between(gain.low, gain.high)}, {counted(count)} {f.unit}"
     change = f"from {percent(f.old)} to {percent(f.new)} mAP: {points(gain.mean)} ({interval})"
     least = points(f.least, sign=False)
+    lower = [f.lower] if f.lower else []
     if outcome == "better":
         way = "wait and switch" if f.recommended.name == SWITCH else f"backfill with {f.recommended.name}"
-        return Verdict(f"Upgrade: {way}", "good", [f"The new model is better, {change}.", *_way(f)])
+        return Verdict(f"Upgrade: {way}", "good", [f"The new model is better, {change}.", *lower, *_way(f)])
     if outcome == "worse":
         text = f"The new model is worse, {change}. Staying with the old model is better."
         return Verdict("Do not upgrade: the new model is worse", "warn", [text])
     if outcome == "no better":
         text = f"The new model brings less than the {least} that would make it worth while: {change}."
         return Verdict("Do not upgrade: it brings next to nothing", "warn", [text])
-    needed = "more than anybody has" if more >= MOST // 2 else f"about {counted(more)} more"
+    needed = "more than anybody has" if more >= MOST // 2 else f"about {rough(more)} more"
     if f.unit == "queries":
         text = f"With {counted(count)} queries one cannot tell: {change}, where {least} would be worth while. "
         text += f"To tell, {needed} are needed, if the gain is what it looks like."
-        return Verdict(f"Not separable with this many queries: {needed} are needed", "warn", [text, *_should(f)])
+        return Verdict(
+            f"Not separable with this many queries: {needed} are needed", "warn", [text, *lower, *_should(f)]
+        )
     text = f"With {count} trainings one cannot tell: {change}, where {least} would be worth while."
     return Verdict("Not separable with this many trainings", "warn", [text, *_should(f)])
 

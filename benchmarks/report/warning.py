@@ -24,11 +24,11 @@ LOOKED_AT = 1000  # rows, in search of duplicates
 FAR = 0.2  # of a probability from 1/2
 
 
-def signs(given: Given, trial: Trial, spaces: Calibration) -> list[str]:
+def signs(given: Given, trial: Trial, spaces: Calibration, distance: str) -> list[str]:
     """All warnings, those of the data first."""
     return [
         *size(given, trial),
-        *zeros(trial.e),
+        *zeros(trial.e, distance),
         *twins(trial.e),
         *leaks(given, trial.e),
         *unmergeable(trial, spaces, given.labelled),
@@ -53,13 +53,12 @@ def size(given: Given, trial: Trial) -> list[str]:
     return found
 
 
-def zeros(e: Embeddings) -> list[str]:
+def zeros(e: Embeddings, distance: str) -> list[str]:
     """Zero vectors."""
     counts = {n: zero_rows(getattr(e, n).numpy()) for n in ("query_old", "query_new", "gallery_old", "gallery_new")}
+    where = ", at the same distance from everything" if distance == "cosine" else ""
     return [
-        f"{name} has {count} zero vectors, at the same distance from everything: often images that failed."
-        for name, count in counts.items()
-        if count
+        f"{name} has {count} zero vectors{where}: often images that failed." for name, count in counts.items() if count
     ]
 
 

@@ -12,6 +12,7 @@ from benchmarks.report.measuring import rows_of
 from benchmarks.report.numbers import between, counted, percent, points
 from benchmarks.report.ways import Way
 from compat.decision import bands
+from compat.decision.losers import lower_classes
 from compat.decision.overlap import NEAREST, overlap_curve
 from compat.decision.sample import Sample
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from benchmarks.report.own import Trial
 
 SOME = 200  # queries for proxies
+SMALL = 0.05  # share of queries whose classes may lose without that it is said with the verdict
 
 
 def facts(given: Given, seen: Sample, trial: Trial, arguments: argparse.Namespace) -> list[tuple[str, str]]:
@@ -56,6 +58,17 @@ def measured(seen: Sample, trial: Trial) -> str:
         f"The curve was measured on the {counted(len(trial.halves[1]))} queries of the other half, on which nothing "
         f"was chosen{some}, so its ends differ {'a little ' if seen.whole else ''}from the verdict's."
     )
+
+
+def lower(trial: Trial) -> str:
+    """How many classes surely end lower than they began; nothing where few queries are of such."""
+    found = lower_classes(trial.e.query_labels[trial.rows].numpy(), trial.start, trial.end)
+    if found.share <= SMALL:
+        return ""
+    of_all = (
+        f"{counted(found.lower)} of {counted(found.classes)} classes, with {percent(found.share, 0)} of the queries"
+    )
+    return f"{of_all}, surely end lower than they began."
 
 
 def own_pairs(trial: Trial) -> list[str]:
@@ -108,7 +121,7 @@ def proxies(trial: Trial, labelled: bool, arguments: argparse.Namespace) -> list
     return [text]
 
 
-def notes(seen: Sample, trial: Trial, labelled: bool) -> list[str]:
+def notes(seen: Sample, trial: Trial, labelled: bool, distance: str) -> list[str]:
     """On how this was made."""
     found = [
         "Intervals are of a bootstrap that draws queries with replacement, paired where two systems are compared. They "
@@ -116,8 +129,13 @@ def notes(seen: Sample, trial: Trial, labelled: bool) -> list[str]:
         f"{len(trial.ways)} ways were tried, at {len(trial.progress)} moments of the backfill. Between two ways of "
         "which "
         "queries do not say which is better, or that differ by less than a fiftieth of the gain, the one that asks for "
-        "less is recommended. Methods that learn on the way were tried in random order and in your own, as they learn "
-        "little from a beginning of items that are all alike.",
+        "less is recommended. "
+        + (
+            "Methods that learn on the way were tried in random order and in your own, as they learn little from a "
+            "beginning of items that are all alike."
+            if distance == "cosine"
+            else f"Methods that learn on the way compare by cosine, so none was tried with the distance {distance}."
+        ),
     ]
     if not seen.whole:
         kept = (

@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from compat.decision.resampling import bands
+
 RECOVERED = 1e-9  # a smaller difference is rounding
+FEWEST = 5  # queries of a class whose fall can be sure
 
 
 class Moment(NamedTuple):
@@ -93,6 +96,37 @@ def falls(rows: np.ndarray, before: np.ndarray, worst: np.ndarray, end: np.ndarr
         for q in np.argsort(change, kind="stable")[:most]
         if change[q] < -RECOVERED
     ]
+
+
+class Lower(NamedTuple):
+    """Classes that surely end lower than they began.
+
+    Attributes:
+        lower: how many.
+        classes: of how many.
+        share: of the queries that are of them.
+    """
+
+    lower: int
+    classes: int
+    share: float
+
+
+def lower_classes(labels: np.ndarray, before: np.ndarray, end: np.ndarray) -> Lower:
+    """Count the classes whose mean falls, its 95 % interval over their queries below 0; of few queries none does.
+
+    Args:
+        labels: (Q,) of each query.
+        before: (Q,) average precision by the old system.
+        end: (Q,) once all is done.
+    """
+    names, counts = np.unique(labels, return_counts=True)
+    lower = [
+        int(count)
+        for name, count in zip(names, counts, strict=True)
+        if count >= FEWEST and bands((end - before)[labels == name][:, None]).high[0] < -RECOVERED
+    ]
+    return Lower(len(lower), len(names), sum(lower) / len(labels))
 
 
 def class_falls(labels: np.ndarray, before: np.ndarray, worst: np.ndarray, end: np.ndarray, most: int) -> list[Fall]:

@@ -34,6 +34,7 @@ def better(tmp_path_factory):
 def test_an_upgrade_that_helps_is_recommended_with_its_interval(better):
     html, text = better
     assert "**Upgrade: backfill with" in text
+    assert "surely end lower" not in text
     figures = re.search(r"\+(\S+) points \(95 % interval \+(\S+) to \+(\S+) points, 80", text)
     assert figures is not None
     gain, low, high = map(float, figures.groups())
@@ -76,7 +77,9 @@ def test_an_upgrade_that_brings_nothing_is_not_recommended(tmp_path):
 def test_too_few_queries_do_not_tell(tmp_path):
     arrays = upgrade(1.0, 0.97, queries=24)
     _, text = write(save(tmp_path, arrays), tmp_path / "report.html")
-    assert re.search(r"\*\*Not separable with this many queries: about [\d,]+ more are needed\*\*", text)
+    found = re.search(r"\*\*Not separable with this many queries: about ([\d,]+) more are needed\*\*", text)
+    assert found is not None
+    assert re.fullmatch("[1-9][0-9]?0*", found[1].replace(",", ""))
     assert "There are 24 queries" in text
 
 
@@ -111,7 +114,7 @@ def test_duplicates_and_zero_vectors_are_warned_of(tmp_path):
         arrays[f"gallery_{time}"][7] = 0
     _, text = write(save(tmp_path, arrays), tmp_path / "report.html")
     assert "5 of 80 queries have an item in the gallery with the same embedding" in text
-    assert "gallery\\_old has 1 zero vectors" in text or "gallery_old has 1 zero vectors" in text
+    assert "gallery_old has 1 zero vectors, at the same distance from everything" in text
 
 
 def warned(text):
@@ -156,6 +159,34 @@ def test_spaces_are_told_apart_without_labels_too(tmp_path):
         arrays[f"{part}_new"] += np.float32(12)
     _, text = write(save(tmp_path, arrays), tmp_path / "report.html")
     assert warned(text).startswith("Distances of the two spaces do not mean the same")
+
+
+def test_classes_that_lose_for_good_are_counted_beside_an_upgrade(tmp_path):
+    arrays = upgrade(1.6, 0.2, queries=160)
+    random = np.random.default_rng(1)
+    for part in ("query", "gallery"):  # two of the eight classes are nothing but noise in the new space
+        lost = arrays[f"{part}_labels"] < 2
+        arrays[f"{part}_new"][lost] = random.normal(size=(lost.sum(), 16))
+    _, text = write(save(tmp_path, arrays), tmp_path / "report.html")
+    assert "**Upgrade" in text
+    assert "2 of 8 classes, with 25 % of the queries, surely end lower than they began." in text
+
+
+def test_times_in_a_table_differ_and_have_one_unit(tmp_path):
+    options = save(tmp_path, upgrade(0.8, 0.5, queries=40))
+    for rate, wanted in (("2", ["0.0", "0.5", "1.0", "1.5", "2.0"]), ("0.001", ["0.0", "0.7", "1.4", "2.1", "2.8"])):
+        _, text = write([*options, "--items-per-second", rate], tmp_path / "report.html")
+        unit = "minutes" if rate == "2" else "days"
+        assert re.findall(rf"^\| ([\d.]+) {unit} \|", text, re.MULTILINE) == wanted
+
+
+def test_under_l2_it_is_said_that_no_learner_was_tried_and_zero_vectors_are_as_any_other(tmp_path):
+    arrays = upgrade(0.8, 0.5, queries=40)
+    arrays["gallery_old"][7] = 0
+    _, text = write([*save(tmp_path, arrays), "--distance", "l2"], tmp_path / "report.html")
+    assert "none was tried with the distance l2" in text
+    assert "1 zero vectors: often images that failed" in text
+    assert "own_" not in text.replace("own\\_", "")
 
 
 def test_the_share_of_the_gain_is_that_of_the_curve_beside_it(tmp_path):

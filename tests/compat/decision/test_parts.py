@@ -7,7 +7,7 @@ import torch
 from compat import Embeddings, backfill_order
 from compat.decision.calendar import Gallery, backfill, fusion, nothing, switch
 from compat.decision.calibration import LEVELS, below, calibration, gain_reached
-from compat.decision.losers import class_falls, falls, lowest, moments
+from compat.decision.losers import class_falls, falls, lower_classes, lowest, moments
 from compat.decision.overlap import nearest, overlap_curve
 from compat.decision.sample import sample
 from compat.decision.signs import close_rows, equal_rows, zero_rows
@@ -135,3 +135,11 @@ def test_a_sample_thins_all_alike_where_much_is_relevant():
     assert (len(found.items), found.positives, found.whole) == (100, False, False)
     small = sample(np.array([0, 1]), labels[:50], queries=3, items=100)
     assert (len(small.items), small.positives, small.whole) == (50, True, True)
+
+
+def test_classes_that_surely_end_lower_are_counted_with_their_queries():
+    labels = np.repeat([0, 1, 2, 3], [10, 10, 10, 4])
+    before = np.full(34, 0.5)
+    change = np.concatenate([np.full(10, -0.1), np.full(10, 0.1), np.tile([-0.4, 0.38], 5), np.full(4, -0.5)])
+    assert lower_classes(labels, before, before + change) == (1, 4, 10 / 34)
+    assert lower_classes(labels, before, before) == (0, 4, 0)
