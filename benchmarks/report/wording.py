@@ -56,7 +56,7 @@ def measured(seen: Sample, trial: Trial) -> str:
     some = "" if seen.whole else f" and on {counted(len(seen.items))} items"
     return (
         f"The curve was measured on the {counted(len(trial.halves[1]))} queries of the other half, on which nothing "
-        f"was chosen{some}, so its ends differ {'a little ' if seen.whole else ''}from the verdict's."
+        f"was chosen{some}, so its ends differ from the verdict's."
     )
 
 
