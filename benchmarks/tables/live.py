@@ -37,15 +37,16 @@ def speed(path: Path) -> str:
     figures = [("figure", f"{found['items']:,} items, {found['dim']} dimensions")]
     figures += [(f"{name} (s)", f"{seconds:.1f}") for name, seconds in found["seconds"].items()]
     figures += [("items a second, to 50 %", f"{found['items_per_second']:,.0f}")]
+    figures += [("first query, which loads what is searched (s)", f"{found['queries']['alone']['first']:.1f}")]
     figures += [(f"bytes on disk, {name}", f"{count:,}") for name, count in size.items()]
     figures += [(f"peak memory, {name} (MiB)", f"{mib:,.0f}") for name, mib in found["peak_memory_mib"].items()]
     for model, its in found["overhead"].items():
         each = f"{1e3 * its['engine']:.2f} / {1e3 * its['bare loop']:.2f} = {its['ratio']:.2f}"
         figures.append((f"engine over a bare loop, {model} model (ms an item)", each))
-    queries = [("queries at 50 %", "first (s)", "p50 (ms)", "p99 (ms)", "queries", "items migrated a second meanwhile")]
+    queries = [("queries from 50 % on", "p50 (ms)", "p99 (ms)", "queries", "items migrated a second meanwhile")]
     for case, its in found["queries"].items():
         moved = f"{its['items_per_second']:,.0f}" if "items_per_second" in its else "-"
-        times = f"{its['first']:.1f}", f"{1e3 * its['p50']:.1f}", f"{1e3 * its['p99']:.1f}"
+        times = f"{1e3 * its['p50']:.1f}", f"{1e3 * its['p99']:.1f}"
         queries.append((case, *times, f"{its['queries']:,}", moved))
     verbs = [("verb", "s", "longest write meanwhile (s)", "peak memory (MiB)")]
     for verb, its in found["verbs"].items():
