@@ -102,7 +102,7 @@ def test_a_keyboard_reaches_the_sections_and_the_figures(visit):
     assert page.evaluate("document.activeElement.className") == "skip"
     page.locator("nav a", has_text="Ways").focus()
     page.keyboard.press("Enter")
-    assert page.url.endswith("#ways")
+    page.wait_for_function("() => location.hash === '#ways'")
     summary = page.locator("#curve summary")
     summary.focus()
     page.keyboard.press("Enter")

@@ -211,7 +211,6 @@ def test_a_third_generation_is_a_second_upgrade(config):
         assert first.training_seconds == pytest.approx(first.seconds["train new"] + own, abs=0.02)
         assert after.training_seconds == overlap.training_seconds
         assert after.training_seconds >= after.seconds["train newest"]
-        assert after.training_seconds < after.seconds["train newest"] + after.seconds["train new"] + own
     independent = [files[f"{part}/independent-s0"] for part in ("first", "second_from_1", "second_from_0.5")]
     assert [result.encoder_passes_per_query for result in independent] == [2, 2, 3]
     assert independent[1].mean_ap[0] == pytest.approx(independent[0].mean_ap[-1], abs=1e-12)
