@@ -44,7 +44,7 @@ class Extract:
         self.model = models_of(models).new
         if self.model.version != version:
             raise InputError(f"models.new: {self.model.version}, expected {version}, which the migration began with")
-        self.read: list[Work] = []
+        self.read: Work | None = None
 
     def __call__(self, batch: Any) -> Any:
         """A table of a manifest -> one of vectors, and of failures for what cannot be read."""
@@ -53,11 +53,11 @@ class Extract:
         try:
             extracted = extract(self.model, work)
         except Unread as error:  # if it reads what it has read before, they are at fault
-            if not extract(self.model, self.read).done:
+            if self.read is None or not extract(self.model, [self.read]).done:
                 raise
             extracted = error.found
-        self.read = [one for one in work if extracted.done and one.id == extracted.done[0][0]] or self.read
         vectors = {id: vector for id, _, vector in extracted.done}
+        self.read = next((one for one in work if one.id in vectors), self.read)
         failures = {id: why for id, _, why in extracted.dead}
         ids = batch.column("id").to_pylist()
         return pyarrow.table(

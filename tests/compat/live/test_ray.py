@@ -77,6 +77,35 @@ def test_an_actor_makes_vectors_and_failures(migration, tmp_path):
             np.testing.assert_array_equal(np.array(row["vector"], np.float32), NEWS[n])
 
 
+def unreadable() -> Models:
+    """Most items cannot be read."""
+    return Models(Unreadable(NAMES[:20], NEWS[:20]), Rows(NAMES, OLDS))
+
+
+class Unreadable(Rows):
+    def __init__(self, contents, rows) -> None:
+        super().__init__(contents, rows)
+        self.version = models().new.version
+
+    def __call__(self, contents):
+        if len(contents) == 0:
+            raise AssertionError("asked for nothing")
+        return super().__call__(contents)
+
+
+def test_a_batch_of_items_that_cannot_be_read_is_dead_once_the_actor_has_read_others(migration, tmp_path):
+    manifest = pq.read_table(tmp_path / "m.parquet")
+    bad = manifest.filter(pa.array([NAMES.index(id) >= 20 for id in manifest["id"].to_pylist()]))
+    good = manifest.filter(pa.array([NAMES.index(id) < 20 for id in manifest["id"].to_pylist()]))
+    actor = Extract(f"{__name__}.unreadable", models().new.version)
+    with pytest.raises(InputError, match=r"it failed on all 40 items of a batch \(KeyError: .*\), expected"):
+        actor(bad)
+    assert actor(good)["failure"].null_count == 20
+    dead = actor(bad)
+    assert dead["vector"].null_count == 40
+    assert dead["failure"].null_count == 0
+
+
 def test_an_actor_with_another_model(migration):
     with pytest.raises(InputError, match=r"^models.new: \w+, expected \w+, which the migration began with"):
         Extract(f"{__name__}.others", models().new.version)
