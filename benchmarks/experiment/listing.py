@@ -124,7 +124,7 @@ def keys_help() -> str:
     parts = {"": Experiment, "old. (and each generation) ": Generation, "old.sees. ": Sees, "heads. ": Heads}
     texts = ["keys of a config (--key=value overrides one; --data.help=compat.data.ImageFolder shows a class):"]
     for prefix, kind in {**parts, "replay. ": Replay}.items():
-        arguments = inspect.getdoc(kind).partition("Args:\n")[2]  # type: ignore[union-attr]
+        arguments = (inspect.getdoc(kind) or "").partition("Args:\n")[2]
         entries = re.findall(r"^    (\w+): (.*(?:\n      .*)*)", arguments, re.MULTILINE)
         texts += [f"  {prefix.strip()}{name}: {' '.join(text.split())}" for name, text in entries]
     return "\n".join(texts)

@@ -109,6 +109,8 @@ def training(others: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
         InputError: one side without the other, one that does not fit, or that holds no finite numbers.
     """
     given = [name for name in ("train_old", "train_new") if name in others]
+    if not given:
+        return {}
     if len(given) == 1:
         missing = "train_new" if given == ["train_old"] else "train_old"
         raise InputError(f"{missing}: not given beside {given[0]}, expected both or neither")
@@ -117,13 +119,11 @@ def training(others: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
         if others[name].ndim != 2 or others[name].shape[1] != gallery.shape[1]:
             found = tuple(others[name].shape)
             raise InputError(f"{name}: shape {found}, expected {gallery.shape[1]} columns as in the gallery")
-    if given and len(others["train_old"]) != len(others["train_new"]):
+    if len(others["train_old"]) != len(others["train_new"]):
         sizes = f"{len(others['train_new'])} rows, expected {len(others['train_old'])} as in train_old"
         raise InputError(f"train_new: {sizes}")
-    if given and len(others["train_old"]) < 2:
+    if len(others["train_old"]) < 2:
         raise InputError(f"train_old: {len(others['train_old'])} rows, expected two or more")
-    if not given:
-        return {}
     from compat.embeddings import finite_matrix  # imports torch
 
     return {name: finite_matrix(name, others[name]) for name in given}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from benchmarks.report import folder, own
@@ -42,7 +43,7 @@ def write(arguments: argparse.Namespace) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for to, text in texts.items():
-            replace(to, lambda file, text=text: file.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+            replace(to, partial(Path.write_text, data=text, encoding="utf-8"))
     except OSError as error:
         raise InputError(f"output: {path} ({error.strerror}), expected a file that can be written") from error
     return f"{found.headline}\n{found.verdict[0]}\nThe report is {path}, a summary {path.with_suffix('.md')}"

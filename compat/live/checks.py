@@ -19,10 +19,10 @@ def check_fields(where: Where | None, journal: Journal) -> Where:
     Raises:
         InputError: one is not; a value that no store compares.
     """
-    known = ", ".join(journal.fields) or "no filter, as the store was made without fields"
     found = {}
     for name, value in (where or {}).items():
         if name not in journal.fields:
+            known = ", ".join(journal.fields) or "no filter, as the store was made without fields"
             raise InputError(f"where: {name!r}, expected {known}")
         found[name] = value.item() if isinstance(value, np.generic) else value
         if not isinstance(found[name], str | int | float | None) or _is_large(found[name]):

@@ -191,7 +191,7 @@ class Migration:
         journal = self.store.journal()
         if journal.phase not in ("complete", "verified"):
             raise InputError(f"verify: the store is in phase {journal.phase}, expected a complete migration")
-        known = self.store.sample(sample)
+        known = self.store.sample(min(sample, self.store.counts().total))
         wrong = drifted(Served(self.models), known, "new", journal.distance)
         found = Verified(self.store.counts(), wrong, len(known))
         sound = found.counts.new == found.counts.total and not found.drifted

@@ -15,9 +15,8 @@ from compat.results.result import METRICS, Failure, Result
 
 DIGITS = 9  # significant ones: with eight or fewer the last printed digit of some figures changes
 FIGURES = ("mean_ap", "cmc_1", "cmc_5")  # of a system
-NAMES = ("labels", "backbones", "provenance")  # which may be None, or numbers
-HINTS = {name: kind for name, kind in get_type_hints(Result).items() if name not in NAMES}
-KINDS: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "list": list, "dict": dict}
+OPEN = ("labels", "backbones", "provenance", "progress", *METRICS)  # may hold None, or are looked into by themselves
+HINTS = {name: get_origin(kind) if name in OPEN else kind for name, kind in get_type_hints(Result).items()}
 T = TypeVar("T")
 
 
@@ -58,18 +57,14 @@ def result_of(line: str) -> Result:
     for name in needed:
         if name != "labels" and known.get(name) is None:
             raise ValueError(f"no column {name!r}")
-    for f in fields(Result):
-        kind = KINDS.get(str(f.type).split("[")[0], object)
-        if f.name in known and not isinstance(known[f.name], kind):
-            raise ValueError(f"column {f.name!r} is {str(known[f.name])[:40]!r}")
+    for name, kind in HINTS.items():
+        if name in known and not _fits(known[name], kind):
+            raise ValueError(f"column {name!r} is {str(known[name])[:40]!r}")
     points = len(known["progress"])
     for name in ("progress", *METRICS):
         values = known[name]
         if len(values) != points or not all(isinstance(value, float | int) for value in values):
             raise ValueError(f"column {name!r} is not {points} numbers, as many as progress")
-    for name, kind in HINTS.items():
-        if name in known and not _fits(known[name], kind):
-            raise ValueError(f"column {name!r} is {str(known[name])[:40]!r}")
     for system in ("old", "new"):
         if missing := [figure for figure in FIGURES if figure not in known[system]]:
             raise ValueError(f"no column '{system}_{missing[0]}'")

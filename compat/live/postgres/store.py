@@ -14,7 +14,7 @@ from compat.errors import InputError
 from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_report
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
 from compat.live.postgres.link import SNAPSHOT, Link, forget, line, make, read, replace, turn
-from compat.live.sql import PENDING, WHOLE
+from compat.live.sql import PENDING, WHOLE, drawn
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 
 if TYPE_CHECKING:
@@ -190,10 +190,9 @@ class PostgresStore:
             ends = cursor.execute("SELECT min(row), max(row) FROM items WHERE new IS NOT NULL").fetchone()
             if ends is None or ends[0] is None:
                 return []
-            span = ends[1] + 1 - ends[0]
-            rows = (ends[0] + np.random.default_rng().choice(span, min(count, span), replace=False)).tolist()
-            drawn = [Item(*found) for row in rows if (found := cursor.execute(one, (row,)).fetchone())]
-        return list({item.id: item for item in drawn}.values())
+            rows = drawn(ends[0], ends[1], count)
+            items = [Item(*found) for row in rows if (found := cursor.execute(one, (row,)).fetchone())]
+        return list({item.id: item for item in items}.values())
 
     def failures(self, count: int) -> list[Item]:
         select = f"SELECT {WHOLE} FROM items WHERE new IS NULL AND failure IS NOT NULL ORDER BY row LIMIT %s"

@@ -17,7 +17,7 @@ from compat.errors import InputError
 from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_report
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
 from compat.live.process import is_dead
-from compat.live.sql import PENDING, WHOLE
+from compat.live.sql import PENDING, WHOLE, drawn
 from compat.live.sqlite.file import Link, dumped, packed, read_journal, replace, stacked, unpacked
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 
@@ -195,13 +195,11 @@ class SqliteStore:
             first, last = cursor.execute(ends).fetchone()
         if first is None:
             return []
-        span = last + 1 - first
-        rows = (first + np.random.default_rng().choice(span, min(count, span), replace=False)).tolist()
-        drawn = (
+        found = (
             self._items("INDEXED BY migrated WHERE row >= ? AND new IS NOT NULL ORDER BY row LIMIT 1", (row,))
-            for row in rows
+            for row in drawn(first, last, count)
         )
-        return list({item.id: item for some in drawn for item in some}.values())
+        return list({item.id: item for some in found for item in some}.values())
 
     def failures(self, count: int) -> list[Item]:
         return self._items("WHERE new IS NULL AND failure IS NOT NULL ORDER BY row LIMIT ?", (count,))
