@@ -11,6 +11,11 @@ PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
 
 
+def until(page, condition: str) -> None:
+    """Wait until an expression is true, which pages that forbid `eval` do not let be asked again unless as a function."""
+    page.wait_for_function(f"() => {condition}")
+
+
 class Visit:
     """A page that was opened from disk: `page` of Playwright, and what went wrong in it.
 

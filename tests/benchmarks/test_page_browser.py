@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from benchmarks.page import __main__ as page
-from tests.browser import PHONE, Visit, needs_browser
+from tests.browser import PHONE, Visit, needs_browser, until
 from tests.planted_pages import COMMENT, IMAGE, SCRIPT, folders
 
 pytestmark = needs_browser
@@ -49,11 +49,6 @@ def names(opened):
 def column(opened, name):
     place = opened.locator("#board thead button").all_inner_texts().index(name)
     return opened.locator(f"#board tbody tr > :nth-child({place + 2})").all_text_contents()
-
-
-def until(opened, condition):
-    """Wait until an expression of the page is true."""
-    opened.wait_for_function(f"() => {condition}")
 
 
 def test_it_opens_with_one_benchmark_and_names_that_try_to_be_html_as_text(visit):
@@ -273,7 +268,7 @@ def test_a_narrow_page_does_not_scroll_sideways(browser, site, address, width):
 def test_axe_finds_no_serious_fault(browser, site, scheme, address):
     opened = Visit(browser, site, address, color_scheme=scheme)
     opened.page.wait_for_selector(DRAWN)
-    opened.page.wait_for_function("() => document.querySelectorAll('figure.chart svg.marks').length === 3")
+    until(opened.page, "document.querySelectorAll('figure.chart svg.marks').length === 3")
     for summary in opened.page.locator("figure summary, .method summary").all() if not address else []:
         summary.click()
     assert opened.violations() == []

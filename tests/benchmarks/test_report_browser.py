@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.report import __main__ as report
-from tests.browser import PHONE, Visit, needs_browser
+from tests.browser import PHONE, Visit, needs_browser, until
 from tests.planted_upgrades import CLASSES, save, upgrade
 
 pytestmark = needs_browser
@@ -76,7 +76,7 @@ def test_the_legend_is_within_the_drawing_however_narrow(visit):
     assert len(page.evaluate(LEGEND)) >= 3
     assert min(page.evaluate(LEGEND)) >= 0
     page.set_viewport_size({"width": 1280, "height": 900})
-    page.wait_for_function("document.querySelector('#curve .drawing svg').getBoundingClientRect().width > 500")
+    until(page, "document.querySelector('#curve .drawing svg').getBoundingClientRect().width > 500")
     assert min(page.evaluate(LEGEND)) >= 0
 
 
@@ -102,7 +102,7 @@ def test_a_keyboard_reaches_the_sections_and_the_figures(visit):
     assert page.evaluate("document.activeElement.className") == "skip"
     page.locator("nav a", has_text="Ways").focus()
     page.keyboard.press("Enter")
-    page.wait_for_function("() => location.hash === '#ways'")
+    until(page, "location.hash === '#ways'")
     summary = page.locator("#curve summary")
     summary.focus()
     page.keyboard.press("Enter")
