@@ -12,7 +12,7 @@ DESK = {"width": 1280, "height": 900}
 
 
 def until(page, condition: str) -> None:
-    """Wait until an expression is true, which pages that forbid `eval` do not let be asked again unless as a function."""
+    """Wait until an expression is true; as a function, since pages that forbid `eval` let no text be asked again."""
     page.wait_for_function(f"() => {condition}")
 
 
