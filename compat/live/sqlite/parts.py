@@ -32,9 +32,10 @@ class Part:
     ) -> None:
         self.distance, self.approximate = distance, approximate
         self.row_of = np.empty(0, np.int64)
-        self.alive = np.empty(0, bool)
+        self.here = np.empty(0, bool)
+        self.shown = np.empty(0, bool)
         self.slot_of = np.empty(0, np.int64)
-        self.count, self.dim = 0, vectors.shape[1]
+        self.dim = vectors.shape[1]
         scaled = self.scaled(vectors)
         self.exact = len(rows) <= approximate.above
         self.built_for = len(rows)
@@ -42,6 +43,11 @@ class Part:
         self.index.add(scaled)
         self.probes = 1 if self.exact else self._probes(scaled)
         self._number(rows)
+
+    @property
+    def count(self) -> int:
+        """Rows that are here, hidden ones among them."""
+        return int(self.here.sum())
 
     @property
     def outgrown(self) -> bool:
@@ -65,12 +71,21 @@ class Part:
 
     def remove(self, rows: np.ndarray) -> None:
         """Mask rows (N,); those that are not here do not matter."""
-        rows = rows[rows < len(self.slot_of)]
-        slots = self.slot_of[rows]
-        self.slot_of[rows] = -1
-        slots = slots[slots >= 0]
-        self.alive[slots] = False
-        self.count -= len(slots)
+        slots = self._slots(rows)
+        self.slot_of[self.row_of[slots]] = -1
+        self.here[slots] = self.shown[slots] = False
+
+    def hide(self, rows: np.ndarray) -> None:
+        """Keep rows (N,) out of all answers until they are shown; those that are not here do not matter."""
+        self.shown[self._slots(rows)] = False
+
+    def show(self, rows: np.ndarray | None = None) -> None:
+        """Let rows (N,) be found again; None: all that are here."""
+        if rows is None:
+            self.shown = self.here.copy()
+        else:
+            slots = self._slots(rows)
+            self.shown[slots] = self.here[slots]
 
     def add(self, rows: np.ndarray, vectors: np.ndarray) -> None:
         """Add rows (N,) that are not here, with their vectors (N, D)."""
@@ -86,11 +101,11 @@ class Part:
             k: how many.
             allowed: (M,) rows among which it searches; None: all.
         """
-        kept = self.alive
+        kept = self.shown
         if allowed is not None:
-            kept = np.zeros_like(self.alive)
-            slots = self.slot_of[allowed[allowed < len(self.slot_of)]]
-            kept[slots[slots >= 0]] = True
+            kept = np.zeros_like(self.shown)
+            slots = self._slots(allowed)
+            kept[slots] = self.shown[slots]
         k = min(k, int(kept.sum()))
         if k == 0:
             return np.empty((len(queries), 0), np.int64)
@@ -107,16 +122,21 @@ class Part:
             slots = self.index.search(self.scaled(queries), k, params=LISTS(sel=selector, nprobe=self.index.nlist))[1]
         return np.where(slots >= 0, self.row_of[slots], -1)
 
+    def _slots(self, rows: np.ndarray) -> np.ndarray:
+        """Of rows (N,) those that are here, by slot."""
+        slots = self.slot_of[rows[rows < len(self.slot_of)]]
+        return slots[slots >= 0]
+
     def _number(self, rows: np.ndarray) -> None:
         first = len(self.row_of)
         self.row_of = np.concatenate([self.row_of, rows])
-        self.alive = np.concatenate([self.alive, np.ones(len(rows), bool)])
+        self.here = np.concatenate([self.here, np.ones(len(rows), bool)])
+        self.shown = np.concatenate([self.shown, np.ones(len(rows), bool)])
         if len(rows) and (last := int(rows.max())) >= len(self.slot_of):
             grown = np.full(2 * last + 1, -1, np.int64)
             grown[: len(self.slot_of)] = self.slot_of
             self.slot_of = grown
         self.slot_of[rows] = np.arange(first, first + len(rows))
-        self.count += len(rows)
 
     @property
     def _metric(self) -> int:
