@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,16 +45,19 @@ def turned(store: Store, **changes: Any) -> Journal:
     return after
 
 
-def placed(store: Store, ids: Sequence[str]) -> None:
-    """Set the order of these items."""
-    store.place(ids, journal := store.journal(), journal)
+def planned(store: Store, ids: Sequence[str], **changes: Any) -> Journal:
+    """Begin the next migration, in the order of these items."""
+    before = store.journal()
+    its: dict[str, Any] = {"migration": before.migration + 1, "phase": "planned", "new_dim": NEW} | changes
+    store.place(ids, before, after := replace(before, **its))
+    return after
 
 
 def running(store: Store, items: int = 6, order: Sequence[int] | None = None) -> Store:
     """Fill an empty store, and let its first migration run; items are migrated in an order, by default that of ids."""
     store.add(item(n) for n in range(items))
-    placed(store, [f"i{n}" for n in (range(items) if order is None else order)])
-    turned(store, migration=1, phase="running", items=items, new_dim=NEW)
+    planned(store, [f"i{n}" for n in (range(items) if order is None else order)], items=items)
+    turned(store, phase="running")
     return store
 
 
@@ -78,6 +84,16 @@ def everything(store: Store) -> list[Item]:
     """All items that have an old embedding, whole."""
     found = [store.get(id) for id in store.gallery().ids]
     return [i for i in found if i is not None]
+
+
+LOSE = """INSERT INTO lacking_{0} SELECT row, -1, NULL FROM items WHERE id = '{1}';
+DELETE FROM vectors_{0} WHERE row = (SELECT row FROM items WHERE id = '{1}')"""
+
+
+def lose(path: Path, id: str, generation: int) -> None:
+    """Take an item's embedding of a generation out of a file, behind the store's back."""
+    with closing(sqlite3.connect(path)) as base:
+        base.executescript(LOSE.format(generation, id))
 
 
 def tamper(store: Any) -> None:

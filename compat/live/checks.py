@@ -34,6 +34,27 @@ def _is_large(value: object) -> bool:
     return isinstance(value, int | float) and not abs(value) < 2**63
 
 
+def check_adding(journal: Journal) -> None:
+    """Refuse items with nothing but an old embedding where that does not serve.
+
+    Raises:
+        InputError: a migration runs, or was finalized.
+    """
+    if journal.phase not in ("none", "planned", "rolled_back"):
+        found = f"migration {journal.migration} is {journal.phase}"
+        raise InputError(f"add: {found}, expected phase none, planned or rolled_back: `Writer.put` writes in any phase")
+
+
+def check_way(journal: Journal, during: Journal | None) -> None:
+    """Refuse queries that were made for another way of serving.
+
+    Raises:
+        Conflict: they were.
+    """
+    if during is not None and journal.way != during.way:
+        raise Conflict
+
+
 def check_moment(journal: Journal, during: Journal) -> None:
     """Refuse what was made for another migration, or by what was learned before.
 

@@ -54,6 +54,11 @@ def new_version() -> int:
     return secrets.randbits(62)
 
 
+def new_store() -> str:
+    """An id for a store, drawn at random."""
+    return secrets.token_hex(8)
+
+
 class Work(NamedTuple):
     """An item that is to be embedded."""
 
@@ -130,6 +135,22 @@ class Found(NamedTuple):
     nearest: np.ndarray
 
 
+class Entry(NamedTuple):
+    """A change of the journal, as the store's audit keeps it.
+
+    Attributes:
+        at: seconds since the epoch, by the clock of whoever made the change.
+        who: user, machine and process.
+        version: of this package.
+        changes: field -> (before, after).
+    """
+
+    at: float
+    who: str
+    version: str
+    changes: Mapping[str, Any]
+
+
 class Gallery(NamedTuple):
     """All items that have an old embedding, in the order in which they came.
 
@@ -137,7 +158,7 @@ class Gallery(NamedTuple):
         ids: (G,).
         version: (G,) int64.
         place: (G,) in the order of the migration, -1 for what was written since it was planned.
-        old: (G, D_old) float32.
+        old: (G, D_old) float32; no columns if it was not asked for.
         new: (G, D_new) float32, NaN for what is not migrated; no columns if it was not asked for.
     """
 
@@ -156,6 +177,8 @@ class Journal:
         dim: D_old.
         distance: of the retrieval.
         fields: of `meta` that queries may be filtered by.
+        store: id of the store, drawn by `create`.
+        generation: of the old embeddings: the number of the migration that made them, 0 for those of `add`.
         migration: number of the migration, the first is 1.
         phase: of the migration.
         items: G, when it was planned.
@@ -168,6 +191,7 @@ class Journal:
         bridged: whether what is not migrated is searched by `bridge`.
         learned: items in the pairs that were learned from on the way; 0: nothing was.
         dual: whether what is written meanwhile gets an old embedding too.
+        doubt: size of the sample in which `verify` found a wrong vector; 0: none is known.
         note: why it is paused.
     """
 
@@ -187,11 +211,36 @@ class Journal:
     learned: int = 0
     dual: bool = False
     note: str = ""
+    doubt: int = 0
+    generation: int = 0
+    store: str = ""
 
     @property
     def takes_in(self) -> bool:
         """Whether what workers hand in is written."""
         return self.phase in ("running", "paused", "complete")
+
+    @property
+    def old_generation(self) -> int | None:
+        """Number of the old embeddings; None once they are dropped."""
+        return None if self.phase == "finalized" else self.generation
+
+    @property
+    def new_generation(self) -> int | None:
+        """Number of the new embeddings; None while there is no migration."""
+        return None if self.phase in ("none", "rolled_back") else self.migration
+
+    @property
+    def mode(self) -> str:
+        """Which parts serve: "old" before a migration runs and after its rollback, "new" after it, else "both"."""
+        if self.phase in SERVES_BOTH:
+            return "both"
+        return "new" if self.phase == "finalized" else "old"
+
+    @property
+    def way(self) -> tuple[Any, ...]:
+        """What has to stay while a query is answered."""
+        return self.store, self.migration, self.mode, self.learned, self.bridged
 
     def dim_of(self, column: Column) -> int:
         """Dimension of what a column has."""

@@ -25,6 +25,7 @@ from compat.ranges import not_negative
 
 OVERTAKEN = "plan: another migration was planned just now, expected none"
 BATCH = 2**31 - 1  # items extracted at a time, at most
+READ = {"old gallery", "served old gallery", "uncertainty"}  # what orders need that is made of all old embeddings
 PROBED = 8  # items of which the new model has to read one
 
 
@@ -92,12 +93,13 @@ class Migration:
         order = order or Random()
         if before.phase == "finalized":
             self._check_next(order, before)
-            ended, before = before, replace(before, phase="none", dim=before.new_dim, new_dim=0)
+            ended, before = before, onward_of(before)
             try:
                 self.store.advance(ended, before)
             except Conflict as error:
                 raise InputError(OVERTAKEN) from error
-        gallery = self.store.gallery()
+        self._sweep()
+        gallery = self.store.gallery(old=not READ.isdisjoint(order.needs))
         if len(gallery.ids) == 0:
             raise InputError("store: no item has an old embedding, expected some to migrate")
         order.check(len(gallery.ids))
@@ -121,6 +123,8 @@ class Migration:
             before.rate,
             before.latency,
             dual=dual,
+            generation=before.generation,
+            store=before.store,
         )
         try:
             self.store.place([gallery.ids[row] for row in rows], before, after)
@@ -168,6 +172,7 @@ class Migration:
                 self.store.revert(before, after)
             except Conflict:
                 continue
+            self._sweep()
             return after
 
     def _restore(self, journal: Journal) -> None:
@@ -222,7 +227,13 @@ class Migration:
             self.store.drop_old(before, after)
         except Conflict as error:
             raise InputError("finalize: the store changed just now, expected a verified migration") from error
+        self._sweep()
         return after
+
+    def _sweep(self) -> None:
+        """Delete the vectors that no phase serves any more. Users write meanwhile, and the next plan would go on."""
+        while self.store.sweep():
+            pass
 
     def _check_next(self, order: Order, finalized: Journal) -> None:
         """Refuse what the next migration cannot begin with, while the store still answers as after the last one."""
@@ -277,6 +288,12 @@ class Migration:
                 return found.done[0][2][None]
             why = found.dead[0][2]
         raise InputError(f"models.new: it reads none of the first {tried} items ({why}), expected one that reads them")
+
+
+def onward_of(finalized: Journal) -> Journal:
+    """The journal with which the next migration begins: new embeddings are the old ones."""
+    dim, generation = finalized.new_dim, finalized.migration
+    return replace(finalized, phase="none", dim=dim, new_dim=0, dual=False, generation=generation)
 
 
 def classifier(order: Order, upgrade: Upgrade) -> nn.Module:

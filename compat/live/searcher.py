@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +15,11 @@ from compat.engine.exact import Distance, distances
 from compat.errors import InputError
 from compat.live.checks import check_fields
 from compat.live.extraction import PASSING, reason
-from compat.live.items import SERVES_BOTH, Found, Journal
+from compat.live.items import Found, Journal
 from compat.live.models import Embed, Models, embedded
 from compat.live.process import this_process
 from compat.live.serving import Ways, new_model, old_model, ways
-from compat.live.store import Ask, Store, Where
+from compat.live.store import Ask, Conflict, Store, Where
 from compat.merge import Merge
 
 REMEMBERED = 512  # queries that the slowest in a hundred is of
@@ -62,7 +63,7 @@ class Searcher:
         self.known: tuple[tuple[Any, ...], Ways] | None = None
         self.took: deque[float] = deque(maxlen=REMEMBERED)
         self.told, self.asked = 0.0, False
-        if mode(journal := store.journal()) != "old":
+        if (journal := store.journal()).mode != "old":
             models.check(journal)
         self.checked: Mapping[str, str] | None = None
 
@@ -88,13 +89,14 @@ class Searcher:
         while True:
             journal = self.store.journal()
             check_fields(where, journal)
-            if mode(journal) != "old" and journal.fingerprint != self.checked:
+            if journal.mode != "old" and journal.fingerprint != self.checked:
                 self.models.check(journal)
                 self.checked = journal.fingerprint
-            found, merge = self._found(contents, k, where, journal)
-            after = self.store.journal()
-            if way_of(after) == way_of(journal):
-                break
+            try:
+                found, merge = self._found(contents, k, where, journal)
+            except Conflict:
+                continue
+            break
         hits = [top(found, row, merge, journal.distance, k) for row in range(len(contents))]
         self._tell(time.perf_counter() - started, journal)
         return hits
@@ -103,25 +105,25 @@ class Searcher:
         self, contents: Sequence[str], k: int, where: Where | None, journal: Journal
     ) -> tuple[dict[str, tuple[np.ndarray, Found]], Merge | None]:
         """Of each part the queries as it sees them, and what they find."""
-        if mode(journal) == "both":
+        if journal.mode == "both":
             its = self._ways(journal)
             with torch.inference_mode():
                 old, new = its.query(*map(torch.from_numpy, self._embedded(contents, its.passes, journal)))
             asks = [Ask(its.column, old.numpy()), Ask("new", new.numpy())]
             merge: Merge | None = its.merge if its.merge.changes else None
-        elif mode(journal) == "new":
+        elif journal.mode == "new":
             after = new_model(self.models, journal)
             known = read(after, contents, "old") if after is self.models.old else self._served(contents, journal)
             asks, merge = [Ask("new", known)], None
         else:
             asks, merge = [Ask("old", read(old_model(self.models, journal), contents, "old"))], None
-        found = self.store.search(asks, k, where)
+        found = self.store.search(asks, k, where, journal)
         parts = ["new" if ask.column == "new" else "old" for ask in asks]
         return {part: (ask.queries, its) for part, ask, its in zip(parts, asks, found, strict=True)}, merge
 
     def _ways(self, journal: Journal) -> Ways:
-        if self.known is None or self.known[0] != way_of(journal):
-            self.known = way_of(journal), ways(self.store, self.models, journal)
+        if self.known is None or self.known[0] != journal.way:
+            self.known = journal.way, ways(self.store, self.models, journal)
         return self.known[1]
 
     def _embedded(self, contents: Sequence[str], passes: Sequence[str], journal: Journal) -> list[np.ndarray]:
@@ -152,7 +154,8 @@ class Searcher:
         self.asked = True
         if self.took and journal.latency is not None and time.monotonic() - self.told > TOLD_EVERY:
             self.told = time.monotonic()
-            self.store.beat(f"searcher {this_process()} {id(self)}", {"p99": self.p99})
+            with suppress(OSError, InputError):  # an answer does not depend on it
+                self.store.beat(f"searcher {this_process()} {id(self)}", {"p99": self.p99})
 
     @property
     def p99(self) -> float:
@@ -177,18 +180,6 @@ def read(model: Embed, contents: Sequence[str], name: str) -> np.ndarray:
         content = contents[int(np.flatnonzero(~np.isfinite(rows).all(1))[0])]
         raise InputError(f"content: {content!r} is NaN or infinite to the {name} model, expected finite embeddings")
     return rows
-
-
-def mode(journal: Journal) -> str:
-    """Which parts serve: "old" before a migration runs and after its rollback, "new" after it, else "both"."""
-    if journal.phase in SERVES_BOTH:
-        return "both"
-    return "new" if journal.phase == "finalized" else "old"
-
-
-def way_of(journal: Journal) -> tuple[Any, ...]:
-    """What has to stay while a query is answered."""
-    return journal.migration, mode(journal), journal.learned, journal.bridged
 
 
 def top(

@@ -1,18 +1,94 @@
-"""What SQLite and PostgreSQL are asked in the same words."""
+"""Tables of SQLite and PostgreSQL, and what both are asked in the same words.
+
+Embeddings of one model are a *generation*: `vectors_<g>` of the items that have one, `lacking_<g>` of those that lack
+one: pending, by place, or dead letters. Each item has its row in one of the two. `bridge_<m>` has what is searched in
+place of the old embedding during migration m. The journal names the generations that serve, so plan, rollback and
+finalize are one write of the journal; `sweep` deletes the others.
+"""
 
 from __future__ import annotations
 
+import getpass
+import json
+import os
+import socket
+import time
+from dataclasses import asdict
+
 import numpy as np
 
-from compat.live.items import Column
+from compat import __version__
+from compat.live.items import Column, Journal
 
-PENDING = "new IS NULL AND failure IS NULL"
+LAYOUT = 2  # version of the tables; 1 had all vectors in `items`
+PENDING = "new IS NULL AND failure IS NULL"  # in the tables of PostgreSQL, which are still those of layout 1
 WHOLE = "id, content, meta, version, old, bridge, new, failure"
 
 
 def belongs(column: Column) -> str:
-    """What holds for the items of the part that a column is searched for."""
+    """What holds for the items of the part that a column is searched for, in layout 1."""
     return "new IS NOT NULL" if column == "new" else f"new IS NULL AND {column} IS NOT NULL"
+
+
+def table(column: Column, journal: Journal) -> str | None:
+    """The table of a column; None while there is none."""
+    if column == "bridge":
+        return None if journal.new_generation is None or journal.phase == "finalized" else f"bridge_{journal.migration}"
+    generation = journal.old_generation if column == "old" else journal.new_generation
+    return None if generation is None else f"vectors_{generation}"
+
+
+def lacking(column: Column, journal: Journal) -> str | None:
+    """The table of the items that lack a vector of a column; None while there is none."""
+    found = None if column == "bridge" else table(column, journal)
+    return None if found is None else found.replace("vectors", "lacking")
+
+
+def whole(journal: Journal, schema: str = "") -> str:
+    """Selects items whole, `i` being the table of items."""
+    joins, vectors = "", []
+    for column in ("old", "bridge", "new"):
+        name = table(column, journal)
+        vectors.append(f"{column}_.vector" if name else "NULL")
+        joins += f" LEFT JOIN {schema}{name} {column}_ ON {column}_.row = i.row" if name else ""
+    name, failure = lacking("new", journal), "NULL"
+    if name:
+        joins, failure = f"{joins} LEFT JOIN {schema}{name} l ON l.row = i.row", "l.failure"
+    return f"SELECT i.id, i.content, i.meta, i.version, {', '.join(vectors)}, {failure} FROM {schema}items i{joins}"
+
+
+def galleries(journal: Journal, new: bool, old: bool, schema: str = "") -> str | None:
+    """Selects id, version, place, old and new vector of the items that have an old one; None: no item has."""
+    if (its := table("old", journal)) is None:
+        return None
+    name, place, vector, joins = table("new", journal), "-1", "NULL", ""
+    if name:
+        place, vector = "coalesce(n.place, l.place, -1)", "n.vector" if new else "NULL"
+        joins = f" LEFT JOIN {schema}{name} n ON n.row = i.row"
+        joins += f" LEFT JOIN {schema}{lacking('new', journal)} l ON l.row = i.row"
+    return (
+        f"SELECT i.id, i.version, {place}, {'o.vector' if old else 'NULL'}, {vector} FROM {schema}{its} o"
+        f" JOIN {schema}items i ON i.row = o.row{joins} ORDER BY i.row"
+    )
+
+
+def alive(journal: Journal) -> set[str]:
+    """The tables that a journal needs."""
+    found = {table(column, journal) for column in ("old", "bridge", "new")}
+    found |= {lacking(column, journal) for column in ("old", "new")}
+    return {name for name in found if name}
+
+
+def entry(before: Journal, after: Journal) -> tuple[float, str, str, str]:
+    """A row of the audit: when, who, by which version of this package, and which fields changed, as JSON."""
+    was, now = asdict(before), asdict(after)
+    changes = {name: [was[name], now[name]] for name in now if was[name] != now[name]}
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a process without a name in the list of users
+        user = str(os.getuid())
+    who = f"{user}@{socket.gethostname()}:{os.getpid()}"
+    return time.time(), who, __version__, json.dumps(changes, sort_keys=True)
 
 
 def drawn(first: int, last: int, count: int) -> list[int]:

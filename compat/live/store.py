@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 
 from compat.errors import InputError
-from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work
+from compat.live.items import Column, Counts, Entry, Found, Gallery, Item, Journal, Pending, Report, Turn, Work
 
 Capability = Literal["compare and set", "snapshot", "many workers"]
 Where = Mapping[str, Any]
@@ -73,7 +73,8 @@ class Store(Protocol):
         """Add items with their old embeddings, all or none; how many.
 
         Raises:
-            InputError: an id that is there, or comes twice; an embedding of another dimension, NaN.
+            InputError: an id that is there, or comes twice; an embedding of another dimension, NaN; a migration that
+                runs or was finalized, where items need what a `Writer` gives them.
         """
 
     def journal(self) -> Journal:
@@ -83,12 +84,23 @@ class Store(Protocol):
             InputError: no store was made here; the journal was tampered with.
         """
 
-    def amend(self, before: Journal, after: Journal) -> None:
+    def amend(self, before: Journal, after: Journal, fit: bytes | None = None) -> None:
         """Replace the journal.
+
+        Args:
+            before: the journal as it was read.
+            after: the journal that takes its place.
+            fit: what a learner learned, kept for `after.learned` until the next migration.
 
         Raises:
             Conflict: it is not `before` any more.
         """
+
+    def fit(self, journal: Journal) -> bytes | None:
+        """What a learner had learned at `journal.learned`; None: nothing was kept."""
+
+    def history(self, count: int) -> list[Entry]:
+        """The last changes of the journal, the latest first."""
 
     def put(self, item: Item, during: Journal) -> None:
         """Write an item, in place of the one of its id if there is one.
@@ -161,14 +173,16 @@ class Store(Protocol):
     def claims(self) -> dict[str, tuple[int, float]]:
         """Items that each worker has claimed, and in how many seconds its lease ends, below 0 once it has; by name."""
 
-    def gallery(self, new: bool = False) -> Gallery:
-        """All items with an old embedding."""
+    def gallery(self, new: bool = False, old: bool = True) -> Gallery:
+        """All items with an old embedding, with or without their embeddings."""
 
     def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
-        """Set the order in which these items are migrated, of all others it is open, and replace the journal.
+        """Begin a migration: set the order of these items, of all others it is open, and replace the journal.
+
+        Users write meanwhile; only the replacement of the journal keeps them waiting.
 
         Raises:
-            Conflict: the journal is not `before`; then the order is as it was.
+            Conflict: the journal is not `before`; then nothing has changed.
         """
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
@@ -179,32 +193,51 @@ class Store(Protocol):
                 an earlier one comes too late.
         """
 
-    def search(self, asks: Sequence[Ask], k: int, where: Where | None = None) -> list[Found]:
+    def search(
+        self, asks: Sequence[Ask], k: int, where: Where | None = None, during: Journal | None = None
+    ) -> list[Found]:
         """The k nearest items of each part that is asked for; what is no longer in one part is in the other.
+
+        Args:
+            asks: the parts, with the queries for each.
+            k: how many items of each part.
+            where: field -> value that items must have.
+            during: the journal that the queries were made for; None: any.
 
         Raises:
             InputError: a field that is not among the journal's.
+            Conflict: the journal serves in another way than `during`.
         """
 
     def revert(self, before: Journal, after: Journal) -> None:
-        """Clear all new embeddings of items that have an old one, and replace the journal.
+        """Replace the journal by one under which no item has a new embedding.
 
         Raises:
             Conflict: the journal is not `before`, or an item has no old embedding.
         """
 
     def drop_old(self, before: Journal, after: Journal) -> None:
-        """Clear all old embeddings, and replace the journal.
+        """Replace the journal by one under which no item has an old embedding.
 
         Raises:
             Conflict: the journal is not `before`, or an item has no new embedding.
         """
 
     def advance(self, before: Journal, after: Journal) -> None:
-        """After a migration was finalized: its new embeddings become the old ones of the next, and replace the journal.
+        """Replace the journal of a finalized migration by one under which its new embeddings are the old ones.
+
+        Args:
+            before: the journal as it was read.
+            after: with `generation` of the migration that was finalized.
 
         Raises:
             Conflict: the journal is not `before`.
+        """
+
+    def sweep(self, rows: int = 1000) -> bool:
+        """Delete some vectors that no phase serves any more, at most so many rows; whether any are left.
+
+        It may be called by anyone, at any time, and cut short.
         """
 
     def size(self) -> int:

@@ -11,15 +11,17 @@ has no vector of that name to go to, and Qdrant refuses it.
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from compat.errors import InputError
-from compat.live.items import Column, Journal
+from compat.live.items import Column, Entry, Journal
 from compat.live.qdrant.link import READ, WRITE, Link, Refused, models
 from compat.live.qdrant.points import JOURNAL, SPACE, State, are, fresh, is_one, load_state, raw, where, within
+from compat.live.sql import entry
 from compat.live.store import Conflict
 
 MANY = 10_000  # processes
@@ -107,6 +109,10 @@ class Ledger:
         self.link("set_payload", self.notes, following.dump(), unchanged, **WRITE)
         if following.marks[-1] not in self.state().marks:
             raise Conflict
+        if after != state.journal:
+            at, who, version, changes = entry(state.journal, after)
+            told = {"told": at, "who": who, "version": version, "changes": changes}
+            self._note(str(uuid.uuid4()), told)
         if (following.era, following.retired) != (state.era, state.retired):
             self.settle(following)
 
@@ -144,6 +150,12 @@ class Ledger:
         recent = where([within("at", gt=time.time() - since)])
         found = self.link("scroll", self.notes, recent, limit=MANY, **READ)[0]
         return {record.payload["name"]: record.payload["figures"] for record in found}
+
+    def history(self, count: int) -> list[Entry]:
+        """See `Store.history`."""
+        found = self.link("scroll", self.notes, where([within("told", gt=0.0)]), limit=MANY, **READ)[0]
+        rows = sorted((record.payload for record in found), key=lambda row: row["told"], reverse=True)
+        return [Entry(row["told"], row["who"], row["version"], json.loads(row["changes"])) for row in rows[:count]]
 
     def _note(self, id: str, payload: Mapping[str, Any], mode: models.UpdateMode = models.UpdateMode.UPSERT) -> None:
         point = models.PointStruct(id=id, vector={}, payload=dict(payload))

@@ -18,14 +18,29 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from compat.errors import InputError
-from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_report
-from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
+from compat.live.checks import check_adding, check_fields, check_item, check_meta, check_moment, check_report, check_way
+from compat.live.items import (
+    Column,
+    Counts,
+    Entry,
+    Found,
+    Gallery,
+    Item,
+    Journal,
+    Pending,
+    Report,
+    Turn,
+    Work,
+    new_store,
+    new_version,
+)
 from compat.live.qdrant.claims import claimed, claims, released
 from compat.live.qdrant.journal import Ledger
 from compat.live.qdrant.link import READ, WRITE, Link, Refused, models
@@ -57,11 +72,12 @@ class QdrantStore:
         return frozenset({"compare and set"} if self.link.folder else {"compare and set", "many workers"})
 
     def create(self, journal: Journal) -> None:
-        self.ledger.create(journal)
+        self.ledger.create(replace(journal, store=journal.store or new_store()))
 
     def add(self, items: Iterable[Item]) -> int:
         """Items show up by and by; those of a call that was cut short are taken as not there by the next."""
         state, token, start = self.ledger.state(), secrets.token_hex(8), time.time_ns()
+        check_adding(state.journal)
         mine, seen, left = where([is_one("adding", token)]), set[str](), iter(items)
         try:
             while some := list(islice(left, CHUNK)):
@@ -204,19 +220,22 @@ class QdrantStore:
     def claims(self) -> dict[str, tuple[int, float]]:
         return claims(self.link, due(self.ledger.state()))
 
-    def gallery(self, new: bool = False) -> Gallery:
+    def history(self, count: int) -> list[Entry]:
+        return self.ledger.history(count)
+
+    def gallery(self, new: bool = False, old: bool = True) -> Gallery:
         state = self.ledger.state()
-        columns: tuple[Column, ...] = ("old", "new") if new else ("old",)
+        columns: tuple[Column, ...] = tuple(name for name, wanted in (("old", old), ("new", new)) if wanted)  # type: ignore[misc]
         found = list(self.points.all(where(has(state.old)), state.names(*columns)))
         found.sort(key=lambda record: record.payload["seq"])
         items = [state.item(record) for record in found]
-        dims = state.journal.dim, state.journal.new_dim if new else 0
+        dims = state.journal.dim if old else 0, state.journal.new_dim if new else 0
         missing = np.full(dims[1], np.nan, np.float32)
         return Gallery(
             [item.id for item in items],
             np.array([item.version for item in items], np.int64),
-            np.array([record.payload["place"] for record in found], np.int64),
-            np.array([item.old for item in items], np.float32).reshape(-1, dims[0]),
+            np.array([record.payload["place"] if state.new else -1 for record in found], np.int64),
+            np.array([item.old if old else () for item in items], np.float32).reshape(len(items), dims[0]),
             np.array([missing if i.new is None else i.new for i in items], np.float32).reshape(len(items), dims[1]),
         )
 
@@ -233,10 +252,13 @@ class QdrantStore:
             count += self._write(state, column, some)
         return count
 
-    def search(self, asks: Sequence[Ask], k: int, where: Where | None = None) -> list[Found]:
+    def search(
+        self, asks: Sequence[Ask], k: int, where: Where | None = None, during: Journal | None = None
+    ) -> list[Found]:
         """The old part first, then the new one: see above."""
         while True:
             state = self.ledger.state()
+            check_way(state.journal, during)
             filters = [is_one("tags", tag(*field)) for field in check_fields(where, state.journal).items()]
             order = sorted(range(len(asks)), key=lambda n: asks[n].column == "new")
             try:
@@ -245,7 +267,8 @@ class QdrantStore:
                 if self.ledger.state().marks == state.marks:
                     raise
                 continue
-            return [its[n] for n in range(len(asks))]
+            if during is None or self.ledger.state().journal.way == state.journal.way:
+                return [its[n] for n in range(len(asks))]
 
     def revert(self, before: Journal, after: Journal) -> None:
         self.ledger.replace(self._all_have(before, "old"), after, bridge=None, new=None)
@@ -256,6 +279,10 @@ class QdrantStore:
     def advance(self, before: Journal, after: Journal) -> None:
         state = self.ledger.as_before(before)
         self.ledger.replace(state, after, old=state.new, bridge=None, new=None)
+
+    def sweep(self, rows: int = 1000) -> bool:
+        """Nothing is left: whoever changes the journal deletes what it retires, see `Ledger.settle`."""
+        return False
 
     def size(self) -> int:
         """Of a folder. A server does not tell; then what its vectors need, of 4 bytes a number."""

@@ -3,71 +3,62 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from compat.errors import InputError
 from compat.live.items import Journal, load_journal
+from compat.live.sql import LAYOUT, entry
+from compat.live.sqlite import generations
 from compat.live.store import Conflict
 
+Row: TypeAlias = tuple[Any, ...]
 KEPT = 2**20  # changes that are remembered; whoever has seen none of them loads anew
+APPLICATION = 0x636D7074  # in the file's header: a store of this package
+FACETS = """INSERT INTO facets SELECT j.key, CASE WHEN j.type IN ('array', 'object') THEN x'' ELSE j.value END, new.row
+    FROM json_each(new.meta) j
+    WHERE j.value IS NOT NULL AND j.key IN (SELECT value FROM json_each((SELECT content FROM journal), '$.fields'));
+    INSERT INTO changes (part, row) VALUES ('facets', new.row)"""
 SCHEMA = f"""
 CREATE TABLE items (row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, content TEXT NOT NULL,
-    meta TEXT NOT NULL, version INTEGER NOT NULL, place INTEGER NOT NULL DEFAULT -1, failure TEXT,
-    old BLOB, bridge BLOB, new BLOB);
+    meta TEXT NOT NULL, version INTEGER NOT NULL);
 
-CREATE INDEX pending ON items (place, row) WHERE new IS NULL AND failure IS NULL;
-
-CREATE INDEX failed ON items (row) WHERE new IS NULL AND failure IS NOT NULL;
-
-CREATE INDEX bare ON items (row) WHERE new IS NULL AND old IS NULL;
-
-CREATE INDEX rootless ON items (row) WHERE old IS NULL;
-
-CREATE INDEX migrated ON items (row) WHERE new IS NOT NULL;
-
-CREATE TABLE changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, row INTEGER NOT NULL);
+CREATE TABLE changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, part TEXT NOT NULL, row INTEGER NOT NULL);
 
 CREATE TABLE facets (field TEXT NOT NULL, value NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (field, value, row))
     WITHOUT ROWID;
 
 CREATE INDEX faceted ON facets (row);
 
-CREATE TRIGGER described AFTER INSERT ON items BEGIN
-    INSERT INTO facets SELECT j.key, j.value, new.row FROM json_each(new.meta) j
-    WHERE j.value IS NOT NULL AND j.key IN (SELECT value FROM json_each((SELECT content FROM journal), '$.fields'));
-END;
+CREATE TRIGGER described AFTER INSERT ON items BEGIN {FACETS}; END;
 
-CREATE TRIGGER redescribed AFTER UPDATE OF meta ON items BEGIN DELETE FROM facets WHERE row = old.row;
-    INSERT INTO facets SELECT j.key, j.value, new.row FROM json_each(new.meta) j
-    WHERE j.value IS NOT NULL AND j.key IN (SELECT value FROM json_each((SELECT content FROM journal), '$.fields'));
-END;
+CREATE TRIGGER redescribed AFTER UPDATE OF meta ON items BEGIN DELETE FROM facets WHERE row = old.row; {FACETS}; END;
 
-CREATE TRIGGER undescribed AFTER DELETE ON items BEGIN DELETE FROM facets WHERE row = old.row; END;
-
-CREATE TRIGGER inserted AFTER INSERT ON items BEGIN INSERT INTO changes (row) VALUES (new.row); END;
-
-CREATE TRIGGER updated AFTER UPDATE OF old, bridge, new ON items
-    WHEN old.new IS NOT new.new OR new.new IS NULL AND (old.old IS NOT new.old OR old.bridge IS NOT new.bridge)
-BEGIN INSERT INTO changes (row) VALUES (new.row); END;
-
-CREATE TRIGGER deleted AFTER DELETE ON items BEGIN INSERT INTO changes (row) VALUES (old.row); END;
+CREATE TRIGGER undescribed AFTER DELETE ON items BEGIN DELETE FROM facets WHERE row = old.row;
+    INSERT INTO changes (part, row) VALUES ('facets', old.row); END;
 
 CREATE TRIGGER forgotten AFTER INSERT ON changes WHEN new.seq % {KEPT // 16} = 0
 BEGIN DELETE FROM changes WHERE seq <= new.seq - {KEPT}; END;
 
 CREATE TABLE journal (one INTEGER PRIMARY KEY CHECK (one = 1), content TEXT NOT NULL, digest TEXT NOT NULL);
 
-CREATE TABLE claims (row INTEGER PRIMARY KEY, worker TEXT NOT NULL, until REAL NOT NULL);
+CREATE TABLE history (seq INTEGER PRIMARY KEY, at REAL NOT NULL, who TEXT NOT NULL, version TEXT NOT NULL,
+    changes TEXT NOT NULL);
 
-CREATE TABLE beats (name TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT NOT NULL)
+CREATE TABLE fits (migration INTEGER NOT NULL, learned INTEGER NOT NULL, content BLOB NOT NULL,
+    PRIMARY KEY (migration, learned));
+
+CREATE TABLE claims (row INTEGER PRIMARY KEY, worker TEXT NOT NULL, until REAL NOT NULL)
 """
+STORE_ID = "SELECT CASE WHEN json_valid(content) THEN json_extract(content, '$.store') END FROM journal"
 LONG = 2**26  # bytes of the write-ahead log
 SHORTLY = 250  # milliseconds to wait for readers until it is shortened
 CACHE = 2**16  # KiB of pages in memory
@@ -100,10 +91,29 @@ def read_journal(cursor: sqlite3.Cursor) -> Journal:
 
 
 def replace(cursor: sqlite3.Cursor, before: Journal, after: Journal) -> None:
-    """Replace the journal, in the transaction of the cursor, if it is as it was."""
+    """Replace the journal, in the transaction of the cursor, if it is as it was, and tell the audit."""
     cursor.execute("UPDATE journal SET content = ?, digest = ? WHERE digest = ?", (*after.dump(), before.dump()[1]))
     if cursor.rowcount != 1:
         raise Conflict
+    if after != before:
+        cursor.execute("INSERT INTO history (at, who, version, changes) VALUES (?, ?, ?, ?)", entry(before, after))
+    if (after.generation, after.new_generation) != (before.generation, before.new_generation):
+        generations.ensure(cursor, after)
+
+
+LINKS: weakref.WeakSet[Link] = weakref.WeakSet()
+INHERITED: list[sqlite3.Connection | None] = []  # of the process that this one was forked from: never closed here
+
+
+def _forked() -> None:
+    """Let each link of a child process open a connection of its own."""
+    for link in list(LINKS):
+        INHERITED.append(link.base)
+        link.base, link.lock = None, threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 class Link:
@@ -116,7 +126,10 @@ class Link:
     def __init__(self, path: Path) -> None:
         self.path, self.lock = path, threading.RLock()
         self.base: sqlite3.Connection | None = None
+        self.file: tuple[int, int] | None = None  # device and number of the file that is open
+        self.store: str | None = None
         self.long = LONG
+        LINKS.add(self)
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -125,6 +138,16 @@ class Link:
             if not self.path.is_file():
                 raise InputError(f"store: no file {self.path}, expected one that `init` made")
             self.base = connect(self.path)
+            self.file = identity(self.path)
+            try:
+                from compat.live.sqlite.moving import moved
+
+                moved(self.base, self.path)
+            except BaseException:
+                self.close()
+                raise
+        elif identity(self.path) != self.file:
+            raise InputError(f"store: {self.path} was deleted or replaced, expected the file that was opened")
         return self.base
 
     @contextmanager
@@ -135,24 +158,65 @@ class Link:
             InputError: the file is no store.
             OSError: the disk is full, or the file is not to be read or written.
         """
-        with self.lock:
+        with self.lock, told(self.path):
+            cursor = self.connection.cursor()
+            cursor.execute(f"BEGIN {kind}")
             try:
-                cursor = self.connection.cursor()
-                cursor.execute(f"BEGIN {kind}")
+                self._known(cursor)
+                yield cursor
+                cursor.execute("COMMIT")
+                if kind == "IMMEDIATE":
+                    self.shorten()
+            finally:
+                if self.base is not None and self.base.in_transaction:
+                    cursor.execute("ROLLBACK")
+
+    @contextmanager
+    def aside(self, table: str, name: str) -> Iterator[tuple[str, Callable[[Iterable[Row]], None]]]:
+        """A temporary table to draw rows into, which no other connection sees and no writer waits for.
+
+        Args:
+            table: the statement that makes it, with a field for its name.
+            name: of the table.
+
+        Yields:
+            Its name, and what writes rows into all of its columns but the first, whose second one is an id.
+        """
+
+        def stage(rows: Iterable[Row]) -> None:
+            last = ""
+
+            def noted() -> Iterator[Row]:
+                nonlocal last
+                for row in rows:
+                    last = row[0]
+                    yield (None, *row)
+
+            with self.lock, told(self.path):
                 try:
-                    yield cursor
-                    cursor.execute("COMMIT")
-                    if kind == "IMMEDIATE":
-                        self.shorten()
+                    marks = ", ".join("?" * (1 + table.count(",")))
+                    self.connection.execute("BEGIN")
+                    self.connection.executemany(f"INSERT INTO {name} VALUES ({marks})", noted())
+                except sqlite3.IntegrityError as error:
+                    raise InputError(f"id: {last!r} twice, expected each item once") from error
                 finally:
-                    if self.connection.in_transaction:
-                        cursor.execute("ROLLBACK")
-            except sqlite3.OperationalError as error:
-                if "no such table" in str(error):
-                    raise InputError(f"store: {self.path} ({error}), expected one that `init` made") from error
-                raise OSError(f"{self.path}: {error}") from error
-            except sqlite3.DatabaseError as error:
-                raise InputError(f"store: {self.path} ({error}), expected a file that `init` made") from error
+                    self.connection.execute("COMMIT")
+
+        with self.lock, told(self.path):
+            self.connection.execute(table.format(name))
+        try:
+            yield name, stage
+        finally:
+            with self.lock, told(self.path):
+                self.connection.execute(f"DROP TABLE IF EXISTS {name}")
+
+    def _known(self, cursor: sqlite3.Cursor) -> None:
+        """Refuse the file if it is another store than it was."""
+        if (found := cursor.execute(STORE_ID).fetchone()) is None:
+            return
+        if self.store not in (None, found[0]):
+            raise InputError(f"store: {self.path} has id {found[0]!r}, expected {self.store!r}, which was opened")
+        self.store = found[0]
 
     def shorten(self) -> None:
         """Move the write-ahead log into the file once it is long: while queries follow each other SQLite never does."""
@@ -177,11 +241,15 @@ class Link:
             with closing(connect(self.path)) as base:
                 if base.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal'").fetchone():
                     raise InputError(f"store: {self.path} is a store already, expected a new file")
-        self.base = connect(self.path)
-        with self.transaction() as cursor:
-            for statement in SCHEMA.split(";\n\n"):
-                cursor.execute(statement)
+        base = connect(self.path)
+        with closing(base):
+            base.execute("BEGIN IMMEDIATE")
+            cursor = base.cursor()
+            generations.run(cursor, SCHEMA)
             cursor.execute("INSERT INTO journal VALUES (1, ?, ?)", journal.dump())
+            generations.ensure(cursor, journal)
+            header(cursor)
+            base.execute("COMMIT")
 
     def journal(self) -> Journal:
         """The journal, also within a transaction of this thread."""
@@ -196,7 +264,40 @@ class Link:
         with self.lock:
             if self.base is not None:
                 self.base.close()
-                self.base = None
+                self.base = self.store = None
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Device and number of a file; None if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """SQLite's errors as this library's, each one line.
+
+    Raises:
+        InputError: the file is no store, or is damaged.
+        OSError: the disk is full, or the file is not to be read or written.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            raise InputError(f"store: {path} ({error}), expected one that `init` made") from error
+        raise OSError(f"{path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise InputError(f"store: {path} ({error}), expected a file that `init` made") from error
+
+
+def header(cursor: sqlite3.Cursor) -> None:
+    """Let the file say whose it is, and the version of its tables."""
+    cursor.execute(f"PRAGMA application_id = {APPLICATION}")
+    cursor.execute(f"PRAGMA user_version = {LAYOUT}")
 
 
 def packed(vector: np.ndarray | None) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import faiss
@@ -43,6 +44,20 @@ class Part:
         self.index.add(scaled)
         self.probes = 1 if self.exact else self._probes(scaled)
         self._number(rows)
+
+    @classmethod
+    def build(
+        cls,
+        chunks: Iterable[tuple[np.ndarray, np.ndarray]],
+        count: int,
+        dim: int,
+        distance: Distance,
+        approximate: Approximate = DEFAULT,
+    ) -> Part:
+        """A part of `count` rows that come in chunks: rows (N,) and vectors (N, D)."""
+        parts = [*chunks, (np.empty(0, np.int64), np.empty((0, dim), np.float32))]
+        rows, vectors = (np.concatenate(its) for its in zip(*parts, strict=True))
+        return cls(rows, vectors, distance, approximate)
 
     @property
     def count(self) -> int:
@@ -99,13 +114,11 @@ class Part:
         Args:
             queries: as the models give them.
             k: how many.
-            allowed: (M,) rows among which it searches; None: all.
+            allowed: (R,) whether a row is one that may be found, by row; None: all.
         """
         kept = self.shown
         if allowed is not None:
-            kept = np.zeros_like(self.shown)
-            slots = self._slots(allowed)
-            kept[slots] = self.shown[slots]
+            kept = self.shown & np.pad(allowed, (0, max(len(self.slot_of) - len(allowed), 0)))[self.row_of]
         k = min(k, int(kept.sum()))
         if k == 0:
             return np.empty((len(queries), 0), np.int64)

@@ -4,30 +4,54 @@ from __future__ import annotations
 
 import json
 import operator
+import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace as changed
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from compat.errors import InputError
-from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_report
-from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
+from compat.live import sql
+from compat.live.checks import check_adding, check_fields, check_item, check_meta, check_moment, check_report, check_way
+from compat.live.items import (
+    Column,
+    Counts,
+    Entry,
+    Found,
+    Gallery,
+    Item,
+    Journal,
+    Pending,
+    Report,
+    Turn,
+    Work,
+    new_store,
+    new_version,
+)
 from compat.live.process import is_dead
-from compat.live.sql import PENDING, WHOLE, drawn
+from compat.live.sqlite import generations
+from compat.live.sqlite.beats import Beats
 from compat.live.sqlite.file import Link, dumped, packed, read_journal, replace, stacked, unpacked
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 
 if TYPE_CHECKING:
     from compat.live.sqlite.views import Views
 
-WITH = "SELECT row FROM facets WHERE field = ? AND value = ?"
-WITHOUT = "SELECT row FROM (SELECT row FROM items EXCEPT SELECT row FROM facets WHERE field = ?)"
-AT_ONCE = 2048  # rows that are read before they are written
-OLD_BEATS = 86_400.0  # seconds after which figures of a process are forgotten
+AT_ONCE = 2048  # rows that are read before they are written, or written in one transaction
+OPEN = "FROM {} l JOIN items i ON i.row = l.row WHERE l.failure IS NULL"
+ADDING = """CREATE TEMP TABLE {} (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, content TEXT NOT NULL,
+    meta TEXT NOT NULL, version INTEGER NOT NULL, old BLOB)"""
+PUT = """INSERT INTO items (id, content, meta, version) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
+    SET content = excluded.content, meta = excluded.meta, version = excluded.version RETURNING row"""
+UPSERT = """INSERT INTO {} (row, place, vector) VALUES (?, -1, ?) ON CONFLICT (row) DO UPDATE
+    SET place = -1, vector = excluded.vector"""
 
 
 class SqliteStore:
@@ -35,7 +59,8 @@ class SqliteStore:
 
     Every write is one transaction, on disk when it returns (`synchronous=FULL`); of a process that is killed, by
     whatever, it is there whole or not at all. A search first takes up what was committed since the last one, from a log
-    of changes that triggers keep, and then sees one state of the file.
+    of changes that triggers keep, and then sees one state of the file. What processes tell of themselves is in a file
+    of its own, `<path>-beats`.
 
     Args:
         path: of the file.
@@ -46,7 +71,7 @@ class SqliteStore:
 
     def __init__(self, path: str | Path, approximate: Approximate = DEFAULT) -> None:
         self.path, self.approximate = Path(path), approximate
-        self.link = Link(self.path)
+        self.link, self.beaten = Link(self.path), Beats(self.path)
         self.transaction = self.link.transaction
 
     @cached_property
@@ -57,31 +82,63 @@ class SqliteStore:
         return Views(self.path, self.approximate)
 
     def create(self, journal: Journal) -> None:
-        self.link.make(journal)
+        self.link.make(changed(journal, store=journal.store or new_store()))
 
     def add(self, items: Iterable[Item]) -> int:
-        journal, last = self.journal(), ""
+        """Items are drawn into a temporary table first: whoever makes them slowly keeps no writer waiting."""
+        journal, left, count = self.journal(), iter(items), 0
+        check_adding(journal)
+        with self.link.aside(ADDING, f"adding_{secrets.token_hex(8)}") as (name, stage):
+            while some := list(islice(left, AT_ONCE)):
+                for item in some:
+                    check_item(item, journal)
+                rows = ((i.id, i.content, dumped(i.meta), i.version or new_version(), packed(i.old)) for i in some)
+                stage(rows)
+                count += len(some)
+            with self.transaction() as cursor:
+                if (now := read_journal(cursor)).dim != journal.dim:
+                    raise InputError(f"add: dimension {now.dim} by now, expected {journal.dim} as before")
+                self._add(cursor, name, now)
+        return count
 
-        def rows() -> Iterator[tuple[Any, ...]]:
-            nonlocal last
-            for item in items:
-                last = item.id
-                check_item(item, journal)
-                yield item.id, item.content, dumped(item.meta), item.version or new_version(), packed(item.old)
-
-        with self.transaction() as cursor:
-            try:
-                cursor.executemany("INSERT INTO items (id, content, meta, version, old) VALUES (?, ?, ?, ?, ?)", rows())
-            except sqlite3.IntegrityError as error:
-                raise InputError(f"id: {last!r} twice, expected each item once") from error
-            return cursor.rowcount
+    def _add(self, cursor: sqlite3.Cursor, name: str, journal: Journal) -> None:
+        check_adding(journal)
+        if twice := cursor.execute(f"SELECT id FROM {name} JOIN items USING (id)").fetchone():
+            raise InputError(f"id: {twice[0]!r} twice, expected each item once")
+        cursor.execute(
+            f"INSERT INTO items (id, content, meta, version) SELECT id, content, meta, version FROM {name}"
+            " ORDER BY number"
+        )
+        old, missing, new = (
+            sql.table("old", journal),
+            sql.lacking("old", journal),
+            sql.lacking("new", journal),
+        )
+        of = f"FROM {name} a JOIN items i USING (id)"
+        cursor.execute(f"INSERT INTO {missing} SELECT i.row, -1, NULL {of} WHERE a.old IS NULL")
+        cursor.execute(f"INSERT INTO {old} SELECT i.row, -1, a.old {of} WHERE a.old IS NOT NULL")
+        if new:
+            cursor.execute(f"INSERT INTO {new} SELECT i.row, -1, NULL {of}")
 
     def journal(self) -> Journal:
         return self.link.journal()
 
-    def amend(self, before: Journal, after: Journal) -> None:
+    def amend(self, before: Journal, after: Journal, fit: bytes | None = None) -> None:
         with self.transaction() as cursor:
             replace(cursor, before, after)
+            if fit is not None:
+                cursor.execute("INSERT OR REPLACE INTO fits VALUES (?, ?, ?)", (after.migration, after.learned, fit))
+
+    def fit(self, journal: Journal) -> bytes | None:
+        with self.transaction("DEFERRED") as cursor:
+            select = "SELECT content FROM fits WHERE migration = ? AND learned = ?"
+            found = cursor.execute(select, (journal.migration, journal.learned)).fetchone()
+        return None if found is None else found[0]
+
+    def history(self, count: int) -> list[Entry]:
+        with self.transaction("DEFERRED") as cursor:
+            rows = cursor.execute("SELECT at, who, version, changes FROM history ORDER BY seq DESC LIMIT ?", (count,))
+            return [Entry(at, who, version, json.loads(changes)) for at, who, version, changes in rows]
 
     def put(self, item: Item, during: Journal) -> None:
         with self.transaction() as cursor:
@@ -89,14 +146,23 @@ class SqliteStore:
             if (journal.migration, journal.phase) != (during.migration, during.phase):
                 raise Conflict
             check_item(item, journal)
-            vectors = packed(item.old), packed(item.bridge), packed(item.new)
-            cursor.execute(
-                "INSERT INTO items (id, content, meta, version, old, bridge, new) VALUES (?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET content = excluded.content, meta = excluded.meta, place = -1,"
-                " version = excluded.version, failure = NULL, old = excluded.old, bridge = excluded.bridge,"
-                " new = excluded.new",
-                (item.id, item.content, dumped(item.meta), item.version, *vectors),
-            )
+            (row,) = cursor.execute(PUT, (item.id, item.content, dumped(item.meta), item.version)).fetchone()
+            for column, vector in (("old", item.old), ("new", item.new)):
+                self._set(cursor, journal, column, row, packed(vector))  # type: ignore[arg-type]
+            if bridge := sql.table("bridge", journal):
+                cursor.execute(f"DELETE FROM {bridge} WHERE row = ?", (row,))
+                if item.bridge is not None:
+                    cursor.execute(f"INSERT INTO {bridge} VALUES (?, ?)", (row, packed(item.bridge)))
+
+    def _set(self, cursor: sqlite3.Cursor, journal: Journal, column: Column, row: int, vector: bytes | None) -> None:
+        """Write a vector of a generation, or that there is none; its place in the order is open."""
+        if (vectors := sql.table(column, journal)) is None:
+            return
+        if vector is not None:
+            cursor.execute(UPSERT.format(vectors), (row, vector))
+            return
+        cursor.execute(f"DELETE FROM {vectors} WHERE row = ?", (row,))
+        cursor.execute(f"INSERT OR REPLACE INTO {sql.lacking(column, journal)} VALUES (?, -1, NULL)", (row,))
 
     def describe(self, id: str, meta: Mapping[str, Any]) -> bool:
         check_meta(id, meta)
@@ -110,168 +176,226 @@ class SqliteStore:
             return cursor.rowcount == 1
 
     def get(self, id: str) -> Item | None:
-        found = self._items("WHERE id = ?", (id,))
+        with self.transaction("DEFERRED") as cursor:
+            found = self._items(cursor, "WHERE i.id = ?", (id,))
         return found[0] if found else None
 
     def exchange(self, report: Report, count: int, lease: float, below: int | None = None) -> Turn:
         now = time.time()
+        if report.figures:
+            self._beat(report.worker, report.figures)
         with self.transaction() as cursor:
             journal = read_journal(cursor)
             ours = journal.migration == report.migration
             written = 0
             if ours and journal.takes_in:
                 check_report(report, journal.new_dim)
-                done = [(packed(vector), id, version) for id, version, vector in report.done]
-                dead = [(reason, id, version) for id, version, reason in report.dead]
-                update = "UPDATE items SET {} WHERE id = ? AND version = ? AND new IS NULL"
-                written = cursor.executemany(update.format("new = ?, failure = NULL"), done).rowcount if done else 0
-                cursor.executemany(update.format("failure = ?"), dead)
+                written = self._take(cursor, report, journal)
             cursor.execute("DELETE FROM claims WHERE worker = ? OR until < ?", (report.worker, now))
             for (worker,) in cursor.execute("SELECT DISTINCT worker FROM claims").fetchall():
                 if is_dead(worker):
                     cursor.execute("DELETE FROM claims WHERE worker = ?", (worker,))
-            if report.figures:
-                beat = (report.worker, now, dumped(report.figures))
-                cursor.execute("INSERT OR REPLACE INTO beats VALUES (?, ?, ?)", beat)
-            limit = 2**62 if below is None else below
-            left = cursor.execute(f"SELECT 1 FROM items WHERE {PENDING} AND place < ? LIMIT 1", (limit,)).fetchone()
+            if (queue := sql.lacking("new", journal)) is None:
+                return Turn(written, [], cursor.execute("SELECT 1 FROM items LIMIT 1").fetchone() is not None)
+            limit, of = 2**62 if below is None else below, f"{OPEN.format(queue)} AND l.place < ?"
+            left = cursor.execute(f"SELECT 1 {of} LIMIT 1", (limit,)).fetchone() is not None
             if not ours or journal.phase != "running" or count < 1:
-                return Turn(written, [], left is not None)
+                return Turn(written, [], left)
             work = cursor.execute(
-                f"SELECT row, id, version, content FROM items WHERE {PENDING} AND place < ?"
-                " AND row NOT IN (SELECT row FROM claims) ORDER BY place, row LIMIT ?",
+                f"SELECT i.row, i.id, i.version, i.content {of} AND l.row NOT IN (SELECT row FROM claims)"
+                " ORDER BY l.place, l.row LIMIT ?",
                 (limit, count),
             ).fetchall()
             claims = ((row, report.worker, now + lease) for row, *_ in work)
             cursor.executemany("INSERT INTO claims VALUES (?, ?, ?)", claims)
-            return Turn(written, [Work(*rest) for _, *rest in work], left is not None)
+            return Turn(written, [Work(*rest) for _, *rest in work], left)
+
+    def _take(self, cursor: sqlite3.Cursor, report: Report, journal: Journal) -> int:
+        """Write what a worker hands in; how many vectors."""
+        vectors, queue = sql.table("new", journal), sql.lacking("new", journal)
+        done = [(packed(vector), id, version) for id, version, vector in report.done]
+        move = (
+            f"INSERT INTO {vectors} SELECT i.row, l.place, ? FROM items i JOIN {queue} l ON l.row = i.row"
+            " WHERE i.id = ? AND i.version = ?"
+        )
+        written = cursor.executemany(move, done).rowcount if done else 0
+        dead = [(reason, id, version) for id, version, reason in report.dead]
+        item = "(SELECT row FROM items WHERE id = ? AND version = ?)"
+        cursor.executemany(f"UPDATE {queue} SET failure = ? WHERE row = {item}", dead)
+        return written
 
     def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
         place, id = (-2, "") if after is None else (after.place, after.id)
-        select = (
-            f"SELECT id, version, content, place FROM items WHERE {PENDING}"
-            " AND place >= ? AND (place > ? OR id > ?) ORDER BY place, id LIMIT ?"
-        )
         with self.transaction("DEFERRED") as cursor:
+            queue = sql.lacking("new", read_journal(cursor))
+            if queue is None:
+                return []
+            select = (
+                f"SELECT i.id, i.version, i.content, l.place {OPEN.format(queue)}"
+                " AND l.place >= ? AND (l.place > ? OR i.id > ?) ORDER BY l.place, i.id LIMIT ?"
+            )
             return [Pending(*row) for row in cursor.execute(select, (place, place, id, count))]
 
     def retry(self) -> int:
         with self.transaction() as cursor:
-            return cursor.execute("UPDATE items SET failure = NULL WHERE new IS NULL AND failure IS NOT NULL").rowcount
+            if (queue := sql.lacking("new", read_journal(cursor))) is None:
+                return 0
+            return cursor.execute(f"UPDATE {queue} SET failure = NULL WHERE failure IS NOT NULL").rowcount
 
     def beat(self, name: str, figures: Mapping[str, float]) -> None:
-        with self.transaction() as cursor:
-            now = time.time()
-            cursor.execute("DELETE FROM beats WHERE at < ?", (now - OLD_BEATS,))
-            cursor.execute("INSERT OR REPLACE INTO beats VALUES (?, ?, ?)", (name, now, dumped(figures)))
+        self.beaten.tell(name, figures)
+
+    def _beat(self, name: str, figures: Mapping[str, float]) -> None:
+        with suppress(OSError):  # figures are not worth a batch
+            self.beaten.tell(name, figures)
 
     def beats(self, since: float) -> dict[str, Mapping[str, float]]:
-        with self.transaction("DEFERRED") as cursor:
-            rows = cursor.execute("SELECT name, figures FROM beats WHERE at > ?", (time.time() - since,)).fetchall()
-        return {name: json.loads(figures) for name, figures in rows}
+        return self.beaten.told(since)
 
     def counts(self) -> Counts:
         with self.transaction("DEFERRED") as cursor:
-            total, pending, failed, bare = (
-                cursor.execute(f"SELECT count(*) FROM items {where}").fetchone()[0]
-                for where in (
-                    "",
-                    f"WHERE {PENDING}",
-                    "WHERE new IS NULL AND failure IS NOT NULL",
-                    "WHERE new IS NULL AND old IS NULL",
+            journal = read_journal(cursor)
+
+            def count(of: str) -> int:
+                return cursor.execute(f"SELECT count(*) FROM {of}").fetchone()[0]
+
+            total, rootless, queue = count("items"), sql.lacking("old", journal), sql.lacking("new", journal)
+            if queue is None:
+                return Counts(total, 0, total, 0, count(str(rootless)))
+            failed = count(f"{queue} WHERE failure IS NOT NULL")
+            pending = count(f"{queue} WHERE failure IS NULL")
+            bare = failed + pending
+            if journal.bridged:
+                bare = count(
+                    f"{queue} l WHERE NOT EXISTS (SELECT 1 FROM bridge_{journal.migration} b WHERE b.row = l.row)"
                 )
-            )
+            elif rootless:
+                bare = count(f"{queue} JOIN {rootless} USING (row)")
         return Counts(total, total - pending - failed, pending, failed, bare)
 
     def without_old(self, count: int) -> list[Work]:
         with self.transaction("DEFERRED") as cursor:
-            select = "SELECT id, version, content FROM items WHERE old IS NULL LIMIT ?"
+            if (rootless := sql.lacking("old", read_journal(cursor))) is None:
+                return []
+            select = f"SELECT id, version, content FROM {rootless} JOIN items USING (row) LIMIT ?"
             return [Work(*row) for row in cursor.execute(select, (count,))]
 
     def sample(self, count: int) -> list[Item]:
         """Found from random rows on."""
         with self.transaction("DEFERRED") as cursor:
-            ends = "SELECT min(row), max(row) FROM items INDEXED BY migrated WHERE new IS NOT NULL"
-            first, last = cursor.execute(ends).fetchone()
-        if first is None:
-            return []
-        found = (
-            self._items("INDEXED BY migrated WHERE row >= ? AND new IS NOT NULL ORDER BY row LIMIT 1", (row,))
-            for row in drawn(first, last, count)
-        )
-        return list({item.id: item for some in found for item in some}.values())
+            if (vectors := sql.table("new", read_journal(cursor))) is None:
+                return []
+            first, last = cursor.execute(f"SELECT min(row), max(row) FROM {vectors}").fetchone()
+            if first is None:
+                return []
+            some = {
+                cursor.execute(f"SELECT row FROM {vectors} WHERE row >= ? ORDER BY row LIMIT 1", (row,)).fetchone()[0]
+                for row in sql.drawn(first, last, count)
+            }
+            return [item for row in some for item in self._items(cursor, "WHERE i.row = ?", (row,))]
 
     def failures(self, count: int) -> list[Item]:
-        return self._items("WHERE new IS NULL AND failure IS NOT NULL ORDER BY row LIMIT ?", (count,))
+        with self.transaction("DEFERRED") as cursor:
+            if sql.lacking("new", read_journal(cursor)) is None:
+                return []
+            return self._items(cursor, "WHERE l.failure IS NOT NULL ORDER BY l.row LIMIT ?", (count,))
 
     def claims(self) -> dict[str, tuple[int, float]]:
         with self.transaction("DEFERRED") as cursor:
             rows = cursor.execute("SELECT worker, count(*), min(until) FROM claims GROUP BY worker").fetchall()
         return {worker: (count, until - time.time()) for worker, count, until in rows}
 
-    def gallery(self, new: bool = False) -> Gallery:
+    def gallery(self, new: bool = False, old: bool = True) -> Gallery:
+        ids: list[str] = []
+        parts: list[tuple[np.ndarray, ...]] = []
         with self.transaction("DEFERRED") as cursor:
             journal = read_journal(cursor)
-            select = f"SELECT id, version, place, old, {'new' if new else 'NULL'} FROM items WHERE old IS NOT NULL"
-            found = cursor.execute(f"{select} ORDER BY row").fetchall()
-        ids, versions, places, old, after = zip(*found, strict=True) if found else [()] * 5
-        missing = np.full(journal.new_dim if new else 0, np.nan, np.float32).tobytes()
-        rows = stacked(ids, [vector or missing for vector in after], journal.new_dim if new else 0)
-        return Gallery(
-            list(ids),
-            np.array(versions, np.int64),
-            np.array(places, np.int64),
-            stacked(ids, old, journal.dim),
-            rows,
-        )
+            dims = journal.dim if old else 0, journal.new_dim if new else 0
+            blank, missing = b"", np.full(dims[1], np.nan, np.float32).tobytes()
+            if select := sql.galleries(journal, new, old):
+                cursor.execute(select)
+                while some := cursor.fetchmany(AT_ONCE):
+                    names, versions, places, before, after = zip(*some, strict=True)
+                    ids += names
+                    its = stacked(names, before if old else [blank] * len(names), dims[0])
+                    others = stacked(names, [vector or missing for vector in after], dims[1])
+                    parts.append((np.array(versions, np.int64), np.array(places, np.int64), its, others))
+        empty = np.empty(0, np.int64), np.empty(0, np.int64)
+        parts.append((*empty, *(np.empty((0, dim), np.float32) for dim in dims)))
+        return Gallery(ids, *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
-        place = {id: n for n, id in enumerate(ids)}
+        """The order is prepared in a table of its own, some items at a time, which is then given its name."""
+        place, name = {id: n for n, id in enumerate(ids)}, f"staged_{secrets.token_hex(8)}"
         with self.transaction() as cursor:
-            replace(cursor, before, after)
-            found, last = "SELECT row, id FROM items WHERE row > ? ORDER BY row LIMIT ?", 0
-            while some := cursor.execute(found, (last, AT_ONCE)).fetchall():  # as the file has them: each page once
-                last = some[-1][0]
-                cursor.executemany("UPDATE items SET place = ? WHERE row = ?", ((place.get(i, -1), n) for n, i in some))
+            if read_journal(cursor) != before:
+                raise Conflict
+            generations.stage(cursor, name)
+        last, found = 0, "SELECT row, id FROM items WHERE row > ? ORDER BY row LIMIT ?"
+        try:
+            while True:
+                with self.transaction() as cursor:
+                    if not (some := cursor.execute(found, (last, AT_ONCE)).fetchall()):
+                        break
+                    last = some[-1][0]
+                    rows = ((row, place.get(id, -1)) for row, id in some)
+                    cursor.executemany(f"INSERT OR REPLACE INTO {name} (row, place) VALUES (?, ?)", rows)
+            with self.transaction() as cursor:
+                generations.make(cursor, after.migration, name)
+                replace(cursor, before, after)
+                cursor.execute("DELETE FROM fits")
+                cursor.execute("DELETE FROM claims")
+        except BaseException:
+            with suppress(OSError, InputError), self.transaction() as cursor:
+                generations.drop(cursor, name)
+            raise
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
+        values = [(packed(vector), id, version) for id, version, vector in rows]
         with self.transaction() as cursor:
-            check_moment(read_journal(cursor), during)
-            values = ((packed(vector), id, version) for id, version, vector in rows)
-            return cursor.executemany(f"UPDATE items SET {column} = ? WHERE id = ? AND version = ?", values).rowcount
+            check_moment(journal := read_journal(cursor), during)
+            if not values or (name := sql.table(column, journal)) is None:
+                return 0
+            into = "(row, vector) SELECT row, ?" if column == "bridge" else "(row, place, vector) SELECT row, -1, ?"
+            write = (
+                f"INSERT INTO {name} {into} FROM items WHERE id = ? AND version = ?"
+                " ON CONFLICT (row) DO UPDATE SET vector = excluded.vector"
+            )
+            return cursor.executemany(write, values).rowcount
 
-    def search(self, asks: Sequence[Ask], k: int, where: Where | None = None) -> list[Found]:
+    def search(
+        self, asks: Sequence[Ask], k: int, where: Where | None = None, during: Journal | None = None
+    ) -> list[Found]:
         with self.transaction("DEFERRED") as cursor:
-            journal = read_journal(cursor)
+            check_way(journal := read_journal(cursor), during)
             allowed = None
             if filters := check_fields(where, journal):
-                tests = " INTERSECT ".join(WITHOUT if value is None else WITH for value in filters.values())
-                bound = [part for pair in filters.items() for part in pair if part is not None]
-                found = cursor.execute(tests, bound).fetchall()
-                allowed = np.array(found, np.int64).reshape(-1)
+                allowed = self.views.allowed(cursor, filters)
             return [self.views.found(cursor, ask, operator.index(k), allowed, journal) for ask in asks]
 
     def revert(self, before: Journal, after: Journal) -> None:
-        with self.transaction() as cursor:
-            if cursor.execute("SELECT 1 FROM items WHERE old IS NULL").fetchone():
-                raise Conflict
-            cursor.execute("UPDATE items SET new = NULL, failure = NULL WHERE new IS NOT NULL OR failure IS NOT NULL")
-            replace(cursor, before, after)
+        self._turn("old", before, after)
 
     def drop_old(self, before: Journal, after: Journal) -> None:
-        with self.transaction() as cursor:
-            if cursor.execute("SELECT 1 FROM items WHERE new IS NULL").fetchone():
-                raise Conflict
-            cursor.execute("UPDATE items SET old = NULL, bridge = NULL")
-            replace(cursor, before, after)
+        self._turn("new", before, after)
 
     def advance(self, before: Journal, after: Journal) -> None:
+        self.amend(before, after)
+
+    def _turn(self, column: Column, before: Journal, after: Journal) -> None:
+        """Replace the journal, if no item lacks a vector of a column."""
         with self.transaction() as cursor:
-            cursor.execute("UPDATE items SET old = new, new = NULL, bridge = NULL")
+            missing = sql.lacking(column, before)
             replace(cursor, before, after)
+            if cursor.execute(f"SELECT 1 FROM {missing} JOIN items USING (row) LIMIT 1").fetchone():
+                raise Conflict
+
+    def sweep(self, rows: int = AT_ONCE) -> bool:
+        with self.transaction() as cursor:
+            return generations.sweep(cursor, read_journal(cursor), rows)
 
     def size(self) -> int:
-        files = (Path(f"{self.path}{end}") for end in ("", "-wal", "-shm"))
+        files = (Path(f"{self.path}{end}") for end in ("", "-wal", "-shm", "-beats"))
         return sum(file.stat().st_size for file in files if file.is_file())
 
     def close(self) -> None:
@@ -280,9 +404,8 @@ class SqliteStore:
                 self.views.close()
             self.link.close()
 
-    def _items(self, where: str, values: Sequence[Any]) -> list[Item]:
-        with self.transaction("DEFERRED") as cursor:
-            rows = cursor.execute(f"SELECT {WHOLE} FROM items {where}", values).fetchall()
+    def _items(self, cursor: sqlite3.Cursor, where: str, values: Sequence[Any]) -> list[Item]:
+        rows = cursor.execute(f"{sql.whole(read_journal(cursor))} {where}", values).fetchall()
         return [
             Item(id, text, json.loads(meta), version, unpacked(id, old), unpacked(id, bridge), unpacked(id, new), why)
             for id, text, meta, version, old, bridge, new, why in rows

@@ -1,29 +1,41 @@
-"""What the embedded store has in memory: a part for each column that is searched, which follows the file."""
+"""What the embedded store has in memory: a part for each table that is searched, which follows the file."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from compat.live.items import Column, Found, Journal
-from compat.live.sql import belongs
+from compat.live.sql import table
+from compat.live.sqlite.facets import Facets
 from compat.live.sqlite.file import stacked
 from compat.live.sqlite.parts import Part
 from compat.live.store import Approximate, Ask
 
 AT_ONCE = 500  # values that are bound in one statement
+CHUNK = 2**12  # vectors that are read at a time
 MANY = 10_000  # changes beyond as many as the part has items, and it is loaded anew
 
 
 class View:
-    """A part, and the last change that it has taken up."""
+    """A part, the table that it is of, the one whose items it hides, and the last change that it has taken up.
 
-    def __init__(self, part: Part, seq: int) -> None:
-        self.part, self.seq = part, seq
+    Attributes:
+        part: the vectors.
+        name: of their table.
+        over: the table of new embeddings, whose items are in another part; None: there is none.
+        whole: whether the part has the vectors of what it hides too.
+        seq: of the change.
+    """
+
+    def __init__(self, part: Part, name: str, over: str | None, whole: bool, seq: int) -> None:
+        self.part, self.name, self.over, self.whole, self.seq = part, name, over, whole, seq
 
 
 class Views:
@@ -39,11 +51,18 @@ class Views:
         self.views: dict[Column, View] = {}
         self.builders: dict[Column, threading.Thread] = {}
         self.built: dict[Column, View] = {}
+        self.facets = Facets()
+
+    def allowed(self, cursor: sqlite3.Cursor, where: Mapping[str, Any]) -> np.ndarray:
+        """Which rows a filter leaves, by row number."""
+        return self.facets.rows(cursor, where)
 
     def found(self, cursor: sqlite3.Cursor, ask: Ask, k: int, allowed: np.ndarray | None, journal: Journal) -> Found:
         """The nearest items of a part, in the transaction of the cursor."""
-        part = self.current(cursor, ask.column, journal).part
-        nearest = part.search(ask.queries, k, allowed)
+        name, dim = table(ask.column, journal), ask.queries.shape[1]
+        if name is None:
+            return Found([], [], np.empty((0, dim), np.float32), np.empty((len(ask.queries), 0), np.int64))
+        nearest = self.current(cursor, ask.column, journal).part.search(ask.queries, k, allowed)
         rows, at = np.unique(nearest[nearest >= 0], return_inverse=True)
         places = np.full(nearest.shape, -1)
         places[nearest >= 0] = at
@@ -51,7 +70,9 @@ class Views:
         for start in range(0, len(rows), AT_ONCE):
             some = rows[start : start + AT_ONCE].tolist()
             marks = ", ".join("?" * len(some))
-            select = f"SELECT row, id, meta, {ask.column} FROM items WHERE row IN ({marks})"
+            select = (
+                f"SELECT i.row, id, meta, vector FROM items i JOIN {name} v ON v.row = i.row WHERE i.row IN ({marks})"
+            )
             known |= {row: rest for row, *rest in cursor.execute(select, some)}
         kept = [known[row] for row in rows.tolist()]
         ids = [id for id, *_ in kept]
@@ -65,14 +86,21 @@ class Views:
             if built.seq <= last(cursor):  # else it knows what is not in this state yet
                 del self.builders[column]
                 self.views[column] = self.built.pop(column, built)
-        view = self.views.get(column)
-        if view is None or view.part.dim != journal.dim_of(column) or not follow(cursor, column, view):
-            view = self.views[column] = load(cursor, column, journal, self.approximate)
+        view, name = self.views.get(column), table(column, journal)
+        if view is None or view.name != name:
+            view = self._renamed(name)
+        if view is None or not follow(cursor, view, over(column, journal)):
+            view = load(cursor, column, journal, self.approximate)
+        self.views[column] = view
         if view.part.outgrown and column not in self.builders:
             thread = threading.Thread(target=self._build, args=(column, journal), daemon=True)
             self.builders[column] = thread
             thread.start()
         return view
+
+    def _renamed(self, name: str | None) -> View | None:
+        """The part of a table that served as another column before: new embeddings become the old ones."""
+        return next((view for view in self.views.values() if view.name == name), None)
 
     def _build(self, column: Column, journal: Journal) -> None:
         base = sqlite3.connect(self.path, isolation_level=None)
@@ -86,7 +114,7 @@ class Views:
         """Wait for what is being built, and forget all."""
         for thread in self.builders.values():
             thread.join()
-        self.views, self.builders, self.built = {}, {}, {}
+        self.views, self.builders, self.built, self.facets = {}, {}, {}, Facets()
 
 
 def last(cursor: sqlite3.Cursor) -> int:
@@ -94,37 +122,63 @@ def last(cursor: sqlite3.Cursor) -> int:
     return cursor.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
 
 
+def over(column: Column, journal: Journal) -> str | None:
+    """The table whose items are not in the part of a column."""
+    return None if column == "new" else table("new", journal)
+
+
 def load(cursor: sqlite3.Cursor, column: Column, journal: Journal, approximate: Approximate) -> View:
     """A part from the whole file."""
     seq, dim = last(cursor), journal.dim_of(column)
-    cursor.execute(f"SELECT row, id, {column} FROM items WHERE {belongs(column)}")
-    numbers, vectors = [], []
-    while some := cursor.fetchmany(2**12):
-        some_rows, ids, blobs = zip(*some, strict=True)
-        numbers.append(np.array(some_rows, np.int64))
-        vectors.append(stacked(ids, blobs, dim))
-    rows = np.concatenate(numbers) if numbers else np.empty(0, np.int64)
-    matrix = np.concatenate(vectors) if vectors else np.empty((0, dim), np.float32)
-    return View(Part(rows, matrix, journal.distance, approximate), seq)
+    name, hidden = str(table(column, journal)), over(column, journal)
+    unless = f" WHERE v.row NOT IN (SELECT row FROM {hidden})" if hidden else ""
+    whole = not hidden or cursor.execute(f"SELECT 1 FROM {hidden} LIMIT 1").fetchone() is None
+    count = cursor.execute(f"SELECT count(*) FROM {name} v{unless}").fetchone()[0]
+
+    def chunks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        cursor.execute(f"SELECT v.row, id, vector FROM {name} v JOIN items i ON i.row = v.row{unless}")
+        while some := cursor.fetchmany(CHUNK):
+            rows, ids, blobs = zip(*some, strict=True)
+            yield np.array(rows, np.int64), stacked(ids, blobs, dim)
+
+    return View(Part.build(chunks(), count, dim, journal.distance, approximate), name, hidden, whole, seq)
 
 
-def follow(cursor: sqlite3.Cursor, column: Column, view: View) -> bool:
-    """Take up what was committed since; False if that is so much that the part is sooner loaded anew."""
+def follow(cursor: sqlite3.Cursor, view: View, hidden: str | None) -> bool:
+    """Take up what was committed since; False if the part is sooner loaded anew."""
+    if view.over != hidden:
+        if not view.whole:
+            return False
+        view.part.show(None)
+        view.over = hidden
+        if hidden:
+            rows = cursor.execute(f"SELECT row FROM {hidden}").fetchall()
+            view.part.hide(np.array(rows, np.int64).reshape(-1))
     seq = last(cursor)
     if seq == view.seq:
         return True
     first = cursor.execute("SELECT min(seq) FROM changes").fetchone()[0]
     if seq - view.seq > view.part.count + MANY or view.seq < first - 1:
         return False
-    changed = cursor.execute(
-        f"SELECT c.row, i.id, CASE WHEN {belongs(column)} THEN {column} END"
-        " FROM (SELECT DISTINCT row FROM changes WHERE seq > ?) c LEFT JOIN items i ON i.row = c.row",
-        (view.seq,),
-    ).fetchall()
-    here = [one for one in changed if one[-1] is not None]
-    rows, ids, blobs = zip(*here, strict=True) if here else [()] * 3
-    matrix = stacked(ids, blobs, view.part.dim)
-    view.part.remove(np.array([row for row, *_ in changed], np.int64))
-    view.part.add(np.array(rows, np.int64), matrix)
+    take_up(cursor, view)
     view.seq = seq
     return True
+
+
+def take_up(cursor: sqlite3.Cursor, view: View) -> None:
+    """Apply the changes of a part's table, and of the table whose items it hides."""
+    covered = f"EXISTS (SELECT 1 FROM {view.over} n WHERE n.row = c.row)" if view.over else "0"
+    changed = cursor.execute(
+        f"SELECT c.row, c.own, {covered}, i.id, v.vector FROM (SELECT row, max(part = :own) AS own FROM changes"
+        " WHERE seq > :seq AND part IN (:own, :over) GROUP BY row) c"
+        f" LEFT JOIN {view.name} v ON v.row = c.row LEFT JOIN items i ON i.row = c.row",
+        {"own": view.name, "over": view.over or view.name, "seq": view.seq},
+    ).fetchall()
+    hidden = [row for row, own, covers, *_ in changed if covers and not own]
+    view.part.hide(np.array(hidden, np.int64))
+    others = [line for line in changed if line[1] or not line[2]]
+    here = [(row, id, vector) for row, _, covers, id, vector in others if vector is not None and not covers]
+    view.whole = view.whole and not any(covers and own for _, own, covers, *_ in changed)
+    view.part.remove(np.array([row for row, *_ in others], np.int64))
+    rows, ids, blobs = zip(*here, strict=True) if here else [()] * 3
+    view.part.add(np.array(rows, np.int64), stacked(ids, blobs, view.part.dim))

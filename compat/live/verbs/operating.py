@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from compat.errors import InputError
@@ -40,7 +41,7 @@ def init(arguments: Namespace, store: Store) -> int:
 def left_empty(store: Store, journal: Journal) -> bool:
     """Whether a store like this is there, without items."""
     with suppress(InputError):
-        return store.journal() == journal and store.counts().total == 0
+        return replace(store.journal(), store="") == journal and store.counts().total == 0
     return False
 
 

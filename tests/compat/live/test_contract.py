@@ -18,7 +18,7 @@ from tests.live_stores import (
     everything,
     item,
     new,
-    placed,
+    planned,
     report,
     running,
     same,
@@ -102,8 +102,9 @@ def test_what_json_does_not_have_is_no_meta(store, year):
 
 def test_the_journal_is_replaced_only_as_it_was_read(store, opened):
     first = store.journal()
-    assert first == Journal(OLD, "l2", ("lang", "year"))
-    second = replace(first, phase="planned", migration=1, fingerprint={"new": TEXT}, rate=2.5, note=TEXT)
+    assert first == Journal(OLD, "l2", ("lang", "year"), store=first.store)
+    assert first.store
+    second = replace(first, fingerprint={"new": TEXT}, rate=2.5, note=TEXT)
     store.amend(first, second)
     assert store.journal() == second
     with pytest.raises(Conflict):
@@ -192,15 +193,24 @@ def test_delete(store):
     assert [store.delete(id) for id in ("i0", "i0", "i7", "i1")] == [True, False, False, True]
     assert store.gallery().ids == ["i2"]
     assert store.counts() == Counts(1, 0, 1, 0, 0)
-    store.add([item(0)])
+    store.put(item(0), store.journal())
     assert same(store.get("i0"), item(0))
+
+
+@pytest.mark.parametrize("phase", ["running", "paused", "complete", "verified", "finalized", "rolling_back"])
+def test_items_with_an_old_embedding_alone_are_refused_where_that_does_not_serve(store, phase):
+    running(store, 2)
+    turned(store, phase=phase)
+    with pytest.raises(InputError, match=rf"^add: migration 1 is {phase}, expected phase none, planned or rolled_back"):
+        store.add([item(7)])
+    assert store.get("i7") is None
 
 
 def test_ids_and_contents_are_only_text(store):
     odd = [TEXT, "\n", " ", "i%", "i_", "NULL", "1"]
     store.add(item(n, id=id, content=id) for n, id in enumerate(odd))
-    placed(store, odd[::-1])
-    turned(store, migration=1, phase="running", new_dim=NEW)
+    planned(store, odd[::-1])
+    turned(store, phase="running")
     assert claim(store, 99) == odd[::-1]
     assert store.exchange(report(done=[(id, n + 1, new(n)) for n, id in enumerate(odd)]), 0, 1.0).written == len(odd)
     assert [found.id for found in everything(store) if found.content == found.id] == odd
@@ -247,12 +257,31 @@ def test_the_gallery_with_new_embeddings(store):
     assert store.gallery().new.shape == (3, 0)
 
 
-def test_an_order_replaces_the_one_before(store):
+def test_each_migration_has_an_order_of_its_own(store):
     running(store, 4)
-    placed(store, ["i3", "i1", "unknown"])
-    assert store.gallery().place.tolist() == [-1, 1, -1, 0]
-    placed(store, [])
+    before = turned(store, phase="rolling_back")
+    store.revert(before, replace(before, phase="rolled_back"))
     assert store.gallery().place.tolist() == [-1] * 4
+    planned(store, ["i3", "i1", "unknown"])
+    assert store.gallery().place.tolist() == [-1, 1, -1, 0]
+    store.add([item(7)])
+    assert store.gallery().place.tolist() == [-1, 1, -1, 0, -1]
+
+
+def test_an_order_that_comes_too_late_changes_nothing(store):
+    running(store, 3, order=[2, 1, 0])
+    before = store.journal()
+    with pytest.raises(Conflict):
+        store.place(["i0"], replace(before, note="other"), replace(before, migration=2, phase="planned"))
+    assert (store.journal(), store.gallery().place.tolist()) == (before, [2, 1, 0])
+
+
+def test_vectors_need_not_be_read_with_the_gallery(store):
+    running(store, 3)
+    store.exchange(report(1), 0, 60.0)
+    found = store.gallery(old=False)
+    assert (found.ids, found.old.shape, found.new.shape) == (["i0", "i1", "i2"], (3, 0), (3, 0))
+    assert store.gallery(new=True, old=False).new.shape == (3, NEW)
 
 
 def test_fill_writes_to_versions_that_are_there(store):

@@ -96,7 +96,7 @@ def test_a_deleted_item_is_not_resurrected(store):
     claim(store, 3)
     store.delete("i1")
     store.delete("i2")
-    store.add([item(2, version=90)])  # another item of the same name
+    store.put(item(2, version=90), store.journal())  # another item of the same name
     turn = store.exchange(report(0, 1, 2, dead=[("i1", 2, "unreadable")]), 9, 60.0)
     assert (turn.written, [w.id for w in turn.work]) == (1, ["i2"])
     assert store.get("i1") is None

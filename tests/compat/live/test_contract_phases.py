@@ -48,7 +48,7 @@ def test_old_embeddings_are_dropped_once_all_are_new_and_become_those_of_the_nex
     assert (store.gallery().ids, store.journal()) == ([], finalized)
     assert all(same(store.get(f"i{n}"), item(n, old=None, new=new(n))) for n in range(3))
 
-    advanced = replace(finalized, phase="none", dim=NEW, new_dim=0)
+    advanced = replace(finalized, phase="none", dim=NEW, new_dim=0, generation=1)
     with pytest.raises(Conflict):
         store.advance(before, advanced)
     assert store.gallery().ids == []

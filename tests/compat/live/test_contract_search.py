@@ -8,7 +8,21 @@ import pytest
 from compat.errors import InputError
 from compat.live.items import Item, Journal
 from compat.live.store import Ask
-from tests.live_stores import NEW, OLD, TEXT, create, everything, item, new, report, running, same, turned, vector
+from tests.live_stores import (
+    NEW,
+    OLD,
+    TEXT,
+    create,
+    everything,
+    item,
+    new,
+    planned,
+    report,
+    running,
+    same,
+    turned,
+    vector,
+)
 
 
 def apart(queries, rows, distance):
@@ -78,7 +92,7 @@ def test_searches_follow_every_write(store, opened):
     assert parts() == [["i1"], ["i2"]]
     other.put(Item("i2", "c2", {}, 43), other.journal())
     assert parts() == [["i1"], []]
-    other.add([item(5)])
+    other.put(item(5), other.journal())
     other.fill("old", [("i2", 43, vector(43))], other.journal())
     assert parts() == [["i1", "i2", "i5"], []]
     other.exchange(report(5), 0, 60.0)
@@ -94,9 +108,10 @@ def test_searches_follow_a_second_migration_of_another_dimension(store):
     finalized = turned(store, phase="finalized")
     store.drop_old(finalized, finalized)
     assert nearest(store.search([Ask("new", new(1)[None])], 1)[0], 0) == ["i1"]
-    store.advance(finalized, replace(finalized, phase="none", dim=NEW, new_dim=0))
+    store.advance(finalized, replace(finalized, phase="none", dim=NEW, new_dim=0, generation=1))
     assert nearest(store.search([Ask("old", new(2)[None])], 1)[0], 0) == ["i2"]
-    turned(store, phase="running", migration=2, new_dim=OLD)
+    planned(store, ["i0"], new_dim=OLD)
+    turned(store, phase="running")
     assert store.exchange(report(done=[("i0", 1, vector(0))], migration=2), 0, 60.0).written == 1
     found = store.search([Ask("old", new(0)[None]), Ask("new", vector(7)[None])], 9)
     assert [sorted(nearest(part, 0)) for part in found] == [["i1", "i2"], ["i0"]]

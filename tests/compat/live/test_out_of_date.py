@@ -1,14 +1,14 @@
 """Processes that were held up while their migration was rolled back and another one planned."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from compat.errors import InputError
 from compat.live import Item, Migration, Models, Rows, Searcher, Writer
 from compat.live.items import Journal
+from compat.live.migration import onward_of
 from compat.live.sqlite.store import SqliteStore
+from tests.live_stores import lose
 
 NAMES = [f"i{n}" for n in range(12)]
 CHANCE = np.random.default_rng(0)
@@ -72,8 +72,7 @@ def test_a_searcher_says_that_another_migration_needs_other_models(store):
 
 def test_a_rollback_does_not_go_on_with_the_next_migration(store):
     Migration(store, FIRST).run(1.0)
-    with store.transaction() as cursor:
-        cursor.execute("UPDATE items SET old = NULL WHERE id = 'i0'")
+    lose(store.path, "i0", 0)
 
     class Meanwhile(Rows):
         def __call__(self, contents):
@@ -109,9 +108,7 @@ def test_a_searcher_of_the_migration_that_ended_serves_until_the_next_one_runs(s
     assert [(hit.id, hit.distance) for hit in following.search("i3", 12)] == expected
     Writer(store, third).put("i4", "i4")
     assert np.array_equal(store.get("i4").new, NEW[4])
-    store.advance(
-        ended, replace(ended, phase="none", dim=ended.new_dim, new_dim=0)
-    )  # a plan that failed right after it
+    store.advance(ended, onward_of(ended))  # a plan that failed right after it
     assert [(hit.id, hit.distance) for hit in searcher.search("i3", 12)] == expected
     writer.put("i5", "i5")
     assert np.array_equal(store.get("i5").old, NEW[5])

@@ -9,7 +9,7 @@ import pytest
 from compat.live import Migration, Models, Rows, Searcher, Writer
 from compat.live.items import Counts, Phase
 from compat.live.store import Ask
-from tests.live_stores import claim, everything, item, new, placed, report, running, vector
+from tests.live_stores import claim, everything, item, new, report, running, vector
 
 pytest.importorskip("qdrant_client")
 
@@ -86,10 +86,9 @@ def test_eras_grow_with_the_kind_of_phase(store):
 
 @on_both
 def test_large_batches_go_in_several_requests(store):
-    running(store, 20)
     with mock.patch("compat.live.qdrant.requests.CHUNK", 6), mock.patch("compat.live.qdrant.store.CHUNK", 6):
+        running(store, 20, order=range(19, -1, -1))
         assert store.exchange(report(*range(20)), 0, 60.0).written == 20
-        placed(store, [f"i{n}" for n in range(19, -1, -1)])
         assert store.fill("bridge", ((f"i{n}", n + 1, new(n)) for n in range(20)), store.journal()) == 20
     with mock.patch("compat.live.qdrant.requests.PAGE", 3):
         assert store.gallery(new=True).place.tolist() == list(range(19, -1, -1))

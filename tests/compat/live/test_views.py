@@ -75,7 +75,7 @@ def test_a_searcher_that_has_missed_what_is_forgotten_loads_anew(tmp_path, monke
     for n in range(20):
         store.put(item(8, new=vector(n, 3)), journal)
     with store.transaction() as cursor:
-        assert cursor.execute("SELECT count(*) <= 9, max(seq) FROM changes").fetchone() == (1, 28)
+        assert cursor.execute("SELECT count(*) <= 9, max(seq) > 40 FROM changes").fetchone() == (1, 1)
     assert sorted(asking.search(asks, 9)[0].ids) == ["i2", "i3", "i4", "i5"]
     assert asking.views.views["old"] is not view
     store.close()
@@ -108,7 +108,7 @@ def test_a_damaged_vector_is_one_line_that_names_its_item(blob, loaded, tmp_path
     if loaded:
         store.search(asks, 2)
     with store.transaction() as cursor:
-        cursor.execute(f"UPDATE items SET old = {blob} WHERE id = 'i2'")
+        cursor.execute(f"UPDATE vectors_0 SET vector = {blob} WHERE row = (SELECT row FROM items WHERE id = 'i2')")
     reads: list[Callable[[], object]] = [lambda: store.search(asks, 2), store.gallery]
     if len(blob) != len("x'00112233'"):  # a vector of another dimension is for `doctor` to tell
         reads.append(lambda: store.get("i2"))

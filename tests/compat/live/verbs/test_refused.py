@@ -10,6 +10,7 @@ from compat.live import Searcher, open_store
 from compat.live.__main__ import main
 from compat.live.sqlite.store import SqliteStore
 from tests.live_doubles import DOUBLES, ITEMS, OLD, OURS, SPACES, URL, columns, models, refused
+from tests.live_stores import lose
 
 
 def test_an_init_that_was_killed_before_its_items_is_done_again(items, call, monkeypatch):
@@ -210,10 +211,7 @@ def test_a_disk_that_is_full_at_once_is_one_line(items, call, monkeypatch):
 def test_what_was_written_since_it_was_verified_blocks_the_end(planned, call):
     call("run", URL, "--models", OURS)
     call("verify", URL, "--models", OURS)
-    base = sqlite3.connect("gallery.db")
-    base.execute("UPDATE items SET new = NULL WHERE id = 'i4'")
-    base.commit()
-    base.close()
+    lose(planned.path, "i4", 1)
     refused(call("finalize", URL, "--models", OURS, "--yes"), "1 pending")
     assert planned.get("i4").old is not None
 

@@ -16,6 +16,7 @@ from compat.live.items import Journal
 from compat.live.verbs.forecast import compared
 from tests import ROOT
 from tests.live_doubles import DOUBLES, ITEMS, OLD, OURS, SPACES, URL, columns, models, refused
+from tests.live_stores import lose
 
 
 def in_order(hits):
@@ -189,8 +190,7 @@ def test_a_watch_that_is_interrupted_ends_without_a_word(planned, call, monkeypa
 @pytest.mark.parametrize("verb", [["verify"], ["run", "--until", 1], ["rollback"]])
 def test_a_model_that_does_not_answer_is_one_line(planned, call, verb):
     assert call("run", URL, "--models", OURS)[0] == 0
-    with planned.transaction() as cursor:
-        cursor.execute("UPDATE items SET old = NULL WHERE id = 'i3'")
+    lose(planned.path, "i3", 0)
     result = call(verb[0], URL, "--models", f"{DOUBLES}.silent", *verb[1:])
     refused(result, "models.", "ConnectionError: no route to the model", "expected a model that answers")
     assert planned.counts().new == ITEMS
@@ -209,7 +209,7 @@ def test_doctor_finds_nothing_in_a_sound_store_and_names_what_it_finds(planned, 
     assert "models.new: another" in out
     base = sqlite3.connect("gallery.db")
     base.execute("INSERT INTO claims VALUES (1, 'elsewhere:1:1', 5)")
-    base.execute("UPDATE items SET new = x'00000000' WHERE new IS NOT NULL")
+    base.execute("UPDATE vectors_1 SET vector = x'00000000'")
     base.commit()
     base.close()
     code, out, _ = call("doctor", URL)
