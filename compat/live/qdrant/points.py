@@ -119,7 +119,7 @@ class State:
             column: np.array(vector, np.float32)
             for column in ("old", "bridge", "new")
             for name in self.names(column)
-            if (vector := record.vector.get(name)) is not None
+            if (vector := (record.vector or {}).get(name)) is not None
         }
         failed = self.new is not None and "new" not in vectors and payload.get("failed") == self.new
         return found._replace(**vectors, failure=payload["failure"] if failed else None)
