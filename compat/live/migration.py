@@ -17,6 +17,7 @@ from compat.live.items import UNDER_WAY, Column, Counts, Item, Journal, Work
 from compat.live.models import Models
 from compat.live.serving import Served, ahead, onward
 from compat.live.store import Conflict, Store, amended
+from compat.live.throttle import gently
 from compat.live.worker import CANARIES, LEASE, Worker
 from compat.methods.upgrade import Upgrade
 from compat.orders import Order, OrderGiven, Random
@@ -232,8 +233,7 @@ class Migration:
 
     def _sweep(self) -> None:
         """Delete the vectors that no phase serves any more. Users write meanwhile, and the next plan would go on."""
-        while self.store.sweep():
-            pass
+        gently(self.store.sweep)
 
     def _check_next(self, order: Order, finalized: Journal) -> None:
         """Refuse what the next migration cannot begin with, while the store still answers as after the last one."""

@@ -1,15 +1,16 @@
 """Figures of a migration for Prometheus, read from the store whenever they are asked for.
 
-All are gauges: they are of the store and of the processes that work on it now, and so may fall.
+All but the histograms are gauges: they are of the store and of the processes that work on it now, and so may fall.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple, get_args
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias, get_args
 
 from compat.errors import InputError
 from compat.live import control
+from compat.live.histogram import buckets
 from compat.live.items import Phase
 from compat.live.store import Store
 
@@ -37,6 +38,21 @@ FIGURES = (
     Figure("query_p99_seconds", "query_p99_seconds", "What the slowest query in a hundred took; absent if none tells."),
     Figure("backfill_bytes", "bytes", "Size of the store."),
 )
+CHECKED = {
+    "misplaced": (
+        "backfill_check_misplaced_items",
+        "Items in none or both of the parts; expected 0.",
+    ),
+    "drifted": (
+        "backfill_check_drifted_items",
+        "Sampled items not stored as the model makes them; expected 0.",
+    ),
+    "sampled": ("backfill_check_sampled_items", "Items that the last check embedded again."),
+    "recall": ("backfill_check_recall_ratio", "Share of the nearest items by a scan that a search finds."),
+}
+TIMED = {"query": "Time that queries took.", "batch": "Time that batches of items took to extract."}
+Beats: TypeAlias = Mapping[str, Mapping[str, float]]
+KEPT = 3600.0  # seconds for which a check counts
 STATES = {"migrated": "migrated", "pending": "pending", "dead_letter": "dead_letters"}
 
 
@@ -58,7 +74,7 @@ class Collector:
         """Families of samples."""
         core = client().core
         try:
-            status = control.status(self.store)
+            status, fresh, kept = control.status(self.store), self.store.beats(control.FRESH), self.store.beats(KEPT)
         except (InputError, OSError):
             yield core.GaugeMetricFamily("backfill_up", "Whether the store answers.", value=0)
             return
@@ -69,9 +85,31 @@ class Collector:
         yield items
         phases = {phase: phase == status["phase"] for phase in get_args(Phase)}
         yield core.StateSetMetricFamily("backfill_phase", "Phase of the migration.", value=phases)
+        yield from checks(kept, core)
+        yield from histograms(fresh, core)
         for name, key, help in FIGURES:
             if status[key] is not None:
                 yield core.GaugeMetricFamily(name, help, value=status[key])
+
+
+def checks(told: Beats, core: Any) -> Iterator[Any]:
+    """What each process found when it last looked at the store's invariants."""
+    for key, (name, help) in CHECKED.items():
+        family = core.GaugeMetricFamily(name, help, labels=["process"])
+        for process, figures in told.items():
+            if key in figures:
+                family.add_metric([process], figures[key])
+        yield family
+
+
+def histograms(told: Beats, core: Any) -> Iterator[Any]:
+    """How long queries and batches took, by process."""
+    for name, help in TIMED.items():
+        family = core.HistogramMetricFamily(f"{name}_seconds", help, labels=["process"])
+        for process, figures in told.items():
+            if found := buckets(name, figures):
+                family.add_metric([process], found[0], sum_value=found[1])
+        yield family
 
 
 def client() -> Any:
@@ -90,20 +128,25 @@ def client() -> Any:
     return prometheus_client
 
 
-def serve(store: Store, port: int) -> None:
-    """Answer scrapes at http://<this machine>:<port>/metrics, until it is interrupted.
+def serve(store: Store, port: int, address: str = "127.0.0.1") -> None:
+    """Answer scrapes at http://<address>:<port>/metrics, until it is interrupted.
+
+    Args:
+        store: the store.
+        port: of the server.
+        address: that it listens at; by default only this machine reaches it.
 
     Raises:
-        InputError: no store is here; a port that cannot be had.
+        InputError: no store is here; a port or an address that cannot be had.
     """
     package = client()
     store.journal()
     registry = package.CollectorRegistry()
     registry.register(Collector(store))
     try:
-        server, thread = package.start_http_server(port, registry=registry)
+        server, thread = package.start_http_server(port, addr=address, registry=registry)
     except (OSError, OverflowError) as error:
-        raise InputError(f"port: {port} ({error}), expected one that is free") from error
+        raise InputError(f"port: {port} at {address} ({error}), expected one that is free") from error
     try:
         thread.join()
     except KeyboardInterrupt:

@@ -15,6 +15,7 @@ from compat.engine.exact import Distance, distances
 from compat.errors import InputError
 from compat.live.checks import check_fields
 from compat.live.extraction import PASSING, reason
+from compat.live.histogram import Histogram
 from compat.live.items import Found, Journal
 from compat.live.models import Embed, Models, embedded
 from compat.live.process import this_process
@@ -62,6 +63,7 @@ class Searcher:
         self.store, self.models = store, models
         self.known: tuple[tuple[Any, ...], Ways] | None = None
         self.took: deque[float] = deque(maxlen=REMEMBERED)
+        self.histogram = Histogram("query")
         self.told, self.asked = 0.0, False
         if (journal := store.journal()).mode != "old":
             models.check(journal)
@@ -98,7 +100,7 @@ class Searcher:
                 continue
             break
         hits = [top(found, row, merge, journal.distance, k) for row in range(len(contents))]
-        self._tell(time.perf_counter() - started, journal)
+        self._tell(time.perf_counter() - started)
         return hits
 
     def _found(
@@ -147,15 +149,16 @@ class Searcher:
         with torch.inference_mode():
             return upgrade.query(torch.from_numpy(blank), torch.from_numpy(new))[1].numpy()
 
-    def _tell(self, seconds: float, journal: Journal) -> None:
-        """Remember what a query took, and let workers know where they have to make way."""
+    def _tell(self, seconds: float) -> None:
+        """Remember what a query took, and tell the store, so that workers know where they have to make way."""
         if self.asked:  # the first one loads what is searched
             self.took.append(seconds)
         self.asked = True
-        if self.took and journal.latency is not None and time.monotonic() - self.told > TOLD_EVERY:
+        self.histogram.add(seconds)
+        if self.took and time.monotonic() - self.told > TOLD_EVERY:
             self.told = time.monotonic()
             with suppress(OSError, InputError):  # an answer does not depend on it
-                self.store.beat(f"searcher {this_process()} {id(self)}", {"p99": self.p99})
+                self.store.beat(f"searcher {this_process()} {id(self)}", {"p99": self.p99, **self.histogram.figures})
 
     @property
     def p99(self) -> float:

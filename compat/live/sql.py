@@ -72,6 +72,26 @@ def galleries(journal: Journal, new: bool, old: bool, schema: str = "") -> str |
     )
 
 
+def misplaced(column: Column, journal: Journal, schema: str = "") -> str | None:
+    """Selects ids of items that have their row in none or in both of a generation's tables; None: no generation."""
+    if (vectors := table(column, journal)) is None:
+        return None
+    return (
+        f"SELECT i.id FROM {schema}items i LEFT JOIN {schema}{vectors} v ON v.row = i.row"
+        f" LEFT JOIN {schema}{lacking(column, journal)} l ON l.row = i.row WHERE (v.row IS NULL) = (l.row IS NULL)"
+    )
+
+
+def part(column: Column, journal: Journal, schema: str = "") -> str | None:
+    """Selects row, id and vector of the part that is searched by a column, `v` being its table; None: there is none."""
+    if (name := table(column, journal)) is None:
+        return None
+    select = f"SELECT v.row, i.id, v.vector FROM {schema}{name} v JOIN {schema}items i ON i.row = v.row"
+    hidden = None if column == "new" else table("new", journal)
+    unless = f"NOT EXISTS (SELECT 1 FROM {schema}{hidden} n WHERE n.row = v.row)" if hidden else "true"
+    return f"{select} WHERE {unless}"
+
+
 def alive(journal: Journal) -> set[str]:
     """The tables that a journal needs."""
     found = {table(column, journal) for column in ("old", "bridge", "new")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -166,6 +166,12 @@ class Store(Protocol):
 
     def sample(self, count: int) -> list[Item]:
         """Some items with a new embedding, whole."""
+
+    def misplaced(self, count: int) -> list[str]:
+        """Ids of some items that a generation neither has a vector of nor notes as lacking one, or both: of none."""
+
+    def scan(self, column: Column) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Ids and vectors (N, D) of the part that is searched by a column, some at a time."""
 
     def failures(self, count: int) -> list[Item]:
         """Some dead letters, whole."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 SLOWER, FASTER = 0.5, 1.1  # multiplicative decrease while queries are too slow, increase otherwise
 LEAST = 0.01  # share of the speed found so far that is kept at least
@@ -41,3 +42,14 @@ def wait(seconds: float) -> None:
     """Sleep."""
     if seconds > 0:
         time.sleep(seconds)
+
+
+def gently(step: Callable[[], bool]) -> None:
+    """Do a step until it says that nothing is left, waiting after each as long as it took, so that others get a turn.
+
+    A writer that waits for SQLite's lock looks again every now and then; without a pause it would look in vain.
+    """
+    started = time.perf_counter()
+    while step():
+        wait(time.perf_counter() - started)
+        started = time.perf_counter()

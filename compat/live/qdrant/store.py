@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -211,6 +211,19 @@ class QdrantStore:
         options = {"limit": count, "with_payload": True, "with_vectors": state.names(*COLUMNS), **READ}
         found = self.link("query_points", self.items, drawn, query_filter=where(has(state.new)), **options)
         return [state.item(record) for record in found.points]
+
+    def misplaced(self, count: int) -> list[str]:
+        """None: a point's own vectors say what it has."""
+        return []
+
+    def scan(self, column: Column) -> Iterator[tuple[list[str], np.ndarray]]:
+        state = self.ledger.state()
+        if (name := getattr(state, column)) is None:
+            return
+        part = where(has(name), [] if column == "new" else has(state.new))
+        found = (state.item(record) for record in self.points.all(part, state.names(column)))
+        while some := list(islice(found, CHUNK)):
+            yield [item.id for item in some], np.array([getattr(item, column) for item in some], np.float32)
 
     def failures(self, count: int) -> list[Item]:
         state = self.ledger.state()

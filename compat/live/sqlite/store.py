@@ -7,7 +7,7 @@ import operator
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace as changed
 from functools import cached_property
@@ -37,14 +37,17 @@ from compat.live.items import (
 )
 from compat.live.process import is_dead
 from compat.live.sqlite import generations
+from compat.live.sqlite.backup import copied
 from compat.live.sqlite.beats import Beats
 from compat.live.sqlite.file import Link, dumped, packed, read_journal, replace, stacked, unpacked
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
+from compat.live.throttle import gently
 
 if TYPE_CHECKING:
     from compat.live.sqlite.views import Views
 
-AT_ONCE = 2048  # rows that are read before they are written, or written in one transaction
+AT_ONCE = 2048  # rows that are read before they are written
+CHUNK = 500  # rows that are written in one transaction, of many that nobody waits for
 OPEN = "FROM {} l JOIN items i ON i.row = l.row WHERE l.failure IS NULL"
 ADDING = """CREATE TEMP TABLE {} (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, content TEXT NOT NULL,
     meta TEXT NOT NULL, version INTEGER NOT NULL, old BLOB)"""
@@ -294,6 +297,35 @@ class SqliteStore:
             }
             return [item for row in some for item in self._items(cursor, "WHERE i.row = ?", (row,))]
 
+    def misplaced(self, count: int) -> list[str]:
+        with self.transaction("DEFERRED") as cursor:
+            journal = read_journal(cursor)
+            selects = [sql.misplaced(column, journal) for column in ("old", "new")]
+            found = [cursor.execute(f"{one} LIMIT ?", (count,)).fetchall() for one in selects if one]
+        return [id for some in found for (id,) in some][:count]
+
+    def scan(self, column: Column) -> Iterator[tuple[list[str], np.ndarray]]:
+        last = 0
+        while True:
+            with self.transaction("DEFERRED") as cursor:
+                journal = read_journal(cursor)
+                if (select := sql.part(column, journal)) is None:
+                    return
+                some = cursor.execute(f"{select} AND v.row > ? ORDER BY v.row LIMIT ?", (last, AT_ONCE)).fetchall()
+            if not some:
+                return
+            rows, ids, blobs = zip(*some, strict=True)
+            last = rows[-1]
+            yield list(ids), stacked(ids, blobs, journal.dim_of(column))
+
+    def backup(self, path: str | Path) -> Journal:
+        """Copy the store as it is at a moment into a new file, a store with an id of its own; users write meanwhile.
+
+        Raises:
+            InputError: there is a file.
+        """
+        return copied(self.link, Path(path))
+
     def failures(self, count: int) -> list[Item]:
         with self.transaction("DEFERRED") as cursor:
             if sql.lacking("new", read_journal(cursor)) is None:
@@ -332,14 +364,18 @@ class SqliteStore:
                 raise Conflict
             generations.stage(cursor, name)
         last, found = 0, "SELECT row, id FROM items WHERE row > ? ORDER BY row LIMIT ?"
+
+        def some() -> bool:
+            nonlocal last
+            with self.transaction() as cursor:
+                if rows := cursor.execute(found, (last, CHUNK)).fetchall():
+                    last = rows[-1][0]
+                    placed = ((row, place.get(id, -1)) for row, id in rows)
+                    cursor.executemany(f"INSERT OR REPLACE INTO {name} (row, place) VALUES (?, ?)", placed)
+            return bool(rows)
+
         try:
-            while True:
-                with self.transaction() as cursor:
-                    if not (some := cursor.execute(found, (last, AT_ONCE)).fetchall()):
-                        break
-                    last = some[-1][0]
-                    rows = ((row, place.get(id, -1)) for row, id in some)
-                    cursor.executemany(f"INSERT OR REPLACE INTO {name} (row, place) VALUES (?, ?)", rows)
+            gently(some)
             with self.transaction() as cursor:
                 generations.make(cursor, after.migration, name)
                 replace(cursor, before, after)
@@ -390,7 +426,7 @@ class SqliteStore:
             if cursor.execute(f"SELECT 1 FROM {missing} JOIN items USING (row) LIMIT 1").fetchone():
                 raise Conflict
 
-    def sweep(self, rows: int = AT_ONCE) -> bool:
+    def sweep(self, rows: int = CHUNK) -> bool:
         with self.transaction() as cursor:
             return generations.sweep(cursor, read_journal(cursor), rows)
 

@@ -39,5 +39,5 @@ def serve_metrics(arguments: Namespace, store: Store) -> int:
     """Answer scrapes of Prometheus."""
     from compat.live.prometheus import serve
 
-    serve(store, arguments.port)
+    serve(store, arguments.port, arguments.address)
     return 0

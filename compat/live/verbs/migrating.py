@@ -8,7 +8,7 @@ from argparse import Namespace
 
 from compat.command import warn
 from compat.errors import InputError
-from compat.live import control
+from compat.live import control, invariants
 from compat.live.items import UNDER_WAY
 from compat.live.manifest import check_path, export
 from compat.live.migration import Migration
@@ -19,7 +19,7 @@ from compat.live.verbs.forecast import Forecast, forecast
 from compat.live.verbs.operating import duration, line, size
 from compat.live.verbs.progress import Signals, shown
 from compat.live.worker import Worker
-from compat.ranges import at_least_one, positive
+from compat.ranges import at_least_one, not_negative, positive
 
 LISTED = 20  # dead letters and other items that are named
 
@@ -131,6 +131,28 @@ def verify(arguments: Namespace, store: Store) -> int:
         print("next: run")
     print("sound; next: finalize --yes" if sound else "not sound")
     return 0 if sound else 1
+
+
+def check(arguments: Namespace, store: Store) -> int:
+    """Check the store's invariants; 1 if one does not hold."""
+    at_least_one(sample=arguments.sample)
+    not_negative(queries=arguments.queries)
+    found = invariants.check(store, models_of(arguments.models), arguments.sample, arguments.queries)
+    sound = not found.misplaced and not found.drifted
+    if arguments.json:
+        print(json.dumps({"sound": sound, **found._asdict()}))
+        return 0 if sound else 1
+    print(f"{len(found.misplaced)} items are in none or both of the parts{named(found.misplaced)}")
+    print(f"{found.sampled} were embedded again: {len(found.drifted)} are not as they are stored{named(found.drifted)}")
+    if found.recall is not None:
+        print(f"a search finds {found.recall:.1%} of what a scan finds")
+    print("sound" if sound else "not sound: see `doctor`")
+    return 0 if sound else 1
+
+
+def named(ids: list[str]) -> str:
+    """Some ids, where there are any."""
+    return f": {', '.join(ids[:LISTED])}" if ids else ""
 
 
 def rollback(arguments: Namespace, store: Store) -> int:

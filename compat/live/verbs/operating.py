@@ -6,6 +6,7 @@ import json
 from argparse import Namespace
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 from compat.errors import InputError
@@ -14,7 +15,7 @@ from compat.live.items import Journal
 from compat.live.store import Store
 from compat.live.throttle import wait
 from compat.live.verbs.table import read
-from compat.ranges import positive
+from compat.ranges import at_least_one, positive
 
 ENDED = ("none", "complete", "verified", "finalized", "rolled_back")
 
@@ -59,6 +60,31 @@ def status(arguments: Namespace, store: Store) -> int:
         if not arguments.watch or found["phase"] in ENDED:
             return 0
         wait(arguments.watch)
+
+
+def history(arguments: Namespace, store: Store) -> int:
+    """Tell who changed the journal, a line for each change."""
+    at_least_one(count=arguments.count)
+    store.journal()
+    entries = store.history(arguments.count)
+    if arguments.json:
+        print(json.dumps([entry._asdict() for entry in entries]))
+        return 0
+    for at, who, version, changes in entries:
+        when = datetime.fromtimestamp(at, timezone.utc).isoformat(" ", "seconds")
+        told = ", ".join(f"{name}: {json.dumps(was)} -> {json.dumps(now)}" for name, (was, now) in changes.items())
+        print(f"{when}  {who}  {version}  {told}")
+    return 0
+
+
+def backup(arguments: Namespace, store: Store) -> int:
+    """Copy the store into a new file."""
+    copied = getattr(store, "backup", None)
+    if copied is None:
+        raise InputError("backup: of a server, expected sqlite:///path; a server's own tools copy it whole")
+    journal = copied(arguments.copy)
+    print(f"copied in phase {journal.phase}; the copy is store {journal.store}: sqlite:///{arguments.copy}")
+    return 0
 
 
 def pause(arguments: Namespace, store: Store) -> int:

@@ -53,6 +53,10 @@ def operating(verbs: Any) -> None:
     one = verb(verbs, "operating", "status", "how far it is", json=True)
     text = "again and again until it ends (every 2 seconds)"
     one.add_argument("--watch", type=float, nargs="?", const=2.0, metavar="SECONDS", help=text)
+    one = verb(verbs, "operating", "history", "who changed the journal, when, and by which version", json=True)
+    one.add_argument("-n", "--count", type=int, default=20, help="changes to show, the latest first (default 20)")
+    one = verb(verbs, "operating", "backup", "copy the store as it is at a moment, while it is used (SQLite)")
+    one.add_argument("copy", metavar="FILE", help="new file; the copy is a store of its own")
     one = verb(verbs, "operating", "pause", "let workers end after their batch; queries are answered")
     one.add_argument("--note", default="by hand", help="why")
     verb(verbs, "operating", "resume", "let workers go on")
@@ -87,6 +91,10 @@ def migrating(verbs: Any) -> None:
     one.add_argument("--where", action="append", default=[], metavar="FIELD=VALUE", help="that items must have")
     one = verb(verbs, "migrating", "verify", "whether all is migrated as the new model has it", models=True, json=True)
     one.add_argument("--sample", type=int, default=32, help="items that are embedded again (default 32)")
+    text = "whether each item is in one part, vectors are the model's, and a search finds what a scan finds"
+    one = verb(verbs, "migrating", "check", text, models=True, json=True)
+    one.add_argument("--sample", type=int, default=30, help="migrated items that are embedded again (default 30)")
+    one.add_argument("--queries", type=int, default=20, help="searches compared with a scan (default 20; 0: none)")
     one = verb(verbs, "migrating", "rollback", "go back to the old system", models=True)
     one.add_argument("--dry-run", action="store_true", help="say what it would take")
     one = verb(verbs, "migrating", "finalize", "drop all old embeddings, for good", models=True)
@@ -103,3 +111,5 @@ def elsewhere(verbs: Any) -> None:
     one.add_argument("vectors", metavar="VECTORS.parquet", help=text)
     one = verb(verbs, "elsewhere", "serve-metrics", "tell Prometheus how far it is, until it is interrupted")
     one.add_argument("--port", type=int, default=9464, help="of http://.../metrics (default 9464)")
+    text = "to listen at (default 127.0.0.1, which only this machine reaches; 0.0.0.0: all)"
+    one.add_argument("--address", default="127.0.0.1", help=text)

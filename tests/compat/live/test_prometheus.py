@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from compat.errors import InputError
-from compat.live import Item, Journal, Migration, Models, Rows, control, open_store, prometheus
+from compat.live import Item, Journal, Migration, Models, Rows, Searcher, control, open_store, prometheus
+from compat.live.invariants import check
 from compat.live.items import Phase
+from compat.live.process import this_process
 from compat.live.prometheus import FIGURES, Collector, serve
 from compat.live.store import amended
 
@@ -96,14 +98,37 @@ def test_registering_reads_no_store(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_queries_are_counted_by_how_long_they_took(migration):
+    searcher = Searcher(migration.store, migration.models)
+    for seconds in (0.0005, 0.001, 0.0011, 0.4, 1000.0):
+        searcher.histogram.add(seconds)
+    migration.store.beat("searcher", searcher.histogram.figures)
+    found = scraped(migration.store)
+    counts = {name.split()[1]: value for name, value in found.items() if name.startswith("query_seconds_bucket")}
+    assert (counts["0.001"], counts["0.0025"], counts["0.25"], counts["0.5"], counts["60.0"]) == (2, 3, 3, 4, 4)
+    assert (counts["+Inf"], found["query_seconds_count searcher"]) == (5, 5)
+    assert found["query_seconds_sum searcher"] == pytest.approx(1000.4026)
+
+
+def test_what_a_check_found_is_told(migration):
+    migration.run()
+    check(migration.store, migration.models, queries=3)
+    found = scraped(migration.store)
+    process = this_process()
+    assert found[f"backfill_check_misplaced_items check {process}"] == 0
+    assert found[f"backfill_check_drifted_items check {process}"] == 0
+    assert found[f"backfill_check_sampled_items check {process}"] > 0
+    assert found[f"backfill_check_recall_ratio check {process}"] == 1
+
+
 class Server:
     """Records what is served in place of a server."""
 
     def __init__(self):
         self.calls = []
 
-    def start(self, port, registry):
-        self.calls += [port, client.generate_latest(registry).decode()]
+    def start(self, port, addr, registry):
+        self.calls += [addr, port, client.generate_latest(registry).decode()]
         return self, self
 
     def join(self):
@@ -120,8 +145,8 @@ def test_it_serves_until_it_is_interrupted(migration, monkeypatch):
     server = Server()
     monkeypatch.setattr(client, "start_http_server", server.start)
     serve(migration.store, 9100)
-    port, text, *end = server.calls
-    assert port == 9100
+    address, port, text, *end = server.calls
+    assert (address, port) == ("127.0.0.1", 9100)
     assert f'backfill_items{{state="pending"}} {ITEMS}.0' in text
     assert "python_gc" not in text
     assert end == ["shut down", "closed"]
@@ -129,11 +154,11 @@ def test_it_serves_until_it_is_interrupted(migration, monkeypatch):
 
 @pytest.mark.parametrize("error", [PermissionError("taken"), OverflowError("port must be 0-65535")])
 def test_a_port_that_cannot_be_had(error, migration, monkeypatch):
-    def start(port, registry):
+    def start(port, addr, registry):
         raise error
 
     monkeypatch.setattr(client, "start_http_server", start)
-    with pytest.raises(InputError, match=r"^port: 1 \(.*\), expected one that is free"):
+    with pytest.raises(InputError, match=r"^port: 1 at 127.0.0.1 \(.*\), expected one that is free"):
         serve(migration.store, 1)
 
 

@@ -1,0 +1,117 @@
+"""What must hold whenever one looks: items in one part each, vectors as the model makes them, answers as by a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from compat.engine.exact import distances
+from compat.errors import InputError
+from compat.live.extraction import drifted
+from compat.live.items import Found, Journal
+from compat.live.models import Models
+from compat.live.process import this_process
+from compat.live.searcher import Searcher
+from compat.live.serving import Served
+from compat.live.store import Ask, Store, Where
+
+LISTED = 20  # misplaced items that are named
+NAME = "check"  # what the name of a check's beats begins with
+
+
+class Checked(NamedTuple):
+    """What a check found.
+
+    Attributes:
+        misplaced: ids of items that neither have a vector nor lack one, or both; at most 20.
+        drifted: ids of sampled items whose stored vector is not what the model makes of their content.
+        sampled: how many items were embedded again.
+        recall: share of the nearest items by a scan of all vectors that a search finds; None: not looked at.
+    """
+
+    misplaced: list[str]
+    drifted: list[str]
+    sampled: int
+    recall: float | None = None
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """As numbers, for Prometheus."""
+        found: dict[str, float] = {
+            "misplaced": len(self.misplaced),
+            "drifted": len(self.drifted),
+            "sampled": self.sampled,
+        }
+        return found if self.recall is None else found | {"recall": self.recall}
+
+
+def check(store: Store, models: Models, sample: int = 30, queries: int = 20, k: int = 10) -> Checked:
+    """Check the invariants of a store, and leave the figures among its beats.
+
+    Args:
+        store: the store.
+        models: of the migration.
+        sample: migrated items that are embedded again.
+        queries: migrated items whose contents are searched for, compared with a scan of all vectors; 0: none.
+        k: nearest items that are compared.
+
+    Raises:
+        InputError: other models than the migration's; a model that does not answer.
+    """
+    journal = store.journal()
+    models.check(journal)
+    known = store.sample(sample)
+    others = drifted(Served(models), known, "new", journal.distance)
+    found = Checked(store.misplaced(LISTED), others, len(known))
+    if queries and (some := store.sample(queries)):
+        found = found._replace(recall=recall(store, models, [item.content for item in some], k))
+    with suppress(OSError, InputError):
+        store.beat(f"{NAME} {this_process()}", found.figures)
+    return found
+
+
+def recall(store: Store, models: Models, contents: Sequence[str], k: int) -> float:
+    """The share of the k nearest items by a scan that a `Searcher` finds; equally far ones count as found."""
+    mine = Searcher(store, models).search_many(contents, k)
+    theirs = Searcher(Scanned(store), models).search_many(contents, k)
+    shares = []
+    for hits, expected in zip(mine, theirs, strict=True):
+        farthest = max((hit.distance for hit in expected), default=np.inf)
+        shares.append(sum(hit.distance <= farthest for hit in hits) / max(len(expected), 1))
+    return float(np.mean(shares))
+
+
+class Scanned:
+    """A store that is searched by reading all of its vectors.
+
+    Args:
+        store: the store, which does all else.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def search(
+        self, asks: Sequence[Ask], k: int, where: Where | None = None, during: Journal | None = None
+    ) -> list[Found]:
+        """The k nearest items of each part, without their meta; filters are not looked at."""
+        return [self._nearest(ask, k) for ask in asks]
+
+    def _nearest(self, ask: Ask, k: int) -> Found:
+        queries, distance = torch.from_numpy(ask.queries), self.store.journal().distance
+        ids: list[str] = []
+        vectors = np.empty((0, ask.queries.shape[1]), np.float32)
+        for some, rows in self.store.scan(ask.column):
+            ids, vectors = ids + some, np.concatenate([vectors, rows])
+            near = np.argsort(distances(queries, torch.from_numpy(vectors), distance).numpy(), axis=1, kind="stable")
+            kept = np.unique(near[:, :k])
+            ids, vectors = [ids[n] for n in kept], vectors[kept]
+        apart = distances(queries, torch.from_numpy(vectors), distance).numpy()
+        return Found(ids, [{}] * len(ids), vectors, np.argsort(apart, axis=1, kind="stable")[:, :k])

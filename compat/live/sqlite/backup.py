@@ -1,0 +1,58 @@
+"""A copy of a store, taken while it is used."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from contextlib import closing
+from dataclasses import replace as changed
+from pathlib import Path
+
+from compat.errors import InputError
+from compat.live.items import Journal, new_store
+from compat.live.sqlite.file import Link, read_journal, replace, told
+
+
+def copied(link: Link, path: Path) -> Journal:
+    """Copy a store as it is at a moment into a new file, which is there whole or not at all.
+
+    The copy has an id of its own: processes that were opened on the store refuse it in the store's place, and workers
+    hand nothing in to it that they extracted before.
+
+    Args:
+        link: to the store.
+        path: of the copy.
+
+    Returns:
+        The journal of the copy.
+
+    Raises:
+        InputError: there is a file, or no folder for it; the copy is damaged.
+    """
+    if path.exists() or not path.absolute().parent.is_dir():
+        raise InputError(f"backup: {str(path)!r}, expected a new file in a folder that is there")
+    link.journal()  # a store is there
+    begun = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with (
+            told(link.path),
+            closing(sqlite3.connect(link.path, isolation_level=None)) as base,
+            closing(sqlite3.connect(begun, isolation_level=None)) as copy,
+        ):
+            base.backup(copy)
+            copy.execute("PRAGMA journal_mode = WAL")
+            copy.execute("PRAGMA synchronous = FULL")
+            if (found := copy.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
+                raise InputError(f"backup: the copy of {link.path} is damaged ({found}), expected a sound store")
+            cursor = copy.execute("BEGIN IMMEDIATE")
+            journal = read_journal(cursor)
+            replace(cursor, journal, own := changed(journal, store=new_store()))
+            cursor.execute("DELETE FROM claims")
+            copy.execute("COMMIT")
+            copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        os.replace(begun, path)
+    finally:
+        for end in ("", "-wal", "-shm"):
+            Path(f"{begun}{end}").unlink(missing_ok=True)
+    return own
