@@ -69,7 +69,8 @@ def make(cursor: sqlite3.Cursor, generation: int, staged: str | None = None) -> 
         silence(cursor, staged)
         cursor.execute(f"ALTER TABLE {staged} RENAME TO {names['lacking']}")
     run(cursor, VECTORS, **names)
-    run(cursor, BRIDGE, **names)
+    if generation:  # the first one is no migration's
+        run(cursor, BRIDGE, **names)
 
 
 def stage(cursor: sqlite3.Cursor, name: str) -> None:
@@ -106,6 +107,12 @@ def sweep(cursor: sqlite3.Cursor, journal: Journal, rows: int) -> bool:
         rows -= deleted
         cursor.execute(f"DROP TABLE {name}")
     return False
+
+
+def abandoned(cursor: sqlite3.Cursor) -> list[str]:
+    """Names of the tables in which an order was prepared that is none."""
+    found = cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'staged%'")
+    return [name for (name,) in found.fetchall()]
 
 
 def drop(cursor: sqlite3.Cursor, name: str) -> None:

@@ -379,6 +379,8 @@ class SqliteStore:
             with self.transaction() as cursor:
                 generations.make(cursor, after.migration, name)
                 replace(cursor, before, after)
+                for other in generations.abandoned(cursor):
+                    generations.drop(cursor, other)
                 cursor.execute("DELETE FROM fits")
                 cursor.execute("DELETE FROM claims")
         except BaseException:
