@@ -12,7 +12,7 @@ from compat.environment.groups import cells_of, density, groups_of
 from compat.environment.ranking import Judge, Ranking, Tally, lines
 from compat.environment.world import CENTRES, Known, QuickWorld
 from compat.experience.learners import z_score
-from compat.experience.regressions import Rows, unit
+from compat.experience.maps import Rows, unit
 from compat.experience.world import check_pairs
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from compat.environment.episode import Episode, Moment
-from compat.experience.regressions import Rows
+from compat.experience.maps import Rows
 
 FEATURES = {
     "open": "1 where the group may be migrated, 0 where it is done or empty",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import faiss
 import numpy as np
 
-from compat.experience.regressions import Rows
+from compat.experience.maps import Rows
 
 TEMPERATURE = 0.1  # of the soft assignment to cells
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
-from compat.experience.regressions import Rows
+from compat.experience.maps import Rows
 
 GAMMA = 0.5  # of the kernel exp(-gamma |x - x'|^2), among those of `compat.experience.GaussianWorld`
 ALPHA = 0.1  # variance of the noise, likewise

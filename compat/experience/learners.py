@@ -14,6 +14,7 @@ from torch import Tensor
 from compat.engine.exact import distances
 from compat.errors import InputError
 from compat.experience.agreement import Way, gain
+from compat.experience.maps import Query
 from compat.experience.seen import Before, Seen, Serving, as_before
 from compat.experience.world import SAMPLE, WORLDS, Kind, World, check_pairs
 from compat.merge import Merge, ZScore
@@ -121,12 +122,12 @@ class OwnBack(_ByWorld):
     """
 
     def propose(self, seen: Seen, known: Before) -> Iterator[Proposal]:
-        world = self.fitted(seen, known)
-        held = world.here.held
+        here = self.fitted(seen, known).here
+        held = here.held
         query = torch.from_numpy(held.expected).float()
         old, new = seen.before[held.rows], seen.new[held.rows]
         for merge in (None, z_score(query, old, new)):
-            serve = partial(Serving, lambda old, new: world.back(new), seen.old, merge, 1)
+            serve = partial(Serving, Query("new", here.map), seen.old, merge, 1)
             yield Proposal(held.rows, held.sizes, Way(query, old, merge), serve)
 
 
@@ -142,14 +143,15 @@ class OwnForward(_ByWorld):
     """
 
     def propose(self, seen: Seen, known: Before) -> Iterator[Proposal]:
-        world = self.fitted(seen, known)
-        held = world.there.held
+        there = self.fitted(seen, known).there
+        held = there.held
         way = Way(seen.new[held.rows], torch.from_numpy(held.expected).float())
 
         def serve() -> Serving:
             left = torch.ones(len(seen.old), dtype=torch.bool).index_fill(0, seen.migrated, False)
-            doubt = float(world.there.variance(seen.old[left]).sum(1).mean()) if left.any() else math.nan
-            return Serving(lambda old, new: new, world.there.mean(seen.old), None, 1, rewrites=True, doubt=doubt)
+            doubt = float(there.variance(seen.old[left]).sum(1).mean()) if left.any() else math.nan
+            item = there.map
+            return Serving(Query("new"), item(seen.old), None, 1, rewrites=True, doubt=doubt, item=item)
 
         yield Proposal(held.rows, held.sizes, way, serve)
 

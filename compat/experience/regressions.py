@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeAlias
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,24 +14,22 @@ from sklearn.gaussian_process.kernels import RBF
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import rbf_kernel
-from sklearn.neighbors import NearestNeighbors
-from torch import Tensor
 
+from compat.experience.maps import Affine, Expected, Kernels, Nearest, Rows, Transform, Turned, unit
 from compat.methods.procrustes import procrustes
 
-Rows: TypeAlias = np.ndarray
-Transform: TypeAlias = Callable[[Tensor], Tensor]
 EXACT = 1024  # pairs up to which a Gaussian process is exact
 CENTRES = 512  # of its Nystroem features beyond
 
 
-def unit(rows: Tensor | Rows) -> Rows:
-    """Rows (N, D) of length 1, float64; zero stays zero."""
-    return torch.nn.functional.normalize(torch.as_tensor(rows).double(), dim=1).cpu().numpy()
-
-
 class Regression(Protocol):
-    """From rows (N, D_in), of which the directions count, to unit vectors (N, D_out)."""
+    """From rows (N, D_in), of which the directions count, to unit vectors (N, D_out).
+
+    Attributes:
+        learned: from the pairs that it was fitted to last.
+    """
+
+    learned: Expected
 
     def fit(self, x: Rows, y: Rows) -> None:
         """Learn from pairs."""
@@ -50,14 +49,13 @@ class Fixed:
     """
 
     def __init__(self, transform: Transform) -> None:
-        self.transform = transform
+        self.learned = Expected(prior=transform)
 
     def fit(self, x: Rows, y: Rows) -> None:
         return
 
     def mean(self, x: Rows) -> Rows:
-        with torch.inference_mode():
-            return unit(self.transform(torch.from_numpy(x).float()))
+        return self.learned.mean(x)
 
     def variance(self, x: Rows) -> Rows:
         return np.ones(len(x))
@@ -66,13 +64,13 @@ class Fixed:
 class Rotation:
     """Orthogonal Procrustes (`compat.methods.procrustes`), without centring."""
 
-    matrix: Rows
+    learned: Expected
 
     def fit(self, x: Rows, y: Rows) -> None:
-        self.matrix = procrustes(torch.from_numpy(unit(x)), torch.from_numpy(y)).numpy()
+        self.learned = Expected(Turned(procrustes(torch.from_numpy(unit(x)), torch.from_numpy(y)).numpy()))
 
     def mean(self, x: Rows) -> Rows:
-        return unit(x) @ self.matrix
+        return self.learned.mean(x)
 
     def variance(self, x: Rows) -> Rows:
         return np.ones(len(x))
@@ -85,22 +83,20 @@ class Residual:
         start: fitted to the same pairs first.
     """
 
+    learned: Expected
+
     def __init__(self, start: Regression) -> None:
         self.start = start
 
     def fit(self, x: Rows, y: Rows) -> None:
         self.start.fit(x, y)
-        self.fit_rest(unit(x), y - self.start.mean(x))
+        self.learned = replace(self.start.learned, rest=self.fit_rest(unit(x), y - self.start.mean(x)))
 
     def mean(self, x: Rows) -> Rows:
-        return self.start.mean(x) + self.rest(unit(x))
+        return self.learned.mean(x)
 
-    def fit_rest(self, x: Rows, rest: Rows) -> None:
+    def fit_rest(self, x: Rows, rest: Rows) -> Affine | Nearest | Kernels:
         """Learn the residuals (N, D_out)."""
-        raise NotImplementedError
-
-    def rest(self, x: Rows) -> Rows:
-        """The expected residuals."""
         raise NotImplementedError
 
     def variance(self, x: Rows) -> Rows:
@@ -121,13 +117,11 @@ class Linear(Residual):
 
     def __init__(self, start: Regression, alpha: float) -> None:
         super().__init__(start)
-        self.ridge = Ridge(alpha)
+        self.alpha = alpha
 
-    def fit_rest(self, x: Rows, rest: Rows) -> None:
-        self.ridge.fit(x, rest)
-
-    def rest(self, x: Rows) -> Rows:
-        return self.ridge.predict(x)
+    def fit_rest(self, x: Rows, rest: Rows) -> Affine:
+        ridge = Ridge(self.alpha).fit(x, rest)
+        return Affine(ridge.coef_.T, ridge.intercept_)
 
 
 class Neighbours(Residual):
@@ -139,32 +133,20 @@ class Neighbours(Residual):
         temperature: of the weights.
     """
 
-    residuals: Rows
-
     def __init__(self, start: Regression, count: int, temperature: float) -> None:
         super().__init__(start)
         self.count, self.temperature = count, temperature
 
-    def fit_rest(self, x: Rows, rest: Rows) -> None:
-        self.residuals = rest
-        self.index = NearestNeighbors(n_neighbors=min(self.count, len(x)), algorithm="brute").fit(x)
-
-    def rest(self, x: Rows) -> Rows:
-        weights, near = self._near(x)
-        return np.einsum("nk,nkd->nd", weights, self.residuals[near])
+    def fit_rest(self, x: Rows, rest: Rows) -> Nearest:
+        self.nearest = Nearest(x, rest, self.count, self.temperature)
+        return self.nearest
 
     def doubt(self, x: Rows) -> Rows:
-        weights, near = self._near(x)
-        residuals = self.residuals[near]
+        weights, near = self.nearest.near(x)
+        residuals = self.nearest.residuals[near]
         mean = np.einsum("nk,nkd->nd", weights, residuals)
         spread = np.einsum("nk,nkd->n", weights, (residuals - mean[:, None]) ** 2)
-        return spread + self.residuals.var(0).sum()  # few neighbours know little of their own spread
-
-    def _near(self, x: Rows) -> tuple[Rows, Rows]:
-        distance, near = self.index.kneighbors(x)
-        logits = -(distance**2) / (2 * self.temperature)  # of unit vectors cos = 1 - d^2 / 2
-        weights = np.exp(logits - logits.max(1, keepdims=True))
-        return weights / weights.sum(1, keepdims=True), near
+        return spread + self.nearest.residuals.var(0).sum()  # few neighbours know little of their own spread
 
 
 class Gaussian(Residual):
@@ -186,21 +168,17 @@ class Gaussian(Residual):
         super().__init__(start)
         self.gamma, self.alpha = gamma, alpha
 
-    def fit_rest(self, x: Rows, rest: Rows) -> None:
+    def fit_rest(self, x: Rows, rest: Rows) -> Kernels:
         self.features = None
         if len(x) <= EXACT:
             kernel = RBF((2 * self.gamma) ** -0.5, "fixed")
             self.process = GaussianProcessRegressor(kernel, alpha=self.alpha, optimizer=None).fit(x, rest)
-            return
+            return Kernels(x, self.process.alpha_.reshape(len(x), -1), self.gamma)
         self.features = Nystroem(gamma=self.gamma, n_components=CENTRES, random_state=0).fit(x)
         shown = self.features.transform(x)
         self.factor = cho_factor(shown.T @ shown + self.alpha * np.eye(shown.shape[1]))
-        self.weight = cho_solve(self.factor, shown.T @ rest)
-
-    def rest(self, x: Rows) -> Rows:
-        if self.features is None:
-            return self.process.predict(x).reshape(len(x), -1)
-        return self.features.transform(x) @ self.weight
+        weights = self.features.normalization_.T @ cho_solve(self.factor, shown.T @ rest)
+        return Kernels(self.features.components_, weights, self.gamma)
 
     def doubt(self, x: Rows) -> Rows:
         if self.features is None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from compat.errors import InputError
+from compat.experience.maps import Expected, Query
 from compat.experience.world import Prior
 from compat.merge import Merge
 from compat.methods.upgrade import Upgrade
@@ -93,6 +94,7 @@ class Serving(NamedTuple):
         rewrites: whether what is not migrated is written anew.
         doubt: mean squared error that is expected of `gallery` as new embeddings; NaN where it does not stand for them.
         failure: why nothing was learned, if learning failed.
+        item: what makes `gallery` of the items before their backfill; None: they are searched as they are.
     """
 
     query: Back
@@ -102,8 +104,9 @@ class Serving(NamedTuple):
     rewrites: bool = False
     doubt: float = math.nan
     failure: str = ""
+    item: Expected | None = None
 
 
 def as_before(seen: Seen, known: Before, failure: str = "") -> Serving:
     """The old path: nothing is changed."""
-    return Serving(lambda old, new: old, seen.old, None, known.passes, failure=failure)
+    return Serving(Query("old"), seen.old, None, known.passes, failure=failure)

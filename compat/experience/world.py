@@ -11,21 +11,10 @@ import torch
 from torch import Tensor
 
 from compat.errors import InputError
-from compat.experience.regressions import (
-    Family,
-    Fixed,
-    Gaussians,
-    Linear,
-    Neighbours,
-    Regression,
-    Rotation,
-    Rows,
-    Transform,
-    unit,
-)
+from compat.experience.maps import ROWS, Expected, Rows, Transform, unit
+from compat.experience.regressions import Family, Fixed, Gaussians, Linear, Neighbours, Regression, Rotation
 
 Kind: TypeAlias = Literal["rotation", "ridge", "neighbours", "gaussian"]
-ROWS = 2**11  # predicted at a time
 SAMPLE = 1000  # pairs that hyper-parameters are chosen on
 FEW = 400  # up to so many each is held back once, of more a quarter
 FOLDS = 4
@@ -103,10 +92,10 @@ class Direction:
             parts.append(self.chosen.variance(x[held]))
         return np.concatenate(parts)
 
-    def mean(self, rows: Tensor) -> Tensor:
-        """(N, D_in) -> (N, D_out), in chunks."""
-        parts = [self.chosen.mean(some.double().cpu().numpy()) for some in rows.split(ROWS)]
-        return torch.from_numpy(np.concatenate(parts)).float()
+    @property
+    def map(self) -> Expected:
+        """What is expected of rows."""
+        return self.chosen.learned
 
     def variance(self, rows: Tensor) -> Tensor:
         """Of each dimension: (N, D_in) -> (N, D_out), in chunks."""
@@ -162,11 +151,11 @@ class World:
 
     def forward(self, old: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of the new embeddings, (N, D_new) each, of old ones (N, D_old)."""
-        return self.there.mean(old), self.there.variance(old)
+        return self.there.map(old), self.there.variance(old)
 
     def back(self, new: Tensor) -> Tensor:
         """The old embeddings (N, D_old) that are expected of new ones (N, D_new)."""
-        return self.here.mean(new)
+        return self.here.map(new)
 
     @property
     def here(self) -> Direction:

@@ -1,0 +1,115 @@
+"""What a learner learned, as bytes: whoever reads it searches as the learner said, and learns nothing anew."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import fields
+from typing import Any, Literal, NamedTuple, cast
+
+import numpy as np
+
+from compat.errors import InputError
+from compat.experience.maps import Affine, Expected, Kernels, Nearest, Query, Rows, Turned
+from compat.experience.seen import Before, Serving
+from compat.experience.world import Prior
+from compat.merge import Merge, Scale
+
+VERSION = 1
+PARTS = {kind.__name__: kind for kind in (Turned, Affine, Nearest, Kernels)}
+
+
+class Fit(NamedTuple):
+    """What is kept of a `Serving`: all but the gallery, which `item` makes of the embeddings before the backfill.
+
+    Attributes: as of `Serving`.
+    """
+
+    query: Query
+    item: Expected | None
+    merge: Merge | None
+    passes: int
+
+
+def dump(serving: Serving) -> bytes:
+    """An .npz archive: the arrays of the maps by `side.part.kind.field`, those of the merge rule, and a header.
+
+    Raises:
+        InputError: a learner that answers by what is no array: a function, ranks.
+    """
+    query, merge = serving.query, serving.merge
+    if not isinstance(query, Query) or serving.rewrites != (serving.item is not None):
+        raise InputError(f"learner: it serves by {type(query).__name__}, expected maps of `compat.experience.maps`")
+    if merge is not None and merge.scales is None:
+        raise InputError(f"learner: it merges by {type(merge).__name__}, expected a rule with scales, or None")
+    header = {
+        "version": VERSION,
+        "model": query.model,
+        "query": query.map is not None,
+        "item": serving.item is not None,
+        "passes": serving.passes,
+    }
+    arrays = {"header": np.array(json.dumps(header)), **_arrays("query", query.map), **_arrays("item", serving.item)}
+    if merge is not None and merge.scales is not None:
+        arrays |= {f"merge.{n}.{axis}": getattr(scale, axis) for n, scale in enumerate(merge.scales) for axis in "xy"}
+    file = io.BytesIO()
+    np.savez(file, **cast(Any, arrays))
+    return file.getvalue()
+
+
+def load(content: bytes, known: Before) -> Fit:
+    """The fit as it was dumped.
+
+    Args:
+        content: what `dump` gave.
+        known: what served before; a map that was started from its transform goes on from there.
+
+    Raises:
+        InputError: damaged, or of a newer version.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = dict(archive)
+        header = json.loads(arrays["header"].item())
+        if header["version"] > VERSION:
+            raise InputError(f"fit: version {header['version']}, expected {VERSION} or before: take a newer package")
+        maps = {side: _map(side, arrays, known.prior) if header[side] else None for side in ("query", "item")}
+        merge = _merge(arrays) if "merge.0.x" in arrays else None
+        model: Literal["old", "new"] = header["model"]
+        return Fit(Query(model, maps["query"]), maps["item"], merge, header["passes"])
+    except (zipfile.BadZipFile, EOFError, OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"fit: damaged ({' '.join(str(error).split())}), expected what a worker stored") from error
+
+
+def _arrays(side: str, map: Expected | None) -> dict[str, Rows]:
+    """The arrays of a map; numbers have no dimensions."""
+    parts = {} if map is None else {"start": map.start, "rest": map.rest}
+    return {
+        f"{side}.{name}.{type(part).__name__}.{field.name}": np.asarray(getattr(part, field.name))
+        for name, part in parts.items()
+        if part is not None
+        for field in fields(part)
+    }
+
+
+def _map(side: str, arrays: dict[str, Rows], prior: Prior) -> Expected:
+    """A map of its arrays."""
+    parts: dict[str, tuple[str, dict[str, Any]]] = {}
+    for key, array in arrays.items():
+        if key.startswith(f"{side}."):
+            _, name, kind, field = key.split(".")
+            parts.setdefault(name, (kind, {}))[1][field] = array if array.ndim else array.item()
+    made: dict[str, Any] = {name: PARTS[kind](**values) for name, (kind, values) in parts.items()}
+    transform = None if "start" in made else prior.back if side == "query" else prior.forward
+    if "start" not in made and transform is None:
+        raise ValueError(f"the {side} starts from a transform, and what served before has none")
+    return Expected(made.get("start"), made.get("rest"), transform)
+
+
+def _merge(arrays: dict[str, Rows]) -> Merge:
+    """A rule of its scales."""
+    old, new = (Scale(arrays[f"merge.{n}.x"], arrays[f"merge.{n}.y"]) for n in range(2))
+    merge = Merge()
+    merge.scales = (old, new)
+    return merge
