@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from dataclasses import fields
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -76,8 +76,9 @@ def load(content: bytes, known: Before) -> Fit:
             raise InputError(f"fit: version {header['version']}, expected {VERSION} or before: take a newer package")
         maps = {side: _map(side, arrays, known.prior) if header[side] else None for side in ("query", "item")}
         merge = _merge(arrays) if "merge.0.x" in arrays else None
-        model: Literal["old", "new"] = header["model"]
-        return Fit(Query(model, maps["query"]), maps["item"], merge, header["passes"])
+        return Fit(Query(header["model"], maps["query"]), maps["item"], merge, header["passes"])
+    except InputError:
+        raise
     except (zipfile.BadZipFile, EOFError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"fit: damaged ({' '.join(str(error).split())}), expected what a worker stored") from error
 

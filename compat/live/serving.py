@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from compat.errors import InputError
+from compat.experience.fits import Fit, load
 from compat.experience.seen import Seen, Serving, as_before, before
 from compat.live.items import Column, Gallery, Journal
 from compat.live.models import Embed, Models, embedded
-from compat.live.store import Store
+from compat.live.store import Conflict, Store
 from compat.merge import Merge
 from compat.methods.upgrade import Upgrade, through
 
@@ -38,37 +39,60 @@ class Ways:
 
 
 def ways(store: Store, models: Models, journal: Journal) -> Ways:
-    """How queries are served now; a learner learns again what it had learned when it was last refitted."""
+    """How queries are served now: by what a learner learned, as it is stored.
+
+    Raises:
+        InputError: it was learned, but is not stored.
+        Conflict: the store serves in another way by now.
+    """
     upgrade = models.between(journal.dim, journal.new_dim)
     column: Column = "bridge" if journal.bridged else "old"
     if journal.learned == 0:
         passes = ("new",) if upgrade.encoder_passes == 1 else ("old", "new")
         return Ways(upgrade.query, passes, column, models.merge)
-    serving, _ = learned(store, models, journal)
+    if (fit := fitted(store, models, journal)) is None:
+        if store.journal().way != journal.way:
+            raise Conflict
+        found = f"none of migration {journal.migration} at {journal.learned} items"
+        raise InputError(f"fit: {found}, expected one that a worker stored: run the migration, or roll it back")
 
     def query(old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         served = upgrade.query(old, new)
-        return serving.query(*served), served[1]
+        return fit.query(*served), served[1]
 
-    passes = ("new",) if serving.passes == 1 else ("old", "new")
-    return Ways(query, passes, column, models.merge if serving.merge is None else serving.merge)
+    passes = ("new",) if fit.passes == 1 else ("old", "new")
+    return Ways(query, passes, column, models.merge if fit.merge is None else fit.merge)
 
 
-def learned(store: Store, models: Models, journal: Journal) -> tuple[Serving, Gallery]:
-    """What a learner makes of the pairs among the first `journal.learned` items of the order, and the gallery.
+def fitted(store: Store, models: Models, journal: Journal) -> Fit | None:
+    """What a learner had learned at this moment; None: it is not stored."""
+    content = store.fit(journal)
+    return None if content is None else load(content, before(models.between(journal.dim, journal.new_dim)))
+
+
+def learned(gallery: Gallery, models: Models, journal: Journal) -> Serving:
+    """What a learner makes of the pairs among the first `journal.learned` items of the order.
 
     Items that were written or deleted since, and dead letters, are no pairs.
+
+    Args:
+        gallery: of the store, with new embeddings.
+        models: of the migration.
+        journal: of the store.
     """
     assert models.learner is not None
     upgrade = models.between(journal.dim, journal.new_dim)
-    gallery = store.gallery(new=True)
-    old = ahead(upgrade, gallery.old) if upgrade.transforms_gallery else torch.from_numpy(gallery.old)
     first = (gallery.place >= 0) & (gallery.place < journal.learned) & ~np.isnan(gallery.new).any(1)
     rows = first.nonzero()[0]
     rows = torch.from_numpy(rows[np.argsort(gallery.place[rows])])
-    seen = Seen(old, rows, torch.from_numpy(gallery.new)[rows])
+    seen = Seen(unmigrated(upgrade, gallery.old), rows, torch.from_numpy(gallery.new)[rows])
     known = before(upgrade)
-    return (copy.deepcopy(models.learner).refit(seen, known) if len(rows) else as_before(seen, known)), gallery
+    return copy.deepcopy(models.learner).refit(seen, known) if len(rows) else as_before(seen, known)
+
+
+def unmigrated(upgrade: Upgrade, old: np.ndarray) -> Tensor:
+    """Old embeddings (N, D_old) as a method searches them before their backfill."""
+    return ahead(upgrade, old) if upgrade.transforms_gallery else torch.from_numpy(old)
 
 
 def ahead(upgrade: Upgrade, old: np.ndarray) -> Tensor:

@@ -93,7 +93,7 @@ class Store(Protocol):
             fit: what a learner learned, kept for `after.learned` until the next migration.
 
         Raises:
-            Conflict: it is not `before` any more.
+            Conflict: it is not `before` any more, or there is a fit for `after.learned`: the first one stays.
         """
 
     def fit(self, journal: Journal) -> bytes | None:

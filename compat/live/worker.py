@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -11,12 +12,13 @@ from typing import TypeVar
 import numpy as np
 
 from compat.errors import InputError
+from compat.experience.fits import dump
 from compat.live.control import slowest
 from compat.live.extraction import Extracted, Unreachable, Unread, drifted, extract, patiently
 from compat.live.items import Gallery, Journal, Report, Turn, Work
 from compat.live.models import Models
 from compat.live.process import this_process
-from compat.live.serving import Served, ahead, learned
+from compat.live.serving import Served, learned, unmigrated
 from compat.live.store import Conflict, Store, amended
 from compat.live.throttle import Throttle, wait
 
@@ -107,7 +109,7 @@ class Worker:
         if journal.phase == "planned" and upgrade.transforms_gallery:
             gallery = self.store.gallery()
             try:
-                self.bridge(gallery, ahead(upgrade, gallery.old).numpy(), np.arange(len(gallery.ids)), journal)
+                self.bridge(gallery, unmigrated(upgrade, gallery.old).numpy(), np.arange(len(gallery.ids)), journal)
             except Conflict:
                 return self.same(journal)  # another worker began with it, and has learned since
         bridged = upgrade.transforms_gallery or journal.bridged
@@ -117,7 +119,10 @@ class Worker:
             return replace(now, phase="running", bridged=bridged, note="") if runs else now
 
         amended(self.store, running)
-        return self.same(journal)
+        journal = self.same(journal)
+        if journal.learned and self.store.fit(journal) is None:  # it was learned before fits were stored
+            return self.learn(journal, journal.learned)
+        return journal
 
     def same(self, journal: Journal) -> Journal:
         """The journal now.
@@ -181,20 +186,24 @@ class Worker:
         return (min(due), True) if due else (stop, False)
 
     def learn(self, journal: Journal, limit: int | None) -> Journal:
-        """Refit the learner to all pairs up to a place."""
+        """Refit the learner to all pairs up to a place, and store what it learned with the journal that says so."""
         assert limit is not None
-        serving, gallery = learned(self.store, self.models, replace(journal, learned=limit))
+        moment, gallery = replace(journal, learned=limit), answered(lambda: self.store.gallery(new=True))
+        serving = learned(gallery, self.models, moment)
+        fit = dump(serving)
         bridged = serving.rewrites or self.models.between(journal.dim, journal.new_dim).transforms_gallery
         try:
             if bridged:
                 self.bridge(gallery, serving.gallery.numpy(), np.isnan(gallery.new).any(1).nonzero()[0], journal)
         except Conflict:
             return self.same(journal)  # another worker was faster
-
-        def taught(now: Journal) -> Journal:
-            return replace(now, learned=limit, bridged=bridged) if now.learned == journal.learned else now
-
-        return self.amended(journal, taught)
+        while True:
+            now = self.same(journal)
+            taught = answered(lambda: self.store.fit(moment)) is not None
+            if now.phase != "running" or now.learned != journal.learned or taught:
+                return now
+            with suppress(Conflict):
+                answered(partial(self.store.amend, now, replace(now, learned=limit, bridged=bridged), fit))
 
     def bridge(self, gallery: Gallery, vectors: np.ndarray, rows: np.ndarray, during: Journal) -> None:
         """Write what these rows of the gallery (N,) are searched by.

@@ -35,6 +35,7 @@ TABLES = (
     "CREATE UNLOGGED TABLE claims (row bigint PRIMARY KEY, worker text NOT NULL, backend int NOT NULL,"
     " born timestamptz NOT NULL, until timestamptz NOT NULL)",
     "CREATE UNLOGGED TABLE beats (name text PRIMARY KEY, at timestamptz NOT NULL, figures jsonb NOT NULL)",
+    "CREATE TABLE fits (migration bigint, learned bigint, content bytea NOT NULL, PRIMARY KEY (migration, learned))",
     "CREATE TABLE near (part text PRIMARY KEY, dim int NOT NULL, items bigint NOT NULL, ef int NOT NULL)",
 )
 INDEXES = {

@@ -97,8 +97,21 @@ class PostgresStore:
         with self.transaction() as cursor:
             return read(cursor)
 
-    def amend(self, before: Journal, after: Journal) -> None:
-        self.write(lambda cursor: replace(cursor, before, after))
+    def amend(self, before: Journal, after: Journal, fit: bytes | None = None) -> None:
+        def step(cursor: Cursor[Any]) -> None:
+            replace(cursor, before, after)
+            if fit is not None:
+                insert = "INSERT INTO fits VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+                if cursor.execute(insert, (after.migration, after.learned, fit)).rowcount == 0:
+                    raise Conflict
+
+        self.write(step)
+
+    def fit(self, journal: Journal) -> bytes | None:
+        with self.transaction() as cursor:
+            select = "SELECT content FROM fits WHERE migration = %s AND learned = %s"
+            found = cursor.execute(select, (journal.migration, journal.learned)).fetchone()
+        return None if found is None else found[0]
 
     def put(self, item: Item, during: Journal) -> None:
         def step(cursor: Cursor[Any]) -> None:
@@ -226,6 +239,7 @@ class PostgresStore:
     def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
         def step(cursor: Cursor[Any]) -> None:
             replace(cursor, before, after)
+            cursor.execute("DELETE FROM fits WHERE migration < %s", (after.migration,))
             cursor.execute(PLACE, (list(ids),))
 
         if self.journal() != before:

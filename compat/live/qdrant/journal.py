@@ -11,7 +11,10 @@ has no vector of that name to go to, and Qdrant refuses it.
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import json
+import secrets
 import time
 import uuid
 from collections.abc import Mapping
@@ -24,7 +27,8 @@ from compat.live.qdrant.points import JOURNAL, SPACE, State, are, fresh, is_one,
 from compat.live.sql import entry
 from compat.live.store import Conflict
 
-MANY = 10_000  # processes
+MANY = 10_000  # processes, or parts
+PART = 2**20  # bytes of a part of a fit
 INDEXED = {"place": models.PayloadSchemaType.INTEGER} | dict.fromkeys(
     ("stamp", "tags", "worker"), models.PayloadSchemaType.KEYWORD
 )
@@ -140,6 +144,40 @@ class Ledger:
         """Delete a column, if it is still there."""
         for each in dict.fromkeys((name, raw(name, journal.distance))):
             self.link("delete_vector_name", self.items, each, **WRITE)
+
+    def keep(self, state: State, after: Journal, fit: bytes) -> State:
+        """Write a fit, in parts as a server takes no request of any size; the state as it is to be followed.
+
+        The parts have a name drawn at random, and count once the journal has it.
+
+        Raises:
+            Conflict: there is one for `after.learned`.
+        """
+        if str(after.learned) in state.fits:
+            raise Conflict
+        name = secrets.token_hex(8)
+        for n, start in enumerate(range(0, len(fit), PART)):
+            part = base64.b64encode(fit[start : start + PART]).decode()
+            payload = {"fit": name, "of": after.migration, "n": n, "part": part}
+            self._note(str(uuid.uuid5(SPACE, f"fit {name} {n}")), payload)
+        return dataclasses.replace(state, fits={**state.fits, str(after.learned): name})
+
+    def kept(self, journal: Journal) -> bytes | None:
+        """See `Store.fit`."""
+        at = str(journal.learned)
+        state = self.state()
+        if state.journal.migration != journal.migration or at not in state.fits:
+            return None
+        found = self.link("scroll", self.notes, where([is_one("fit", state.fits[at])]), limit=MANY, **READ)[0]
+        if self.state().fits.get(at) != state.fits[at]:
+            return None  # another migration was planned meanwhile
+        parts = sorted((record.payload["n"], record.payload["part"]) for record in found)
+        return b"".join(base64.b64decode(part) for _, part in parts)
+
+    def forget(self, journal: Journal) -> None:
+        """Delete the fits of the migrations before."""
+        earlier = where([within("of", lt=journal.migration)])
+        self.link("delete", self.notes, models.FilterSelector(filter=earlier), **WRITE)
 
     def beat(self, name: str, figures: Mapping[str, float]) -> None:
         """See `Store.beat`."""

@@ -10,7 +10,7 @@ import json
 import secrets
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class State:
         retired: names of columns that are no more.
         era: it grows with each kind of phase; a point is not replaced by what was prepared in an earlier one.
         marks: random, of this and the last changes.
+        fits: how many items were learned from -> the random name of what was learned, in this migration.
     """
 
     journal: Journal
@@ -50,6 +51,7 @@ class State:
     retired: tuple[str, ...] = ()
     era: int = 0
     marks: tuple[str, ...] = ()
+    fits: Mapping[str, str] = field(default_factory=dict)
 
     def after(self, journal: Journal, **names: Any) -> State:
         """The state that follows with another journal and other names."""
@@ -62,6 +64,7 @@ class State:
             retired=(*self.retired, *(name for name in gone if name not in kept)),
             era=self.era + (kind(journal.phase) != kind(self.journal.phase)),
             marks=(*self.marks[-REMEMBERED:], secrets.token_hex(8)),
+            fits=self.fits if journal.migration == self.journal.migration else {},
         )
 
     def dump(self) -> dict[str, Any]:
@@ -69,7 +72,7 @@ class State:
         content, digest = self.journal.dump()
         columns = {"old": self.old, "bridge": self.bridge, "new": self.new}
         rest = {"retired": list(self.retired), "era": self.era, "marks": list(self.marks), "mark": self.marks[-1]}
-        return {"content": content, "digest": digest, **columns, **rest}
+        return {"content": content, "digest": digest, **columns, **rest, "fits": dict(self.fits)}
 
     def names(self, *columns: Column) -> list[str]:
         """Names of vectors as they were given, of those columns that there are."""
@@ -139,6 +142,7 @@ def load_state(payload: Mapping[str, Any]) -> State:
         retired=tuple(payload["retired"]),
         era=payload["era"],
         marks=tuple(payload["marks"]),
+        fits=payload.get("fits", {}),
     )
 
 

@@ -104,16 +104,21 @@ class QdrantStore:
     def journal(self) -> Journal:
         return self.ledger.state().journal
 
-    def amend(self, before: Journal, after: Journal) -> None:
+    def amend(self, before: Journal, after: Journal, fit: bytes | None = None) -> None:
         state, names = self.ledger.as_before(before), {}
         if after.new_dim and (after.migration, after.new_dim) != (before.migration, before.new_dim):
             names = {column: self.ledger.column(column, after, after.new_dim) for column in COLUMNS[1:]}
+        if fit is not None:
+            state = self.ledger.keep(state, after, fit)
         try:
             self.ledger.replace(state, after, **names)
         except Conflict:
             for name in names.values():
                 self.ledger.drop(name, after)
             raise
+
+    def fit(self, journal: Journal) -> bytes | None:
+        return self.ledger.kept(journal)
 
     def put(self, item: Item, during: Journal) -> None:
         state, id = self.ledger.state(), point_id(item.id)
@@ -256,6 +261,7 @@ class QdrantStore:
         self.ledger.as_before(before)
         self.points.place(ids)
         self.amend(before, after)
+        self.ledger.forget(after)
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
         """The journal is looked at before each request: what was learned since may be overwritten by one at most."""

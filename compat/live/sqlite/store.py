@@ -130,7 +130,9 @@ class SqliteStore:
         with self.transaction() as cursor:
             replace(cursor, before, after)
             if fit is not None:
-                cursor.execute("INSERT OR REPLACE INTO fits VALUES (?, ?, ?)", (after.migration, after.learned, fit))
+                row = (after.migration, after.learned, fit)
+                if cursor.execute("INSERT OR IGNORE INTO fits VALUES (?, ?, ?)", row).rowcount == 0:
+                    raise Conflict
 
     def fit(self, journal: Journal) -> bytes | None:
         with self.transaction("DEFERRED") as cursor:
