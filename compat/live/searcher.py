@@ -188,7 +188,7 @@ def read(model: Embed, contents: Sequence[str], name: str) -> np.ndarray:
 def top(
     found: Mapping[str, tuple[np.ndarray, Found]], row: int, merge: Merge | None, distance: Distance, k: int
 ) -> list[Hit]:
-    """The first k of a query's lists, merged; of equally far items the new part's first."""
+    """The first k of a query's lists, merged; of equally far items the new part's first, then by id."""
     hits: list[Hit] = []
     for part in ("new", "old"):
         if part not in found:
@@ -204,4 +204,5 @@ def top(
             apart = merge.scales[part == "new"](apart)
         hits += [Hit(its.ids[n], float(d), part, its.meta[n]) for n, d in zip(at, apart, strict=True)]
     first = {hit.id: hit for hit in reversed(hits)}
-    return sorted((hit for hit in hits if first[hit.id] is hit), key=lambda hit: hit.distance)[:k]
+    kept = (hit for hit in hits if first[hit.id] is hit)
+    return sorted(kept, key=lambda hit: (hit.distance, hit.part == "old", hit.id))[:k]
