@@ -49,7 +49,7 @@ def models(kind, base=Upgrade, **options) -> Models:
         upgrade.solve(Pair(old, new, torch.arange(60) % 6))
     learner = kind(Precomputed(OLD), Precomputed(NEW), **options)
     rows = Rows(NAMES, AFTER.numpy()), Rows(NAMES, BEFORE.numpy())
-    return Models(*rows, upgrade, learner=learner, refit=(0.3, 0.6))
+    return Models(*rows, upgrade, learner=learner, refit=(0.6,))
 
 
 @pytest.fixture
