@@ -1,4 +1,4 @@
-"""Limits of the code: files short everywhere; the runner's functions short too, and its files in rooms."""
+"""Limits of the code: files and functions are short everywhere; the runner's files are in rooms."""
 
 import ast
 from pathlib import Path
@@ -12,11 +12,23 @@ ALL = sorted(path for folder in ("benchmarks", "compat", "tests") for path in (R
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_file_has_at_most_300_lines(path: Path):
-    assert len(path.read_text().splitlines()) <= 300
+def test_a_file_has_at_most_500_lines(path: Path):
+    assert len(path.read_text().splitlines()) <= 500
 
 
-def test_functions_have_at_most_60_lines_and_6_parameters():
+def test_functions_have_at_most_60_lines_besides_their_docstring():
+    long = {}
+    for path in [*FILES, *(ROOT / "compat" / "live").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                docstring = (ast.get_docstring(node, clean=False) or "").splitlines()
+                lines = (node.end_lineno or 0) - node.lineno + 1 - len(docstring)
+                if lines > 60:
+                    long[f"{path.relative_to(ROOT)}:{node.name}"] = lines
+    assert long == {}
+
+
+def test_functions_of_the_runner_have_at_most_6_parameters():
     sizes = {}
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -24,9 +36,8 @@ def test_functions_have_at_most_60_lines_and_6_parameters():
                 given = node.args
                 names = [a.arg for a in [*given.posonlyargs, *given.args, *given.kwonlyargs] if a.arg != "self"]
                 names += [a.arg for a in (given.vararg, given.kwarg) if a]
-                lines = (node.end_lineno or 0) - node.lineno + 1
-                sizes[f"{path.relative_to(ROOT)}:{node.name}"] = (lines, len(names))
-    assert {name: size for name, size in sizes.items() if size[0] > 60 or size[1] > 6} == {}
+                sizes[f"{path.relative_to(ROOT)}:{node.name}"] = len(names)
+    assert {name: size for name, size in sizes.items() if size > 6} == {}
     assert len(sizes) > 200
 
 
