@@ -19,6 +19,7 @@ from compat.command import Parser, exit_on_input_error
 from compat.data import LabelledImages, RetrievalData, Share
 from compat.data.archives import scratch, unpack
 from compat.data.fashion import FILES
+from compat.data.listing import hidden
 from compat.errors import InputError
 
 # The MD5 is open-reid's (reid/datasets/market1501.py); its folders are those of the authors' protocol.
@@ -129,7 +130,7 @@ def imagenet(root: Path) -> str:
                 os.rename(image, work / wnid / image.name)
             os.rename(work, val)
     for folder in (train, val):
-        if different := {entry.name for entry in folder.iterdir()} ^ set(val_wnids):
+        if different := {entry.name for entry in folder.iterdir() if not hidden(entry.name)} ^ set(val_wnids):
             raise InputError(
                 f"{folder}: {len(different)} entries missing or too many, such as {min(different)}, expected a folder "
                 f"for each of {len(set(val_wnids))} WordNet ids; move it away and run this again"

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from compat.data.files import printable
 from compat.data.images import LabelledImages, Sample, Transform
 from compat.data.samplers import IdentityBatches, rows_by_class
 from compat.data.training import TrainingImages
@@ -113,6 +114,7 @@ class RetrievalData(pl.LightningDataModule):
             InputError: a class without a training image, no image at all.
         """
         names = [str(label) for label in range(int(train.labels.max()) + 1)] if class_names is None else class_names
+        names = [printable(name) for name in names]
         if self.on_error == "skip":
             train, gallery = self._readable(train), self._readable(gallery)
             query = None if query is None else self._readable(query)
@@ -128,7 +130,7 @@ class RetrievalData(pl.LightningDataModule):
 
     def _readable(self, images: LabelledImages) -> LabelledImages:
         bad = images.unreadable()
-        self.skipped += [str(images.images[index]) for index in bad]
+        self.skipped += [printable(str(images.images[index])) for index in bad]
         keep = torch.ones(len(images), dtype=torch.bool)
         keep[bad] = False
         return images.subset(keep.nonzero().flatten()) if bad else images

@@ -2,44 +2,74 @@
 
 from __future__ import annotations
 
+import io
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
-from torchvision import io
-from torchvision.datasets.folder import default_loader
+import torch
+from PIL import Image
+from torchvision import io as decoders
 
 from compat.errors import InputError
 
-JPEG = (0xFF, 0xD8, 0xFF)
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # of TIFF 6.0
 
 
 def read_pixels(path: Path) -> np.ndarray:
-    """The pixels (H, W, 3) uint8 of an image file, as PIL converts it to RGB.
+    """The pixels (H, W, 3) uint8 of an image file: the first frame, transparency dropped, an EXIF orientation ignored.
 
-    torchvision decodes JPEG, in grays or colours, to the same pixels in half the time; PIL all else (torchvision's
-    reader of PNG ends the process on some damaged files), and what torchvision refuses: it says what is readable.
+    Gray values of more than 8 bits are scaled to 8; all else is as PIL converts it to RGB. torchvision decodes JPEG, in
+    grays or colours, to PIL's pixels in less time; PIL looks at the size first, as it refuses decompression bombs.
 
     Raises:
-        InputError: an image that cannot be read.
+        InputError: no image that can be read; floating-point or 32-bit values, whose black and white are not known.
     """
-    pixels = _by_torchvision(path)
-    if pixels is not None:
-        return pixels
     try:
-        return np.array(default_loader(path))
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
+            raise ValueError("no regular file")
+        content = np.fromfile(path, np.uint8)
+        with Image.open(io.BytesIO(content.data)) as image:
+            pixels = _jpeg(content) if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB") else None
+            return _rgb(image) if pixels is None else pixels
     except Exception as error:  # each format and each kind of damage raises its own type
-        raise InputError(f"data: cannot read the image {path} ({error}); expected a readable image file") from error
+        message = f"data: cannot read the image {path} ({error}); expected a readable image file"
+        raise InputError(" ".join(message.split())) from error
 
 
-def _by_torchvision(path: Path) -> np.ndarray | None:
+def printable(name: str) -> str:
+    """A file's name as text that can be encoded: bytes that are not UTF-8 as escapes.
+
+    Example:
+        >>> printable(os.fsdecode(b"caf\\xe9.jpg"))
+        'caf\\\\xe9.jpg'
+    """
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def _jpeg(content: np.ndarray) -> np.ndarray | None:
+    """Decoded by torchvision; None where it is left to PIL, which says what is damaged."""
     try:
-        content = io.read_file(os.fspath(path))
-        if tuple(content[: len(JPEG)].tolist()) != JPEG:
-            return None
-        pixels = io.decode_jpeg(content)
+        pixels = decoders.decode_jpeg(torch.from_numpy(content))
     except (RuntimeError, AttributeError):  # damaged, or a later torchvision: 0.29 means to give its decoders up
         return None
-    if len(pixels) not in (1, 3):  # inks, which PIL and torchvision convert differently
-        return None
     return pixels.expand(3, -1, -1).movedim(0, -1).numpy()
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        return np.repeat(_eight_bits(image)[..., None], 3, axis=-1)
+    if "transparency" in image.info:  # else PIL warns of the conversion
+        image = image.convert("RGBA")
+    return np.array(image.convert("RGB"))
+
+
+def _eight_bits(image: Image.Image) -> np.ndarray:
+    """Gray values (H, W) of more than 8 bits, scaled and rounded."""
+    if not image.mode.startswith("I;") and image.format not in ("PNG", "PPM"):  # these are of 16 bits in mode I
+        raise ValueError(f"values of mode {image.mode}, whose black and white are not known")
+    tags = getattr(image, "tag_v2", {})
+    white = 2 ** int(tags.get(BITS_PER_SAMPLE, (16,))[0]) - 1
+    gray = (np.asarray(image).astype(np.uint32) * 255 + white // 2) // white
+    return (255 - gray if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else gray).astype(np.uint8)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
-
-from torchvision.datasets import ImageFolder
 
 from compat.data.base import RetrievalData
 from compat.data.checks import check_counts, reading
 from compat.data.images import LabelledImages
+from compat.data.listing import list_classes
 from compat.data.transforms import photographs
 from compat.errors import InputError
 
@@ -46,8 +44,8 @@ class ImageNet(RetrievalData):
         augment, plain = photographs(image_size, min_crop, resize=round(image_size * 256 / 224))
         how = "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG"
         with reading(folder, how):
-            train, val = (ImageFolder(Path(folder, split)) for split in ("train", "val"))
-        if missing := sorted(set(train.classes) ^ set(val.classes)):
+            train, val = (list_classes(folder, split, how) for split in ("train", "val"))
+        if missing := sorted(train.keys() ^ val.keys()):
             raise InputError(
                 f"data.root: class {missing[0]!r} is in one of {root}/train and {root}/val, expected {how}"
             )
@@ -55,14 +53,14 @@ class ImageNet(RetrievalData):
             check_counts(
                 folder,
                 {
-                    "classes": (len(train.classes), 1_000),
-                    "training images": (len(train), 1_281_167),
-                    "validation images": (len(val), 50_000),
+                    "classes": (len(train), 1_000),
+                    "training images": (sum(map(len, train.values())), 1_281_167),
+                    "validation images": (sum(map(len, val.values())), 50_000),
                 },
             )
 
-        def images(part: ImageFolder) -> LabelledImages:
-            files = [os.path.relpath(file, folder) for file, _ in part.samples]
-            return LabelledImages(files, part.targets, plain, root=folder)
+        def images(part: dict[str, list[str]]) -> LabelledImages:
+            items = [(file, label) for label, files in enumerate(part.values()) for file in files]
+            return LabelledImages([file for file, _ in items], [label for _, label in items], plain, root=folder)
 
-        self.hold(images(train), images(val), augment, class_names=train.classes)
+        self.hold(images(train), images(val), augment, class_names=list(train))

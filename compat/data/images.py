@@ -119,7 +119,8 @@ class LabelledImages(Dataset[Sample]):
         if not self.on_disk:
             digest.update(self.images.tobytes())
         else:
-            digest.update("".join(f"{name}\0{self._size(name)}\0" for name in self.images.tolist()).encode())
+            listed = "".join(f"{name}\0{self._size(name)}\0" for name in self.images.tolist())
+            digest.update(listed.encode(errors="surrogateescape"))  # names need not be UTF-8
         digest.update(self.labels.numpy().tobytes() + self.groups.numpy().tobytes())
         return digest.hexdigest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +12,11 @@ from torchvision.transforms import v2
 from compat.data.base import RetrievalData
 from compat.data.checks import check_counts, reading
 from compat.data.images import LabelledImages
+from compat.data.listing import ending, hidden, warn_of_left_out
 from compat.data.transforms import IMAGENET_MEAN, IMAGENET_STD, NormalizedTensor
 from compat.errors import InputError
 
-NAME = re.compile(r"(-1|\d{4})_c([1-6])s\d+_\d+_\d+\.jpg")
+NAME = re.compile(r"(-1|\d{4})_c([1-6])s\d+_\d+_\d+(\.jpg){1,2}", re.IGNORECASE)  # twice in 24 of the archive's files
 
 
 class Market1501(RetrievalData):
@@ -31,7 +33,7 @@ class Market1501(RetrievalData):
         height: of the image that the model sees, in pixels.
         width: likewise.
         erase: probability that a training image has a rectangle erased.
-        verify: check the numbers of images and identities; false takes what is there.
+        verify: check the numbers of images and identities but for junk, which mirrors drop; false takes what is there.
         options: see `RetrievalData`.
 
     Raises:
@@ -65,8 +67,7 @@ class Market1501(RetrievalData):
                     "training images": (len(train), 12_936),
                     "training identities": (len(people), 751),
                     "queries": (len(query), 3_368),
-                    "images in bounding_box_test": (len(test), 19_732),
-                    "gallery images without identity -1": (len(gallery), 15_913),
+                    "images in bounding_box_test without identity -1": (len(gallery), 15_913),
                 },
             )
         resize, to_tensor = v2.Resize((height, width), antialias=True), NormalizedTensor(IMAGENET_MEAN, IMAGENET_STD)
@@ -96,9 +97,13 @@ class Shot(NamedTuple):
 
 
 def _shots(folder: Path, part: str) -> list[Shot]:
-    shots = []
+    shots: list[Shot] = []
+    others: Counter[str] = Counter()
     for path in sorted(Path(folder, part).iterdir()):
-        if path.suffix != ".jpg":  # the archive has a Thumbs.db in each folder
+        if hidden(path.name):  # the archive has a Thumbs.db in each folder
+            continue
+        if ending(path.name) != ".jpg":
+            others[ending(path.name)] += 1
             continue
         if not (match := NAME.fullmatch(path.name)):
             raise InputError(
@@ -107,4 +112,5 @@ def _shots(folder: Path, part: str) -> list[Shot]:
         shots.append(Shot(f"{part}/{path.name}", int(match[1]), int(match[2])))
     if not shots:
         raise InputError(f"data.root: no image in {folder / part}, expected .jpg files; unpack the archive again")
+    warn_of_left_out(folder / part, others, ".jpg files")
     return shots

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,13 +14,14 @@ from torchvision.transforms import v2
 
 from compat.data.base import RetrievalData
 from compat.data.checks import check_counts, reading
-from compat.data.files import read_pixels
+from compat.data.files import printable, read_pixels
 from compat.data.grays import resized
 from compat.data.images import LabelledImages
+from compat.data.listing import ending, files_below, warn_of_left_out
 from compat.data.transforms import NormalizedTensor
 from compat.errors import InputError
 
-NAME = re.compile(r"(\d{4})_(\d\d)\.png")
+NAME = re.compile(r"(\d{4})_(\d\d)\.png", re.IGNORECASE)
 LAYOUT = "omniglot-py/images_background/<alphabet>/<character>/0001_01.png"
 TRAIN = 14  # of 20 drawings of a character
 
@@ -88,7 +90,7 @@ class Omniglot(RetrievalData):
         except InputError:
             if self.on_error == "raise":
                 raise
-            self.skipped.append(str(drawing.file))
+            self.skipped.append(printable(str(drawing.file)))
             return None
 
 
@@ -112,9 +114,13 @@ def _drawings(folder: Path, evaluation: bool, how: str) -> Iterator[Drawing]:
     if (folder / "train").is_dir() and not own.is_dir() and not evaluation:
         places = [folder / "train", folder / "val"]
     for place in places:
-        paths = list(place.rglob("*.png"))
+        files = [place.joinpath(*parts) for parts in files_below(place)] if place.is_dir() else []
+        paths = [path for path in files if ending(path.name) == ".png"]
         if not paths:
             raise InputError(f"data.root: no image in {place}, expected {how}")
+        others = Counter(ending(path.name) for path in files)
+        del others[".png"]
+        warn_of_left_out(place, others, ".png files")
         for path in paths:
             if not (match := NAME.fullmatch(path.name)):
                 raise InputError(f"data.root: {path} is not named as Omniglot's images, expected 0001_01.png")

@@ -36,12 +36,12 @@ def by_pil(path):
 
 @pytest.fixture
 def without_pil(monkeypatch):
-    """Fails where PIL is asked to read a file."""
+    """Fails where PIL is asked to decode an image."""
 
-    def refuse(path):
-        raise AssertionError(f"{path} was left to PIL")
+    def refuse(image):
+        raise AssertionError("was left to PIL")
 
-    monkeypatch.setattr("compat.data.files.default_loader", refuse)
+    monkeypatch.setattr("compat.data.files._rgb", refuse)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -1,0 +1,130 @@
+"""Which files of an image folder are images, and of which class."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from compat.data.files import printable
+from compat.errors import InputError
+
+JUNK = {"@eadir", "__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "lost+found"}
+PLACE = f"in class folders, with an ending of {', '.join(IMG_EXTENSIONS)}"
+
+
+def hidden(name: str) -> bool:
+    """Whether a file or folder is what desktops, file servers and notebooks leave beside the images.
+
+    Example:
+        >>> [hidden(name) for name in (".ipynb_checkpoints", "._1.jpg", "Thumbs.db", "@eaDir", "1.jpg")]
+        [True, True, True, True, False]
+    """
+    return name.startswith(".") or name.lower() in JUNK
+
+
+def list_classes(root: Path, split: str, layout: str, nested: bool = False) -> dict[str, list[str]]:
+    """The images of a folder of classes; warns of files left out, and of a class that several folders make up.
+
+    Args:
+        root: of the dataset.
+        split: a folder of it, which holds one for each class.
+        layout: what is expected, for messages.
+        nested: a class is any folder that holds images, named by its path below the split; by default a folder of the
+            split, with all that is below it.
+
+    Returns:
+        Class name -> paths relative to `root`, both sorted, the paths folder by folder.
+
+    Raises:
+        InputError: no folder, no class, a class without an image, a link to a folder that contains it.
+    """
+    layout = f"expected {layout} with images ({', '.join(IMG_EXTENSIONS)})"
+    top = root / split
+    if not top.is_dir():
+        raise InputError(f"data.root: no folder {top}; {layout}")
+    found: dict[str, list[tuple[str, ...]]] = {}
+    others = Counter(ending(entry.name) for entry in top.iterdir() if not (entry.is_dir() or hidden(entry.name)))
+    for name in sorted(entry.name for entry in top.iterdir() if entry.is_dir() and not hidden(entry.name)):
+        images = []
+        for parts in files_below(top / name):
+            if ending(parts[-1]) in IMG_EXTENSIONS:
+                images.append((name, *parts))
+            else:
+                others[ending(parts[-1])] += 1
+        if not images:
+            raise InputError(f"data.root: no image in {top / name}; {layout}")
+        for parts in sorted(images):
+            found.setdefault("/".join(parts[:-1]) if nested else name, []).append(parts)
+    if not found:
+        raise InputError(f"data.root: no class folder in {top}; {layout}")
+    warn_of_left_out(top, others)
+    _warn_of_merged(top, found, nested)
+    return {name: [f"{split}/{'/'.join(parts)}" for parts in files] for name, files in found.items()}
+
+
+def ending(name: str) -> str:
+    """Of a file's name, in lower case, with its dot."""
+    return os.path.splitext(name)[1].lower()
+
+
+def files_below(folder: Path) -> Iterator[tuple[str, ...]]:
+    """The parts of the path of each file below a folder, hidden ones apart; links are followed.
+
+    Raises:
+        InputError: a link to a folder that contains it.
+        OSError: a folder that cannot be listed.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for place, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        if os.path.islink(place):
+            target = os.path.realpath(place)
+            if f"{os.path.realpath(os.path.dirname(place))}{os.sep}".startswith(f"{target.rstrip(os.sep)}{os.sep}"):
+                raise InputError(f"data.root: {place} is a link to a folder that contains it, expected no such link")
+        folders[:] = [name for name in folders if not hidden(name)]
+        below = Path(place).relative_to(folder).parts
+        yield from ((*below, name) for name in names if not hidden(name))
+
+
+def warn_of_left_out(folder: Path, endings: Counter[str], images: str = f"images {PLACE}") -> None:
+    """Warn of files that are no items, with how many have which ending."""
+    if endings:
+        kinds = ", ".join(f"{count:,} {ending or 'without an ending'}" for ending, count in endings.most_common(5))
+        warnings.warn(
+            f"data.root: {sum(endings.values()):,} files in {folder} are left out ({kinds}"
+            f"{', ...' if len(endings) > 5 else ''}), expected {images}",
+            stacklevel=3,
+        )
+
+
+def _warn_of_merged(top: Path, found: dict[str, list[tuple[str, ...]]], nested: bool) -> None:
+    merged = {name: sorted({"/".join(parts[:-1]) for parts in files}) for name, files in found.items()}
+    for name, folders in merged.items():
+        if len(folders) > 1 and not nested:
+            warnings.warn(
+                f"data.root: class {printable(name)!r} in {top} is made of {len(folders)} folders, such as "
+                f"{printable(folders[0])} and {printable(folders[1])}; data.nested: true makes each a class",
+                stacklevel=3,
+            )
+            return
+
+
+def warn_of_alike(names: Iterable[str]) -> None:
+    """Warn of classes whose names differ only in case, or in how their letters are composed."""
+    seen: dict[str, str] = {}
+    pairs = [(seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name), name) for name in names]
+    if alike := [pair for pair in pairs if pair[0] != pair[1]]:
+        one, other = map(ascii, alike[0])
+        warnings.warn(
+            f"data.root: {len(alike)} names of classes differ from another only in case or in how letters are composed "
+            f"(NFC, NFD), such as {other} from {one}; taken as classes of their own",
+            stacklevel=2,
+        )
