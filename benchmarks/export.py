@@ -25,7 +25,7 @@ from benchmarks.experiment.schema import Experiment
 from benchmarks.products.kinds import Images
 from benchmarks.products.store import Store
 from benchmarks.replay import ARRAYS
-from compat.command import Parser, exit_on_input_error, warn
+from compat.command import GO_ON, Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 
@@ -92,9 +92,8 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Command line of `python -m benchmarks.export`."""
     arguments, overrides = parser().parse_known_args()
-    warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
-    warnings.showwarning = warn
-    with exit_on_input_error():
+    with exit_on_input_error(again=GO_ON):
+        warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
         path = Path(arguments.output)
         if path.suffix != ".safetensors" or not path.parent.is_dir():
             raise InputError(f"output: {path}, expected a .safetensors file in a folder that is there")

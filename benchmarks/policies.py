@@ -16,7 +16,6 @@ folds of its own (--only). Without a config the results are shown as they are, w
 from __future__ import annotations
 
 import argparse
-import warnings
 from pathlib import Path
 
 from benchmarks.orders.points import panels
@@ -26,7 +25,7 @@ from benchmarks.orders.summary import Found
 from benchmarks.orders.tables import report
 from benchmarks.plot import save
 from benchmarks.replay import check_folder
-from compat.command import Parser, exit_on_input_error, warn
+from compat.command import GO_ON, Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 from compat.plot_policies import plot_policies
@@ -74,8 +73,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Command line of `python -m benchmarks.policies`."""
     arguments, overrides = parser().parse_known_args()
-    warnings.showwarning = warn
-    with exit_on_input_error():
+    with exit_on_input_error(again=GO_ON):
         check_folder(Path(arguments.output).parent)
         if arguments.config:
             run(parse(arguments.config, overrides), arguments)

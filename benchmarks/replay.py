@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import warnings
 from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.own.arrays import check_array, is_array
-from compat.command import Parser, exit_on_input_error, warn
+from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.names import check_name
 
@@ -138,8 +137,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Command line of `python -m benchmarks.replay`."""
     arguments = parser().parse_args()
-    with exit_on_input_error(), warnings.catch_warnings():
-        warnings.showwarning = warn
+    with exit_on_input_error():
         check(arguments)
         from benchmarks.own.measure import in_processes  # torch is imported when all that needs none is right
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
-import signal
 import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import Any
 
 from benchmarks.experiment import listing
 from benchmarks.experiment.networks import check_networks
@@ -19,12 +16,8 @@ from benchmarks.experiment.plan import Job, part_of, plan
 from benchmarks.experiment.schema import Experiment
 from benchmarks.products.base import graph, load_code
 from benchmarks.products.store import Store, StoreError
-from compat.command import Parser, exit_on_input_error, warn
+from compat.command import GO_ON, Parser, exit_on_input_error
 from compat.progress import completion_ratios
-
-
-class Interrupted(BaseException):
-    """Ctrl-C; no KeyboardInterrupt, which Lightning turns into a plain exit."""
 
 
 def run(
@@ -109,24 +102,17 @@ def models(store: Store, jobs: list[Job]) -> bool:
 
 def main() -> None:
     """Command line of `python -m benchmarks.run`."""
-    arguments, overrides = command_line(sys.argv[1:])
-    signal.signal(signal.SIGINT, interrupt)
-    warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
-    warnings.showwarning = warn
-    with exit_on_input_error():
+    with exit_on_input_error(again=GO_ON):
+        warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
+        arguments, overrides = command_line(sys.argv[1:])
         experiment = parse(arguments.config, overrides)
         if arguments.part is not None:
             part_of([], arguments.part)
         if arguments.list or arguments.dry_run:
             print(listing.listing(experiment, why=arguments.dry_run, part=arguments.part))
             return
-        try:
-            command = shlex.join(["python", "-m", "benchmarks.run", *sys.argv[1:]])
-            folder, jobs, failures = run(experiment, arguments.part, arguments.overwrite, command)
-        except Interrupted:
-            print("\ninterrupted; run the same command to go on where it was", file=sys.stderr)
-            sys.stdout.flush()
-            os._exit(130)
+        command = shlex.join(["python", "-m", "benchmarks.run", *sys.argv[1:]])
+        folder, jobs, failures = run(experiment, arguments.part, arguments.overwrite, command)
         if jobs:
             show(folder)
         if failures:
@@ -140,11 +126,6 @@ def show(folder: Path) -> None:
 
     print(f"{tables(folder, draw=narrow)}\n")
     print(f"Results are in {folder}; draw them with: python -m benchmarks.plot {folder} -o {folder.name}.png")
-
-
-def interrupt(number: int, frame: Any) -> None:
-    """What Ctrl-C does."""
-    raise Interrupted
 
 
 def command_line(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:

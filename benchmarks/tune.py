@@ -32,7 +32,7 @@ from filelock import FileLock
 from benchmarks.experiment.parse import parse, read_plain
 from benchmarks.experiment.schema import Experiment
 from benchmarks.tables.effort import read
-from compat.command import Parser, exit_on_input_error
+from compat.command import GO_ON, Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", required=True, help="JSON file: what was tried and chosen")
     parser.add_argument("--write", metavar="YAML", help="the methods as chosen, to be laid over the config")
     own, overrides = parser.parse_known_args()
-    with exit_on_input_error():
+    with exit_on_input_error(again=GO_ON):
         experiment, failed = parse([own.first, *own.config], overrides), False
         try:
             for asked, name, found in tune(experiment, read_plain(Path(own.space)), own.trials, Path(own.output)):

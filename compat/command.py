@@ -1,32 +1,61 @@
-"""How a command ends with wrong input, and what it tells on the way: one line each."""
+"""How a command ends with wrong input or by a signal, and what it tells on the way: one line each."""
 
 from __future__ import annotations
 
 import argparse
+import io
+import os
+import signal
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from compat.errors import InputError
 
+GO_ON = "run the same command to go on where it was"
+ENDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+
+
+class Interrupted(BaseException):
+    """The process is told to end; no KeyboardInterrupt or SystemExit, of which Lightning makes a plain exit."""
+
+    def __init__(self, number: int) -> None:
+        self.number = signal.Signals(number)
+
 
 @contextmanager
-def exit_on_input_error(broken: Sequence[str] = ()) -> Iterator[None]:
-    """Print an `InputError` as one line and exit with code 2, without a traceback.
+def exit_on_input_error(
+    broken: Sequence[str] = (), again: str = "run the same command again", signals: Sequence[signal.Signals] = (*ENDS,)
+) -> Iterator[None]:
+    """Print an `InputError`, a warning or the end by a signal as one line each; the exit code is 2, or the shell's.
 
-    One that was raised in a loading process arrives with that process's traceback in front; its last line is
-    the message.
+    An InputError that was raised in a loading process arrives with that process's traceback in front; its last line is
+    the message. Letters that the terminal lacks are escaped.
 
     Args:
         broken: what could not be read and was left out, by then: printed too, and the exit code is 1 if all else went
             well.
+        again: how to go on after a signal.
+        signals: those that end the command.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     error: InputError | None = None
-    try:
-        yield
-    except InputError as found:
-        error = found
+    with warnings.catch_warnings(), _raising(signals):
+        warnings.showwarning = warn
+        try:
+            yield
+        except InputError as found:
+            error = found
+        except Interrupted as end:
+            gap = "\n" if sys.stderr.isatty() else ""  # after a progress bar
+            print(f"{gap}{ENDS[end.number]}; {again}", file=sys.stderr, flush=True)
+            with suppress(OSError):
+                sys.stdout.flush()
+            os._exit(128 + end.number)  # threads that are at work are not waited for
     for message in dict.fromkeys(broken):
         print(f"error: {message}", file=sys.stderr)
     if error is not None:
@@ -34,6 +63,25 @@ def exit_on_input_error(broken: Sequence[str] = ()) -> Iterator[None]:
         print(f"error: {message}", file=sys.stderr)
     if error is not None or broken:
         sys.exit(1 if error is None else 2)
+
+
+@contextmanager
+def _raising(signals: Sequence[signal.Signals]) -> Iterator[None]:
+    """Let signals raise `Interrupted` in this process, and end its forks as they would have."""
+    process = os.getpid()
+
+    def end(number: int, frame: Any) -> None:
+        if os.getpid() == process:
+            raise Interrupted(number)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    before = {number: signal.signal(number, end) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,4 +94,4 @@ class Parser(argparse.ArgumentParser):
 
 def warn(message: Warning | str, *_: Any, **__: Any) -> None:
     """A warning as one line, in place of `warnings.showwarning`."""
-    print(f"warning: {message}", file=sys.stderr)
+    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)

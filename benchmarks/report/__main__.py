@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import warnings
 from pathlib import Path
 
 from benchmarks.own.arrays import split
 from benchmarks.replay import ARRAYS, check_folder, check_seeds
 from benchmarks.report.inputs import is_config
-from compat.command import Parser, exit_on_input_error, warn
+from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 
 MOST_ITEMS = 10**15
@@ -115,8 +114,7 @@ def check(arguments: argparse.Namespace, overrides: list[str]) -> None:
 def main() -> None:
     """Command line of `python -m benchmarks.report`."""
     arguments, overrides = parser().parse_known_args()
-    with exit_on_input_error(), warnings.catch_warnings():
-        warnings.showwarning = warn
+    with exit_on_input_error():
         check(arguments, overrides)
         arguments.overrides = overrides
         arguments.name = (

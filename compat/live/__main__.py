@@ -26,11 +26,10 @@ import pkgutil
 import select
 import signal
 import sys
-import warnings
 from collections.abc import Sequence
 from contextlib import closing
 
-from compat.command import exit_on_input_error, warn
+from compat.command import exit_on_input_error
 from compat.errors import InputError
 from compat.live.store import open_store
 from compat.live.verbs.parser import parser
@@ -42,8 +41,7 @@ def main(given: Sequence[str] | None = None) -> None:
     """Command line of `python -m compat.live`."""
     assert __doc__
     given = sys.argv[1:] if given is None else given
-    with exit_on_input_error(), warnings.catch_warnings():
-        warnings.showwarning = warn
+    with exit_on_input_error(signals=[signal.SIGTERM]):  # an interrupt ends without a word
         check_encoding(given)
         arguments = parser(__doc__).parse_args(given)
         try:
