@@ -83,14 +83,21 @@ def write_places365(root: Path, train: int = 6, val: int = 3) -> Path:
     return root
 
 
+TWICE = {("-1", 1), ("0000", 3), ("0003", 0)}
+
+
 def write_market1501(root: Path) -> Path:
-    """`root/Market-1501-v15.09.15` with four identities to train on, three to find, junk (-1), distractors (0)."""
+    """`root/Market-1501-v15.09.15` with four identities to train on, three to find, junk (-1), distractors (0).
+
+    As in the archive, some names end in `.jpg` twice.
+    """
     folder = root / "Market-1501-v15.09.15"
     random = np.random.default_rng(0)
 
     def shots(part: str, identity: str, cameras: list[int]) -> None:
         for number, camera in enumerate(cameras):
-            name = f"{identity}_c{camera}s{1 + number % 3}_{1051 + 25 * number:06d}_{number % 5:02d}.jpg"
+            ending = ".jpg.jpg" if (identity, number) in TWICE and part != "bounding_box_train" else ".jpg"
+            name = f"{identity}_c{camera}s{1 + number % 3}_{1051 + 25 * number:06d}_{number % 5:02d}{ending}"
             save(folder / part / name, noise(random, int(identity), (64, 32)))
 
     for identity in ("0002", "0007", "0010", "0011"):

@@ -7,10 +7,12 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+PROJECT = Path(__file__).parents[2]
 PACKAGES = (
     "torch", "torchvision", "pytorch-lightning", "torchmetrics", "timm", "numpy", "numba", "faiss-cpu", "scikit-learn"
 )  # fmt: skip
@@ -30,14 +32,20 @@ def versions() -> dict[str, str]:
 
 @cache
 def git_commit() -> str | None:
-    """The project's commit, marked if tracked files differ from it."""
-    here = Path(__file__).parent
+    """The project's commit, marked if tracked files differ; None where git fails, with a warning in a checkout."""
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
-        changes = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError):
+        changes = _git("status", "--porcelain", "-uno")
+        return _git("rev-parse", "HEAD") + ("-dirty" if changes else "")
+    except (OSError, subprocess.CalledProcessError) as error:
+        if (PROJECT / ".git").exists():
+            reason = getattr(error, "stderr", None) or str(error)
+            warnings.warn(f"git_commit: none is recorded, as git fails: {reason}", stacklevel=2)
         return None
-    return commit.stdout.strip() + ("-dirty" if changes.stdout.strip() else "")
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 @cache

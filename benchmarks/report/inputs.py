@@ -152,7 +152,7 @@ def names_of(path: str | None) -> list[str]:
 
 
 def images_of(field: str, path: str | None, rows: int) -> list[Path]:
-    """The image of each row: the lines of a text file, relative to it, or the sorted files of a folder.
+    """The image of each row: the lines of a text file, relative to it, or the sorted files of a folder but hidden ones.
 
     Raises:
         InputError: no such file or folder, or another number of images than rows.
@@ -161,7 +161,12 @@ def images_of(field: str, path: str | None, rows: int) -> list[Path]:
         return []
     root = Path(path)
     if root.is_dir():
-        found = sorted(file for file in root.rglob("*") if file.is_file() and not file.name.startswith("."))
+        from compat.data.listing import files_below  # imports torch
+
+        try:
+            found = sorted(root.joinpath(*parts) for parts in files_below(root, field))
+        except OSError as error:
+            raise InputError(f"{field}: {error}, expected a folder that can be read") from error
     else:
         found = [root.parent / line for line in _lines(field, path)]
     if len(found) != rows:

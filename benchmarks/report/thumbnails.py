@@ -8,6 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from PIL import Image
+
+from compat.data.files import printable, read_pixels
+from compat.errors import InputError
+
 EDGE = 72  # pixels of the longer side
 
 
@@ -20,21 +25,19 @@ class Thumbnail(NamedTuple):
 
 def thumbnail(path: Path) -> Thumbnail:
     """Read and shrink an image; one that is missing or no image has its name alone."""
-    from PIL import Image
-
+    name = printable(path.name)
     try:
-        with Image.open(path) as image:
-            small = image.convert("RGB")
-            small.thumbnail((EDGE, EDGE), Image.Resampling.LANCZOS)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return Thumbnail(path.name, "")
+        small = Image.fromarray(read_pixels(path))
+    except InputError:
+        return Thumbnail(name, "")
+    small.thumbnail((EDGE, EDGE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)
-    return Thumbnail(path.name, f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}")
+    return Thumbnail(name, f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}")
 
 
 def absent(paths: Sequence[Path]) -> list[str]:
     """A warning of files that are not there, if there are any."""
-    names = [path.name for path in paths if not path.is_file()]
+    names = [printable(path.name) for path in paths if not path.is_file()]
     found = f"{len(names)} of {len(paths)} images are not there, the first {names[0] if names else ''}; "
     return [f"{found}what is said of them is said without a picture."] if names else []

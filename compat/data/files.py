@@ -31,6 +31,8 @@ def read_pixels(path: Path) -> np.ndarray:
             raise ValueError("no regular file")
         content = np.fromfile(path, np.uint8)
         with Image.open(io.BytesIO(content.data)) as image:
+            if image.format == "PNG":
+                _check_sums(content)
             pixels = _jpeg(content) if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB") else None
             return _rgb(image) if pixels is None else pixels
     except Exception as error:  # each format and each kind of damage raises its own type
@@ -46,6 +48,12 @@ def printable(name: str) -> str:
         'caf\\\\xe9.jpg'
     """
     return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def _check_sums(content: np.ndarray) -> None:
+    """Raise for a PNG with a chunk that differs from its checksum: PIL decodes damaged ones to other pixels."""
+    with Image.open(io.BytesIO(content.data)) as image:
+        image.verify()
 
 
 def _jpeg(content: np.ndarray) -> np.ndarray | None:

@@ -73,7 +73,7 @@ def ending(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def files_below(folder: Path) -> Iterator[tuple[str, ...]]:
+def files_below(folder: Path, field: str = "data.root") -> Iterator[tuple[str, ...]]:
     """The parts of the path of each file below a folder, hidden ones apart; links are followed.
 
     Raises:
@@ -88,7 +88,7 @@ def files_below(folder: Path) -> Iterator[tuple[str, ...]]:
         if os.path.islink(place):
             target = os.path.realpath(place)
             if f"{os.path.realpath(os.path.dirname(place))}{os.sep}".startswith(f"{target.rstrip(os.sep)}{os.sep}"):
-                raise InputError(f"data.root: {place} is a link to a folder that contains it, expected no such link")
+                raise InputError(f"{field}: {place} is a link to a folder that contains it, expected no such link")
         folders[:] = [name for name in folders if not hidden(name)]
         below = Path(place).relative_to(folder).parts
         yield from ((*below, name) for name in names if not hidden(name))

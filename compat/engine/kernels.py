@@ -10,13 +10,35 @@ No array is sliced in an inner loop: numba would count references there, in turn
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 F32, U64 = np.float32, np.uint64
-compiled = njit(nogil=True, cache=True)
-summing = njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})  # lets sums run in vector registers
+
+
+def compiler(**options: Any) -> Callable[[Any], Any]:
+    """A decorator that compiles a loop, once for all processes where there is a folder to keep it in."""
+
+    def decorate(function: Any) -> Any:
+        try:
+            return njit(nogil=True, cache=True, **options)(function)
+        except RuntimeError:  # neither beside the code nor in the user's home
+            warnings.warn(
+                "compiled loops cannot be kept, so each process compiles them anew, expected NUMBA_CACHE_DIR to name a "
+                "folder that can be written",
+                stacklevel=1,
+            )
+            return njit(nogil=True, **options)(function)
+
+    return decorate
+
+
+compiled = compiler()
+summing = compiler(fastmath={"reassoc", "contract"})  # lets sums run in vector registers
 
 
 @summing

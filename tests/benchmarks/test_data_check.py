@@ -57,3 +57,14 @@ def test_check_names_unreadable_images(run, config, image_root):
     code, out, _ = run("check", config, "--data.on_error=skip")
     assert (code, out[-1]) == (0, "OK")
     assert "skipped      4 unreadable images, such as train/3/3_0.png" in out
+
+
+def test_check_tells_files_left_out_and_hides_hidden_ones(run, config, image_root):
+    for name in ("train/3/a.gif", "train/3/b.gif", "train/4/.c.png", "val/stray.png"):
+        (image_root / name).write_bytes(b"")
+    code, out, err = run("check", config)
+    assert (code, out[-1]) == (0, "OK")
+    assert "training     72 images of 12 classes" in out
+    lines = [line for line in err.split("\r")[0].splitlines() if line]
+    assert [line.split(" (")[1].split(")")[0] for line in lines] == ["2 .gif", "1 .png"]
+    assert all(line.startswith("warning: data.root: ") for line in lines)

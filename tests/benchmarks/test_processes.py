@@ -92,13 +92,16 @@ def test_the_quota_of_a_control_group_counts(tmp_path, file, content, expected):
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_says_how_to_go_on(config):
+@pytest.mark.parametrize(
+    ("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")], ids=["ctrl-c", "sigterm"]
+)
+def test_an_interrupted_run_says_how_to_go_on(config, number, word):
     process = start(config, "--old.trainer.max_epochs=2000")
     assert process.stderr is not None
     for line in process.stderr:
         if "train old" in line:
             break
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate()
-    assert process.returncode == 130
-    assert errors.strip().endswith("interrupted; run the same command to go on where it was")
+    assert process.returncode == 128 + number
+    assert errors.endswith(f"\n{word}; run the same command to go on where it was\n")

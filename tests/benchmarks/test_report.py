@@ -1,5 +1,8 @@
 """`python -m benchmarks.report`: verdicts on planted upgrades, and what it says of them."""
 
+import base64
+import io
+import os
 import re
 
 import numpy as np
@@ -7,7 +10,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.report.document import plain
+from benchmarks.report.inputs import images_of
 from benchmarks.report.thumbnails import thumbnail
+from compat.errors import InputError
 from tests.planted_upgrades import CLASSES, save, upgrade
 from tests.reports import write
 
@@ -227,6 +232,27 @@ def test_an_image_that_is_none_has_its_name_alone(tmp_path):
     assert thumbnail(tmp_path / "a.png") == ("a.png", "")
     assert thumbnail(tmp_path / "nowhere.png").uri == ""
     assert thumbnail(tmp_path).uri == ""
+
+
+def test_a_thumbnail_of_16_bits_is_gray_and_its_name_is_text(tmp_path):
+    values = np.tile(np.linspace(0, 65535, 64).astype(np.uint16), (64, 1))
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    Image.fromarray(values).save(path)
+    name, uri = thumbnail(path)
+    assert name == r"caf\xe9.png"
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("L"))
+    assert abs(shown.mean() - 127.5) < 3
+    assert (shown == 255).mean() < 0.1
+
+
+def test_images_of_a_folder_are_those_that_are_not_hidden(tmp_path):
+    for name in ("b.png", "a/c.png", ".ipynb_checkpoints/b.png", "a/@eaDir/c.png", "a/._c.png", "Thumbs.db"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert images_of("query_images", str(tmp_path), 2) == [tmp_path / "a/c.png", tmp_path / "b.png"]
+    (tmp_path / "a/up").symlink_to("..")
+    with pytest.raises(InputError, match=r"query_images: .*/a/up is a link to a folder that contains it"):
+        images_of("query_images", str(tmp_path), 2)
 
 
 def test_markdown_has_no_html_and_no_marks():

@@ -91,7 +91,31 @@ def test_a_market_query_found_by_its_own_camera_only_is_skipped_and_counted(tmp_
     assert (curve.queries, curve.queries_without_positive) == (1, 1)
 
 
-@pytest.mark.parametrize("name", ["0002_c9s1_000451_03.jpg", "person.jpg", "0002c1s1_000451_03.jpg"])
+def test_names_that_end_in_jpg_twice_are_read(market):
+    twice = [str(name) for data in (market.gallery_images(), market.query_images()) for name in data.images]
+    twice = [name for name in twice if name.endswith(".jpg.jpg")]
+    assert sorted(name.split("_c")[0] for name in twice) == [f"bounding_box_test/{i}" for i in ("0000", "0003")] + [
+        "query/0003"
+    ]
+    assert market.query_images().unreadable() == []
+
+
+@pytest.mark.parametrize("junk", [True, False])
+def test_the_protocol_s_counts_are_those_without_junk(tmp_path, monkeypatch, junk):
+    write_market1501(tmp_path)
+    if not junk:
+        for image in (tmp_path / "Market-1501-v15.09.15/bounding_box_test").glob("-1_*"):
+            image.unlink()
+    counted = {}
+    monkeypatch.setattr("compat.data.market.check_counts", lambda root, counts: counted.update(counts))
+    Market1501(str(tmp_path))
+    assert sorted(expected for _, expected in counted.values()) == [751, 3_368, 12_936, 15_913]
+    assert counted["images in bounding_box_test without identity -1"][0] == 17
+
+
+@pytest.mark.parametrize(
+    "name", ["0002_c1s1_1_3.jpg.jpg.jpg", "0002_c9s1_000451_03.jpg", "person.jpg", "0002c1s1_000451_03.jpg"]
+)
 def test_a_market_name_that_does_not_parse_is_named(name, tmp_path):
     write_market1501(tmp_path)
     save(tmp_path / "Market-1501-v15.09.15/query" / name, np.zeros((4, 4, 3), np.uint8))

@@ -1,0 +1,130 @@
+"""How commands end: by wrong input, by a signal, in a terminal that lacks letters."""
+
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+import compat
+from compat.command import GO_ON, Interrupted, exit_on_input_error, warn
+from compat.errors import InputError
+from tests import ROOT
+
+COMMANDS = [path for folder in ("benchmarks", "compat") for path in (ROOT / folder).rglob("*.py")]
+COMMANDS = [path for path in COMMANDS if '__name__ == "__main__"' in path.read_text()]
+
+
+def python(code, **environment):
+    """Code and output of a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_command_ends_likewise(path):
+    assert "with exit_on_input_error(" in path.read_text()
+
+
+SIGNALLED = """
+import os, signal
+from compat.command import exit_on_input_error
+with exit_on_input_error():
+    print("before")
+    os.kill(os.getpid(), signal.{})
+    print("after")
+"""
+
+
+@pytest.mark.parametrize(("number", "code", "word"), [("SIGTERM", 143, "terminated"), ("SIGINT", 130, "interrupted")])
+def test_a_signal_is_one_line_and_the_shell_s_code(number, code, word):
+    assert python(SIGNALLED.format(number)) == (code, "before\n", f"{word}; run the same command again\n")
+
+
+FORKED = """
+import os, signal
+from compat.command import exit_on_input_error
+with exit_on_input_error():
+    if not (child := os.fork()):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_fork_dies_of_a_signal_as_without_us():
+    assert python(FORKED) == (0, "-15\n", "")
+
+
+def test_handlers_are_restored():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(SystemExit), exit_on_input_error():
+        raise InputError("x: 1, expected 2")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+class Killed(pl.LightningModule):
+    """Gets a signal in its first step, and goes on for a long time."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.layer, self.number, self.steps = torch.nn.Linear(1, 1), number, 0
+
+    def training_step(self, batch):
+        self.steps += 1
+        if self.steps == 1:
+            signal.raise_signal(self.number)
+        return self.layer(batch).sum()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_training_with_that_code(number, code, monkeypatch, capsys, tmp_path):
+    """Lightning by itself makes exit code 0 of SIGTERM, after the batch, and 1 of SIGINT."""
+    codes, module = [], Killed(number)
+    monkeypatch.setattr("os._exit", codes.append)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    with exit_on_input_error(again=GO_ON):
+        pl.Trainer(max_epochs=5, default_root_dir=tmp_path, **quiet).fit(module, DataLoader(torch.ones(9, 1)))
+    assert codes == [code]
+    assert module.steps == 1
+    assert capsys.readouterr().err.splitlines()[-1].endswith("; run the same command to go on where it was")
+
+
+def test_nothing_but_a_signal_is_taken_for_one():
+    for error in (KeyboardInterrupt(), SystemExit(3), OSError("x")):
+        with pytest.raises(type(error)), exit_on_input_error():
+            raise error
+    assert not issubclass(Interrupted, (Exception, KeyboardInterrupt, SystemExit))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_letters_that_the_terminal_lacks_are_escaped(encoding):
+    code = "from compat.command import exit_on_input_error\nwith exit_on_input_error(): print('na\\u0142o\\udce9')"
+    code, out, err = python(code, PYTHONIOENCODING=encoding)
+    assert (code, err) == (0, "")
+    assert out.endswith("o\\udce9\n")
+    assert ("\\u0142" in out) == (encoding != "utf-8")
+
+
+def test_a_warning_is_one_line(capsys):
+    before = warnings.showwarning
+    with exit_on_input_error():
+        warnings.warn("two\n lines", stacklevel=1)
+    assert capsys.readouterr().err == "warning: two lines\n"
+    assert warnings.showwarning is before is not warn
+
+
+def test_help_has_no_letter_that_a_terminal_may_lack():
+    assert Path(compat.__file__).is_relative_to(ROOT)
+    for path in COMMANDS:
+        assert path.read_text().isascii(), path
