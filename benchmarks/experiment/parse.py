@@ -78,7 +78,7 @@ def from_options(options: list[str]) -> dict[str, Any]:
             value = waiting.pop(0)
         try:
             one = OmegaConf.to_container(OmegaConf.from_dotlist([key[2:] + "=" + (value or "''")]), resolve=True)
-        except (YAMLError, OmegaConfBaseException) as error:
+        except (YAMLError, OmegaConfBaseException, UnicodeEncodeError) as error:
             raise InputError(f"{key}: {value!r} ({one_line(error)}), expected YAML") from error
         found = over(found, normal(one, Path()))  # type: ignore[arg-type]
     return found
