@@ -104,4 +104,4 @@ def test_an_interrupted_run_says_how_to_go_on(config, number, word):
     process.send_signal(number)
     _, errors = process.communicate()
     assert process.returncode == 128 + number
-    assert errors.endswith(f"\n{word}; run the same command to go on where it was\n")
+    assert errors.splitlines()[-1] == f"{word}; run the same command to go on where it was"
