@@ -65,20 +65,31 @@ def check_moment(journal: Journal, during: Journal) -> None:
         raise Conflict
 
 
+def check_text(name: str, value: str) -> str:
+    """The id or the content of an item, if it is text.
+
+    Raises:
+        InputError: it is of another type, such as a number.
+    """
+    if not isinstance(value, str):
+        raise InputError(f"{name}: {value!r} is {type(value).__name__}, expected text")
+    return value
+
+
 def check_item(item: Item, journal: Journal) -> None:
     """Refuse an item that the store cannot hold.
 
     Raises:
-        InputError: an id that is empty, or no text that UTF-8 has; embeddings of another dimension, NaN or infinite;
-            meta that JSON does not have.
+        InputError: an id or content that is no text that UTF-8 has, an id that is empty; embeddings of another
+            dimension, NaN or infinite; meta that JSON does not have.
     """
-    if not item.id:
-        raise InputError(f"id: {item.id!r} is empty, expected a name")
     for name, text in (("id", item.id), ("content", item.content)):
         try:
-            text.encode()
+            check_text(name, text).encode()
         except UnicodeEncodeError as error:
             raise InputError(f"{name}: {text!r} of item {item.id!r} is not UTF-8, expected text") from error
+    if not item.id:
+        raise InputError(f"id: {item.id!r} is empty, expected a name")
     check_meta(item.id, item.meta)
     check_vector(item.id, "old", item.old, journal.dim)
     check_vector(item.id, "new", item.new, journal.new_dim)
@@ -102,8 +113,10 @@ def check_report(report: Report, dim: int) -> None:
     """Refuse vectors that the store cannot hold.
 
     Raises:
-        InputError: another dimension, NaN or infinite values.
+        InputError: another dimension, NaN or infinite values, an id that is no text.
     """
+    for id, *_ in (*report.done, *report.dead):
+        check_text("id", id)
     vectors = [vector for _, _, vector in report.done]
     if any(vector.shape != (dim,) for vector in vectors) or not np.isfinite(vectors).all():
         for id, _, vector in report.done:
@@ -114,8 +127,9 @@ def check_meta(id: str, meta: Mapping[str, Any]) -> None:
     """Refuse what queries could not be filtered by.
 
     Raises:
-        InputError: a value that JSON does not have, such as NaN.
+        InputError: a value that JSON does not have, such as NaN; an id that is no text.
     """
+    check_text("id", id)
     try:
         json.dumps(dict(meta), allow_nan=False)
     except (TypeError, ValueError) as error:

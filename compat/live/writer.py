@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from compat.errors import InputError
+from compat.live.checks import check_text
 from compat.live.extraction import extract
 from compat.live.items import Item, Journal, Work, new_version
 from compat.live.models import Embed, Models
@@ -33,8 +34,11 @@ class Writer:
         """Write an item, new or in place of the one of this id; when it returns, it is written for good.
 
         Raises:
-            InputError: a content that cannot be read, another model than the migration's.
+            InputError: a content that cannot be read, another model than the migration's; an id or content that is no
+                text.
         """
+        check_text("id", id)
+        check_text("content", content)
         while True:
             journal = self.store.journal()
             self.models.check(journal)

@@ -11,7 +11,7 @@ from psycopg import Cursor, errors
 from psycopg.types.json import Jsonb
 
 from compat.errors import InputError
-from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_report
+from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_report, check_text
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
 from compat.live.postgres.link import SNAPSHOT, Link, forget, line, make, read, replace, turn
 from compat.live.sql import PENDING, WHOLE, drawn
@@ -134,9 +134,10 @@ class PostgresStore:
         return self._changed("UPDATE items SET meta = %s WHERE id = %s", (Jsonb(dict(meta)), id)) == 1
 
     def delete(self, id: str) -> bool:
-        return self._changed("DELETE FROM items WHERE id = %s", (id,)) == 1
+        return self._changed("DELETE FROM items WHERE id = %s", (check_text("id", id),)) == 1
 
     def get(self, id: str) -> Item | None:
+        check_text("id", id)
         with self.transaction() as cursor:
             found = cursor.execute(f"SELECT {WHOLE} FROM items WHERE id = %s", (id,)).fetchone()
         return None if found is None else Item(*found)
@@ -237,10 +238,12 @@ class PostgresStore:
         return Gallery(ids, *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
+        ordered = [check_text("id", id) for id in ids]
+
         def step(cursor: Cursor[Any]) -> None:
             replace(cursor, before, after)
             cursor.execute("DELETE FROM fits WHERE migration < %s", (after.migration,))
-            cursor.execute(PLACE, (list(ids),))
+            cursor.execute(PLACE, (ordered,))
 
         if self.journal() != before:
             raise Conflict
@@ -248,7 +251,7 @@ class PostgresStore:
         self.write(step)
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
-        values = [(vector, id, version) for id, version, vector in rows]
+        values = [(vector, check_text("id", id), version) for id, version, vector in rows]
         update = f"UPDATE items SET {column} = %s WHERE id = %s AND version = %s"
 
         def step(cursor: Cursor[Any]) -> int:

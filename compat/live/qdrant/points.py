@@ -18,6 +18,7 @@ import torch
 
 from compat.engine.exact import Distance, inverse_norms
 from compat.errors import InputError
+from compat.live.checks import check_text
 from compat.live.items import Column, Item, Journal, Phase, load_journal
 from compat.live.qdrant.link import models
 
@@ -176,8 +177,12 @@ def stored(name: str, vector: np.ndarray, distance: Distance) -> dict[str, Any]:
 
 
 def point_id(id: str) -> str:
-    """Of an item: any text has one."""
-    return str(uuid.uuid5(SPACE, f"item {id}"))
+    """Of an item: any text has one.
+
+    Raises:
+        InputError: it is no text.
+    """
+    return str(uuid.uuid5(SPACE, f"item {check_text('id', id)}"))
 
 
 def stamp(id: str, version: int) -> str:

@@ -19,7 +19,16 @@ import numpy as np
 
 from compat.errors import InputError
 from compat.live import sql
-from compat.live.checks import check_adding, check_fields, check_item, check_meta, check_moment, check_report, check_way
+from compat.live.checks import (
+    check_adding,
+    check_fields,
+    check_item,
+    check_meta,
+    check_moment,
+    check_report,
+    check_text,
+    check_way,
+)
 from compat.live.items import (
     Column,
     Counts,
@@ -177,12 +186,12 @@ class SqliteStore:
 
     def delete(self, id: str) -> bool:
         with self.transaction() as cursor:
-            cursor.execute("DELETE FROM items WHERE id = ?", (id,))
+            cursor.execute("DELETE FROM items WHERE id = ?", (check_text("id", id),))
             return cursor.rowcount == 1
 
     def get(self, id: str) -> Item | None:
         with self.transaction("DEFERRED") as cursor:
-            found = self._items(cursor, "WHERE i.id = ?", (id,))
+            found = self._items(cursor, "WHERE i.id = ?", (check_text("id", id),))
         return found[0] if found else None
 
     def exchange(self, report: Report, count: int, lease: float, below: int | None = None) -> Turn:
@@ -360,7 +369,7 @@ class SqliteStore:
 
     def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
         """The order is prepared in a table of its own, some items at a time, which is then given its name."""
-        place, name = {id: n for n, id in enumerate(ids)}, f"staged_{secrets.token_hex(8)}"
+        place, name = {check_text("id", id): n for n, id in enumerate(ids)}, f"staged_{secrets.token_hex(8)}"
         with self.transaction() as cursor:
             if read_journal(cursor) != before:
                 raise Conflict
@@ -391,7 +400,7 @@ class SqliteStore:
             raise
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
-        values = [(packed(vector), id, version) for id, version, vector in rows]
+        values = [(packed(vector), check_text("id", id), version) for id, version, vector in rows]
         with self.transaction() as cursor:
             check_moment(journal := read_journal(cursor), during)
             if not values or (name := sql.table(column, journal)) is None:
