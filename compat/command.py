@@ -31,8 +31,8 @@ def exit_on_input_error(
 ) -> Iterator[None]:
     """Print an `InputError`, a warning or the end by a signal as one line each; the exit code is 2, or the shell's.
 
-    An InputError that was raised in a loading process arrives with that process's traceback in front; its last line is
-    the message. Letters that the terminal lacks are escaped.
+    An InputError that was raised in a loading process arrives with that process's traceback in front, which is left
+    out. Letters that the terminal lacks are escaped.
 
     Args:
         broken: what could not be read and was left out, by then: printed too, and the exit code is 1 if all else went
@@ -57,10 +57,10 @@ def exit_on_input_error(
                 sys.stdout.flush()
             os._exit(128 + end.number)  # threads that are at work are not waited for
     for message in dict.fromkeys(broken):
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {one_line(message)}", file=sys.stderr)
     if error is not None:
-        message = str(error).strip().splitlines()[-1].removeprefix(f"{InputError.__module__}.InputError: ")
-        print(f"error: {message}", file=sys.stderr)
+        message = str(error).rpartition(f"{InputError.__module__}.InputError: ")[2]
+        print(f"error: {one_line(message)}", file=sys.stderr)
     if error is not None or broken:
         sys.exit(1 if error is None else 2)
 
@@ -84,14 +84,19 @@ def _raising(signals: Sequence[signal.Signals]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def one_line(message: str) -> str:
+    """A message of several lines as one."""
+    return " ".join(filter(None, map(str.strip, message.splitlines())))
+
+
 class Parser(argparse.ArgumentParser):
     """Argparse's, with wrong options told in one line."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; expected what --help names", file=sys.stderr)
+        print(f"error: {one_line(message)}; expected what --help names", file=sys.stderr)
         sys.exit(2)
 
 
 def warn(message: Warning | str, *_: Any, **__: Any) -> None:
     """A warning as one line, in place of `warnings.showwarning`."""
-    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"warning: {one_line(str(message))}", file=sys.stderr)

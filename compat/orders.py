@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compat.arrays import read_npy, readable
 from compat.engine.exact import Distance, Gallery, Queries
 from compat.errors import InputError
 from compat.gains import backfill_gains
@@ -223,10 +224,9 @@ class Scores(Order):
 
     def read(self, items: int) -> np.ndarray:
         """The array (G,), float64."""
-        try:
-            scores = np.asarray(np.load(self.path), np.float64)
-        except (OSError, ValueError, TypeError, EOFError) as error:
-            raise InputError(f"replay.by: {self.path} ({error}), expected scores in a .npy file") from error
+        expected = "scores in a .npy file"
+        with readable("replay.by", self.path, expected):
+            scores = np.asarray(read_npy("replay.by", self.path, expected=expected), np.float64)
         if scores.shape != (items,) or not np.isfinite(scores).all():
             raise InputError(f"replay.by: {self.path}, shape {scores.shape}, expected {items} finite scores")
         return scores

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compat.arrays import read_npy
 from compat.live import Item, Models
 
 SPREAD = 0.7  # standard deviation within a cluster, over that of the clusters' centres
@@ -42,7 +43,7 @@ class LookUp:
     """
 
     def __init__(self, path: Path) -> None:
-        self.rows = np.load(path, mmap_mode="r")
+        self.rows = read_npy("rows", path, mapped=True)
         self.version = path.stem
 
     def __call__(self, contents: Sequence[str]) -> np.ndarray:
@@ -56,5 +57,5 @@ def models(folder: Path) -> Models:
 
 def items(folder: Path, count: int) -> Iterator[Item]:
     """The gallery."""
-    old = np.load(folder / "old.npy", mmap_mode="r")
+    old = read_npy("old", folder / "old.npy", mapped=True)
     return (Item(f"item-{row}", str(row), {}, old=old[row]) for row in range(count))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from compat.arrays import read_npy, readable
 from compat.errors import InputError
+
+EXPECTED = "an array in .npy or .safetensors"
 
 
 def split(given: str) -> tuple[str, str]:
@@ -30,7 +31,7 @@ def check_array(name: str, given: str) -> None:
     if not is_array(given):
         raise InputError(f"{name}: {given}, expected a file that ends in .npy or .safetensors")
     if not Path(split(given)[0]).is_file():
-        raise InputError(f"{name}: {given} (no such file), expected an array in .npy or .safetensors")
+        raise InputError(f"{name}: {given} (no such file), expected {EXPECTED}")
 
 
 def load_array(name: str, given: str) -> Any:
@@ -40,30 +41,18 @@ def load_array(name: str, given: str) -> Any:
         InputError: no such file, another format, no such tensor in it, or a single number.
     """
     check_array(name, given)
-    array = _numpy(name, given) if given.endswith(".npy") else _tensor(name, given)
+    array = read_npy(name, given, True, EXPECTED) if given.endswith(".npy") else _tensor(name, given)
     if array.ndim == 0:
         raise InputError(f"{name}: {given} holds a single value, expected an array")
     return array
 
 
-def _numpy(name: str, given: str) -> np.ndarray:
-    try:
-        return np.load(given, mmap_mode="r")
-    except (OSError, EOFError, ValueError) as error:
-        pickled = "pickle" in str(error) or "Python objects" in str(error)
-        reason = "no numbers but Python objects, which are not loaded" if pickled else error
-        raise InputError(f"{name}: {given} ({reason}), expected an array in .npy or .safetensors") from error
-
-
 def _tensor(name: str, given: str) -> Any:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     path, key = split(given)
-    try:
-        with safe_open(path, "pt") as file:
-            names = list(file.keys())
-            if not key and len(names) != 1:
-                raise InputError(f"{name}: {given} holds {', '.join(names)}, expected {given}:name for one of them")
-            return file.get_tensor(key or names[0])
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{name}: {given} ({error}), expected an array in .npy or .safetensors") from error
+    with readable(name, path, EXPECTED), safe_open(path, "pt") as file:
+        names = list(file.keys())
+        if not key and len(names) != 1:
+            raise InputError(f"{name}: {given} holds {', '.join(names)}, expected {given}:name for one of them")
+        return file.get_tensor(key or names[0])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
-from zipfile import BadZipFile
 
 import gymnasium
 import numpy as np
 
+from compat.arrays import Archive, readable
 from compat.environment.backfill import BackfillEnv
 from compat.environment.features import FEATURES, OVERALL
 from compat.errors import InputError
@@ -115,19 +115,17 @@ def read(path: str | Path) -> list[Rollout]:
     Raises:
         InputError: no such file, or episodes of other features than those of this version.
     """
-    try:
-        with np.load(path) as file:
-            arrays = dict(file)
-    except (OSError, ValueError, EOFError, TypeError, BadZipFile) as error:
-        raise InputError(f"{path}: {error}, expected an .npz file of recorded episodes") from error
+    with Archive("episodes", path) as file:
+        arrays = dict(file)
     for name, names in (("features", FEATURES), ("overall_features", OVERALL)):
         if (found := arrays.get(name, np.array([])).tolist()) != list(names):
             raise InputError(f"{path}: {name} {', '.join(found) or 'none'}, expected {', '.join(names)}")
     if missing := {"seed", "steps", *Rollout._fields[1:]} - set(arrays):
         raise InputError(f"{path}: no {min(missing)}, expected recorded episodes")
-    ends = np.cumsum(arrays["steps"])[:-1]
-    after = np.cumsum(arrays["steps"] + 1)[:-1]
-    columns: dict[str, Any] = {"seed": arrays["seed"].tolist(), "order": list(arrays["order"])}
-    columns |= {name: np.split(arrays[name], after) for name in ("groups", "overall", "masks")}
-    columns |= {name: np.split(arrays[name], ends) for name in ("actions", "rewards")}
-    return [Rollout(**dict(zip(columns, one, strict=True))) for one in zip(*columns.values(), strict=True)]
+    with readable("episodes", path, "recorded episodes"):
+        ends = np.cumsum(arrays["steps"])[:-1]
+        after = np.cumsum(arrays["steps"] + 1)[:-1]
+        columns: dict[str, Any] = {"seed": arrays["seed"].tolist(), "order": list(arrays["order"])}
+        columns |= {name: np.split(arrays[name], after) for name in ("groups", "overall", "masks")}
+        columns |= {name: np.split(arrays[name], ends) for name in ("actions", "rewards")}
+        return [Rollout(**dict(zip(columns, one, strict=True))) for one in zip(*columns.values(), strict=True)]

@@ -24,12 +24,13 @@ import numpy as np
 from compat.engine.exact import Distance
 from compat.errors import InputError
 from compat.files import replace as replace_file
+from compat.live import parquet
 from compat.live.extraction import Extracted, drifted
 from compat.live.items import Journal, Pending, Phase
 from compat.live.models import Models
 from compat.live.serving import Served
 from compat.live.store import Store
-from compat.live.vectors import arrow, batches, parts, stamp
+from compat.live.vectors import batches, parts, stamp
 from compat.live.worker import CANARIES, RUNS, Worker
 
 GROUP = 16384  # rows in a row group of a manifest: what is in memory at a time
@@ -66,7 +67,7 @@ def export(store: Store, path: str | Path) -> int:
         InputError: no migration that could run; a file that cannot be written.
     """
     check_path(path)
-    pyarrow = arrow()
+    pyarrow = parquet.arrow()
     journal = _journal(store, "export")
     known = json.dumps({"migration": journal.migration, "fingerprint": dict(journal.fingerprint)})
     kinds = {"id": pyarrow.string(), "version": pyarrow.int64(), "content": pyarrow.string()}
@@ -97,7 +98,7 @@ def check_path(path: str | Path) -> None:
     """
     if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
         raise InputError(f"manifest: {str(path)!r}, expected a file that can be written, in a folder that is there")
-    arrow()
+    parquet.arrow()
 
 
 def fingerprint(path: str | Path) -> dict[str, str]:
@@ -106,14 +107,11 @@ def fingerprint(path: str | Path) -> dict[str, str]:
     Raises:
         InputError: it is no manifest.
     """
-    pyarrow = arrow()
-    try:
-        metadata = pyarrow.parquet.read_schema(path).metadata or {}
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"manifest: {' '.join(str(error).split())}, expected a file that `export` wrote") from error
-    if METADATA.encode() not in metadata:
-        raise InputError(f"manifest: {path} does not say of which migration, expected a file that `export` wrote")
-    return json.loads(metadata[METADATA.encode()])["fingerprint"]
+    with parquet.opened("manifest", path, "a file that `export` wrote") as file:
+        metadata = file.schema_arrow.metadata or {}
+        if METADATA.encode() not in metadata:
+            raise ValueError("it does not say of which migration")
+        return json.loads(metadata[METADATA.encode()])["fingerprint"]
 
 
 def apply(

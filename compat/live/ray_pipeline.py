@@ -18,10 +18,10 @@ from typing import Any
 
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
+from compat.live import parquet
 from compat.live.extraction import Unread, extract
 from compat.live.items import Work
 from compat.live.manifest import fingerprint
-from compat.live.vectors import arrow
 from compat.live.verbs.arguments import models_of
 from compat.ranges import at_least_one, not_negative
 
@@ -48,7 +48,7 @@ class Extract:
 
     def __call__(self, batch: Any) -> Any:
         """A table of a manifest -> one of vectors, and of failures for what cannot be read."""
-        pyarrow = arrow()
+        pyarrow = parquet.arrow()
         work = [Work(row["id"], row["version"], row["content"]) for row in batch.to_pylist()]
         try:
             extracted = extract(self.model, work)
@@ -90,7 +90,8 @@ def pipeline(
     at_least_one(concurrency=concurrency, batch=batch)
     not_negative(gpus=gpus)
     version = fingerprint(manifest)["new"]
-    count = arrow().parquet.read_metadata(manifest).num_rows
+    with parquet.opened("manifest", manifest) as file:
+        count = file.metadata.num_rows
     if count == 0:
         return 0
     ray = started(concurrency)

@@ -11,25 +11,12 @@ from typing import Any
 import numpy as np
 
 from compat.errors import InputError
+from compat.live import parquet
 from compat.live.extraction import Extracted
 from compat.live.items import Journal
 
 COLUMNS = ("id", "version", "migration", "vector")
 VERSIONS = 2**63  # none is as large
-
-
-def arrow() -> Any:
-    """The package `pyarrow`, with its `parquet`.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise InputError("pyarrow: not installed, expected it: pip install compat-bench[parquet]") from error
-    return pyarrow
 
 
 def stamp(journal: Journal) -> str:
@@ -69,25 +56,15 @@ def batches(file: Path, count: int, dim: int, migration: str) -> Iterator[Extrac
         InputError: a file that is damaged, lacks a column or is of another migration; a row with neither a finite
             vector (D_new,) nor a failure.
     """
-    pyarrow = arrow()
-    try:
-        with pyarrow.parquet.ParquetFile(file, page_checksum_verification=True) as opened:
-            names = opened.schema_arrow.names
-            if missing := [name for name in COLUMNS if name not in names]:
-                raise InputError(f"{missing[0]}: no such column in {file}, expected {', '.join(COLUMNS)}")
-            columns = [name for name in (*COLUMNS, "failure") if name in names]
-            read = 0
-            for batch in opened.iter_batches(count, columns=columns):
-                read += len(batch)
-                if of := set(batch.column("migration").to_pylist()) - {migration}:
-                    found = " and ".join(sorted(map(repr, of)))
-                    raise InputError(f"migration: {found} in {file}, expected {migration!r} as the store has it")
-                yield _extracted(batch, dim, file)
-            if read != opened.metadata.num_rows:
-                raise InputError(f"vectors: {file} ({read} of {opened.metadata.num_rows} rows), expected a whole one")
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        why = " ".join(str(error).split())
-        raise InputError(f"vectors: {file} ({why}), expected a whole parquet file") from error
+    with parquet.opened("vectors", file) as its:
+        names = its.schema_arrow.names
+        if missing := [name for name in COLUMNS if name not in names]:
+            raise InputError(f"{missing[0]}: no such column in {file}, expected {', '.join(COLUMNS)}")
+        for batch in parquet.batches(its, count, [name for name in (*COLUMNS, "failure") if name in names]):
+            if of := set(batch.column("migration").to_pylist()) - {migration}:
+                found = " and ".join(sorted(map(repr, of)))
+                raise InputError(f"migration: {found} in {file}, expected {migration!r} as the store has it")
+            yield _extracted(batch, dim, file)
 
 
 def _extracted(batch: Any, dim: int, file: Path) -> Extracted:
@@ -111,7 +88,7 @@ def _extracted(batch: Any, dim: int, file: Path) -> Extracted:
 
 def _vectors(column: Any, ids: Sequence[str], dim: int, file: Path) -> np.ndarray:
     """A column of lists without nulls as a matrix (N, D_new) float32."""
-    pyarrow = arrow()
+    pyarrow = parquet.arrow()
     if not ids:
         return np.zeros((0, dim), np.float32)
     inner = getattr(column.type, "value_type", pyarrow.null())

@@ -6,14 +6,13 @@ is a byte, in 250ths, 255 for one without a positive.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from compat.arrays import Archive
 from compat.errors import InputError
 from compat.files import replace
 from compat.results.result import Labels, Result
@@ -54,14 +53,13 @@ def _entries(folder: Path) -> Iterator[Mapping[str, np.ndarray]]:
     path = folder / QUERIES
     try:
         if path.exists():
-            with np.load(path, allow_pickle=False) as file:
-                yield file
+            with Archive("queries", path) as entries:
+                yield entries
         else:
             yield {}
-    except (OSError, ValueError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path}: damaged ({type(error).__name__}), expected an array of bytes for each row"
-        ) from error
+    except ValueError as error:
+        why = type(error.__cause__ or error).__name__
+        raise InputError(f"{path}: damaged ({why}), expected an array of bytes for each row") from error
 
 
 def read(folder: Path) -> dict[str, np.ndarray]:

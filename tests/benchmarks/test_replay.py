@@ -127,7 +127,7 @@ def test_an_order_from_a_file(files, monkeypatch):
         (("--name", ".hidden"), {}, (), "name: '.hidden', expected letters"),
         (("--order", "none.npy"), {}, (), "order: none.npy (no such file)"),
         ((), {"query_old": "pickled.npy"}, (), "(no numbers but Python objects, which are not loaded), expected an"),
-        ((), {"query_old": "raw_pickle.npy"}, (), "(no numbers but Python objects, which are not loaded), expected an"),
+        ((), {"query_old": "raw_pickle.npy"}, (), "(a Python pickle, which is not loaded), expected an array in .npy"),
         ((), {"query_labels": "strings.npy"}, (), "query_labels: strings, expected integers"),
         ((), {"gallery_labels": "negative.npy"}, (), "gallery_labels: -5 in row 3, expected labels of 0 and more"),
         (("--top-k", "4"), {}, (), "top_k: 4, expected at least 5"),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from compat.errors import InputError
-from compat.live.verbs.table import value
+from compat.live.verbs.columns import value
 
 if TYPE_CHECKING:
     from compat.live.models import Models

@@ -34,7 +34,7 @@ def test_an_init_that_was_killed_before_its_items_is_done_again(items, call, mon
         ({"lang": ["en"]}, ["lang", "(60,)"]),
         ({"id": "one"}, ["items.npz", "expected a table"]),
         ({"old": SPACES[:ITEMS, :0]}, ["60 rows of 0 numbers"]),
-        ({"content": np.array([None] * ITEMS)}, ["pickle"]),
+        ({"content": np.array([None] * ITEMS)}, ["'content'", "Python objects, which are not loaded"]),
     ],
 )
 def test_a_table_that_is_wrong_leaves_no_items(call, change, words):
@@ -230,7 +230,8 @@ def test_rows_of_other_lengths_are_refused_and_leave_no_items(call):
         table = pa.table({"id": ["a", "b"], "content": ["c1", "c2"], "old": [[1.0, 2.0], last]})
         parquet.write_table(table, "items.parquet")
         refused(call("init", f"sqlite:///{number}.db", "--items", "items.parquet"), "old")
-        assert open_store(f"sqlite:///{number}.db").counts().total == 0
+        if os.path.exists(f"{number}.db"):
+            assert open_store(f"sqlite:///{number}.db").counts().total == 0
 
 
 def test_numbers_that_no_store_holds_are_texts(made, call):

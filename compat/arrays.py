@@ -1,0 +1,156 @@
+"""Arrays in .npy and .npz files, read whole or refused in one line; no Python object is ever loaded."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+from zipfile import ZipFile
+
+import numpy as np
+
+from compat.errors import InputError
+
+STARTS = {  # of files that are often found under another's name
+    b"version https://git-lfs": "a pointer of Git LFS, not the file: git lfs pull",
+    b"\x93NUMPY": "one array as numpy.save writes it, .npy",
+    b"PK": "a zip archive, such as of numpy.savez, .npz",
+    b"PAR1": "a Parquet file",
+    b"\x89HDF": "an HDF5 file",
+    b"\x80": "a Python pickle, which is not loaded",
+    b"\x1f\x8b": "packed by gzip",
+    b"<": "a page of the web",
+    b"\xff\xfe": "text in UTF-16",
+    b"\xfe\xff": "text in UTF-16",
+}
+
+
+@contextmanager
+def readable(field: str, path: str | Path, expected: str) -> Iterator[None]:
+    """Refuse a file in one line, whatever reading it raises.
+
+    Args:
+        field: that the file is given for.
+        path: of the file.
+        expected: what it should be.
+
+    Raises:
+        InputError: the file cannot be read, is damaged or of another format.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # readers raise what they like for a damaged file
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        why = format_of(path) or " ".join(reason.split()) or type(error).__name__
+        raise InputError(f"{field}: {path} ({why}), expected {expected}") from error
+
+
+def format_of(path: str | Path) -> str:
+    """What a file is that has another's name, by its first bytes; nothing where its name is right, or unknown."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(32).lstrip()
+    except OSError:
+        return ""
+    found = next((what for head, what in STARTS.items() if start.startswith(head)), "") if start else "empty"
+    suffix = Path(path).suffix.lower()
+    own = {b"\x93NUMPY": ".npy", b"PK": ".npz", b"PAR1": ".parquet"}
+    return "" if any(start.startswith(head) and suffix == name for head, name in own.items()) else found
+
+
+def read_npy(field: str, path: str | Path, mapped: bool = False, expected: str = "an array in .npy") -> np.ndarray:
+    """The array of a .npy file.
+
+    Args:
+        field: that it is given for.
+        path: of the file.
+        mapped: map it into memory instead of reading it.
+        expected: what it should be.
+
+    Raises:
+        InputError: no such file, another format, a file that is cut short or longer than its array.
+    """
+    with readable(field, path, expected), open(path, "rb") as file:
+        size = _check_array(file, Path(path).stat().st_size)
+        if mapped and size:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        file.seek(0)
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+class Archive(Mapping[str, np.ndarray]):
+    """The arrays of a .npz file by name, each read when it is asked for, and compared with its checksum.
+
+    Args:
+        field: that the file is given for.
+        path: of the file.
+        expected: what it should be.
+
+    Raises:
+        InputError: no such file, another format; an array that is damaged or packed in an unknown way, when it is read.
+    """
+
+    def __init__(self, field: str, path: str | Path, expected: str = "arrays in .npz") -> None:
+        self.field, self.path = field, path
+        with readable(field, path, expected):
+            self.file = ZipFile(path)
+        self.members = {info.filename.removesuffix(".npy"): info for info in self.file.infolist()}
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        member = self.members[name]
+        with readable(self.field, self.path, f"an array {name!r} of numbers or text in .npz"):
+            with self.file.open(member.filename) as stream:
+                _check_array(stream, member.file_size)
+            with self.file.open(member.filename) as stream:
+                array = np.lib.format.read_array(stream, allow_pickle=False)
+                stream.read()  # to its end, where the checksum is compared
+        return array
+
+
+def _check_array(stream: IO[bytes], size: int) -> int:
+    """Look at the header of an array, and return how many bytes the array has.
+
+    Args:
+        stream: at the header.
+        size: bytes of all.
+
+    Raises:
+        ValueError: not an array of numbers or text, or of another size.
+    """
+    if not size:
+        raise ValueError("empty")
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        shape, _, dtype = readers[np.lib.format.read_magic(stream)](stream)
+    except Exception as error:  # NumPy's own words advise to trust the file
+        raise ValueError("damaged, or no .npy file") from error
+    if dtype.hasobject:
+        raise ValueError("no numbers but Python objects, which are not loaded")
+    expected, found = math.prod(shape) * dtype.itemsize, size - stream.tell()
+    if found != expected or not dtype.itemsize or min(shape, default=0) < 0:
+        raise ValueError(f"{found} bytes after its header, not the {expected} of {dtype} {shape}")
+    return expected
+
+
+def warn_of_packed_bits(name: str, dtype: object) -> None:
+    """Warn that 8-bit integers are compared as numbers: models that return bits pack eight of them into one."""
+    if str(dtype).rpartition(".")[2] in ("uint8", "int8"):
+        unpack = "if they are packed bits, unpack them by numpy.unpackbits"
+        warnings.warn(f"{name}: {dtype}, compared as numbers; {unpack}", stacklevel=3)

@@ -1,0 +1,59 @@
+"""Parquet files, read in batches: pages are compared with their checksums, and damage is told in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from compat.arrays import readable
+from compat.errors import InputError
+
+
+def arrow() -> Any:
+    """The package `pyarrow`, with its `parquet`.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise InputError("pyarrow: not installed, expected it: pip install compat-bench[parquet]") from error
+    return pyarrow
+
+
+@contextmanager
+def opened(field: str, path: str | Path, expected: str = "a whole parquet file") -> Iterator[Any]:
+    """A file, as a `pyarrow.parquet.ParquetFile`.
+
+    Args:
+        field: that the file is given for.
+        path: of the file.
+        expected: what it should be.
+
+    Raises:
+        InputError: it cannot be read, is damaged or of another format, also where that is found while it is open;
+            pyarrow is not installed.
+    """
+    pyarrow = arrow()
+    with readable(field, path, expected), pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
+        yield file
+
+
+def batches(file: Any, count: int, columns: list[str] | None = None) -> Iterator[Any]:
+    """All rows of an open file, at most `count` at a time; their text is UTF-8.
+
+    Raises:
+        ValueError: another number of rows than the file says, text that is none.
+    """
+    read = 0
+    for batch in file.iter_batches(count, columns=columns):
+        batch.validate(full=True)
+        read += len(batch)
+        if len(batch):
+            yield batch
+    if read != file.metadata.num_rows:
+        raise ValueError(f"{read} of {file.metadata.num_rows} rows")

@@ -1,0 +1,139 @@
+"""Columns of a table of items as Python's values: text, numbers, true, false, nothing; dates become text."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compat.arrays import warn_of_packed_bits
+from compat.errors import InputError
+
+NEEDED = ("id", "content", "old")
+INDEX = re.compile(r"|__index_level_\d+__")  # as pandas calls its index in .csv and .parquet
+NAMES = "expected text or whole numbers (pandas makes floats of whole numbers where one is missing)"
+
+
+def meta_of(path: Path, names: Sequence[str], needed: Sequence[str] = NEEDED) -> list[str]:
+    """The names of all columns that are neither needed nor an index of pandas.
+
+    Raises:
+        InputError: a column is missing, or there twice.
+    """
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"items: {path} has {twice[0]!r} twice, expected each column once")
+    for name in needed:
+        if name not in names:
+            raise InputError(f"items: {path} has columns {', '.join(names)}, expected {name} among them")
+    return [name for name in names if name not in NEEDED and not INDEX.fullmatch(name)]
+
+
+def of_array(path: Path, name: str, column: np.ndarray) -> list[Any]:
+    """The values of an array (N,).
+
+    Raises:
+        InputError: bytes, complex or extended numbers, ids or contents that are neither text nor whole numbers.
+    """
+    kind = column.dtype
+    if name in NEEDED and kind.kind not in "Uiu":
+        raise InputError(f"{name}: of type {kind} in {path}, {NAMES}")
+    if kind.kind in "SVc" or (kind.kind == "f" and kind.itemsize > 8):
+        raise InputError(f"{name}: of type {kind} in {path}, expected text or numbers")
+    return moments(column) if kind.kind in "mM" else column.tolist()
+
+
+def moments(column: np.ndarray, zone: str = "") -> list[str | None]:
+    """Dates, times and durations (N,) as text, the same in whatever unit they are; what is missing is nothing.
+
+    Example:
+        >>> moments(np.array(["2020-01-01", "2020-01-01T12:30"], "M8[ns]"))
+        ['2020-01-01', '2020-01-01T12:30']
+        >>> moments(np.array([90, "NaT"], "m8[s]"))
+        ['0:01:30', None]
+    """
+    if column.dtype.kind == "m":
+        return [None if one is None else str(one) for one in column.astype("m8[us]").tolist()]
+    texts = np.datetime_as_string(column, unit="auto").tolist()
+    return [None if text == "NaT" else text + zone for text in texts]
+
+
+def check_types(path: Path, schema: Any) -> None:
+    """Refuse columns of a parquet file of which no items can be made.
+
+    Raises:
+        InputError: ids or contents that are neither text nor whole numbers, bytes, embeddings that are no lists of
+            numbers.
+    """
+    from pyarrow import types
+
+    for name, kind in zip(schema.names, schema.types, strict=True):
+        inner = kind.value_type if types.is_dictionary(kind) else kind
+        if types.is_binary(inner) or types.is_large_binary(inner) or types.is_fixed_size_binary(inner):
+            raise InputError(f"{name}: of type {kind} in {path}, expected text")
+        strange = (types.is_floating, types.is_decimal, types.is_boolean, types.is_temporal, types.is_nested)
+        if name in ("id", "content") and any(test(inner) for test in strange):
+            raise InputError(f"{name}: of type {kind} in {path}, {NAMES}")
+        lists = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+        if name == "old" and not (lists and (types.is_floating(kind.value_type) or types.is_integer(kind.value_type))):
+            raise InputError(f"old: of type {kind} in {path}, expected lists of numbers")
+        if name == "old":
+            warn_of_packed_bits(name, kind.value_type)
+
+
+def of_arrow(column: Any) -> list[Any]:
+    """The values of a column of a parquet file (N,)."""
+    from pyarrow import types
+
+    kind = column.type
+    if types.is_timestamp(kind) or types.is_date(kind) or types.is_duration(kind):
+        return moments(column.to_numpy(zero_copy_only=False), "Z" if getattr(kind, "tz", None) else "")
+    return column.to_pylist()
+
+
+def matrix(path: Path, column: Any) -> np.ndarray:
+    """Embeddings of a parquet file (N, D).
+
+    Raises:
+        InputError: rows of several lengths, or none in a row.
+    """
+    from pyarrow.compute import list_value_length
+
+    lengths = set(list_value_length(column).to_pylist())
+    if column.null_count or len(lengths) > 1:
+        found = " and ".join(sorted(str(length or "no") for length in lengths))
+        raise InputError(f"old: rows of {found} numbers in {path}, expected as many in each")
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), *lengths or (0,))
+
+
+def value(given: str) -> Any:
+    """What a text stands for: a number, true, false, null or a quoted string as in JSON; anything else is itself.
+
+    So are numbers that have no place in 64 bits.
+
+    Example:
+        >>> [value(given) for given in ("2020", "en", '"2020"', "007", "true", "NaN")]
+        [2020, 'en', '2020', '007', True, 'NaN']
+    """
+    try:
+        found = json.loads(given, parse_constant=str)
+    except (ValueError, RecursionError):
+        return given
+    far = isinstance(found, (int, float)) and not -(2**63) <= found < 2**63
+    return given if far or isinstance(found, (dict, list)) else found
+
+
+def storable(found: Any) -> Any:
+    """A value of `meta` as JSON has it: what it does not know, such as a time, as text, and NaN as nothing."""
+    if isinstance(found, float) and not math.isfinite(found):
+        return None
+    return found if found is None or isinstance(found, (str, int, float, bool)) else str(found)
+
+
+def text(found: Any) -> str:
+    """An id or a content; nothing is an empty one."""
+    return "" if found is None else str(found)
