@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 from compat.curve import area
-from compat.embeddings import Embeddings, warn_of_zero_vectors
+from compat.embeddings import Embeddings, warn_of_directions
 from compat.engine.exact import Distance, Gallery
 from compat.engine.replay import Backend
 from compat.errors import InputError
@@ -165,7 +165,7 @@ def backfill_curve(
             if (largest := float(max(-low, high))) > 1e30 or 0 < largest < 1e-30:
                 raise InputError(f"{name}: values up to {largest:g}, expected between 1e-30 and 1e30 for l2")
     if distance == "cosine":
-        warn_of_zero_vectors(*whole)
+        warn_of_directions(*whole)
     device = e.gallery_old.device
     before = None if correct_before is None else torch.as_tensor(correct_before, dtype=torch.bool, device=device)
     if before is not None and before.shape != (len(e.query_old),):

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compat.arrays import warn_of_packed_bits
 from compat.errors import InputError
 
 Array: TypeAlias = Tensor | np.ndarray | Sequence[Any]
+CONE = 5e-6  # the sine of an angle at which 1 - cos has five digits left
 
 
 class Embeddings:
@@ -106,6 +108,7 @@ def _floating(name: str, value: Array) -> Tensor:
     matrix = _tensor(name, value, 2)
     if matrix.is_complex():
         raise InputError(f"{name}: {matrix.dtype}, expected real numbers")
+    warn_of_packed_bits(name, matrix.dtype)
     if matrix.dtype not in (torch.float32, torch.float64):
         matrix = matrix.float() if matrix.is_floating_point() else matrix.double()
     return matrix.contiguous()
@@ -141,19 +144,36 @@ def _tensor(name: str, value: Array, dimensions: int) -> Tensor:
             tensor = torch.as_tensor(value).detach()
         tensor = tensor.cpu() if tensor.device.type == "mps" else tensor  # which has no float64
     except (TypeError, ValueError, RuntimeError) as error:
-        strings = np.asarray(value).dtype.kind in "US" if isinstance(value, (np.ndarray, list, tuple)) else False
-        expected = "numbers" if dimensions == 2 else "integers"
-        found = f"strings, expected {expected}" if strings else f"{type(value).__name__}, expected an array or tensor"
-        raise InputError(f"{name}: {found}") from error
+        if not isinstance(value, (np.ndarray, list, tuple)):
+            raise InputError(f"{name}: {type(value).__name__}, expected an array or tensor") from error
+        raise InputError(f"{name}: {_kind(value)}, expected {'numbers' if dimensions == 2 else 'integers'}") from error
     if tensor.ndim != dimensions:
         shape = "(rows, dimension)" if dimensions == 2 else "(rows,)"
         raise InputError(f"{name}: shape {tuple(tensor.shape)}, expected {shape}")
     return tensor
 
 
-def warn_of_zero_vectors(*parts: Embeddings) -> None:
-    """Warn of how many rows of each matrix are zero: at cosine distance 1 from everything."""
+def _kind(value: np.ndarray | Sequence[Any]) -> str:
+    """The type of values that PyTorch does not take."""
+    try:
+        kind = np.asarray(value).dtype
+    except ValueError:
+        return "rows of several lengths"
+    return "strings" if kind.kind in "US" else str(kind)
+
+
+def warn_of_directions(*parts: Embeddings) -> None:
+    """Warn of what cosine does not tell apart: zero rows of a matrix, at distance 1 from everything, and a cone."""
     for name in ("query_old", "query_new", "gallery_old", "gallery_new"):
         rows = [some for part in parts for some in getattr(part, name).split(2**16)]
         if zeros := sum(int((~some.any(1)).sum()) for some in rows):
             warnings.warn(f"{name}: {zeros} zero vectors, at cosine distance 1 from everything", stacklevel=3)
+        if sum(map(len, rows)) > 1 and all(_near(some, rows[0][0]) for whole in rows for some in whole.split(2**10)):
+            found = f"all rows within {CONE:g} of one direction, where cosine distances are rounding"
+            warnings.warn(f"{name}: {found}; compare rows of length 1 by l2", stacklevel=3)
+
+
+def _near(rows: Tensor, direction: Tensor) -> bool:
+    """Whether all of some rows (N, D) have about the direction (D,)."""
+    rows, direction = (torch.nn.functional.normalize(one.double(), dim=-1) for one in (rows, direction))
+    return bool((rows - direction).norm(dim=1).max() < CONE)

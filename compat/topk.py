@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from compat.curve import area
-from compat.embeddings import Embeddings, warn_of_zero_vectors
+from compat.embeddings import Embeddings, warn_of_directions
 from compat.engine.exact import Distance
 from compat.engine.nearest import MEMORY, Part
 from compat.errors import InputError
@@ -115,7 +115,7 @@ def topk_curve(
     backfill_steps(order, items, points)
     _check(k, top_k, distance, recall_queries)
     if distance == "cosine":
-        warn_of_zero_vectors(e)
+        warn_of_directions(e)
     faiss.omp_set_num_threads(torch.get_num_threads())
     query_labels, gallery_labels = e.query_labels.cpu(), e.gallery_labels.cpu()
     groups = e.query_groups.cpu(), e.gallery_groups.cpu()

@@ -24,7 +24,7 @@ from benchmarks.products.record import provenance
 from benchmarks.replay import given_arrays
 from benchmarks.tables.terminal import narrow
 from compat.backfill import Curve, backfill_curve
-from compat.embeddings import Embeddings
+from compat.embeddings import Embeddings, finite_matrix
 from compat.errors import InputError
 from compat.progress import backfill_order, completion_ratios
 from compat.results import Result, collect, forget, load_results, record_name
@@ -198,7 +198,7 @@ def cut_off(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, argu
 
 def transformed(given: str, query_new: Any) -> Tensor:
     """query_old, (Q, D_old), as the transform makes it."""
-    queries = _in_memory(query_new)
+    queries = finite_matrix("query_new", query_new)
     try:
         with torch.inference_mode():
             return torch.as_tensor(load_transform(given)(queries))
@@ -217,7 +217,7 @@ def load_transform(given: str) -> Callable[[Tensor], Any]:
         InputError: neither.
     """
     if is_array(given):
-        matrix = _in_memory(load_array("transform", given)).double()
+        matrix = finite_matrix("transform", load_array("transform", given)).double()
         return lambda queries: (queries.double() @ matrix).float()
     try:
         function = pkgutil.resolve_name(given)
@@ -226,10 +226,6 @@ def load_transform(given: str) -> Callable[[Tensor], Any]:
     if not callable(function):
         raise InputError(f"transform: {given} is a {type(function).__name__}, expected a function of (Q, D_new)")
     return function
-
-
-def _in_memory(array: np.ndarray | Tensor) -> Tensor:
-    return array if isinstance(array, Tensor) else torch.from_numpy(np.array(array))
 
 
 def result(measured: Measured, seed: int, items: int, arguments: Namespace, identity: str, seconds: float) -> Result:

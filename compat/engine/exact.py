@@ -106,8 +106,9 @@ def distances(query: Tensor, gallery: Tensor, distance: Distance = "cosine") -> 
     Args:
         query: (Q, D).
         gallery: (G, D).
-        distance: "cosine" is 1 - cos, 0 below 1e-12 (a zero vector is at distance 1 from everything); "l2" is
-            Euclidean, from differences, so that near neighbours far from the origin keep their digits.
+        distance: "cosine" is 1 - cos, 0 below 1e-12, where the order of a sum decides, so that angles below 1.4e-6 are
+            ties (a zero vector is at distance 1 from everything); "l2" is Euclidean, from differences, so that near
+            neighbours far from the origin keep their digits.
 
     Returns:
         (Q, G) float32.
