@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -99,7 +102,8 @@ class Archive(Mapping[str, np.ndarray]):
         self.field, self.path = field, path
         with readable(field, path, expected):
             self.file = ZipFile(path)
-        self.members = {info.filename.removesuffix(".npy"): info for info in self.file.infolist()}
+            self.members = {info.filename.removesuffix(".npy"): info for info in self.file.infolist()}
+            _check_count(path, len(self.file.infolist()))
 
     def __enter__(self) -> Archive:
         return self
@@ -124,6 +128,16 @@ class Archive(Mapping[str, np.ndarray]):
         return array
 
 
+def _check_count(path: str | Path, found: int) -> None:
+    """Compare the end of a zip archive, which says how many files are in it, with what was found: zipfile does not."""
+    with open(path, "rb") as file:
+        file.seek(-22, os.SEEK_END)
+        end = file.read()
+    (count,) = struct.unpack("<H", end[10:12])
+    if end.startswith(b"PK\5\6") and count not in (found, 0xFFFF):  # the latter stands for more
+        raise ValueError(f"{found} of {count} arrays are found in it")
+
+
 def _check_array(stream: IO[bytes], size: int) -> int:
     """Look at the header of an array, and return how many bytes the array has.
 
@@ -139,6 +153,8 @@ def _check_array(stream: IO[bytes], size: int) -> int:
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
         shape, _, dtype = readers[np.lib.format.read_magic(stream)](stream)
+    except (OSError, zlib.error, BadZipFile):
+        raise
     except Exception as error:  # NumPy's own words advise to trust the file
         raise ValueError("damaged, or no .npy file") from error
     if dtype.hasobject:

@@ -19,9 +19,11 @@ from benchmarks.experiment.schema import Experiment, Generation, Heads, Replay
 from benchmarks.experiment.spec import KEYS, Spec, closest
 from compat.errors import InputError
 from compat.names import check_name
+from compat.scalars import check_yaml
 
 register_type(Spec, serializer=lambda spec: spec.content, deserializer=Spec)
 MODEL, TRAINER = "compat.methods.SingleModel", "pytorch_lightning.Trainer"
+BROKEN = (OSError, YAMLError, ValueError, LookupError, RecursionError, OmegaConfBaseException)  # of what is no YAML
 WHOLE = ("methods", "replay.by", "replay.merge")  # given anew they replace what was there
 MOVED = {
     "newest": "generations: [old, new, newest]",
@@ -64,7 +66,7 @@ def from_options(options: list[str]) -> dict[str, Any]:
     """`--key=value` and `--key value`, the value as YAML; dots lead into mappings.
 
     Raises:
-        InputError: what is no option, or has no value.
+        InputError: what is no option, or has no value, or one that is read in several ways.
     """
     found: dict[str, Any] = {}
     waiting = list(options)
@@ -76,9 +78,10 @@ def from_options(options: list[str]) -> dict[str, Any]:
             if not waiting or waiting[0].startswith("--"):
                 raise InputError(f"{key}: no value, expected {key}=VALUE")
             value = waiting.pop(0)
+        check_yaml(key, value)
         try:
             one = OmegaConf.to_container(OmegaConf.from_dotlist([key[2:] + "=" + (value or "''")]), resolve=True)
-        except (YAMLError, OmegaConfBaseException, UnicodeEncodeError) as error:
+        except BROKEN as error:
             raise InputError(f"{key}: {value!r} ({one_line(error)}), expected YAML") from error
         found = over(found, normal(one, Path()))  # type: ignore[arg-type]
     return found
@@ -115,16 +118,18 @@ def read_plain(path: Path) -> dict[str, Any]:
     """A YAML mapping as it is.
 
     Raises:
-        InputError: no such file, not YAML, not a mapping, empty.
+        InputError: no such file, not YAML, not a mapping, empty; a value or key that is read in several ways.
     """
     try:
+        text = path.read_text(encoding="utf-8")
         found = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (OSError, YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
+    except BROKEN as error:
         raise InputError(f"config: {path} ({one_line(error)}), expected a YAML file") from error
+    check_yaml(f"config: {path}", text)
     if not isinstance(found, dict) or not found:
         what = f"a {type(found).__name__}" if found else "empty"
         raise InputError(f"config: {path} is {what}, expected a mapping")
-    return {str(key): value for key, value in found.items()}
+    return found  # type: ignore[return-value]  # all its keys are text by now
 
 
 def spec(value: Any, folder: Path = Path()) -> Any:
@@ -162,11 +167,12 @@ def check_keys(merged: dict[str, Any], names: Any) -> None:
     Raises:
         InputError: such a key; the message says what may have been meant.
     """
-    if not isinstance(names, list) or len(names) < 2 or len(set(map(str, names))) < len(names):
+    texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not texts or len(names) < 2 or len(set(names)) < len(names):
         raise InputError(f"generations: {names}, expected two names or more, such as [old, new]")
-    top = [f.name for f in fields(Experiment)] + [str(name) for name in names]
+    top = [f.name for f in fields(Experiment)] + names
     for name in names:
-        if top.count(str(name)) > 1:
+        if top.count(name) > 1:
             raise InputError(f"generations: {name}, expected another name, as {name} is a key of its own")
     parts = {**dict.fromkeys([*names, "side"], Generation), "heads": Heads, "replay": Replay}
     for key, value in merged.items():

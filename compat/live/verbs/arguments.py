@@ -81,6 +81,7 @@ def order_of(given: Sequence[str]) -> Order:
     from jsonargparse import ArgumentError, ArgumentParser
 
     from compat import orders
+    from compat.scalars import check_yaml
 
     name, *arguments = given
     known = [n for n, kind in vars(orders).items() if isinstance(kind, type) and kind.__module__ == orders.__name__]
@@ -90,6 +91,8 @@ def order_of(given: Sequence[str]) -> Order:
     if not isinstance(kind, type) or not issubclass(kind, orders.Order) or kind is orders.Order:
         raise InputError(f"order: {name}, expected {shown}, or module.Class of an order")
     pairs("order", arguments)
+    for argument, _, content in (one.partition("=") for one in arguments):
+        check_yaml(f"order: {argument}", content)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind)
     try:
