@@ -43,6 +43,17 @@ WRONG = [
     ("--nwe={}", r"nwe: unknown, did you mean new\?"),
     ("--nwe={model: 3}", r"nwe: unknown, did you mean new\?"),
     ("--date.root=x", r"date: unknown, did you mean data\?"),
+    ("--seed=010", "--seed: 010 is read in several ways, expected it in quotes, or a plain number$"),
+    ("--seed=[0, 1:30]", "--seed: 1:30 is read in several ways"),
+    ("--heads.batch_size=1_6", "--heads.batch_size: 1_6 is read in several ways"),
+    ("--only=no", "--only: no is read in several ways, expected it in quotes, or true or false$"),
+    ("--generations=[off, on]", "--generations: off is read in several ways"),
+    ("--generations=[1, 2]", r"generations: \[1, 2\], expected two names or more"),
+    ("--methods={no: {class_path: compat.methods.Upgrade}}", "--methods: no is read in several ways"),
+    ("--methods={1: {class_path: compat.methods.Upgrade}}", "--methods: the key 1 is no text, expected it in quotes$"),
+    ("--replay.by={true: {class_path: compat.orders.Random}}", "--replay.by: the key true is no text"),
+    ("--seed=!!int ''", "--seed: .*index out of range.*, expected YAML$"),
+    (f"--seed={'9' * 5000}", "--seed: .*4300 digits.*, expected YAML$"),
     ("--seed=[]", "seed: none, expected one or more"),
     ("--name=../../up", r"name: '../../up', expected letters, digits"),
     ("--name=", r"name: .*expected"),
@@ -65,7 +76,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("argument", "message"), WRONG, ids=[argument for argument, _ in WRONG])
+@pytest.mark.parametrize(("argument", "message"), WRONG, ids=[argument[:80] for argument, _ in WRONG])
 def test_wrong_input_is_one_line_and_exit_code_2(config, capsys, monkeypatch, argument, message):
     code, line = main(capsys, monkeypatch, config, argument)
     assert code == 2
@@ -79,6 +90,34 @@ def test_without_a_config_it_says_what_it_needs(capsys, monkeypatch):
         2,
         "error: config: none, expected a YAML file: python -m benchmarks.run configs/digits.yaml",
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a: 1\nseed: 010\n", "line 2: 010 is read in several ways"),
+        ("methods:\n  no: {class_path: compat.methods.Upgrade}\n", "line 2: no is read in several ways"),
+        ("1: 2\n", "line 1: the key 1 is no text"),
+        ("methods: methods.yaml\n", "methods.yaml, line 1: off is read in several ways"),
+        ("seed: !!int ''\n", "string index out of range"),
+        ("a: " + "[" * 5000, "nesting depth"),
+    ],
+)
+def test_a_file_that_is_read_in_several_ways(config, tmp_path, capsys, monkeypatch, content, message):
+    (tmp_path / "methods.yaml").write_text("off: {class_path: compat.methods.Upgrade}\n")
+    (tmp_path / "over.yaml").write_text(content)
+    code, line = main(capsys, monkeypatch, config, "--config", str(tmp_path / "over.yaml"))
+    assert code == 2
+    assert line.startswith("error: config: ")
+    assert message in line
+
+
+def test_names_in_quotes_are_names(config, capsys, monkeypatch):
+    methods = "--methods={'no': {class_path: compat.methods.Upgrade}}"
+    monkeypatch.setattr(sys, "argv", ["run", str(config), "--dry-run", methods, "--seed='010'"])
+    runner.main()
+    out = capsys.readouterr().out
+    assert "replay no seed 10: new" in out
 
 
 def test_a_checkpoint_of_another_dimension_is_refused(config, capsys, monkeypatch):

@@ -106,6 +106,11 @@ def test_a_field_that_the_table_lacks_is_refused(items, call):
             ["plan", URL, "--models", OURS, "--order", "Clusters", "clusters=few"],
             ["order: Clusters clusters=few", "int"],
         ),
+        (
+            ["plan", URL, "--models", OURS, "--order", "Clusters", "clusters=010"],
+            ["order: clusters: 010 is read in sev"],
+        ),
+        (["plan", URL, "--models", OURS, "--order", "Clusters", "clusters=1:30"], ["order: clusters: 1:30 is read in"]),
         (["plan", URL, "--models", OURS, "--order", "Entropy"], ["order: Entropy", "no classifier"]),
         (["init", "sqlite:///", "--items", "items.npz"], ["store: . (unable to open"]),
         (["plan", URL, "--models", OURS, "--order", "Oracle"], ["all matrices and labels"]),
