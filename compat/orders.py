@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compat.arrays import read_npy, readable
+from compat.arrays import read_npy
 from compat.engine.exact import Distance, Gallery, Queries
 from compat.errors import InputError
 from compat.gains import backfill_gains
@@ -224,9 +224,10 @@ class Scores(Order):
 
     def read(self, items: int) -> np.ndarray:
         """The array (G,), float64."""
-        expected = "scores in a .npy file"
-        with readable("replay.by", self.path, expected):
-            scores = np.asarray(read_npy("replay.by", self.path, expected=expected), np.float64)
+        found = read_npy("replay.by", self.path, expected="scores in a .npy file")
+        if found.dtype.kind not in "biuf":
+            raise InputError(f"replay.by: {self.path} of type {found.dtype}, expected {items} finite scores")
+        scores = found.astype(np.float64)
         if scores.shape != (items,) or not np.isfinite(scores).all():
             raise InputError(f"replay.by: {self.path}, shape {scores.shape}, expected {items} finite scores")
         return scores

@@ -90,6 +90,8 @@ def check_ids(part: str, others: dict[str, Any], arrays: dict[str, Any]) -> None
     for name in (old, new):
         if others[name].shape != (rows := (len(arrays[f"{part}_new"]),)):
             raise InputError(f"{name}: shape {tuple(others[name].shape)}, expected {rows}, an id for each row")
+        if (kind := np.asarray(others[name]).dtype).kind == "V":
+            raise InputError(f"{name}: {kind}, expected text or numbers")
     a, b = np.asarray(others[old]), np.asarray(others[new])
     differ = np.flatnonzero(a != b)
     if len(differ) == 0:

@@ -38,6 +38,7 @@ def test_arrays_that_are_wrong_are_one_line(files, capsys):
     refused(changed(files, order=np.arange(40) // 2), capsys, "order: 0 twice, expected a permutation of 0 to 39")
     refused(changed(files, order=np.arange(40.0)), capsys, "order: float64, expected integers")
     refused(changed(files, scores=np.arange(39)), capsys, "40 finite scores")
+    refused(changed(files, scores=np.arange(40).astype("M8[D]")), capsys, "datetime64[D]", "40 finite scores")
     refused(changed(files, query_labels=np.arange(16) + 100), capsys, "query_labels", "relevant")
     (folder / "query_labels.npy").unlink()
     refused(options, capsys, "query_labels", "no such file")
@@ -68,6 +69,10 @@ def test_rows_of_other_items_are_found_by_their_ids(files, capsys):
     refused(changed(files, **given), capsys, "gallery_ids_new: the same ids in another sequence", "40 rows", "item 39")
     given["gallery_ids_new"] = np.array(["x", *ids[1:]])
     refused(changed(files, **given), capsys, "other ids (1 rows differ")
+    given["gallery_ids_new"] = np.zeros(40, "i4,i4")
+    refused(
+        changed(files, **given), capsys, "gallery_ids_new: [('f0', '<i4'), ('f1', '<i4')], expected text or numbers"
+    )
     refused(changed(files, query_ids_old=np.arange(16)), capsys, "query_ids_new: not given beside query_ids_old")
     refused(changed(files, query_ids_old=np.arange(16), query_ids_new=np.arange(15)), capsys, "query_ids_new: shape")
 

@@ -202,3 +202,10 @@ def test_scores_say_what_their_file_is(tmp_path):
         InputError, match=r"^replay.by: .*scores.npy \(a zip archive.*\), expected scores in a .npy file$"
     ):
         Scores(str(tmp_path / "scores.npy")).check(6)
+
+
+@pytest.mark.parametrize("kind", ["M8[D]", "m8[s]", "U3", "complex64", "i4,i4"])
+def test_scores_of_another_type(tmp_path, kind):
+    np.save(tmp_path / "scores.npy", np.arange(6).astype(kind))
+    with pytest.raises(InputError, match=r"^replay.by: .*scores.npy of type .*, expected 6 finite scores$"):
+        Scores(str(tmp_path / "scores.npy")).check(6)
