@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import fields
 from typing import Any, NamedTuple, cast
 
@@ -79,7 +80,7 @@ def load(content: bytes, known: Before) -> Fit:
         return Fit(Query(header["model"], maps["query"]), maps["item"], merge, header["passes"])
     except InputError:
         raise
-    except (zipfile.BadZipFile, EOFError, OSError, KeyError, TypeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"fit: damaged ({' '.join(str(error).split())}), expected what a worker stored") from error
 
 

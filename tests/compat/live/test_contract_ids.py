@@ -1,5 +1,7 @@
 """Ids are text in every adapter: of another type they are refused, and nothing is written or found by them."""
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
@@ -34,7 +36,7 @@ def test_an_id_that_is_no_text(store, step):
 @pytest.mark.parametrize("kind", ["done", "dead"])
 def test_a_report_of_an_id_that_is_no_text(store, kind):
     running(store)
-    told = {"done": [(7, 1, new(7))], "dead": [(7, 1, "torn")]}
+    told: dict[str, Any] = {"done": [(7, 1, new(7))], "dead": [(7, 1, "torn")]}
     with pytest.raises(InputError, match="id: 7 is int, expected text"):
         store.exchange(report(**{kind: told[kind]}), 0, 1.0)
     assert store.counts().new == store.counts().failed == 0
@@ -42,12 +44,13 @@ def test_a_report_of_an_id_that_is_no_text(store, kind):
 
 def test_writes_of_an_application(tmp_path):
     store = made(tmp_path / "gallery.db")
-    total, writer = store.counts().total, Writer(store, models())
+    total, number = store.counts().total, cast(Any, 7)
+    writer = Writer(store, models())
     for step, field in (
-        (lambda: writer.put(7, "c3"), "id"),
-        (lambda: writer.put("new", 7), "content"),
-        (lambda: writer.describe(7, {}), "id"),
-        (lambda: writer.delete(7), "id"),
+        (lambda: writer.put(number, "c3"), "id"),
+        (lambda: writer.put("new", number), "content"),
+        (lambda: writer.describe(number, {}), "id"),
+        (lambda: writer.delete(number), "id"),
     ):
         with pytest.raises(InputError, match=f"{field}: 7 is int, expected text"):
             step()

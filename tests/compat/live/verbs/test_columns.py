@@ -3,6 +3,7 @@
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ UNITS = ["D", "h", "m", "s", "ms", "us", "ns"]
 
 
 def npz(**changes):
-    np.savez("t.npz", **{"id": IDS, "content": CONTENTS, "old": OLD} | changes)
+    given: dict[str, Any] = {"id": IDS, "content": CONTENTS, "old": OLD} | changes
+    np.savez("t.npz", **given)
     return "t.npz"
 
 

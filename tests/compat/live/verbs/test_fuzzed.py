@@ -2,6 +2,7 @@
 
 import csv
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def test_damaged_embeddings_beside_a_csv_file(folder, content):
 def parquet(request):
     """A file with checksums, and where its footer begins, which has none."""
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    options = {
+    options: dict[str, dict[str, Any]] = {
         "plain": {"compression": "none", "use_dictionary": False},
         "packed": {"compression": "zstd"},
         "groups": {"row_group_size": 5},
