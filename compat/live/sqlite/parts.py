@@ -1,30 +1,35 @@
-"""One part of a gallery in memory: a FAISS index over rows that come and go, exact while it is small."""
+"""One part of a gallery in memory: rows that come and go, searched exactly while they are few, else by lists."""
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Iterable
-from typing import Any
 
 import faiss
 import numpy as np
 import torch
 
 from compat.engine.exact import Distance, inverse_norms
+from compat.live.sqlite.blocks import Blocks
+from compat.live.sqlite.lists import Lists, trained
 from compat.live.store import DEFAULT, GROWTH, NEAREST, Approximate
 
-FLAT: Any = faiss.SearchParameters  # whose stubs know no arguments
-LISTS: Any = faiss.SearchParametersIVF
-TRIED = 200  # vectors that recall is measured with
-TRAINING = 64  # vectors per list
+ASKED = 200  # real queries that recall is measured with
+AT_ONCE = 2**10  # vectors that are scaled at a time
+CHANGED = 0.1  # share of the rows; recall is measured again after as many changes
 
 
 class Part:
-    """Vectors by row number. What is removed is masked: no index has to support removal, and none is saved.
+    """Vectors by row number, in memory once, and about 20 bytes a row beside them.
+
+    What is removed is masked, and so is what is hidden. Lists are built, and recall is measured, by a thread of the
+    part; until they are ready, and for rows that are in none yet, it looks at each vector.
 
     Args:
         rows: (N,) that it begins with.
-        vectors: (N, D) float32 of them.
-        distance: of the retrieval; under "cosine" vectors are scaled to length 1, in float64.
+        vectors: (N, D) of them.
+        distance: of the retrieval.
         approximate: when, and how well.
     """
 
@@ -32,150 +37,177 @@ class Part:
         self, rows: np.ndarray, vectors: np.ndarray, distance: Distance, approximate: Approximate = DEFAULT
     ) -> None:
         self.distance, self.approximate = distance, approximate
-        self.row_of = np.empty(0, np.int64)
-        self.here = np.empty(0, bool)
-        self.shown = np.empty(0, bool)
-        self.slot_of = np.empty(0, np.int64)
         self.dim = vectors.shape[1]
-        scaled = self.scaled(vectors)
-        self.exact = len(rows) <= approximate.above
-        self.built_for = len(rows)
-        self.index = self._flat(vectors.shape[1]) if self.exact else self._lists(scaled)
-        self.index.add(scaled)
-        self.probes = 1 if self.exact else self._probes(scaled)
-        self._number(rows)
+        self.blocks = Blocks(self.dim + (distance == "cosine"))
+        self.middle: np.ndarray | None = None
+        self.row_of = np.empty(0, np.int64)
+        self.slot_of = np.empty(0, np.int32)
+        self.here, self.shown = np.empty(0, bool), np.empty(0, bool)
+        self.lists: Lists | None = None
+        self.builder: threading.Thread | None = None
+        self.asked: deque[np.ndarray] = deque(maxlen=ASKED)
+        self.changes = self.queries = 0
+        self.measured = 0, ASKED // 2  # changes and queries when recall was
+        self.add(rows, vectors)
 
     @classmethod
     def build(
         cls,
         chunks: Iterable[tuple[np.ndarray, np.ndarray]],
-        count: int,
         dim: int,
         distance: Distance,
         approximate: Approximate = DEFAULT,
     ) -> Part:
-        """A part of `count` rows that come in chunks: rows (N,) and vectors (N, D)."""
-        parts = [*chunks, (np.empty(0, np.int64), np.empty((0, dim), np.float32))]
-        rows, vectors = (np.concatenate(its) for its in zip(*parts, strict=True))
-        return cls(rows, vectors, distance, approximate)
+        """A part of rows (N,) and vectors (N, D) that come in chunks, none of which is kept."""
+        part = cls(np.empty(0, np.int64), np.empty((0, dim), np.float32), distance, approximate)
+        for rows, vectors in chunks:
+            part.add(rows, vectors)
+        return part
 
     @property
     def count(self) -> int:
-        """Rows that are here, hidden ones among them."""
-        return int(self.here.sum())
+        """Rows that are here, hidden ones too."""
+        return int(np.count_nonzero(self.here))
 
     @property
     def outgrown(self) -> bool:
-        """Whether it should be built anew: masked vectors are most of it, or its size calls for another index."""
-        if len(self.row_of) > 2 * self.count + 1000:
-            return True
-        if self.exact:
-            return self.count > self.approximate.above
-        return (
-            not self.built_for / GROWTH < self.count < self.built_for * GROWTH or self.count <= self.approximate.above
-        )
+        """Whether it should be loaded anew, as most of its vectors were removed."""
+        return self.blocks.count > 2 * self.count + 1000
 
-    def scaled(self, vectors: np.ndarray) -> np.ndarray:
-        """As FAISS compares them, float32."""
-        rows = torch.from_numpy(np.array(vectors, np.float32))
-        return (
-            (rows.double() * inverse_norms(rows)[:, None]).float().numpy()
-            if self.distance == "cosine"
-            else rows.numpy()
-        )
+    @property
+    def exact(self) -> bool:
+        """Whether it looks at each vector."""
+        return self.lists is None
+
+    def add(self, rows: np.ndarray, vectors: np.ndarray) -> None:
+        """Add rows (N,) that are not here, with their vectors (N, D)."""
+        if len(rows) == 0:
+            return
+        first, end = self.blocks.count, self.blocks.count + len(rows)
+        for start in range(0, len(rows), AT_ONCE):
+            self.blocks.add(self.scaled(vectors[start : start + AT_ONCE]))
+        self.row_of = room(self.row_of, end, 0)
+        self.here, self.shown = room(self.here, end, False), room(self.shown, end, False)
+        self.slot_of = room(self.slot_of, int(rows.max()) + 1, -1)
+        self.row_of[first:end], self.slot_of[rows] = rows, np.arange(first, end)
+        self.here[first:end] = self.shown[first:end] = True
+        self.changes += len(rows)
 
     def remove(self, rows: np.ndarray) -> None:
-        """Mask rows (N,); those that are not here do not matter."""
+        """Remove rows (N,); those that are not here do not matter."""
         slots = self._slots(rows)
         self.slot_of[self.row_of[slots]] = -1
         self.here[slots] = self.shown[slots] = False
+        self.changes += len(slots)
 
     def hide(self, rows: np.ndarray) -> None:
         """Keep rows (N,) out of all answers until they are shown; those that are not here do not matter."""
-        self.shown[self._slots(rows)] = False
+        slots = self._slots(rows)
+        self.shown[slots] = False
+        self.changes += len(slots)
 
     def show(self, rows: np.ndarray | None = None) -> None:
         """Let rows (N,) be found again; None: all that are here."""
         if rows is None:
+            self.changes += int(np.count_nonzero(self.here) - np.count_nonzero(self.shown))
             self.shown = self.here.copy()
         else:
             slots = self._slots(rows)
             self.shown[slots] = self.here[slots]
-
-    def add(self, rows: np.ndarray, vectors: np.ndarray) -> None:
-        """Add rows (N,) that are not here, with their vectors (N, D)."""
-        if len(rows):
-            self.index.add(self.scaled(vectors))
-            self._number(rows)
+            self.changes += len(slots)
 
     def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> np.ndarray:
-        """The rows nearest to queries (Q, D), (Q, min(k, N)) nearest first, -1 where there are no more.
+        """The rows nearest to queries (Q, D), (Q, min(k, N)) nearest first.
 
         Args:
             queries: as the models give them.
             k: how many.
             allowed: (R,) whether a row is one that may be found, by row; None: all.
         """
-        kept = self.shown
+        kept = self.shown[: self.blocks.count]
         if allowed is not None:
-            kept = self.shown & np.pad(allowed, (0, max(len(self.slot_of) - len(allowed), 0)))[self.row_of]
-        k = min(k, int(kept.sum()))
-        if k == 0:
-            return np.empty((len(queries), 0), np.int64)
-        bits = np.packbits(kept, bitorder="little")
-        selector = faiss.IDSelectorBitmap(len(kept), faiss.swig_ptr(bits))
-        if self.exact:
-            options = FLAT(sel=selector)
+            missing = max(len(self.slot_of) - len(allowed), 0)
+            kept = kept & np.pad(allowed, (0, missing))[self.row_of[: len(kept)]]
+        count = int(np.count_nonzero(kept))
+        k = min(k, count)
+        if k == 0 or len(queries) == 0:
+            return np.empty((len(queries), k), np.int64)
+        scaled = self.scaled(queries)
+        self.asked.extend(scaled[-ASKED:].copy())
+        self.queries += len(queries)
+        if count > self.approximate.above:
+            self._keep_up()
+        lists = self.lists
+        if lists is None or count <= self.approximate.above or k > count / 100:
+            slots = self.blocks.scan(scaled, k, kept)[1]
         else:
-            share = k / kept.sum()  # of a filtered part more lists have to be looked at
-            few = kept.sum() <= self.approximate.above or share > 0.01
-            options = LISTS(sel=selector, nprobe=self.index.nlist if few else self.probes)
-        slots = self.index.search(self.scaled(queries), k, params=options)[1]
-        if not self.exact and (slots < 0).any():  # the lists that were looked at have too few that are kept
-            slots = self.index.search(self.scaled(queries), k, params=LISTS(sel=selector, nprobe=self.index.nlist))[1]
+            slots = np.stack([lists.near(query, k, kept, self.blocks)[1] for query in scaled])
         return np.where(slots >= 0, self.row_of[slots], -1)
+
+    def scaled(self, vectors: np.ndarray) -> np.ndarray:
+        """As they are compared, by differences, float32: by cosine of length 1, and a zero vector equally far from all.
+
+        Their middle is taken away before they are rounded, so that near-equal ones keep their digits.
+        """
+        if self.distance == "l2":
+            return np.ascontiguousarray(vectors, np.float32)
+        rows = torch.from_numpy(np.array(vectors, np.float32))
+        inverse = inverse_norms(rows)
+        unit = (rows.double() * inverse[:, None]).numpy()
+        if self.middle is None:
+            self.middle = unit.mean(0)
+        return np.concatenate([unit - self.middle, inverse.numpy()[:, None] == 0], 1, dtype=np.float32)
+
+    def settle(self) -> None:
+        """Wait until lists are built and recall is measured, if that is due."""
+        if np.count_nonzero(self.shown) > self.approximate.above:
+            self._keep_up()
+        self.close()
+
+    def close(self) -> None:
+        """Wait for what is being built."""
+        if self.builder is not None:
+            self.builder.join()
 
     def _slots(self, rows: np.ndarray) -> np.ndarray:
         """Of rows (N,) those that are here, by slot."""
         slots = self.slot_of[rows[rows < len(self.slot_of)]]
         return slots[slots >= 0]
 
-    def _number(self, rows: np.ndarray) -> None:
-        first = len(self.row_of)
-        self.row_of = np.concatenate([self.row_of, rows])
-        self.here = np.concatenate([self.here, np.ones(len(rows), bool)])
-        self.shown = np.concatenate([self.shown, np.ones(len(rows), bool)])
-        if len(rows) and (last := int(rows.max())) >= len(self.slot_of):
-            grown = np.full(2 * last + 1, -1, np.int64)
-            grown[: len(self.slot_of)] = self.slot_of
-            self.slot_of = grown
-        self.slot_of[rows] = np.arange(first, first + len(rows))
+    def _keep_up(self) -> None:
+        """Build lists, take rows up that are in none, or measure recall again, if it is time to."""
+        if self.builder is not None and self.builder.is_alive():
+            return
+        count, lists = self.blocks.count, self.lists
+        changes, queries = self.measured
+        measure = self.changes - changes > CHANGED * self.count or self.queries >= 2 * queries
+        if lists is None or measure or count - lists.listed > self.approximate.above // 10:
+            if lists is None or measure:
+                self.measured = self.changes, max(self.queries, ASKED // 2)
+            args = self.here[:count].copy(), self.shown[:count].copy(), measure, np.array(self.asked)
+            self.builder = threading.Thread(target=self._build, args=args)
+            self.builder.start()
 
-    @property
-    def _metric(self) -> int:
-        return faiss.METRIC_INNER_PRODUCT if self.distance == "cosine" else faiss.METRIC_L2
+    def _build(self, here: np.ndarray, shown: np.ndarray, measure: bool, asked: np.ndarray) -> None:
+        """Make lists of the vectors as they were, one thread's work; they serve when they are ready."""
+        faiss.omp_set_num_threads(1)  # of this thread; queries have the others
+        slots, lists = np.flatnonzero(here).astype(np.int32), self.lists
+        for anew in (False, True):
+            if lists is None or anew or not lists.trained / GROWTH < len(slots) < lists.trained * GROWTH:
+                lists, measure = trained(self.blocks, slots, len(here), self.approximate), True
+            elif lists.listed < len(here):
+                lists = lists.extended(self.blocks, len(here))
+            if measure and np.count_nonzero(shown) > NEAREST:
+                lists = lists.tuned(self.blocks, shown, asked)
+            if lists.probes <= len(lists.centres) // 4 or len(slots) < lists.trained * (1 + CHANGED):
+                break  # else the lists are to blame
+        self.lists = lists
 
-    def _flat(self, dim: int) -> Any:
-        return faiss.IndexFlat(dim, self._metric)
 
-    def _lists(self, scaled: np.ndarray) -> Any:  # faiss's stubs lack what indexes have in Python
-        """An inverted file, trained on some of the vectors; as many lists as the square root of their number."""
-        dim, lists = scaled.shape[1], round(len(scaled) ** 0.5)
-        index = faiss.IndexIVFFlat(self._flat(dim), dim, lists, self._metric)
-        chosen = np.random.default_rng(0).permutation(len(scaled))[: TRAINING * lists]
-        index.train(scaled[np.sort(chosen)])
-        return index
-
-    def _probes(self, scaled: np.ndarray) -> int:
-        """The fewest lists, a power of 2, that find as many of the nearest items as they have to."""
-        chosen = scaled[np.random.default_rng(1).permutation(len(scaled))[:TRIED]]
-        exact = faiss.knn(chosen, scaled, NEAREST + 1, metric=self._metric)[1]
-        probes = 1
-        while probes < self.index.nlist:
-            options = LISTS(nprobe=probes)
-            ids = self.index.search(chosen, NEAREST + 1, params=options)[1]
-            found = np.mean([len(np.intersect1d(a, b)) - 1 for a, b in zip(exact, ids, strict=True)]) / NEAREST
-            if found >= (1 + self.approximate.recall) / 2:
-                break
-            probes *= 2
-        return min(probes, self.index.nlist)
+def room(array: np.ndarray, count: int, blank: int) -> np.ndarray:
+    """An array with room for a count of values, a quarter more if it has to grow."""
+    if count <= len(array):
+        return array
+    grown = np.full(count + count // 4, blank, array.dtype)
+    grown[: len(array)] = array
+    return grown

@@ -114,6 +114,8 @@ class Views:
         """Wait for what is being built, and forget all."""
         for thread in self.builders.values():
             thread.join()
+        for view in self.views.values():
+            view.part.close()
         self.views, self.builders, self.built, self.facets = {}, {}, {}, Facets()
 
 
@@ -133,7 +135,6 @@ def load(cursor: sqlite3.Cursor, column: Column, journal: Journal, approximate: 
     name, hidden = str(table(column, journal)), over(column, journal)
     unless = f" WHERE v.row NOT IN (SELECT row FROM {hidden})" if hidden else ""
     whole = not hidden or cursor.execute(f"SELECT 1 FROM {hidden} LIMIT 1").fetchone() is None
-    count = cursor.execute(f"SELECT count(*) FROM {name} v{unless}").fetchone()[0]
 
     def chunks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         cursor.execute(f"SELECT v.row, id, vector FROM {name} v JOIN items i ON i.row = v.row{unless}")
@@ -141,7 +142,7 @@ def load(cursor: sqlite3.Cursor, column: Column, journal: Journal, approximate: 
             rows, ids, blobs = zip(*some, strict=True)
             yield np.array(rows, np.int64), stacked(ids, blobs, dim)
 
-    return View(Part.build(chunks(), count, dim, journal.distance, approximate), name, hidden, whole, seq)
+    return View(Part.build(chunks(), dim, journal.distance, approximate), name, hidden, whole, seq)
 
 
 def follow(cursor: sqlite3.Cursor, view: View, hidden: str | None) -> bool:

@@ -1,0 +1,97 @@
+"""Vectors in memory, one copy of them, and their exact distances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import faiss
+import numpy as np
+
+BLOCK = 2**15  # vectors
+
+at: Any = faiss.swig_ptr
+kernels: Any = faiss  # whose stubs lack some
+
+
+class Blocks:
+    """Vectors (N, D) float32 by slot, in blocks that never move: it grows without a copy, and threads read meanwhile.
+
+    Distances are squared, and summed from differences, so that of near-equal vectors they keep their digits.
+
+    Args:
+        dim: D.
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.dim, self.count = dim, 0
+        self.blocks: list[np.ndarray] = []
+
+    def add(self, vectors: np.ndarray) -> None:
+        """Append vectors (N, D)."""
+        while len(vectors):
+            start = self.count % BLOCK
+            if start == 0:
+                self.blocks.append(np.empty((BLOCK, self.dim), np.float32))
+            some = vectors[: BLOCK - start]
+            self.blocks[-1][start : start + len(some)] = some
+            self.count += len(some)
+            vectors = vectors[len(some) :]
+
+    def take(self, slots: np.ndarray) -> np.ndarray:
+        """The vectors of slots (N,), sorted; a copy (N, D)."""
+        rows = np.empty((len(slots), self.dim), np.float32)
+        for block, ids, place in self._pieces(slots):
+            np.take(block, ids, 0, rows[place], "clip")
+        return rows
+
+    def apart(self, query: np.ndarray, slots: np.ndarray) -> np.ndarray:
+        """Distances (N,) of a query (D,) to slots (N,) int64, sorted."""
+        found = np.empty(len(slots), np.float32)
+        for block, ids, place in self._pieces(slots):
+            kernels.fvec_L2sqr_by_idx(at(found[place]), at(query), at(block), at(ids), self.dim, 1, len(ids))
+        return found
+
+    def scan(self, queries: np.ndarray, k: int, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest of all that are kept, by looking at each.
+
+        Args:
+            queries: (Q, D).
+            k: how many, at most as many as are kept.
+            kept: (N,) bool, of the first slots.
+
+        Returns:
+            Distances and slots (Q, k), nearest first; slot -1 where a distance is beyond float32.
+        """
+        queries, bits = np.ascontiguousarray(queries), np.packbits(kept, bitorder="little")
+        apart, slots = [], []
+        for number, start in enumerate(range(0, len(kept), BLOCK)):
+            few = bits[start // 8 : (start + BLOCK) // 8]
+            count = min(BLOCK, len(kept) - start)
+            most = min(k, int(np.count_nonzero(kept[start : start + count])))
+            if most:
+                shape = len(queries), most
+                near, ids = np.empty(shape, np.float32), np.empty(shape, np.int64)
+                chosen = faiss.IDSelectorBitmap(len(few), at(few))  # with it, faiss takes no short cut by products
+                args = at(queries), at(self.blocks[number]), self.dim, len(queries), count, most
+                kernels.knn_L2sqr(*args, at(near), at(ids), None, chosen)
+                apart.append(near)
+                slots.append(np.where(ids < 0, -1, ids + start))  # distances that overflow have none
+        return nearest(np.concatenate(apart, 1), np.concatenate(slots, 1), k)
+
+    def _pieces(self, slots: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, slice]]:
+        """Of slots (N,), sorted, by block: the block, places in it, and places in the slots."""
+        edges = np.searchsorted(slots, np.arange(len(self.blocks) + 1) * BLOCK).tolist()
+        for number, (start, end) in enumerate(pairwise(edges)):
+            if start < end:
+                yield self.blocks[number], slots[start:end] - number * BLOCK, slice(start, end)
+
+
+def nearest(apart: np.ndarray, slots: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k smallest distances (..., k) of (..., N) and their slots, sorted."""
+    if k < apart.shape[-1] // 4:
+        some = np.argpartition(apart, k - 1, axis=-1)[..., :k]
+        apart, slots = np.take_along_axis(apart, some, -1), np.take_along_axis(slots, some, -1)
+    order = np.argsort(apart, axis=-1, kind="stable")[..., :k]
+    return np.take_along_axis(apart, order, -1), np.take_along_axis(slots, order, -1)
