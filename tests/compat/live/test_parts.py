@@ -137,7 +137,10 @@ def test_a_filter_that_leaves_many_who_are_all_far_away_finds_them():
     )
     part = approximate(np.arange(6000), np.concatenate([near, far]), "l2", Approximate(1000, 0.9))
     allowed = np.arange(3000, 6000)
-    found, exact = part.search(near[:50], 10, np.isin(np.arange(6000), allowed)), allowed[faiss.knn(near[:50], far, 10)[1]]
+    found, exact = (
+        part.search(near[:50], 10, np.isin(np.arange(6000), allowed)),
+        allowed[faiss.knn(near[:50], far, 10)[1]],
+    )
     assert np.mean([len(np.intersect1d(a, b)) for a, b in zip(found, exact, strict=True)]) / 10 >= 0.9
 
 
