@@ -16,7 +16,7 @@ from compat.errors import InputError
 from compat.live.checks import check_fields
 from compat.live.extraction import PASSING, reason
 from compat.live.histogram import Histogram
-from compat.live.items import Found, Journal
+from compat.live.items import Column, Found, Journal
 from compat.live.models import Embed, Models, embedded
 from compat.live.process import this_process
 from compat.live.serving import Ways, new_model, old_model, ways
@@ -102,6 +102,20 @@ class Searcher:
         hits = [top(found, row, merge, journal.distance, k) for row in range(len(contents))]
         self._tell(time.perf_counter() - started)
         return hits
+
+    def warm(self, contents: Sequence[str] = ()) -> None:
+        """Load what queries need, so that the first one takes no longer than others.
+
+        Args:
+            contents: of queries to ask, so that the models are loaded too.
+        """
+        journal = self.store.journal()
+        columns: list[Column] = ["new" if journal.mode == "new" else "old"]
+        if journal.mode == "both":
+            columns = [self._ways(journal).column, "new"]
+        self.store.warm(columns)
+        if contents:
+            self.search_many(contents)
 
     def _found(
         self, contents: Sequence[str], k: int, where: Where | None, journal: Journal

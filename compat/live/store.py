@@ -215,6 +215,9 @@ class Store(Protocol):
             Conflict: the journal serves in another way than `during`.
         """
 
+    def warm(self, columns: Sequence[Column]) -> None:
+        """Load what a search of these parts needs in memory, and wait until its indexes are built."""
+
     def revert(self, before: Journal, after: Journal) -> None:
         """Replace the journal by one under which no item has a new embedding.
 

@@ -271,6 +271,9 @@ class PostgresStore:
         self.keeper.look([ask.column for ask in asks])
         return found
 
+    def warm(self, columns: Sequence[Column]) -> None:
+        """The server has what is searched."""
+
     def revert(self, before: Journal, after: Journal) -> None:
         self._turn(before, after, "old IS NULL", ["old", "bridge", "new"], "DROP new, ADD new vector")
 

@@ -289,6 +289,9 @@ class QdrantStore:
             if during is None or self.ledger.state().journal.way == state.journal.way:
                 return [its[n] for n in range(len(asks))]
 
+    def warm(self, columns: Sequence[Column]) -> None:
+        """The server has what is searched."""
+
     def revert(self, before: Journal, after: Journal) -> None:
         self.ledger.replace(self._all_have(before, "old"), after, bridge=None, new=None)
 

@@ -12,6 +12,7 @@ from compat.live.sqlite.blocks import Blocks, at, kernels, nearest
 from compat.live.store import NEAREST, Approximate
 
 TRAINING = 32  # vectors per list
+LEAST = 4  # lists that are looked at in any case
 ROUNDS = 10  # of k-means
 AT_ONCE = 2**10  # vectors that are compared with all centres at a time
 TRIED = 100  # vectors of each kind that recall is measured with
@@ -35,7 +36,7 @@ class Lists:
     listed: int
     trained: int
     recall: float
-    probes: int = 1
+    probes: int = LEAST
 
     def near(self, query: np.ndarray, k: int, kept: np.ndarray, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest to a query (D,) of all that are kept, most of them found: distances and slots (k,).
@@ -102,7 +103,7 @@ class Lists:
         kinds = [(blocks.take(some), 1) for some in drawn]  # a vector finds itself
         kinds += [(queries, 0)] * (len(queries) > 0)
         far = [blocks.scan(some, NEAREST + own, kept)[0][:, -1:] * (1 + 1e-5) for some, own in kinds]
-        lists = replace(self, probes=1)
+        lists = replace(self, probes=LEAST)
         for (some, own), limit in zip(kinds, far, strict=True):
             while lists.probes < len(lists.centres):
                 go_on()

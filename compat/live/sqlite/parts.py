@@ -135,14 +135,33 @@ class Part:
         scaled = self.scaled(queries)
         self.asked.extend(scaled[-ASKED:].copy())
         self.queries += len(queries)
-        if count > self.approximate.above:
-            self._keep_up()
+        self.keep_up()
         lists = self.lists
         if lists is None or count <= self.approximate.above or k > count / 100:
             slots = self.blocks.scan(scaled, k, kept)[1]
         else:
             slots = np.stack([lists.near(query, k, kept, self.blocks)[1] for query in scaled])
         return np.where(slots >= 0, self.row_of[slots], -1)
+
+    def keep_up(self) -> None:
+        """Let the thread build lists, take up rows that are in none, or measure recall again, if it is time to."""
+        count, lists = self.blocks.count, self.lists
+        few = np.count_nonzero(self.shown) <= self.approximate.above
+        if few or (self.builder is not None and self.builder.is_alive()):
+            return
+        changes, queries = self.measured
+        measure = self.changes - changes > CHANGED * self.count or self.queries >= 2 * queries
+        if lists is None or measure or count - lists.listed > self.approximate.above // 10:
+            if lists is None or measure:
+                self.measured = self.changes, max(self.queries, ASKED // 2)
+            args = self.here[:count].copy(), self.shown[:count].copy(), measure, np.array(self.asked)
+            self.builder = threading.Thread(target=self._build, args=args)
+            self.builder.start()
+
+    def wait(self) -> None:
+        """Wait for what is being built."""
+        if self.builder is not None:
+            self.builder.join()
 
     def scaled(self, vectors: np.ndarray) -> np.ndarray:
         """As they are compared, by differences, float32: by cosine of length 1, and a zero vector equally far from all.
@@ -158,35 +177,10 @@ class Part:
             self.middle = unit.mean(0)
         return np.concatenate([unit - self.middle, inverse.numpy()[:, None] == 0], 1, dtype=np.float32)
 
-    def settle(self) -> None:
-        """Wait until lists are built and recall is measured, if that is due."""
-        if np.count_nonzero(self.shown) > self.approximate.above:
-            self._keep_up()
-        self.close()
-
-    def close(self) -> None:
-        """Wait for what is being built."""
-        if self.builder is not None:
-            self.builder.join()
-
     def _slots(self, rows: np.ndarray) -> np.ndarray:
         """Of rows (N,) those that are here, by slot."""
         slots = self.slot_of[rows[rows < len(self.slot_of)]]
         return slots[slots >= 0]
-
-    def _keep_up(self) -> None:
-        """Build lists, take rows up that are in none, or measure recall again, if it is time to."""
-        if self.builder is not None and self.builder.is_alive():
-            return
-        count, lists = self.blocks.count, self.lists
-        changes, queries = self.measured
-        measure = self.changes - changes > CHANGED * self.count or self.queries >= 2 * queries
-        if lists is None or measure or count - lists.listed > self.approximate.above // 10:
-            if lists is None or measure:
-                self.measured = self.changes, max(self.queries, ASKED // 2)
-            args = self.here[:count].copy(), self.shown[:count].copy(), measure, np.array(self.asked)
-            self.builder = threading.Thread(target=self._build, args=args)
-            self.builder.start()
 
     def _build(self, here: np.ndarray, shown: np.ndarray, measure: bool, asked: np.ndarray) -> None:
         """Make lists of the vectors as they were, one thread's work; they serve when they are ready."""

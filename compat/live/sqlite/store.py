@@ -422,6 +422,12 @@ class SqliteStore:
                 allowed = self.views.allowed(cursor, filters)
             return [self.views.found(cursor, ask, operator.index(k), allowed, journal) for ask in asks]
 
+    def warm(self, columns: Sequence[Column]) -> None:
+        with self.transaction("DEFERRED") as cursor:
+            parts = self.views.warm(cursor, columns, read_journal(cursor))
+        for part in parts:
+            part.wait()
+
     def revert(self, before: Journal, after: Journal) -> None:
         self._turn("old", before, after)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -82,21 +82,30 @@ class Views:
     def current(self, cursor: sqlite3.Cursor, column: Column, journal: Journal) -> View:
         """The part as it is in the state of the file that the cursor sees."""
         if column in self.builders and not self.builders[column].is_alive():
-            built = self.built.get(column, self.views[column])
-            if built.seq <= last(cursor):  # else it knows what is not in this state yet
+            built = self.built.get(column)
+            if built is None or built.seq <= last(cursor):  # else it knows what is not in this state yet
                 del self.builders[column]
-                self.views[column] = self.built.pop(column, built)
+                if built is not None:
+                    self.views[column] = self.built.pop(column)
         view, name = self.views.get(column), table(column, journal)
         if view is None or view.name != name:
             view = self._renamed(name)
         if view is None or not follow(cursor, view, over(column, journal)):
             view = load(cursor, column, journal, self.approximate)
-        self.views[column] = view
+        served = {table(each, journal) for each in get_args(Column)}
+        self.views = {each: its for each, its in self.views.items() if its.name in served} | {column: view}
         if view.part.outgrown and column not in self.builders:
             thread = threading.Thread(target=self._build, args=(column, journal), daemon=True)
             self.builders[column] = thread
             thread.start()
         return view
+
+    def warm(self, cursor: sqlite3.Cursor, columns: Sequence[Column], journal: Journal) -> list[Part]:
+        """Load what is searched; parts whose lists are being built."""
+        parts = [self.current(cursor, column, journal).part for column in columns if table(column, journal)]
+        for part in parts:
+            part.keep_up()
+        return parts
 
     def _renamed(self, name: str | None) -> View | None:
         """The part of a table that served as another column before: new embeddings become the old ones."""
@@ -115,7 +124,7 @@ class Views:
         for thread in self.builders.values():
             thread.join()
         for view in self.views.values():
-            view.part.close()
+            view.part.wait()
         self.views, self.builders, self.built, self.facets = {}, {}, {}, Facets()
 
 

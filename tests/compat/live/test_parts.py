@@ -94,7 +94,8 @@ def clustered(count: int, seed: int) -> np.ndarray:
 def approximate(rows: np.ndarray, gallery: np.ndarray, distance: Distance, settings: Approximate) -> Part:
     """A part whose lists are built."""
     part = Part(rows, gallery, distance, settings)
-    part.settle()
+    part.keep_up()
+    part.wait()
     assert not part.exact
     return part
 
@@ -160,7 +161,8 @@ def test_it_looks_at_each_vector_until_its_lists_are_built(monkeypatch):
         np.testing.assert_array_equal(part.search(queries, 10), exact)
     assert part.exact
     ready.set()
-    part.settle()
+    part.keep_up()
+    part.wait()
     assert not part.exact
 
 
@@ -170,7 +172,8 @@ def test_its_memory_is_that_of_its_vectors():
     chunks = ((np.arange(start, start + 2**12), gallery[start : start + 2**12]) for start in range(0, 2**16, 2**12))
     part = Part.build(chunks, 64, "cosine")
     part.search(gallery[:5], 10)
-    part.settle()
+    part.keep_up()
+    part.wait()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert not part.exact

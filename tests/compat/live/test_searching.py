@@ -11,6 +11,7 @@ from compat.errors import InputError
 from compat.live import Migration, Searcher, Writer
 from compat.live.items import Found
 from compat.live.searcher import top
+from compat.live.sqlite.views import load
 from compat.merge import Raw, ReciprocalRank
 from tests.compat.live.test_models import rqt, z_score
 from tests.live_galleries import ITEMS, made, matrices, models
@@ -169,3 +170,24 @@ def test_an_item_found_in_both_parts_counts_as_migrated():
     found["new"] = (ones, Found(["b"], [{}], -ones, np.array([[0]])))
     hits = top(found, 0, None, "cosine", 5)
     assert [(hit.id, hit.part) for hit in hits] == [("a", "old"), ("b", "new")]
+
+
+def test_a_warm_searcher_loads_nothing_for_its_first_query(store, monkeypatch):
+    its, contents = models(), matrices()[0]
+    migration, loads = Migration(store, its), []
+
+    def counted(*args):
+        loads.append(args[1])
+        return load(*args)
+
+    monkeypatch.setattr("compat.live.sqlite.views.load", counted)
+    for step in (lambda: None, lambda: (migration.plan(), migration.run(0.4)), lambda: migration.run(1.0)):
+        step()
+        store.views.close()
+        searcher = Searcher(store, its)
+        searcher.warm()
+        warm = list(loads)
+        searcher.warm(contents[ITEMS : ITEMS + 1])
+        assert len(searcher.search(contents[ITEMS], 5)) == 5
+        assert loads == warm
+    assert loads == ["old", "old", "new", "old", "new"]

@@ -10,7 +10,7 @@ import pytest
 from compat.errors import InputError
 from compat.live.sqlite.file import KEPT, SCHEMA
 from compat.live.sqlite.store import SqliteStore
-from compat.live.store import Ask
+from compat.live.store import Approximate, Ask
 from tests.live_stores import OLD, create, item, report, running, vector
 
 
@@ -87,7 +87,7 @@ def test_what_is_searched_after_a_migration_is_what_was_searched_at_its_end(tmp_
     running(create(store))
     store.exchange(report(*range(6)), 0, 60)
     asks = [Ask("new", vector(7, 3)[None])]
-    before = store.search(asks, 6)[0]
+    before = store.search([*asks, Ask("old", vector(7, OLD)[None])], 6)[0]
     view = store.views.views["new"]
     seq = view.seq
     store.drop_old(store.journal(), replace(store.journal(), phase="finalized"))
@@ -95,6 +95,7 @@ def test_what_is_searched_after_a_migration_is_what_was_searched_at_its_end(tmp_
     assert (after.ids, after.nearest.tolist()) == (before.ids, before.nearest.tolist())
     assert store.views.views["new"] is view
     assert view.seq == seq
+    assert list(store.views.views) == ["new"]
     store.close()
 
 
@@ -117,4 +118,16 @@ def test_a_damaged_vector_is_one_line_that_names_its_item(blob, loaded, tmp_path
             read()
     store.put(item(2), store.journal())
     assert len(store.search(asks, 9)[0].ids) == 4
+    store.close()
+
+
+def test_a_warm_part_has_its_lists(tmp_path):
+    store = SqliteStore(tmp_path / "gallery.db", Approximate(50))
+    create(store).add(item(n) for n in range(100))
+    store.warm(["old", "new"])
+    part = store.views.views["old"].part
+    assert not part.exact
+    assert list(store.views.views) == ["old"]
+    store.search([Ask("old", vector(7, OLD)[None])], 9)
+    assert store.views.views["old"].part is part
     store.close()
