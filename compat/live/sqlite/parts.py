@@ -40,6 +40,7 @@ class Part:
         self.dim = vectors.shape[1]
         self.blocks = Blocks(self.dim + (distance == "cosine"))
         self.middle: np.ndarray | None = None
+        self.power: int | None = None
         self.row_of = np.empty(0, np.int64)
         self.slot_of = np.empty(0, np.int32)
         self.here, self.shown = np.empty(0, bool), np.empty(0, bool)
@@ -166,10 +167,13 @@ class Part:
     def scaled(self, vectors: np.ndarray) -> np.ndarray:
         """As they are compared, by differences, float32: by cosine of length 1, and a zero vector equally far from all.
 
-        Their middle is taken away before they are rounded, so that near-equal ones keep their digits.
+        Their middle is taken away before they are rounded, so that near-equal ones keep their digits. Others are
+        multiplied by a power of 2, so that squares of huge and of tiny ones are finite.
         """
         if self.distance == "l2":
-            return np.ascontiguousarray(vectors, np.float32)
+            if self.power is None:
+                self.power = -int(np.frexp(np.abs(vectors).max())[1])
+            return np.ldexp(np.ascontiguousarray(vectors, np.float32), self.power)
         rows = torch.from_numpy(np.array(vectors, np.float32))
         inverse = inverse_norms(rows)
         unit = (rows.double() * inverse[:, None]).numpy()

@@ -192,3 +192,10 @@ def test_vectors_of_length_0_are_found_last():
 def test_vectors_of_length_0_are_as_far_as_what_is_at_right_angles():
     rows = np.array([[-1, 0.1], [0, 0], [-0.1, 1], [0.1, 1]], np.float32)
     assert Part(np.arange(4), rows, "cosine").search(np.array([[1, 0]], np.float32), 4).tolist() == [[3, 1, 2, 0]]
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e25])
+def test_squares_of_huge_and_of_tiny_vectors_are_finite(size):
+    gallery, query = size * vectors(50), size * vectors(1, 9)
+    exact = np.argsort(np.linalg.norm(gallery.astype(np.float64) - query, axis=1))[:5]
+    assert Part(np.arange(50), gallery, "l2").search(query, 5)[0].tolist() == exact.tolist()
