@@ -17,7 +17,6 @@ from typing import Any
 from benchmarks.live.apart import one_thread
 from benchmarks.live.large import measure
 from benchmarks.live.overhead import overhead
-from benchmarks.live.recall import recall
 from benchmarks.products.record import provenance
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
@@ -41,7 +40,6 @@ def main() -> None:
         one_thread()
         report: dict[str, Any] = measure(own.items, Path(folder))
         report["overhead"] = overhead(Path(folder))
-        report["recall"] = recall(Path(folder), own.items // 5)
         report |= provenance()
         replace(Path(own.output), lambda file: file.write_text(json.dumps(report, indent=1) + "\n"))
         print(json.dumps(report, indent=1))

@@ -15,10 +15,18 @@ PER_CLUSTER = 500
 QUERIES = 1000
 
 
-def make(folder: Path, items: int, dim: int, seed: int = 0) -> None:
+def make(folder: Path, items: int, dim: int, seed: int = 0, *, in_rows: bool = False, gap: float = 0.0) -> None:
     """Write old and new embeddings of items, and after them of queries, as memory-mapped files.
 
     The new space is the old one, turned, with less noise: the same clusters, closer together.
+
+    Args:
+        folder: of the files.
+        items: how many.
+        dim: of both.
+        seed: of all that is random.
+        in_rows: whether items are sorted by cluster.
+        gap: how far queries are from the gallery, over the root mean square length of its vectors.
     """
     chance = np.random.default_rng(seed)
     total, clusters = items + QUERIES, max(items // PER_CLUSTER, 1)
@@ -27,12 +35,19 @@ def make(folder: Path, items: int, dim: int, seed: int = 0) -> None:
     old, new = (
         np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float32, (total, dim)) for name in ("old", "new")
     )
+    cluster = chance.integers(0, clusters, total)
+    if in_rows:
+        cluster[:items].sort()
+    away = chance.normal(size=dim)
+    away *= gap * (dim * (1 + SPREAD**2)) ** 0.5 / np.linalg.norm(away)
     for start in range(0, total, 2**16):
         rows = slice(start, min(start + 2**16, total))
-        centre = centres[chance.integers(0, clusters, rows.stop - start)]
+        centre = centres[cluster[rows]]
         noise = SPREAD * chance.normal(size=centre.shape).astype(np.float32)
         old[rows] = centre + noise
         new[rows] = (centre + noise / 2) @ turn
+    old[items:] += away
+    new[items:] += away @ turn
 
 
 class LookUp:

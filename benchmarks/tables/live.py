@@ -1,4 +1,4 @@
-"""What `benchmarks.live` and `benchmarks.live.faults` measured, as Markdown tables."""
+"""What `benchmarks.live` and its parts measured, as Markdown tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read(path: Path, key: str) -> dict[str, Any]:
         found = json.loads(path.read_text())
         found[key]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: {error}, expected what benchmarks.live or benchmarks.live.faults writes") from error
+        raise InputError(f"{path}: {error}, expected what benchmarks.live or a part of it writes") from error
     return found
 
 
@@ -51,10 +51,33 @@ def speed(path: Path) -> str:
     verbs = [("verb", "s", "longest write meanwhile (s)", "peak memory (MiB)")]
     for verb, its in found["verbs"].items():
         verbs.append((verb, f"{its['seconds']:.1f}", f"{its['longest_write']:.1f}", f"{its['memory']:,.0f}"))
-    recall = found["recall"]
-    points = [("approximate mode, share migrated", *(f"{100 * p:.0f} %" for p in recall["progress"]))]
-    points.append((f"recall@10 (floor {recall['floor']})", *(f"{share:.3f}" for share in recall["recall_at_10"])))
-    return "\n\n".join(markdown(rows) for rows in (figures, verbs, queries, points))
+    return "\n\n".join(markdown(rows) for rows in (figures, verbs, queries))
+
+
+def searching(path: Path) -> str:
+    """The tables of a report of `benchmarks.live.searching`."""
+    found = read(path, "recall")
+    tables: list[Sequence[Sequence[str]]] = []
+    for its in found["recall"]:
+        size = f"{its['items']:,} items, {its['dim']} dimensions: recall@10 at"
+        rows = [
+            (size, *(f"{100 * point:.0f} %" for point in found["progress"]), "lowest, old part", "lowest, new part")
+        ]
+        for condition, shares in its["conditions"].items():
+            lowest = (min(shares[part]) for part in ("old", "new"))
+            rows.append((condition, *(f"{share:.3f}" for share in (*shares["both"], *lowest))))
+        tables.append(rows)
+    its = found["searcher"]
+    figures = [("searcher", f"{its['items']:,} items, {its['dim']} dimensions, half of them migrated")]
+    figures += [("vectors that are searched (MiB)", f"{its['raw_mib']:,.0f}")]
+    figures += [("memory beyond a process that has searched nothing, at its peak (MiB)", f"{its['peak_mib']:,.0f}")]
+    figures += [("over the vectors", f"{its['peak_mib'] / its['raw_mib']:.2f}")]
+    figures += [("first query without `warm()` (s)", f"{its['first_cold']:.2f}")]
+    figures += [("`warm()` (s)", f"{its['warm']:.1f}")]
+    times = " / ".join(f"{1e3 * its[name]:.1f}" for name in ("first_warm", "p50", "p99"))
+    figures += [("first query after it / p50 / p99 of later ones (ms)", times)]
+    tables.append(figures)
+    return "\n\n".join(markdown(rows) for rows in tables)
 
 
 def faults(paths: Sequence[Path]) -> str:

@@ -76,7 +76,9 @@ def check(store: Store, models: Models, sample: int = 30, queries: int = 20, k: 
 
 def recall(store: Store, models: Models, contents: Sequence[str], k: int) -> float:
     """The share of the k nearest items by a scan that a `Searcher` finds; equally far ones count as found."""
-    mine = Searcher(store, models).search_many(contents, k)
+    searcher = Searcher(store, models)
+    searcher.warm()  # until lists are built it scans
+    mine = searcher.search_many(contents, k)
     theirs = Searcher(Scanned(store), models).search_many(contents, k)
     shares = []
     for hits, expected in zip(mine, theirs, strict=True):

@@ -214,7 +214,9 @@ def test_the_terminal_gets_six_columns_of_100_characters(tmp_path):
     assert "62.50 *" in lines[-1]
 
 
-@pytest.mark.parametrize("mark", ["live: nothing.json", "faults: other.json", "live: other.json"])
+@pytest.mark.parametrize(
+    "mark", ["live: nothing.json", "faults: other.json", "live: other.json", "searching: other.json"]
+)
 def test_tables_of_live_migrations_need_their_reports(tmp_path, mark):
     (tmp_path / "other.json").write_text("{}")
     (tmp_path / "document.md").write_text(f"<!-- {mark} -->\n<!-- end -->\n")

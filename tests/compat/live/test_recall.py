@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.live.recall import CONDITIONS, recall
 from compat.live.sqlite.parts import Part
 from compat.live.store import Approximate
 from compat.orders import Clusters, Density, OrderGiven, Random
@@ -76,3 +77,10 @@ def test_each_part_and_both_together_hold_the_floor(name, gap):
         at = np.concatenate(found, 1)
         best = np.take_along_axis(at, np.argsort(np.take_along_axis(both, at, 1), axis=1)[:, :K], 1)
         assert min(*shares, share(best, both)) >= FLOOR, (point, shares)
+
+
+def test_the_benchmark_finds_nearly_all_in_each_condition(tmp_path):
+    for number, condition in enumerate(CONDITIONS):
+        (tmp_path / str(number)).mkdir()
+        found = recall(tmp_path / str(number), 1000, 8, condition)
+        assert min(map(min, found.values())) >= FLOOR, condition
