@@ -123,8 +123,6 @@ class Views:
         """Wait for what is being built, and forget all."""
         for thread in self.builders.values():
             thread.join()
-        for view in self.views.values():
-            view.part.wait()
         self.views, self.builders, self.built, self.facets = {}, {}, {}, Facets()
 
 
