@@ -133,10 +133,11 @@ class Part:
         k = min(k, count)
         if k == 0 or len(queries) == 0:
             return np.empty((len(queries), k), np.int64)
+        if self.queries:  # a process that asks once builds nothing
+            self.keep_up()
         scaled = self.scaled(queries)
         self.asked.extend(scaled[-ASKED:].copy())
         self.queries += len(queries)
-        self.keep_up()
         lists = self.lists
         if lists is None or count <= self.approximate.above or k > count / 100:
             slots = self.blocks.scan(scaled, k, kept)[1]
