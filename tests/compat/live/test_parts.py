@@ -150,7 +150,7 @@ def test_it_looks_at_each_vector_until_its_lists_are_built(monkeypatch):
     ready = threading.Event()
 
     def later(*args):
-        ready.wait()
+        ready.wait(30)
         return trained(*args)
 
     monkeypatch.setattr("compat.live.sqlite.parts.trained", later)
