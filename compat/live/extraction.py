@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from compat.engine.exact import Distance
 from compat.errors import InputError
-from compat.live.items import Column, Item, Work
-from compat.live.models import Embed, WrongModel, embedded
+from compat.live.items import Work
+from compat.live.models import Embed, WrongModel, embedded, passing
+from compat.live.passing import failed_itself, passes, retry_after
 from compat.live.throttle import wait
 
 TRIES = 6
 LONGEST_WAIT = 60.0  # seconds, whatever a service asks for
-MANY = 16  # items of a batch that do not all fail by themselves
-DRIFT = 1e-3  # relative difference beyond which an item embedded again is another
 FIRST_WAIT = 0.2  # seconds, doubled with each try
-PASSING = (ConnectionError, TimeoutError)  # errors that pass: of a service or a network, not of an item
 T = TypeVar("T")
 
 
@@ -26,96 +25,96 @@ class Unreachable(InputError):
     """What was tried again and again did not come back; wherever nobody waits for it, that is one line as well."""
 
 
-class Unread(Unreachable):
-    """All items of a batch failed: each is at fault, or the model is.
+class Extracted(NamedTuple):
+    """Vectors and dead letters of a batch, as a `Report` has them.
 
     Attributes:
-        found: the batch as dead letters.
+        done: id, version and embedding.
+        dead: id, version and the reason.
+        wrong: why, if what the model returned for some item was no embedding at all.
     """
-
-    def __init__(self, message: str, found: Extracted) -> None:
-        super().__init__(message)
-        self.found = found
-
-
-class Extracted(NamedTuple):
-    """Vectors and dead letters of a batch, as a `Report` has them."""
 
     done: Sequence[tuple[str, int, np.ndarray]] = ()
     dead: Sequence[tuple[str, int, str]] = ()
+    wrong: WrongModel | None = None
 
 
-def extract(model: Embed, work: Sequence[Work], name: str = "new") -> Extracted:
+def extract(
+    model: Embed, work: Sequence[Work], name: str = "new", dim: int | None = None, tries: int = TRIES
+) -> Extracted:
     """Embed a batch; if the model fails on it, item by item, so that one that cannot be read stops no other.
+
+    A failure that passes, see `compat.live.passing`, is tried again. If it is a service that goes on failing by itself
+    (status 500), its items are tried one by one, as one of them may be what it fails at.
 
     Args:
         model: the model.
         work: the batch.
         name: of the model.
+        dim: D, where it is known; what is longer or shorter is a dead letter.
+        tries: of what fails in a way that passes.
 
     Raises:
-        Unreachable: a connection failed or timed out, six times.
-        Unread: all items of a batch of some size failed.
-        WrongModel: the model returns something else than one row for each.
+        Unreachable: it failed so often in a way that passes.
     """
+    failed: BaseException
     try:
-        rows = patiently(lambda: embedded(model, [w.content for w in work], name), PASSING)
+        rows = patiently(
+            lambda: embedded(model, [w.content for w in work], name, dim), partial(passes, more=passing(model)), tries
+        )
     except Unreachable as error:
-        raise Unreachable(f"models.{name}: {error}, expected a model that answers") from error
-    except WrongModel:
-        raise
+        if not failed_itself(error.__cause__):
+            raise Unreachable(f"models.{name}: {error}, expected a model that answers") from error
+        failed, tries = error.__cause__ or error, 1
     except Exception as error:  # whatever a model raises
-        if len(work) == 1:
-            return Extracted(dead=[(work[0].id, work[0].version, reason(error))])
-        single = [extract(model, [w], name) for w in work]
-        found = Extracted([d for one in single for d in one.done], [d for one in single for d in one.dead])
-        if len(found.dead) == len(work) >= MANY:
-            failed = f"it failed on all {len(work)} items of a batch ({reason(error)})"
-            raise Unread(f"models.{name}: {failed}, expected a model that reads them", found) from error
-        return found
-    finite = np.isfinite(rows).all(1)
+        failed = error
+    else:
+        return finite(work, rows)
+    if len(work) == 1:
+        wrong = failed if isinstance(failed, WrongModel) else None
+        return Extracted(dead=[(work[0].id, work[0].version, reason(failed))], wrong=wrong)
+    return joined([extract(model, [w], name, dim, tries) for w in work])
+
+
+def finite(work: Sequence[Work], rows: np.ndarray) -> Extracted:
+    """A batch with its embeddings (N, D); what is not finite is a dead letter."""
+    kept = np.isfinite(rows).all(1)
     return Extracted(
-        [(w.id, w.version, row) for w, row, kept in zip(work, rows, finite, strict=True) if kept],
-        [(w.id, w.version, "NaN or infinite values") for w, kept in zip(work, finite, strict=True) if not kept],
+        [(w.id, w.version, row) for w, row, good in zip(work, rows, kept, strict=True) if good],
+        [(w.id, w.version, "NaN or infinite values") for w, good in zip(work, kept, strict=True) if not good],
     )
 
 
-def patiently(step: Callable[[], T], passing: tuple[type[Exception], ...]) -> T:
+def joined(parts: Sequence[Extracted]) -> Extracted:
+    """Several batches as one."""
+    done, dead, wrong = zip(*parts, strict=True) if parts else ((), (), ())
+    return Extracted(list(chain(*done)), list(chain(*dead)), next(filter(None, wrong), None))
+
+
+def patiently(step: Callable[[], T], passes: Callable[[Exception], bool], tries: int = TRIES) -> T:
     """Do something, again after a while if it fails in a way that passes.
 
-    An exception's `retry_after`, seconds, is honoured.
+    What an exception says of when to come back is honoured, up to a minute.
+
+    Args:
+        step: what is done.
+        passes: whether an exception is of such a kind.
+        tries: how often.
 
     Raises:
-        Unreachable: it failed six times.
+        Unreachable: it failed each time; its cause is the last failure.
     """
-    for tried in range(TRIES):
+    for tried in range(tries):
         try:
             return step()
-        except passing as error:
+        except Exception as error:
+            if not passes(error):
+                raise
             found = error
-            wait(min(getattr(error, "retry_after", None) or FIRST_WAIT * 2**tried, LONGEST_WAIT))
+            wait(min(retry_after(error) or FIRST_WAIT * 2**tried, LONGEST_WAIT))
     raise Unreachable(reason(found)) from found
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """In one line."""
     return " ".join((str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}").split())
-
-
-def drifted(model: Embed, items: Sequence[Item], column: Column, distance: Distance) -> list[str]:
-    """The ids of those items that a model embeds otherwise than they are stored in a column, or cannot read any more.
-
-    Under cosine retrieval lengths do not count.
-    """
-    work = [Work(item.id, item.version, item.content) for item in items]
-    found = {id: vector for id, _, vector in extract(model, work, column).done} if work else {}
-
-    def same(item: Item) -> bool:
-        stored, now = getattr(item, column), found.get(item.id)
-        if now is None or now.shape != stored.shape:
-            return False
-        lengths = [max(float(np.linalg.norm(v)), 1e-12) for v in (stored, now)]
-        scale = lengths[0] / lengths[1] if distance == "cosine" else 1.0
-        return float(np.linalg.norm(stored - scale * now)) <= DRIFT * lengths[0]
-
-    return [item.id for item in items if not same(item)]

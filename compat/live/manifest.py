@@ -12,26 +12,25 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from compat.engine.exact import Distance
 from compat.errors import InputError
 from compat.files import replace as replace_file
 from compat.live import parquet
-from compat.live.extraction import Extracted, drifted
+from compat.live.believing import believed
+from compat.live.extraction import Extracted
 from compat.live.items import Journal, Pending, Phase
 from compat.live.models import Models
 from compat.live.serving import Served
 from compat.live.store import Store
 from compat.live.vectors import batches, parts, stamp
-from compat.live.worker import CANARIES, RUNS, Worker
+from compat.live.worker import RUNS, Worker
 
 GROUP = 16384  # rows in a row group of a manifest: what is in memory at a time
 METADATA = "compat"
@@ -119,7 +118,8 @@ def apply(
 ) -> Applied:
     """Hand in vectors that another engine extracted, at the rate of the migration; nothing else need have run it.
 
-    Before anything is written, each file's first batch is looked at, and some of its items are embedded again.
+    Of each batch some items at random rows are embedded again before it is written; of each file's first one before
+    anything is.
 
     Args:
         store: the store.
@@ -130,7 +130,7 @@ def apply(
 
     Raises:
         InputError: no migration that could run, or other models; no such file, or a file that is refused, see
-            `batches`; vectors that the new model does not make. What was handed in by then stays.
+            `batches` and `compat.live.believing`. What was written by then stays, and the message says how much it is.
     """
     journal, worker = _journal(store, "apply"), Worker(store, models, on_batch=on_batch)
     models.check(journal)
@@ -139,11 +139,11 @@ def apply(
     files = parts(path)
     for file in files:
         for batch in read(file):
-            _check(store, models, batch, file, journal.distance)
+            believed(store, models, batch, file, journal)
             break
     number, journal = journal.migration, worker.start()
-    for batch in chain(chain.from_iterable(map(read, files)), [Extracted()]):
-        started = time.perf_counter()
+    started = time.perf_counter()
+    for batch in _believed(worker, files, read, journal):
         journal, left = _hand_in(worker, journal, _served(batch, worker.served))
         if journal.migration != number or journal.phase not in RUNS:
             now = f"migration {journal.migration} is {journal.phase}"
@@ -151,6 +151,7 @@ def apply(
         if journal.phase == "paused":
             break
         worker.rest(worker.pause(journal, len(batch.done), time.perf_counter() - started), journal)
+        started = time.perf_counter()
     if not left:
         journal = worker.amended(journal, partial(replace, phase="complete"))
     written, late, failures = (int(worker.figures[name]) for name in ("written", "conflicts", "dead_letters"))
@@ -172,6 +173,23 @@ def _pages(store: Store) -> Iterator[list[Pending]]:
         page = store.pending(GROUP, page[-1])
 
 
+def _believed(
+    worker: Worker, files: Sequence[Path], read: Callable[[Path], Iterator[Extracted]], journal: Journal
+) -> Iterator[Extracted]:
+    """The batches of files as they are believed, and an empty one.
+
+    Raises:
+        InputError: one is refused; it says what was written before.
+    """
+    try:
+        for file in files:
+            for batch in read(file):
+                yield believed(worker.store, worker.models, batch, file, journal)
+    except InputError as error:
+        raise InputError(f"{error}; {int(worker.figures['written']):,} vectors were written before") from error
+    yield Extracted()
+
+
 def _served(batch: Extracted, served: Served) -> Extracted:
     """A batch of embeddings as they are stored."""
     if not batch.done:
@@ -190,11 +208,3 @@ def _hand_in(worker: Worker, journal: Journal, batch: Extracted) -> tuple[Journa
         if turn.left or not learns or journal.phase != "running":
             return journal, turn.left or learns
         journal = worker.learn(journal, limit)
-
-
-def _check(store: Store, models: Models, batch: Extracted, file: Path, distance: Distance) -> None:
-    """Refuse a file whose first vectors are not what the new model makes of these contents here."""
-    known = ((store.get(id), version, vector) for id, version, vector in batch.done[:CANARIES])
-    items = [item._replace(new=vector) for item, version, vector in known if item and item.version == version]
-    if found := drifted(models.new, items, "new", distance):
-        raise InputError(f"vector: of item {found[0]!r} in {file} is not what models.new makes, expected its embedding")

@@ -5,20 +5,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from compat.errors import InputError
-from compat.live.extraction import drifted, extract
-from compat.live.items import UNDER_WAY, Column, Counts, Item, Journal, Work
+from compat.live import canaries
+from compat.live.canaries import CANARIES
+from compat.live.extraction import extract
+from compat.live.items import UNDER_WAY, Column, Item, Journal, Work
 from compat.live.models import Models
-from compat.live.serving import Served, ahead, onward
+from compat.live.serving import ahead, onward
 from compat.live.store import Conflict, Store, amended
 from compat.live.throttle import gently
-from compat.live.worker import CANARIES, LEASE, Worker
+from compat.live.verification import Verified, verified
+from compat.live.worker import LEASE, Worker
 from compat.methods.upgrade import Upgrade
 from compat.orders import Order, OrderGiven, Random
 from compat.progress import completion_ratios
@@ -28,20 +30,6 @@ OVERTAKEN = "plan: another migration was planned just now, expected none"
 BATCH = 2**31 - 1  # items extracted at a time, at most
 READ = {"old gallery", "served old gallery", "uncertainty"}  # what orders need that is made of all old embeddings
 PROBED = 8  # items of which the new model has to read one
-
-
-class Verified(NamedTuple):
-    """What `Migration.verify` found.
-
-    Attributes:
-        counts: of the items.
-        drifted: ids of sampled items that the new model now embeds otherwise.
-        sampled: how many were.
-    """
-
-    counts: Counts
-    drifted: list[str]
-    sampled: int
 
 
 @dataclass(frozen=True)
@@ -186,28 +174,19 @@ class Migration:
                 raise InputError(f"rollback: item {id!r} ({why}), expected the old model to read it; or delete it")
             self.store.fill("old", found.done, journal)
 
-    def verify(self, sample: int = 32) -> Verified:
+    def verify(self, sample: int = 300) -> Verified:
         """Check that every item is migrated, and that the new model still embeds some of them as they are stored.
 
-        If so, the migration may be finalized.
+        If so, the migration may be finalized. If not, that is remembered until a larger sample is sound, or all items.
+
+        Args:
+            sample: items that are embedded again; if none of n is wrong, at most a share of 3/n of all is, with 95 %
+                confidence.
 
         Raises:
-            InputError: a migration that is not complete.
+            InputError: a migration that is not complete; a sample that is not positive; a model that does not answer.
         """
-        journal = self.store.journal()
-        if journal.phase not in ("complete", "verified"):
-            raise InputError(f"verify: the store is in phase {journal.phase}, expected a complete migration")
-        known = self.store.sample(min(sample, self.store.counts().total))
-        wrong = drifted(Served(self.models), known, "new", journal.distance)
-        found = Verified(self.store.counts(), wrong, len(known))
-        sound = found.counts.new == found.counts.total and not found.drifted
-        amended(
-            self.store,
-            lambda j: (
-                replace(j, phase="verified" if sound else "complete") if j.phase in ("complete", "verified") else j
-            ),
-        )
-        return found
+        return verified(self.store, self.models, sample)
 
     def finalize(self) -> Journal:
         """Drop all old embeddings: from then on there is no way back.
@@ -216,14 +195,15 @@ class Migration:
             InputError: a migration that is not verified, items that are not migrated.
         """
         counts, before = self.store.counts(), self.store.journal()
-        if before.phase != "verified":
-            raise InputError(
-                f"finalize: the store is in phase {before.phase}, expected a verified migration: run, then verify"
-            )
+        if before.phase != "verified" or before.doubt:
+            expected = "a verified migration: run, then verify"
+            if before.doubt:
+                expected += f", with a sample of more than {before.doubt}, as one of {before.doubt} was not sound"
+            raise InputError(f"finalize: the store is in phase {before.phase}, expected {expected}")
         if counts.new < counts.total:
             missing = f"{counts.pending} pending items and {counts.failed} dead letters"
             raise InputError(f"finalize: {missing}, expected all items migrated")
-        after = replace(before, phase="finalized", bridged=False, learned=0)
+        after = replace(before, phase="finalized", bridged=False, learned=0, dual=False)
         try:
             self.store.drop_old(before, after)
         except Conflict as error:
@@ -269,14 +249,11 @@ class Migration:
         return OrderGiven(order.needs, values, type(order).__name__, items=items, progress=points, distance=distance)
 
     def _check_old(self, items: Iterable[Item], column: Column, journal: Journal) -> None:
-        """Refuse an old model that some items were not embedded by."""
+        """Refuse an old model that most of some items were not embedded by."""
         if self.models.old is None:
             return
         known = [item for item in items if getattr(item, column) is not None]
-        if found := drifted(self.models.old, known, column, journal.distance):
-            raise InputError(
-                f"models.old: item {found[0]!r} is not stored as it embeds it, expected the model of the store"
-            )
+        canaries.check(self.models.old, known, column, journal.distance, "old", "the model of the store")
 
     def _probe(self, contents: Iterable[str]) -> np.ndarray:
         """The embedding of the first content that the new model reads, (1, D_new)."""
@@ -284,6 +261,8 @@ class Migration:
         for content in itertools.islice(contents, PROBED):
             tried += 1
             found = extract(self.models.new, [Work("", 0, content)])
+            if found.wrong:
+                raise found.wrong
             if found.done:
                 return found.done[0][2][None]
             why = found.dead[0][2]

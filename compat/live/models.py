@@ -17,6 +17,7 @@ from compat.errors import InputError
 from compat.experience.learners import Learner
 from compat.experience.replay import refit_points
 from compat.live.items import UNDER_WAY, Journal
+from compat.live.returned import described, numbers
 from compat.merge import Merge, Raw
 from compat.methods.upgrade import Upgrade
 from compat.models import Embedder, Precomputed
@@ -27,6 +28,9 @@ class Embed(Protocol):
 
     Attributes:
         version: what names the model, its weights and its preprocessing. A migration does not go on under another.
+
+    It may have an attribute `passing`, a tuple of exception types after which it is to be asked again, besides those of
+    `compat.live.passing`. Embeddings may be an array, a tensor or a list, of any precision; they are taken as float32.
     """
 
     version: str
@@ -48,8 +52,10 @@ class Images:
         self.version = f"{digest(embedder)} {preprocessing}".strip()
 
     def __call__(self, contents: Sequence[str]) -> np.ndarray:
+        images = torch.stack([self.read(content) for content in contents])
+        weight = next(self.embedder.parameters(), images)
         with torch.inference_mode():
-            return self.embedder(torch.stack([self.read(content) for content in contents])).numpy()
+            return self.embedder(images.to(weight)).to("cpu", torch.float32).numpy()
 
 
 class Rows:
@@ -84,8 +90,8 @@ class Models:
         refit: see `learner`.
 
     Raises:
-        InputError: a model without a version, a merge rule that is not fitted or needs labels, refit points that do
-            not ascend in [0, 1].
+        InputError: a model without a version, or whose `passing` is no tuple of exception types; a merge rule that is
+            not fitted or needs labels, refit points that do not ascend in [0, 1].
     """
 
     new: Embed
@@ -105,6 +111,7 @@ class Models:
                 raise InputError(
                     f"models.{name}: {found}, expected an attribute, text that names weights and preprocessing"
                 )
+            check_passing(name, passing(model))
         if "training labels" in self.merge.needs:
             raise InputError(f"models.merge: {type(self.merge).__name__} needs labels, expected a rule that needs none")
         _ = self.merge.changes
@@ -155,6 +162,17 @@ class Models:
         return self.upgrade or independent(dim, new_dim)
 
 
+def passing(model: Embed | None) -> tuple[type[Exception], ...]:
+    """The exception types that a model says pass."""
+    return getattr(model, "passing", ())
+
+
+def check_passing(name: str, kinds: object) -> None:
+    """Raises InputError for what is no tuple of exception types."""
+    if not isinstance(kinds, tuple) or not all(isinstance(k, type) and issubclass(k, Exception) for k in kinds):
+        raise InputError(f"models.{name}: passing {kinds!r}, expected a tuple of exception types")
+
+
 @cache
 def independent(dim: int, new_dim: int) -> Upgrade:
     """Independent systems of these dimensions."""
@@ -177,16 +195,28 @@ def identity(upgrade: Upgrade) -> str:
 
 
 class WrongModel(InputError):
-    """A model that does not return a row for each content: nothing that one content is to blame for."""
+    """A model that does not return a row of numbers for each content."""
 
 
-def embedded(model: Embed, contents: Sequence[str], name: str) -> np.ndarray:
+def embedded(model: Embed, contents: Sequence[str], name: str, dim: int | None = None) -> np.ndarray:
     """Embeddings (N, D) float32 of contents.
 
+    Args:
+        model: the model.
+        contents: N of them.
+        name: of the model.
+        dim: D, where it is known.
+
     Raises:
-        WrongModel: something else than one row for each.
+        WrongModel: something else than one row for each, or rows of another length.
     """
-    rows = np.asarray(model(contents), np.float32)
-    if rows.ndim != 2 or len(rows) != len(contents):
+    returned = model(contents)
+    rows = numbers(returned)
+    if rows is None:
+        found = f"it returned {described(returned)}"
+        raise WrongModel(f"models.{name}: {found}, expected embeddings (N, D) as numbers")
+    if rows.ndim != 2 or len(rows) != len(contents) or rows.shape[1] == 0:
         raise WrongModel(f"models.{name}: shape {rows.shape} for {len(contents)} contents, expected a row for each")
+    if dim is not None and rows.shape[1] != dim:
+        raise WrongModel(f"models.{name}: shape {rows.shape}, expected ({len(contents)}, {dim})")
     return rows

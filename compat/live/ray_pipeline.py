@@ -12,15 +12,19 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
-from compat.live import parquet
-from compat.live.extraction import Unread, extract
-from compat.live.items import Work
+from compat.live import canaries, parquet
+from compat.live.breaker import LAST, broken, doubtful
+from compat.live.canaries import CANARIES
+from compat.live.extraction import Extracted, extract
+from compat.live.items import Item, Work
 from compat.live.manifest import fingerprint
 from compat.live.verbs.arguments import models_of
 from compat.ranges import at_least_one, not_negative
@@ -44,20 +48,25 @@ class Extract:
         self.model = models_of(models).new
         if self.model.version != version:
             raise InputError(f"models.new: {self.model.version}, expected {version}, which the migration began with")
-        self.read: Work | None = None
+        self.read: list[Work] = []
 
     def __call__(self, batch: Any) -> Any:
-        """A table of a manifest -> one of vectors, and of failures for what cannot be read."""
+        """A table of a manifest -> one of vectors, and of failures for what cannot be read.
+
+        Raises:
+            InputError: a model that does not answer, is broken, or embeds an item otherwise when it is asked again.
+        """
         pyarrow = parquet.arrow()
         work = [Work(row["id"], row["version"], row["content"]) for row in batch.to_pylist()]
-        try:
-            extracted = extract(self.model, work)
-        except Unread as error:  # if it reads what it has read before, they are at fault
-            if self.read is None or not extract(self.model, [self.read]).done:
-                raise
-            extracted = error.found
+        extracted = extract(self.model, work)
+        if doubtful(work, extracted):
+            self.check(work, extracted)
         vectors = {id: vector for id, _, vector in extracted.done}
-        self.read = next((one for one in work if one.id in vectors), self.read)
+        read = [one for one in work if one.id in vectors]
+        drawn = [read[n] for n in np.random.default_rng().permutation(len(read))[:CANARIES]]
+        items = [Item(one.id, one.content, {}, one.version, new=vectors[one.id]) for one in drawn]
+        canaries.check(self.model, items, "new", "l2", "new", "the same vectors again")
+        self.read = drawn or self.read
         failures = {id: why for id, _, why in extracted.dead}
         ids = batch.column("id").to_pylist()
         return pyarrow.table(
@@ -69,6 +78,16 @@ class Extract:
                 "failure": pyarrow.array(map(failures.get, ids), pyarrow.string()),
             }
         )
+
+    def check(self, work: Sequence[Work], found: Extracted) -> None:
+        """Refuse a model that reads no more of what it has read before, or, if it has read nothing, of a large batch.
+
+        Raises:
+            Broken: it does.
+        """
+        read = extract(self.model, self.read).done if self.read else ()
+        if 2 * len(read) < len(self.read) or (not self.read and len(work) >= LAST):
+            raise broken(work, found, f"on {len(self.read) - len(read)} of {len(self.read)} that it had read")
 
 
 def pipeline(
@@ -136,7 +155,7 @@ def reason(error: BaseException) -> str:
     """What happened in an actor, in one line."""
     texts = [str(one) for one in causes(error)]
     for text in texts:
-        if found := re.findall(r"(?:InputError|Unreachable|Unread): (.+)", text):
+        if found := re.findall(r"(?:InputError|Unreachable|Broken): (.+)", text):
             return found[-1]
     return next((line for text in texts for line in reversed(text.splitlines()) if line.strip()), type(error).__name__)
 

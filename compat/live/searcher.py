@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,11 @@ import torch
 from compat.engine.exact import Distance, distances
 from compat.errors import InputError
 from compat.live.checks import check_fields
-from compat.live.extraction import PASSING, reason
+from compat.live.extraction import reason
 from compat.live.histogram import Histogram
 from compat.live.items import Column, Found, Journal
-from compat.live.models import Embed, Models, embedded
+from compat.live.models import Embed, Models, embedded, passing
+from compat.live.passing import passes
 from compat.live.process import this_process
 from compat.live.serving import Ways, new_model, old_model, ways
 from compat.live.store import Ask, Conflict, Store, Where
@@ -78,15 +80,14 @@ class Searcher:
             where: field -> value that items must have.
 
         Raises:
-            InputError: k below 1, a field that the store does not know, a content that cannot be read, or other models
-                than those of a migration that began since.
+            InputError: k below 1 or no whole number, a field that the store does not know, a content that cannot be
+                read, or other models than those of a migration that began since.
         """
         return self.search_many([content], k, where)[0]
 
     def search_many(self, contents: Sequence[str], k: int = 10, where: Where | None = None) -> list[list[Hit]]:
         """Likewise for several queries, all in one state of the store."""
-        if k < 1:
-            raise InputError(f"k: {k}, expected at least 1")
+        check_k(k)
         started = time.perf_counter()
         while True:
             journal = self.store.journal()
@@ -129,10 +130,11 @@ class Searcher:
             merge: Merge | None = its.merge if its.merge.changes else None
         elif journal.mode == "new":
             after = new_model(self.models, journal)
-            known = read(after, contents, "old") if after is self.models.old else self._served(contents, journal)
+            last = after is self.models.old
+            known = read(after, contents, "old", journal.new_dim) if last else self._served(contents, journal)
             asks, merge = [Ask("new", known)], None
         else:
-            asks, merge = [Ask("old", read(old_model(self.models, journal), contents, "old"))], None
+            asks, merge = [Ask("old", read(old_model(self.models, journal), contents, "old", journal.dim))], None
         found = self.store.search(asks, k, where, journal)
         parts = ["new" if ask.column == "new" else "old" for ask in asks]
         return {part: (ask.queries, its) for part, ask, its in zip(parts, asks, found, strict=True)}, merge
@@ -153,7 +155,7 @@ class Searcher:
             elif model is None:
                 raise InputError(f"models.{name}: none, expected one, as this method takes queries through both")
             else:
-                rows.append(read(model, contents, name))
+                rows.append(read(model, contents, name, module.project.out_features))
         return rows
 
     def _served(self, contents: Sequence[str], journal: Journal) -> np.ndarray:
@@ -180,18 +182,30 @@ class Searcher:
         return float(np.percentile(self.took, 99)) if self.took else 0.0
 
 
-def read(model: Embed, contents: Sequence[str], name: str) -> np.ndarray:
+def check_k(k: object) -> None:
+    """Raises InputError for what is no number of items."""
+    try:
+        count = operator.index(k)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise InputError(f"k: {k!r}, expected a whole number") from error
+    if count < 1:
+        raise InputError(f"k: {k}, expected at least 1")
+
+
+def read(model: Embed, contents: Sequence[str], name: str, dim: int) -> np.ndarray:
     """Embeddings of queries (Q, D).
 
     Raises:
-        InputError: one that the model cannot read.
+        InputError: one that the model cannot read, or embeddings that are not of this many dimensions.
         ConnectionError, TimeoutError: of a model that is a service.
     """
     try:
-        rows = embedded(model, contents, name)
-    except (InputError, *PASSING):
+        rows = embedded(model, contents, name, dim)
+    except (InputError, ConnectionError, TimeoutError):
         raise
     except Exception as error:  # whatever a model raises
+        if passes(error, passing(model)):
+            raise ConnectionError(f"models.{name}: {reason(error)}, expected a model that answers") from error
         raise InputError(f"content: {reason(error)}, expected queries that the {name} model reads") from error
     if not np.isfinite(rows).all():
         content = contents[int(np.flatnonzero(~np.isfinite(rows).all(1))[0])]

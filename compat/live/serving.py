@@ -14,7 +14,7 @@ from compat.errors import InputError
 from compat.experience.fits import Fit, load
 from compat.experience.seen import Seen, Serving, as_before, before
 from compat.live.items import Column, Gallery, Journal
-from compat.live.models import Embed, Models, embedded
+from compat.live.models import Embed, Models, embedded, passing
 from compat.live.store import Conflict, Store
 from compat.merge import Merge
 from compat.methods.upgrade import Upgrade, through
@@ -115,10 +115,11 @@ class Served:
     """
 
     def __init__(self, models: Models) -> None:
-        self.models, self.version = models, models.new.version
+        self.models, self.version, self.passing = models, models.new.version, passing(models.new)
 
     def __call__(self, contents: Sequence[str]) -> np.ndarray:
-        return self.stored(embedded(self.models.new, contents, "new"))
+        dim = None if self.models.upgrade is None else self.models.upgrade.new.project.out_features
+        return self.stored(embedded(self.models.new, contents, "new", dim))
 
     def stored(self, rows: np.ndarray) -> np.ndarray:
         """Embeddings of the new model (N, D_new) as they are stored, (N, D)."""

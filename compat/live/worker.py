@@ -13,8 +13,10 @@ import numpy as np
 
 from compat.errors import InputError
 from compat.experience.fits import dump
+from compat.live import breaker, canaries
+from compat.live.canaries import CANARIES
 from compat.live.control import slowest
-from compat.live.extraction import Extracted, Unreachable, Unread, drifted, extract, patiently
+from compat.live.extraction import Extracted, Unreachable, extract, patiently
 from compat.live.items import Gallery, Journal, Report, Turn, Work
 from compat.live.models import Models
 from compat.live.process import this_process
@@ -28,7 +30,6 @@ LEASE = 60.0  # seconds for which a batch is a worker's
 SMOOTH = 0.9  # of the figure of speed, what the batches before count
 WAITING = 0.1  # seconds between two looks at what others have claimed
 GLANCE = 0.5  # seconds of waiting after which it looks whether it is to stop
-CANARIES = 4  # items that are embedded again before a run goes on
 T = TypeVar("T")
 RUNS = ("planned", "running", "paused", "complete")
 
@@ -103,8 +104,7 @@ class Worker:
         if journal.phase not in RUNS:
             raise InputError(f"run: the store is in phase {journal.phase}, expected a migration that was planned")
         known = self.store.sample(CANARIES)
-        if found := drifted(self.served, known, "new", journal.distance):
-            raise InputError(f"models.new: item {found[0]!r} is not stored as it embeds it, expected the same model")
+        canaries.check(self.served, known, "new", journal.distance, "new", "the same model")
         upgrade = self.models.between(journal.dim, journal.new_dim)
         if journal.phase == "planned" and upgrade.transforms_gallery:
             gallery = self.store.gallery()
@@ -149,18 +149,15 @@ class Worker:
         return turn
 
     def extracted(self, work: Sequence[Work], journal: Journal) -> Extracted:
-        """A batch by the new model; if it fails on all of it but reads what is migrated, the items are at fault.
+        """A batch by the new model; where much of it failed, only if the items are at fault.
 
         Raises:
-            Unreachable: it does not answer.
+            Unreachable: it does not answer, or is broken.
         """
-        try:
-            return extract(self.served, work)
-        except Unread as error:
-            known = answered(lambda: self.store.sample(CANARIES))
-            if len(drifted(self.served, known, "new", journal.distance)) == len(known):
-                raise
-            return error.found
+        found = extract(self.served, work, dim=journal.new_dim)
+        if breaker.doubtful(work, found):
+            answered(lambda: breaker.check(self.store, self.served, work, found, journal))
+        return found
 
     def pause(self, journal: Journal, items: int, seconds: float) -> float:
         """Seconds to wait after a batch, as the rate and the latency of queries call for."""
@@ -234,7 +231,7 @@ def answered(step: Callable[[], T]) -> T:
         InputError: it stays away.
     """
     try:
-        return patiently(step, (OSError,))
+        return patiently(step, lambda error: isinstance(error, OSError))
     except Unreachable as error:
         kept = "what it has stays, and run goes on from there"
         raise InputError(f"store: {error}, expected one that answers; {kept}") from error

@@ -34,8 +34,8 @@ class Writer:
         """Write an item, new or in place of the one of this id; when it returns, it is written for good.
 
         Raises:
-            InputError: a content that cannot be read, another model than the migration's; an id or content that is no
-                text.
+            InputError: a content that cannot be read, a model that does not answer or is not the migration's; an id or
+                content that is no text.
         """
         check_text("id", id)
         check_text("content", content)
@@ -60,19 +60,22 @@ class Writer:
     def _embedded(self, item: Item, journal: Journal) -> Item:
         upgrade = self.models.between(journal.dim, journal.new_dim or 1)
         before = journal.phase in ("none", "planned", "rolled_back")
-        if before or journal.phase == "rolling_back" or journal.dual:
+        dual = journal.dual and journal.phase != "finalized"  # then no way leads back
+        if before or journal.phase == "rolling_back" or dual:
             model = old_model(self.models, journal) if before else self.models.old
-            item = item._replace(old=self._read(model, item, "old"))
+            item = item._replace(old=self._read(model, item, "old", journal.dim))
         if journal.phase == "planned" and upgrade.transforms_gallery:
             item = item._replace(bridge=ahead(upgrade, item.old[None])[0].numpy())  # type: ignore[index]
         if not before:
-            item = item._replace(new=self._read(new_model(self.models, journal), item, "new"))
+            item = item._replace(new=self._read(new_model(self.models, journal), item, "new", journal.new_dim))
         return item
 
-    def _read(self, model: Embed | None, item: Item, name: str) -> np.ndarray:
+    def _read(self, model: Embed | None, item: Item, name: str, dim: int) -> np.ndarray:
         if model is None:
             raise InputError(f"models.{name}: none, expected one, as the old embedding is written too")
-        found = extract(model, [Work(item.id, item.version, item.content)], name)
+        found = extract(model, [Work(item.id, item.version, item.content)], name, dim)
+        if found.wrong:
+            raise found.wrong
         if found.dead:
             raise InputError(
                 f"content: {item.content!r} ({found.dead[0][2]}), expected one that the {name} model reads"

@@ -186,13 +186,19 @@ def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[L
 
 def canaries(model: Embed, items: Sequence[Item], name: Column, journal: Journal) -> Line:
     """Whether a model embeds items as they are stored."""
-    from compat.live.extraction import drifted
+    from compat.live.canaries import again
 
     try:
-        others = drifted(model, items, name, journal.distance)
+        found = again(model, items, name, journal.distance)
     except InputError as error:
         return Line("error", f"{name} model", str(error), "see that it answers")
-    if others:
-        text = f"{len(others)} of {len(items)} items are embedded otherwise by now, such as {others[0]!r}"
-        return Line("error", f"{name} model", text, "find out what changed in weights, preprocessing or contents")
+    advice = "find out what changed in weights, preprocessing or contents"
+    if found.drifted:
+        level = "error" if found.others else "warning"
+        text = f"{len(found.drifted)} of {len(items)} items are embedded otherwise by now, such as {found.drifted[0]!r}"
+        return Line(level, f"{name} model", text, advice)
+    if found.unread:
+        id, why = next(iter(found.unread.items()))
+        text = f"{len(found.unread)} of {len(items)} items cannot be read any more, such as {id!r} ({why})"
+        return Line("warning", f"{name} model", text, advice)
     return Line("ok", f"{name} model", f"{len(items)} items were embedded again as they are stored")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from itertools import islice
 
 from compat.command import warn
 from compat.errors import InputError
@@ -18,6 +19,7 @@ from compat.live.verbs.arguments import models_of, order_of, pairs
 from compat.live.verbs.forecast import Forecast, forecast
 from compat.live.verbs.operating import duration, line, size
 from compat.live.verbs.progress import Signals, shown
+from compat.live.verification import Verified
 from compat.live.worker import Worker
 from compat.ranges import at_least_one, not_negative, positive
 
@@ -112,16 +114,18 @@ def verify(arguments: Namespace, store: Store) -> int:
     models = models_of(arguments.models)
     found = Migration(store, models).verify(arguments.sample)
     failed = store.failures(LISTED)
-    sound = found.counts.new == found.counts.total and not found.drifted
     if arguments.json:
         dead = {item.id: item.failure for item in failed}
-        counts = found.counts._asdict()
-        print(json.dumps({"sound": sound, **counts, "drifted": found.drifted, "dead_letters": dead}))
-        return 0 if sound else 1
+        shown = {"sampled": found.sampled, "bound": found.bound, "unread": dict(found.unread), "doubt": found.doubt}
+        shown |= {"drifted": found.drifted, "dead_letters": dead}
+        print(json.dumps({"sound": found.sound, **found.counts._asdict(), **shown}))
+        return 0 if found.sound else 1
     print(f"{found.counts.new:,} of {found.counts.total:,} items are migrated, {found.counts.pending:,} are pending")
-    print(f"{found.sampled} were embedded again: {len(found.drifted)} are not as they are stored")
+    print(compared(found))
     for id in found.drifted[:LISTED]:
         print(f"  {id}")
+    for id, why in islice(found.unread.items(), LISTED):
+        print(f"  {id} cannot be read any more: {why}")
     if found.counts.failed:
         print(f"{found.counts.failed:,} dead letters, served by their old embeddings:")
         for item in failed:
@@ -129,8 +133,18 @@ def verify(arguments: Namespace, store: Store) -> int:
         print("mend or delete them, then: run --retry-failed")
     elif found.counts.pending:
         print("next: run")
-    print("sound; next: finalize --yes" if sound else "not sound")
-    return 0 if sound else 1
+    elif found.doubt and not found.drifted:
+        print(f"next: verify --sample of more than {found.doubt}, as one of {found.doubt} was not sound")
+    print("sound; next: finalize --yes" if found.sound else "not sound")
+    return 0 if found.sound else 1
+
+
+def compared(found: Verified) -> str:
+    """What a sample says, in a line."""
+    wrong = f"{found.compared} were embedded again: {len(found.drifted)} are not as they are stored"
+    if found.drifted:
+        return wrong
+    return f"{wrong}, so at most {found.bound:.2%} of all are not (with 95 % confidence)"
 
 
 def check(arguments: Namespace, store: Store) -> int:

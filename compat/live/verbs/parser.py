@@ -90,7 +90,7 @@ def migrating(verbs: Any) -> None:
     one.add_argument("-k", type=int, default=10, help="how many (default 10)")
     one.add_argument("--where", action="append", default=[], metavar="FIELD=VALUE", help="that items must have")
     one = verb(verbs, "migrating", "verify", "whether all is migrated as the new model has it", models=True, json=True)
-    one.add_argument("--sample", type=int, default=32, help="items that are embedded again (default 32)")
+    one.add_argument("--sample", type=int, default=300, help="items that are embedded again (default 300)")
     text = "whether each item is in one part, vectors are the model's, and a search finds what a scan finds"
     one = verb(verbs, "migrating", "check", text, models=True, json=True)
     one.add_argument("--sample", type=int, default=30, help="migrated items that are embedded again (default 30)")

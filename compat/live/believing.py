@@ -1,0 +1,86 @@
+"""What is believed of vectors that another engine made: what the new model, asked for some of them here, makes too."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from compat.errors import InputError
+from compat.live import breaker
+from compat.live.canaries import CANARIES, again
+from compat.live.extraction import Extracted, extract
+from compat.live.items import Item, Journal, Work
+from compat.live.models import Models
+from compat.live.serving import Served
+from compat.live.store import Store
+
+NAMED = 8  # items that a warning names
+
+
+def believed(store: Store, models: Models, batch: Extracted, file: Path, journal: Journal) -> Extracted:
+    """A batch of a file, once the new model was asked for items at random rows of it.
+
+    If one of them is not what it makes, or none can be read here, it is asked for all, and those that differ are left
+    out, with a warning.
+
+    Args:
+        store: the store.
+        models: of the migration.
+        batch: of embeddings as the new model makes them, and of failures.
+        file: which it is from.
+        journal: of the migration.
+
+    Raises:
+        InputError: most vectors are not what the new model makes, or none can be compared; most of it are failures, and
+            the new model reads these, or is broken here too.
+    """
+    check_failures(store, models, batch, file, journal)
+    found = again(models.new, list(islice(known(store, batch.done), CANARIES)), "new", journal.distance)
+    if not found.drifted and (found.same or not found.unread):
+        return batch
+    found = again(models.new, list(known(store, batch.done)), "new", journal.distance, journal.batch)
+    if found.others:
+        like = f"like {len(found.drifted)} of {len(found.drifted) + len(found.same)}"
+        made = f"is not what models.new makes of it, {like}"
+        raise InputError(f"vector: of item {found.drifted[0]!r} in {file} {made}, expected its embedding")
+    if not found.same:
+        id, why = next(iter(found.unread.items()))
+        raise InputError(f"vector: of item {id!r} in {file}, but {why}, expected some that models.new reads here")
+    if found.drifted:
+        ids = ", ".join(map(repr, found.drifted[:NAMED]))
+        left = (
+            f"{len(found.drifted)} of {len(batch.done)} ({ids}) are not what models.new makes of them, and are left out"
+        )
+        warnings.warn(f"vector: in {file} {left}", stacklevel=2)
+    return Extracted([row for row in batch.done if row[0] not in found.drifted], batch.dead)
+
+
+def known(store: Store, rows: Sequence[tuple[str, int, np.ndarray]]) -> Iterator[Item]:
+    """The items of rows in a random order, as they would be written, without those that were written since."""
+    first = {id: (version, vector) for id, version, vector in reversed(rows)}  # of two of an id, the first is written
+    ids = list(first)
+    for n in np.random.default_rng().permutation(len(ids)):
+        version, vector = first[ids[n]]
+        if (item := store.get(ids[n])) is not None and item.version == version:
+            yield item._replace(new=vector)
+
+
+def check_failures(store: Store, models: Models, batch: Extracted, file: Path, journal: Journal) -> None:
+    """Refuse failures of most of a batch, unless the new model cannot read these here either."""
+    work = [Work(id, version, "") for id, version, _ in (*batch.done, *batch.dead)]
+    if not breaker.doubtful(work, batch):
+        return
+    rows = np.random.default_rng().permutation(len(batch.dead))[:CANARIES]
+    items = [(store.get(id), version) for id, version, _ in (batch.dead[n] for n in rows)]
+    some = [Work(item.id, version, item.content) for item, version in items if item and item.version == version]
+    read = [id for id, *_ in extract(models.new, some).done]
+    if 2 * len(read) > len(some):
+        raise InputError(
+            f"failure: of item {read[0]!r} in {file}, which models.new reads, like {len(read)} of {len(some)}, expected"
+            " failures of what it cannot read"
+        )
+    breaker.check(store, Served(models), work, batch, journal)

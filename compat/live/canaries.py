@@ -1,0 +1,90 @@
+"""Items that are embedded again, to see whether a model still makes of them what is stored."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from compat.engine.exact import Distance
+from compat.errors import InputError
+from compat.live.extraction import extract, joined
+from compat.live.items import Column, Item, Work
+from compat.live.models import Embed
+
+CANARIES = 8  # items that are embedded again before a run goes on
+DRIFT = 1e-3  # relative difference beyond which an item embedded again is another
+BATCH = 256  # items embedded at a time, unless told otherwise
+
+
+class Again(NamedTuple):
+    """Items that were embedded again.
+
+    Attributes:
+        same: ids of those that are as they are stored.
+        drifted: ids of those that are not.
+        unread: why each of the others could not be read, by id.
+    """
+
+    same: list[str]
+    drifted: list[str]
+    unread: Mapping[str, str]
+
+    @property
+    def others(self) -> bool:
+        """Whether most of those that were read are not as they are stored."""
+        return len(self.drifted) > len(self.same)
+
+
+def again(model: Embed, items: Sequence[Item], column: Column, distance: Distance, batch: int = BATCH) -> Again:
+    """Embed items again, and compare them with what is stored in a column; under cosine retrieval lengths do not count.
+
+    Raises:
+        Unreachable: the model does not answer.
+    """
+    work = [Work(item.id, item.version, item.content) for item in items]
+    found = joined([extract(model, work[n : n + batch], column) for n in range(0, len(work), batch)])
+    now = {id: vector for id, _, vector in found.done}
+    alike = {i.id: is_same(getattr(i, column), now[i.id], distance) for i in items if i.id in now}
+    same, others = ([id for id, found in alike.items() if found is kind] for kind in (True, False))
+    return Again(same, others, {id: why for id, _, why in found.dead})
+
+
+def is_same(stored: np.ndarray, now: np.ndarray, distance: Distance) -> bool:
+    """Whether two embeddings (D,) are but for rounding."""
+    if now.shape != stored.shape:
+        return False
+    lengths = [max(float(np.linalg.norm(v)), 1e-12) for v in (stored, now)]
+    scale = lengths[0] / lengths[1] if distance == "cosine" else 1.0
+    return float(np.linalg.norm(stored - scale * now)) <= DRIFT * lengths[0]
+
+
+def check(model: Embed, items: Sequence[Item], column: Column, distance: Distance, name: str, expected: str) -> None:
+    """Refuse a model that embeds most items otherwise than they are stored; a few that differ are warned of by name.
+
+    Args:
+        model: the model.
+        items: some that were drawn.
+        column: where they are stored.
+        distance: of the retrieval.
+        name: of the model.
+        expected: in the message.
+
+    Raises:
+        InputError: it does.
+        Unreachable: it does not answer.
+    """
+    found = again(model, items, column, distance)
+    if found.others:
+        like = f"like {len(found.drifted)} of {len(found.drifted) + len(found.same)} drawn"
+        raise InputError(
+            f"models.{name}: item {found.drifted[0]!r} is not stored as it embeds it, {like}, expected {expected}"
+        )
+    if found.drifted:
+        ids = ", ".join(map(repr, found.drifted))
+        warnings.warn(f"models.{name}: of {len(items)} items, {ids} are not stored as it embeds them", stacklevel=2)
+    if found.unread:
+        why = "; ".join(f"{id!r} ({why})" for id, why in found.unread.items())
+        warnings.warn(f"models.{name}: of {len(items)} items, it cannot read {why}", stacklevel=2)

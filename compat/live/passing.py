@@ -1,0 +1,159 @@
+"""Which failures pass: those of a network or a service, whichever library raises them, and not those of an item.
+
+Nothing is imported for it: exceptions are known by their class, its name, an error number, or the status of an answer.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import math
+import re
+import socket
+import ssl
+import time
+import urllib.error
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+KINDS = (
+    ConnectionError,
+    TimeoutError,
+    socket.gaierror,
+    ssl.SSLError,
+    http.client.IncompleteRead,
+    http.client.BadStatusLine,
+)
+NUMBERS = {
+    getattr(errno, name)
+    for name in (
+        *("EHOSTUNREACH", "EHOSTDOWN", "ENETUNREACH", "ENETDOWN", "ENETRESET", "ECONNREFUSED", "ECONNRESET"),
+        *("ECONNABORTED", "ETIMEDOUT", "EADDRNOTAVAIL", "ENOTCONN", "EPIPE", "ENOBUFS", "EAGAIN", "ESTALE"),
+        *("EMFILE", "ENFILE"),
+    )
+    if hasattr(errno, name)
+}
+# of requests, urllib3, httpx, httpcore, aiohttp, botocore, google.api_core, openai, each or what it derives from
+NAMES = re.compile(
+    r"Timeout(?!Expired)|Connection|ConnectError|NetworkError|TransportError|ProtocolError|ProxyError|SSLError"
+    r"|ChunkedEncoding|IncompleteRead|MaxRetry|PayloadError|NameResolution|HTTPClientError"
+    r"|ServiceUnavailable|RateLimit|TooManyRequests|Throttl"
+)
+NEVER = re.compile(r"UnsupportedProtocol|LocalProtocolError|Invalid(URL|Schema)|MissingSchema|LocationParseError")
+BUSY, FAILED = HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INTERNAL_SERVER_ERROR
+CALLS = {  # of gRPC
+    **dict.fromkeys(("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED"), BUSY),
+    **dict.fromkeys(("INTERNAL", "UNKNOWN"), FAILED),
+}
+THROTTLED = re.compile(r"Throttl|TooManyRequests|SlowDown|LimitExceeded|ThroughputExceeded|RequestTimeout|Unavailable")
+STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}  # and all from 500 on
+DEPTH = 8  # causes that are looked at
+NOWHERE = ("unknown url type", "no host given")  # URLs at which nothing will ever answer
+
+
+def passes(error: BaseException, more: tuple[type[BaseException], ...] = ()) -> bool:
+    """Whether an exception is one that passes, or was raised from one.
+
+    Args:
+        error: the exception.
+        more: kinds that pass as well, whatever they say.
+    """
+    for one in causes(error):
+        if isinstance(one, more):
+            return True
+        if (found := verdict(one)) is not None:
+            return found
+    return False
+
+
+def verdict(error: BaseException) -> bool | None:
+    """Whether one exception passes; None: it says nothing, and its cause is asked."""
+    if THROTTLED.search(str(part(part(error, "response"), "Error", "Code") or "")):
+        return True
+    if (found := status(error)) is not None:
+        return found in STATUSES or found >= FAILED
+    if type(error) is urllib.error.URLError and not isinstance(error.reason, BaseException):
+        return not str(error.reason).startswith(NOWHERE)
+    if isinstance(error, OSError) and error.errno in NUMBERS:
+        return True
+    names = [kind.__name__ for kind in type(error).__mro__]
+    if any(map(NEVER.search, names)):
+        return False
+    return True if isinstance(error, KINDS) or any(map(NAMES.search, names)) else None
+
+
+def status(error: BaseException) -> int | None:
+    """The HTTP status of a refusal, from 400 on, that an exception tells of; of a gRPC call what stands for it."""
+    code = part(error, "code")
+    if callable(code):
+        try:
+            code = code()
+        except Exception:
+            return None
+        if found := CALLS.get(str(part(code, "name") or code).rpartition(".")[2].upper()):
+            return found
+    response = part(error, "response")
+    held = [part(response, name) for name in ("status_code", "status")]
+    held += [part(response, "ResponseMetadata", "HTTPStatusCode")]
+    held += [part(error, "status_code"), part(error, "status"), code]
+    numbers = (int(value) for value in held if isinstance(value, int) or str(value).isdecimal())
+    return next((number for number in numbers if HTTPStatus.BAD_REQUEST <= number < 600), None)
+
+
+def failed_itself(error: BaseException | None) -> bool:
+    """Whether a service is there but failed at what it was asked for, which may be the item's fault after all."""
+    return any(status(one) == FAILED for one in causes(error))
+
+
+def retry_after(error: BaseException) -> float | None:
+    """Seconds after which a service wants to be asked again, as the exception or the headers of its answer say."""
+    for one in causes(error):
+        response = part(one, "response")
+        headers = [part(one, "headers"), part(response, "headers"), part(response, "ResponseMetadata", "HTTPHeaders")]
+        named = (value for some in headers if some for name, value in pairs(some) if name.lower() == "retry-after")
+        for value in (part(one, "retry_after"), *named):
+            if (found := seconds(value)) is not None:
+                return found
+    return None
+
+
+def seconds(value: Any) -> float | None:
+    """Of a number, text that is one, or an HTTP date; None: it is none of these, or past."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        try:
+            found = parsedate_to_datetime(str(value)).timestamp() - time.time()
+        except (TypeError, ValueError, OverflowError):
+            return None
+    return found if math.isfinite(found) and found > 0 else None
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, and what it was raised from or gives as its reason."""
+    for _ in range(DEPTH):
+        if error is None:
+            return
+        yield error
+        reason = part(error, "reason")
+        error = error.__cause__ or (reason if isinstance(reason, BaseException) else None)
+
+
+def part(whole: Any, *names: str) -> Any:
+    """An attribute, or a mapping's value, and of that the next; None: it has none."""
+    for name in names:
+        try:
+            whole = whole.get(name) if isinstance(whole, Mapping) else getattr(whole, name, None)
+        except Exception:  # of a property
+            return None
+    return whole
+
+
+def pairs(headers: Any) -> list[tuple[str, Any]]:
+    """Names and values of headers, of whatever type they are."""
+    try:
+        return [(str(name), value) for name, value in (headers.items() if hasattr(headers, "items") else headers)]
+    except (TypeError, ValueError):
+        return []

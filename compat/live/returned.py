@@ -1,0 +1,36 @@
+"""What a model returned, as embeddings: frameworks have types of their own, and not each has numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def numbers(returned: Any) -> np.ndarray | None:
+    """What a model returned as float32: an array, a tensor of any kind and place, or a list; None: no real numbers."""
+    if isinstance(returned, list | tuple) and returned and all(isinstance(row, Tensor) for row in returned):
+        if len({row.shape for row in returned}) > 1:
+            return None
+        returned = torch.stack(tuple(returned))
+    if isinstance(returned, Tensor):
+        if returned.is_complex() or returned.is_quantized:
+            return None
+        return returned.detach().to_dense().to("cpu", torch.float32, copy=True).numpy()
+    try:
+        rows = np.asarray(returned)
+        with np.errstate(over="ignore"):  # what is too large is infinite, and told by item
+            return rows.astype(np.float32) if rows.ndim and rows.dtype.kind in "biufOV" else None
+    except (TypeError, ValueError):
+        return None
+
+
+def described(returned: Any) -> str:
+    """The type of something, with that of its elements."""
+    found = type(returned).__name__
+    if isinstance(returned, list | tuple) and returned:
+        return f"a {found} of {type(returned[0]).__name__}"
+    kind = getattr(returned, "dtype", None)
+    return f"a {found}" if kind is None else f"a {found} of {kind}"

@@ -1,0 +1,97 @@
+"""Whether all is migrated as the new model has it, by a sample, and how much that says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import NamedTuple
+
+from compat.errors import InputError
+from compat.live.canaries import again
+from compat.live.items import Counts, Item, Journal
+from compat.live.models import Models
+from compat.live.serving import Served
+from compat.live.store import Store, amended
+from compat.ranges import at_least_one
+
+COMPLETE = ("complete", "verified")
+RULE = 3  # of three: if none of n is wrong, below 3/n of all are, with 95 % confidence
+
+
+class Verified(NamedTuple):
+    """What `Migration.verify` found.
+
+    Attributes:
+        counts: of the items.
+        drifted: ids of sampled items that the new model now embeds otherwise.
+        sampled: how many were drawn.
+        unread: why some of them could not be read any more, by id.
+        doubt: size of the sample that was not sound, now or before, if no larger one was since; else 0.
+    """
+
+    counts: Counts
+    drifted: list[str]
+    sampled: int
+    unread: Mapping[str, str] = MappingProxyType({})
+    doubt: int = 0
+
+    @property
+    def compared(self) -> int:
+        """How many items could be."""
+        return self.sampled - len(self.unread)
+
+    @property
+    def readable(self) -> bool:
+        """Whether most of the sample could be read, or there was nothing to read."""
+        return 2 * len(self.unread) < self.sampled or not self.sampled
+
+    @property
+    def bound(self) -> float:
+        """Share of all items that is wrong, at most, with 95 % confidence, if none of those compared is."""
+        if self.compared == self.counts.total:
+            return 0.0
+        return min(RULE / max(self.compared, 1), 1.0)
+
+    @property
+    def sound(self) -> bool:
+        """Whether all is migrated, nothing in the sample is wrong, and no doubt is left."""
+        return self.counts.new == self.counts.total and self.readable and not self.drifted and not self.doubt
+
+
+def verified(store: Store, models: Models, sample: int) -> Verified:
+    """Embed some items again, see `Migration.verify`.
+
+    Raises:
+        InputError: a migration that is not complete; a sample below 1; a model that does not answer.
+    """
+    at_least_one(sample=sample)
+    journal = store.journal()
+    if journal.phase not in COMPLETE:
+        raise InputError(f"verify: the store is in phase {journal.phase}, expected a complete migration")
+    known = drawn(store, sample)
+    read = again(Served(models), known, "new", journal.distance, journal.batch)
+    found = Verified(store.counts(), read.drifted, len(known), read.unread)
+
+    def told(now: Journal) -> Journal:
+        if now.migration != journal.migration or now.phase not in COMPLETE:
+            return now
+        larger = found.compared > now.doubt or found.sampled == found.counts.total
+        doubt = max(now.doubt, found.sampled) if found.drifted else now.doubt
+        if found.readable and larger and not found.drifted:
+            doubt = 0
+        return replace(now, phase="verified" if found._replace(doubt=doubt).sound else "complete", doubt=doubt)
+
+    return found._replace(doubt=amended(store, told).doubt)
+
+
+def drawn(store: Store, count: int) -> list[Item]:
+    """So many migrated items, or all there are, each once."""
+    found: dict[str, Item] = {}
+    count = min(count, store.counts().new)
+    while len(found) < count:
+        before = len(found)
+        found |= {item.id: item for item in store.sample(count)}
+        if len(found) == before:
+            break
+    return list(found.values())[:count]
