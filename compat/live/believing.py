@@ -83,4 +83,4 @@ def check_failures(store: Store, models: Models, batch: Extracted, file: Path, j
             f"failure: of item {read[0]!r} in {file}, which models.new reads, like {len(read)} of {len(some)}, expected"
             " failures of what it cannot read"
         )
-    breaker.check(store, Served(models), work, batch, journal)
+    breaker.check(Served(models), work, batch, breaker.witnesses(store, work, journal), journal)

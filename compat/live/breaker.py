@@ -8,12 +8,13 @@ each other.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from compat.live.canaries import CANARIES, again
+from compat.live.canaries import CANARIES, again, drawn
 from compat.live.extraction import Extracted, Unreachable, extract
-from compat.live.items import Journal, Pending, Work
+from compat.live.items import Counts, Item, Journal, Pending, Work
 from compat.live.models import Embed
 from compat.live.store import Store
 
@@ -32,41 +33,58 @@ def doubtful(work: Sequence[Work], found: Extracted) -> bool:
     return bool(failed) and any(2 * sum(some) >= len(some) for some in (failed, failed[-LAST:]))
 
 
-def check(store: Store, model: Embed, work: Sequence[Work], found: Extracted, journal: Journal) -> None:
+class Witnesses(NamedTuple):
+    """What a model is asked for besides a batch.
+
+    Attributes:
+        known: items that it has read before.
+        others: items that are pending.
+        counts: of all items.
+    """
+
+    known: list[Item]
+    others: list[Work]
+    counts: Counts
+
+
+def witnesses(store: Store, work: Sequence[Work], journal: Journal) -> Witnesses:
+    """Those of a batch of a migration."""
+    return Witnesses(drawn(store, CANARIES), pending(store, work, journal.items), store.counts())
+
+
+def check(model: Embed, work: Sequence[Work], found: Extracted, by: Witnesses, journal: Journal) -> None:
     """Refuse a model that fails on what it has read before, or by this measure on most of the gallery.
 
     Args:
-        store: the store.
         model: as what is migrated is stored.
-        work: a batch, claimed by its worker.
+        work: a batch.
         found: what came of it.
+        by: what the model is asked for besides.
         journal: of the migration.
 
     Raises:
         Broken: it does.
         Unreachable: it does not answer.
     """
-    known = again(model, store.sample(CANARIES), "new", journal.distance)
-    lost = len(known.drifted) + len(known.unread)
-    if 2 * lost > lost + len(known.same):
-        raise broken(work, found, f"on {lost} of {lost + len(known.same)} that it had read")
-    others = drawn(store, work, journal.items)
-    dead, asked = found.dead, work
-    if others:
-        dead, asked = extract(model, others, dim=journal.new_dim).dead, others
-    counts = store.counts()
-    if 2 * (counts.failed + counts.pending * len(dead) / len(asked)) > counts.total:
-        raise broken(work, found, f"on {len(dead)} of {len(others)} others" if others else "on most of all there are")
+    known = again(model, by.known, "new", journal.distance)
+    lost = len(by.known) - len(known.same)
+    if 2 * lost > len(by.known):
+        raise broken(work, found, f"{lost} of {len(by.known)} that it had read")
+    asked = by.others or work
+    dead = extract(model, by.others, "new", journal.new_dim).dead if by.others else found.dead
+    if 2 * (by.counts.failed + by.counts.pending * len(dead) / len(asked)) > by.counts.total:
+        raise broken(work, found, f"{len(dead)} of {len(asked)} that are pending")
 
 
-def broken(work: Sequence[Work], found: Extracted, where: str) -> Broken:
+def broken(work: Sequence[Work], found: Extracted, others: str = "") -> Broken:
     """In one line what failed, and why."""
-    count = f"{len(found.dead)} of the" if len(found.dead) < len(work) else "all"
-    failed = f"it failed on {count} {len(work)} items of a batch ({found.dead[-1][2]}) and {where}"
-    return Broken(f"models.new: {failed}, expected a model that reads them")
+    count = "all" if len(found.dead) == len(work) else f"{len(found.dead)} of the"
+    failed = f"it failed on {count} {len(work)} items of a batch ({found.dead[-1][2]})"
+    more = f" and on others ({others})" if others else ""
+    return Broken(f"models.new: {failed}{more}, expected a model that reads them")
 
 
-def drawn(store: Store, work: Sequence[Work], items: int) -> list[Work]:
+def pending(store: Store, work: Sequence[Work], items: int) -> list[Work]:
     """Items that are pending at random places of an order of so many items, without those of a batch."""
     places = np.random.default_rng().integers(0, max(items, 1), OTHERS).tolist()
     found = {item.id: item for place in places for item in store.pending(1, Pending("", 0, "", place - 1))}

@@ -13,9 +13,11 @@ from compat.errors import InputError
 from compat.live.extraction import extract, joined
 from compat.live.items import Column, Item, Work
 from compat.live.models import Embed
+from compat.live.store import Store
 
 CANARIES = 8  # items that are embedded again before a run goes on
 DRIFT = 1e-3  # relative difference beyond which an item embedded again is another
+DRAWS = 4  # an item may be drawn twice, so that fewer are found than were asked for
 BATCH = 256  # items embedded at a time, unless told otherwise
 
 
@@ -50,6 +52,15 @@ def again(model: Embed, items: Sequence[Item], column: Column, distance: Distanc
     alike = {i.id: is_same(getattr(i, column), now[i.id], distance) for i in items if i.id in now}
     same, others = ([id for id, found in alike.items() if found is kind] for kind in (True, False))
     return Again(same, others, {id: why for id, _, why in found.dead})
+
+
+def drawn(store: Store, count: int) -> list[Item]:
+    """So many migrated items at random, each once, or nearly all if there are not more."""
+    found: dict[str, Item] = {}
+    for draw in range(DRAWS):
+        if len(found) < count:
+            found |= {item.id: item for item in store.sample(count * 2**draw)}
+    return list(found.values())[:count]
 
 
 def is_same(stored: np.ndarray, now: np.ndarray, distance: Distance) -> bool:

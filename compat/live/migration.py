@@ -139,7 +139,7 @@ class Migration:
             raise InputError(f"rollback: the store is in phase {journal.phase}, expected a migration under way")
         if self.models.old is None and (some := self.store.without_old(1)):
             raise InputError(f"rollback: item {some[0].id!r} has no old embedding, expected models.old to make it")
-        self._check_old(self.store.sample(CANARIES), "old", journal)
+        self._check_old(canaries.drawn(self.store, CANARIES), "old", journal)
 
         def going_back(now: Journal) -> Journal:
             begun = now.migration == journal.migration and now.phase in UNDER_WAY

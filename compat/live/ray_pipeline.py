@@ -85,9 +85,11 @@ class Extract:
         Raises:
             Broken: it does.
         """
-        read = extract(self.model, self.read).done if self.read else ()
-        if 2 * len(read) < len(self.read) or (not self.read and len(work) >= LAST):
-            raise broken(work, found, f"on {len(self.read) - len(read)} of {len(self.read)} that it had read")
+        lost = len(extract(self.model, self.read).dead) if self.read else 0
+        if 2 * lost > len(self.read):
+            raise broken(work, found, f"{lost} of {len(self.read)} that it had read")
+        if not self.read and len(work) >= LAST:
+            raise broken(work, found)
 
 
 def pipeline(

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from compat.errors import InputError
-from compat.live.canaries import again
-from compat.live.items import Counts, Item, Journal
+from compat.live.canaries import again, drawn
+from compat.live.items import Counts, Journal
 from compat.live.models import Models
 from compat.live.serving import Served
 from compat.live.store import Store, amended
@@ -69,7 +69,7 @@ def verified(store: Store, models: Models, sample: int) -> Verified:
     journal = store.journal()
     if journal.phase not in COMPLETE:
         raise InputError(f"verify: the store is in phase {journal.phase}, expected a complete migration")
-    known = drawn(store, sample)
+    known = drawn(store, min(sample, store.counts().new))
     read = again(Served(models), known, "new", journal.distance, journal.batch)
     found = Verified(store.counts(), read.drifted, len(known), read.unread)
 
@@ -83,15 +83,3 @@ def verified(store: Store, models: Models, sample: int) -> Verified:
         return replace(now, phase="verified" if found._replace(doubt=doubt).sound else "complete", doubt=doubt)
 
     return found._replace(doubt=amended(store, told).doubt)
-
-
-def drawn(store: Store, count: int) -> list[Item]:
-    """So many migrated items, or all there are, each once."""
-    found: dict[str, Item] = {}
-    count = min(count, store.counts().new)
-    while len(found) < count:
-        before = len(found)
-        found |= {item.id: item for item in store.sample(count)}
-        if len(found) == before:
-            break
-    return list(found.values())[:count]

@@ -103,7 +103,7 @@ class Worker:
         self.models.check(journal)
         if journal.phase not in RUNS:
             raise InputError(f"run: the store is in phase {journal.phase}, expected a migration that was planned")
-        known = self.store.sample(CANARIES)
+        known = canaries.drawn(self.store, CANARIES)
         canaries.check(self.served, known, "new", journal.distance, "new", "the same model")
         upgrade = self.models.between(journal.dim, journal.new_dim)
         if journal.phase == "planned" and upgrade.transforms_gallery:
@@ -154,9 +154,10 @@ class Worker:
         Raises:
             Unreachable: it does not answer, or is broken.
         """
-        found = extract(self.served, work, dim=journal.new_dim)
+        found = extract(self.served, work, "new", journal.new_dim)
         if breaker.doubtful(work, found):
-            answered(lambda: breaker.check(self.store, self.served, work, found, journal))
+            by = answered(lambda: breaker.witnesses(self.store, work, journal))
+            breaker.check(self.served, work, found, by, journal)
         return found
 
     def pause(self, journal: Journal, items: int, seconds: float) -> float:

@@ -1,12 +1,13 @@
 """A batch through a model that fails: what cannot be read, what cannot be reached, what is no model."""
 
 from typing import Any
+from urllib.error import HTTPError
 
 import numpy as np
 import pytest
 
 from compat.live import extraction
-from compat.live.extraction import MANY, Unreachable, extract
+from compat.live.extraction import Unreachable, extract
 from compat.live.items import Work
 from compat.live.models import WrongModel
 
@@ -78,17 +79,62 @@ def test_what_stays_away_is_no_dead_letter(slept):
     assert len(slept) == 6
 
 
-def test_a_batch_of_which_nothing_can_be_read_is_not_the_items_fault():
-    with pytest.raises(Unreachable, match=f"all {MANY} items of a batch"):
-        extract(Model(), work(*[f"bad{n}" for n in range(MANY)]))
-    assert len(extract(Model(), work(*[f"bad{n}" for n in range(MANY - 1)])).dead) == MANY - 1
-
-
-@pytest.mark.parametrize("shape", [(3,), (2, 1), (3, 1, 1)])
-def test_a_model_that_returns_something_else_stops_the_run(shape):
+@pytest.mark.parametrize("shape", [(3,), (2, 1), (3, 1, 1), (0, 1), (3, 0)])
+def test_what_is_no_row_for_each_is_told(shape):
     class Other(Model):
         def __call__(self, contents):
             return np.zeros(shape)
 
-    with pytest.raises(WrongModel, match=r"models.new: shape .* for 3 contents"):
-        extract(Other(), work("a", "b", "c"))
+    found = extract(Other(), work("a", "b", "c"))
+    assert isinstance(found.wrong, WrongModel)
+    assert [why.startswith("models.new: shape") and "expected a row for each" in why for *_, why in found.dead] == [
+        True
+    ] * 3
+
+
+def test_a_model_that_leaves_out_what_it_cannot_read_makes_dead_letters_of_these_alone():
+    class Skips(Model):
+        def __call__(self, contents):
+            return np.array([[float(len(content))] for content in contents if not content.startswith("bad")])
+
+    found = extract(Skips(), work("a", "bad", "ccc"))
+    assert [(id, vector.tolist()) for id, _, vector in found.done] == [("a", [1]), ("ccc", [3])]
+    assert [id for id, *_ in found.dead] == ["bad"]
+
+
+def test_rows_of_another_length_are_dead_letters():
+    found = extract(Model(), work("a", "b"), dim=2)
+    assert found.done == []
+    assert found.dead[0] == ("a", 0, "models.new: shape (1, 1), expected (1, 2)")
+
+
+class Served500(Model):
+    """A server that answers 500 for what it cannot read, and to others with it."""
+
+    def __init__(self, *bad: str) -> None:
+        super().__init__()
+        self.bad = set(bad)
+
+    def __call__(self, contents):
+        if self.bad & set(contents):
+            raise HTTPError("http://model", 500, "Internal Server Error", {}, None)  # type: ignore[arg-type]
+        return super().__call__(contents)
+
+
+def test_a_server_that_fails_at_an_item_stops_no_other(slept):
+    found = extract(Served500("b"), work("a", "b", "c"))
+    assert [id for id, *_ in found.done] == ["a", "c"]
+    assert found.dead == [("b", 1, "HTTPError: HTTP Error 500: Internal Server Error")]
+    assert len(slept) == 6 + 1
+
+
+def test_a_model_says_what_passes(slept):
+    class Cold(RuntimeError):
+        pass
+
+    class Starts(Model):
+        passing = (Cold,)
+
+    assert len(extract(Starts(Cold("loading")), work("a", "b")).done) == 2
+    assert slept == [0.2]
+    assert len(extract(Model(Cold("loading"), Cold("loading")), work("a", "b")).dead) == 1
