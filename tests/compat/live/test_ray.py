@@ -106,6 +106,51 @@ def test_a_batch_of_items_that_cannot_be_read_is_dead_once_the_actor_has_read_ot
     assert dead["failure"].null_count == 0
 
 
+class Mixed(Rows):
+    """Gives its rows in another order each time."""
+
+    def __init__(self) -> None:
+        super().__init__(NAMES, NEWS)
+        self.version = models().new.version
+        self.calls = 0
+
+    def __call__(self, contents):
+        self.calls += 1
+        return np.roll(super().__call__(contents), self.calls, 0)
+
+
+def mixed() -> Models:
+    return Models(Mixed())
+
+
+def test_an_actor_whose_model_mixes_up_its_rows_is_refused(migration, tmp_path):
+    manifest = pq.read_table(tmp_path / "m.parquet")
+    with pytest.raises(
+        InputError, match=r"^models.new: item .* is not stored as it embeds it, .*the same vectors"
+    ):
+        Extract(f"{__name__}.mixed", models().new.version)(manifest)
+
+
+def test_an_actor_whose_model_breaks_writes_no_failures(migration, tmp_path):
+    manifest = pq.read_table(tmp_path / "m.parquet").slice(0, 8)
+    actor = Extract(f"{__name__}.unreadable", models().new.version)
+    actor(manifest.filter(pa.array([NAMES.index(id) < 20 for id in manifest["id"].to_pylist()])))
+    assert 1 <= len(actor.read) <= 8
+    actor.model = Broken()
+    with pytest.raises(
+        InputError, match=r"it failed on all 8 items of a batch \(NaN .*that it had read\), exp"
+    ):
+        actor(manifest)
+
+
+class Broken(Rows):
+    def __init__(self) -> None:
+        super().__init__(NAMES, NEWS)
+
+    def __call__(self, contents):
+        return np.full((len(contents), NEW), np.nan)
+
+
 def test_an_actor_with_another_model(migration):
     with pytest.raises(InputError, match=r"^models.new: \w+, expected \w+, which the migration began with"):
         Extract(f"{__name__}.others", models().new.version)

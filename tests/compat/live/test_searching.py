@@ -8,7 +8,7 @@ import torch
 
 from compat.engine.exact import distances
 from compat.errors import InputError
-from compat.live import Migration, Searcher, Writer
+from compat.live import Migration, Rows, Searcher, Writer
 from compat.live.items import Found
 from compat.live.searcher import top
 from compat.live.sqlite.views import load
@@ -191,3 +191,35 @@ def test_a_warm_searcher_loads_nothing_for_its_first_query(store, monkeypatch):
         assert len(searcher.search(contents[ITEMS], 5)) == 5
         assert loads == warm
     assert loads == ["old", "old", "new", "old", "new"]
+
+
+@pytest.mark.parametrize("k", [2.5, "3", None, [3], np.float32(3), 0, -1])
+def test_k_that_is_no_number_of_items_is_one_line(store, k):
+    with pytest.raises(InputError, match=r"^k: [^\n]*, expected (a whole number|at least 1)$"):
+        Searcher(store, models()).search("query 0", k=k)
+
+
+@pytest.mark.parametrize("share", [None, 0.0, 0.5, 1.0])
+def test_a_model_of_another_dimension_is_one_line(store, share):
+    contents, old, new = matrices()
+    if share is not None:
+        Migration(store, models()).plan()
+    if share:
+        Migration(store, models()).run(share)
+    wrong = {"old": Rows(contents, old[:, 1:]), "new": Rows(contents, new[:, 1:])}
+    for name, model in wrong.items():
+        model.version = getattr(models(), name).version
+        if (name == "old") == (not share):
+            with pytest.raises(InputError, match=rf"^models.{name}: shape \(1, \d\), expected \(1, \d\)$"):
+                Searcher(store, models(**{name: model})).search("query 0")
+
+
+def test_a_service_that_is_away_is_a_connection_error_whatever_its_library_raises(store):
+    class Away:
+        version = models().old.version
+
+        def __call__(self, contents):
+            raise type("ReadTimeout", (Exception,), {"__module__": "httpx"})("slow")
+
+    with pytest.raises(ConnectionError, match=r"^models.old: ReadTimeout: slow, expected a model that answers$"):
+        Searcher(store, models(old=Away())).search("query 0")
