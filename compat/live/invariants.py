@@ -11,7 +11,7 @@ import torch
 
 from compat.engine.exact import distances
 from compat.errors import InputError
-from compat.live.extraction import drifted
+from compat.live.canaries import again
 from compat.live.items import Found, Journal
 from compat.live.models import Models
 from compat.live.process import this_process
@@ -65,7 +65,7 @@ def check(store: Store, models: Models, sample: int = 30, queries: int = 20, k: 
     journal = store.journal()
     models.check(journal)
     known = store.sample(sample)
-    others = drifted(Served(models), known, "new", journal.distance)
+    others = again(Served(models), known, "new", journal.distance, journal.batch).drifted
     found = Checked(store.misplaced(LISTED), others, len(known))
     if queries and (some := store.sample(queries)):
         found = found._replace(recall=recall(store, models, [item.content for item in some], k))

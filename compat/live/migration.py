@@ -257,15 +257,15 @@ class Migration:
 
     def _probe(self, contents: Iterable[str]) -> np.ndarray:
         """The embedding of the first content that the new model reads, (1, D_new)."""
-        tried, why = 0, ""
+        tried, why, wrong = 0, "", None
         for content in itertools.islice(contents, PROBED):
             tried += 1
             found = extract(self.models.new, [Work("", 0, content)])
-            if found.wrong:
-                raise found.wrong
             if found.done:
                 return found.done[0][2][None]
-            why = found.dead[0][2]
+            why, wrong = found.dead[0][2], found.wrong or wrong
+        if wrong is not None:
+            raise wrong
         raise InputError(f"models.new: it reads none of the first {tried} items ({why}), expected one that reads them")
 
 

@@ -125,9 +125,7 @@ def mixed() -> Models:
 
 def test_an_actor_whose_model_mixes_up_its_rows_is_refused(migration, tmp_path):
     manifest = pq.read_table(tmp_path / "m.parquet")
-    with pytest.raises(
-        InputError, match=r"^models.new: item .* is not stored as it embeds it, .*the same vectors"
-    ):
+    with pytest.raises(InputError, match=r"^models.new: item .* is not stored as it embeds it, .*the same vectors"):
         Extract(f"{__name__}.mixed", models().new.version)(manifest)
 
 
@@ -137,9 +135,7 @@ def test_an_actor_whose_model_breaks_writes_no_failures(migration, tmp_path):
     actor(manifest.filter(pa.array([NAMES.index(id) < 20 for id in manifest["id"].to_pylist()])))
     assert 1 <= len(actor.read) <= 8
     actor.model = Broken()
-    with pytest.raises(
-        InputError, match=r"it failed on all 8 items of a batch \(NaN .*that it had read\), exp"
-    ):
+    with pytest.raises(InputError, match=r"it failed on all 8 items of a batch \(NaN .*that it had read\), exp"):
         actor(manifest)
 
 

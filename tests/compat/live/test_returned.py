@@ -121,3 +121,16 @@ def test_what_passes_is_a_tuple_of_exception_types(passing):
     new.passing = passing
     with pytest.raises(InputError, match=r"^models.new: passing .*, expected a tuple of exception types$"):
         Models(new)
+
+
+def test_a_model_that_leaves_out_the_first_items_may_read_the_others(tmp_path):
+    class Skips(Failing):
+        def __call__(self, contents):
+            return super().__call__([content for content in contents if content != "item 0"])
+
+    store = made(tmp_path / "gallery.db")
+    migration = Migration(store, models(new=Skips()))
+    migration.plan(batch=8)
+    assert migration.run().phase == "complete"
+    assert [item.id for item in store.failures(9)] == ["i0"]
+    store.close()
