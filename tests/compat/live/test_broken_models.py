@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from compat.errors import InputError
-from compat.live import Migration, Writer
+from compat.live import Journal, Migration, Writer
 from compat.live.extraction import Unreachable
-from tests.live_galleries import ITEMS, Failing, items, made, matrices, models
+from tests.live_galleries import ITEMS, OLD, Failing, items, made, matrices, models
 
 
 @pytest.fixture
@@ -211,3 +211,18 @@ def test_a_write_by_a_model_that_is_away_or_returns_something_else_is_one_line(s
     with pytest.raises(Unreachable, match=r"^models.old: ConnectError: no route, expected a model that answers$"):
         writer.put("x", "item 1")
     assert store.get("x") is None
+
+
+def test_every_store_pauses_for_a_model_that_breaks_and_goes_on_past_a_folder_that_is_gone(opened):
+    store, new = opened(), Breaks(HOW["NaN"])
+    store.create(Journal(OLD, "cosine", ("red", "size")))
+    store.add(items())
+    migration = Migration(store, models(new=new))
+    migration.plan(batch=8)
+    gone = order_of(store)[16:24]
+    journal = migration.run(on_batch=lambda *_: setattr(new, "broken", True))
+    assert (journal.phase, store.counts()[1:4]) == ("paused", (8, ITEMS - 8, 0))
+    new.broken, new.bad = False, set(gone)
+    assert migration.run().phase == "complete"
+    assert store.counts()[1:4] == (ITEMS - 8, 0, 8)
+    assert sorted(item.content for item in store.failures(ITEMS)) == sorted(gone)
