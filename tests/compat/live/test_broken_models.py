@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compat.errors import InputError
-from compat.live import Journal, Migration, Writer
+from compat.live import Journal, Migration, Rows, Writer
 from compat.live.extraction import Unreachable
 from tests.live_galleries import ITEMS, OLD, Failing, items, made, matrices, models
 
@@ -131,11 +131,10 @@ def test_a_model_that_reads_few_of_all_is_broken(store, batch):
 def drifting(ids, by=0.5):
     """The new model, which embeds the contents of these items otherwise, and its version."""
     contents, _, new = matrices()
-    plain = models().new
     rows = new.copy()
     rows[[int(id[1:]) for id in ids]] += np.float32(by)
-    changed = type(plain)(contents, rows)
-    changed.version = plain.version
+    changed = Rows(contents, rows)
+    changed.version = models().new.version
     return changed
 
 
@@ -183,8 +182,7 @@ class OldFailing(Failing):
     def __init__(self, *bad: str) -> None:
         super().__init__(*bad)
         contents, old, _ = matrices()
-        its = models().old
-        self.rows, self.at, self.version = old, {c: n for n, c in enumerate(contents)}, its.version
+        Rows.__init__(self, contents, old)
 
 
 def test_a_write_by_a_model_that_is_away_or_returns_something_else_is_one_line(store, monkeypatch):

@@ -40,7 +40,7 @@ def answered(status, headers=(), its=None):
 
 
 def refused(status, headers=None):
-    return HTTPError("http://model", status, "refused", headers or {}, None)
+    return HTTPError("http://model", status, "refused", headers or {}, None)  # type: ignore[arg-type]
 
 
 def boto(code, status):
