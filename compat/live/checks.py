@@ -27,7 +27,17 @@ def check_fields(where: Where | None, journal: Journal) -> Where:
         found[name] = value.item() if isinstance(value, np.generic) else value
         if not isinstance(found[name], str | int | float | None) or _is_large(found[name]):
             raise InputError(f"where: {name} = {value!r}, expected text, a number below 2^63, true, false or None")
+        if isinstance(value, str) and not _is_text(value):
+            raise InputError(f"where: {name} = {value!r} is not UTF-8, expected text")
     return found
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_large(value: object) -> bool:
