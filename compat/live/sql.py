@@ -13,6 +13,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from compat import __version__
 from compat.live.items import Column, Journal
 
+SPARSE = 256  # draws for each row that is wanted
 LAYOUT = 2  # version of the tables; 1 had all vectors in `items`
 PENDING = "new IS NULL AND failure IS NULL"  # in the tables of PostgreSQL, which are still those of layout 1
 WHOLE = "id, content, meta, version, old, bridge, new, failure"
@@ -111,7 +113,25 @@ def entry(before: Journal, after: Journal) -> tuple[float, str, str, str]:
     return time.time(), who, __version__, json.dumps(changes, sort_keys=True)
 
 
-def drawn(first: int, last: int, count: int) -> list[int]:
-    """Random row numbers from the first to the last, each once, at most so many."""
-    span = last + 1 - first
-    return (first + np.random.default_rng().choice(span, min(count, span), replace=False)).tolist()
+def drawn(first: int, last: int, count: int, after: Callable[[int, int], list[int]]) -> list[int]:
+    """Rows of a table, drawn at random, each as likely as the others as long as the table is not nearly empty.
+
+    Args:
+        first: its first row number.
+        last: its last one.
+        count: how many rows, at most.
+        after: a row number and a limit -> the rows from it on, at most so many.
+    """
+    chance = np.random.default_rng()
+    if last - first < SPARSE * count:
+        rows = after(first, last + 1 - first)
+        return chance.permutation(rows)[:count].tolist()
+    found: dict[int, None] = {}
+    nearest: list[int] = []
+    for row in chance.integers(first, last, SPARSE * count, endpoint=True).tolist():
+        nearest = after(row, 1)
+        if nearest[0] == row:  # else rows after gaps would be more likely
+            found[row] = None
+        if len(found) == count:
+            break
+    return list(found or dict.fromkeys(nearest))

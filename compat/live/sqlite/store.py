@@ -295,17 +295,18 @@ class SqliteStore:
             return [Work(*row) for row in cursor.execute(select, (count,))]
 
     def sample(self, count: int) -> list[Item]:
-        """Found from random rows on."""
         with self.transaction("DEFERRED") as cursor:
             if (vectors := sql.table("new", read_journal(cursor))) is None:
                 return []
             first, last = cursor.execute(f"SELECT min(row), max(row) FROM {vectors}").fetchone()
             if first is None:
                 return []
-            some = {
-                cursor.execute(f"SELECT row FROM {vectors} WHERE row >= ? ORDER BY row LIMIT 1", (row,)).fetchone()[0]
-                for row in sql.drawn(first, last, count)
-            }
+
+            def after(row: int, limit: int) -> list[int]:
+                select = f"SELECT row FROM {vectors} WHERE row >= ? ORDER BY row LIMIT ?"
+                return [found for (found,) in cursor.execute(select, (row, limit))]
+
+            some = sql.drawn(first, last, count, after) if count else []
             return [item for row in some for item in self._items(cursor, "WHERE i.row = ?", (row,))]
 
     def misplaced(self, count: int) -> list[str]:
