@@ -1,11 +1,12 @@
-"""Break the live engine on purpose: kill it at random moments and at every line, stop it, fill its disk; and see.
+"""Break the live engine on purpose: kill it at random moments and at every line, stop it, fill its disk, cut its power.
 
     python -m benchmarks.live.faults --store sqlite --kills 1000 --seed 0 -o results/live_faults_sqlite.json
 
 Processes are forked from a warm one, write what they do to logs, and are killed (SIGKILL). A checker knows from the
 logs what may be true at each moment, and looks at every answer of a process that asks queries all the time, and at the
 store in the end. It has to reject engines that are broken on purpose. With `--store postgres` a server is started for
-it. A kill is not a power failure: what the operating system holds is not lost.
+it. A kill is not a loss of power, as what the operating system holds is not lost. So SQLite's changes of files are
+recorded too, and disks made of them which lack what was not synced by some moment.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.live import curve, full, lines, moments, zombies
+from benchmarks.live import beginnings, curve, full, lines, moments, power, zombies
 from benchmarks.live.controls import CONTROLS, control
 from benchmarks.live.evidence import Found
 from benchmarks.live.places import PLACES, Place
@@ -33,6 +34,7 @@ BACK = 5  # of so many rounds one is a rollback, and one more has a gallery that
 AT_ONCE = 20  # kills at lines whose stores are looked at by one process
 ROUNDS = 5  # of each broken engine
 ROOMS = (40, 80, 120, 160, 200)  # KiB that a file may have
+LOSSES = 10  # of power in a round of an engine that syncs too little
 SHOWN = 5  # things that are wrong, in the report
 
 
@@ -128,6 +130,17 @@ def rejected(place: Place, rounds: int, seed: int) -> dict[str, Any]:
     return report
 
 
+def unsynced(place: Place, rounds: int, seed: int) -> dict[str, Any]:
+    """How many recordings of engines that sync too little the checker rejects, as they lose what they acknowledged."""
+    report = {}
+    for name in power.CONTROLS:
+        runs = [power.losses(place, power.CROWD, LOSSES, f"{seed}.{number}", name) for number in range(rounds)]
+        wrong = [[one for its in found for one in its.answers + its.store] for found in runs]
+        kinds = Counter(one.kind for some in wrong for one in some)
+        report[f"synchronous={name}"] = {"rounds": rounds, "rejected": sum(map(bool, wrong)), "kinds": dict(kinds)}
+    return report
+
+
 def measure(store: str, kills: int, seed: int) -> dict[str, Any]:
     """All of it; fewer kills, less of the rest."""
     started = time.monotonic()
@@ -147,6 +160,10 @@ def measure(store: str, kills: int, seed: int) -> dict[str, Any]:
                 with place.setting() as setting:
                     found.append(full.measured(setting, room * 1024))
             report["disk_full"] = summed(found)
+            said("losses of power")
+            report["broken_engines"] |= unsynced(place, max(round(ROUNDS * share), 1), seed)
+            lost = {"init": beginnings.losses(place, kills // 10, seed), **power.measured(place, kills, seed)}
+            report["losses_of_power"] = {name: summed(its) for name, its in lost.items()}
         report["every_line"] = every_line(place, 10**9 if share == 1 else max(round(50 * share), 2))
     report["failures"] = failures(report)
     report["seconds"] = round(time.monotonic() - started, 1)
@@ -174,7 +191,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--store", choices=sorted(PLACES), default="sqlite", help="which one (default sqlite)")
-    parser.add_argument("--kills", type=int, default=1000, help="at random moments (default 1000)")
+    parser.add_argument("--kills", type=int, default=1000, help="at random moments, and losses of power (default 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and of what is written")
     parser.add_argument("-o", "--output", required=True, help="JSON file of the report")
     own = parser.parse_args()

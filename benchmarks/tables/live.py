@@ -83,7 +83,7 @@ def searching(path: Path) -> str:
 def faults(paths: Sequence[Path]) -> str:
     """One table of the reports of `benchmarks.live.faults`, a part for each store."""
     rows: list[Sequence[str]] = [
-        ("what was done to it", "store", "processes killed or stopped", "items checked", "answers checked",
+        ("what was done to it", "store", "kills, stops, losses of power", "items checked", "answers checked",
          "items wrong", "answers wrong", "extracted again beyond what was in flight")
     ]  # fmt: skip
     for path in paths:
@@ -110,11 +110,13 @@ def cases(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"stopped: {name.replace('_', ' ')}", its
     if "disk_full" in found:  # of a file
         yield "disk full", found["disk_full"]
+    for name, its in found.get("losses_of_power", {}).items():
+        yield f"loss of power: {name}", its
 
 
 def row(name: str, store: str, its: dict[str, Any]) -> Sequence[str]:
     """Of one thing that was done."""
-    hurt = sum(value for key, value in its.items() if key.startswith(("kills", "zombies")))
+    hurt = sum(value for key, value in its.items() if key.startswith(("kills", "zombies", "losses")))
     wrong = (sum(its[key].values()) for key in ("wrong_in_store", "wrong_in_answers"))
     counts = hurt, its["items_checked"], its.get("answers", 0), *wrong, its["redone_beyond_what_was_in_flight"]
     return name, store, *(f"{count:,}" for count in counts)

@@ -199,6 +199,9 @@ def test_a_few_kills(tmp_path, store):
     assert sum(count for name, count in moments.items() if name.startswith("kills")) >= 10
     assert moments["answers"] == moments["queries"] > 0
     assert all(engine["rejected"] == engine["rounds"] > 0 for engine in report["broken_engines"].values())
+    for story in report.get("losses_of_power", {}).values():
+        assert story["losses_of_power"] > 0
+    assert ("synchronous=OFF" in report["broken_engines"]) == ("losses_of_power" in report) == (store == "sqlite")
     assert report["curve"]["largest_difference"] < 1e-6
     assert {name: story["kills_of_engine"] >= 1 for name, story in report["every_line"].items()} == dict.fromkeys(
         report["every_line"], True
