@@ -90,6 +90,16 @@ def read_journal(cursor: sqlite3.Cursor) -> Journal:
     return load_journal(*row)
 
 
+def check_same(cursor: sqlite3.Cursor, before: Journal) -> None:
+    """Look whether the journal is as it was, in the transaction of the cursor.
+
+    Raises:
+        Conflict: it is not.
+    """
+    if read_journal(cursor) != before:
+        raise Conflict
+
+
 def replace(cursor: sqlite3.Cursor, before: Journal, after: Journal) -> None:
     """Replace the journal, in the transaction of the cursor, if it is as it was, and tell the audit."""
     cursor.execute("UPDATE journal SET content = ?, digest = ? WHERE digest = ?", (*after.dump(), before.dump()[1]))

@@ -48,7 +48,7 @@ from compat.live.process import is_dead
 from compat.live.sqlite import generations
 from compat.live.sqlite.backup import copied
 from compat.live.sqlite.beats import Beats
-from compat.live.sqlite.file import Link, dumped, packed, read_journal, replace, stacked, unpacked
+from compat.live.sqlite.file import Link, check_same, dumped, packed, read_journal, replace, stacked, unpacked
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 from compat.live.throttle import gently
 
@@ -372,14 +372,14 @@ class SqliteStore:
         """The order is prepared in a table of its own, some items at a time, which is then given its name."""
         place, name = {check_text("id", id): n for n, id in enumerate(ids)}, f"staged_{secrets.token_hex(8)}"
         with self.transaction() as cursor:
-            if read_journal(cursor) != before:
-                raise Conflict
+            check_same(cursor, before)
             generations.stage(cursor, name)
         last, found = 0, "SELECT row, id FROM items WHERE row > ? ORDER BY row LIMIT ?"
 
         def some() -> bool:
             nonlocal last
             with self.transaction() as cursor:
+                check_same(cursor, before)  # else another plan was faster, and has dropped this table
                 if rows := cursor.execute(found, (last, CHUNK)).fetchall():
                     last = rows[-1][0]
                     placed = ((row, place.get(id, -1)) for row, id in rows)
@@ -389,6 +389,7 @@ class SqliteStore:
         try:
             gently(some)
             with self.transaction() as cursor:
+                check_same(cursor, before)
                 generations.make(cursor, after.migration, name)
                 replace(cursor, before, after)
                 for other in generations.abandoned(cursor):

@@ -1,0 +1,228 @@
+"""Several operators at once, one transaction after the other in any order, any of whom may die: nothing breaks."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import pairwise
+from tempfile import mkdtemp
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+import compat.live.extraction
+import compat.live.sqlite.file
+import compat.live.worker
+from compat.live import Item, Journal, Migration, Searcher, Writer, control, open_store
+from compat.live.worker import Worker
+from tests.live_operators import Named, Operator, between, models_of
+
+ITEMS, AT_ONCE, MANY, LEASE = 6, 3, 400, 1e-9
+NEXT = {  # phases that may follow each
+    "none": {"planned"},
+    "planned": {"running", "rolling_back"},
+    "running": {"paused", "complete", "rolling_back"},
+    "paused": {"running", "rolling_back"},
+    "complete": {"running", "verified", "rolling_back"},
+    "verified": {"complete", "finalized", "rolling_back"},
+    "finalized": {"none"},
+    "rolling_back": {"rolled_back"},
+    "rolled_back": {"planned"},
+}
+VERBS = {
+    "plan": lambda store, models: Migration(store, models).plan(batch=2),
+    "plan dual": lambda store, models: Migration(store, models).plan(batch=2, dual=True),
+    "run": lambda store, models: Worker(store, models, LEASE).run(),
+    "run half": lambda store, models: Worker(store, models, LEASE).run(0.5),
+    "verify": lambda store, models: Migration(store, models).verify(),
+    "finalize": lambda store, models: Migration(store, models).finalize(),
+    "rollback": lambda store, models: Migration(store, models).rollback(),
+    "pause": lambda store, models: control.pause(store),
+    "resume": lambda store, models: control.resume(store),
+    "throttle": lambda store, models: control.throttle(store, rate=1e9),
+    "status": lambda store, models: control.status(store),
+    "retry": lambda store, models: store.retry(),
+    "sweep": lambda store, models: store.sweep(1),
+}
+ONWARD = {  # what an operator does next
+    "none": "plan",
+    "planned": "run half",
+    "running": "run",
+    "paused": "resume",
+    "complete": "verify",
+    "verified": "finalize",
+    "finalized": "plan",
+    "rolling_back": "rollback",
+    "rolled_back": "plan dual",
+}
+IDS = st.sampled_from([f"i{n}" for n in range(ITEMS + 2)])
+
+
+class Schedule(RuleBasedStateMachine):
+    """A store, what it has to hold, and who works on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = mkdtemp()
+        self.url = f"sqlite:///{self.folder}/gallery.db"
+        self.store = open_store(self.url)
+        old = Named(0)
+        self.store.create(Journal(old.dim, "cosine", ("lang",)))
+        self.held = {f"i{n}": f"i{n}" for n in range(ITEMS)}
+        self.store.add(Item(id, text, {"lang": "en"}, old=old.row(text)) for id, text in self.held.items())
+        self.operators: list[tuple[Operator, dict[str, str | None]]] = []
+        self.number = 0
+
+    @initialize(verbs=st.integers(0, 7))
+    def begun(self, verbs):
+        """Some of a migration is over."""
+        for _ in range(verbs):
+            journal = self.store.journal()
+            verb = ONWARD[journal.phase]
+            VERBS[verb](self.store, models_of(journal, following=verb == "plan"))
+
+    def begin(self, act, changes) -> None:
+        self.operators.append((Operator(self.url, act), changes))
+        self.looked_after(len(self.operators) - 1)
+
+    @precondition(lambda self: len(self.operators) < AT_ONCE)
+    @rule()
+    def onward(self):
+        self.verb(ONWARD[self.store.journal().phase])
+
+    @precondition(lambda self: len(self.operators) < AT_ONCE)
+    @rule(verb=st.sampled_from(sorted(VERBS)))
+    def verb(self, verb):
+        models = models_of(self.store.journal(), following=verb.startswith("plan"))
+        self.begin(lambda store: VERBS[verb](store, models), {})
+
+    @precondition(lambda self: len(self.operators) < AT_ONCE)
+    @rule(id=IDS)
+    def put(self, id):
+        self.number += 1
+        content, models = f"w{self.number}", models_of(self.store.journal())
+        self.begin(lambda store: Writer(store, models).put(id, content, {"lang": "en"}), {id: content})
+
+    @precondition(lambda self: len(self.operators) < AT_ONCE)
+    @rule(id=IDS)
+    def delete(self, id):
+        self.begin(lambda store: store.delete(id), {id: None})
+
+    @precondition(lambda self: len(self.operators) < AT_ONCE)
+    @rule(id=IDS)
+    def add(self, id):
+        self.number += 1
+        item = Item(id, f"w{self.number}", {}, old=Named(between(self.store.journal())[0]).row(f"w{self.number}"))
+        self.begin(lambda store: store.add([item]), {id: item.content})
+
+    @precondition(lambda self: self.operators)
+    @rule(which=st.integers(0, AT_ONCE - 1), steps=st.sampled_from([1, 1, 2, 3, 5, MANY, MANY]))
+    def go(self, which, steps):
+        which %= len(self.operators)
+        operator = self.operators[which][0]
+        for _ in range(steps):
+            if not operator.ended:
+                operator.step()
+        self.looked_after(which)
+
+    @precondition(lambda self: self.operators)
+    @rule(which=st.integers(0, AT_ONCE - 1))
+    def kill(self, which):
+        self.operators.pop(which % len(self.operators))[0].kill()
+
+    def looked_after(self, which) -> None:
+        """Note what an operator that has ended has changed."""
+        operator, changes = self.operators[which]
+        if not operator.ended:
+            return
+        del self.operators[which]
+        assert operator.broke is None, repr(operator.broke)
+        assert "\n" not in operator.refused
+        if operator.refused:
+            assert ", expected " in operator.refused or " twice" in operator.refused, operator.refused
+            return
+        for id, content in changes.items():
+            if content is None:
+                self.held.pop(id, None)
+            else:
+                self.held[id] = content
+
+    @invariant()
+    def the_store_is_as_it_was_left(self):
+        journal, counts = self.store.journal(), self.store.counts()
+        assert (counts.total, counts.bare) == (len(self.held), 0)
+        assert counts.new + counts.pending + counts.failed == counts.total
+        before, after = (Named(number) for number in between(journal))
+        items = [self.store.get(id) for id in self.held]
+        assert [item and item.content for item in items] == list(self.held.values())
+        for item in items:
+            served = {"none": item.old, "planned": item.old, "rolled_back": item.old, "finalized": item.new}
+            assert served.get(journal.phase, item.new if item.old is None else item.old) is not None
+            for vector, model in ((item.old, before), (item.new, after)):
+                assert vector is None or np.array_equal(vector, model.row(item.content))
+
+    @invariant()
+    def a_query_finds_each_item_once(self):
+        journal = self.store.journal()
+        hits = Searcher(self.store, models_of(journal)).search("query", ITEMS + 9)
+        assert sorted(hit.id for hit in hits) == sorted(self.held)
+        old, new = between(journal)
+        for hit in hits:
+            model = Named(new if hit.part == "new" else old)
+            a, b = (model.row(text).astype(np.float64) for text in ("query", self.held[hit.id]))
+            assert abs(1 - a @ b / np.sqrt((a @ a) * (b @ b)) - hit.distance) < 1e-6
+
+    def teardown(self):
+        """Whoever is left comes to an end, all taking turns."""
+        for _ in range(MANY):
+            for operator, _changes in list(self.operators):
+                operator.step()
+                self.looked_after([o for o, _ in self.operators].index(operator))
+        left = [operator for operator, _ in self.operators]
+        for operator in left:
+            operator.kill()
+        while self.store.sweep():
+            pass
+        self.the_store_is_as_it_was_left()
+        self.a_query_finds_each_item_once()
+        phases = [entry.changes["phase"] for entry in self.store.history(10**6) if "phase" in entry.changes]
+        assert all(after in NEXT[before] for before, after in phases), phases
+        assert all(b == a for (b, _), (_, a) in pairwise(phases)), phases  # latest first
+        self.store.close()
+        shutil.rmtree(self.folder)
+        assert not left, "an operator that does not end"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """Nothing here waits, for time or for the disk."""
+    for module in (compat.live.worker, compat.live.extraction):
+        monkeypatch.setattr(module, "wait", lambda seconds: None)
+    honest = compat.live.sqlite.file.connect
+
+    def connect(*arguments, **options):
+        base = honest(*arguments, **options)
+        base.execute("PRAGMA synchronous = OFF")
+        return base
+
+    monkeypatch.setattr(compat.live.sqlite.file, "connect", connect)
+
+
+UNHURRIED = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+
+
+def test_few_schedules():
+    from hypothesis.stateful import run_state_machine_as_test
+
+    few = settings(max_examples=15, stateful_step_count=40, deadline=None, suppress_health_check=UNHURRIED)
+    run_state_machine_as_test(Schedule, settings=few)
+
+
+@pytest.mark.slow
+def test_many_schedules():
+    from hypothesis.stateful import run_state_machine_as_test
+
+    many = settings(max_examples=500, stateful_step_count=80, deadline=None, suppress_health_check=UNHURRIED)
+    run_state_machine_as_test(Schedule, settings=many)
