@@ -11,7 +11,7 @@ from pathlib import Path
 
 from compat.errors import InputError
 from compat.live.items import Journal, new_store
-from compat.live.sqlite.file import Link, read_journal, replace, told
+from compat.live.sqlite.file import Link, connect, read_journal, replace, told
 
 
 def copied(link: Link, path: Path) -> Journal:
@@ -37,7 +37,7 @@ def copied(link: Link, path: Path) -> Journal:
     try:
         with (
             told(link.path),
-            closing(sqlite3.connect(link.path, isolation_level=None)) as base,
+            closing(connect(link.path)) as base,
             closing(sqlite3.connect(begun, isolation_level=None)) as copy,
         ):
             base.backup(copy)
@@ -52,6 +52,9 @@ def copied(link: Link, path: Path) -> Journal:
             copy.execute("COMMIT")
             copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         os.replace(begun, path)
+        folder = os.open(path.absolute().parent, os.O_RDONLY)
+        os.fsync(folder)  # else a loss of power may undo its name
+        os.close(folder)
     finally:
         for end in ("", "-wal", "-shm"):
             Path(f"{begun}{end}").unlink(missing_ok=True)

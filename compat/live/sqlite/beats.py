@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 OLD = 86_400.0  # seconds after which figures of a process are forgotten
+T = TypeVar("T")
 BUSY = 1.0  # seconds that a write waits for another
 
 
@@ -30,30 +32,34 @@ class Beats:
             OSError: the file cannot be written.
         """
         now = time.time()
-        with self._opened() as base:
+
+        def written(base: sqlite3.Connection) -> None:
             base.execute("CREATE TABLE IF NOT EXISTS beats (name TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT)")
             base.execute("DELETE FROM beats WHERE at < ?", (now - OLD,))
             base.execute("INSERT OR REPLACE INTO beats VALUES (?, ?, ?)", (name, now, json.dumps(dict(figures))))
 
+        self._opened(written)
+
     def told(self, since: float) -> dict[str, Mapping[str, float]]:
         """Figures of each process that left some in the last seconds, by name."""
-        if not self.path.is_file():
-            return {}
-        with self._opened() as base:
-            if not base.execute("SELECT 1 FROM sqlite_master WHERE name = 'beats'").fetchone():
-                return {}
-            rows = base.execute("SELECT name, figures FROM beats WHERE at > ?", (time.time() - since,)).fetchall()
-        return {name: json.loads(figures) for name, figures in rows}
 
-    @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        base = None
+        def read(base: sqlite3.Connection) -> list[tuple[str, str]]:
+            if not base.execute("SELECT 1 FROM sqlite_master WHERE name = 'beats'").fetchone():
+                return []
+            select = "SELECT name, figures FROM beats WHERE at > ?"
+            return base.execute(select, (time.time() - since,)).fetchall()
+
+        rows = self._opened(read) if self.path.is_file() else None
+        return {name: json.loads(figures) for name, figures in rows or []}
+
+    def _opened(self, step: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Do something with the file; None if a loss of power had damaged it: it is begun anew."""
         try:
-            base = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None)
-            base.execute("PRAGMA synchronous = OFF")
-            yield base
-        except sqlite3.Error as error:
+            with closing(sqlite3.connect(self.path, timeout=BUSY, isolation_level=None)) as base:
+                base.execute("PRAGMA synchronous = OFF")
+                return step(base)
+        except sqlite3.OperationalError as error:
             raise OSError(f"{self.path}: {error}") from error
-        finally:
-            if base is not None:
-                base.close()
+        except sqlite3.DatabaseError:
+            self.path.unlink(missing_ok=True)
+            return None

@@ -17,7 +17,7 @@ import numpy as np
 from compat.errors import InputError
 from compat.live.items import Journal, load_journal
 from compat.live.sql import LAYOUT, entry
-from compat.live.sqlite import generations
+from compat.live.sqlite import generations, reading
 from compat.live.store import Conflict
 
 Row: TypeAlias = tuple[Any, ...]
@@ -66,7 +66,9 @@ BUSY = 60.0  # seconds that a write waits for another
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection whose commits are on disk when they return."""
+    """A connection whose commits are on disk when they return; one that only reads, where nothing can be written."""
+    if path.is_file() and not reading.writable(path):
+        return reading.connect(path, BUSY)
     base = None
     try:
         base = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
@@ -78,7 +80,7 @@ def connect(path: Path) -> sqlite3.Connection:
             base.close()
         if "locked" in str(error):
             raise OSError(f"{path}: {error}") from error
-        raise InputError(f"store: {path} ({error}), expected a file that `init` made") from error
+        raise reading.refused(path, error) from error
     return base
 
 
@@ -136,7 +138,8 @@ class Link:
     def __init__(self, path: Path) -> None:
         self.path, self.lock = path, threading.RLock()
         self.base: sqlite3.Connection | None = None
-        self.file: tuple[int, int] | None = None  # device and number of the file that is open
+        self.file: reading.Stamp | None = None  # of the file that is open
+        self.fixed = False  # whether it is taken for one that never changes
         self.store: str | None = None
         self.long = LONG
         LINKS.add(self)
@@ -144,11 +147,19 @@ class Link:
     @property
     def connection(self) -> sqlite3.Connection:
         """Opened when it is first needed."""
+        now = reading.stamp(self.path, self.fixed)
+        if self.base is not None and now != self.file:
+            if now is None or self.file is None or now[:2] != self.file[:2]:
+                raise InputError(f"store: {self.path} was deleted or replaced, expected the file that was opened")
+            if not self.base.in_transaction:  # else the transaction fails when it ends
+                self.base.close()
+                self.base = None
         if self.base is None:
-            if not self.path.is_file():
+            if now is None or not self.path.is_file():
                 raise InputError(f"store: no file {self.path}, expected one that `init` made")
+            self.fixed = reading.is_fixed(self.path)
+            self.file = reading.stamp(self.path, self.fixed)
             self.base = connect(self.path)
-            self.file = identity(self.path)
             try:
                 from compat.live.sqlite.moving import moved
 
@@ -156,8 +167,6 @@ class Link:
             except BaseException:
                 self.close()
                 raise
-        elif identity(self.path) != self.file:
-            raise InputError(f"store: {self.path} was deleted or replaced, expected the file that was opened")
         return self.base
 
     @contextmanager
@@ -175,6 +184,8 @@ class Link:
                 self._known(cursor)
                 yield cursor
                 cursor.execute("COMMIT")
+                if reading.stamp(self.path, self.fixed) != self.file:
+                    raise OSError(f"{self.path}: deleted, replaced, or changed while it was read")
                 if kind == "IMMEDIATE":
                     self.shorten()
             finally:
@@ -246,7 +257,10 @@ class Link:
         Raises:
             InputError: they are there.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"store: {error}, expected a folder that can be written") from error
         if self.path.is_file() and self.path.stat().st_size:
             with closing(connect(self.path)) as base:
                 if base.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal'").fetchone():
@@ -277,15 +291,6 @@ class Link:
                 self.base = self.store = None
 
 
-def identity(path: Path) -> tuple[int, int] | None:
-    """Device and number of a file; None if there is none."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
 @contextmanager
 def told(path: Path) -> Iterator[None]:
     """SQLite's errors as this library's, each one line.
@@ -299,7 +304,10 @@ def told(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             raise InputError(f"store: {path} ({error}), expected one that `init` made") from error
-        raise OSError(f"{path}: {error}") from error
+        if "readonly" in str(error):
+            raise reading.refused(path, error) from error
+        held = f" for {BUSY:g} s by another process, which may stand still" if "locked" in str(error) else ""
+        raise OSError(f"{path}: {error}{held}") from error
     except sqlite3.DatabaseError as error:
         raise InputError(f"store: {path} ({error}), expected a file that `init` made") from error
 

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import compat.live.extraction
 import compat.live.sqlite.file
+import compat.live.throttle
 import compat.live.worker
 from compat.live import Item, Journal, Migration, Searcher, Writer, control, open_store
 from compat.live.worker import Worker
@@ -93,6 +94,11 @@ class Schedule(RuleBasedStateMachine):
         self.verb(ONWARD[self.store.journal().phase])
 
     @precondition(lambda self: len(self.operators) < AT_ONCE)
+    @rule(verb=st.sampled_from(["pause", "resume", "rollback"]))
+    def otherwise(self, verb):
+        self.verb(verb)
+
+    @precondition(lambda self: len(self.operators) < AT_ONCE)
     @rule(verb=st.sampled_from(sorted(VERBS)))
     def verb(self, verb):
         models = models_of(self.store.journal(), following=verb.startswith("plan"))
@@ -155,8 +161,8 @@ class Schedule(RuleBasedStateMachine):
         assert (counts.total, counts.bare) == (len(self.held), 0)
         assert counts.new + counts.pending + counts.failed == counts.total
         before, after = (Named(number) for number in between(journal))
-        items = [self.store.get(id) for id in self.held]
-        assert [item and item.content for item in items] == list(self.held.values())
+        items = [item for id in self.held if (item := self.store.get(id))]
+        assert {item.id: item.content for item in items} == self.held
         for item in items:
             served = {"none": item.old, "planned": item.old, "rolled_back": item.old, "finalized": item.new}
             assert served.get(journal.phase, item.new if item.old is None else item.old) is not None
@@ -198,7 +204,7 @@ class Schedule(RuleBasedStateMachine):
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
     """Nothing here waits, for time or for the disk."""
-    for module in (compat.live.worker, compat.live.extraction):
+    for module in (compat.live.worker, compat.live.extraction, compat.live.throttle):
         monkeypatch.setattr(module, "wait", lambda seconds: None)
     honest = compat.live.sqlite.file.connect
 

@@ -1,0 +1,85 @@
+"""A file that may only be read: of another user, or on a file system that nobody may write to."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import quote
+
+from compat.errors import InputError
+
+Stamp: TypeAlias = tuple[int, ...]
+
+
+EFFECTIVE = os.access in os.supports_effective_ids  # whether rights can be asked for as `open` has them
+
+
+def may_change(path: Path) -> bool:
+    """Whether this process may write to a file, or make others in a folder."""
+    return os.access(path, os.W_OK, effective_ids=EFFECTIVE)
+
+
+def writable(path: Path) -> bool:
+    """Whether the file may be changed, and others made beside it."""
+    return (not path.exists() or may_change(path)) and may_change(path.absolute().parent)
+
+
+def is_fixed(path: Path) -> bool:
+    """Whether SQLite can read a file only by taking it for one that never changes.
+
+    Else it makes files beside it, or finds those of others.
+    """
+    return path.is_file() and not may_change(path.absolute().parent) and not logged(path)
+
+
+def logged(path: Path) -> bool:
+    """Whether there is a write-ahead log with something in it."""
+    log = Path(f"{path}-wal")
+    return log.is_file() and log.stat().st_size > 0
+
+
+def connect(path: Path, busy: float) -> sqlite3.Connection:
+    """A connection that only reads.
+
+    Args:
+        path: of the file.
+        busy: seconds to wait for a lock.
+
+    Raises:
+        InputError: it cannot be read as it is.
+    """
+    address = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if is_fixed(path) else ''}"
+    base = sqlite3.connect(address, uri=True, timeout=busy, isolation_level=None, check_same_thread=False)
+    try:
+        base.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.DatabaseError as error:
+        base.close()
+        if isinstance(error, sqlite3.OperationalError) and logged(path):
+            why = f"{path} is read-only, and has a write-ahead log that was not moved into it ({error})"
+            raise InputError(f"store: {why}, expected one that its last user closed, or a `backup`") from error
+        raise refused(path, error) from error
+    return base
+
+
+def refused(path: Path, error: Exception) -> InputError:
+    """Why a file cannot be used as it was asked for."""
+    if not writable(path) or "readonly" in str(error):
+        return InputError(f"store: {path} is read-only ({error}), expected a file and a folder that can be written")
+    return InputError(f"store: {path} ({error}), expected a file that `init` made")
+
+
+def stamp(path: Path, whole: bool) -> Stamp | None:
+    """What tells a file from another one, its device and number; None if there is none.
+
+    Args:
+        path: of the file.
+        whole: whether it is taken for one that never changes: then also whatever shows that it did.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    changes = (found.st_mtime_ns, found.st_size, logged(path)) if whole else ()
+    return found.st_dev, found.st_ino, *changes
