@@ -8,12 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from compat.errors import InputError
 from compat.live import Models, open_store
 from compat.live.items import Journal
 from compat.live.sqlite.store import SqliteStore
 from compat.live.store import Store
+from compat.methods.upgrade import Upgrade
+from compat.models import Precomputed
 
 PATIENCE = 60.0  # seconds after which a step that does not come is a fault of the test
 
@@ -112,6 +116,30 @@ class Named:
         return np.random.default_rng(seed).standard_normal(self.dim).astype(np.float32)
 
 
+class Ahead(Upgrade):
+    """A gallery that is written anew when the backfilling starts, by a matrix; queries are those of the new model.
+
+    Args:
+        old: number of the old model.
+        new: number of the new model.
+    """
+
+    transforms_gallery = True
+    encoder_passes = 1
+
+    def __init__(self, old: int, new: int) -> None:
+        dims = Named(old).dim, Named(new).dim
+        super().__init__(*map(Precomputed, dims))
+        matrix = np.random.default_rng(new).standard_normal(dims).astype(np.float32)
+        self.register_buffer("matrix", torch.from_numpy(matrix))
+
+    def back(self, old: Tensor, served: Tensor) -> Tensor:
+        return served
+
+    def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+        return old @ self.get_buffer("matrix"), new
+
+
 def between(journal: Journal) -> tuple[int, int]:
     """Numbers of the old and of the new model of the migration that is under way, or may be planned next."""
     known = journal.fingerprint.get("new")
@@ -125,4 +153,15 @@ def models_of(journal: Journal, following: bool = False) -> Models:
     """Of the migration of a journal, or once it has ended of the one after that."""
     old, new = between(journal)
     more = following and journal.phase == "finalized"
-    return Models(new=Named(new + more), old=Named(old + more))
+    old, new = old + more, new + more
+    return Models(new=Named(new), old=Named(old), upgrade=Ahead(old, new) if new % 2 == 0 else None)
+
+
+def apart(query: str, content: str, part: str, journal: Journal) -> float:
+    """The cosine distance of a query to an item in the "old" or the "new" part."""
+    old, new = between(journal)
+    asked = Named(new if part == "new" or journal.bridged else old).row(query).astype(np.float64)
+    found = Named(new if part == "new" else old).row(content).astype(np.float64)
+    if part == "old" and journal.bridged:
+        found = found @ Ahead(old, new).get_buffer("matrix").numpy().astype(np.float64)
+    return float(1 - asked @ found / np.sqrt((asked @ asked) * (found @ found)))

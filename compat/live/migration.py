@@ -130,6 +130,8 @@ class Migration:
     def rollback(self) -> Journal:
         """Go back to the old system: items that lack an old embedding get one, then all new ones are cleared at once.
 
+        A migration that was only planned is served by the old part alone until then, and is given up in one step.
+
         Raises:
             InputError: nothing to roll back; items without an old embedding, and no old model that reads them, or one
                 that is not that of the store.
@@ -137,20 +139,19 @@ class Migration:
         journal = self.store.journal()
         if journal.phase not in UNDER_WAY:
             raise InputError(f"rollback: the store is in phase {journal.phase}, expected a migration under way")
-        if self.models.old is None and (some := self.store.without_old(1)):
-            raise InputError(f"rollback: item {some[0].id!r} has no old embedding, expected models.old to make it")
+        if self.models.old is None:
+            self._restore(journal)
         self._check_old(canaries.drawn(self.store, CANARIES), "old", journal)
 
         def going_back(now: Journal) -> Journal:
             begun = now.migration == journal.migration and now.phase in UNDER_WAY
-            return replace(now, phase="rolling_back") if begun else now
+            return replace(now, phase="rolling_back") if begun and now.phase != "planned" else now
 
-        amended(self.store, going_back)
         while True:
-            before = self.store.journal()
+            before = amended(self.store, going_back)
             if (before.migration, before.phase) == (journal.migration, "rolled_back"):
                 return before
-            if (before.migration, before.phase) != (journal.migration, "rolling_back"):
+            if before.migration != journal.migration or before.phase not in ("planned", "rolling_back"):
                 raise InputError(
                     f"rollback: migration {before.migration} is {before.phase} meanwhile, expected to roll back"
                     f" {journal.migration}"
@@ -167,7 +168,8 @@ class Migration:
     def _restore(self, journal: Journal) -> None:
         """Embed what has no old embedding by the old model."""
         while work := self.store.without_old(journal.batch):
-            assert self.models.old is not None
+            if self.models.old is None:
+                raise InputError(f"rollback: item {work[0].id!r} has no old embedding, expected models.old to make it")
             found = extract(self.models.old, work, "old")
             if found.dead:
                 id, _, why = found.dead[0]
