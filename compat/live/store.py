@@ -280,7 +280,8 @@ def open_store(url: str, **options: Any) -> Store:
         from compat.live.qdrant.store import QdrantStore
 
         return QdrantStore(url, **options)
-    raise InputError(f"store: {url!r}, expected sqlite:///path, postgresql://... or qdrant://...")
+    shown = f"{scheme}://..." if rest and scheme.isalnum() else "an address without a scheme"  # it may hold a password
+    raise InputError(f"store: {shown}, expected sqlite:///path, postgresql://... or qdrant://...")
 
 
 Change = Callable[[Journal], Journal]

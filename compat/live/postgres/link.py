@@ -1,19 +1,24 @@
-"""The link to a PostgreSQL server: its tables, its transactions, how vectors travel, and what its errors mean."""
+"""The link to a PostgreSQL server: connections, transactions, how vectors travel, and what its errors mean."""
 
 from __future__ import annotations
 
-import re
+import logging
+import os
+import random
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from json import dumps
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import numpy as np
 
 from compat.errors import InputError
-from compat.live.items import Column, Journal, load_journal
+from compat.live.items import Journal, load_journal
 from compat.live.store import Conflict
 
 try:
@@ -21,38 +26,36 @@ try:
     from psycopg import errors, pq
     from psycopg.adapt import Dumper, Loader
     from psycopg.types import TypeInfo
+    from psycopg.types.json import Jsonb
 except ImportError as error:
     raise InputError("store: no psycopg, expected pip install compat-bench[postgres]") from error
 
-TABLES = (
-    "CREATE TABLE journal (one int PRIMARY KEY CHECK (one = 1), content text NOT NULL, digest text NOT NULL)",
-    "CREATE TABLE items (row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL UNIQUE,"
-    " content text NOT NULL, meta jsonb NOT NULL, version bigint NOT NULL, place bigint NOT NULL DEFAULT -1,"
-    " failure text, old vector, bridge vector, new vector)"
-    # a move leaves a dead row and a dead entry in the indexes: the server clears them once a twentieth is dead
-    " WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05)",
-    # who claimed what: unlogged, as a crash of the server ends all claims
-    "CREATE UNLOGGED TABLE claims (row bigint PRIMARY KEY, worker text NOT NULL, backend int NOT NULL,"
-    " born timestamptz NOT NULL, until timestamptz NOT NULL)",
-    "CREATE UNLOGGED TABLE beats (name text PRIMARY KEY, at timestamptz NOT NULL, figures jsonb NOT NULL)",
-    "CREATE TABLE fits (migration bigint, learned bigint, content bytea NOT NULL, PRIMARY KEY (migration, learned))",
-    "CREATE TABLE near (part text PRIMARY KEY, dim int NOT NULL, items bigint NOT NULL, ef int NOT NULL)",
-)
-INDEXES = {
-    "pending": "(place, row) WHERE new IS NULL AND failure IS NULL",
-    "unmoved": "(row) WHERE new IS NULL",
-    "failed": "(row) WHERE new IS NULL AND failure IS NOT NULL",
-    "bare": "(row) WHERE new IS NULL AND old IS NULL",
-    "rootless": "(row) WHERE old IS NULL",
-    "migrated": "(row) WHERE new IS NOT NULL",
-}
-SESSION = {
-    "jit": "off",
-    "idle_in_transaction_session_timeout": "10s",  # a process that was stopped in the middle holds no lock for longer
-}
-SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE items IN ACCESS SHARE MODE"
+from compat.live.postgres.address import parsed
+
+KNOWN = """SELECT pg_backend_pid(), e.extversion, n.nspname, has_schema_privilege(n.oid, 'USAGE'), current_user, t.oid
+    FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+    JOIN pg_catalog.pg_type t ON t.typnamespace = n.oid AND t.typname = 'vector'
+    WHERE e.extname = 'vector' UNION ALL SELECT pg_backend_pid(), NULL, NULL, NULL, NULL, NULL LIMIT 1"""
+# for one transaction, as a pooler may give the next one to another connection of the server; what is temporary comes
+# last, as it may be another client's; a process that was stopped in the middle holds no lock for more than 10 s
+LOCAL = """SET LOCAL search_path = "{schema}", pg_temp; SET LOCAL jit = off;
+SET LOCAL idle_in_transaction_session_timeout = '10s';
+SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"""
+READ = "SELECT content, digest FROM journal"
+WRITES = "ISOLATION LEVEL READ COMMITTED"
+SNAPSHOT = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
+HOLDERS = """SELECT a.pid, coalesce(nullif(a.application_name, ''), a.backend_type), a.usename, a.state,
+    floor(extract(epoch FROM clock_timestamp() - a.xact_start))::int
+    FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE c.relnamespace = %s::regnamespace AND l.granted AND a.pid <> pg_backend_pid()
+    ORDER BY a.xact_start LIMIT 1"""
+OLDEST = (0, 8)  # of pgvector: searches of an index go on until they have found enough
+BETWEEN = (pq.TransactionStatus.IDLE, pq.TransactionStatus.UNKNOWN)  # transactions, or connections
 TRIES = 20
+PAUSES = 0.01, 5.0  # seconds before the second try, twice as long before each other, and at most
 T = TypeVar("T")
+
+logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it ignores is printed only if it is asked for
 
 
 class VectorDumper(Dumper):
@@ -73,27 +76,36 @@ class VectorLoader(Loader):
         return np.frombuffer(data, ">f4", offset=4).astype(np.float32)
 
 
+class Interrupted(OSError):
+    """The server undid a transaction in favour of another."""
+
+
 class Link:
-    """A connection, opened when it is first needed, and again when it was lost.
+    """A connection, opened when it is first needed, and again when it was lost, or in a process that was forked.
+
+    Nothing that it relies on is kept by the server from one transaction to the next, so a pooler may be between.
 
     Args:
         url: as libpq reads it, with `schema` among its parameters.
 
+    Attributes:
+        schema: of the store.
+        extension: the schema of pgvector, quoted.
+        pooled: whether a pooler is between; then no connection of the server is this process's own.
+        known: the journal as the transaction found it.
+
     Raises:
-        InputError: a schema that is no plain name.
+        InputError: an address that libpq cannot read; a schema that is no plain name.
     """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
-        self.schema = parameters.pop("schema", "compat")
-        if not re.fullmatch("[a-z_][a-z0-9_]{0,62}", self.schema):
-            raise InputError(f"schema: {self.schema!r}, expected lower-case letters, digits and underscores")
-        # urlunsplit would drop the slashes of an address without a host
-        self.url = f"{parts.scheme}://{parts.netloc}{parts.path}?{urlencode(parameters)}"
+        self.address = parsed(url)
+        self.schema, self.extension, self.pooled = self.address.schema, "", False
         self.lock = threading.RLock()
         self.open: psycopg.Connection[Any] | None = None
-        self.reached = False
+        self.reached, self.store = False, ""
+        self.known: Journal | None = None
+        LINKS.add(self)
 
     @property
     def connection(self) -> psycopg.Connection[Any]:
@@ -106,13 +118,14 @@ class Link:
             self.open = None
         if self.open is None:
             try:
-                self.open = psycopg.connect(self.url, autocommit=True, **limits(self.url))
-            except psycopg.Error as error:
-                if self.reached:
+                self.open = psycopg.connect(autocommit=True, prepare_threshold=None, **self.address.given)
+            except (psycopg.Error, UnicodeError) as error:
+                if self.reached and isinstance(error, psycopg.Error):
                     raise
-                raise InputError(f"store: {line(error)}; expected a PostgreSQL server that lets us in") from error
+                said = self.address.hidden(line(error))
+                raise InputError(f"store: {said}; expected a PostgreSQL server that lets us in") from None
             self.reached = True
-            prepare(self.open, self.schema)
+            self._prepare(self.open)
         return self.open
 
     def close(self) -> None:
@@ -123,42 +136,140 @@ class Link:
                 self.open = None
 
     @contextmanager
-    def transaction(self, begin: str = "") -> Iterator[psycopg.Cursor[Any]]:
-        """One transaction, on disk when it ends well, and undone otherwise.
+    def transaction(self, mode: str = WRITES, lock: str = "", journal: bool = True) -> Iterator[psycopg.Cursor[Any]]:
+        """One transaction, on disk when it ends well, and undone otherwise. It begins by reading the journal.
 
         Args:
-            begin: what it begins with.
+            mode: of the transaction.
+            lock: of the journal's row, which lasts as long.
+            journal: whether there is one to read.
 
         Raises:
-            InputError: no store is here; something that the server refuses.
+            InputError: no store is here, or another one; something that the server refuses.
             OSError: the server is gone, or cannot go on.
         """
+        reads = f"; {READ} {lock}" if journal else ""
         with self.lock, told():
-            connection = self.connection
-            with connection.transaction():
-                if begin:
-                    connection.execute(begin)
-                with connection.cursor(binary=True) as cursor:
-                    yield cursor
-
-    def outside(self, statement: str) -> None:
-        """Do something that no transaction may hold."""
-        with self.lock, told():
-            self.connection.execute(statement)
-
-    def write(self, step: Callable[[psycopg.Cursor[Any]], T]) -> T:
-        """Do something in one transaction; again if it got in the way of another."""
-        for _ in range(TRIES):
+            self._check_idle()
             try:
-                with self.transaction() as cursor:
+                begun = self._begin(f"BEGIN {mode}; {LOCAL.format(schema=self.schema)}{reads}")
+                if journal:
+                    self._recognise(begun.fetchone())
+                with begun.connection.cursor(binary=True) as cursor:
+                    yield cursor
+                begun.connection.execute("COMMIT")
+            except BaseException:
+                self._undo()
+                raise
+
+    @property
+    def journal(self) -> Journal:
+        """That of the transaction under way."""
+        assert self.known is not None
+        return self.known
+
+    def write(self, step: Callable[[psycopg.Cursor[Any]], T], **options: Any) -> T:
+        """Do something in one transaction; again if it got in the way of another, later and later."""
+        for n in range(TRIES):
+            try:
+                with self.transaction(**options) as cursor:
                     return step(cursor)
             except Interrupted as error:
                 found = error
-        raise found
+            if n + 1 < TRIES:
+                time.sleep(min(PAUSES[0] * 2**n, PAUSES[1]) * random.uniform(0.5, 1))
+        raise OSError(f"{found}; {self.holder()}") from found
+
+    def outside(self, statement: str) -> None:
+        """Do something that no transaction may hold; it names schemas."""
+        with self.lock, told():
+            self.connection.execute(statement)
+
+    def holder(self) -> str:
+        """Who has held a lock in the schema for longest."""
+        with self.transaction(journal=False) as cursor:
+            found = cursor.execute(HOLDERS, (f'"{self.schema}"',)).fetchone()
+        if found is None:
+            return "nobody holds it any more: try again"
+        process, name, user, state, seconds = found
+        return f"held by process {process} ({name} of {user}, {state}, for {seconds} s)"
+
+    def _check_idle(self) -> None:
+        """Refuse a transaction within another, which would end that one."""
+        if self.open is not None and self.open.info.transaction_status not in BETWEEN:
+            raise InputError("store: used within a step of its own, as by a generator of items, expected one at a time")
+
+    def _begin(self, statements: str) -> psycopg.Cursor[Any]:
+        """Begin a transaction, and give what its last statement finds.
+
+        If the connection was lost since the one before, as an idle one may be, on another.
+        """
+        kept = self.open
+        try:
+            cursor = self.connection.execute(statements)
+        except psycopg.OperationalError:
+            if kept is None or not kept.broken:
+                raise
+            kept.close()
+            cursor = self.connection.execute(statements)
+        while cursor.nextset():
+            pass
+        return cursor
+
+    def _undo(self) -> None:
+        """Undo the transaction under way; a connection that is amid a statement is given up."""
+        if self.open is None:
+            return
+        if self.open.info.transaction_status == pq.TransactionStatus.ACTIVE:
+            self.open.close()
+        with suppress(psycopg.Error):
+            self.open.execute("ROLLBACK")
+
+    def _recognise(self, row: tuple[str, str] | None) -> None:
+        """Take the journal that was read, if it is that of the store that was here before."""
+        if row is None:
+            raise InputError("journal: none, expected that of the store")
+        self.known = journal = load_journal(*row)
+        if self.store and journal.store and journal.store != self.store:
+            raise InputError(f"store: {journal.store!r} is at this address now, expected {self.store!r} as before")
+        self.store = journal.store or self.store
+
+    def _prepare(self, connection: psycopg.Connection[Any]) -> None:
+        """Learn how vectors travel, and whether a pooler is between.
+
+        Raises:
+            InputError: a pgvector that is too old, or that the role may not use.
+        """
+        backend, version, schema, usable, role, oid = connection.execute(KNOWN).fetchone() or (None,) * 6
+        self.pooled = backend != connection.info.backend_pid
+        if version is None or oid is None:
+            return
+        if not usable:
+            raise InputError(
+                f"store: pgvector is in schema {schema!r}, which role {role!r} may not use,"
+                f' expected GRANT USAGE ON SCHEMA "{schema}" TO "{role}"'
+            )
+        if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+            raise InputError(f"store: pgvector {version}, expected 0.8 or newer: ALTER EXTENSION vector UPDATE")
+        self.extension = f'"{schema}"'
+        dumper = type("VectorDumper", (VectorDumper,), {"oid": oid})
+        connection.adapters.register_dumper(np.ndarray, dumper)
+        connection.adapters.register_loader(oid, VectorLoader)
+        connection.adapters.types.add(TypeInfo("vector", oid, 0))
 
 
-class Interrupted(OSError):
-    """The server undid a transaction in favour of another."""
+LINKS: weakref.WeakSet[Link] = weakref.WeakSet()
+INHERITED: list[Any] = []  # connections of the process that this one was forked from: neither used nor closed
+
+
+def orphan() -> None:
+    """In a process that was forked: leave all connections to its parent, and locks that its threads may hold."""
+    for link in LINKS:
+        INHERITED.append(link.open)
+        link.open, link.lock = None, threading.RLock()
+
+
+os.register_at_fork(after_in_child=orphan)
 
 
 @contextmanager
@@ -180,6 +291,8 @@ def told() -> Iterator[None]:
         raise OSError(line(error)) from error
     except psycopg.Error as error:
         raise InputError(f"store: {line(error)}, expected what the server takes") from error
+    except UnicodeEncodeError as error:
+        raise InputError(f"store: {error.object[:80]!r} is not UTF-8, expected text") from error
 
 
 def line(error: Exception) -> str:
@@ -187,36 +300,14 @@ def line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def limits(url: str) -> dict[str, Any]:
-    """How long to wait for a server that does not answer, unless the address says so."""
-    defaults = {"connect_timeout": 10, "tcp_user_timeout": 60_000}
-    return {name: value for name, value in defaults.items() if f"{name}=" not in url}
+def json(value: Any) -> Jsonb:
+    """As it travels: letters as they are, which databases of other encodings than UTF-8 do not read from escapes."""
+    return Jsonb(value, partial(dumps, ensure_ascii=False))
 
 
-def prepare(connection: psycopg.Connection[Any], schema: str) -> None:
-    """Where names are looked up, how commits are kept, and vectors."""
-    found = connection.execute(
-        "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE extname = 'vector'"
-    ).fetchone()
-    path = f'{schema}, "{"public" if found is None else found[0]}"'
-    for name, value in {**SESSION, "search_path": path}.items():
-        connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-    connection.execute(
-        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-    )
-    if (kind := TypeInfo.fetch(connection, "vector")) is not None:
-        kind.register(connection)
-        dumper = type("VectorDumper", (VectorDumper,), {"oid": kind.oid})
-        connection.adapters.register_dumper(np.ndarray, dumper)
-        connection.adapters.register_loader(kind.oid, VectorLoader)
-
-
-def read(cursor: psycopg.Cursor[Any], lock: str = "") -> Journal:
-    """The journal, in the transaction of the cursor; with a lock nobody changes it until that ends."""
-    row = cursor.execute(f"SELECT content, digest FROM journal {lock}").fetchone()
-    if row is None:
-        raise InputError("journal: none, expected that of the store")
-    return load_journal(*row)
+def told_as(reason: str) -> str:
+    """A reason as a text that PostgreSQL holds."""
+    return reason.replace("\0", "").encode(errors="backslashreplace").decode()
 
 
 def replace(cursor: psycopg.Cursor[Any], before: Journal, after: Journal) -> None:
@@ -224,63 +315,3 @@ def replace(cursor: psycopg.Cursor[Any], before: Journal, after: Journal) -> Non
     update = "UPDATE journal SET content = %s, digest = %s WHERE digest = %s"
     if cursor.execute(update, (*after.dump(), before.dump()[1])).rowcount != 1:
         raise Conflict
-
-
-def make(link: Link, content: str, digest: str) -> None:
-    """Make the extension and all tables.
-
-    Raises:
-        InputError: there is a store, or the server has no pgvector, or does not let us.
-    """
-    try:
-        with link.transaction() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('compat'))")  # two at once would trip over each other
-            cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
-            cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {link.schema}")
-    except InputError as error:
-        raise InputError(f"{error} with pgvector, in a database in which we may make it") from error
-    link.close()  # the next connection knows vectors
-    with link.transaction() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('compat'))")
-        if cursor.execute("SELECT to_regclass(%s)", (f"{link.schema}.journal",)).fetchone() != (None,):
-            raise InputError(f"store: schema {link.schema} has one, expected another schema")
-        for statement in TABLES:
-            cursor.execute(statement)
-        index(cursor)
-        cursor.execute("INSERT INTO journal VALUES (1, %s, %s)", (content, digest))
-
-
-def index(cursor: psycopg.Cursor[Any]) -> None:
-    """Make the indexes by what an item has, anew if they are there."""
-    cursor.execute(f"DROP INDEX IF EXISTS {', '.join(INDEXES)}")
-    for name, of in INDEXES.items():
-        cursor.execute(f"CREATE INDEX {name} ON items {of}")
-
-
-def turn(cursor: psycopg.Cursor[Any], *changes: str) -> None:
-    """Replace columns of the items. Whoever reads or writes them meanwhile keeps it from it for a moment only.
-
-    Raises:
-        Interrupted: others did not let go of the items.
-    """
-    cursor.execute("SET LOCAL lock_timeout = '2s'")
-    for change in changes:
-        cursor.execute(f"ALTER TABLE items {change}")
-    index(cursor)
-
-
-def forget(link: Link, columns: Sequence[Column]) -> None:
-    """Drop the indexes of parts; they are scanned from then on."""
-    for column in columns:
-        with link.transaction() as cursor:
-            cursor.execute("DELETE FROM near WHERE part = %s", (column,))
-        drop(link, f"near_{column}", f"near_{column}_ccnew", f"near_{column}_ccold")
-
-
-def drop(link: Link, *names: str) -> None:
-    """Drop indexes, if they are there, while the store is read and written."""
-    for name in names:
-        with link.transaction() as cursor:
-            found = cursor.execute("SELECT to_regclass(%s)", (f"{link.schema}.{name}",)).fetchone()
-        if found != (None,):
-            link.outside(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")

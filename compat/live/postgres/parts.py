@@ -13,7 +13,8 @@ from psycopg.types.json import Jsonb
 
 from compat.engine.exact import Distance
 from compat.live.items import Column, Found, Journal
-from compat.live.postgres.link import Link, drop, forget, read
+from compat.live.postgres.link import SNAPSHOT, Link, json
+from compat.live.postgres.schema import drop, forget
 from compat.live.sql import belongs
 from compat.live.store import GROWTH, NEAREST, Approximate, Ask, Where
 
@@ -24,13 +25,16 @@ WIDTHS = (40, 80, 160, 320, 640, 1000)  # candidates that a search of the index 
 SCANNED = {"enable_indexscan": "off", "enable_seqscan": "on", "enable_sort": "on"}
 TRIED = 50  # vectors that recall is measured with
 VALID = "EXISTS (SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('near_' || part) AND indisvalid)"
+# a server that only follows another, or whoever changes indexes now; a vacuum too: then the next look does it
+BUSY = """SELECT pg_is_in_recovery() OR EXISTS (SELECT 1 FROM pg_locks WHERE relation = 'items'::regclass
+    AND mode = 'ShareUpdateExclusiveLock' AND pid <> pg_backend_pid())"""
 LOOK_EVERY = 30.0  # seconds between two looks at how large the parts are
 
 
-def search(cursor: Cursor[Any], ask: Ask, k: int, where: Where, journal: Journal) -> Found:
+def search(cursor: Cursor[Any], ask: Ask, k: int, where: Where, journal: Journal, extension: str) -> Found:
     """The nearest items of a part, in the transaction of the cursor."""
     width = searched_with(cursor, ask.column, k, journal)
-    lists = [nearest(cursor, ask.column, query, k, where, journal.distance, width) for query in ask.queries]
+    lists = [nearest(cursor, ask.column, query, k, where, journal.distance, width, extension) for query in ask.queries]
     rows = np.unique(np.array([row for found in lists for row in found], np.int64))
     select = f"SELECT id, meta, {ask.column} FROM items WHERE row = ANY(%s) ORDER BY row"
     known = cursor.execute(select, (rows.tolist(),)).fetchall() if len(rows) else []
@@ -43,7 +47,7 @@ def search(cursor: Cursor[Any], ask: Ask, k: int, where: Where, journal: Journal
 
 def alike(value: Any) -> list[Jsonb]:
     """All that is equal to a value: JSON's 1 and true differ, where a filter's do not."""
-    return [Jsonb(value), *(Jsonb(other) for other in (True, False, 1, 0) if other == value)]
+    return [json(value), *(json(other) for other in (True, False, 1, 0) if other == value)]
 
 
 def searched_with(cursor: Cursor[Any], column: Column, k: int, journal: Journal) -> int:
@@ -54,23 +58,31 @@ def searched_with(cursor: Cursor[Any], column: Column, k: int, journal: Journal)
 
 
 def nearest(
-    cursor: Cursor[Any], column: Column, query: np.ndarray, k: int, where: Where, distance: Distance, width: int
+    cursor: Cursor[Any],
+    column: Column,
+    query: np.ndarray,
+    k: int,
+    where: Where,
+    distance: Distance,
+    width: int,
+    extension: str,
 ) -> list[int]:
     """Rows of the k items of a part that are nearest to a query (D,), by a scan, or by the index if it has a width.
 
     An index that finds too few, as a filter leaves too little of what it goes through, is no answer: then by a scan.
     """
-    of, tests = f"{column}::vector({len(query)})" if width else column, [belongs(column)]
+    of, tests = f"{column}::{extension}.vector({len(query)})" if width else column, [belongs(column)]
     if width:
-        tests.append(f"vector_dims({column}) = {len(query)}")
+        tests.append(f"{extension}.vector_dims({column}) = {len(query)}")
     tests += ["coalesce(meta -> %s::text, 'null') = ANY(%s::jsonb[])" for _ in where]
     bound = [part for name, value in where.items() for part in (name, alike(value))]
     for name, value in (settings(width, k) if width else SCANNED).items():
         cursor.execute("SELECT set_config(%s, %s, true)", (name, value))
-    select = f"SELECT row FROM items WHERE {' AND '.join(tests)} ORDER BY {of} {OPERATOR[distance]} %s LIMIT %s"
+    distant = f"{of} OPERATOR({extension}.{OPERATOR[distance]}) %s"
+    select = f"SELECT row FROM items WHERE {' AND '.join(tests)} ORDER BY {distant} LIMIT %s"
     rows = [row for (row,) in cursor.execute(select, (*bound, query.astype(np.float32), k))]
     if width and len(rows) < k:
-        return nearest(cursor, column, query, k, where, distance, 0)
+        return nearest(cursor, column, query, k, where, distance, 0, extension)
     return rows
 
 
@@ -117,8 +129,8 @@ class Keeper:
         with self.link.lock:
             try:
                 with self.link.transaction() as cursor:
-                    mine = cursor.execute("SELECT pg_try_advisory_lock('near'::regclass::oid::int, 0)").fetchone()
-                if mine == (True,):
+                    busy = cursor.execute(BUSY).fetchone()
+                if busy == (False,):
                     for column in columns:
                         self._keep(self.link, column)
             finally:
@@ -132,7 +144,7 @@ class Keeper:
 
     def _keep(self, link: Link, column: Column) -> None:
         with link.transaction() as cursor:
-            journal = read(cursor)
+            journal = link.journal
             dim, above = journal.dim_of(column), self.approximate.above
             cursor.execute(f"SELECT count(*) FROM items WHERE {belongs(column)}")
             items = cursor.fetchone()[0]  # type: ignore[index]
@@ -147,7 +159,8 @@ class Keeper:
         else:
             make(link, column, dim, journal.distance)
         width = measure(link, column, journal, self.approximate.recall)
-        with link.transaction("LOCK TABLE items IN ACCESS SHARE MODE") as cursor:
+        with link.transaction() as cursor:
+            cursor.execute("LOCK TABLE items IN ACCESS SHARE MODE")
             cursor.execute("DELETE FROM near WHERE part = %s", (column,))
             insert = f"INSERT INTO near SELECT * FROM (SELECT %s AS part, %s, %s, %s) WHERE {VALID}"
             cursor.execute(insert, (column, dim, items, width))
@@ -157,27 +170,30 @@ def make(link: Link, column: Column, dim: int, distance: Distance) -> None:
     """Make a part's index while the store is read and written. Vectors of another dimension do not disturb it."""
     forget(link, [column])
     link.outside(
-        f"CREATE INDEX CONCURRENTLY near_{column} ON items USING hnsw (({column}::vector({dim})) {CLASS[distance]})"
-        f" WHERE {belongs(column)} AND vector_dims({column}) = {dim}"
+        f'CREATE INDEX CONCURRENTLY near_{column} ON "{link.schema}".items USING hnsw'
+        f" (({column}::{link.extension}.vector({dim})) {link.extension}.{CLASS[distance]})"
+        f" WHERE {belongs(column)} AND {link.extension}.vector_dims({column}) = {dim}"
     )
 
 
 def remake(link: Link, column: Column) -> None:
     """Make it anew without what is no longer in the part; the one that is there is searched until then."""
     drop(link, f"near_{column}_ccnew", f"near_{column}_ccold")  # of one that was cut short
-    link.outside(f"REINDEX INDEX CONCURRENTLY near_{column}")
+    link.outside(f'REINDEX INDEX CONCURRENTLY "{link.schema}".near_{column}')
 
 
 def measure(link: Link, column: Column, journal: Journal, recall: float) -> int:
     """The least width with which the index loses at most half of what it may of the nearest items; 0 if none does."""
     one = f"SELECT {column} FROM items WHERE row >= %s AND {belongs(column)} ORDER BY row LIMIT 1"
-    with link.transaction("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY") as cursor:
+    with link.transaction(SNAPSHOT) as cursor:
         last = cursor.execute("SELECT max(row) FROM items").fetchone()[0] or 0  # type: ignore[index]
         rows = np.random.default_rng(1).integers(0, last + 1, TRIED).tolist()
         tried = [found[0] for row in rows if (found := cursor.execute(one, (row,)).fetchone())]
-        exact = [nearest(cursor, column, query, NEAREST, {}, journal.distance, 0) for query in tried]
+        exact = [nearest(cursor, column, query, NEAREST, {}, journal.distance, 0, link.extension) for query in tried]
         for width in WIDTHS:
-            lists = [nearest(cursor, column, query, NEAREST, {}, journal.distance, width) for query in tried]
+            lists = [
+                nearest(cursor, column, query, NEAREST, {}, journal.distance, width, link.extension) for query in tried
+            ]
             found = [len(np.intersect1d(a, b)) / max(len(a), 1) for a, b in zip(lists, exact, strict=True)]
             if np.mean(found) >= (1 + recall) / 2:
                 return width

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace as replaced
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from psycopg import Cursor, errors
-from psycopg.types.json import Jsonb
 
 from compat.errors import InputError
 from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_report, check_text
 from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
-from compat.live.postgres.link import SNAPSHOT, Link, forget, line, make, read, replace, turn
+from compat.live.postgres.link import SNAPSHOT, Link, json, line, replace, told_as
+from compat.live.postgres.schema import forget, make, turn
 from compat.live.sql import PENDING, WHOLE, drawn
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 4096  # rows that are fetched at a time
 FREE = """DELETE FROM claims WHERE row IN (
-    SELECT row FROM claims c WHERE worker = %s OR until < clock_timestamp() OR NOT EXISTS (
+    SELECT row FROM claims c WHERE worker = %s OR until < clock_timestamp() OR backend IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM pg_stat_activity WHERE pid = c.backend AND coalesce(backend_start = c.born, true))
     FOR UPDATE SKIP LOCKED)"""
 CLAIM = f"""WITH chosen AS (
@@ -30,9 +32,9 @@ CLAIM = f"""WITH chosen AS (
         AND NOT EXISTS (SELECT 1 FROM claims WHERE claims.row = items.row)
     ORDER BY place, row LIMIT %s FOR UPDATE OF items SKIP LOCKED),
 claimed AS (
-    INSERT INTO claims SELECT row, %s, pg_backend_pid(),
-        (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()),
+    INSERT INTO claims SELECT row, %s, mine.pid, mine.backend_start,
         clock_timestamp() + make_interval(secs => %s) FROM chosen
+        LEFT JOIN pg_stat_activity mine ON mine.pid = pg_backend_pid() AND NOT %s
     ON CONFLICT DO NOTHING RETURNING row)
 SELECT id, version, content FROM chosen JOIN claimed USING (row) ORDER BY place, row"""
 PLACE = """UPDATE items SET place = placed.place FROM (
@@ -50,7 +52,7 @@ class PostgresStore:
     or its lease by the server's clock. All new or all old embeddings are cleared by dropping their column, at once,
     however many there are; their space is used again when rows are next written.
 
-    Connections are sessions: a pooler between has to be in session mode.
+    A pooler may be between, in whatever mode; then what a process claimed is free when its lease ends.
 
     Args:
         url: `postgresql://user@host/database?schema=name`, the schema is "compat" if none is named.
@@ -74,19 +76,19 @@ class PostgresStore:
         return Keeper(self.url, self.approximate)
 
     def create(self, journal: Journal) -> None:
-        make(self.link, *journal.dump())
+        make(self.link, *replaced(journal, store=secrets.token_hex(8)).dump())
 
     def add(self, items: Iterable[Item]) -> int:
         count = 0
-        with self.transaction() as cursor:
-            journal = read(cursor, "FOR SHARE")
+        with self.transaction(lock="FOR SHARE") as cursor:
+            journal = self.link.journal
             try:
                 with cursor.copy("COPY items (id, content, meta, version, old) FROM STDIN (FORMAT BINARY)") as copy:
                     copy.set_types(["text", "text", "jsonb", "int8", "vector"])
                     for item in items:
                         check_item(item, journal)
                         copy.write_row(
-                            (item.id, item.content, Jsonb(dict(item.meta)), item.version or new_version(), item.old)
+                            (item.id, item.content, json(dict(item.meta)), item.version or new_version(), item.old)
                         )
                         count += 1
             except errors.UniqueViolation as error:
@@ -94,8 +96,8 @@ class PostgresStore:
         return count
 
     def journal(self) -> Journal:
-        with self.transaction() as cursor:
-            return read(cursor)
+        with self.transaction():
+            return self.link.journal
 
     def amend(self, before: Journal, after: Journal, fit: bytes | None = None) -> None:
         def step(cursor: Cursor[Any]) -> None:
@@ -115,7 +117,7 @@ class PostgresStore:
 
     def put(self, item: Item, during: Journal) -> None:
         def step(cursor: Cursor[Any]) -> None:
-            journal = read(cursor, "FOR SHARE")
+            journal = self.link.journal
             if (journal.migration, journal.phase) != (during.migration, during.phase):
                 raise Conflict
             check_item(item, journal)
@@ -124,14 +126,14 @@ class PostgresStore:
                 " ON CONFLICT (id) DO UPDATE SET content = excluded.content, meta = excluded.meta, place = -1,"
                 " version = excluded.version, failure = NULL, old = excluded.old, bridge = excluded.bridge,"
                 " new = excluded.new",
-                (item.id, item.content, Jsonb(dict(item.meta)), item.version, item.old, item.bridge, item.new),
+                (item.id, item.content, json(dict(item.meta)), item.version, item.old, item.bridge, item.new),
             )
 
-        self.write(step)
+        self.write(step, lock="FOR SHARE")
 
     def describe(self, id: str, meta: Mapping[str, Any]) -> bool:
         check_meta(id, meta)
-        return self._changed("UPDATE items SET meta = %s WHERE id = %s", (Jsonb(dict(meta)), id)) == 1
+        return self._changed("UPDATE items SET meta = %s WHERE id = %s", (json(dict(meta)), id)) == 1
 
     def delete(self, id: str) -> bool:
         return self._changed("DELETE FROM items WHERE id = %s", (check_text("id", id),)) == 1
@@ -144,7 +146,7 @@ class PostgresStore:
 
     def exchange(self, report: Report, count: int, lease: float, below: int | None = None) -> Turn:
         def step(cursor: Cursor[Any]) -> Turn:
-            journal = read(cursor, "FOR SHARE")
+            journal = self.link.journal
             ours, written = journal.migration == report.migration, 0
             if ours and journal.takes_in:
                 check_report(report, journal.new_dim)
@@ -152,18 +154,20 @@ class PostgresStore:
                 if done := [(vector, id, version) for id, version, vector in report.done]:
                     cursor.executemany(update.format("new = %s, failure = NULL"), done)
                     written = cursor.rowcount
-                if dead := [(reason, id, version) for id, version, reason in report.dead]:
+                if dead := [(told_as(reason), id, version) for id, version, reason in report.dead]:
                     cursor.executemany(update.format("failure = %s"), dead)
             cursor.execute(FREE, (report.worker,))
             if report.figures:
-                cursor.execute(BEAT, (report.worker, Jsonb(dict(report.figures))))
+                cursor.execute(BEAT, (report.worker, json(dict(report.figures))))
             limit, work = 2**62 if below is None else below, []
             if ours and journal.phase == "running" and count >= 1:
-                work = [Work(*row) for row in cursor.execute(CLAIM, (limit, count, report.worker, lease))]
+                work = [
+                    Work(*row) for row in cursor.execute(CLAIM, (limit, count, report.worker, lease, self.link.pooled))
+                ]
             left = f"SELECT EXISTS (SELECT 1 FROM items WHERE {PENDING} AND place < %s)"
             return Turn(written, work, cursor.execute(left, (limit,)).fetchone() == (True,))
 
-        return self.write(step)
+        return self.write(step, lock="FOR SHARE")
 
     def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
         place, id = (-2, "") if after is None else (after.place, after.id)
@@ -178,12 +182,12 @@ class PostgresStore:
         return self._changed("UPDATE items SET failure = NULL WHERE new IS NULL AND failure IS NOT NULL")
 
     def beat(self, name: str, figures: Mapping[str, float]) -> None:
-        self._changed(BEAT, (name, Jsonb(dict(figures))))
+        self._changed(BEAT, (name, json(dict(figures))))
 
     def beats(self, since: float) -> dict[str, Mapping[str, float]]:
         select = "SELECT name, figures FROM beats WHERE at > clock_timestamp() - make_interval(secs => %s)"
         with self.transaction() as cursor:
-            return dict(cursor.execute(select, (since,)).fetchall())
+            return {} if self._on_standby(cursor) else dict(cursor.execute(select, (since,)).fetchall())
 
     def counts(self) -> Counts:
         parts = ("true", PENDING, "new IS NULL AND failure IS NOT NULL", "new IS NULL AND old IS NULL")
@@ -216,14 +220,15 @@ class PostgresStore:
     def claims(self) -> dict[str, tuple[int, float]]:
         ends = "extract(epoch FROM min(until) - clock_timestamp())::float8"
         with self.transaction() as cursor:
-            rows = cursor.execute(f"SELECT worker, count(*), {ends} FROM claims GROUP BY worker").fetchall()
+            select = f"SELECT worker, count(*), {ends} FROM claims GROUP BY worker"
+            rows = [] if self._on_standby(cursor) else cursor.execute(select).fetchall()
         return {worker: (count, ends) for worker, count, ends in rows}
 
     def gallery(self, new: bool = False) -> Gallery:
         ids: list[str] = []
         parts: list[tuple[np.ndarray, ...]] = []
         with self.transaction(SNAPSHOT) as cursor:
-            journal = read(cursor)
+            journal = self.link.journal
             dim = journal.new_dim if new else 0
             missing = np.full(dim, np.nan, np.float32)
             select = f"SELECT id, version, place, old, {'new' if new else 'NULL'} FROM items WHERE old IS NOT NULL"
@@ -255,19 +260,19 @@ class PostgresStore:
         update = f"UPDATE items SET {column} = %s WHERE id = %s AND version = %s"
 
         def step(cursor: Cursor[Any]) -> int:
-            check_moment(read(cursor, "FOR SHARE"), during)
+            check_moment(self.link.journal, during)
             cursor.executemany(update, values)
             return cursor.rowcount if values else 0
 
-        return self.write(step)
+        return self.write(step, lock="FOR SHARE")
 
     def search(self, asks: Sequence[Ask], k: int, where: Where | None = None) -> list[Found]:
         from compat.live.postgres.parts import search
 
         with self.transaction(SNAPSHOT) as cursor:
-            journal = read(cursor)
+            journal = self.link.journal
             filters = check_fields(where, journal)
-            found = [search(cursor, ask, k, filters, journal) for ask in asks]
+            found = [search(cursor, ask, k, filters, journal, self.link.extension) for ask in asks]
         self.keeper.look([ask.column for ask in asks])
         return found
 
@@ -275,28 +280,36 @@ class PostgresStore:
         """The server has what is searched."""
 
     def revert(self, before: Journal, after: Journal) -> None:
-        self._turn(before, after, "old IS NULL", ["old", "bridge", "new"], "DROP new, ADD new vector")
+        self._turn(before, after, "old IS NULL", ["old", "bridge", "new"], "DROP new, ADD new {vector}")
 
     def drop_old(self, before: Journal, after: Journal) -> None:
         self._turn(
-            before, after, "new IS NULL", ["old", "bridge"], "DROP old, DROP bridge, ADD old vector, ADD bridge vector"
+            before,
+            after,
+            "new IS NULL",
+            ["old", "bridge"],
+            "DROP old, DROP bridge, ADD old {vector}, ADD bridge {vector}",
         )
 
     def advance(self, before: Journal, after: Journal) -> None:
-        changes = "DROP old, DROP bridge", "RENAME new TO old", "ADD bridge vector, ADD new vector"
+        changes = "DROP old, DROP bridge", "RENAME new TO old", "ADD bridge {vector}, ADD new {vector}"
         self._turn(before, after, "false", ["old", "bridge", "new"], *changes)
 
     def size(self) -> int:
         tables = "SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = %s::regnamespace"
         select = f"SELECT sum(pg_total_relation_size(oid)) FROM ({tables})"
         with self.transaction() as cursor:
-            found = cursor.execute(select, (self.link.schema,)).fetchone()
+            found = cursor.execute(select, (f'"{self.link.schema}"',)).fetchone()
         return int(found[0] or 0) if found else 0
 
     def close(self) -> None:
         if "keeper" in self.__dict__:
             self.keeper.close()
         self.link.close()
+
+    def _on_standby(self, cursor: Cursor[Any]) -> bool:
+        """Whether the server only follows another, and does not have what a crash of that one clears."""
+        return cursor.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
 
     def _changed(self, statement: str, values: Sequence[Any] = ()) -> int:
         return self.write(lambda cursor: cursor.execute(statement, values).rowcount)
@@ -309,7 +322,7 @@ class PostgresStore:
             if cursor.execute(f"SELECT EXISTS (SELECT 1 FROM items WHERE {none})").fetchone() == (True,):
                 raise Conflict
             cursor.execute("UPDATE items SET failure = NULL WHERE failure IS NOT NULL")
-            turn(cursor, *changes)
+            turn(self.link, cursor, *changes)
 
         if self.journal() != before:
             raise Conflict

@@ -54,9 +54,9 @@ class Ledger:
         there = {name: self.link("collection_exists", name) for name in (self.items, self.notes)}
         begun = there[self.notes] and not self.link("retrieve", self.notes, [JOURNAL], **READ)
         if there[self.notes] and not begun:
-            raise InputError(f"store: {self.items!r} at {self.link.address} is one, expected a new collection")
+            raise InputError(f"store: {self.items!r} at {self.link.shown} is one, expected a new collection")
         if there[self.items] and not begun:
-            raise InputError(f"store: {self.items!r} at {self.link.address} is a collection, expected a new one")
+            raise InputError(f"store: {self.items!r} at {self.link.shown} is a collection, expected a new one")
         if begun:
             for name in (self.items, self.notes):
                 self.link("delete_collection", name)
@@ -74,7 +74,7 @@ class Ledger:
         self._note(JOURNAL, state.dump(), models.UpdateMode.INSERT_ONLY)
         if state.marks[-1] not in self.state().marks:
             raise InputError(
-                f"store: {self.items!r} at {self.link.address} was made just now, expected a new collection"
+                f"store: {self.items!r} at {self.link.shown} was made just now, expected a new collection"
             )
 
     def state(self) -> State:
@@ -216,4 +216,4 @@ class Ledger:
             vectors = self.link("get_collection", self.items).config.params.vectors
             if isinstance(vectors, models.VectorParams):
                 found = f"collection {self.items!r} has one vector without a name"
-        return f"store: {found} at {self.link.address}, expected one that `init` made, with a journal and named vectors"
+        return f"store: {found} at {self.link.shown}, expected one that `init` made, with a journal and named vectors"

@@ -83,7 +83,8 @@ class Link:
         self.address = str(self.folder) if self.folder else f"{'https' if scheme == 'qdrants' else 'http'}://{where}"
         if scheme not in ("qdrant", "qdrants") or not self.collection or not (self.folder or _is_server(where)):
             expected = "qdrant://host:port/collection or qdrant:///folder/collection"
-            raise InputError(f"store: {url!r}, expected {expected}")
+            raise InputError(f"store: an address that is none of a Qdrant, expected {expected}")
+        self.shown = self.address if self.folder else f"{self.address.partition(':')[0]}://{where.rpartition('@')[2]}"
         self.engine: Engine | None = None
 
     def __call__(self, step: str, *args: Any, **options: Any) -> Any:
@@ -102,7 +103,7 @@ class Link:
                 self._tell(error)
         for result in found if isinstance(found, list) else [found]:
             if isinstance(result, models.UpdateResult) and result.status != models.UpdateStatus.COMPLETED:
-                raise OSError(f"{self.address}: {step} is {result.status}, expected it to be done in time")
+                raise OSError(f"{self.shown}: {step} is {result.status}, expected it to be done in time")
         return found
 
     def open(self, make: bool = False) -> Engine:
@@ -143,20 +144,20 @@ class Link:
         try:
             version = client.info().version
         except Exception as error:
-            raise InputError(f"store: {self.address} ({_line(error)}), expected a Qdrant server") from error
+            raise InputError(f"store: {self.shown} ({_line(error)}), expected a Qdrant server") from error
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
-            raise InputError(f"store: Qdrant {version} at {self.address}, expected {OLDEST[0]}.{OLDEST[1]} or newer")
+            raise InputError(f"store: Qdrant {version} at {self.shown}, expected {OLDEST[0]}.{OLDEST[1]} or newer")
         return Engine(client, nullcontext())
 
     def _tell(self, error: Exception) -> NoReturn:
         if isinstance(error, ResourceExhaustedResponse):
-            raise Busy(f"{self.address}: {_line(error)}", error.retry_after_s) from error
+            raise Busy(f"{self.shown}: {_line(error)}", error.retry_after_s) from error
         code = error.status_code if isinstance(error, UnexpectedResponse) else None
         if isinstance(error, (KeyError, ValueError)) or (code and 400 <= code < 500 and code != TOO_MANY):
-            found = f"{self.collection!r} at {self.address} ({_line(error)})"
+            found = f"{self.collection!r} at {self.shown} ({_line(error)})"
             raise Refused(f"store: {found}, expected a request that it takes") from error
         if isinstance(error, (ApiException, sqlite3.OperationalError)):
-            raise OSError(f"{self.address}: {_line(error)}") from error
+            raise OSError(f"{self.shown}: {_line(error)}") from error
         raise error
 
 

@@ -16,7 +16,7 @@ from tests.live_stores import OLD, create, everything, item, new, report, runnin
 
 psycopg = pytest.importorskip("psycopg")
 from compat.live.postgres import link as postgres_link  # noqa: E402
-from compat.live.postgres.link import Link, read  # noqa: E402
+from compat.live.postgres.link import Link  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 ITEMS, BATCH = 60, 5
@@ -168,9 +168,7 @@ def test_a_killed_server_is_waited_for(opened, server, monkeypatch):
     assert seen == [BATCH, 3 * BATCH]
     assert worker.figures["conflicts"] == 0
     assert migrated(store)
-    with pytest.raises(OSError, match=r"^[^\n]+$"):
-        other.counts()  # its connection was to the one before
-    assert migrated(other)
+    assert migrated(other)  # its connection was to the one before
 
 
 def test_a_server_that_is_gone_between_two_batches(opened, server, monkeypatch):
@@ -214,7 +212,7 @@ def test_both_parts_are_of_one_state(opened):
 def test_the_phase_does_not_change_while_something_is_written(opened, monkeypatch, step, within):
     store, other = running(create(opened()), 2), opened()
     monkeypatch.setattr(postgres_link, "TRIES", 1)
-    other.link.connection.execute("SET lock_timeout = '50ms'")
+    monkeypatch.setattr(postgres_link, "LOCAL", f"{postgres_link.LOCAL}; SET LOCAL lock_timeout = '50ms'")
     during, refused = store.journal(), []
 
     def meanwhile(*_):
@@ -241,7 +239,7 @@ def test_what_was_undone_for_another_is_done_again(url, opened):
         if len(tries) < 3:
             raise psycopg.errors.DeadlockDetected
         cursor.execute("UPDATE journal SET digest = substr(digest, 1, length(digest) - 1)")
-        return read(cursor).dim
+        return link.journal.dim
 
     assert link.write(step) == OLD
     assert tries == [1, 1, 1]

@@ -1,5 +1,7 @@
 """Who a PostgreSQL server does not let in, and what it does not take: one line each."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
@@ -17,10 +19,8 @@ def adapter():
 
 def refused(url):
     """What a store at an address that is none says."""
-    store = open_store(url)
-    with pytest.raises(InputError, match=r"^[^\n]+$") as error:
+    with pytest.raises(InputError, match=r"^[^\n]+$") as error, closing(open_store(url)) as store:
         create(store)
-    store.close()
     return str(error.value)
 
 
