@@ -23,13 +23,6 @@ from compat.live.items import Column, Journal
 
 SPARSE = 256  # draws for each row that is wanted
 LAYOUT = 2  # version of the tables; 1 had all vectors in `items`
-PENDING = "new IS NULL AND failure IS NULL"  # in the tables of PostgreSQL, which are still those of layout 1
-WHOLE = "id, content, meta, version, old, bridge, new, failure"
-
-
-def belongs(column: Column) -> str:
-    """What holds for the items of the part that a column is searched for, in layout 1."""
-    return "new IS NOT NULL" if column == "new" else f"new IS NULL AND {column} IS NOT NULL"
 
 
 def table(column: Column, journal: Journal) -> str | None:
@@ -46,51 +39,51 @@ def lacking(column: Column, journal: Journal) -> str | None:
     return None if found is None else found.replace("vectors", "lacking")
 
 
-def whole(journal: Journal, schema: str = "") -> str:
+def whole(journal: Journal) -> str:
     """Selects items whole, `i` being the table of items."""
     joins, vectors = "", []
     for column in ("old", "bridge", "new"):
         name = table(column, journal)
         vectors.append(f"{column}_.vector" if name else "NULL")
-        joins += f" LEFT JOIN {schema}{name} {column}_ ON {column}_.row = i.row" if name else ""
+        joins += f" LEFT JOIN {name} {column}_ ON {column}_.row = i.row" if name else ""
     name, failure = lacking("new", journal), "NULL"
     if name:
-        joins, failure = f"{joins} LEFT JOIN {schema}{name} l ON l.row = i.row", "l.failure"
-    return f"SELECT i.id, i.content, i.meta, i.version, {', '.join(vectors)}, {failure} FROM {schema}items i{joins}"
+        joins, failure = f"{joins} LEFT JOIN {name} l ON l.row = i.row", "l.failure"
+    return f"SELECT i.id, i.content, i.meta, i.version, {', '.join(vectors)}, {failure} FROM items i{joins}"
 
 
-def galleries(journal: Journal, new: bool, old: bool, schema: str = "") -> str | None:
+def galleries(journal: Journal, new: bool, old: bool) -> str | None:
     """Selects id, version, place, old and new vector of the items that have an old one; None: no item has."""
     if (its := table("old", journal)) is None:
         return None
     name, place, vector, joins = table("new", journal), "-1", "NULL", ""
     if name:
         place, vector = "coalesce(n.place, l.place, -1)", "n.vector" if new else "NULL"
-        joins = f" LEFT JOIN {schema}{name} n ON n.row = i.row"
-        joins += f" LEFT JOIN {schema}{lacking('new', journal)} l ON l.row = i.row"
+        joins = f" LEFT JOIN {name} n ON n.row = i.row"
+        joins += f" LEFT JOIN {lacking('new', journal)} l ON l.row = i.row"
     return (
-        f"SELECT i.id, i.version, {place}, {'o.vector' if old else 'NULL'}, {vector} FROM {schema}{its} o"
-        f" JOIN {schema}items i ON i.row = o.row{joins} ORDER BY i.row"
+        f"SELECT i.id, i.version, {place}, {'o.vector' if old else 'NULL'}, {vector} FROM {its} o"
+        f" JOIN items i ON i.row = o.row{joins} ORDER BY i.row"
     )
 
 
-def misplaced(column: Column, journal: Journal, schema: str = "") -> str | None:
+def misplaced(column: Column, journal: Journal) -> str | None:
     """Selects ids of items that have their row in none or in both of a generation's tables; None: no generation."""
     if (vectors := table(column, journal)) is None:
         return None
     return (
-        f"SELECT i.id FROM {schema}items i LEFT JOIN {schema}{vectors} v ON v.row = i.row"
-        f" LEFT JOIN {schema}{lacking(column, journal)} l ON l.row = i.row WHERE (v.row IS NULL) = (l.row IS NULL)"
+        f"SELECT i.id FROM items i LEFT JOIN {vectors} v ON v.row = i.row"
+        f" LEFT JOIN {lacking(column, journal)} l ON l.row = i.row WHERE (v.row IS NULL) = (l.row IS NULL)"
     )
 
 
-def part(column: Column, journal: Journal, schema: str = "") -> str | None:
+def part(column: Column, journal: Journal) -> str | None:
     """Selects row, id and vector of the part that is searched by a column, `v` being its table; None: there is none."""
     if (name := table(column, journal)) is None:
         return None
-    select = f"SELECT v.row, i.id, v.vector FROM {schema}{name} v JOIN {schema}items i ON i.row = v.row"
+    select = f"SELECT v.row, i.id, v.vector FROM {name} v JOIN items i ON i.row = v.row"
     hidden = None if column == "new" else table("new", journal)
-    unless = f"NOT EXISTS (SELECT 1 FROM {schema}{hidden} n WHERE n.row = v.row)" if hidden else "true"
+    unless = f"NOT EXISTS (SELECT 1 FROM {hidden} n WHERE n.row = v.row)" if hidden else "true"
     return f"{select} WHERE {unless}"
 
 

@@ -1,36 +1,27 @@
-"""The link to a PostgreSQL server: connections, transactions, how vectors travel, and what its errors mean."""
+"""The link to a PostgreSQL server: its connections and transactions."""
 
 from __future__ import annotations
 
 import logging
 import os
 import random
-import struct
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
-from json import dumps
 from typing import Any, TypeVar
 
-import numpy as np
+import psycopg
+from psycopg import pq
 
 from compat.errors import InputError
 from compat.live.items import Journal, load_journal
-from compat.live.store import Conflict
-
-try:
-    import psycopg
-    from psycopg import errors, pq
-    from psycopg.adapt import Dumper, Loader
-    from psycopg.types import TypeInfo
-    from psycopg.types.json import Jsonb
-except ImportError as error:
-    raise InputError("store: no psycopg, expected pip install compat-bench[postgres]") from error
-
 from compat.live.postgres.address import parsed
+from compat.live.postgres.told import Gone, Interrupted, line, told
+from compat.live.postgres.values import register
+from compat.live.sql import entry
+from compat.live.store import Conflict
 
 KNOWN = """SELECT pg_backend_pid(), e.extversion, n.nspname, has_schema_privilege(n.oid, 'USAGE'), current_user, t.oid
     FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
@@ -52,32 +43,11 @@ HOLDERS = """SELECT a.pid, coalesce(nullif(a.application_name, ''), a.backend_ty
 OLDEST = (0, 8)  # of pgvector: searches of an index go on until they have found enough
 BETWEEN = (pq.TransactionStatus.IDLE, pq.TransactionStatus.UNKNOWN)  # transactions, or connections
 TRIES = 20
+AGAIN = 3  # tries after the first to read tables that are gone
 PAUSES = 0.01, 5.0  # seconds before the second try, twice as long before each other, and at most
 T = TypeVar("T")
 
 logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it ignores is printed only if it is asked for
-
-
-class VectorDumper(Dumper):
-    """A vector to what pgvector receives: its length, two bytes of nothing, big-endian float32."""
-
-    format = pq.Format.BINARY
-
-    def dump(self, obj: np.ndarray) -> bytes:
-        return struct.pack(">HH", len(obj), 0) + obj.astype(">f4").tobytes()
-
-
-class VectorLoader(Loader):
-    """And back."""
-
-    format = pq.Format.BINARY
-
-    def load(self, data: Any) -> np.ndarray:
-        return np.frombuffer(data, ">f4", offset=4).astype(np.float32)
-
-
-class Interrupted(OSError):
-    """The server undid a transaction in favour of another."""
 
 
 class Link:
@@ -103,7 +73,7 @@ class Link:
         self.schema, self.extension, self.pooled = self.address.schema, "", False
         self.lock = threading.RLock()
         self.open: psycopg.Connection[Any] | None = None
-        self.reached, self.store = False, ""
+        self.reached, self.settled, self.store = False, False, ""
         self.known: Journal | None = None
         LINKS.add(self)
 
@@ -151,6 +121,11 @@ class Link:
         reads = f"; {READ} {lock}" if journal else ""
         with self.lock, told():
             self._check_idle()
+            if journal and not self.settled:
+                from compat.live.postgres.schema import settle
+
+                settle(self)
+                self.settled = True
             try:
                 begun = self._begin(f"BEGIN {mode}; {LOCAL.format(schema=self.schema)}{reads}")
                 if journal:
@@ -168,6 +143,11 @@ class Link:
         assert self.known is not None
         return self.known
 
+    def again(self, cursor: psycopg.Cursor[Any], lock: str) -> Journal:
+        """The journal once more in a transaction under way, with a lock."""
+        self._recognise(cursor.execute(f"{READ} {lock}").fetchone())
+        return self.journal
+
     def write(self, step: Callable[[psycopg.Cursor[Any]], T], **options: Any) -> T:
         """Do something in one transaction; again if it got in the way of another, later and later."""
         for n in range(TRIES):
@@ -176,9 +156,15 @@ class Link:
                     return step(cursor)
             except Interrupted as error:
                 found = error
+            if isinstance(found, Gone) and n == AGAIN:
+                raise InputError(f"store: {found}, expected the tables that its journal names") from found
             if n + 1 < TRIES:
                 time.sleep(min(PAUSES[0] * 2**n, PAUSES[1]) * random.uniform(0.5, 1))
         raise OSError(f"{found}; {self.holder()}") from found
+
+    def read(self, step: Callable[[psycopg.Cursor[Any]], T]) -> T:
+        """Read one state of the store; a later one if tables of it were dropped meanwhile."""
+        return self.write(step, mode=SNAPSHOT)
 
     def outside(self, statement: str) -> None:
         """Do something that no transaction may hold; it names schemas."""
@@ -252,10 +238,7 @@ class Link:
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
             raise InputError(f"store: pgvector {version}, expected 0.8 or newer: ALTER EXTENSION vector UPDATE")
         self.extension = f'"{schema}"'
-        dumper = type("VectorDumper", (VectorDumper,), {"oid": oid})
-        connection.adapters.register_dumper(np.ndarray, dumper)
-        connection.adapters.register_loader(oid, VectorLoader)
-        connection.adapters.types.add(TypeInfo("vector", oid, 0))
+        register(connection, oid)
 
 
 LINKS: weakref.WeakSet[Link] = weakref.WeakSet()
@@ -272,46 +255,10 @@ def orphan() -> None:
 os.register_at_fork(after_in_child=orphan)
 
 
-@contextmanager
-def told() -> Iterator[None]:
-    """The server's errors as this library's, each one line.
-
-    Raises:
-        Interrupted: a deadlock, a table that others did not let go of in time.
-        OSError: the server is gone, is starting, or its disk is full.
-        InputError: all others.
-    """
-    try:
-        yield
-    except (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable) as error:
-        raise Interrupted(line(error)) from error
-    except (errors.UndefinedTable, errors.InvalidSchemaName) as error:
-        raise InputError(f"store: {line(error)}, expected a store that `init` made") from error
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise OSError(line(error)) from error
-    except psycopg.Error as error:
-        raise InputError(f"store: {line(error)}, expected what the server takes") from error
-    except UnicodeEncodeError as error:
-        raise InputError(f"store: {error.object[:80]!r} is not UTF-8, expected text") from error
-
-
-def line(error: Exception) -> str:
-    """What a server says, in one line."""
-    return " ".join(str(error).split())
-
-
-def json(value: Any) -> Jsonb:
-    """As it travels: letters as they are, which databases of other encodings than UTF-8 do not read from escapes."""
-    return Jsonb(value, partial(dumps, ensure_ascii=False))
-
-
-def told_as(reason: str) -> str:
-    """A reason as a text that PostgreSQL holds."""
-    return reason.replace("\0", "").encode(errors="backslashreplace").decode()
-
-
 def replace(cursor: psycopg.Cursor[Any], before: Journal, after: Journal) -> None:
-    """Replace the journal, in the transaction of the cursor, if it is as it was."""
+    """Replace the journal, in the transaction of the cursor, if it is as it was, and tell the audit."""
     update = "UPDATE journal SET content = %s, digest = %s WHERE digest = %s"
     if cursor.execute(update, (*after.dump(), before.dump()[1])).rowcount != 1:
         raise Conflict
+    if after != before:
+        cursor.execute("INSERT INTO history (at, who, version, changes) VALUES (%s, %s, %s, %s)", entry(before, after))

@@ -1,41 +1,44 @@
-"""The tables of a store in PostgreSQL, and what is done to all of a column at once."""
+"""The tables of a store in PostgreSQL: made in a schema, and moved to the layout of today from the first one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from psycopg import Cursor, NotSupportedError, ProgrammingError, errors
 
 from compat.errors import InputError
-from compat.live.items import Column
-from compat.live.postgres.link import Link, line
+from compat.live.items import Journal, load_journal, new_store
+from compat.live.postgres import generations
+from compat.live.postgres.link import Link
+from compat.live.postgres.told import line
+from compat.live.sql import LAYOUT
 
 TABLES = (
-    "CREATE TABLE journal (one int PRIMARY KEY CHECK (one = 1), content text NOT NULL, digest text NOT NULL)",
-    "CREATE TABLE items (row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL UNIQUE,"
-    " content text NOT NULL, meta jsonb NOT NULL, version bigint NOT NULL, place bigint NOT NULL DEFAULT -1,"
-    " failure text, old {vector}, bridge {vector}, new {vector})"
-    # a move leaves a dead row and a dead entry in the indexes: the server clears them once a twentieth is dead
-    " WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05)",
+    "CREATE TABLE layout (one int PRIMARY KEY CHECK (one = 1), version int NOT NULL)",
+    f"INSERT INTO layout VALUES (1, {LAYOUT})",
+    "CREATE TABLE history (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at float8 NOT NULL, who text NOT NULL,"
+    " version text NOT NULL, changes text NOT NULL)",
+    "CREATE TABLE fits (migration int NOT NULL, learned int NOT NULL, content bytea NOT NULL,"
+    " PRIMARY KEY (migration, learned))",
     # who claimed what, and from which connection, if it has one of its own: unlogged, as a crash ends all claims
     "CREATE UNLOGGED TABLE claims (row bigint PRIMARY KEY, worker text NOT NULL, backend int,"
     " born timestamptz, until timestamptz NOT NULL)",
     "CREATE UNLOGGED TABLE beats (name text PRIMARY KEY, at timestamptz NOT NULL, figures jsonb NOT NULL)",
-    "CREATE TABLE near (part text PRIMARY KEY, dim int NOT NULL, items bigint NOT NULL, ef int NOT NULL)",
+    # of each index that was measured: its table, vectors then, candidates that a search keeps, and how many of them
+    # are in another table still, whose other items are searched elsewhere
+    "CREATE TABLE near (part text PRIMARY KEY, items bigint NOT NULL, ef int NOT NULL, over text,"
+    " here bigint NOT NULL)",
 )
-INDEXES = {
-    "pending": "(place, row) WHERE new IS NULL AND failure IS NULL",
-    "unmoved": "(row) WHERE new IS NULL",
-    "failed": "(row) WHERE new IS NULL AND failure IS NOT NULL",
-    "bare": "(row) WHERE new IS NULL AND old IS NULL",
-    "rootless": "(row) WHERE old IS NULL",
-    "migrated": "(row) WHERE new IS NOT NULL",
-}
+FIRST = (
+    "CREATE TABLE journal (one int PRIMARY KEY CHECK (one = 1), content text NOT NULL, digest text NOT NULL)",
+    "CREATE TABLE items (row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL UNIQUE,"
+    " content text NOT NULL, meta jsonb NOT NULL, version bigint NOT NULL)",
+)
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('compat'))"  # two at once would trip over each other
 
 
-def make(link: Link, content: str, digest: str) -> None:
+def make(link: Link, journal: Journal) -> None:
     """Make the extension and all tables, and the schema if nobody has.
 
     Raises:
@@ -54,12 +57,12 @@ def make(link: Link, content: str, digest: str) -> None:
     link.close()  # the next connection knows vectors
     with link.transaction(journal=False) as cursor:
         cursor.execute(ONE_AT_A_TIME)
-        if found(cursor, f"pg_tables WHERE schemaname = '{link.schema}' AND tablename = 'journal'"):
+        if there(cursor, "journal"):
             raise InputError(f"store: schema {link.schema} has one, expected another schema")
-        for statement in TABLES:
-            cursor.execute(statement.format(vector=f"{link.extension}.vector"))
-        index(cursor)
-        cursor.execute("INSERT INTO journal VALUES (1, %s, %s)", (content, digest))
+        for statement in (*FIRST, *TABLES):
+            cursor.execute(statement)
+        cursor.execute("INSERT INTO journal VALUES (1, %s, %s)", journal.dump())
+        generations.ensure(cursor, journal, link.extension)
 
 
 def found(cursor: Cursor[Any], test: str) -> bool:
@@ -67,37 +70,52 @@ def found(cursor: Cursor[Any], test: str) -> bool:
     return cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {test})").fetchone() == (True,)
 
 
-def index(cursor: Cursor[Any]) -> None:
-    """Make the indexes by what an item has, anew if they are there."""
-    cursor.execute(f"DROP INDEX IF EXISTS {', '.join(INDEXES)}")
-    for name, of in INDEXES.items():
-        cursor.execute(f"CREATE INDEX {name} ON items {of}")
+def there(cursor: Cursor[Any], name: str) -> bool:
+    """Whether a table of the store is there."""
+    return cursor.execute("SELECT to_regclass(%s)", (name,)).fetchone() != (None,)
 
 
-def turn(link: Link, cursor: Cursor[Any], *changes: str) -> None:
-    """Replace columns of the items. Whoever reads or writes them meanwhile keeps it from it for a moment only.
+def settle(link: Link) -> None:
+    """Move the store to today's layout, if it is of the first one, which had all vectors in the table of items.
 
     Raises:
-        Interrupted: others did not let go of the items.
+        InputError: its layout is a later one.
     """
-    cursor.execute("SET LOCAL lock_timeout = '100ms'")  # others wait for no longer behind this
-    for change in changes:
-        cursor.execute(f"ALTER TABLE items {change.format(vector=f'{link.extension}.vector')}")
-    index(cursor)
+    with link.transaction(journal=False) as cursor:
+        if not there(cursor, "layout") and there(cursor, "journal"):
+            cursor.execute("LOCK TABLE journal, items IN ACCESS EXCLUSIVE MODE")
+            if not there(cursor, "layout"):  # else another process was faster
+                move(cursor, link.extension)
+        if there(cursor, "layout"):
+            version = cursor.execute("SELECT version FROM layout").fetchone()
+            if version is not None and version[0] > LAYOUT:
+                raise InputError(
+                    f"store: schema {link.schema} has tables of version {version[0]}, expected {LAYOUT} or less:"
+                    " update this package"
+                )
 
 
-def forget(link: Link, columns: Sequence[Column]) -> None:
-    """Drop the indexes of parts; they are scanned from then on."""
-    for column in columns:
-        with link.transaction() as cursor:
-            cursor.execute("DELETE FROM near WHERE part = %s", (column,))
-        drop(link, f"near_{column}", f"near_{column}_ccnew", f"near_{column}_ccold")
-
-
-def drop(link: Link, *names: str) -> None:
-    """Drop indexes, if they are there, while the store is read and written."""
-    for name in names:
-        with link.transaction() as cursor:
-            there = cursor.execute("SELECT to_regclass(%s)", (name,)).fetchone() != (None,)
-        if there:
-            link.outside(f'DROP INDEX CONCURRENTLY IF EXISTS "{link.schema}".{name}')
+def move(cursor: Cursor[Any], extension: str) -> None:
+    """Move a store of the first layout, in the transaction of the cursor."""
+    row = cursor.execute("SELECT content, digest FROM journal").fetchone()
+    if row is None:
+        raise InputError("journal: none, expected that of the store")
+    journal = replace(load_journal(*row), store=new_store())
+    for statement in ("DROP TABLE claims, beats, near", *TABLES):
+        cursor.execute(statement)
+    cursor.execute("UPDATE journal SET content = %s, digest = %s", journal.dump())
+    old, new = journal.old_generation, journal.new_generation
+    for column, generation, dim in (("old", old, journal.dim), ("new", new, journal.new_dim)):
+        if generation is None:
+            continue
+        failure = "failure" if column == "new" else "NULL"
+        queue = f"SELECT row, place, {failure} FROM items WHERE {column} IS NULL"
+        generations.make(cursor, generation, dim, extension, queue)
+        cursor.execute(
+            f"INSERT INTO vectors_{generation} SELECT row, place, {column} FROM items WHERE {column} IS NOT NULL"
+        )
+    if new is not None:
+        cursor.execute(f"INSERT INTO bridge_{new} SELECT row, bridge FROM items WHERE bridge IS NOT NULL")
+    columns = ("old", "bridge", "new", "place", "failure")  # their indexes go with them
+    cursor.execute(f"ALTER TABLE items {', '.join(f'DROP {name}' for name in columns)}")
+    generations.ensure(cursor, journal, extension)

@@ -2,55 +2,73 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace as replaced
+import json as plain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace as changed
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from psycopg import Cursor, errors
+from psycopg import Cursor
 
-from compat.errors import InputError
-from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_report, check_text
-from compat.live.items import Column, Counts, Found, Gallery, Item, Journal, Pending, Report, Turn, Work, new_version
-from compat.live.postgres.link import SNAPSHOT, Link, json, line, replace, told_as
-from compat.live.postgres.schema import forget, make, turn
-from compat.live.sql import PENDING, WHOLE, drawn
+from compat.live import sql
+from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_report, check_text, check_way
+from compat.live.items import (
+    Column,
+    Counts,
+    Entry,
+    Found,
+    Gallery,
+    Item,
+    Journal,
+    Pending,
+    Report,
+    Turn,
+    Work,
+    new_store,
+)
+from compat.live.postgres import generations
+from compat.live.postgres.adding import add
+from compat.live.postgres.link import SNAPSHOT, Link, replace
+from compat.live.postgres.schema import make
+from compat.live.postgres.values import json, told_as
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 
 if TYPE_CHECKING:
-    from compat.live.postgres.parts import Keeper
+    from compat.live.postgres.keeper import Keeper
 
 AT_ONCE = 4096  # rows that are fetched at a time
+OPEN = "FROM {} l JOIN items i ON i.row = l.row WHERE l.failure IS NULL"
 FREE = """DELETE FROM claims WHERE row IN (
     SELECT row FROM claims c WHERE worker = %s OR until < clock_timestamp() OR backend IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM pg_stat_activity WHERE pid = c.backend AND coalesce(backend_start = c.born, true))
     FOR UPDATE SKIP LOCKED)"""
 CLAIM = f"""WITH chosen AS (
-    SELECT row, place, id, version, content FROM items WHERE {PENDING} AND place < %s
-        AND NOT EXISTS (SELECT 1 FROM claims WHERE claims.row = items.row)
-    ORDER BY place, row LIMIT %s FOR UPDATE OF items SKIP LOCKED),
+    SELECT l.row, l.place, i.id, i.version, i.content {OPEN} AND l.place < %s
+        AND NOT EXISTS (SELECT 1 FROM claims WHERE claims.row = l.row)
+    ORDER BY l.place, l.row LIMIT %s FOR UPDATE OF l SKIP LOCKED),
 claimed AS (
     INSERT INTO claims SELECT row, %s, mine.pid, mine.backend_start,
         clock_timestamp() + make_interval(secs => %s) FROM chosen
         LEFT JOIN pg_stat_activity mine ON mine.pid = pg_backend_pid() AND NOT %s
     ON CONFLICT DO NOTHING RETURNING row)
 SELECT id, version, content FROM chosen JOIN claimed USING (row) ORDER BY place, row"""
-PLACE = """UPDATE items SET place = placed.place FROM (
-    SELECT row, coalesce(n - 1, -1) AS place FROM items LEFT JOIN unnest(%s::text[]) WITH ORDINALITY given (id, n)
-    USING (id)) placed WHERE items.row = placed.row AND items.place <> placed.place"""
+PUT = """INSERT INTO items (id, content, meta, version) VALUES (%s, %s, %s, %s) ON CONFLICT (id) DO UPDATE
+    SET content = excluded.content, meta = excluded.meta, version = excluded.version RETURNING row"""
+# the row of an item is locked while its vectors are written, which are in other tables
+LOCKED = """SELECT i.row, n FROM items i JOIN unnest(%s::text[], %s::bigint[]) WITH ORDINALITY given (id, version, n)
+    USING (id, version) ORDER BY i.row, n FOR UPDATE OF i"""
 BEAT = """INSERT INTO beats VALUES (%s, clock_timestamp(), %s)
     ON CONFLICT (name) DO UPDATE SET at = excluded.at, figures = excluded.figures"""
+STANDBY = "SELECT pg_is_in_recovery()"  # a server that follows another lacks what a crash of that one clears
 
 
 class PostgresStore:
     """A store in a schema of a database; several may be in one. The server needs pgvector >= 0.8.
 
-    Each write is one transaction, on the server's disk when it returns. Writes that depend on the phase hold the
-    journal's row while they last, and so does its change. What a process claimed is free when its connection is gone,
-    or its lease by the server's clock. All new or all old embeddings are cleared by dropping their column, at once,
-    however many there are; their space is used again when rows are next written.
+    Each write is one transaction, on the server's disk when it returns. Writes of items share the journal's row while
+    they last, and its change has it alone. What a process claimed is free when its connection is gone, or its lease by
+    the server's clock.
 
     A pooler may be between, in whatever mode; then what a process claimed is free when its lease ends.
 
@@ -59,49 +77,34 @@ class PostgresStore:
         approximate: when a part is searched by an index, and how well; above 2,000 dimensions none is.
 
     Raises:
-        InputError: a schema that is no plain name.
+        InputError: an address that libpq cannot read; a schema that is no plain name.
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({"compare and set", "snapshot", "many workers"})
 
     def __init__(self, url: str, approximate: Approximate = DEFAULT) -> None:
         self.url, self.approximate, self.link = url, approximate, Link(url)
-        self.transaction, self.write = self.link.transaction, self.link.write
+        self.transaction, self.read, self.write = self.link.transaction, self.link.read, self.link.write
 
     @cached_property
     def keeper(self) -> Keeper:
         """Imported when something is searched for: what only reads or writes items needs no torch."""
-        from compat.live.postgres.parts import Keeper
+        from compat.live.postgres.keeper import Keeper
 
         return Keeper(self.url, self.approximate)
 
     def create(self, journal: Journal) -> None:
-        make(self.link, *replaced(journal, store=secrets.token_hex(8)).dump())
+        make(self.link, changed(journal, store=journal.store or new_store()))
 
     def add(self, items: Iterable[Item]) -> int:
-        count = 0
-        with self.transaction(lock="FOR SHARE") as cursor:
-            journal = self.link.journal
-            try:
-                with cursor.copy("COPY items (id, content, meta, version, old) FROM STDIN (FORMAT BINARY)") as copy:
-                    copy.set_types(["text", "text", "jsonb", "int8", "vector"])
-                    for item in items:
-                        check_item(item, journal)
-                        copy.write_row(
-                            (item.id, item.content, json(dict(item.meta)), item.version or new_version(), item.old)
-                        )
-                        count += 1
-            except errors.UniqueViolation as error:
-                raise InputError(f"id: {line(error)}, expected each item once") from error
-        return count
+        return add(self.link, items)
 
     def journal(self) -> Journal:
-        with self.transaction():
-            return self.link.journal
+        return self.read(lambda _: self.link.journal)
 
     def amend(self, before: Journal, after: Journal, fit: bytes | None = None) -> None:
         def step(cursor: Cursor[Any]) -> None:
-            replace(cursor, before, after)
+            generations.turn(self.link, cursor, before, after)
             if fit is not None:
                 insert = "INSERT INTO fits VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
                 if cursor.execute(insert, (after.migration, after.learned, fit)).rowcount == 0:
@@ -110,10 +113,14 @@ class PostgresStore:
         self.write(step)
 
     def fit(self, journal: Journal) -> bytes | None:
-        with self.transaction() as cursor:
-            select = "SELECT content FROM fits WHERE migration = %s AND learned = %s"
-            found = cursor.execute(select, (journal.migration, journal.learned)).fetchone()
-        return None if found is None else found[0]
+        select = "SELECT content FROM fits WHERE migration = %s AND learned = %s"
+        found = self.read(lambda cursor: cursor.execute(select, (journal.migration, journal.learned)).fetchone())
+        return None if found is None else bytes(found[0])
+
+    def history(self, count: int) -> list[Entry]:
+        select = "SELECT at, who, version, changes FROM history ORDER BY seq DESC LIMIT %s"
+        rows = self.read(lambda cursor: cursor.execute(select, (count,)).fetchall())
+        return [Entry(at, who, version, plain.loads(changes)) for at, who, version, changes in rows]
 
     def put(self, item: Item, during: Journal) -> None:
         def step(cursor: Cursor[Any]) -> None:
@@ -121,28 +128,58 @@ class PostgresStore:
             if (journal.migration, journal.phase) != (during.migration, during.phase):
                 raise Conflict
             check_item(item, journal)
-            cursor.execute(
-                "INSERT INTO items (id, content, meta, version, old, bridge, new) VALUES (%s, %s, %s, %s, %s, %s, %s)"
-                " ON CONFLICT (id) DO UPDATE SET content = excluded.content, meta = excluded.meta, place = -1,"
-                " version = excluded.version, failure = NULL, old = excluded.old, bridge = excluded.bridge,"
-                " new = excluded.new",
-                (item.id, item.content, json(dict(item.meta)), item.version, item.old, item.bridge, item.new),
-            )
+            found = cursor.execute(PUT, (item.id, item.content, json(dict(item.meta)), item.version)).fetchone()
+            row = found[0] if found else None
+            with cursor.connection.pipeline():
+                self._set(cursor, "old", row, item.old)
+                self._set(cursor, "new", row, item.new)
+                if bridge := sql.table("bridge", journal):
+                    cursor.execute(f"DELETE FROM {bridge} WHERE row = %s", (row,))
+                    if item.bridge is not None:
+                        cursor.execute(f"INSERT INTO {bridge} VALUES (%s, %s)", (row, item.bridge))
 
         self.write(step, lock="FOR SHARE")
+
+    def _set(self, cursor: Cursor[Any], column: Column, row: Any, vector: np.ndarray | None) -> None:
+        """Write a vector of a generation, or that there is none; its place in the order is open."""
+        vectors, missing = sql.table(column, self.link.journal), sql.lacking(column, self.link.journal)
+        if vectors is None:
+            return
+        if vector is not None:
+            cursor.execute(f"DELETE FROM {missing} WHERE row = %s", (row,))
+            cursor.execute(
+                f"INSERT INTO {vectors} VALUES (%s, -1, %s) ON CONFLICT (row)"
+                " DO UPDATE SET place = -1, vector = excluded.vector",
+                (row, vector),
+            )
+            return
+        cursor.execute(f"DELETE FROM {vectors} WHERE row = %s", (row,))
+        cursor.execute(
+            f"INSERT INTO {missing} VALUES (%s, -1, NULL) ON CONFLICT (row) DO UPDATE SET place = -1, failure = NULL",
+            (row,),
+        )
 
     def describe(self, id: str, meta: Mapping[str, Any]) -> bool:
         check_meta(id, meta)
         return self._changed("UPDATE items SET meta = %s WHERE id = %s", (json(dict(meta)), id)) == 1
 
     def delete(self, id: str) -> bool:
-        return self._changed("DELETE FROM items WHERE id = %s", (check_text("id", id),)) == 1
+        check_text("id", id)
+
+        def step(cursor: Cursor[Any]) -> bool:
+            found = cursor.execute("DELETE FROM items WHERE id = %s RETURNING row", (id,)).fetchone()
+            if found:
+                with cursor.connection.pipeline():
+                    for name in sql.alive(self.link.journal):
+                        cursor.execute(f"DELETE FROM {name} WHERE row = %s", found)
+            return found is not None
+
+        return self.write(step, lock="FOR SHARE")
 
     def get(self, id: str) -> Item | None:
         check_text("id", id)
-        with self.transaction() as cursor:
-            found = cursor.execute(f"SELECT {WHOLE} FROM items WHERE id = %s", (id,)).fetchone()
-        return None if found is None else Item(*found)
+        found = self.read(lambda cursor: self._whole(cursor, "WHERE i.id = %s", (id,)))
+        return found[0] if found else None
 
     def exchange(self, report: Report, count: int, lease: float, below: int | None = None) -> Turn:
         def step(cursor: Cursor[Any]) -> Turn:
@@ -150,156 +187,246 @@ class PostgresStore:
             ours, written = journal.migration == report.migration, 0
             if ours and journal.takes_in:
                 check_report(report, journal.new_dim)
-                update = "UPDATE items SET {} WHERE id = %s AND version = %s AND new IS NULL"
-                if done := [(vector, id, version) for id, version, vector in report.done]:
-                    cursor.executemany(update.format("new = %s, failure = NULL"), done)
-                    written = cursor.rowcount
-                if dead := [(told_as(reason), id, version) for id, version, reason in report.dead]:
-                    cursor.executemany(update.format("failure = %s"), dead)
+                written = self._take(cursor, report)
             cursor.execute(FREE, (report.worker,))
             if report.figures:
                 cursor.execute(BEAT, (report.worker, json(dict(report.figures))))
+            if (queue := sql.lacking("new", journal)) is None:
+                return Turn(written, [], cursor.execute("SELECT EXISTS (SELECT 1 FROM items)").fetchone() == (True,))
             limit, work = 2**62 if below is None else below, []
             if ours and journal.phase == "running" and count >= 1:
-                work = [
-                    Work(*row) for row in cursor.execute(CLAIM, (limit, count, report.worker, lease, self.link.pooled))
-                ]
-            left = f"SELECT EXISTS (SELECT 1 FROM items WHERE {PENDING} AND place < %s)"
+                bound = limit, count, report.worker, lease, self.link.pooled
+                work = [Work(*row) for row in cursor.execute(CLAIM.format(queue), bound)]
+            left = f"SELECT EXISTS (SELECT 1 {OPEN.format(queue)} AND l.place < %s)"
             return Turn(written, work, cursor.execute(left, (limit,)).fetchone() == (True,))
 
         return self.write(step, lock="FOR SHARE")
 
+    def _take(self, cursor: Cursor[Any], report: Report) -> int:
+        """Write what a worker hands in; how many vectors."""
+        vectors, queue = sql.table("new", self.link.journal), sql.lacking("new", self.link.journal)
+        done, dead = report.done, report.dead
+        written = 0
+        if done:
+            number = dict(reversed(self._locked(cursor, [line[:2] for line in done])))  # the first of two
+            moved = f"DELETE FROM {queue} WHERE row = ANY(%s) RETURNING row, place"
+            rows = cursor.execute(moved, (list(number),)).fetchall()
+            written = len(rows)
+            if rows:
+                insert = f"INSERT INTO {vectors} VALUES (%s, %s, %s)"
+                cursor.executemany(insert, [(row, place, done[number[row]][2]) for row, place in rows])
+        if dead:
+            here = self._locked(cursor, [line[:2] for line in dead])
+            failed = f"UPDATE {queue} SET failure = %s WHERE row = %s"
+            if here:
+                cursor.executemany(failed, [(told_as(dead[n][2]), row) for row, n in here])
+        return written
+
+    def _locked(self, cursor: Cursor[Any], items: Sequence[tuple[str, int]]) -> list[tuple[int, int]]:
+        """Lock the rows of those items that still have the versions; the row of each, and which of them it is."""
+        ids, versions = map(list, zip(*items, strict=True))
+        return [(row, n - 1) for row, n in cursor.execute(LOCKED, (ids, versions))]
+
     def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
         place, id = (-2, "") if after is None else (after.place, after.id)
-        select = (
-            f"SELECT id, version, content, place FROM items WHERE {PENDING} AND place >= %s"
-            ' AND (place > %s OR id > %s COLLATE "C") ORDER BY place, id COLLATE "C" LIMIT %s'
-        )
-        with self.transaction() as cursor:
+
+        def step(cursor: Cursor[Any]) -> list[Pending]:
+            if (queue := sql.lacking("new", self.link.journal)) is None:
+                return []
+            select = (
+                f"SELECT i.id, i.version, i.content, l.place {OPEN.format(queue)} AND l.place >= %s"
+                ' AND (l.place > %s OR i.id > %s COLLATE "C") ORDER BY l.place, i.id COLLATE "C" LIMIT %s'
+            )
             return [Pending(*row) for row in cursor.execute(select, (place, place, id, count))]
 
+        return self.read(step)
+
     def retry(self) -> int:
-        return self._changed("UPDATE items SET failure = NULL WHERE new IS NULL AND failure IS NOT NULL")
+        def step(cursor: Cursor[Any]) -> int:
+            if (queue := sql.lacking("new", self.link.journal)) is None:
+                return 0
+            return cursor.execute(f"UPDATE {queue} SET failure = NULL WHERE failure IS NOT NULL").rowcount
+
+        return self.write(step, lock="FOR SHARE")
 
     def beat(self, name: str, figures: Mapping[str, float]) -> None:
         self._changed(BEAT, (name, json(dict(figures))))
 
     def beats(self, since: float) -> dict[str, Mapping[str, float]]:
         select = "SELECT name, figures FROM beats WHERE at > clock_timestamp() - make_interval(secs => %s)"
-        with self.transaction() as cursor:
-            return {} if self._on_standby(cursor) else dict(cursor.execute(select, (since,)).fetchall())
-
-    def counts(self) -> Counts:
-        parts = ("true", PENDING, "new IS NULL AND failure IS NOT NULL", "new IS NULL AND old IS NULL")
-        select = ", ".join(f"(SELECT count(*) FROM items WHERE {part})" for part in parts)
-        with self.transaction() as cursor:
-            total, pending, failed, bare = cursor.execute(f"SELECT {select}").fetchone() or (0,) * 4
-        return Counts(total, total - pending - failed, pending, failed, bare)
-
-    def without_old(self, count: int) -> list[Work]:
-        with self.transaction() as cursor:
-            select = "SELECT id, version, content FROM items WHERE old IS NULL LIMIT %s"
-            return [Work(*row) for row in cursor.execute(select, (count,))]
-
-    def sample(self, count: int) -> list[Item]:
-        """Found from random rows on."""
-        one = f"SELECT {WHOLE} FROM items WHERE row >= %s AND new IS NOT NULL ORDER BY row LIMIT 1"
-        with self.transaction(SNAPSHOT) as cursor:
-            ends = cursor.execute("SELECT min(row), max(row) FROM items WHERE new IS NOT NULL").fetchone()
-            if ends is None or ends[0] is None:
-                return []
-            rows = drawn(ends[0], ends[1], count)
-            items = [Item(*found) for row in rows if (found := cursor.execute(one, (row,)).fetchone())]
-        return list({item.id: item for item in items}.values())
-
-    def failures(self, count: int) -> list[Item]:
-        select = f"SELECT {WHOLE} FROM items WHERE new IS NULL AND failure IS NOT NULL ORDER BY row LIMIT %s"
-        with self.transaction() as cursor:
-            return [Item(*row) for row in cursor.execute(select, (count,))]
+        return dict(self._unlogged(select, (since,)))
 
     def claims(self) -> dict[str, tuple[int, float]]:
         ends = "extract(epoch FROM min(until) - clock_timestamp())::float8"
-        with self.transaction() as cursor:
-            select = f"SELECT worker, count(*), {ends} FROM claims GROUP BY worker"
-            rows = [] if self._on_standby(cursor) else cursor.execute(select).fetchall()
+        rows = self._unlogged(f"SELECT worker, count(*), {ends} FROM claims GROUP BY worker")
         return {worker: (count, ends) for worker, count, ends in rows}
 
-    def gallery(self, new: bool = False) -> Gallery:
+    def counts(self) -> Counts:
+        def step(cursor: Cursor[Any]) -> Counts:
+            journal = self.link.journal
+            rootless, queue = sql.lacking("old", journal), sql.lacking("new", journal)
+
+            def count(of: str) -> int:
+                return (cursor.execute(f"SELECT count(*) FROM {of}").fetchone() or (0,))[0]
+
+            total, bare = count("items"), 0
+            if queue is None:
+                return Counts(total, 0, total, 0, count(f"{rootless} JOIN items USING (row)"))
+            of, new = f"{queue} l JOIN items i USING (row)", count(str(sql.table("new", journal)))
+            failed = count(f"{of} WHERE l.failure IS NOT NULL")
+            if journal.bridged:
+                bridge = sql.table("bridge", journal)
+                bare = count(f"{of} WHERE NOT EXISTS (SELECT 1 FROM {bridge} b WHERE b.row = l.row)")
+            elif rootless:
+                bare = count(f"{of} JOIN {rootless} USING (row)")
+            return Counts(total, new, total - new - failed, failed, bare)
+
+        return self.read(step)
+
+    def without_old(self, count: int) -> list[Work]:
+        def step(cursor: Cursor[Any]) -> list[Work]:
+            if (rootless := sql.lacking("old", self.link.journal)) is None:
+                return []
+            select = f"SELECT id, version, content FROM {rootless} JOIN items USING (row) LIMIT %s"
+            return [Work(*row) for row in cursor.execute(select, (count,))]
+
+        return self.read(step)
+
+    def sample(self, count: int) -> list[Item]:
+        """Found from random rows on."""
+
+        def step(cursor: Cursor[Any]) -> list[Item]:
+            if (vectors := sql.table("new", self.link.journal)) is None:
+                return []
+            first, last = cursor.execute(f"SELECT min(row), max(row) FROM {vectors}").fetchone() or (None, None)
+            if first is None or last is None:
+                return []
+            one = f"SELECT row FROM {vectors} WHERE row >= %s ORDER BY row LIMIT 1"
+            rows = {cursor.execute(one, (row,)).fetchone() for row in sql.drawn(first, last, count)}
+            return self._whole(cursor, "WHERE i.row = ANY(%s)", ([row[0] for row in rows if row],))
+
+        return self.read(step)
+
+    def misplaced(self, count: int) -> list[str]:
+        def step(cursor: Cursor[Any]) -> list[str]:
+            selects = [sql.misplaced(column, self.link.journal) for column in ("old", "new")]
+            found = [cursor.execute(f"{one} LIMIT %s", (count,)).fetchall() for one in selects if one]
+            return [id for some in found for (id,) in some][:count]
+
+        return self.read(step)
+
+    def scan(self, column: Column) -> Iterator[tuple[list[str], np.ndarray]]:
+        last = 0
+
+        def step(cursor: Cursor[Any]) -> list[tuple[Any, ...]]:
+            if (select := sql.part(column, self.link.journal)) is None:
+                return []
+            return cursor.execute(f"{select} AND v.row > %s ORDER BY v.row LIMIT %s", (last, AT_ONCE)).fetchall()
+
+        while some := self.read(step):
+            rows, ids, vectors = zip(*some, strict=True)
+            last = rows[-1]
+            yield list(ids), np.stack(vectors)
+
+    def failures(self, count: int) -> list[Item]:
+        def step(cursor: Cursor[Any]) -> list[Item]:
+            if sql.lacking("new", self.link.journal) is None:
+                return []
+            return self._whole(cursor, "WHERE l.failure IS NOT NULL ORDER BY l.row LIMIT %s", (count,))
+
+        return self.read(step)
+
+    def gallery(self, new: bool = False, old: bool = True) -> Gallery:
         ids: list[str] = []
         parts: list[tuple[np.ndarray, ...]] = []
         with self.transaction(SNAPSHOT) as cursor:
             journal = self.link.journal
-            dim = journal.new_dim if new else 0
-            missing = np.full(dim, np.nan, np.float32)
-            select = f"SELECT id, version, place, old, {'new' if new else 'NULL'} FROM items WHERE old IS NOT NULL"
-            rows = cursor.connection.cursor("gallery", binary=True).execute(f"{select} ORDER BY row")
-            while some := rows.fetchmany(AT_ONCE):
-                names, versions, places, old, after = zip(*some, strict=True)
-                ids += names
-                its = np.stack([missing if vector is None else vector for vector in after])
-                parts.append((np.array(versions, np.int64), np.array(places, np.int64), np.stack(old), its))
-        empty = np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, journal.dim), np.float32)
-        parts.append((*empty, np.empty((0, dim), np.float32)))
+            dims = journal.dim if old else 0, journal.new_dim if new else 0
+            blank, missing = np.empty(0, np.float32), np.full(dims[1], np.nan, np.float32)
+            if select := sql.galleries(journal, new, old):
+                rows = cursor.connection.cursor("gallery", binary=True).execute(select)
+                while some := rows.fetchmany(AT_ONCE):
+                    names, versions, places, before, after = zip(*some, strict=True)
+                    ids += names
+                    its = np.stack([blank if vector is None else vector for vector in before])
+                    others = np.stack([missing if vector is None else vector for vector in after])
+                    parts.append((np.array(versions, np.int64), np.array(places, np.int64), its, others))
+        empty = np.empty(0, np.int64), np.empty(0, np.int64)
+        parts.append((*empty, *(np.empty((0, dim), np.float32) for dim in dims)))
         return Gallery(ids, *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
-        ordered = [check_text("id", id) for id in ids]
-
-        def step(cursor: Cursor[Any]) -> None:
-            replace(cursor, before, after)
-            cursor.execute("DELETE FROM fits WHERE migration < %s", (after.migration,))
-            cursor.execute(PLACE, (ordered,))
-
-        if self.journal() != before:
-            raise Conflict
-        forget(self.link, ["old", "bridge", "new"])  # each index would take in all rows anew, one by one
-        self.write(step)
+        generations.plan(self.link, [check_text("id", id) for id in ids], before, after)
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
-        values = [(vector, check_text("id", id), version) for id, version, vector in rows]
-        update = f"UPDATE items SET {column} = %s WHERE id = %s AND version = %s"
+        given = [(check_text("id", id), version, vector) for id, version, vector in rows]
 
         def step(cursor: Cursor[Any]) -> int:
             check_moment(self.link.journal, during)
-            cursor.executemany(update, values)
-            return cursor.rowcount if values else 0
+            if not given or (name := sql.table(column, self.link.journal)) is None:
+                return 0
+            here = self._locked(cursor, [line[:2] for line in given])
+            if missing := sql.lacking(column, self.link.journal):
+                cursor.execute(f"DELETE FROM {missing} WHERE row = ANY(%s)", ([row for row, _ in here],))
+            into = "(row, vector) VALUES (%s, %s)" if column == "bridge" else "(row, place, vector) VALUES (%s, -1, %s)"
+            write = f"INSERT INTO {name} {into} ON CONFLICT (row) DO UPDATE SET vector = excluded.vector"
+            if here:
+                cursor.executemany(write, [(row, given[n][2]) for row, n in here])
+            return len(here)
 
         return self.write(step, lock="FOR SHARE")
 
-    def search(self, asks: Sequence[Ask], k: int, where: Where | None = None) -> list[Found]:
+    def search(
+        self, asks: Sequence[Ask], k: int, where: Where | None = None, during: Journal | None = None
+    ) -> list[Found]:
         from compat.live.postgres.parts import search
 
-        with self.transaction(SNAPSHOT) as cursor:
-            journal = self.link.journal
-            filters = check_fields(where, journal)
-            found = [search(cursor, ask, k, filters, journal, self.link.extension) for ask in asks]
+        def step(cursor: Cursor[Any]) -> list[Found]:
+            check_way(self.link.journal, during)
+            filters = check_fields(where, self.link.journal)
+            return [search(self.link, cursor, ask, k, filters) for ask in asks]
+
+        found = self.read(step)
         self.keeper.look([ask.column for ask in asks])
         return found
 
     def warm(self, columns: Sequence[Column]) -> None:
-        """The server has what is searched."""
+        self.keeper.keep(columns)
 
     def revert(self, before: Journal, after: Journal) -> None:
-        self._turn(before, after, "old IS NULL", ["old", "bridge", "new"], "DROP new, ADD new {vector}")
+        self._turn("old", before, after)
 
     def drop_old(self, before: Journal, after: Journal) -> None:
-        self._turn(
-            before,
-            after,
-            "new IS NULL",
-            ["old", "bridge"],
-            "DROP old, DROP bridge, ADD old {vector}, ADD bridge {vector}",
-        )
+        self._turn("new", before, after)
 
     def advance(self, before: Journal, after: Journal) -> None:
-        changes = "DROP old, DROP bridge", "RENAME new TO old", "ADD bridge {vector}, ADD new {vector}"
-        self._turn(before, after, "false", ["old", "bridge", "new"], *changes)
+        self.amend(before, after)
+
+    def _turn(self, column: Column, before: Journal, after: Journal) -> None:
+        """Replace the journal, if no item lacks a vector of a column."""
+        missing = f"SELECT EXISTS (SELECT 1 FROM {sql.lacking(column, before)} JOIN items USING (row))"
+
+        def check(cursor: Cursor[Any]) -> None:
+            if cursor.execute(missing).fetchone() == (True,):
+                raise Conflict
+
+        def step(cursor: Cursor[Any]) -> None:
+            replace(cursor, before, after)
+            check(cursor)
+
+        if self.journal() != before:
+            raise Conflict
+        self.read(check)  # before anybody waits: it goes past all that is dead, and marks it
+        self.write(step)
+
+    def sweep(self, rows: int = 1000) -> bool:
+        """Tables are dropped whole, however many rows they have."""
+        return generations.sweep(self.link)
 
     def size(self) -> int:
-        tables = "SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = %s::regnamespace"
+        tables = "SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
         select = f"SELECT sum(pg_total_relation_size(oid)) FROM ({tables})"
-        with self.transaction() as cursor:
-            found = cursor.execute(select, (f'"{self.link.schema}"',)).fetchone()
+        found = self.read(lambda cursor: cursor.execute(select).fetchone())
         return int(found[0] or 0) if found else 0
 
     def close(self) -> None:
@@ -307,24 +434,16 @@ class PostgresStore:
             self.keeper.close()
         self.link.close()
 
-    def _on_standby(self, cursor: Cursor[Any]) -> bool:
-        """Whether the server only follows another, and does not have what a crash of that one clears."""
-        return cursor.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
+    def _whole(self, cursor: Cursor[Any], where: str, values: Sequence[Any]) -> list[Item]:
+        return [Item(*row) for row in cursor.execute(f"{sql.whole(self.link.journal)} {where}", values)]
+
+    def _unlogged(self, select: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """What a table has that a server which follows another does not."""
+
+        def step(cursor: Cursor[Any]) -> list[tuple[Any, ...]]:
+            return [] if cursor.execute(STANDBY).fetchone() == (True,) else cursor.execute(select, values).fetchall()
+
+        return self.read(step)
 
     def _changed(self, statement: str, values: Sequence[Any] = ()) -> int:
         return self.write(lambda cursor: cursor.execute(statement, values).rowcount)
-
-    def _turn(self, before: Journal, after: Journal, none: str, parts: Sequence[Column], *changes: str) -> None:
-        """Replace the journal, and columns with it, unless there is an item of which a test holds."""
-
-        def step(cursor: Cursor[Any]) -> None:
-            replace(cursor, before, after)  # from then on nobody writes what depends on it
-            if cursor.execute(f"SELECT EXISTS (SELECT 1 FROM items WHERE {none})").fetchone() == (True,):
-                raise Conflict
-            cursor.execute("UPDATE items SET failure = NULL WHERE failure IS NOT NULL")
-            turn(self.link, cursor, *changes)
-
-        if self.journal() != before:
-            raise Conflict
-        forget(self.link, parts)
-        self.write(step)

@@ -73,9 +73,7 @@ class Ledger:
         state = State(journal).after(journal, **names)
         self._note(JOURNAL, state.dump(), models.UpdateMode.INSERT_ONLY)
         if state.marks[-1] not in self.state().marks:
-            raise InputError(
-                f"store: {self.items!r} at {self.link.shown} was made just now, expected a new collection"
-            )
+            raise InputError(f"store: {self.items!r} at {self.link.shown} was made just now, expected a new collection")
 
     def state(self) -> State:
         """What the journal says.

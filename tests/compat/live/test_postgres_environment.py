@@ -15,8 +15,8 @@ import pytest
 from compat.errors import InputError
 from compat.live import open_store
 from compat.live.items import Item
-from compat.live.store import Ask
-from tests.live_stores import claim, create, item, report, running, vector
+from compat.live.store import Approximate, Ask
+from tests.live_stores import claim, create, item, new, report, running, vector
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -288,3 +288,39 @@ def test_who_blocks_a_step_is_told(opened, server, monkeypatch):
         with pytest.raises(OSError, match=held):
             store.write(step)
     store.write(step)
+
+
+@contextmanager
+def standby(server):
+    """A server that follows another, and is read only."""
+    folder = server.folder / "standby"
+    server._program("pg_basebackup", "-D", str(folder), "-h", str(server.folder), "-U", "postgres", "-R", "-c", "fast")
+    settings = {"port": "5433", "listen_addresses": "", "unix_socket_directories": str(server.folder)}
+    flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    command = [str(server.programs / "postgres"), "-D", str(folder), *flags]
+    nowhere = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdout=nowhere, stderr=nowhere, **server._unprivileged())
+    try:
+        ready = ("pg_isready", "-q", "-h", str(server.folder), "-p", "5433")
+        while server._program(*ready, check=False) and process.poll() is None:
+            pass
+        yield f"{server.url}&port=5433"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_a_standby_answers_queries(server):
+    with closing(running(create(open_store(f"{server.url}&schema=followed")), 40)) as store:
+        store.exchange(report(1), 0, 60.0)
+        with standby(server) as url, closing(open_store(f"{url}&schema=followed")) as follower:
+            follower.keeper.approximate = Approximate(10)
+            found = follower.search([Ask("old", vector(2)[None]), Ask("new", new(1)[None])], 1)
+            assert [part.ids for part in found] == [["i2"], ["i1"]]
+            follower.keeper.keep(["old"])
+            assert follower.journal() == store.journal()
+            assert (follower.beats(60.0), follower.claims(), follower.counts().new) == ({}, {}, 1)
+            assert follower.get("i3").content == "c3"
+            with pytest.raises(InputError, match="read-only"):
+                follower.beat("searcher", {"p99": 1.0})

@@ -1,15 +1,17 @@
-"""Large parts in PostgreSQL: an index that is made, measured, made anew and dropped while items come and go."""
+"""Large parts in PostgreSQL: an index that is made, measured and made anew while items come and go."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from compat.live import Item, Journal
 from compat.live.store import Approximate, Ask
-from tests.live_stores import placed, turned
+from tests.live_stores import planned, turned
 
 pytest.importorskip("psycopg")
 from compat.live.items import Column, Report
-from compat.live.postgres import parts as postgres_parts
+from compat.live.postgres import keeper as postgres_keeper
 from compat.live.postgres.store import PostgresStore
 
 ABOVE, ITEMS, OLD, NEW = 30, 120, 16, 12
@@ -39,7 +41,8 @@ def filled(store, distance="cosine", count=ITEMS, dim=OLD):
     store.add(
         Item(f"i{n}", f"c{n}", {"lang": "de" if n % 30 else "en"}, n + 1, v) for n, v in enumerate(rows(count, dim))
     )
-    turned(store, migration=1, phase="running", new_dim=NEW)
+    planned(store, [f"i{n}" for n in range(count)], new_dim=NEW)
+    turned(store, phase="running")
     return store
 
 
@@ -50,13 +53,11 @@ def move(store, numbers, dim=NEW, migration=1):
 
 
 def near(store):
-    """What is known of the indexes, and which there are."""
+    """What is known of the indexes, which are those that there are: vectors, and how many are still searched."""
     with store.transaction() as cursor:
-        known = cursor.execute("SELECT part, dim, items FROM near ORDER BY part").fetchall()
+        known = cursor.execute("SELECT part, items, here FROM near ORDER BY part").fetchall()
         there = cursor.execute("SELECT indexname FROM pg_indexes WHERE schemaname = current_schema()").fetchall()
-    assert sorted(f"near_{part}" for part, *_ in known) == sorted(
-        {name for (name,) in there if name[:5] == "near_"} - {"near_pkey"}
-    )
+    assert {f"near_{part}" for part, *_ in known} == {name for (name,) in there if name[:5] == "near_"} - {"near_pkey"}
     return known
 
 
@@ -80,12 +81,12 @@ def agree(store, k=10, where=None, dims=(OLD, NEW), distance="cosine"):
     return np.mean(found)
 
 
-def scans(store, part):
+def scans(store, name):
     """How often an index was used so far."""
+    store.link.outside("SELECT pg_stat_force_next_flush()")
     with store.transaction() as cursor:
-        name = f"near_{part}"
         row = cursor.execute("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = %s AND schemaname ="
-                             " current_schema()", (name,)).fetchone()  # fmt: skip
+                             " current_schema()", (f"near_{name}",)).fetchone()  # fmt: skip
     return row[0]
 
 
@@ -95,39 +96,104 @@ def test_a_part_that_outgrows_the_limit_is_searched_by_an_index(store, distance)
     assert near(store) == []
     assert agree(store, distance=distance) == 1
     store.keeper.keep(BOTH)
-    assert near(store) == [("old", OLD, ITEMS)]
-    measured = (scans(store, "old") for _ in range(1000))  # told when the connection that did it is gone
-    before = next(count for count in measured if count >= postgres_parts.TRIED)
+    assert near(store) == [("vectors_0", ITEMS, ITEMS)]
+    measured = (scans(store, "vectors_0") for _ in range(1000))  # told when the connection that did it is gone
+    before = next(count for count in measured if count >= postgres_keeper.TRIED)
     assert agree(store, distance=distance) >= 0.9
-    store.link.outside("SELECT pg_stat_force_next_flush()")
-    assert scans(store, "old") == before + 5
+    assert scans(store, "vectors_0") == before + 5
     move(store, range(40))
     store.keeper.keep(BOTH)
-    assert near(store) == [("new", NEW, 40), ("old", OLD, ITEMS)]
+    assert near(store) == [("vectors_0", ITEMS, 80), ("vectors_1", 40, 40)]
     assert agree(store, distance=distance) >= 0.9
 
 
-def test_a_part_that_shrinks_is_found_whole_and_scanned_in_the_end(store):
+def test_an_index_stays_while_items_are_migrated_and_their_others_are_scanned_in_the_end(store):
     filled(store)
     store.keeper.keep(BOTH)
     for last in range(20, ITEMS, 20):
         move(store, range(last - 20, last))
         assert agree(store) >= 0.9
     assert agree(store, k=ITEMS) == 1
+    before = scans(store, "vectors_0")
     store.keeper.keep(BOTH)
-    assert near(store) == [("new", NEW, 100)]
+    assert near(store) == [("vectors_0", ITEMS, 0), ("vectors_1", 100, 100)]
     assert agree(store) >= 0.9
+    assert scans(store, "vectors_0") == before
 
 
-def test_an_index_is_made_anew_when_its_part_has_halved(store):
+def test_plan_rollback_and_finalize_keep_indexes(store):
+    """The gallery that is searched after each has the index from the first moment."""
     filled(store)
     store.keeper.keep(BOTH)
-    move(store, range(50))
-    store.keeper.keep(["old"])
-    assert near(store) == [("old", OLD, ITEMS)]
-    move(store, range(50, 70))
-    store.keeper.keep(["old"])
-    assert near(store) == [("old", OLD, 50)]
+    move(store, range(110))
+    store.keeper.keep(BOTH)
+    before = turned(store, phase="rolling_back")
+    store.revert(before, back := replace(before, phase="rolled_back"))
+    used = scans(store, "vectors_0")
+    assert agree_old(store) >= 0.9
+    assert scans(store, "vectors_0") == used + 5
+    store.place([f"i{n}" for n in range(ITEMS)], back, replace(back, migration=2, phase="running", new_dim=5))
+    assert agree_old(store) >= 0.9
+    assert scans(store, "vectors_0") == used + 10
+    while store.sweep():
+        pass
+    assert [part for part, *_ in near(store)] == ["vectors_0"]
+    move(store, range(ITEMS), 5, 2)
+    store.keeper.keep(BOTH)
+    before = turned(store, phase="verified")
+    store.drop_old(before, after := replace(before, phase="finalized"))
+    while store.sweep():
+        pass
+    assert near(store) == [("vectors_2", ITEMS, ITEMS)]
+    store.advance(after, replace(after, phase="none", dim=5, new_dim=0, generation=2))
+    used = scans(store, "vectors_2")
+    assert agree_old(store, 5) >= 0.9
+    assert scans(store, "vectors_2") == used + 5
+
+
+def agree_old(store, dim=OLD):
+    """Likewise where the old part is all there is."""
+    items = [item for n in range(ITEMS) if (item := store.get(f"i{n}")) is not None]
+    vectors = np.array([item.old for item in items], np.float64)
+    ask, found = Ask("old", rows(5, dim, seed=9)), []
+    its = store.search([ask], 10)[0]
+    for query, line in zip(ask.queries, its.nearest, strict=True):
+        far = -(vectors @ query) / np.linalg.norm(vectors, axis=1)
+        found.append(len({items[n].id for n in far.argsort()[:10]} & {its.ids[n] for n in line}) / 10)
+    return np.mean(found)
+
+
+def test_recall_is_measured_again_with_what_came_last(store, monkeypatch):
+    """What is added later lies elsewhere; an index that finds too little of it is searched more widely."""
+    filled(store)
+    store.keeper.keep(BOTH)
+    move(store, range(60))
+    measured, wanted = [], {60: 40, 80: 160, 120: 0}
+
+    def measure(link, part, recall):
+        measured.append(part.table)
+        return wanted[count]
+
+    monkeypatch.setattr(postgres_keeper, "measure", measure)
+    for count, expected in ((60, ["vectors_1"]), (80, ["vectors_1"]), (120, ["vectors_1"] * 2)):
+        measured.clear()
+        move(store, range(store.counts().new, count))
+        store.keeper.keep(["new"])
+        store.keeper.keep(["new"])
+        assert measured == expected
+        with store.transaction() as cursor:
+            assert cursor.execute("SELECT ef FROM near WHERE part = 'vectors_1'").fetchone() == (wanted[count],)
+
+
+def test_the_vectors_that_came_last_are_found(store):
+    filled(store)
+    move(store, range(ITEMS))
+    with store.transaction() as cursor:
+        found = postgres_keeper.latest(cursor, "vectors_1")
+        some = postgres_keeper.anywhere(cursor, "vectors_1")
+    known = {tuple(v) for v in rows(ITEMS, NEW, seed=7)}
+    assert 0 < len(found) <= 25
+    assert {tuple(v) for v in [*found, *some]} <= known
 
 
 def test_a_filter_that_leaves_little_finds_all_of_it(store):
@@ -150,66 +216,35 @@ def test_an_index_that_finds_too_little_is_not_searched(store, monkeypatch):
     assert agree(store, 60) == 1
 
 
-def test_indexes_outlive_no_change_of_what_they_are_of(store):
-    """Rolled back, planned with another dimension, finalized, and the next migration: all is found."""
-    filled(store)
-    move(store, range(60))
-    store.keeper.keep(BOTH)
-    assert len(near(store)) == 2
-    before = turned(store, phase="rolling_back")
-    store.revert(before, after := Journal(OLD, "cosine", ("lang",), 1, "rolled_back", new_dim=NEW))
-    assert near(store) == []
-    assert agree(store) == 1
-
-    turned(store, migration=2, phase="running", new_dim=5)
-    store.keeper.keep(BOTH)
-    placed(store, [f"i{n}" for n in range(ITEMS)])
-    assert near(store) == []
-    move(store, range(ITEMS), 5, 2)
-    store.keeper.keep(BOTH)
-    assert near(store) == [("new", 5, ITEMS)]
-    before = turned(store, phase="verified")
-    store.drop_old(before, after := Journal(OLD, "cosine", ("lang",), 2, "finalized", new_dim=5))
-    assert near(store) == [("new", 5, ITEMS)]
-    store.advance(after, Journal(5, "cosine", ("lang",), 2))
-    assert near(store) == []
-    assert agree(store, dims=(5, NEW)) == 1
-    turned(store, migration=3, phase="running", new_dim=NEW)
-    store.keeper.keep(BOTH)
-    assert near(store) == [("old", 5, ITEMS)]
-    move(store, range(40), NEW, 3)
-    assert agree(store, dims=(5, NEW)) >= 0.9
-
-
 def test_what_is_known_of_an_index_that_is_gone_is_not_believed(store):
     filled(store)
     store.keeper.keep(["old"])
     with store.transaction() as cursor:
-        cursor.execute("DROP INDEX near_old")
+        cursor.execute("DROP INDEX near_vectors_0")
     assert agree(store) == 1
     store.keeper.keep(["old"])
-    assert near(store) == [("old", OLD, ITEMS)]
+    assert near(store) == [("vectors_0", ITEMS, ITEMS)]
 
 
-def test_an_index_of_another_dimension_disturbs_no_write(store):
-    """As one may be made just when the next migration begins."""
+def test_an_index_that_was_cut_short_is_made_anew(store):
     filled(store)
-    postgres_parts.make(store.link, "new", NEW + 1, "cosine")
-    move(store, range(ITEMS))
-    assert agree(store) == 1
-    store.keeper.keep(["new"])
-    assert near(store) == [("new", NEW, ITEMS)]
+    with store.transaction() as cursor:
+        cursor.execute("CREATE INDEX near_vectors_0 ON vectors_0 (row)")
+        cursor.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'near_vectors_0'::regclass")
+    store.keeper.keep(["old"])
+    assert near(store) == [("vectors_0", ITEMS, ITEMS)]
+    assert agree(store) >= 0.9
 
 
 def test_of_several_processes_one_keeps_the_indexes(store, url):
     filled(store)
     other = PostgresStore(url, approximate=Approximate(ABOVE))
     with store.transaction() as cursor:
-        cursor.execute("LOCK TABLE items IN SHARE UPDATE EXCLUSIVE MODE")  # as whoever makes one
+        cursor.execute("LOCK TABLE vectors_0 IN SHARE UPDATE EXCLUSIVE MODE")  # as whoever makes one
         other.keeper.keep(["old"])
     assert near(store) == []
     other.keeper.keep(["old"])
-    assert near(other) == [("old", OLD, ITEMS)]
+    assert near(other) == [("vectors_0", ITEMS, ITEMS)]
     other.close()
 
 
@@ -218,7 +253,7 @@ def test_searches_see_to_it_by_themselves(store):
     store.keeper.looked = -float("inf")
     agree(store)
     store.keeper.thread.join()
-    assert near(store) == [("old", OLD, ITEMS)]
+    assert near(store) == [("vectors_0", ITEMS, ITEMS)]
     agree(store)
     assert not store.keeper.thread.is_alive()  # it has just looked
 

@@ -1,0 +1,134 @@
+"""Tables of generations in PostgreSQL: prepared aside when a migration is planned, dropped once none serves them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import Cursor
+
+from compat.live.items import Journal
+from compat.live.postgres.link import Link, replace
+from compat.live.postgres.told import OURS, Interrupted, Taken
+from compat.live.sql import alive
+from compat.live.store import Conflict
+
+# a move leaves a dead row and dead entries in the indexes: the server clears them once a twentieth is dead
+OFTEN = "WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05)"
+KEYS = (
+    "ALTER TABLE lacking_{0} ADD PRIMARY KEY (row)",
+    "CREATE INDEX ON lacking_{0} (place, row) WHERE failure IS NULL",
+    "CREATE INDEX ON lacking_{0} (row) WHERE failure IS NOT NULL",
+)
+ADDING = "hashtext('adding'), 'items'::regclass::oid::int"  # the lock that `add` shares while it lasts
+OPEN = "SELECT row, -1, NULL FROM items"
+PLACED = """SELECT i.row, coalesce(g.place, -1), NULL FROM items i LEFT JOIN given g USING (id) WHERE i.row <= {last}"""
+LATER = "INSERT INTO {0} SELECT row, -1, NULL FROM items WHERE row > %s"
+DANGLING = "DELETE FROM {0} q WHERE NOT EXISTS (SELECT 1 FROM items i WHERE i.row = q.row)"
+
+
+def make(cursor: Cursor[Any], generation: int, dim: int, extension: str, queue: str) -> None:
+    """Make the tables of a generation.
+
+    Args:
+        cursor: in a transaction.
+        generation: its number.
+        dim: of its vectors.
+        extension: schema of pgvector.
+        queue: selects row, place and failure of the items that lack a vector.
+    """
+    cursor.execute(f"CREATE TABLE lacking_{generation} (row bigint, place bigint NOT NULL, failure text) {OFTEN}")
+    cursor.execute(f"INSERT INTO lacking_{generation} {queue}")
+    for statement in KEYS:
+        cursor.execute(statement.format(generation))
+    vector = f"vector {extension}.vector{f'({dim})' if dim else ''} NOT NULL"
+    cursor.execute(f"CREATE TABLE vectors_{generation} (row bigint PRIMARY KEY, place bigint NOT NULL, {vector})")
+    if generation:  # the first one is no migration's
+        cursor.execute(f"CREATE TABLE bridge_{generation} (row bigint PRIMARY KEY, {vector})")
+
+
+def ensure(cursor: Cursor[Any], journal: Journal, extension: str) -> None:
+    """Make the tables that a journal needs and that are not there, with every item open in the order."""
+    known = tables(cursor)
+    for generation, dim in ((journal.old_generation, journal.dim), (journal.new_generation, journal.new_dim)):
+        if generation is not None and f"vectors_{generation}" not in known:
+            make(cursor, generation, dim, extension, OPEN)
+            known.append(f"vectors_{generation}")
+
+
+def tables(cursor: Cursor[Any]) -> list[str]:
+    """Names of the tables of all generations."""
+    rows = cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").fetchall()
+    return sorted(name for (name,) in rows if re.fullmatch(OURS, name))
+
+
+def turn(link: Link, cursor: Cursor[Any], before: Journal, after: Journal) -> None:
+    """Replace the journal, and make the tables that the new one needs."""
+    replace(cursor, before, after)
+    if (after.generation, after.new_generation) != (before.generation, before.new_generation):
+        ensure(cursor, after, link.extension)
+
+
+def plan(link: Link, ids: Sequence[str], before: Journal, after: Journal) -> None:
+    """Prepare the tables of a generation, and publish them with the journal, in one transaction.
+
+    Only its end holds the journal. Items that users add meanwhile are told by their row numbers: all up to a number
+    were there when the order was prepared.
+
+    Raises:
+        Conflict: the journal is not `before`.
+    """
+    if after.new_generation == before.new_generation:
+        return link.write(lambda cursor: turn(link, cursor, before, after))
+    last = link.write(lambda cursor: committed(link, cursor, before))
+    queue = f"lacking_{after.migration}"
+
+    def step(cursor: Cursor[Any]) -> None:
+        cursor.execute("CREATE UNLOGGED TABLE given (id text, place bigint)")
+        with cursor.copy("COPY given FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types(["text", "int8"])
+            for place, id in enumerate(ids):
+                copy.write_row((id, place))
+        make(cursor, after.migration, after.new_dim, link.extension, PLACED.format(last=last))
+        cursor.execute("DROP TABLE given")
+        replace(cursor, before, after)
+        cursor.execute(LATER.format(queue), (last,))
+        cursor.execute("DELETE FROM fits")
+        cursor.execute("DELETE FROM claims")
+
+    try:
+        link.write(step)
+    except Taken as error:  # another plan made these tables
+        raise Conflict from error
+    link.write(lambda cursor: cursor.execute(DANGLING.format(queue)))
+    link.outside(f'ANALYZE "{link.schema}".{queue}')
+
+
+def committed(link: Link, cursor: Cursor[Any], before: Journal) -> int:
+    """The last row number, once every item up to it is committed; items that are being added are waited for."""
+    cursor.execute(f"SELECT pg_advisory_xact_lock({ADDING})")
+    if link.again(cursor, "FOR UPDATE") != before:  # every other write of items shares it
+        raise Conflict
+    found = cursor.execute("SELECT max(row) FROM items").fetchone()
+    return found[0] or 0 if found else 0
+
+
+def sweep(link: Link) -> bool:
+    """Drop a table that no phase serves any more; whether there is another. What somebody still reads is left."""
+    for name in link.read(lambda cursor: dead(link, cursor)):
+        try:
+            with link.transaction(lock="FOR SHARE") as cursor:
+                if name in dead(link, cursor):
+                    cursor.execute("SET LOCAL lock_timeout = '100ms'")  # whoever comes behind us waits for no longer
+                    cursor.execute(f"DROP TABLE {name}")
+                    cursor.execute("DELETE FROM near WHERE part = %s", (name,))
+                return len(dead(link, cursor)) > 0
+        except Interrupted:
+            continue
+    return False
+
+
+def dead(link: Link, cursor: Cursor[Any]) -> list[str]:
+    """Tables that no phase serves any more."""
+    return [name for name in tables(cursor) if name not in alive(link.journal)]

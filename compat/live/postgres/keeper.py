@@ -1,0 +1,182 @@
+"""Indexes of large tables of vectors: made, measured and made anew aside, while items come and go."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from psycopg import Cursor
+
+from compat.live.items import Column, Journal
+from compat.live.postgres.link import SNAPSHOT, Link
+from compat.live.postgres.parts import WIDTHS, Part, part_of
+from compat.live.store import GROWTH, NEAREST, Approximate
+
+CLASS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops"}
+WIDEST = 2000  # dimensions that pgvector's index takes; parts of more are scanned
+TRIED = 50  # vectors that recall is measured with, half of them of those that came last
+GROWN = 1.1  # times more vectors than when recall was measured, and it is measured again
+LATEST = 10  # one in so many of a table's blocks has those that came last
+LOOK_EVERY = 30.0  # seconds between two looks at how large the parts are
+# a server that only follows another, or whoever changes indexes now; a vacuum too: then the next look does it
+BUSY = """SELECT pg_is_in_recovery() OR EXISTS (SELECT 1 FROM pg_locks WHERE relation = %s::regclass
+    AND mode = 'ShareUpdateExclusiveLock' AND pid <> pg_backend_pid())"""
+VALID = "EXISTS (SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(%s) AND indisvalid)"
+KNOWN = f"SELECT items, ef FROM near WHERE part = %s AND {VALID}"
+NOTE = f"INSERT INTO near SELECT * FROM (SELECT %s, %s::bigint, %s::int, %s, %s::bigint) WHERE {VALID}"
+
+
+class Keeper:
+    """Keeps an index for each table of vectors that is large, by a thread and a connection of its own.
+
+    It is made when the table outgrows the limit, and searched once it was measured to be good enough. It is measured
+    again when the table has grown by a tenth, and made anew when it is not good enough any more. It stays while items
+    are migrated, as those that are left are still found by it. Of several processes one does it.
+
+    Args:
+        url: of the store.
+        approximate: from how many items on, and how well.
+    """
+
+    def __init__(self, url: str, approximate: Approximate) -> None:
+        self.approximate = approximate
+        self.link = Link(url)
+        self.thread: threading.Thread | None = None
+        self.looked = -LOOK_EVERY
+
+    def look(self, columns: Sequence[Column]) -> None:
+        """See to the parts of these columns, every now and then, and without keeping the caller waiting."""
+        busy = self.thread is not None and self.thread.is_alive()
+        if not busy and time.monotonic() - self.looked >= LOOK_EVERY:
+            self.looked = time.monotonic()
+            self.thread = threading.Thread(target=self._keep_quietly, args=(columns,), daemon=True)
+            self.thread.start()
+
+    def close(self) -> None:
+        """Break off what it does; the index that it leaves is not searched, and the next look drops it."""
+        if self.thread is not None and self.thread.is_alive():
+            if (connection := self.link.open) is not None:
+                connection.cancel()
+            self.thread.join()
+
+    def keep(self, columns: Sequence[Column]) -> None:
+        """See to the parts of these columns now."""
+        with self.link.lock:
+            try:
+                for column in columns:
+                    self._keep(column)
+            finally:
+                self.link.close()
+
+    def _keep_quietly(self, columns: Sequence[Column]) -> None:
+        try:
+            self.keep(columns)
+        except (OSError, ValueError):  # the next look is another chance; until then parts are scanned
+            self.looked = time.monotonic()
+
+    def _keep(self, column: Column) -> None:
+        link, above = self.link, self.approximate.above
+        with link.transaction(SNAPSHOT) as cursor:
+            journal, part = link.journal, part_of(link, column, link.journal)
+            if part is None or cursor.execute(BUSY, (part.table,)).fetchone() != (False,):
+                return
+            index = f"near_{part.table}"
+            known = cursor.execute(KNOWN, (part.table, index)).fetchone()
+            items = count(cursor, part.table)
+            here = count(cursor, part.over) if part.over else items
+        if items <= above or journal.dim_of(column) > WIDEST:
+            return drop(link, part.table) if known is not None else None
+        if known is None:
+            make(link, part.table, journal)
+        measured, width = known or (0, 0)
+        if not items / GROWN <= measured <= items * GROWTH:
+            measured, width = items, measure(link, part, self.approximate.recall)
+            if known is not None and width == 0:
+                remake(link, part.table)
+                width = measure(link, part, self.approximate.recall)
+        with link.transaction() as cursor:
+            cursor.execute("DELETE FROM near WHERE part = %s", (part.table,))
+            cursor.execute(NOTE, (part.table, measured, width, part.over, here if here > above else 0, index))
+
+
+def count(cursor: Cursor[Any], table: str) -> int:
+    return (cursor.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,))[0]
+
+
+def make(link: Link, table: str, journal: Journal) -> None:
+    """Make a table's index while the store is read and written."""
+    drop(link, table)
+    link.outside(
+        f'CREATE INDEX CONCURRENTLY IF NOT EXISTS near_{table} ON "{link.schema}".{table}'
+        f" USING hnsw (vector {link.extension}.{CLASS[journal.distance]})"
+    )
+
+
+def remake(link: Link, table: str) -> None:
+    """Make it anew without what is no longer in the table; the one that is there is searched until then."""
+    drop(link, table, "_ccnew", "_ccold")
+    link.outside(f'REINDEX INDEX CONCURRENTLY "{link.schema}".near_{table}')
+
+
+def drop(link: Link, table: str, *ends: str) -> None:
+    """Drop a table's index, and what one that was cut short has left, or only what has such an end to its name.
+
+    Raises:
+        Interrupted: somebody is at it, or others did not let go of the table in time.
+    """
+    with link.transaction() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '100ms'")
+        cursor.execute(f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE")
+        for end in ends or ("", "_ccnew", "_ccold"):
+            cursor.execute(f"DROP INDEX IF EXISTS near_{table}{end}")
+        if not ends:
+            cursor.execute("DELETE FROM near WHERE part = %s", (table,))
+
+
+def measure(link: Link, part: Part, recall: float) -> int:
+    """The least width with which the index loses at most half of what it may of the nearest items; 0 if none does.
+
+    Of vectors of the whole table as of those that came last, in each case.
+    """
+    whole = part._replace(over=None)
+
+    def step(cursor: Cursor[Any]) -> int:
+        tried = [some for some in (anywhere(cursor, part.table), latest(cursor, part.table)) if some]
+        exact = [[whole.nearest(cursor, query, NEAREST, {}) for query in some] for some in tried]
+        for width in WIDTHS:
+            its = whole._replace(width=width)
+            lists = [[its.nearest(cursor, query, NEAREST, {}) for query in some] for some in tried]
+            if min((share(a, b) for a, b in zip(lists, exact, strict=True)), default=0.0) >= (1 + recall) / 2:
+                return width
+        return 0
+
+    return link.read(step)
+
+
+def share(lists: list[list[int]], exact: list[list[int]]) -> float:
+    """Of what is nearest, how much was found."""
+    return float(np.mean([len(np.intersect1d(a, b)) / max(len(b), 1) for a, b in zip(lists, exact, strict=True)]))
+
+
+def anywhere(cursor: Cursor[Any], table: str) -> list[np.ndarray]:
+    """Some vectors of a table, from random rows on."""
+    last = (cursor.execute(f"SELECT max(row) FROM {table}").fetchone() or (0,))[0] or 0
+    one = f"SELECT vector FROM {table} WHERE row >= %s ORDER BY row LIMIT 1"
+    rows = np.random.default_rng(1).integers(0, last + 1, TRIED // 2).tolist()
+    return [found[0] for row in rows if (found := cursor.execute(one, (row,)).fetchone())]
+
+
+def latest(cursor: Cursor[Any], table: str) -> list[np.ndarray]:
+    """Some vectors of those that came last: the server writes rows to the end of a table's file."""
+    size = "SELECT pg_relation_size(%s::regclass) / current_setting('block_size')::int"
+    blocks = (cursor.execute(size, (table,)).fetchone() or (0,))[0]
+    one = f"SELECT vector FROM {table} WHERE ctid >= format('(%%s,0)', %s::bigint)::tid LIMIT 1 OFFSET %s"
+    generator = np.random.default_rng(2)
+    some = [
+        (int(generator.integers(blocks - blocks // LATEST - 1, blocks)), int(generator.integers(8)))
+        for _ in range(TRIED // 2)
+    ]
+    return [found[0] for where in some if (found := cursor.execute(one, where).fetchone())]
