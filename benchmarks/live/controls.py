@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.live.oracle import NEW
 from compat.live.items import Found, Report, Turn
-from compat.live.store import Ask, Store, Where, open_store
+from compat.live.store import Ask, Store, open_store
 
 BETWEEN = 0.004  # seconds between two steps that should be one
 
@@ -31,10 +31,10 @@ def broken(url: str, **methods: Callable[..., Any]) -> Store:
 def new_first(url: str) -> Store:
     """Searches the new part first, then the old one, in two snapshots."""
 
-    def search(store: Store, honest: Any, asks: Sequence[Ask], k: int, where: Where | None = None) -> list[Found]:
+    def search(store: Store, honest: Any, asks: Sequence[Ask], *rest: Any) -> list[Found]:
         found = []
         for ask in reversed(asks):
-            found += honest([ask], k, where)
+            found += honest([ask], *rest)
             time.sleep(BETWEEN)
         return found[::-1]
 

@@ -3,8 +3,8 @@
 A document that tables are written into has a line `<!-- table: FOLDER [label=value ...] -->` before each of them and
 `<!-- end -->` after it; one of ranks over several folders `<!-- ranks: FOLDER FOLDER ... [label=value ...] -->`; those
 of an experiment on policies `<!-- policies: FILE -->`, that of reports on upgrades `<!-- agreement: FILE -->`, those
-of live migrations `<!-- live: FILE -->`, `<!-- searching: FILE -->` and `<!-- faults: FILE FILE ... -->`. FOLDER and
-FILE are relative to the document.
+of live migrations `<!-- live: FILE -->`, `<!-- indexed: FILE -->`, `<!-- searching: FILE -->` and
+`<!-- faults: FILE FILE ... -->`. FOLDER and FILE are relative to the document.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmarks.tables.live import faults, searching, speed
+from benchmarks.tables.live import faults, indexed, searching, speed
 from benchmarks.tables.ranks import ranking, table
 from benchmarks.tables.reports import agreement
 from benchmarks.tables.table import tables
 from compat.errors import InputError
 from compat.files import replace
 
-KINDS = "table|ranks|policies|agreement|live|searching|faults"
+KINDS = "table|ranks|policies|agreement|live|indexed|searching|faults"
 
 
 def written(document: str | Path, broken: list[str] | None = None) -> str:
@@ -51,6 +51,8 @@ def written(document: str | Path, broken: list[str] | None = None) -> str:
             made = speed(path.parent / words[0])
         elif kind == "searching":
             made = searching(path.parent / words[0])
+        elif kind == "indexed":
+            made = indexed(path.parent / words[0])
         elif kind == "faults":
             made = faults([path.parent / word for word in words])
         else:

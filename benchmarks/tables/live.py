@@ -80,6 +80,20 @@ def searching(path: Path) -> str:
     return "\n\n".join(markdown(rows) for rows in tables)
 
 
+def indexed(path: Path) -> str:
+    """The tables of the report of `benchmarks.live.indexed`."""
+    found = read(path, "recall_at_10")
+    figures = [("figure", f"{found['items']:,} items, {found['dim']} dimensions")]
+    figures += [(f"{name} (s)", f"{seconds:.1f}") for name, seconds in found["seconds"].items()]
+    figures += [(f"recall@10, {share} migrated", f"{its:.3f}") for share, its in found["recall_at_10"].items()]
+    names = ("query p50", "query p99", "write p50", "longest write")
+    cases = [("", "verb (s)", *(f"{name} (ms)" for name in names), "of each")]
+    for name, its in found["cases"].items():
+        seconds = f"{its['seconds']:.1f}" if "seconds" in its else "-"
+        cases.append((name, seconds, *(f"{its[figure]:.1f}" for figure in names), f"{its['steps']:.0f}"))
+    return "\n\n".join(markdown(rows) for rows in (figures, cases))
+
+
 def faults(paths: Sequence[Path]) -> str:
     """One table of the reports of `benchmarks.live.faults`, a part for each store."""
     rows: list[Sequence[str]] = [

@@ -215,7 +215,8 @@ def test_the_terminal_gets_six_columns_of_100_characters(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "mark", ["live: nothing.json", "faults: other.json", "live: other.json", "searching: other.json"]
+    "mark",
+    ["live: nothing.json", "faults: other.json", "live: other.json", "searching: other.json", "indexed: other.json"],
 )
 def test_tables_of_live_migrations_need_their_reports(tmp_path, mark):
     (tmp_path / "other.json").write_text("{}")
