@@ -60,7 +60,11 @@ def recall(folder: Path, items: int, dim: int, condition: str) -> dict[str, list
     for point, ratio in enumerate(POINTS):
         migration.run(ratio, lambda *counts: store.warm(columns))
         contents = [str(items + point * ASKED + query) for query in range(ASKED)]
-        asks = [Ask(column, read(getattr(models, column), contents, column)) for column in columns]
+        dims = [store.journal().dim_of(column) for column in columns]
+        asks = [
+            Ask(column, read(getattr(models, column), contents, column, dim))
+            for column, dim in zip(columns, dims, strict=True)
+        ]
         some, all_ = store.search(asks, K), Scanned(store).search(asks, K)
         for column, its, expected in zip(columns, some, all_, strict=True):
             found[column].append(share(nearest(its), nearest(expected)))

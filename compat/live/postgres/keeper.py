@@ -52,7 +52,7 @@ class Keeper:
         busy = self.thread is not None and self.thread.is_alive()
         if not busy and time.monotonic() - self.looked >= LOOK_EVERY:
             self.looked = time.monotonic()
-            self.thread = threading.Thread(target=self._keep_quietly, args=(columns,), daemon=True)
+            self.thread = threading.Thread(target=self.keep_quietly, args=(columns,), daemon=True)
             self.thread.start()
 
     def close(self) -> None:
@@ -71,10 +71,11 @@ class Keeper:
             finally:
                 self.link.close()
 
-    def _keep_quietly(self, columns: Sequence[Column]) -> None:
+    def keep_quietly(self, columns: Sequence[Column]) -> None:
+        """Likewise, unless something stands in the way: then parts are scanned."""
         try:
             self.keep(columns)
-        except (OSError, ValueError):  # the next look is another chance; until then parts are scanned
+        except (OSError, ValueError):  # the next look is another chance
             self.looked = time.monotonic()
 
     def _keep(self, column: Column) -> None:

@@ -391,7 +391,7 @@ class PostgresStore:
         return found
 
     def warm(self, columns: Sequence[Column]) -> None:
-        self.keeper.keep(columns)
+        self.keeper.keep_quietly(columns)
 
     def revert(self, before: Journal, after: Journal) -> None:
         self._turn("old", before, after)
