@@ -6,11 +6,12 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 import compat
 from compat.command import GO_ON, Interrupted, exit_on_input_error, warn
@@ -81,7 +82,7 @@ class Killed(pl.LightningModule):
         self.steps += 1
         if self.steps == 1:
             signal.raise_signal(self.number)
-        return self.layer(batch).sum()
+        return self.layer(batch[0]).sum()
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
@@ -90,11 +91,12 @@ class Killed(pl.LightningModule):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_training_with_that_code(number, code, monkeypatch, capsys, tmp_path):
     """Lightning by itself makes exit code 0 of SIGTERM, after the batch, and 1 of SIGINT."""
-    codes, module = [], Killed(number)
+    codes: list[int] = []
+    module = Killed(number)
     monkeypatch.setattr("os._exit", codes.append)
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
     with exit_on_input_error(again=GO_ON):
-        pl.Trainer(max_epochs=5, default_root_dir=tmp_path, **quiet).fit(module, DataLoader(torch.ones(9, 1)))
+        pl.Trainer(max_epochs=5, default_root_dir=tmp_path, **quiet).fit(module, DataLoader(TensorDataset(torch.ones(9, 1))))
     assert codes == [code]
     assert module.steps == 1
     assert capsys.readouterr().err.splitlines()[-1].endswith("; run the same command to go on where it was")

@@ -293,17 +293,18 @@ class PostgresStore:
         return self.read(step)
 
     def sample(self, count: int) -> list[Item]:
-        """Found from random rows on."""
-
         def step(cursor: Cursor[Any]) -> list[Item]:
-            if (vectors := sql.table("new", self.link.journal)) is None:
+            if not count or (vectors := sql.table("new", self.link.journal)) is None:
                 return []
             first, last = cursor.execute(f"SELECT min(row), max(row) FROM {vectors}").fetchone() or (None, None)
             if first is None or last is None:
                 return []
-            one = f"SELECT row FROM {vectors} WHERE row >= %s ORDER BY row LIMIT 1"
-            rows = {cursor.execute(one, (row,)).fetchone() for row in sql.drawn(first, last, count)}
-            return self._whole(cursor, "WHERE i.row = ANY(%s)", ([row[0] for row in rows if row],))
+
+            def after(row: int, limit: int) -> list[int]:
+                select = f"SELECT row FROM {vectors} WHERE row >= %s ORDER BY row LIMIT %s"
+                return [found for (found,) in cursor.execute(select, (row, limit))]
+
+            return self._whole(cursor, "WHERE i.row = ANY(%s)", (sql.drawn(first, last, count, after),))
 
         return self.read(step)
 

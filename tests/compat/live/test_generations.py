@@ -40,7 +40,8 @@ def written(store, step) -> int:
 def test_users_add_write_and_delete_while_an_order_is_prepared(store, tmp_path, monkeypatch):
     monkeypatch.setattr(sqlite_store, "CHUNK", 3)
     store.add(item(n) for n in range(10))
-    user, steps = SqliteStore(tmp_path / "gallery.db"), []
+    user = SqliteStore(tmp_path / "gallery.db")
+    steps: list[None] = []
     writes = [
         lambda: user.delete("i1"),  # which has its place
         lambda: user.delete("i9"),  # which has none yet
