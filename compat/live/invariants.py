@@ -49,7 +49,9 @@ class Checked(NamedTuple):
         return found if self.recall is None else found | {"recall": self.recall}
 
 
-def check(store: Store, models: Models, sample: int = 30, queries: int = 20, k: int = 10) -> Checked:
+def check(
+    store: Store, models: Models, sample: int = 30, queries: int = 20, k: int = 10, rows: int | None = None
+) -> Checked:
     """Check the invariants of a store, and leave the figures among its beats.
 
     Args:
@@ -58,6 +60,7 @@ def check(store: Store, models: Models, sample: int = 30, queries: int = 20, k: 
         sample: migrated items that are embedded again.
         queries: migrated items whose contents are searched for, compared with a scan of all vectors; 0: none.
         k: nearest items that are compared.
+        rows: items that are counted, from a random one on; None: all.
 
     Raises:
         InputError: other models than the migration's; a model that does not answer.
@@ -66,7 +69,7 @@ def check(store: Store, models: Models, sample: int = 30, queries: int = 20, k: 
     models.check(journal)
     known = store.sample(sample)
     others = again(Served(models), known, "new", journal.distance, journal.batch).drifted
-    found = Checked(store.misplaced(LISTED), others, len(known))
+    found = Checked(store.misplaced(LISTED, rows), others, len(known))
     if queries and (some := store.sample(queries)):
         found = found._replace(recall=recall(store, models, [item.content for item in some], k))
     with suppress(OSError, InputError):

@@ -67,14 +67,22 @@ def galleries(journal: Journal, new: bool, old: bool) -> str | None:
     )
 
 
-def misplaced(column: Column, journal: Journal) -> str | None:
+def misplaced(column: Column, journal: Journal, among: str = "items") -> str | None:
     """Selects ids of items that have their row in none or in both of a generation's tables; None: no generation."""
     if (vectors := table(column, journal)) is None:
         return None
     return (
-        f"SELECT i.id FROM items i LEFT JOIN {vectors} v ON v.row = i.row"
+        f"SELECT i.id FROM {among} i LEFT JOIN {vectors} v ON v.row = i.row"
         f" LEFT JOIN {lacking(column, journal)} l ON l.row = i.row WHERE (v.row IS NULL) = (l.row IS NULL)"
     )
+
+
+def among(last: int | None, rows: int | None) -> str:
+    """The table of items, or so many rows of it from a random one on."""
+    if rows is None:
+        return "items"
+    first = int(np.random.default_rng().integers(0, max((last or 0) - rows, 0), endpoint=True))
+    return f"(SELECT row, id FROM items WHERE row >= {first} ORDER BY row LIMIT {int(rows)})"
 
 
 def part(column: Column, journal: Journal) -> str | None:

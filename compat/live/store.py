@@ -168,8 +168,13 @@ class Store(Protocol):
     def sample(self, count: int) -> list[Item]:
         """Some items with a new embedding, whole."""
 
-    def misplaced(self, count: int) -> list[str]:
-        """Ids of some items that a generation neither has a vector of nor notes as lacking one, or both: of none."""
+    def misplaced(self, count: int, rows: int | None = None) -> list[str]:
+        """Ids of items that a generation neither has a vector of nor notes as lacking one, or both: there are none.
+
+        Args:
+            count: of ids, at most.
+            rows: how many items it looks at, from a random one on; None: all.
+        """
 
     def scan(self, column: Column) -> Iterator[tuple[list[str], np.ndarray]]:
         """Ids and vectors (N, D) of the part that is searched by a column, some at a time."""

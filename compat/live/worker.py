@@ -13,16 +13,18 @@ import numpy as np
 
 from compat.errors import InputError
 from compat.experience.fits import dump
-from compat.live import breaker, canaries
+from compat.live import breaker, canaries, invariants
 from compat.live.canaries import CANARIES
 from compat.live.control import slowest
 from compat.live.extraction import Extracted, Unreachable, extract, patiently
+from compat.live.histogram import Histogram
 from compat.live.items import Gallery, Journal, Report, Turn, Work
 from compat.live.models import Models
 from compat.live.process import this_process
 from compat.live.serving import Served, learned, unmigrated
 from compat.live.store import Conflict, Store, amended
 from compat.live.throttle import Throttle, wait
+from compat.methods.upgrade import Upgrade
 
 CHUNK = 4096  # items that are written anew in one transaction
 FRESH = 10.0  # seconds for which what searchers say of their queries counts
@@ -30,6 +32,9 @@ LEASE = 60.0  # seconds for which a batch is a worker's
 SMOOTH = 0.9  # of the figure of speed, what the batches before count
 WAITING = 0.1  # seconds between two looks at what others have claimed
 GLANCE = 0.5  # seconds of waiting after which it looks whether it is to stop
+LOOK_EVERY = 60.0  # seconds between two checks of invariants
+LOOKED_AT = 4  # items that are embedded again for it
+LOOKED_THROUGH = 1000  # rows that are counted for it
 T = TypeVar("T")
 RUNS = ("planned", "running", "paused", "complete")
 
@@ -49,6 +54,7 @@ class Worker:
     ) -> None:
         self.store, self.models, self.lease, self.on_batch = store, models, lease, on_batch
         self.served, self.throttle, self.stopping = Served(models), Throttle(), False
+        self.histogram, self.looked = Histogram("batch"), time.monotonic()
         self.figures = {"written": 0.0, "conflicts": 0.0, "dead_letters": 0.0, "items_per_second": 0.0}
 
     def stop(self) -> None:
@@ -84,6 +90,8 @@ class Worker:
                     extracted = self.extracted(turn.work, journal)
                 except Unreachable as error:
                     return self.amended(journal, partial(replace, phase="paused", note=str(error)))
+                self.histogram.add(time.perf_counter() - started)
+                self.look()
                 if pause := self.pause(journal, len(turn.work), time.perf_counter() - started):
                     self.exchange(journal, extracted, 0, limit)  # its lease may end while it waits
                     extracted = Extracted()
@@ -112,6 +120,8 @@ class Worker:
                 self.bridge(gallery, unmigrated(upgrade, gallery.old).numpy(), np.arange(len(gallery.ids)), journal)
             except Conflict:
                 return self.same(journal)  # another worker began with it, and has learned since
+        else:
+            gallery = None
         bridged = upgrade.transforms_gallery or journal.bridged
 
         def running(now: Journal) -> Journal:
@@ -120,6 +130,8 @@ class Worker:
 
         amended(self.store, running)
         journal = self.same(journal)
+        if gallery is not None and self.store.counts().bare:
+            self.bridge_later(gallery, upgrade, journal)
         if journal.learned and self.store.fit(journal) is None:  # it was learned before fits were stored
             return self.learn(journal, journal.learned)
         return journal
@@ -138,7 +150,8 @@ class Worker:
 
     def exchange(self, journal: Journal, extracted: Extracted, count: int, limit: int | None) -> Turn:
         """Hand in a batch and claim so many items."""
-        report = Report(this_process(), journal.migration, extracted.done, extracted.dead, self.figures)
+        figures = {**self.figures, **self.histogram.figures}
+        report = Report(this_process(), journal.migration, extracted.done, extracted.dead, figures)
         some = 0 if self.stopping else count
         turn = answered(lambda: self.store.exchange(report, some, self.lease, limit))
         self.figures["written"] += turn.written
@@ -215,6 +228,20 @@ class Worker:
         for some in np.array_split(rows, range(at_once, len(rows), at_once)):
             found = ((gallery.ids[n], int(gallery.version[n]), vectors[n]) for n in some)
             self.store.fill("bridge", found, during)
+
+    def bridge_later(self, known: Gallery, upgrade: Upgrade, during: Journal) -> None:
+        """Write what items are searched by that were added since the gallery was read."""
+        gallery, before = self.store.gallery(), set(known.ids)
+        rows = np.array([n for n, id in enumerate(gallery.ids) if id not in before], np.int64)
+        with suppress(Conflict):  # another worker has learned since, from these too
+            self.bridge(gallery, unmigrated(upgrade, gallery.old).numpy(), rows, during)
+
+    def look(self) -> None:
+        """Check some of the store's invariants every now and then, for whoever watches its figures."""
+        if time.monotonic() - self.looked >= LOOK_EVERY:
+            with suppress(InputError, OSError):  # a model that breaks is another's to tell
+                invariants.check(self.store, self.models, sample=LOOKED_AT, queries=0, rows=LOOKED_THROUGH)
+            self.looked = time.monotonic()
 
     def amended(self, journal: Journal, change: Callable[[Journal], Journal]) -> Journal:
         """Change the journal if the migration still runs."""

@@ -22,6 +22,7 @@ def project(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("error")
 def test_the_commit_is_marked_where_files_differ(project):
     commit = record.git_commit.__wrapped__()
+    assert commit is not None
     assert len(commit) == 40
     (project / "file").write_text("2")
     assert record.git_commit.__wrapped__() == f"{commit}-dirty"

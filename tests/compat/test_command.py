@@ -94,9 +94,16 @@ def test_a_signal_ends_a_training_with_that_code(number, code, monkeypatch, caps
     codes: list[int] = []
     module = Killed(number)
     monkeypatch.setattr("os._exit", codes.append)
-    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    quiet: dict[str, Any] = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "accelerator": "cpu",
+    }
     with exit_on_input_error(again=GO_ON):
-        pl.Trainer(max_epochs=5, default_root_dir=tmp_path, **quiet).fit(module, DataLoader(TensorDataset(torch.ones(9, 1))))
+        pl.Trainer(max_epochs=5, default_root_dir=tmp_path, **quiet).fit(
+            module, DataLoader(TensorDataset(torch.ones(9, 1)))
+        )
     assert codes == [code]
     assert module.steps == 1
     assert capsys.readouterr().err.splitlines()[-1].endswith("; run the same command to go on where it was")

@@ -308,9 +308,11 @@ class PostgresStore:
 
         return self.read(step)
 
-    def misplaced(self, count: int) -> list[str]:
+    def misplaced(self, count: int, rows: int | None = None) -> list[str]:
         def step(cursor: Cursor[Any]) -> list[str]:
-            selects = [sql.misplaced(column, self.link.journal) for column in ("old", "new")]
+            last = cursor.execute("SELECT max(row) FROM items").fetchone() or (None,)
+            some = sql.among(last[0], rows)
+            selects = [sql.misplaced(column, self.link.journal, some) for column in ("old", "new")]
             found = [cursor.execute(f"{one} LIMIT %s", (count,)).fetchall() for one in selects if one]
             return [id for some in found for (id,) in some][:count]
 

@@ -217,7 +217,7 @@ class QdrantStore:
         found = self.link("query_points", self.items, drawn, query_filter=where(has(state.new)), **options)
         return [state.item(record) for record in found.points]
 
-    def misplaced(self, count: int) -> list[str]:
+    def misplaced(self, count: int, rows: int | None = None) -> list[str]:
         """None: a point's own vectors say what it has."""
         return []
 

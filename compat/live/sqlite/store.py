@@ -309,10 +309,11 @@ class SqliteStore:
             some = sql.drawn(first, last, count, after) if count else []
             return [item for row in some for item in self._items(cursor, "WHERE i.row = ?", (row,))]
 
-    def misplaced(self, count: int) -> list[str]:
+    def misplaced(self, count: int, rows: int | None = None) -> list[str]:
         with self.transaction("DEFERRED") as cursor:
             journal = read_journal(cursor)
-            selects = [sql.misplaced(column, journal) for column in ("old", "new")]
+            some = sql.among(cursor.execute("SELECT max(row) FROM items").fetchone()[0], rows)
+            selects = [sql.misplaced(column, journal, some) for column in ("old", "new")]
             found = [cursor.execute(f"{one} LIMIT ?", (count,)).fetchall() for one in selects if one]
         return [id for some in found for (id,) in some][:count]
 

@@ -60,6 +60,25 @@ def test_an_item_in_none_or_both_of_the_parts_is_named(half, broken):
     assert len(check(half, MODELS, queries=0).misplaced) >= 1
 
 
+def test_a_worker_looks_at_some_of_it_every_now_and_then(store, monkeypatch):
+    clock = iter(range(0, 10**6, 40))
+    monkeypatch.setattr("compat.live.worker.time.monotonic", lambda: float(next(clock)))
+    Migration(store, MODELS).plan(batch=5)
+    with store.transaction() as cursor:
+        cursor.execute("DELETE FROM vectors_0 WHERE row = 4")
+    Migration(store, MODELS).run(0.8)
+    (figures,) = (told for name, told in store.beats(60.0).items() if name.startswith("check "))
+    assert figures == {"misplaced": 1, "drifted": 0, "sampled": 4}
+
+
+def test_of_many_items_some_are_looked_at(half):
+    assert half.misplaced(9, rows=5) == half.misplaced(9, rows=10**6) == []
+    with half.transaction() as cursor:
+        cursor.execute("DELETE FROM vectors_0")
+    assert len(half.misplaced(99, rows=5)) == 5
+    assert len(half.misplaced(99)) == ITEMS
+
+
 def test_a_vector_of_another_item_is_named(half):
     first, second = (item.id for item in half.sample(2))
     with half.transaction() as cursor:
