@@ -73,5 +73,6 @@ def test_the_readme_s_commands_are_those_that_there_are():
     verbs = {parser("a\n\nb").parse_args(command).verb for command in commands}
     named = set(re.findall(r"\b(pause|resume|throttle|rollback)\b", block))
     known = {"init", "plan", "run", "status", "query", "verify", "finalize", "export", "doctor", "demo"}
+    known |= {"check", "history", "backup"}
     assert verbs == known
     assert named == {"pause", "resume", "throttle", "rollback"}
