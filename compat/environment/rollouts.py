@@ -115,7 +115,7 @@ def read(path: str | Path) -> list[Rollout]:
     Raises:
         InputError: no such file, or episodes of other features than those of this version.
     """
-    with Archive("episodes", path) as file:
+    with Archive("episodes", path, "an .npz file of recorded episodes") as file:
         arrays = dict(file)
     for name, names in (("features", FEATURES), ("overall_features", OVERALL)):
         if (found := arrays.get(name, np.array([])).tolist()) != list(names):

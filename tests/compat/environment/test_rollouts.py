@@ -49,7 +49,7 @@ def test_the_file_is_read_without_this_library(tmp_path):
 def test_wrong_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="seeds: none"):
         record(environment(), any_open(), [], tmp_path / "episodes.npz")
-    with pytest.raises(InputError, match=r"nowhere\.npz: .* expected an \.npz file of recorded episodes"):
+    with pytest.raises(InputError, match=r"nowhere\.npz \(.*\), expected an \.npz file of recorded episodes"):
         read(tmp_path / "nowhere.npz")
     (tmp_path / "text.npz").write_text("no archive")
     with pytest.raises(InputError, match=r"expected an \.npz file"):
