@@ -148,7 +148,7 @@ def expected(verb: str, cell: Cell) -> str:
     """What README says of a verb there: the phase that the store has afterwards, or "" where it is refused."""
     same = cell.phase
     mine = cell.given in ("both", "no old")
-    if verb in ("describe", "delete", "throttle", "retry", "status"):
+    if verb in ("describe", "delete", "throttle", "retry", "status", "history", "backup"):
         return same
     if verb == "add":
         return same if same in ("none", "planned", "rolled_back") else ""
@@ -160,6 +160,8 @@ def expected(verb: str, cell: Cell) -> str:
         return same if same in RUNS else ""
     if verb in ("put", "put new"):
         return same if writes(cell) else ""
+    if verb == "check":
+        return same if checks(cell) else ""
     if verb == "search":
         return same if answers(cell) else ""
     if verb in ("plan", "plan dual"):
@@ -193,6 +195,13 @@ def answers(cell: Cell) -> bool:
     if cell.phase == "finalized":
         return cell.given != "others"
     return cell.given == "both" or (cell.given == "no old" and cell.bridge)
+
+
+def checks(cell: Cell) -> bool:
+    """Whether the models are those that migrated items, if there are any, were embedded by and are found by."""
+    if cell.phase in ("none", "rolled_back"):
+        return True
+    return cell.given in ("both", "no old") if cell.phase == "planned" else answers(cell)
 
 
 def plans(cell: Cell, dual: bool) -> bool:

@@ -16,7 +16,7 @@ from compat.live.items import Found, Journal
 from compat.live.models import Models
 from compat.live.process import this_process
 from compat.live.searcher import Searcher
-from compat.live.serving import Served
+from compat.live.serving import new_model
 from compat.live.store import Ask, Store, Where
 
 LISTED = 20  # misplaced items that are named
@@ -68,7 +68,7 @@ def check(
     journal = store.journal()
     models.check(journal)
     known = store.sample(sample)
-    others = again(Served(models), known, "new", journal.distance, journal.batch).drifted
+    others = again(new_model(models, journal), known, "new", journal.distance, journal.batch).drifted
     found = Checked(store.misplaced(LISTED, rows), others, len(known))
     if queries and (some := store.sample(queries)):
         found = found._replace(recall=recall(store, models, [item.content for item in some], k))
