@@ -74,6 +74,10 @@ class SqliteStore:
     of changes that triggers keep, and then sees one state of the file. What processes tell of themselves is in a file
     of its own, `<path>-beats`.
 
+    A store that may only be read answers, and refuses what writes; of a read-only folder the file itself has to be
+    whole, without a write-ahead log. A file that is deleted or replaced is noticed before anything more is told of it.
+    A process that stands still in a transaction holds up writes, which then fail, but no queries.
+
     Args:
         path: of the file.
         approximate: when a part is searched approximately, and how well.
