@@ -14,7 +14,6 @@ from torch import Tensor
 from compat.errors import InputError
 from compat.live import Models, open_store
 from compat.live.items import Journal
-from compat.live.sqlite.store import SqliteStore
 from compat.live.store import Store
 from compat.methods.upgrade import Upgrade
 from compat.models import Precomputed
@@ -51,8 +50,7 @@ class Operator:
         self._wait()
 
     def _run(self) -> None:
-        store = open_store(self.url)
-        assert isinstance(store, SqliteStore)
+        store: Any = open_store(self.url)
         self._gate(store)
         try:
             self.result = self.act(store)
@@ -67,20 +65,21 @@ class Operator:
             self.ended = True
             self.came.release()
 
-    def _gate(self, store: SqliteStore) -> None:
-        """Let each transaction wait until it is let go."""
+    def _gate(self, store: Any) -> None:
+        """Let each transaction wait until it is let go; but not those of the store's own threads."""
         honest = store.link.transaction
 
         @contextmanager
-        def transaction(*kind: str) -> Iterator[Any]:
-            self.came.release()
-            self.go.acquire()
+        def transaction(*arguments: Any, **options: Any) -> Iterator[Any]:
+            if threading.current_thread() is self.thread:
+                self.came.release()
+                self.go.acquire()
             if self.dead:
                 raise Killed
-            with honest(*kind) as cursor:
+            with honest(*arguments, **options) as cursor:
                 yield cursor
 
-        store.transaction = store.link.transaction = transaction  # type: ignore[assignment, method-assign]
+        store.transaction = store.link.transaction = transaction
 
     def step(self) -> None:
         """Do the transaction that it stands before, and go up to the next, or to the end."""

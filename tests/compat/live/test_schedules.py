@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from dataclasses import replace
 from itertools import pairwise
 from tempfile import mkdtemp
@@ -11,7 +12,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 import compat.live.extraction
 import compat.live.sqlite.file
@@ -63,12 +71,20 @@ IDS = st.sampled_from([f"i{n}" for n in range(ITEMS + 2)])
 
 
 class Schedule(RuleBasedStateMachine):
-    """A store, what it has to hold, and who works on it."""
+    """A store, what it has to hold, and who works on it.
+
+    Attributes:
+        server: address of one; None: a file.
+    """
+
+    server: str | None = None
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = mkdtemp()
-        self.url = f"sqlite:///{self.folder}/gallery.db"
+        self.url = self.server or f"sqlite:///{self.folder}/gallery.db"
+        if self.server:
+            self.url += f"&schema=s{uuid.uuid4().hex}"
         self.store = open_store(self.url)
         old = Named(0)
         self.store.create(Journal(old.dim, "cosine", ("lang",)))
@@ -216,19 +232,25 @@ def at_once(monkeypatch):
     monkeypatch.setattr(compat.live.sqlite.file, "connect", connect)
 
 
-UNHURRIED = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+def several(examples: int, steps: int) -> settings:
+    """How many schedules, and how long."""
+    unhurried = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+    return settings(max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=unhurried)
 
 
 def test_few_schedules():
-    from hypothesis.stateful import run_state_machine_as_test
-
-    few = settings(max_examples=15, stateful_step_count=40, deadline=None, suppress_health_check=UNHURRIED)
-    run_state_machine_as_test(Schedule, settings=few)
+    run_state_machine_as_test(Schedule, settings=several(15, 40))
 
 
 @pytest.mark.slow
 def test_many_schedules():
-    from hypothesis.stateful import run_state_machine_as_test
+    run_state_machine_as_test(Schedule, settings=several(300, 60))
 
-    many = settings(max_examples=500, stateful_step_count=80, deadline=None, suppress_health_check=UNHURRIED)
-    run_state_machine_as_test(Schedule, settings=many)
+
+@pytest.mark.slow
+def test_schedules_on_a_server(server):
+    class OnServer(Schedule):
+        pass
+
+    OnServer.server = server.url
+    run_state_machine_as_test(OnServer, settings=several(15, 40))
