@@ -79,8 +79,6 @@ def plan(link: Link, ids: Sequence[str], before: Journal, after: Journal) -> Non
     Raises:
         Conflict: the journal is not `before`.
     """
-    if after.new_generation == before.new_generation:
-        return link.write(lambda cursor: turn(link, cursor, before, after))
     last = link.write(lambda cursor: committed(link, cursor, before))
     queue = f"lacking_{after.migration}"
 

@@ -28,9 +28,10 @@ KNOWN = """SELECT pg_backend_pid(), e.extversion, n.nspname, has_schema_privileg
     JOIN pg_catalog.pg_type t ON t.typnamespace = n.oid AND t.typname = 'vector'
     WHERE e.extname = 'vector' UNION ALL SELECT pg_backend_pid(), NULL, NULL, NULL, NULL, NULL LIMIT 1"""
 # for one transaction, as a pooler may give the next one to another connection of the server; what is temporary comes
-# last, as it may be another client's; a process that was stopped in the middle holds no lock for more than 10 s
+# last, as it may be another client's; a process that was stopped in the middle holds no lock for more than 10 s, and
+# whoever waits for a lock in vain says who has it
 LOCAL = """SET LOCAL search_path = "{schema}", pg_temp; SET LOCAL jit = off;
-SET LOCAL idle_in_transaction_session_timeout = '10s';
+SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lock_timeout = '5s';
 SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"""
 READ = "SELECT content, digest FROM journal"
 WRITES = "ISOLATION LEVEL READ COMMITTED"

@@ -19,6 +19,7 @@ from compat.live.store import Approximate, Ask
 from tests.live_stores import claim, create, item, new, report, running, vector
 
 psycopg = pytest.importorskip("psycopg")
+from compat.live.postgres import link as postgres_link  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 POOLER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
@@ -274,20 +275,18 @@ def test_a_schema_that_somebody_else_made(server, admin):
             np.testing.assert_array_equal(store.gallery().old[0], vector(0))
 
 
-def test_who_blocks_a_step_is_told(opened, server, monkeypatch):
-    monkeypatch.setattr("compat.live.postgres.link.PAUSES", (0, 0))
+@pytest.mark.parametrize("lock", ["LOCK TABLE {}.journal", "SELECT 1 FROM {}.journal FOR UPDATE"])
+def test_who_blocks_a_step_is_told(opened, server, monkeypatch, lock):
     store = running(create(opened()), 2)
-
-    def step(cursor):
-        cursor.execute("SET LOCAL lock_timeout = '1ms'")
-        cursor.execute("LOCK TABLE items IN ACCESS EXCLUSIVE MODE")
-
+    during = store.journal()
+    monkeypatch.setattr(postgres_link, "PAUSES", (0, 0))
+    monkeypatch.setattr(postgres_link, "LOCAL", postgres_link.LOCAL.replace("'5s'", "'5ms'"))
     with psycopg.connect(f"{server.url}&application_name=analyst") as other:
-        other.execute(f'SELECT count(*) FROM "{store.link.schema}".items')
-        held = rf"lock timeout; held by process {other.info.backend_pid} \(analyst of postgres, idle in transaction, "
+        other.execute(lock.format(f'"{store.link.schema}"'))
+        held = rf"lock timeout.*; held by process {other.info.backend_pid} \(analyst of postgres, idle in transaction, "
         with pytest.raises(OSError, match=held):
-            store.write(step)
-    store.write(step)
+            store.put(item(1), during)
+    store.put(item(1), store.journal())
 
 
 @contextmanager
