@@ -28,8 +28,8 @@ class Approximate(NamedTuple):
     Attributes:
         above: items from which on it is; up to that many it is exact.
         recall: share of the 10 nearest items to find, a mean over queries; a target. It is measured with vectors of the
-            part when its index is built; in SQLite also with late vectors and the last real queries, whenever a tenth
-            of the part changed. The index is tuned to lose half of what this allows.
+            part when its index is built; in SQLite and PostgreSQL also with late ones whenever a tenth of the part
+            changed, in SQLite with the last real queries too. The index is tuned to lose half of what this allows.
     """
 
     above: int = 50_000
