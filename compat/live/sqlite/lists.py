@@ -12,7 +12,8 @@ from compat.live.sqlite.blocks import Blocks, at, kernels, nearest
 from compat.live.store import NEAREST, Approximate
 
 TRAINING = 32  # vectors per list
-LEAST = 4  # lists that are looked at in any case
+LEAST = 4  # lists, and
+FEWEST = 2000  # vectors that are looked at before the first check
 ROUNDS = 10  # of k-means
 AT_ONCE = 2**10  # vectors that are compared with all centres at a time
 TRIED = 100  # vectors of each kind that recall is measured with
@@ -27,7 +28,7 @@ class Lists:
         slots: of each list (n,) int32, sorted.
         listed: slots below it are in a list, and no others.
         trained: how many there were when all centres were made.
-        probes: lists that are looked at before the first check.
+        probes: lists that are looked at before it is checked whether more are needed.
         recall: share of the nearest items to find.
     """
 
@@ -42,8 +43,8 @@ class Lists:
         """The k nearest to a query (D,) of all that are kept, most of them found: distances and slots (k,).
 
         What is in no list is looked at whole. Then lists are, those of the nearest centres first, until there are as
-        many candidates as `probes` lists have, and twice as many change next to nothing: what is far from all centres,
-        or has few neighbours that are kept, is looked for in more of them.
+        many candidates as `probes` lists have, FEWEST at least, and twice as many change next to nothing: what is far
+        from all centres, or has few neighbours that are kept, is looked for in more of them.
 
         Args:
             query: as the blocks have vectors.
@@ -54,7 +55,7 @@ class Lists:
         order = np.argsort(self._to_centres(query), kind="stable")
         slots = np.flatnonzero(kept[self.listed :]) + self.listed
         apart, slots = nearest(blocks.apart(query, slots), slots, k)
-        enough = max(self.probes * self.listed / len(order), 2 * k)
+        enough = max(self.probes * self.listed / len(order), 2 * k, FEWEST)
         allowed = (1 - self.recall) / 2 * k
         seen = checked = changes = looked = 0
         while looked < len(order):
