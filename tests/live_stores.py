@@ -32,7 +32,7 @@ def item(n: int, **changes: Any) -> Item:
     return Item(f"i{n}", f"c{n}", {"lang": "de" if n % 2 else "en"}, n + 1, old=vector(n))._replace(**changes)
 
 
-def create(store: Store, distance: Any = "l2") -> Store:
+def create(store: Any, distance: Any = "l2") -> Any:
     store.create(Journal(OLD, distance, FIELDS))
     return store
 
@@ -53,7 +53,7 @@ def planned(store: Store, ids: Sequence[str], **changes: Any) -> Journal:
     return after
 
 
-def running(store: Store, items: int = 6, order: Sequence[int] | None = None) -> Store:
+def running(store: Any, items: int = 6, order: Sequence[int] | None = None) -> Any:
     """Fill an empty store, and let its first migration run; items are migrated in an order, by default that of ids."""
     store.add(item(n) for n in range(items))
     planned(store, [f"i{n}" for n in (range(items) if order is None else order)], items=items)

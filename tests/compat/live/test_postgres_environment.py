@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 from contextlib import closing, contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def pooler(server, mode="transaction"):
         f"listen_port={port}\nauth_type=any\nunix_socket_dir=\npool_mode={mode}\ndefault_pool_size=1\n"
         "ignore_startup_parameters=extra_float_digits\n"
     )
-    user = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid} if os.geteuid() == 0 else {}
+    user: dict[str, Any] = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid} if os.geteuid() == 0 else {}
     nowhere = subprocess.DEVNULL
     process = subprocess.Popen([str(POOLER), str(settings)], stdout=nowhere, stderr=nowhere, **user)
     try:
@@ -313,6 +314,7 @@ def standby(server):
 def test_a_standby_answers_queries(server):
     with closing(running(create(open_store(f"{server.url}&schema=followed")), 40)) as store:
         store.exchange(report(1), 0, 60.0)
+        follower: Any
         with standby(server) as url, closing(open_store(f"{url}&schema=followed")) as follower:
             follower.keeper.approximate = Approximate(10)
             found = follower.search([Ask("old", vector(2)[None]), Ask("new", new(1)[None])], 1)
