@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -115,11 +115,20 @@ class Migration:
             generation=before.generation,
             store=before.store,
         )
-        try:
-            self.store.place([gallery.ids[row] for row in rows], before, after)
-        except Conflict as error:
-            raise InputError(OVERTAKEN) from error
-        return after
+        return self._begin([gallery.ids[row] for row in rows], before, after)
+
+    def _begin(self, ids: Sequence[str], before: Journal, after: Journal) -> Journal:
+        """Set the order; again if only the speed of workers was set meanwhile."""
+        while True:
+            try:
+                self.store.place(ids, before, after)
+            except Conflict as error:
+                now = self.store.journal()
+                if replace(now, rate=None, latency=None) != replace(before, rate=None, latency=None) or now == before:
+                    raise InputError(OVERTAKEN) from error
+                before, after = now, replace(after, rate=now.rate, latency=now.latency)
+                continue
+            return after
 
     def run(
         self, until: float = 1.0, on_batch: Callable[[int, int], None] | None = None, lease: float = LEASE

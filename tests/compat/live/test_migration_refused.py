@@ -7,6 +7,7 @@ import pytest
 
 from compat.errors import InputError
 from compat.live import Journal, Migration, Rows, Searcher, Writer, open_store
+from compat.live.control import throttle
 from compat.live.items import Phase
 from compat.live.sqlite.store import SqliteStore
 from compat.live.store import amended
@@ -179,3 +180,18 @@ def test_a_rollback_by_an_old_model_that_is_not_the_store_s_is_refused(store):
         Migration(store, models(old=Rows(contents, -old))).rollback()
     assert store.journal().phase == "running"
     assert Migration(store, models()).rollback().phase == "rolled_back"
+
+
+def test_a_plan_goes_on_if_the_speed_of_workers_is_set_meanwhile(store, monkeypatch):
+    place, calls = type(store).place, []
+
+    def throttled(self, *arguments):
+        calls.append(arguments)
+        if len(calls) < 3:
+            throttle(store, rate=float(len(calls)))
+        place(self, *arguments)
+
+    monkeypatch.setattr(SqliteStore, "place", throttled)
+    journal = Migration(store, models()).plan()
+    assert (len(calls), journal.rate, store.journal()) == (3, 2.0, journal)
+    assert len(set(store.gallery().place.tolist())) == ITEMS
