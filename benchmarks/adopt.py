@@ -1,8 +1,8 @@
 """Take products over that lie in the run folder under another key, where a change is known to change nothing.
 
     python -m benchmarks.adopt configs/digits.yaml --why "moved a function"       # all that differ by code alone
-    python -m benchmarks.adopt configs/digits.yaml --why "the code before products" \\
-        --product "train old" --from runs/train_old-0123456789abcdef              # one, from the folder named
+    python -m benchmarks.adopt configs/digits.yaml --why "renamed a stage" \\
+        --product "train old" --from runs/train-0123456789abcdef                  # one, from the folder named
 
 The record of each says from which folder it was taken and why, and keeps its seconds, commit and date.
 """

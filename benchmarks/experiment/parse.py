@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from benchmarks.experiment.check import check_numbers, check_processes
-from benchmarks.experiment.schema import Experiment, Generation, Heads, Replay
+from benchmarks.experiment.schema import Experiment, Generation, Heads, Replay, Sees
 from benchmarks.experiment.spec import KEYS, Spec, closest
 from compat.errors import InputError
 from compat.names import check_name
@@ -25,14 +25,6 @@ register_type(Spec, serializer=lambda spec: spec.content, deserializer=Spec)
 MODEL, TRAINER = "compat.methods.SingleModel", "pytorch_lightning.Trainer"
 BROKEN = (OSError, YAMLError, ValueError, LookupError, RecursionError, OmegaConfBaseException)  # of what is no YAML
 WHOLE = ("methods", "replay.by", "replay.merge")  # given anew they replace what was there
-MOVED = {
-    "newest": "generations: [old, new, newest]",
-    "second_starts": "starts",
-    **{f"data.{old}": new for old, new in {
-        "old_classes": "old.sees.classes", "old_images": "old.sees.images",
-        "new_classes": "new.sees.classes", "new_images": "new.sees.images",
-    }.items()},
-}  # fmt: skip
 
 
 def parse(config: list[str], overrides: list[str]) -> Experiment:
@@ -177,19 +169,19 @@ def check_keys(merged: dict[str, Any], names: Any) -> None:
     parts = {**dict.fromkeys([*names, "side"], Generation), "heads": Heads, "replay": Replay}
     for key, value in merged.items():
         if key not in top:
-            raise InputError(f"{key}: unknown, {expected(key, top)}")
+            another = (
+                isinstance(value, dict) and isinstance(value.get("model"), dict) and all(n in merged for n in names)
+            )
+            listed = f"expected generations: [{', '.join(map(str, names))}, {key}]"
+            raise InputError(f"{key}: unknown, {listed if another else closest(key, top)}")
         known = [f.name for f in fields(parts[key])] if key in parts else []
         for inner in value if known and isinstance(value, dict) else ():
             if inner not in known:
                 raise InputError(f"{key}.{inner}: unknown, {closest(str(inner), known)}")
+    shares = {f"{name}_{f.name}": f"{name}.sees.{f.name}" for name in names for f in fields(Sees)}
     for argument in (merged.get("data") or {}).get("init_args", {}) if isinstance(merged.get("data"), dict) else ():
-        if f"data.{argument}" in MOVED:
-            raise InputError(f"data.{argument}: unknown, {expected(f'data.{argument}', [])}")
-
-
-def expected(key: str, known: list[str]) -> str:
-    """The end of a message on an unknown key."""
-    return f"expected {MOVED[key]}" if key in MOVED else closest(key, known)
+        if argument in shares:
+            raise InputError(f"data.{argument}: unknown, expected {shares[argument]}")
 
 
 def typed(merged: dict[str, Any]) -> Experiment:

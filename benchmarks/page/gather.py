@@ -12,8 +12,9 @@ from benchmarks.page.setting import data_set_of, setting_of
 from benchmarks.tables.effort import efforts
 from benchmarks.tables.table import Row, rows_of
 from compat.errors import InputError
-from compat.results import Failure, Result, layout_1, load_experiment, load_failures, load_upgrades, queries
+from compat.results import Failure, Result, load_experiment, load_failures, load_upgrades, queries
 from compat.results.experiment import EXPERIMENT
+from compat.results.folder import older_files
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def gather(root: str | Path, broken: list[str]) -> list[Benchmark]:
 
 
 def _holds_results(folder: Path) -> bool:
-    return any(folder.glob("results.jsonl*")) or bool(layout_1.files(folder))
+    return any(folder.glob("results.jsonl*")) or bool(older_files(folder))
 
 
 def _benchmarks(folder: Path, broken: list[str]) -> Iterator[Benchmark]:

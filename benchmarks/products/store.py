@@ -99,20 +99,19 @@ class Store:
     def adopt(self, product: Product, folder: Path, why: str) -> None:
         """Take a product made under another key for this one, because a change is known to change nothing.
 
-        The record keeps what it says, and gets which key it had and why it was taken over. Folders of the version
-        before this one (stage.json) are taken too; these say nothing of commit, versions or hardware.
+        The record keeps what it says, and gets which key it had and why it was taken over.
 
         Raises:
             InputError: nothing whole is in the folder.
         """
-        record = read_record(folder) or read_record(folder, "stage.json")
+        record = read_record(folder)
         if record is None or checksum(folder / TENSORS) != record["sha256"]:
             raise InputError(f"adopt: {folder}, expected the folder of a finished product")
         target = self.folder_of(product)
         with writing(target), FileLock(f"{target}.lock"):
             target.mkdir(parents=True, exist_ok=True)
             replace(target / TENSORS, lambda path: shutil.copyfile(folder / TENSORS, path))
-            kept = {"seconds": record["seconds"], "made": record.get("made", {}), "sha256": record["sha256"]}
+            kept = {name: record[name] for name in ("seconds", "made", "sha256")}
             adopted = {"from": folder.name, "why": why}
             content = {"label": product.label, **kept, "identity": identity(product), "adopted": adopted}
             self._write_record(target, content)
@@ -216,10 +215,10 @@ def spent(folder: Path) -> float:
         return 0.0
 
 
-def read_record(folder: Path, name: str = RECORD) -> dict[str, Any] | None:
+def read_record(folder: Path) -> dict[str, Any] | None:
     """A folder's record; None if there is none that is whole."""
     try:
-        record = json.loads((folder / name).read_text())
+        record = json.loads((folder / RECORD).read_text())
         return record if record["sha256"] and (folder / TENSORS).exists() else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -2,10 +2,8 @@
 
     python -m benchmarks.tables.against 367cd4b
 
-Every figure of every result (at that commit as it lay there, in files of their own) and every cell of the documents'
-tables must be equal to the printed digits; training seconds are shown, old and new. What a row needs is in other words
-now and is left out; methods that write the gallery anew are called "forward" compatible. Exit code 1 where others
-differ.
+Every figure of every result and every cell of the documents' tables must be equal to the printed digits; training
+seconds are shown, old and new. Exit code 1 where others differ.
 """
 
 from __future__ import annotations
@@ -23,11 +21,10 @@ from pathlib import Path
 from benchmarks.tables.document import written
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
-from compat.results import Result, identity, layout_1, load_results
+from compat.results import Result, identity, load_results
 
 DOCUMENTS = ("README.md", "results/README.md")
-TRAINING, WORDS = "training (s)", "needs"
-CALLED = {("backward compatible", "forward"): "yes"}  # what a cell says now -> what it said
+TRAINING = "training (s)"
 
 
 def checkout(commit: str, folder: Path) -> None:
@@ -56,11 +53,16 @@ def figures(result: Result) -> dict[str, str]:
     return found | {"progress": " ".join(f"{value:g}" for value in result.progress), "key": result.key}
 
 
+def folders_of(root: Path) -> list[Path]:
+    """The benchmarks' folders of a repository."""
+    return sorted({path.parent for path in root.glob("results/*/results.jsonl*")})
+
+
 def differing_figures(before: Path, here: Path) -> Iterator[str]:
     """A line for each figure of a result that is not what it was, and for each result that is gone."""
-    for folder in sorted(path for path in (before / "results").glob("*") if layout_1.files(path)):
+    for folder in folders_of(before):
         now = {identity(r.labels): figures(r) for r in load_results(here / "results" / folder.name)}
-        for result in layout_1.load_results(folder):
+        for result in load_results(folder):
             row = f"{folder.name} {result.upgrade} {result.name} seed {result.seed}"
             found = now.get(identity(result.labels), {})
             for name, value in figures(result).items():
@@ -89,11 +91,10 @@ def differing_cells(before: Path, here: Path) -> Iterator[tuple[str, bool]]:
         if len(then) != len(now):
             yield f"{document}: {len(then)} tables then, {len(now)} now", False
         for number, (old, new) in enumerate(zip(then, now, strict=False), 1):
-            for row, column in (place for place in old if place[1] != WORDS):
+            for (row, column), cell in old.items():
                 found = new.get((row, column), "missing")
-                if old[row, column] != CALLED.get((column, found), found):
-                    line = f"{document} table {number}, {row}: {column} was {old[row, column]}, is {found}"
-                    yield line, column == TRAINING
+                if cell != found:
+                    yield f"{document} table {number}, {row}: {column} was {cell}, is {found}", column == TRAINING
 
 
 def main() -> None:
@@ -110,9 +111,8 @@ def main() -> None:
         before, here = Path(temporary), Path(__file__).parents[2]
         checkout(arguments.commit, before)
         wrong = list(differing_figures(before, here))
-        counted = sum(len(figures(r)) for path in (before / "results").glob("*") for r in layout_1.load_results(path))
-        tables = [table for document in DOCUMENTS for table in cells((before / document).read_text())]
-        shown = sum(column != WORDS for table in tables for _, column in table)
+        counted = sum(len(figures(result)) for folder in folders_of(before) for result in load_results(folder))
+        shown = sum(len(table) for document in DOCUMENTS for table in cells((before / document).read_text()))
         for line, training in differing_cells(before, here):
             if training:
                 print(line)

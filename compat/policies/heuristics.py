@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
-
-import gymnasium
 import numpy as np
 
 from compat.environment.features import FEATURES
-from compat.environment.rollouts import Observation, Policy, Rollout, rollout
+from compat.environment.rollouts import Observation, Policy
 from compat.errors import InputError
 
 COLUMNS = {name: column for column, name in enumerate(FEATURES)}
@@ -76,13 +72,6 @@ class Entropy(Largest):
         super().__init__("entropy")
 
 
-class Best(NamedTuple):
-    """A heuristic's name and its episode."""
-
-    name: str
-    rollout: Rollout
-
-
 def heuristics(seed: int) -> dict[str, Policy]:
     """All of them by name, anew; the seed is of `Random`."""
     return {
@@ -92,15 +81,3 @@ def heuristics(seed: int) -> dict[str, Policy]:
         "variance": Variance(),
         "entropy": Entropy(),
     }
-
-
-def hindsight(env: gymnasium.Env[Any, Any], seed: int, policies: Mapping[str, Policy] | None = None) -> Best:
-    """The policy that turns out best in an episode, which is known only afterwards and with labels.
-
-    Args:
-        env: a `compat.environment.BackfillEnv` with labels.
-        seed: of the episode.
-        policies: by name; default: all `heuristics`.
-    """
-    tried = [Best(name, rollout(env, policy, seed)) for name, policy in (policies or heuristics(seed)).items()]
-    return max(tried, key=lambda best: best.rollout.gain)

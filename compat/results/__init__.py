@@ -1,4 +1,4 @@
-"""Results: what one is, the folder that keeps a benchmark's, and the layout of earlier versions. Imports no torch."""
+"""Results: what one is, and the folder that keeps a benchmark's. Imports no torch."""
 
 from compat.results.experiment import load_experiment, record_name
 from compat.results.folder import (

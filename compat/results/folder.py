@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace as changed
 from math import isclose
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +19,7 @@ from filelock import FileLock
 
 from compat.errors import InputError
 from compat.files import replace, sweep
-from compat.results import layout_1, queries
+from compat.results import queries
 from compat.results.experiment import EXPERIMENT, joined, load_experiment, save_experiment
 from compat.results.lines import failure_of, line_of, packed, read_lines, result_of
 from compat.results.result import Failure, Labels, Result, identity
@@ -57,7 +56,8 @@ def collect(
     folder = Path(folder)
     with _writing(folder):
         shared = load_experiment(folder)
-        before, failures = _results(folder, None), read_lines(folder / FAILURES, failure_of, None)
+        before = read_lines(folder / RESULTS, result_of, None)
+        failures = read_lines(folder / FAILURES, failure_of, None)
         if not overwrite:
             _check_keys(folder, before, results)
         keys = {identity(r.labels): r.key for r in results}
@@ -95,7 +95,7 @@ def forget(folder: str | Path, labels: Sequence[Labels]) -> None:
     if labels:
         with _writing(folder):
             gone = [Failure("", of_one, "") for of_one in labels]
-            _forget(folder / RESULTS, _results(folder, None), gone)
+            _forget(folder / RESULTS, read_lines(folder / RESULTS, result_of, None), gone)
             queries.merge(folder, ((of_one, None) for of_one in labels))
 
 
@@ -103,19 +103,20 @@ def load_results(folder: str | Path, broken: list[str] | None = None) -> list[Re
     """All results: the upgrades in their sequence, in each the rows by their AUC, seeds ascending.
 
     Args:
-        folder: results/<benchmark>, in this layout or the earlier one.
+        folder: results/<benchmark>.
         broken: gets a message for each line that cannot be read, which is left out, in place of an error.
 
     Raises:
         InputError: no such folder, no result in it, a line that cannot be read, or results that cannot be compared.
     """
     folder = Path(folder)
-    here = (folder / RESULTS, packed(folder / RESULTS))
-    load = _results if any(path.exists() for path in here) else layout_1.load_results
-    results = load(folder, broken)
+    results = read_lines(folder / RESULTS, result_of, broken)
     if not results:
         found = "no results" if not broken else f"no result that can be read of {len(broken)}"
-        raise InputError(f"{folder}: {found}, expected a folder with {RESULTS}")
+        wanted = f"expected a folder with {RESULTS}"
+        if older := older_files(folder):
+            found, wanted = f"{older[0].name} of an older version and {found}", f"{wanted}; run the benchmark again"
+        raise InputError(f"{folder}: {found}, {wanted}")
     _check_one_benchmark(folder, results)
     aucs: dict[tuple[str, str], list[float]] = {}
     for r in results:
@@ -128,6 +129,11 @@ def load_results(folder: str | Path, broken: list[str] | None = None) -> list[Re
         )  # fmt: skip
 
     return sorted(results, key=place)
+
+
+def older_files(folder: Path) -> list[Path]:
+    """Results as versions before 0.1 wrote them, one JSON file each; this version does not read them."""
+    return sorted(path for depth in ("", "*/") for path in folder.glob(f"{depth}*-s[0-9]*.json"))
 
 
 def load_upgrades(folder: str | Path, broken: list[str] | None = None) -> dict[str, list[Result]]:
@@ -156,9 +162,7 @@ def load_keys(folder: str | Path) -> dict[tuple[tuple[str, str], ...], str]:
 
 def load_failures(folder: str | Path, broken: list[str] | None = None) -> list[Failure]:
     """What failed in a benchmark, by labels."""
-    folder = Path(folder)
-    found = read_lines(folder / FAILURES, failure_of, broken)
-    return found or layout_1.load_failures(folder)
+    return read_lines(Path(folder, FAILURES), failure_of, broken)
 
 
 @contextmanager
@@ -173,15 +177,6 @@ def _writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         reason = f"{error.filename or folder}: {error.strerror or error}"
         raise CollectError(f"results: cannot write {reason}, expected a folder with room to write in") from error
-
-
-def _results(folder: Path, broken: list[str] | None) -> list[Result]:
-    """All results of a folder in this layout."""
-    results = read_lines(folder / RESULTS, result_of, broken)
-    if all(isinstance(name, str) for result in results for name in result.provenance):
-        return results
-    names: dict[Any, str] = dict(enumerate(load_experiment(folder).get("provenance", {})))  # they counted in it
-    return [changed(r, provenance=[names.get(name, str(name)) for name in r.provenance]) for r in results]
 
 
 def _check_keys(folder: Path, before: Iterable[Result], given: Iterable[Result]) -> None:

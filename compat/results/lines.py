@@ -15,7 +15,7 @@ from compat.results.result import METRICS, Failure, Result
 
 DIGITS = 9  # significant ones: with eight or fewer the last printed digit of some figures changes
 FIGURES = ("mean_ap", "cmc_1", "cmc_5")  # of a system
-OPEN = ("labels", "backbones", "provenance", "progress", *METRICS)  # may hold None, or are looked into by themselves
+OPEN = ("labels", "progress", *METRICS)  # looked into by themselves
 HINTS = {name: get_origin(kind) if name in OPEN else kind for name, kind in get_type_hints(Result).items()}
 T = TypeVar("T")
 
@@ -57,6 +57,8 @@ def result_of(line: str) -> Result:
     for name in needed:
         if name != "labels" and known.get(name) is None:
             raise ValueError(f"no column {name!r}")
+    if any(isinstance(name, int) for name in content.get("provenance") or ()):
+        raise ValueError("column 'provenance' counts records (before 0.1; delete the folder and run it again)")
     for name, kind in HINTS.items():
         if name in known and not _fits(known[name], kind):
             raise ValueError(f"column {name!r} is {str(known[name])[:40]!r}")

@@ -247,18 +247,3 @@ def test_who_waits_says_so(tmp_path):
     store.announce = announce
     store.get(Value(1))
     assert said == ["value: another process makes it", "value"]
-
-
-def test_a_product_of_the_version_before_is_adopted(tmp_path):
-    store = Store(tmp_path)
-    store.get(Value(1))
-    folder, earlier = store.folder_of(Value(1)), tmp_path / "train_old-0123"
-    earlier.mkdir()
-    (folder / "tensors.safetensors").rename(earlier / "tensors.safetensors")
-    record = json.loads((folder / "record.json").read_text())
-    (earlier / "stage.json").write_text(json.dumps({"inputs": {}, "seconds": 7.0, "sha256": record["sha256"]}))
-    store.adopt(Value(2), earlier, "the code before products")
-    assert Store(tmp_path).get(Value(2))["count"] == 1
-    adopted = store.record(Value(2))
-    assert adopted is not None
-    assert (adopted["seconds"], adopted["made"]) == (7.0, {})

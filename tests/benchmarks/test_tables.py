@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import plot, table
-from benchmarks.tables import compare, document, terminal
+from benchmarks.tables import against, compare, document, terminal
 from benchmarks.tables import table as wide
 from compat.errors import InputError
 from compat.plot import plot_multiples
@@ -52,6 +52,19 @@ def test_unknown_columns_are_left_out_and_broken_lines_named(tmp_path, monkeypat
         load_results(tmp_path / "toy")
     with pytest.raises(InputError, match=r"nowhere: no results, expected a folder"):
         load_results(tmp_path / "nowhere")
+
+
+def test_against_finds_what_differs(tmp_path):
+    before, here = tmp_path / "before", tmp_path / "here"
+    folder(before / "results")
+    folder(here / "results")
+    assert list(against.differing_figures(before, here)) == []
+    collect(here / "results" / "toy", [replace(RESULT, mean_ap=[0.5, *RESULT.mean_ap[1:]])])
+    (line,) = against.differing_figures(before, here)
+    assert line.startswith("toy  rqt seed 0: mean_ap was 20.00 ")
+    marker = "<!-- table: toy -->\n{}<!-- end -->\n"
+    (one,) = against.cells(marker.format("mAP.\n\n| method | x |\n| --- | --: |\n| rqt | 1 |\n"))
+    assert one == {("", "systems"): "mAP.", ("rqt", "method"): "rqt", ("rqt", "x"): "1"}
 
 
 def rows_of(text: str) -> list[list[str]]:

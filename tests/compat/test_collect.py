@@ -1,7 +1,6 @@
 """Collecting into a folder of results: killed between any two files, on a full disk, by two writers."""
 
 import errno
-import json
 import os
 import subprocess
 from dataclasses import replace
@@ -10,7 +9,6 @@ from pathlib import Path
 import filelock
 import numpy as np
 import pytest
-import yaml
 
 import compat.results.experiment
 import compat.results.folder
@@ -185,27 +183,6 @@ def test_a_result_of_another_key_is_replaced_only_if_it_may_be(tmp_path):
     collect(tmp_path, [RESULT, labelled(seed=1)], overwrite=False)
     collect(tmp_path, [other])
     assert [r.key for r in load_results(tmp_path)] == ["other", "0123"]
-
-
-@pytest.mark.parametrize("killed", [False, True])
-def test_results_that_count_in_a_list_of_records_are_read_and_named(tmp_path, monkeypatch, killed):
-    before(tmp_path)
-    file = tmp_path / "experiment.yaml"
-    shared = yaml.safe_load(file.read_text())
-    file.write_text(yaml.safe_dump({**shared, "provenance": [MADE[A], MADE[B]]}))
-    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
-    counted = [json.dumps({**line, "provenance": [number]}) for number, line in enumerate(lines)]
-    (tmp_path / "results.jsonl").write_text("\n".join(counted))
-    assert [r.provenance for r in load_results(tmp_path)] == [[A], [B]]
-    if killed:
-        with monkeypatch.context() as patch:
-            stop_at(patch, 2, Killed())
-            with pytest.raises(Killed):
-                added(tmp_path)
-        assert [r.provenance for r in load_results(tmp_path)] == [[A], [B]]
-    added(tmp_path)
-    assert [r.provenance for r in load_results(tmp_path)] == [[C], [D], [B]]
-    assert load_experiment(tmp_path)["provenance"] == {name: MADE[name] for name in (B, C, D)}
 
 
 def test_an_upgrade_without_a_place_in_the_sequence_is_refused(tmp_path):

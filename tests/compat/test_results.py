@@ -179,6 +179,23 @@ def test_a_folder_of_benchmarks_is_not_one(tmp_path):
         load_upgrades(tmp_path)
 
 
+def test_what_an_older_version_wrote_is_named_with_the_way_out(tmp_path):
+    (tmp_path / "rqt-s0.json").write_text("{}")
+    found = "rqt-s0.json of an older version and no results, expected a folder with results.jsonl; run the benchmark"
+    with pytest.raises(InputError, match=found):
+        load_results(tmp_path)
+    collect(tmp_path, [RESULT])
+    assert load_results(tmp_path) == [RESULT]
+    (tmp_path / "experiment.yaml").write_text("provenance: [{git_commit: a}]")
+    found = "provenance: a list of 1 records, expected records by name; delete the folder and run the benchmark again"
+    with pytest.raises(InputError, match=found):
+        load_experiment(tmp_path)
+    line = json.loads((tmp_path / "results.jsonl").read_text())
+    (tmp_path / "results.jsonl").write_text(json.dumps({**line, "provenance": [0]}))
+    with pytest.raises(InputError, match=r"results.jsonl:1: column 'provenance' counts records \(before 0.1; delete"):
+        load_results(tmp_path)
+
+
 def test_lines_that_gzip_packed_are_read_and_unpacked_by_the_next_result(tmp_path):
     path = folder(tmp_path) / "results.jsonl"
     results, lines = load_results(path.parent), path.read_bytes()
