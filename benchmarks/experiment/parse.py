@@ -169,9 +169,8 @@ def check_keys(merged: dict[str, Any], names: Any) -> None:
     parts = {**dict.fromkeys([*names, "side"], Generation), "heads": Heads, "replay": Replay}
     for key, value in merged.items():
         if key not in top:
-            another = (
-                isinstance(value, dict) and isinstance(value.get("model"), dict) and all(n in merged for n in names)
-            )
+            modelled = isinstance(value, dict) and isinstance(value.get("model"), dict)
+            another = modelled and all(name in merged for name in names)
             listed = f"expected generations: [{', '.join(map(str, names))}, {key}]"
             raise InputError(f"{key}: unknown, {listed if another else closest(key, top)}")
         known = [f.name for f in fields(parts[key])] if key in parts else []

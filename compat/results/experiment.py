@@ -37,11 +37,8 @@ def load_experiment(folder: str | Path) -> dict[str, Any]:
         what = "a mapping of config, trained_on and provenance"
         raise InputError(f"{path}: {' '.join(str(error).split())}, expected {what}") from error
     if isinstance(records := found.get("provenance", {}), list):  # of a version before 0.1
-        counted, again = (
-            f"provenance: a list of {len(records)} records",
-            "delete the folder and run the benchmark again",
-        )
-        raise InputError(f"{path}: {counted}, expected records by name; {again}")
+        counted, again = f"a list of {len(records)} records", "delete the folder and run the benchmark again"
+        raise InputError(f"{path}: provenance: {counted}, expected records by name; {again}")
     return found
 
 
