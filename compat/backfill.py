@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from compat.curve import area
+from compat.curve_metrics import CurveMetric, chosen
 from compat.embeddings import Embeddings, warn_of_directions
 from compat.engine.exact import Distance, Gallery
 from compat.engine.replay import Backend
@@ -25,16 +27,9 @@ from compat.progress import backfill_steps, completion_ratios
 class Curve:
     """What `backfill_curve` returns; figures are fractions, means over the queries that have a positive.
 
-    With several orders every curve is the mean over them, and `..._orders` keeps each.
-
     Attributes:
         progress: (T,) completion ratios.
-        mean_ap: (T,) mAP.
-        cmc: k -> (T,) CMC@k.
-        negative_flip_rate: (T,) share of queries that were correct at rank 1 before and are not any more.
-        mean_ap_orders: (S, T) mAP for each order.
-        cmc_orders: k -> (S, T) likewise.
-        negative_flip_rate_orders: (S, T) likewise.
+        figures: name of a metric, see `compat.curve_metrics` -> (S, T), one row for each order.
         queries: number of queries evaluated.
         queries_without_positive: number of queries skipped.
         average_precision: (Q, S, T) for each query (NaN if skipped), or None if not asked for.
@@ -42,21 +37,51 @@ class Curve:
     """
 
     progress: np.ndarray
-    mean_ap: np.ndarray
-    cmc: Mapping[int, np.ndarray]
-    negative_flip_rate: np.ndarray
-    mean_ap_orders: np.ndarray
-    cmc_orders: Mapping[int, np.ndarray]
-    negative_flip_rate_orders: np.ndarray
+    figures: Mapping[str, np.ndarray]
     queries: int
     queries_without_positive: int
     average_precision: np.ndarray | None = None
     first_rank: np.ndarray | None = None
 
+    def mean(self, metric: str) -> np.ndarray:
+        """A metric, (T,), the mean over the orders."""
+        return self.figures[metric].mean(0)
+
+    @property
+    def mean_ap(self) -> np.ndarray:
+        """(T,) mAP, the mean over the orders."""
+        return self.mean("mean_ap")
+
+    @property
+    def cmc(self) -> dict[int, np.ndarray]:
+        """Cut-off k -> (T,) CMC@k, the mean over the orders."""
+        return {int(name[4:]): self.mean(name) for name in self.figures if re.fullmatch("cmc_[0-9]+", name)}
+
+    @property
+    def negative_flip_rate(self) -> np.ndarray:
+        """(T,) share of queries that were correct at rank 1 before and are not any more, the mean over the orders."""
+        return self.mean("negative_flip_rate")
+
     @property
     def auc(self) -> float:
         """Area under the mAP curve by the trapezoidal rule, divided by the range of progress."""
         return area(self.progress, self.mean_ap)
+
+
+def joined(curves: Sequence[Curve], axis: int) -> Curve:
+    """Curves of the same queries one after the other: of other orders (axis 0) or other completion ratios (axis 1)."""
+
+    def all_of(name: str) -> np.ndarray | None:
+        parts = [getattr(curve, name) for curve in curves]
+        return None if any(part is None for part in parts) else np.concatenate(parts, axis + 1)
+
+    return replace(
+        curves[0],
+        progress=np.concatenate([curve.progress for curve in curves]) if axis else curves[0].progress,
+        figures={name: np.concatenate([c.figures[name] for c in curves], axis) for name in curves[0].figures},
+        average_precision=all_of("average_precision"),
+        first_rank=all_of("first_rank"),
+    )
 
 
 def backfill_curve(
@@ -65,6 +90,7 @@ def backfill_curve(
     progress: Any = 11,
     *,
     top_k: tuple[int, ...] = (1, 5),
+    metrics: Iterable[str] | Mapping[str, CurveMetric] = (),
     distance: Distance = "cosine",
     merge: Merge | None = None,
     backend: Backend = "auto",
@@ -105,6 +131,8 @@ def backfill_curve(
         order: a permutation of the gallery, (G,), or several, (S, G).
         progress: the completion ratios, (T,), ascending, in [0, 1]; or how many, from 0 to 1.
         top_k: the cut-offs of CMC@k.
+        metrics: further ones beside mAP, CMC@k and negative flips: names of `compat.curve_metrics.CURVE_METRICS`, or
+            metrics by name. All come from the same pass; some read every relevant item's rank, which takes more time.
         distance: "cosine", or "l2" between the embeddings as they are.
         merge: the rule by which the two lists are merged, fitted; None: by the distances as they are. Other rules need
             the whole gallery, in one part, on the CPU.
@@ -166,6 +194,7 @@ def backfill_curve(
                 raise InputError(f"{name}: values up to {largest:g}, expected between 1e-30 and 1e30 for l2")
     if distance == "cosine":
         warn_of_directions(*whole)
+    measured = chosen(metrics, top_k)
     device = e.gallery_old.device
     before = None if correct_before is None else torch.as_tensor(correct_before, dtype=torch.bool, device=device)
     if before is not None and before.shape != (len(e.query_old),):
@@ -176,7 +205,7 @@ def backfill_curve(
             Gallery(p.gallery_old, p.gallery_new, p.gallery_labels, p.gallery_groups, its, len(points), distance, merge)
             for p, its in zip(whole, steps, strict=True)
         ],
-        top_k,
+        measured,
         backend,
         query_chunk,
         gallery_sharded=shard == "gallery",
@@ -192,19 +221,12 @@ def backfill_curve(
             "at least one"
         )
     curves = len(step), len(points)  # torchmetrics squeezes what has one element
-    mean_ap, flips = (v.reshape(curves).cpu().numpy() for v in (means.mean_ap, means.negative_flip_rate))
-    cmc = dict(zip(top_k, means.cmc.reshape(len(top_k), *curves).cpu().numpy(), strict=True))
     each: tuple[np.ndarray | None, ...] = (None, None)
     if means.average_precision is not None and means.first_rank is not None:
         each = tuple(v.reshape(-1, *curves).cpu().numpy() for v in (means.average_precision, means.first_rank))
     return Curve(
         progress=points,
-        mean_ap=mean_ap.mean(0),
-        cmc={k: values.mean(0) for k, values in cmc.items()},
-        negative_flip_rate=flips.mean(0),
-        mean_ap_orders=mean_ap,
-        cmc_orders=cmc,
-        negative_flip_rate_orders=flips,
+        figures={name: values.reshape(curves).cpu().numpy() for name, values in means.figures.items()},
         queries=means.queries,
         queries_without_positive=means.queries_without_positive,
         average_precision=each[0],

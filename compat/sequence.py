@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from compat.backfill import Curve, backfill_curve
+from compat.backfill import Curve, backfill_curve, joined
 from compat.embeddings import Embeddings
 from compat.errors import InputError
 from compat.progress import backfill_steps, completion_ratios
@@ -37,7 +37,7 @@ def overlapping_curve(
         first_orders: S permutations of the gallery (G,), in which the first upgrade backfills.
         second_orders: S permutations likewise, for the second one.
         progress: of the second upgrade; see `backfill_curve`.
-        options: of `backfill_curve`; figures for each query are not kept.
+        options: of `backfill_curve`.
 
     Returns:
         The `Curve`, over the second upgrade's progress.
@@ -60,20 +60,7 @@ def overlapping_curve(
         parts = [_rows(e, of_part) for e, of_part in zip((stale, reached), rows, strict=True) if len(of_part)]
         place = np.argsort(np.concatenate(rows))  # of an item among the items of both parts
         curves.append(backfill_curve(parts, place[np.asarray(second)], progress, **options))
-    orders = np.concatenate([c.mean_ap_orders for c in curves])
-    flips = np.concatenate([c.negative_flip_rate_orders for c in curves])
-    cmc = {k: np.concatenate([c.cmc_orders[k] for c in curves]) for k in curves[0].cmc}
-    return Curve(
-        progress=curves[0].progress,
-        mean_ap=orders.mean(0),
-        cmc={k: values.mean(0) for k, values in cmc.items()},
-        negative_flip_rate=flips.mean(0),
-        mean_ap_orders=orders,
-        cmc_orders=cmc,
-        negative_flip_rate_orders=flips,
-        queries=curves[0].queries,
-        queries_without_positive=curves[0].queries_without_positive,
-    )
+    return joined(curves, 0)
 
 
 def _rows(e: Embeddings, rows: np.ndarray) -> Embeddings:

@@ -43,12 +43,12 @@ def orders_of(items, seed, count=2):
 
 def assert_same(curve, other):
     """The same counts; sums may run in another order."""
-    np.testing.assert_allclose(curve.mean_ap_orders, other.mean_ap_orders, rtol=1e-13)
+    np.testing.assert_allclose(curve.figures["mean_ap"], other.figures["mean_ap"], rtol=1e-13)
     np.testing.assert_allclose(curve.mean_ap, other.mean_ap, rtol=1e-13)
-    np.testing.assert_array_equal(curve.negative_flip_rate_orders, other.negative_flip_rate_orders)
-    for k, values in curve.cmc_orders.items():
-        np.testing.assert_array_equal(values, other.cmc_orders[k])
-        np.testing.assert_allclose(curve.cmc[k], other.cmc[k], rtol=1e-13)
+    assert curve.figures.keys() == other.figures.keys()
+    for name in curve.figures.keys() - {"mean_ap"}:
+        np.testing.assert_array_equal(curve.figures[name], other.figures[name])
+        np.testing.assert_allclose(curve.mean(name), other.mean(name), rtol=1e-13)
     assert (curve.queries, curve.queries_without_positive) == (other.queries, other.queries_without_positive)
     np.testing.assert_array_equal(curve.progress, other.progress)
 

@@ -60,7 +60,7 @@ def measure(
             blind.reset(seed=seed)
             stack = np.stack(list(orders.values()))
             curve = backfill_curve(scaled(site.embeddings, blind.merge), stack, settings.progress, distance="l2")
-            areas = [area(curve.progress, each) for each in curve.mean_ap_orders]
+            areas = [area(curve.progress, each) for each in curve.figures["mean_ap"]]
             ends = {"old": float(curve.mean_ap[0]), "new": float(curve.mean_ap[-1])}
             store.add({"ends": {place: ends}, "areas": {place: {str(seed): dict(zip(orders, areas, strict=True))}}})
 

@@ -38,5 +38,5 @@ def serve(site: Site, settings: Settings, store: Store, makers: Mapping[str, Mak
     e = site.embeddings
     old, new = Precomputed(dim=e.gallery_old.shape[1]), Precomputed(dim=e.gallery_new.shape[1])
     curve, _ = learning_curve(e, Upgrade(old, new), OwnForward(old, new), orders, REFIT, settings.progress)
-    areas = [area(curve.progress, np.asarray(each)) for each in curve.mean_ap_orders]
+    areas = [area(curve.progress, np.asarray(each)) for each in curve.figures["mean_ap"]]
     store.add({"together": {site.place.name: dict(zip(policies, areas, strict=True))}})

@@ -22,8 +22,8 @@ class Engine(Protocol):
     gallery: Gallery
     threaded: bool
 
-    def figures(self, queries: Queries) -> Figures:
-        """The figures of these queries, (S, T, Q), where this gallery is the whole one."""
+    def figures(self, queries: Queries, ranks: bool = False) -> Figures:
+        """The figures of these queries, (S, T, Q), where this gallery is the whole one; with each positive's rank."""
 
     def bytes_per_query(self, items: int, width: int) -> int:
         """Memory that a query takes: of so many items and thresholds, without its ranks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from compat.engine.exact import NO_RANK
 from compat.engine.kernels import compiled, summing
 
 
@@ -63,8 +64,19 @@ def _sum_of_precisions(ranks, own, count, among):
 
 
 @compiled
-def figures(bins_old, bins_new, order, ends, step, items, count, width, average, first):
-    """Average precision and first rank for one order, (T, Q) `average` and `first`.
+def _ranks_of_positives(ranks, positives, bins, each, t, q):
+    """The j-th positive's rank is j plus the others up to its bin; ascending into `each`."""
+    number = 0
+    for k in range(bins):
+        for _ in range(positives[k]):
+            each[t, q, number] = (ranks[k] & 0xFFFFFFFF) - (ranks[k] >> 32) + number + 1
+            number += 1
+    each[t, q, number:] = NO_RANK
+
+
+@compiled
+def figures(bins_old, bins_new, order, ends, step, items, count, width, average, first, each):
+    """Average precision, first rank and each positive's rank for one order, (T, Q) `average` and `first`.
 
     Args:
         bins_old, bins_new: (Q, G).
@@ -74,6 +86,7 @@ def figures(bins_old, bins_new, order, ends, step, items, count, width, average,
         items: (Q, P) the positives.
         count: (Q,) how many positives there are.
         width: (Q,) thresholds.
+        each: (T, Q, P), or (T, Q, 0) to leave ranks out.
     """
     points, room = len(ends), 2 * items.shape[1] + 1
     base, positives = np.empty((4, room), np.int32), np.empty(room, np.int32)
@@ -83,7 +96,7 @@ def figures(bins_old, bins_new, order, ends, step, items, count, width, average,
     for q in range(len(bins_old)):
         n, found = width[q], count[q]
         if found == 0:
-            average[:, q], first[:, q] = np.nan, 0
+            average[:, q], first[:, q], each[:, q] = np.nan, 0, NO_RANK
             continue
         base[:, : n + 1], positives[: n + 1] = 0, 0
         leaving[:, : n + 1], arriving[:, : n + 1] = 0, 0
@@ -118,3 +131,5 @@ def figures(bins_old, bins_new, order, ends, step, items, count, width, average,
                 nearest = min(nearest, own[k])
             average[t, q] = _sum_of_precisions(ranks, own, found, among) / found
             first[t, q] = (ranks[nearest] & 0xFFFFFFFF) - (ranks[nearest] >> 32) + 1
+            if each.shape[2] > 0:
+                _ranks_of_positives(ranks, positives, n, each, t, q)

@@ -131,7 +131,7 @@ class CpuEngine:
             counting.ranks(*bins, order, ends, limits.shape[1], each)
         return torch.from_numpy(out)
 
-    def figures(self, queries: Queries) -> Figures:
+    def figures(self, queries: Queries, ranks: bool = False) -> Figures:
         """As `compat.engine.exact.figures`, with no table of ranks kept."""
         measured = self.measure(queries)
         thresholds = np.sort(np.concatenate([measured.old, measured.new], 1), 1)
@@ -139,10 +139,12 @@ class CpuEngine:
         bins = self._bins(measured, thresholds, width)
         shape = (len(self.orders), self.gallery.points, len(width))
         average, first = np.empty(shape), np.empty(shape, np.int64)
+        each = self.room.array("ranks", (*shape, measured.items.shape[1] if ranks else 0), np.int32)
         for number, (order, ends) in enumerate(zip(self.orders, self.ends, strict=True)):
-            found = (measured.items, measured.found, width, average[number], first[number])
+            found = (measured.items, measured.found, width, average[number], first[number], each[number])
             counting.figures(*bins, order, ends, self.step[number], *found)
-        return Figures(torch.from_numpy(average), torch.from_numpy(first))
+        precision, rank, relevant = (torch.from_numpy(array) for array in (average, first, measured.found))
+        return Figures(precision, rank, relevant, torch.from_numpy(each) if ranks else None)
 
     def bytes_per_query(self, items: int, width: int) -> int:
         return 8 * items + 32 * width + 2**15

@@ -21,6 +21,7 @@ from torch import Tensor
 from compat.merge import Merge
 
 Distance = Literal["cosine", "l2"]
+NO_RANK = 2**31 - 1
 
 
 class Queries(NamedTuple):
@@ -80,10 +81,17 @@ class Figures(NamedTuple):
         average_precision: (S, T, Q) float64; NaN for a query without positives.
         first_rank: (S, T, Q) int64, rank of the first positive: 1 + the number of non-relevant items at its
             distance or closer; 0 for a query without positives.
+        relevant: (Q,) int64, number of positives.
+        ranks: (S, T, Q, P) int32, ascending, of each positive: its number among them + the number of non-relevant
+            items at its distance or closer; `NO_RANK` where a query has fewer than P. None unless asked for.
+        correct_before: (Q,) bool, whether the old system is right at rank 1; the engine leaves it None.
     """
 
     average_precision: Tensor
     first_rank: Tensor
+    relevant: Tensor
+    ranks: Tensor | None = None
+    correct_before: Tensor | None = None
 
 
 def norms(rows: Tensor) -> Tensor:
@@ -169,11 +177,11 @@ class TorchEngine:
         every = [_histogram(old, new, step.expand_as(ignored), width, points) for step in self.gallery.step]
         return torch.stack(every).cumsum(3)
 
-    def figures(self, queries: Queries) -> Figures:
+    def figures(self, queries: Queries, ranks: bool = False) -> Figures:
         measured = self.measure(queries)
         positives = self.positives(measured)
         thresholds = thresholds_of(positives)
-        return figures(self.ranks(measured, thresholds), positives, thresholds)
+        return figures(self.ranks(measured, thresholds), positives, thresholds, ranks)
 
     def bytes_per_query(self, items: int, width: int) -> int:
         return 64 * items
@@ -184,25 +192,26 @@ def thresholds_of(positives: Positives) -> Tensor:
     return torch.cat([positives.old, positives.new], 1).sort(1).values
 
 
-def figures(ranks: Tensor, positives: Positives, thresholds: Tensor) -> Figures:
+def figures(ranks: Tensor, positives: Positives, thresholds: Tensor, of_each: bool = False) -> Figures:
     """Average precision and first rank from the ranks at the thresholds.
 
     Args:
         ranks: (S, T, Q, W) int64, as `Countable.ranks` gives them, summed over gallery shards.
         positives: of the whole gallery.
         thresholds: (Q, W).
+        of_each: give the rank of each positive too.
 
     Returns:
         `Figures` with (S, T, Q) each.
     """
     orders, points, queries, width = ranks.shape
+    count = positives.found
     if width == 0:
         nothing = torch.zeros(orders, points, queries, device=ranks.device)
-        return Figures(nothing.double() / 0, nothing.long())
-    count = positives.found
+        return Figures(nothing.double() / 0, nothing.long(), count, nothing.int()[..., None][..., :0])
     present = torch.isfinite(positives.old)
     old, new = (torch.searchsorted(thresholds, d).masked_fill_(~present, width) for d in positives[:2])
-    average, first = [], []
+    average, first, each = [], [], []
     for rank, step in zip(ranks, positives.step, strict=True):
         among = _histogram(old, new, step, width, points).cumsum(2)
         moment = torch.arange(points, device=ranks.device)[:, None, None]
@@ -213,7 +222,12 @@ def figures(ranks: Tensor, positives: Positives, thresholds: Tensor) -> Figures:
         nearest = own.amin(2, keepdim=True).clamp_max(width - 1)
         ahead = rank.gather(2, nearest) - among.gather(2, nearest)
         first.append((ahead.squeeze(2) + 1).where(count > 0, 0))
-    return Figures(torch.stack(average), torch.stack(first))
+        if of_each:
+            sorted_at = own.sort(2).values.clamp_max(width - 1)
+            number = torch.arange(1, own.shape[2] + 1, device=ranks.device)
+            place = rank.gather(2, sorted_at) - among.gather(2, sorted_at) + number
+            each.append(place.where(number <= count[:, None], NO_RANK).int())
+    return Figures(torch.stack(average), torch.stack(first), count, torch.stack(each) if of_each else None)
 
 
 def _histogram(bin_old: Tensor, bin_new: Tensor, step: Tensor, width: int, points: int) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from compat.engine.exact import Figures, Gallery, Queries, distances
+from compat.engine.exact import NO_RANK, Figures, Gallery, Queries, distances
 from compat.engine.kernels import compiled
 
 IGNORED = 2
@@ -36,8 +36,8 @@ def _next_group(order, key, kind, step, moment, backfilled, start):
 
 
 @compiled
-def merged_figures(old, new, kind, step, points, by_rank, average, first):
-    """Average precision and first rank of one query, (S, T) `average` and `first`.
+def merged_figures(old, new, kind, step, points, by_rank, average, first, each):
+    """Average precision, first rank and each positive's rank of one query, (S, T) `average` and `first`.
 
     Args:
         old, new: (G,) float64 keys of each space.
@@ -45,6 +45,7 @@ def merged_figures(old, new, kind, step, points, by_rank, average, first):
         step: (S, G) the first completion ratio at which an item is backfilled.
         points: T.
         by_rank: compare ranks within the lists in place of keys.
+        each: (S, T, P) of `NO_RANK`, or (S, T, 0) to leave ranks out.
     """
     total = 0
     for item in range(len(kind)):
@@ -74,6 +75,9 @@ def merged_figures(old, new, kind, step, points, by_rank, average, first):
                 if positives:
                     if nearest == 0:
                         nearest = rank_old + rank_new - positives + 1
+                    if each.shape[2] > 0:
+                        for number in range(positives):
+                            each[s, t, found + number] = rank_old + rank_new - positives + number + 1
                     found += positives
                     precision += positives * found / (rank_old + rank_new)
             average[s, t], first[s, t] = precision / total, nearest
@@ -92,7 +96,7 @@ class MergeEngine:
         assert gallery.merge is not None
         self.gallery, self.merge = gallery, gallery.merge
 
-    def figures(self, queries: Queries) -> Figures:
+    def figures(self, queries: Queries, ranks: bool = False) -> Figures:
         gallery, step = self.gallery, self.gallery.step.numpy()
         keys: list[Any] = [
             distances(queries.old, gallery.old, gallery.distance).numpy(),
@@ -104,10 +108,14 @@ class MergeEngine:
         kind[(queries.groups[:, None] == gallery.groups).numpy()] = IGNORED
         shape = (len(queries.labels), len(step), gallery.points)
         average, first = np.empty(shape), np.empty(shape, np.int64)
+        relevant = (kind == 1).sum(1)
+        each = np.full((*shape, relevant.max(initial=0) if ranks else 0), NO_RANK, np.int32)
         for q in range(len(kind)):
             old, new = (key[q].astype(np.float64) for key in keys)
-            merged_figures(old, new, kind[q], step, gallery.points, self.merge.by_rank, average[q], first[q])
-        return Figures(*(torch.from_numpy(values).permute(1, 2, 0) for values in (average, first)))
+            merged_figures(old, new, kind[q], step, gallery.points, self.merge.by_rank, average[q], first[q], each[q])
+        precision, rank = (torch.from_numpy(values).permute(1, 2, 0) for values in (average, first))
+        of_each = torch.from_numpy(each).permute(1, 2, 0, 3) if ranks else None
+        return Figures(precision, rank, torch.from_numpy(relevant), of_each)
 
     def bytes_per_query(self, items: int, width: int) -> int:
         return 64 * items

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -21,6 +21,7 @@ Backend = Literal["auto", "numba", "torch"]
 MEMORY = 2**28  # bytes that all chunks under way take together
 CHUNK = 256  # queries at a time that are enough for one thread
 SCREENABLE = (1e-15, 1e15)  # norms whose products float32 holds
+Summary = TypeVar("Summary")
 
 
 def choose_engine(gallery: Gallery, queries: Queries, backend: Backend, sharded: bool = False) -> Engine:
@@ -53,36 +54,43 @@ def choose_engine(gallery: Gallery, queries: Queries, backend: Backend, sharded:
 
 
 def replay(
-    engines: Sequence[Engine], queries: Sequence[Queries], chunk: int | None, sharded: bool
-) -> Iterator[tuple[Tensor, Figures]]:
-    """The figures of all queries, a chunk at a time.
+    engines: Sequence[Engine],
+    queries: Sequence[Queries],
+    chunk: int | None,
+    sharded: bool,
+    ranks: bool,
+    summary: Callable[[Tensor, Figures], Summary],
+) -> Iterator[tuple[Tensor, Summary]]:
+    """What is made of the figures of all queries, a chunk at a time.
 
     Args:
         engines: of the gallery, or of this process's shard of it; several where the gallery is in parts.
         queries: all of them, as compared with each part.
         chunk: how many at a time; by default what takes about 256 MiB.
         sharded: whether the gallery is spread over the processes of torch.distributed, each with all queries.
+        ranks: whether figures have the rank of each positive.
+        summary: of row numbers (N,) and their figures, (S, T, N); called in several threads.
 
     Yields:
-        Row numbers of the queries (N,) and their figures, (S, T, N).
+        Row numbers of the queries (N,) and their summary.
     """
     rows = queries[0].labels.argsort(stable=True)  # those of a label share their positives' rows in the cache
     threaded = all(engine.threaded for engine in engines) and not sharded
     threads = torch.get_num_threads() if threaded else 1
-    chunks = rows.split(chunk or _chunk(engines, threads, sharded))
+    chunks = rows.split(chunk or _chunk(engines, threads, sharded, ranks))
 
-    def figures_of(some: Tensor) -> Figures:
+    def summary_of(some: Tensor) -> Summary:
         compared = [Queries(*(values[some] for values in part)) for part in queries]
         if len(engines) == 1 and not sharded:
-            return engines[0].figures(compared[0])
-        return _counted(cast(Sequence[Countable[Any]], engines), compared, sharded)
+            return summary(some, engines[0].figures(compared[0], ranks))
+        return summary(some, _counted(cast(Sequence[Countable[Any]], engines), compared, sharded, ranks))
 
     yield from (
-        _in_threads(figures_of, chunks, threads) if threaded else zip(chunks, map(figures_of, chunks), strict=True)
+        _in_threads(summary_of, chunks, threads) if threaded else zip(chunks, map(summary_of, chunks), strict=True)
     )
 
 
-def _counted(engines: Sequence[Countable[Any]], queries: Sequence[Queries], sharded: bool) -> Figures:
+def _counted(engines: Sequence[Countable[Any]], queries: Sequence[Queries], sharded: bool, of_each: bool) -> Figures:
     """Figures from the counts of all parts of the gallery, in every process."""
     measured = [engine.measure(part) for engine, part in zip(engines, queries, strict=True)]
     positives = _join([engine.positives(part) for engine, part in zip(engines, measured, strict=True)])
@@ -92,17 +100,17 @@ def _counted(engines: Sequence[Countable[Any]], queries: Sequence[Queries], shar
     ranks = torch.stack([e.ranks(part, thresholds) for e, part in zip(engines, measured, strict=True)]).sum(0)
     if sharded:
         dist.all_reduce(ranks)
-    return figures(ranks, positives, thresholds)
+    return figures(ranks, positives, thresholds, of_each)
 
 
 def _in_threads(
-    figures_of: Callable[[Tensor], Figures], chunks: tuple[Tensor, ...], threads: int
-) -> Iterator[tuple[Tensor, Figures]]:
+    summary_of: Callable[[Tensor], Summary], chunks: tuple[Tensor, ...], threads: int
+) -> Iterator[tuple[Tensor, Summary]]:
     """As many threads as torch may use, each with chunks and matrix products of its own."""
     with _one_torch_thread():
         pool = ThreadPoolExecutor(threads, thread_name_prefix="replay")
         try:
-            yield from zip(chunks, pool.map(figures_of, chunks), strict=True)
+            yield from zip(chunks, pool.map(summary_of, chunks), strict=True)
         finally:  # an interrupt waits for the chunks under way and starts no more
             pool.shutdown(cancel_futures=True)
 
@@ -117,7 +125,7 @@ def _one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _chunk(engines: Sequence[Engine], threads: int, sharded: bool) -> int:
+def _chunk(engines: Sequence[Engine], threads: int, sharded: bool, ranks: bool) -> int:
     """Queries at a time; the same in every process, as they have to meet in each chunk."""
     gallery = engines[0].gallery
     labels = torch.cat([engine.gallery.labels for engine in engines])
@@ -130,6 +138,8 @@ def _chunk(engines: Sequence[Engine], threads: int, sharded: bool) -> int:
     need = max(engine.bytes_per_query(int(items), width) for engine in engines)
     if sharded or len(engines) > 1 or not engines[0].threaded:
         need += 24 * orders * (gallery.points + 1) * width
+    if ranks:  # and what a metric makes of them
+        need += 16 * orders * gallery.points * width
     fitting = max(1, MEMORY // threads // need)
     return min(CHUNK, fitting) if all(engine.threaded for engine in engines) else fitting
 

@@ -6,13 +6,13 @@ import copy
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
 
-from compat.backfill import Curve, backfill_curve
+from compat.backfill import Curve, backfill_curve, joined
 from compat.embeddings import Embeddings
 from compat.errors import InputError
 from compat.experience.learners import Learner
@@ -145,25 +145,3 @@ def searched(served: Embeddings, serving: Serving, order: np.ndarray, points: np
     labels = (served.query_labels, served.gallery_labels, served.query_groups, served.gallery_groups)
     e = Embeddings(*matrices, *labels)
     return backfill_curve(e, order, points, merge=merge, correct_before=correct_before, per_query=True)
-
-
-def joined(curves: Sequence[Curve], axis: int) -> Curve:
-    """Curves of the same queries one after the other: of other orders (axis 0) or other completion ratios (axis 1)."""
-
-    def all_of(name: str, axis: int) -> np.ndarray:
-        return np.concatenate([getattr(curve, name) for curve in curves], axis)
-
-    orders, flips = all_of("mean_ap_orders", axis), all_of("negative_flip_rate_orders", axis)
-    cmc = {k: np.concatenate([curve.cmc_orders[k] for curve in curves], axis) for k in curves[0].cmc}
-    return replace(
-        curves[0],
-        progress=all_of("progress", 0) if axis else curves[0].progress,
-        mean_ap=orders.mean(0),
-        cmc={k: values.mean(0) for k, values in cmc.items()},
-        negative_flip_rate=flips.mean(0),
-        mean_ap_orders=orders,
-        cmc_orders=cmc,
-        negative_flip_rate_orders=flips,
-        average_precision=all_of("average_precision", axis + 1),
-        first_rank=all_of("first_rank", axis + 1),
-    )

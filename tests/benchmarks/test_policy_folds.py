@@ -116,10 +116,10 @@ def test_scaled_distances_rank_as_z_scores_do(seed):
     merge = z_score(e.gallery_old[rows], e.gallery_old[rows], e.gallery_new[rows])
     orders = np.stack([backfill_order(len(e.gallery_old), s) for s in range(2)])
     slow, fast = backfill_curve(e, orders, 7, merge=merge), backfill_curve(scaled(e, merge), orders, 7, distance="l2")
-    np.testing.assert_allclose(slow.mean_ap_orders, fast.mean_ap_orders, atol=1e-5)
-    assert np.ptp(slow.mean_ap_orders[:, 3]) > 1e-4
+    np.testing.assert_allclose(slow.figures["mean_ap"], fast.figures["mean_ap"], atol=1e-5)
+    assert np.ptp(slow.figures["mean_ap"][:, 3]) > 1e-4
     raw = backfill_curve(e, orders, 7)
-    assert np.abs(raw.mean_ap_orders - slow.mean_ap_orders).max() > 1e-3
+    assert np.abs(raw.figures["mean_ap"] - slow.figures["mean_ap"]).max() > 1e-3
     with pytest.raises(InputError, match="merge: Raw, expected fitted z-scores"):
         scaled(e, Raw())
     e.query_new[3] = 0

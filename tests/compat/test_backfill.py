@@ -126,7 +126,7 @@ def test_several_orders_are_averaged_and_kept():
     orders = [backfill_order(30, seed) for seed in range(4)]
     together = backfill_curve(e, orders)
     alone = [backfill_curve(e, order) for order in orders]
-    np.testing.assert_array_equal(together.mean_ap_orders, [curve.mean_ap for curve in alone])
+    np.testing.assert_array_equal(together.figures["mean_ap"], [curve.mean_ap for curve in alone])
     np.testing.assert_allclose(together.mean_ap, np.mean([curve.mean_ap for curve in alone], 0))
     np.testing.assert_allclose(together.cmc[5], np.mean([curve.cmc[5] for curve in alone], 0))
     np.testing.assert_allclose(together.negative_flip_rate, np.mean([c.negative_flip_rate for c in alone], 0))
@@ -159,7 +159,7 @@ def test_the_metric_adds_chunks_as_it_adds_processes():
     whole.update(*queries)
     first.update(*(q[:5] for q in queries))
     second.update(*(q[5:] for q in queries))
-    for name in ("ap_sum", "hit_sum", "flip_sum", "queries", "skipped"):
+    for name in ("sums", "queries", "skipped"):
         torch.testing.assert_close(getattr(first, name) + getattr(second, name), getattr(whole, name))
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from compat import Embeddings, backfill_curve, backfill_order
+from compat.curve_metrics import CURVE_METRICS
 from compat.engine import kernels
 from compat.engine.cpu import CpuEngine
 from compat.engine.exact import Gallery, Queries, TorchEngine, distances, thresholds_of
@@ -184,8 +185,8 @@ def in_process(rank: int, world: int, folder: str) -> None:
         mine = {name: values[cut[part]] if name.startswith(part) else values for name, values in fields.items()}
         for backend in ("numba", "torch"):
             options: Any = {"shard": shard, "backend": backend, "query_chunk": 5}
-            curve = backfill_curve(Embeddings(**mine), order, 7, per_query=True, **options)
-            found = [curve.mean_ap, curve.first_rank, curve.average_precision, curve.queries]
+            curve = backfill_curve(Embeddings(**mine), order, 7, per_query=True, metrics=CURVE_METRICS, **options)
+            found = [curve.figures, curve.first_rank, curve.average_precision, curve.queries]
             torch.save(found, f"{folder}/{shard}-{backend}-{rank}.pt")
     dist.destroy_process_group()
 
@@ -193,17 +194,19 @@ def in_process(rank: int, world: int, folder: str) -> None:
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_give_the_same_counts(tmp_path, world):
     e, order = random_embeddings(7, 23, 61), [backfill_order(61, s) for s in range(2)]
-    whole = backfill_curve(e, order, 7, per_query=True)
+    whole = backfill_curve(e, order, 7, per_query=True, metrics=CURVE_METRICS)
     assert whole.average_precision is not None
     assert whole.first_rank is not None
     mp.start_processes(in_process, (world, tmp_path), world, start_method="spawn")
     results = list(tmp_path.glob("*.pt"))
     assert len(results) == 4 * world
     for path in results:
-        mean_ap, first_rank, precision, queries = torch.load(path, weights_only=False)
+        figures, first_rank, precision, queries = torch.load(path, weights_only=False)
         np.testing.assert_array_equal(first_rank, whole.first_rank)
         np.testing.assert_allclose(precision, whole.average_precision, rtol=1e-13)
-        np.testing.assert_allclose(mean_ap, whole.mean_ap, rtol=1e-13)
+        assert figures.keys() == CURVE_METRICS.keys()
+        for name, values in figures.items():
+            np.testing.assert_allclose(values, whole.figures[name], rtol=1e-13)
         assert queries == whole.queries
 
 
@@ -233,11 +236,11 @@ def test_an_interrupt_ends_the_threads(monkeypatch):
     """The chunk under way is finished, no other is begun, and torch has its threads back."""
     begun = []
 
-    def interrupted(self, queries):
+    def interrupted(self, queries, ranks=False):
         begun.append(len(queries.labels))
         if len(begun) == 2:
             signal.raise_signal(signal.SIGINT)
-        return figures(self, queries)
+        return figures(self, queries, ranks)
 
     figures = CpuEngine.figures
     monkeypatch.setattr(CpuEngine, "figures", interrupted)

@@ -85,4 +85,4 @@ def test_a_learner_that_looks_ahead_finds_nothing():
     e = gallery(shared=True)
     curve(e, Greedy)
     keeping, forgetting = (curve(e, kind, orders=2, refit=(0.05, 0.4, 0.6))[0] for kind in (Collecting, Forgetting))
-    assert keeping.mean_ap_orders.tolist() == forgetting.mean_ap_orders.tolist()
+    assert keeping.figures["mean_ap"].tolist() == forgetting.figures["mean_ap"].tolist()

@@ -112,9 +112,9 @@ def test_equals_merging_with_scikit_learn(rule, seed, items, classes, tied, grou
     precision, ranks, curve = curve_of(e, orders, ratios, distance=distance, merge=merge, query_chunk=chunk)
     np.testing.assert_array_equal(ranks, expected_ranks)
     np.testing.assert_allclose(precision, expected_precision, atol=1e-12)
-    np.testing.assert_allclose(curve.mean_ap_orders, np.nanmean(expected_precision, 0), atol=1e-12)
+    np.testing.assert_allclose(curve.figures["mean_ap"], np.nanmean(expected_precision, 0), atol=1e-12)
     evaluated = expected_ranks[:, 0, 0] > 0
-    np.testing.assert_allclose(curve.cmc_orders[1], (expected_ranks[evaluated] == 1).mean(0), atol=1e-12)
+    np.testing.assert_allclose(curve.figures["cmc_1"], (expected_ranks[evaluated] == 1).mean(0), atol=1e-12)
     assert (curve.queries, curve.queries_without_positive) == (evaluated.sum(), (~evaluated).sum())
 
 
@@ -144,7 +144,7 @@ def test_identity_scales_are_the_raw_engine(tied, distance):
         raw_precision, raw_ranks, raw = curve_of(e, orders, 13, distance=distance, merge=merge)
         np.testing.assert_array_equal(ranks, raw_ranks)
         np.testing.assert_allclose(precision, raw_precision, rtol=1e-13)
-        np.testing.assert_array_equal(curve.negative_flip_rate_orders, raw.negative_flip_rate_orders)
+        np.testing.assert_array_equal(curve.figures["negative_flip_rate"], raw.figures["negative_flip_rate"])
 
 
 def test_reciprocal_rank_by_hand():

@@ -253,7 +253,7 @@ def slow_gains(e, backfilled, distance):
         points = (len(done) + np.array([0.5, 1.5])) / items  # half a step, so that floor is exact
         points = points if points[1] <= 1 else np.array([points[0], 1.0])
         curve = backfill_curve(e, orders, points, distance=distance)
-        gains[left] = curve.queries * np.diff(curve.mean_ap_orders)[:, 0]
+        gains[left] = curve.queries * np.diff(curve.figures["mean_ap"])[:, 0]
     return gains
 
 

@@ -81,13 +81,13 @@ def test_every_item_is_compared_in_the_space_it_is_in(
     curve = overlapping_curve(*replayed, top_k=(1, 3), **options)
     for order, (precision, rank) in enumerate(expected):
         flips = (rank[0] == 1) & (rank != 1)
-        np.testing.assert_allclose(curve.mean_ap_orders[order], np.nanmean(precision, 1), atol=1e-12)
-        np.testing.assert_allclose(curve.negative_flip_rate_orders[order], flips[:, evaluated].mean(1), atol=1e-12)
+        np.testing.assert_allclose(curve.figures["mean_ap"][order], np.nanmean(precision, 1), atol=1e-12)
+        np.testing.assert_allclose(curve.figures["negative_flip_rate"][order], flips[:, evaluated].mean(1), atol=1e-12)
         for k in (1, 3):
-            np.testing.assert_allclose(curve.cmc_orders[k][order], (rank <= k)[:, evaluated].mean(1), atol=1e-12)
-    np.testing.assert_allclose(curve.mean_ap, curve.mean_ap_orders.mean(0))
-    np.testing.assert_allclose(curve.negative_flip_rate, curve.negative_flip_rate_orders.mean(0))
-    np.testing.assert_allclose(curve.cmc[3], curve.cmc_orders[3].mean(0))
+            np.testing.assert_allclose(curve.figures[f"cmc_{k}"][order], (rank <= k)[:, evaluated].mean(1), atol=1e-12)
+    np.testing.assert_allclose(curve.mean_ap, curve.figures["mean_ap"].mean(0))
+    np.testing.assert_allclose(curve.negative_flip_rate, curve.figures["negative_flip_rate"].mean(0))
+    np.testing.assert_allclose(curve.cmc[3], curve.figures["cmc_3"].mean(0))
     np.testing.assert_array_equal(curve.progress, ratios)
     assert (curve.queries, curve.queries_without_positive) == (evaluated.sum(), (~evaluated).sum())
 
@@ -139,7 +139,7 @@ def test_the_end_is_the_newest_system_alone(start):
     first, second = orders_of(30, 2)
     curve = overlapping_curve(three.before(0), three.before(1), start, first, second, [1.0])
     alone = backfill_curve(three.before(2), range(30), [0.0])
-    np.testing.assert_allclose(curve.mean_ap_orders, [alone.mean_ap] * 2, rtol=1e-13)
+    np.testing.assert_allclose(curve.figures["mean_ap"], [alone.mean_ap] * 2, rtol=1e-13)
     assert curve.cmc[1] == alone.cmc[1]
     assert not np.allclose(curve.mean_ap, backfill_curve(three.before(0), range(30), [0.0]).mean_ap)
 
