@@ -13,7 +13,7 @@ from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.plot import plot_cost, plot_curves, plot_multiples, plot_sequence
 from compat.plot_errors import plot_errors
-from compat.results import METRICS
+from compat.results import metrics_of
 
 
 def save(figure: Figure, output: str) -> None:
@@ -40,9 +40,8 @@ def main() -> None:
     parser.add_argument(
         "--metrics",
         nargs="+",
-        choices=list(METRICS),
-        default=["mean_ap", "cmc_1"],
-        help="one panel each; of a sequence, and with --by, the first alone",
+        metavar="METRIC",
+        help="one panel each (default mean_ap cmc_1), such as ndcg_10; of a sequence, and with --by, the first alone",
     )
     parser.add_argument("--only", nargs="+", default=[], metavar="LABEL=VALUE", help="which results: method=rqt,fct")
     parser.add_argument("--by", metavar="LABEL", help="one panel for each order, merge, or value of another label")
@@ -58,6 +57,11 @@ def main() -> None:
         for name in arguments.highlight:
             if name not in rows:
                 raise InputError(f"highlight: {name!r}, expected some of {', '.join(sorted(rows))}")
+        known = list(metrics_of(result for results in upgrades for result in results))
+        metrics = arguments.metrics or [name for name in ("mean_ap", "cmc_1") if name in known]
+        for name in metrics:
+            if name not in known:
+                raise InputError(f"metrics: {name!r}, expected some of {', '.join(known)}")
         if arguments.by and arguments.by not in labels:
             raise InputError(f"by: {arguments.by!r}, expected one of {', '.join(labels)}")
         if arguments.cost:
@@ -65,11 +69,11 @@ def main() -> None:
         elif arguments.errors:
             figure = plot_errors(first, arguments.highlight)
         elif arguments.by:
-            figure = plot_multiples(first, arguments.by, arguments.metrics[0], arguments.highlight)
+            figure = plot_multiples(first, arguments.by, metrics[0], arguments.highlight)
         elif len(upgrades) > 1:
-            figure = plot_sequence(upgrades, arguments.metrics[0], arguments.highlight)
+            figure = plot_sequence(upgrades, metrics[0], arguments.highlight)
         else:
-            figure = plot_curves(first, arguments.metrics, arguments.highlight)
+            figure = plot_curves(first, metrics, arguments.highlight)
         try:
             save(figure, arguments.output)
         except (OSError, ValueError) as error:

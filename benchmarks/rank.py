@@ -19,7 +19,6 @@ from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 from compat.plot_ranks import plot_ranks
-from compat.ranks import FIGURES
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,7 +32,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folders", nargs="+", metavar="folder", help="results/<benchmark>, two or more")
-    parser.add_argument("--metric", choices=list(FIGURES), default="relative_gain", help="what methods are ranked by")
+    what = "what methods are ranked by, such as auc, flips or mrr (default relative_gain)"
+    parser.add_argument("--metric", default="relative_gain", help=what)
     parser.add_argument("--only", nargs="+", default=[], metavar="LABEL=VALUE", help="which results: order=random")
     parser.add_argument("--wide", action="store_true", help="with what methods need, as Markdown")
     parser.add_argument("-o", "--output", metavar="FILE", help="all figures as JSON")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from compat.results import METRICS, PLAIN, Result, ordinal, row_name
+from compat.results import PLAIN, Result, metrics_of, ordinal, row_name
 
 BEST = 6
 NAMED = 30  # points of a plot that have room for their names
@@ -25,7 +25,7 @@ def plot_curves(
 
     Args:
         results: of one benchmark, the seeds of a method after each other as `load_results` gives them.
-        metrics: keys of `compat.results.METRICS`.
+        metrics: names of `compat.results.metrics_of`; results that lack one have no line.
         highlight: names to colour and label, the rest in grey; without any the best few.
     """
     figure = Figure(figsize=(5.4 * len(metrics), 4.2), layout="constrained")
@@ -61,7 +61,7 @@ def plot_multiples(
     Args:
         results: of one benchmark.
         by: a label, such as order or merge; the others name the lines, with the method.
-        metric: key of `compat.results.METRICS`.
+        metric: name of `compat.results.metrics_of`.
         highlight: as of `plot_curves`.
     """
     values = sorted({str(r.labels[by]) for r in results}, key=lambda value: (value not in PLAIN.values(), value))
@@ -132,7 +132,7 @@ def plot_sequence(
 
     Args:
         upgrades: results of each upgrade and start, as the values of `compat.results.load_upgrades`.
-        metric: key of `compat.results.METRICS`.
+        metric: name of `compat.results.metrics_of`.
         highlight: as of `plot_curves`.
     """
     rows = [list(group) for _, group in groupby((u for u in upgrades if u[0].number > 1), key=lambda u: u[0].number)]
@@ -146,7 +146,7 @@ def plot_sequence(
             _draw_generations(panel, levels, upgrade[0].number)
         for panel in line[len(row) :]:
             panel.set_axis_off()
-        line[0].set_ylabel(f"{METRICS[metric].label} (%)")
+        line[0].set_ylabel(f"{metrics_of(r for upgrade in upgrades for r in upgrade)[metric].label} (%)")
     for panel in panels[-1]:
         panel.set_xlabel("share of the gallery re-extracted")
     _legend(figure, panels.flatten())
@@ -166,7 +166,7 @@ def _draw_upgrade(panel: Any, before: Sequence[Result], upgrade: Sequence[Result
     for name, look in styles.items():
         label: str | None = name
         for results, begin, end in ((before, 0.0, start), (upgrade, start, 1.0)):
-            group = [result for result in results if result.name == name]
+            group = [result for result in results if result.name == name and metric in result.curves]
             if group:
                 _line(panel, group, metric, look, (begin, end), label)
                 label = None
@@ -199,11 +199,13 @@ def _draw_generations(panel: Any, levels: Mapping[int, float], number: int) -> N
 
 def _draw(panel: Any, results: Sequence[Result], metric: str, label: Callable[[Result], str], styles: Styles) -> None:
     """A line for each label, the mean over its seeds, in a band from the lowest to the highest, and the two levels."""
-    for name, of_name in groupby(results, key=label):
+    shown = [result for result in results if metric in result.curves]
+    for name, of_name in groupby(shown, key=label):
         _line(panel, list(of_name), metric, styles[name], (0.0, 1.0), name)
-    _levels(panel, results, metric)
-    better = "higher" if METRICS[metric].higher_is_better else "lower"
-    panel.set(xlabel="backfill progress", ylabel=f"{METRICS[metric].label} (%, {better} is better)", xlim=(0, 1))
+    _levels(panel, shown, metric)
+    one = metrics_of(results)[metric]
+    better = "higher" if one.higher_is_better else "lower"
+    panel.set(xlabel="backfill progress", ylabel=f"{one.label} (%, {better} is better)", xlim=(0, 1))
     panel.grid(alpha=0.3)
 
 
@@ -214,7 +216,7 @@ def _line(
     begin, end = span
     progress = np.array(group[0].progress)
     shown = progress <= end + 1e-9
-    curves = 100 * np.array([getattr(result, metric) for result in group])[:, shown]
+    curves = 100 * np.array([result.curves[metric] for result in group])[:, shown]
     grey = look["color"] == GREY
     marker = {} if grey else {"marker": "o", "markersize": 3}
     panel.plot(begin + progress[shown], curves.mean(0), linewidth=1 if grey else 1.5, label=label, **marker, **look)
@@ -225,8 +227,9 @@ def _line(
 
 def _levels(panel: Any, results: Sequence[Result], metric: str) -> None:
     for name, color in (("old", "0.55"), ("new", "0.1")):
-        if metric in getattr(results[0], name):
-            trainings = {tuple(result.backbones): getattr(result, name)[metric] for result in results}
+        having = [result for result in results if metric in getattr(result, name)]
+        if having:
+            trainings = {tuple(result.backbones): getattr(result, name)[metric] for result in having}
             level = 100 * float(np.mean(list(trainings.values())))
             panel.axhline(level, linestyle="--", color=color, linewidth=1, label=f"{name} system", zorder=2)
 

@@ -18,16 +18,9 @@ import numpy as np
 
 from compat.errors import InputError
 from compat.results import Metric, Result
+from compat.results.summaries import Summary, summaries
 from compat.statistics import Interval, critical_difference, friedman, moderated
 
-FIGURES = {
-    "relative_gain": Metric("relative gain", True),
-    "auc": Metric("AUC mAP", True),
-    "gain_on_final": Metric("gain on own end", True),
-    "flips": Metric("negative flips", False),
-    "relative_flips": Metric("relative flips", False),
-    "drops": Metric("sum of drops", False),
-}
 SWAPPED, SWAPPED_PAIR = 0.25, 1.0  # variance of the ranks of two that change places, and of their difference
 Block = dict[str, float]
 
@@ -90,21 +83,26 @@ def rank(folders: Mapping[str, Sequence[Result]], metric: str = "relative_gain")
 
     Args:
         folders: the results of each, of one upgrade.
-        metric: key of `FIGURES`.
+        metric: key of `compat.results.summaries.summaries`.
 
     Raises:
-        InputError: fewer than two folders, or methods in all of them; no block with all of these; an undefined figure.
+        InputError: no such metric; fewer than two folders, or methods in all of them; no block with all of these; an
+            undefined figure.
     """
     if len(folders) < 2:
         raise InputError(f"rank: {len(folders)} folder, expected two or more, each of a data set in a setting")
-    blocks = {folder: _blocks(results, metric) for folder, results in folders.items()}
+    known = summaries(result for results in folders.values() for result in results)
+    if metric not in known:
+        raise InputError(f"metric: {metric!r}, expected some of {', '.join(known)}")
+    summary = known[metric]
+    blocks = {folder: _blocks(results, summary) for folder, results in folders.items()}
     found = {folder: set().union(*of_folder) for folder, of_folder in blocks.items()}
     common = sorted(set.intersection(*found.values()))
     if len(common) < 2:
         which = ", ".join(common) or "none"
         raise InputError(f"rank: methods in all of {', '.join(folders)}: {which}, expected two or more")
     complete = {folder: _complete(folder, of_folder, common) for folder, of_folder in blocks.items()}
-    sign = -1 if FIGURES[metric].higher_is_better else 1
+    sign = -1 if summary.higher_is_better else 1
     ranks = np.array([_mean_ranks(sign * values) for values in complete.values()])
     best, methods = ranks[:, np.argmin(ranks.mean(0))], len(common)
     spread = float(ranks.var(0, ddof=1).mean())
@@ -118,7 +116,7 @@ def rank(folders: Mapping[str, Sequence[Result]], metric: str = "relative_gain")
         behind = moderated(of_row - best, of_pairs)
         ranked.append(Ranked(**vars(rows.pop(name)), ranks=of_row.tolist(), rank=interval, equal=bool(behind.low <= 0)))
     return Ranking(
-        FIGURES[metric],
+        Metric(summary.label, summary.higher_is_better),
         {folder: len(values) for folder, values in complete.items()},
         sorted(ranked, key=lambda row: row.rank.mean),
         list(rows.values()),
@@ -127,12 +125,12 @@ def rank(folders: Mapping[str, Sequence[Result]], metric: str = "relative_gain")
     )
 
 
-def _blocks(results: Sequence[Result], metric: str) -> list[Block]:
+def _blocks(results: Sequence[Result], summary: Summary) -> list[Block]:
     """For each training of the backbones, the mean over seeds of each row."""
     values: dict[tuple[str, ...], dict[str, list[float]]] = {}
     for result in results:
         block = values.setdefault(tuple(result.backbones), {})
-        block.setdefault(result.name, []).append(getattr(result, metric))
+        block.setdefault(result.name, []).append(summary.of(result))
     return [{name: float(np.mean(seeds)) for name, seeds in block.items()} for block in values.values()]
 
 

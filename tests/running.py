@@ -14,7 +14,7 @@ from compat.results import Result, load_results
 
 POINTS = (0.0, 0.5, 1.0)
 DIGESTS = ("train", "query", "gallery")
-FIGURES = ("progress", "mean_ap", "cmc_1", "cmc_5", "negative_flip_rate", "mean_ap_orders", "old", "new")
+FIGURES = ("progress", "curves", "mean_ap_orders", "old", "new")
 
 
 def run(config, *arguments, part=None, overwrite=False) -> dict[str, Result]:

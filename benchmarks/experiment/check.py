@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from typing import Any, get_args
 
-from benchmarks.experiment.schema import Experiment, Generation
+from benchmarks.experiment.schema import Experiment, Generation, Replay
 from benchmarks.experiment.spec import Spec, closest
+from compat.curve_metrics import CURVE_METRICS
 from compat.errors import InputError
 from compat.needs import Need
+from compat.results import Result
 
 ALONE = (("by", "random", "compat.orders.Random"), ("merge", "raw", "compat.merge.Raw"))
 
@@ -44,6 +47,18 @@ def check_numbers(experiment: Experiment) -> None:
     check_axes(experiment)
     check_needs(experiment)
     check_epochs(experiment, generations)
+
+
+def check_metric(name: str, of_the_table: bool) -> None:
+    """Refuse the name of a metric that is in no table, or that results have another column of."""
+    if of_the_table:
+        if name not in CURVE_METRICS:
+            raise InputError(f"replay.metrics: {name!r}, {closest(name, list(CURVE_METRICS))}")
+        return
+    columns = {f.name for f in fields(Result)} | {f.metadata["label"] for f in fields(Replay) if "label" in f.metadata}
+    columns |= {"upgrade", "method", "seed", "mean_ap", *CURVE_METRICS}
+    if name in columns or name.startswith(("old_", "new_")):
+        raise InputError(f"replay.metrics: {name!r}, which is another column of results, expected a name of its own")
 
 
 def check_needs(experiment: Experiment) -> None:

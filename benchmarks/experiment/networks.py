@@ -74,7 +74,8 @@ def heads_share(experiment: Experiment, data: Any, new: str) -> Any:
 
 
 def check_replay(experiment: Experiment, items: int) -> None:
-    """Refuse orders and rules whose numbers are out of range, or that do not fit a gallery of so many items."""
+    """Refuse orders, rules and metrics that cannot be built, or do not fit a gallery of so many items."""
+    from compat.curve_metrics import CURVE_METRICS, CurveMetric
     from compat.merge import Merge
     from compat.orders import Order
 
@@ -84,6 +85,11 @@ def check_replay(experiment: Experiment, items: int) -> None:
     for name, spec in experiment.replay.merge.items():
         with saying(f"replay.merge.{name}.init_args"):
             spec.build(Merge)
+    for name, given in experiment.replay.metrics.items():
+        with saying(f"replay.metrics.{name}.init_args"):
+            metric = given.build(CurveMetric) if given is not None else CURVE_METRICS[name]
+        if not metric.label:
+            raise InputError(f"replay.metrics.{name}: no label, expected one")
 
 
 def network(name: str, part: Generation, data: Any) -> Any:

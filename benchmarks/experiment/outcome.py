@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.experiment.plan import Job
+from benchmarks.experiment.spec import Spec
 from benchmarks.products.base import Product, graph, key
 from benchmarks.products.images import dataset
 from benchmarks.products.kinds import Learned, Loaded, Own, Plain, Upgraded, Weights
+from benchmarks.products.measured import FIGURE
 from benchmarks.products.replay_kinds import OnTheWay
 from benchmarks.products.store import Store
+from compat.curve_metrics import CurveMetric
 from compat.results import Result, record_name
 
 PROVENANCE = ("git_commit", "versions", "hardware", "threads", "date")
@@ -35,7 +38,7 @@ def result(
     begin, end = store.get(replayed.before), store.get(replayed.after)
     method = replayed.upgrade.learned.method
     queries, skipped = curve["queries"].tolist()
-    names = ("progress", "mean_ap", "cmc_1", "cmc_5", "negative_flip_rate", "mean_ap_orders")
+    figures = figures_of(curve)
     passes = method.declared("encoder_passes", 2)
     models = [*graph(replayed.before), *graph(replayed.after)]
     took, own = by_label(replayed, store), []
@@ -50,9 +53,11 @@ def result(
         labels=dict(job.labels),
         key=key(replayed),
         backbones=[key(one)[:8] for one in dict.fromkeys(models) if isinstance(one, (Weights, Loaded))],
-        **{name: curve[name].tolist() for name in names},
-        old={name: float(begin[name][0]) for name in ("mean_ap", "cmc_1", "cmc_5")},
-        new={name: float(end[name][1]) for name in ("mean_ap", "cmc_1", "cmc_5")},
+        progress=curve["progress"].tolist(),
+        curves={name: values.mean(0).tolist() for name, values in figures.items()},
+        mean_ap_orders=figures["mean_ap"].tolist(),
+        old={name: float(values[0]) for name, values in figures_of(begin).items()},
+        new={name: float(values[1]) for name, values in figures_of(end).items()},
         queries=queries,
         queries_without_positive=skipped,
         gallery_items=len(data.gallery_images()),
@@ -70,9 +75,21 @@ def result(
         refits=refits,
         provenance=list(records),
         images_skipped=data.skipped,
+        metrics={name: told(spec) for name, spec in replayed.metrics if spec is not None},
     )
     areas = curve.get("query_auc")
     return found, None if areas is None else areas.double().numpy(), records
+
+
+def figures_of(tensors: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The figures among a product's tensors, by metric."""
+    return {name.removeprefix(FIGURE): v.numpy() for name, v in tensors.items() if name.startswith(FIGURE)}
+
+
+def told(spec: Spec) -> dict[str, Any]:
+    """What a result says of a metric that is in no table."""
+    metric: CurveMetric = spec.build(CurveMetric)
+    return {"label": metric.label, "higher_is_better": metric.higher_is_better}
 
 
 def passes_of(curve: dict[str, Any], replayed: OnTheWay) -> int:

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from benchmarks.experiment.check import check_numbers, check_processes
+from benchmarks.experiment.check import check_metric, check_numbers, check_processes
 from benchmarks.experiment.schema import Experiment, Generation, Heads, Replay, Sees
 from benchmarks.experiment.spec import KEYS, Spec, closest
 from compat.errors import InputError
@@ -24,7 +24,7 @@ from compat.scalars import check_yaml
 register_type(Spec, serializer=lambda spec: spec.content, deserializer=Spec)
 MODEL, TRAINER = "compat.methods.SingleModel", "pytorch_lightning.Trainer"
 BROKEN = (OSError, YAMLError, ValueError, LookupError, RecursionError, OmegaConfBaseException)  # of what is no YAML
-WHOLE = ("methods", "replay.by", "replay.merge")  # given anew they replace what was there
+WHOLE = ("methods", "replay.by", "replay.merge", "replay.metrics")  # given anew they replace what was there
 
 
 def parse(config: list[str], overrides: list[str]) -> Experiment:
@@ -92,6 +92,9 @@ def normal(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
             for axis in ("by", "merge") if key == "replay" else ():
                 if isinstance(inner.get(axis), dict):
                     inner[axis] = {name: spec(entry) for name, entry in inner[axis].items()}
+            if key == "replay" and isinstance(metrics := inner.get("metrics"), (dict, list)):
+                named = metrics if isinstance(metrics, dict) else dict.fromkeys(map(str, metrics))
+                inner["metrics"] = {name: spec(entry) for name, entry in named.items()}
             layer[key] = inner
     return layer
 
@@ -249,6 +252,10 @@ def check(experiment: Experiment) -> Experiment:
             check_name(axis, name)
             specs[f"{axis}.{name}"] = entry
     check_name("name", experiment.name)
+    for name, metric in experiment.replay.metrics.items():
+        check_name("replay.metrics", name)
+        check_metric(name, metric is None)
+        specs |= {f"replay.metrics.{name}": metric} if metric is not None else {}
     for name in experiment.generations:
         check_name("generations", name)
     for field, one in specs.items():

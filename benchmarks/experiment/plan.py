@@ -23,7 +23,7 @@ from benchmarks.products.kinds import (
     Vectors,
     Weights,
 )
-from benchmarks.products.replay_kinds import Ends, OnTheWay, Ordered, Overlap, Replayed
+from benchmarks.products.replay_kinds import Ends, Metrics, OnTheWay, Ordered, Overlap, Replayed
 from benchmarks.products.threads import asked
 from compat.errors import InputError
 from compat.results import ordinal
@@ -197,6 +197,7 @@ class Planner:
             None if raw else self.generations[step.number + 1].sees,
             self.progress,
             distance,
+            self.metrics(),
             self.images.shown_plainly(),
             before,
             self.ends(step.number),
@@ -214,7 +215,11 @@ class Planner:
         """The systems before and after an upgrade, on their own."""
         old, new = (Plain(system.vectors) for system in self.systems[number : number + 2])
         between = f"{self.names[number]} and {self.names[number + 1]}"
-        return Ends(old, new, self.images.shown_plainly(), self.experiment.replay.distance, between)
+        return Ends(old, new, self.images.shown_plainly(), self.experiment.replay.distance, self.metrics(), between)
+
+    def metrics(self) -> Metrics:
+        """What is measured beside mAP, CMC and flips."""
+        return tuple(self.experiment.replay.metrics.items())
 
     def ordered(
         self, given: tuple[str, Spec], seeds: tuple[tuple[int, int], ...], upgrade: Upgraded, number: int

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from benchmarks.experiment.spec import Spec
+from compat.curve_metrics import ALWAYS, CURVE_METRICS
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,9 @@ class Replay:
         by: name -> class_path and init_args of an order (`compat.orders`); default: random alone.
         merge: name -> class_path and init_args of a merge rule (`compat.merge`); default: raw distances alone. Each
             method is replayed in each order under each rule.
+        metrics: further ones beside mAP, CMC@1, CMC@5 and negative flips: a list of names of
+            `compat.curve_metrics.CURVE_METRICS`, or name -> class_path and init_args of a `CurveMetric` (null: the one
+            of CURVE_METRICS); default: all of CURVE_METRICS.
         refit: shares of the gallery at which methods that learn on the way (`compat.experience`) are refitted.
     """
 
@@ -82,6 +86,7 @@ class Replay:
     distance: Literal["cosine", "l2"] = "cosine"
     by: dict[str, Spec] = field(default_factory=lambda: {"random": RANDOM}, metadata={"label": "order"})
     merge: dict[str, Spec] = field(default_factory=lambda: {"raw": RAW}, metadata={"label": "merge"})
+    metrics: dict[str, Spec | None] = field(default_factory=lambda: {m: None for m in CURVE_METRICS if m not in ALWAYS})
     refit: list[float] = field(default_factory=lambda: REFIT)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from benchmarks.experiment.networks import check_networks
-from benchmarks.experiment.outcome import seconds
+from benchmarks.experiment.outcome import figures_of, seconds
 from benchmarks.experiment.plan import Job, plan
 from benchmarks.experiment.schema import RANDOM, RAW, Experiment, Replay
 from benchmarks.experiment.spec import Spec, closest
@@ -136,7 +136,7 @@ class Tuner:
         curve = self.job(name, init_args).curve
         made |= {*graph(curve.before), *graph(curve.after)}
         try:
-            mean_ap = self.store.get(curve)["mean_ap"].tolist()
+            mean_ap = figures_of(self.store.get(curve))["mean_ap"].mean(0).tolist()
         except Exception as error:  # as of a run: the other trials go on
             return Trial(init_args, None, None, 0.0, " ".join(f"{type(error).__name__}: {error}".split()))
         own = [one for one in graph(curve) if one not in made]

@@ -24,6 +24,7 @@ from benchmarks.products.record import provenance
 from benchmarks.replay import given_arrays
 from benchmarks.tables.terminal import narrow
 from compat.backfill import Curve, backfill_curve
+from compat.curve_metrics import CURVE_METRICS
 from compat.embeddings import Embeddings, finite_matrix
 from compat.errors import InputError
 from compat.progress import backfill_order, completion_ratios
@@ -143,7 +144,8 @@ def whole(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, argume
     """The replay of whole rankings; every process has its rows of the queries or of the gallery."""
     shard = arguments.shard if dist.is_initialized() else None
     arrays, own = sharded(arrays, shard)
-    options: dict[str, Any] = {"distance": arguments.distance, "backend": arguments.backend, "shard": shard}
+    options: dict[str, Any] = {name: getattr(arguments, name) for name in ("distance", "backend", "metrics")}
+    options["shard"] = shard
     before, correct = arrays.get("query_old"), None
     if arguments.transform is not None:
         arrays = {**arrays, "query_old": transformed(arguments.transform, arrays["query_new"])}
@@ -179,19 +181,10 @@ def cut_off(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, argu
     e, index, search = Embeddings(**arrays), arguments.index or "Flat", arguments.search or ""
     options: dict[str, Any] = {"distance": arguments.distance, "index": index, "search": search}
     curves = [topk_curve(e, order, points, k=arguments.top_k, top_k=CUTS, **options) for order in orders]
-    mean_ap, flips = np.stack([c.mean_ap for c in curves]), np.stack([c.negative_flip_rate for c in curves])
-    cmc = {k: np.stack([c.cmc[k] for c in curves]) for k in CUTS}
-    curve = Curve(
-        progress=points,
-        mean_ap=mean_ap.mean(0),
-        cmc={k: values.mean(0) for k, values in cmc.items()},
-        negative_flip_rate=flips.mean(0),
-        mean_ap_orders=mean_ap,
-        cmc_orders=cmc,
-        negative_flip_rate_orders=flips,
-        queries=curves[0].queries,
-        queries_without_positive=curves[0].queries_without_positive,
-    )
+    figures = {"mean_ap": np.stack([c.mean_ap for c in curves])}
+    figures |= {f"cmc_{k}": np.stack([c.cmc[k] for c in curves]) for k in CUTS}
+    figures["negative_flip_rate"] = np.stack([c.negative_flip_rate for c in curves])
+    curve = Curve(points, figures, curves[0].queries, curves[0].queries_without_positive)
     known = {"mean_ap": f"mAP@{arguments.top_k}", "index": index, "search": search}
     return Measured(curve, curve, [{**known, "recall": c.recall.tolist()} for c in curves])
 
@@ -235,17 +228,14 @@ def result(measured: Measured, seed: int, items: int, arguments: Namespace, iden
     spec = {"inputs": identity, **given_arrays(arguments), **{name: getattr(arguments, name) for name in settings}}
     if not dist.is_initialized():
         spec["shard"] = None
-    mean_ap = curve.mean_ap_orders[seed].tolist()
+    curves = {name: values[seed].tolist() for name, values in curve.figures.items()}
     return Result(
         benchmark=Path(arguments.output).absolute().name,
         labels={"method": arguments.name, "seed": seed},
         key=digest({"inputs": identity, "order": seed}),
         progress=curve.progress.tolist(),
-        mean_ap=mean_ap,
-        cmc_1=curve.cmc_orders[1][seed].tolist(),
-        cmc_5=curve.cmc_orders[5][seed].tolist(),
-        negative_flip_rate=curve.negative_flip_rate_orders[seed].tolist(),
-        mean_ap_orders=[mean_ap],
+        curves=curves,
+        mean_ap_orders=[curves["mean_ap"]],
         old=_system(measured.old, 0),
         new=_system(curve, -1),
         queries=curve.queries,
@@ -259,8 +249,8 @@ def result(measured: Measured, seed: int, items: int, arguments: Namespace, iden
 
 def _system(curve: Curve, end: int) -> dict[str, float]:
     """The figures of the old or the new system, from an end of a curve."""
-    cmc = {f"cmc_{k}": float(curve.cmc_orders[k][0, end]) for k in CUTS}
-    return {"mean_ap": float(curve.mean_ap_orders[0, end]), **cmc}
+    of_a_system = [name for name in curve.figures if CURVE_METRICS[name].of_a_system]
+    return {name: float(curve.figures[name][0, end]) for name in of_a_system}
 
 
 def _is_first() -> bool:

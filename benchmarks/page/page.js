@@ -240,7 +240,7 @@
 
   function curves(chosen) {
     const figure = find("#curve"), wide = find(".drawing", figure).clientWidth, metric = data.metrics[state.metric];
-    const parts = panels(chosen), rows = curveRows(parts), names = values(([panel]) => panel, parts).sort((a, b) => (b === PLAIN[state.by]) - (a === PLAIN[state.by]) || a.localeCompare(b));
+    const parts = panels(chosen).filter(([, , row]) => row.curves[state.metric]), rows = curveRows(parts), names = values(([panel]) => panel, parts).sort((a, b) => (b === PLAIN[state.by]) - (a === PLAIN[state.by]) || a.localeCompare(b));
     const better = `${metric.label} in percent, ${metric.higher ? "higher" : "lower"} is better`;
     find("#curve-description").textContent = !parts.length ? "Nothing to draw." : `${better}; ${state.pick ? "the rows ticked above" : `the first ${chosen.length} rows above: tick others to draw them`}. Lines are means, bands go from the lowest to the highest seed.`;
     table(figure, ["", "method", ...(parts[0] ? parts[0][2].of.progress.map((value) => `${Math.round(100 * value)} %`) : [])],

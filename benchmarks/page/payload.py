@@ -13,10 +13,10 @@ from benchmarks.page.commands import for_method
 from benchmarks.page.families import families
 from benchmarks.page.gather import Benchmark
 from benchmarks.tables.effort import spelled
-from benchmarks.tables.table import COLUMNS, Row, compatible, percent, seeds, systems
-from compat.results import METRICS, Result
+from benchmarks.tables.table import Row, cell, compatible, percent, seeds, systems
+from compat.results import Result, metrics_of
+from compat.results.summaries import Summary, summaries
 
-LOWER_IS_BETTER = ("negative flips", "relative flips", "sum of drops")
 UNIT = 1e4  # of the whole numbers of a curve: hundredths of a percent, as tables have them
 
 
@@ -27,13 +27,17 @@ def payload(benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
     family = {one.name: name for name, members in found.items() for one in members}
     first = next(iter(found.values()), benchmarks)
     start = max(first, key=lambda one: len(one.rows))
+    results = [result for one in benchmarks for result in one.results]
+    columns = list(summaries(results).values())
     return {
-        "columns": [{"name": name, "higher": name not in LOWER_IS_BETTER} for name in COLUMNS],
-        "metrics": {key: {"label": one.label, "higher": one.higher_is_better} for key, one in METRICS.items()},
+        "columns": [{"name": one.label, "higher": one.higher_is_better} for one in columns],
+        "metrics": {
+            key: {"label": one.label, "higher": one.higher_is_better} for key, one in metrics_of(results).items()
+        },
         "budgets": KINDS,
         "start": start.name,
         "benchmarks": [_benchmark(one) | {"family": family.get(one.name, one.name)} for one in benchmarks],
-        "rows": [_row(number, one, row) for number, one in enumerate(benchmarks) for row in one.rows],
+        "rows": [_row(number, one, row, columns) for number, one in enumerate(benchmarks) for row in one.rows],
     }
 
 
@@ -49,7 +53,7 @@ def _benchmark(one: Benchmark) -> dict[str, Any]:
         "queries": first.queries,
         "gallery": first.gallery_items,
         "progress": first.progress,
-        "levels": {name: {key: _levels(one.results, name, key) for key in METRICS} for name in ("old", "new")},
+        "levels": {name: _levels(one.results, name) for name in ("old", "new")},
         "commands": one.experiment["commands"],
         "config": _yaml(config),
         "provenance": one.experiment["provenance"],
@@ -57,26 +61,28 @@ def _benchmark(one: Benchmark) -> dict[str, Any]:
     }
 
 
-def _levels(results: Sequence[Result], system: str, metric: str) -> float | None:
-    """A system's figure on its own, the mean over trainings; None where it has none, as flips."""
-    trainings = {tuple(r.backbones): getattr(r, system).get(metric) for r in results}
-    values = [value for value in trainings.values() if value is not None]
-    return float(np.mean(values)) if values else None
+def _levels(results: Sequence[Result], system: str) -> dict[str, float | None]:
+    """A system's figures on its own, means over trainings; None of a metric that compares two systems, as flips."""
+    levels: dict[str, float | None] = {}
+    for metric in metrics_of(results):
+        trainings = {
+            tuple(r.backbones): value for r in results if (value := getattr(r, system).get(metric)) is not None
+        }
+        levels[metric] = float(np.mean(list(trainings.values()))) if trainings else None
+    return levels
 
 
-def _row(number: int, one: Benchmark, row: Row) -> dict[str, Any]:
+def _row(number: int, one: Benchmark, row: Row, columns: Sequence[Summary]) -> dict[str, Any]:
     group, first = row.group, row.group[0]
-    figures = list(COLUMNS.values())
-    cells = [row.area.strip("* ≈"), *(percent([figure(r) for r in group]) for figure in figures[1:])]
     return {
         "benchmark": number,
         "name": first.name,
         "method": first.method,
         "order": first.order,
         "merge": first.merge,
-        "mark": "best" if row.area.startswith("**") else "equal" if row.area.endswith("≈") else "",
-        "cells": cells,
-        "values": [_mean([figure(r) for r in group]) for figure in figures],
+        "mark": row.mark,
+        "cells": [cell(group, column) for column in columns],
+        "values": [_mean([column.of(r) for r in group]) for column in columns],
         "seeds": seeds(group),
         "tuning": one.effort.get(spelled(first.spec), "-"),
         "compatible": compatible(group),
@@ -88,7 +94,7 @@ def _row(number: int, one: Benchmark, row: Row) -> dict[str, Any]:
         "classPath": str(first.spec.get("class_path", "")),
         "spec": _yaml(first.spec),
         "commands": for_method(one.experiment["commands"], first.method),
-        "curves": {key: _curves(group, key) for key in METRICS},
+        "curves": {key: _curves(group, key) for key in metrics_of(group) if all(key in r.curves for r in group)},
         "results": [_result(r) for r in group],
     }
 
@@ -99,7 +105,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def _curves(group: Sequence[Result], metric: str) -> list[list[int | None]]:
     """Mean, lowest and highest over the seeds, in `UNIT`; the mean alone where they are the same."""
-    values = np.array([getattr(r, metric) for r in group])
+    values = np.array([r.curves[metric] for r in group])
     curves = (
         [values.mean(0)]
         if np.array_equal(values, np.broadcast_to(values[0], values.shape), equal_nan=True)

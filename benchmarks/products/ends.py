@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.products.images import dataset
+from benchmarks.products.measured import FIGURE, built_metrics
 from benchmarks.products.replay_kinds import Ends
 from benchmarks.products.store import Store
 from benchmarks.products.systems import load
@@ -17,7 +18,7 @@ from compat.progress import backfill_order
 
 
 def ends(product: Ends, store: Store, folder: Path) -> dict[str, Tensor]:
-    """The figures of the old and the new system on their own, and which queries the old one answers correctly."""
+    """The figures of the old and the new system on their own, (2,) each, and which queries the old one gets right."""
     data = dataset(product.images.whole)
     queries, gallery = data.query_images(), data.gallery_images()
     systems = [load(store, system) for system in (product.old, product.new)]
@@ -25,8 +26,11 @@ def ends(product: Ends, store: Store, folder: Path) -> dict[str, Tensor]:
     matrices = (query_old, query_new, gallery_old, gallery_new)
     embeddings = Embeddings(*matrices, queries.labels, gallery.labels, queries.groups, gallery.groups)
     order, distance = backfill_order(len(gallery), (0, 0)), product.distance
-    curve = backfill_curve(embeddings, order, [0.0, 1.0], distance=distance, per_query=True)
+    measured = built_metrics(product.metrics)
+    curve = backfill_curve(embeddings, order, [0.0, 1.0], distance=distance, metrics=measured, per_query=True)
     assert curve.first_rank is not None
-    figures = {"mean_ap": curve.mean_ap, "cmc_1": curve.cmc[1], "cmc_5": curve.cmc[5]}
-    figures["correct"] = curve.first_rank[:, 0, 0] == 1
-    return {name: torch.as_tensor(values) for name, values in figures.items()}
+    of_a_system = [name for name in curve.figures if measured[name].of_a_system]
+    return {
+        **{FIGURE + name: torch.from_numpy(curve.mean(name)) for name in of_a_system},
+        "correct": torch.from_numpy(curve.first_rank[:, 0, 0] == 1),
+    }

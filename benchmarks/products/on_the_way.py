@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.products.matrices import matrices
+from benchmarks.products.measured import built_metrics
 from benchmarks.products.replay_kinds import OnTheWay
 from benchmarks.products.replayed import log_curve, tensors_of
 from benchmarks.products.store import Store
@@ -21,9 +22,10 @@ def replay(product: OnTheWay, store: Store, folder: Path) -> dict[str, Tensor]:
     learner = product.learner.build(Method)(built.method.old, built.method.new)
     orders = list(store.get(product.order)["order"].numpy())
     correct = store.get(product.before)["correct"]
-    curve, took = learning_curve(served, built.method, learner, orders, product.refit, product.progress, correct)
+    asked = (product.refit, product.progress, correct, built_metrics(product.metrics))
+    curve, took = learning_curve(served, built.method, learner, orders, *asked)
     lists = tensors_of(curve)
-    log_curve(folder, lists)
+    log_curve(folder, curve)
     written = [served.gallery_new, *([served.gallery_old] if built.method.transforms_gallery else [])]
     once = sum(4 * rows.shape[1] for rows in written)
     anew = took.rewritten.sum(1).mean() / len(served.gallery_old)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 from benchmarks.experiment.schema import Sees
 from benchmarks.experiment.spec import Spec
 from benchmarks.products.base import Product
 from benchmarks.products.kinds import Images, Plain, Served, Upgraded
+
+Metrics: TypeAlias = tuple[tuple[str, Spec | None], ...]
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Ends(Product):
         new: the new model.
         images: the dataset.
         distance: of the retrieval.
+        metrics: further ones by name; None: that of CURVE_METRICS.
         name: of the upgrade.
     """
 
@@ -63,6 +66,7 @@ class Ends(Product):
     new: Plain
     images: Images
     distance: Literal["cosine", "l2"]
+    metrics: Metrics
     name: str = field(compare=False)
 
 
@@ -92,6 +96,7 @@ class Replayed(Product):
         fits: the training images that a rule is fitted on; None for raw distances.
         progress: completion ratios.
         distance: of the retrieval.
+        metrics: further ones by name; None: that of CURVE_METRICS.
         images: the dataset.
         before: the systems whose old one the curve is compared with.
         after: those whose new one it is.
@@ -107,6 +112,7 @@ class Replayed(Product):
     fits: Sees | None
     progress: tuple[float, ...]
     distance: Literal["cosine", "l2"]
+    metrics: Metrics
     images: Images
     before: Ends
     after: Ends

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from benchmarks.products.images import dataset, share
 from benchmarks.products.matrices import matrices, plain
+from benchmarks.products.measured import FIGURE, built_metrics
 from benchmarks.products.replay_kinds import Replayed
 from benchmarks.products.store import Store
 from benchmarks.products.systems import Built, upgrade
@@ -35,6 +36,7 @@ def replay(product: Replayed, store: Store, folder: Path) -> dict[str, Tensor]:
     orders = store.get(product.order)["order"].numpy()
     options: dict[str, Any] = {
         "distance": product.distance,
+        "metrics": built_metrics(product.metrics),
         "correct_before": store.get(product.before)["correct"],
         "per_query": True,
     }
@@ -46,7 +48,7 @@ def replay(product: Replayed, store: Store, folder: Path) -> dict[str, Tensor]:
     else:
         curve = backfill_curve(served, orders, product.progress, merge=rule_of(product, store, built), **options)
     lists = tensors_of(curve)
-    log_curve(folder, lists)
+    log_curve(folder, curve)
     written = [served.gallery_new, *([served.gallery_old] if built.method.transforms_gallery else [])]
     return {**lists, "bytes_per_item": torch.tensor(sum(4 * rows.shape[1] for rows in written))}
 
@@ -82,14 +84,10 @@ def fit_rule(product: Replayed, built: Built) -> Merge:
 
 
 def tensors_of(curve: Curve) -> dict[str, Tensor]:
-    """A curve's lists, with each query's area."""
+    """A curve's figures, (S, T) of each metric, with each query's area."""
     lists: dict[str, Any] = {
         "progress": curve.progress,
-        "mean_ap": curve.mean_ap,
-        "cmc_1": curve.cmc[1],
-        "cmc_5": curve.cmc[5],
-        "negative_flip_rate": curve.negative_flip_rate,
-        "mean_ap_orders": curve.mean_ap_orders,
+        **{FIGURE + name: values for name, values in curve.figures.items()},
         "queries": np.array([curve.queries, curve.queries_without_positive]),
     }
     if curve.average_precision is not None:
@@ -98,12 +96,12 @@ def tensors_of(curve: Curve) -> dict[str, Tensor]:
     return {name: torch.as_tensor(values) for name, values in lists.items()}
 
 
-def log_curve(folder: Path, lists: dict[str, Tensor]) -> None:
+def log_curve(folder: Path, curve: Curve) -> None:
     """Write the backfill curve to Lightning's loggers, with the progress in percent as the step."""
     loggers: list[Logger] = [CSVLogger(folder, name="csv"), TensorBoardLogger(folder, name="tensorboard")]
-    shown = [name for name, values in lists.items() if values.shape == lists["progress"].shape]
+    means = {f"backfill/{name}": curve.mean(name) for name in curve.figures}
     for logger in loggers:
-        for point, ratio in enumerate(lists["progress"]):
-            figures = {f"backfill/{name}": float(lists[name][point]) for name in shown}
+        for point, ratio in enumerate(curve.progress):
+            figures = {"backfill/progress": float(ratio), **{name: float(v[point]) for name, v in means.items()}}
             logger.log_metrics(figures, step=round(100 * float(ratio)))
         logger.finalize("success")

@@ -79,7 +79,7 @@ def findings(arguments: argparse.Namespace) -> Findings:
     best = picked or max(rows, key=lambda row: row.values.mean())
     place = Gallery(arguments.gallery_size or first.gallery_items, 0, 0, arguments.items_per_second)
     curve = best.values if picked else np.full(len(progress), old)
-    flips = np.mean([r.negative_flip_rate for r in best.results], 0)
+    flips = np.mean([r.curves.get("negative_flip_rate", [np.nan] * len(r.progress)) for r in best.results], 0)
     found = moments(progress.tolist(), np.array([old]), curve[None], flips[None])
     return Findings(
         name=arguments.name,

@@ -43,7 +43,7 @@ def checkout(commit: str, folder: Path) -> None:
 
 def figures(result: Result) -> dict[str, str]:
     """Of a result, as printed: percent to two digits, numbers and seconds as they are."""
-    lists = {name: getattr(result, name) for name in ("mean_ap", "cmc_1", "cmc_5", "negative_flip_rate")}
+    lists = dict(result.curves)
     lists |= {f"mAP of order {number}": values for number, values in enumerate(result.mean_ap_orders)}
     lists |= {name: list(getattr(result, name).values()) for name in ("old", "new")}
     found = {name: " ".join(f"{100 * value:.2f}" for value in values) for name, values in lists.items()}

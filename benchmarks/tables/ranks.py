@@ -36,7 +36,7 @@ def ranking(
     Args:
         folders: results/<benchmark> each.
         only: conditions on results, see `benchmarks.tables.compare.select`.
-        metric: key of `compat.ranks.FIGURES`.
+        metric: key of `compat.results.summaries.summaries`.
         broken: gets a message for each line that cannot be read, in place of an error.
 
     Raises:

@@ -14,23 +14,9 @@ from benchmarks.tables.compare import not_separable, upgrades_of
 from benchmarks.tables.effort import UNTUNED, efforts, spelled
 from compat.errors import InputError
 from compat.results import Failure, Result, load_failures, queries
+from compat.results.summaries import Summary, summaries
 from compat.statistics import Interval, over_seeds
 
-COLUMNS: dict[str, Callable[[Result], float]] = {
-    "AUC mAP": lambda r: r.auc,
-    "relative gain": lambda r: r.relative_gain,
-    "gain on own end": lambda r: r.gain_on_final,
-    "gain at 10 %": lambda r: r.gain_at(0.1),
-    "at 25 %": lambda r: r.gain_at(0.25),
-    "at 50 %": lambda r: r.gain_at(0.5),
-    "mAP at 0": lambda r: r.mean_ap[0],
-    "mAP at 1": lambda r: r.mean_ap[-1],
-    "own end over new model": lambda r: r.own_end,
-    "negative flips": lambda r: r.flips,
-    "relative flips": lambda r: r.relative_flips,
-    "sum of drops": lambda r: r.drops,
-    "plain mean of curve": lambda r: r.auc_mean,
-}
 VERDICTS = {frozenset([True]): "yes", frozenset([False]): "no", frozenset([None]): "-"}
 LEGEND = (
     "± is half the 95 % interval over seeds: of backbones, where every model is trained once for each; else of heads "
@@ -41,14 +27,18 @@ LEGEND = (
 
 
 class Row(NamedTuple):
-    """A method with its order and merge rule: its results, one a seed, and its area as a cell."""
+    """A method with its order and merge rule: its results, one a seed, and its mark: "best", "equal" to that, or ""."""
 
     group: list[Result]
-    area: str
+    mark: str
+
+    def area(self, best: str, equal: str = "{} ≈") -> str:
+        """The area as a cell; of the best row, and of those that are not told from it, in a frame."""
+        return {"best": best, "equal": equal}.get(self.mark, "{}").format(percent([r.auc for r in self.group]))
 
 
 def rows_of(results: Sequence[Result], folder: str | Path | None = None) -> list[Row]:
-    """The rows of a table, the best area in bold, those that are not told from it marked.
+    """The rows of a table, the best one and those that are not told from it marked.
 
     Args:
         results: of one upgrade, the seeds of a row after each other as `load_results` gives them.
@@ -59,12 +49,8 @@ def rows_of(results: Sequence[Result], folder: str | Path | None = None) -> list
     best = max(np.mean([r.auc for r in group]) for group in groups)
     rows = []
     for group in groups:
-        area = percent([r.auc for r in group])
-        if len(groups) > 1 and np.mean([r.auc for r in group]) == best:
-            area = f"**{area}**"
-        elif group[0].name in equal:
-            area += " ≈"
-        rows.append(Row(group, area))
+        first = len(groups) > 1 and np.mean([r.auc for r in group]) == best
+        rows.append(Row(group, "best" if first else "equal" if group[0].name in equal else ""))
     return rows
 
 
@@ -77,21 +63,22 @@ def table(results: Sequence[Result], folder: str | Path | None = None, failures:
         failures: of the upgrade.
     """
     budget, effort = any(r.needs for r in results), efforts(folder) if folder else {}
-    names = ["method", *(["needs"] if budget else []), "seeds", *(f"{name} (%)" for name in COLUMNS)]
+    columns = list(summaries(results).values())
+    names = ["method", *(["needs"] if budget else []), "seeds", *(f"{column.label} (%)" for column in columns)]
     names += ["backward compatible", "encoder passes per query", "bytes per item", "training (s)"]
     shown = rows_of(results, folder)
-    tuned = [effort.get(spelled(group[0].spec), "-") for group, _ in shown]
+    tuned = [effort.get(spelled(row.group[0].spec), "-") for row in shown]
     names += ["tuning"] if {*tuned} - {"-", UNTUNED} else []
     rows = [names, ["---", *["--:"] * (len(names) - 1)]]
-    for (group, area), tuning in zip(shown, tuned, strict=True):
-        first, figures = group[0], list(COLUMNS.values())[1:]
+    for row, tuning in zip(shown, tuned, strict=True):
+        group, first = row.group, row.group[0]
         rows.append(
             [
                 first.name,
                 *([first.budget] if budget else []),
                 seeds(group),
-                area,
-                *(percent([figure(r) for r in group]) for figure in figures),
+                row.area("**{}**"),
+                *(cell(group, column) for column in columns[1:]),
                 compatible(group),
                 str(first.encoder_passes_per_query),
                 str(first.bytes_per_item) if first.bytes_per_item else "-",
@@ -102,6 +89,11 @@ def table(results: Sequence[Result], folder: str | Path | None = None, failures:
     lines = [systems(results), "", *(f"| {' | '.join(row)} |" for row in rows)]
     lines += [f"| {escaped(failure)} |" + " |" * (len(names) - 1) for failure in failures]
     return "\n".join(lines)
+
+
+def cell(group: Sequence[Result], column: Summary) -> str:
+    """A row's figure; "-" where some of its results have no such curve."""
+    return percent([column.of(r) for r in group]) if all(column.curve in r.curves for r in group) else "-"
 
 
 def compatible(group: Sequence[Result]) -> str:
@@ -183,7 +175,7 @@ def tables(
 
 def percent(values: list[float]) -> str:
     """The mean over seeds with half its interval, where it does not round to zero."""
-    if np.isnan(values).any():  # the relative gain, where the new system is not better than the old
+    if np.isnan(values).any():  # the relative gain of a new system that is not better, a curve that a result lacks
         return "undefined"
     mean, low, high = Interval(*(100 * value for value in over_seeds(values)))
     half = (high - low) / 2

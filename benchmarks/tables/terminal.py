@@ -18,12 +18,12 @@ NAMES = ("method", "seeds", "AUC mAP (%)", "relative gain (%)", "mAP 0 -> 1 (%)"
 def narrow(results: Sequence[Result], folder: str | Path | None = None, failures: Sequence[Failure] = ()) -> str:
     """Six columns, at most 100 characters wide; * is the best area. Arguments as of `benchmarks.tables.table.table`."""
     rows = [NAMES]
-    for group, area in rows_of(results, folder):
+    for row in rows_of(results, folder):
+        group = row.group
         ends = " -> ".join(f"{100 * np.mean([r.mean_ap[end] for r in group]):.2f}" for end in (0, -1))
         gain = percent([r.relative_gain for r in group])
         seconds = f"{np.mean([r.training_seconds for r in group]):,.0f}"
-        best = f"{area.strip('*')} *" if area.startswith("**") else area
-        rows.append((group[0].name, seeds(group), best, gain, ends, seconds))
+        rows.append((group[0].name, seeds(group), row.area("{} *"), gain, ends, seconds))
     return "\n".join([systems(results), "", *aligned(rows), *(failure.line for failure in failures)])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from compat.backfill import Curve, backfill_curve, joined
+from compat.curve_metrics import CurveMetric
 from compat.embeddings import Embeddings
 from compat.errors import InputError
 from compat.experience.learners import Learner
@@ -48,6 +49,7 @@ def learning_curve(
     refit: Sequence[float],
     progress: Any = 11,
     correct_before: Any = None,
+    metrics: Iterable[str] | Mapping[str, CurveMetric] = (),
 ) -> tuple[Curve, Refits]:
     """Replay a backfill in which a learner is refitted at some completion ratios to the pairs migrated until then.
 
@@ -63,6 +65,7 @@ def learning_curve(
         refit: shares of the gallery, (K,), ascending; 0 is there by itself.
         progress: completion ratios, see `backfill_curve`.
         correct_before: see `backfill_curve`.
+        metrics: likewise.
 
     Returns:
         The `Curve`, with the figures of each query, and what refitting took.
@@ -91,7 +94,7 @@ def learning_curve(
             took.expected[s, k], took.observed[s, k] = serving.doubt, error(served, serving, order[len(order) - left :])
             failures += [serving.failure] if serving.failure else []
             if len(some := points[(moment <= points) & (points < until)]):
-                parts.append(searched(served, serving, order, some, correct_before))
+                parts.append(searched(served, serving, order, some, correct_before=correct_before, metrics=metrics))
         curves.append(joined(parts, 1))
     if failures:
         warnings.warn(f"{failures[0]}; what served before goes on serving", stacklevel=2)
@@ -136,7 +139,7 @@ def error(served: Embeddings, serving: Serving, left: np.ndarray) -> float:
     return float(((serving.gallery[left] - new) ** 2).sum(1).mean())
 
 
-def searched(served: Embeddings, serving: Serving, order: np.ndarray, points: np.ndarray, correct_before: Any) -> Curve:
+def searched(served: Embeddings, serving: Serving, order: np.ndarray, points: np.ndarray, **options: Any) -> Curve:
     """The curve at completion ratios between two refits; items and rule are settled before a query is shown."""
     gallery, merge = serving.gallery.clone(), copy.deepcopy(serving.merge)
     with torch.inference_mode():
@@ -144,4 +147,4 @@ def searched(served: Embeddings, serving: Serving, order: np.ndarray, points: np
     matrices = (query, served.query_new, gallery, served.gallery_new)
     labels = (served.query_labels, served.gallery_labels, served.query_groups, served.gallery_groups)
     e = Embeddings(*matrices, *labels)
-    return backfill_curve(e, order, points, merge=merge, correct_before=correct_before, per_query=True)
+    return backfill_curve(e, order, points, merge=merge, per_query=True, **options)

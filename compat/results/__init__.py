@@ -13,19 +13,18 @@ from compat.results.folder import (
 )
 from compat.results.queries import load_query_auc
 from compat.results.result import (
-    METRICS,
     PLAIN,
     Failure,
     Labels,
     Metric,
     Result,
     identity,
+    metrics_of,
     ordinal,
     row_name,
 )
 
 __all__ = [
-    "METRICS",
     "PLAIN",
     "CollectError",
     "Failure",
@@ -42,6 +41,7 @@ __all__ = [
     "load_query_auc",
     "load_results",
     "load_upgrades",
+    "metrics_of",
     "ordinal",
     "record_name",
     "row_name",

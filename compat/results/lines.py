@@ -10,12 +10,12 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from compat.curve_metrics import CURVE_METRICS
 from compat.errors import InputError
-from compat.results.result import METRICS, Failure, Result
+from compat.results.result import Failure, Result
 
 DIGITS = 9  # significant ones: with eight or fewer the last printed digit of some figures changes
-FIGURES = ("mean_ap", "cmc_1", "cmc_5")  # of a system
-OPEN = ("labels", "progress", *METRICS)  # looked into by themselves
+OPEN = ("labels", "progress", "curves")  # looked into by themselves
 HINTS = {name: get_origin(kind) if name in OPEN else kind for name, kind in get_type_hints(Result).items()}
 T = TypeVar("T")
 
@@ -30,25 +30,34 @@ def rounded(value: Any) -> Any:
 
 
 def line_of(result: Result | Failure) -> str:
-    """One line: the labels, `key` (a failure: `benchmark`), then the fields; `old` and `new` are columns each."""
+    """One line: the labels, `key` (a failure: `benchmark`), then the fields; each curve and system is columns."""
     first = "key" if isinstance(result, Result) else "benchmark"
     content = {**result.labels, first: getattr(result, first)}
     for each in fields(result):
         value = rounded(getattr(result, each.name))
         if each.name in ("old", "new"):
             content |= {f"{each.name}_{figure}": number for figure, number in value.items()}
+        elif each.name == "curves":
+            content |= value
         elif each.name not in ("labels", first):
             content[each.name] = value
     return json.dumps(content, separators=(",", ":"))
 
 
 def result_of(line: str) -> Result:
-    """From `line_of`; columns that this version does not know are left out.
+    """From `line_of`; columns that this version does not know are left out, and of the curves only mAP must be there.
 
     Raises:
         ValueError: no JSON object, or a column is missing.
     """
     labels, content = _split(line, "key")
+    told = content.get("metrics", {})
+    if not (isinstance(told, dict) and all(_tells(how) for how in told.values())):
+        raise ValueError(f"column 'metrics' is {str(told)[:40]!r}")
+    names = [name for name in (*CURVE_METRICS, *told) if content.get(name) is not None]
+    if "mean_ap" not in names:
+        raise ValueError("no column 'mean_ap'")
+    content["curves"] = {name: content[name] for name in names}
     for system in ("old", "new"):
         found = {k.removeprefix(f"{system}_"): v for k, v in content.items() if k.startswith(f"{system}_")}
         content[system] = found or None
@@ -63,14 +72,21 @@ def result_of(line: str) -> Result:
         if name in known and not _fits(known[name], kind):
             raise ValueError(f"column {name!r} is {str(known[name])[:40]!r}")
     points = len(known["progress"])
-    for name in ("progress", *METRICS):
-        values = known[name]
+    for name, values in {"progress": known["progress"], **known["curves"]}.items():
+        if not isinstance(values, list):
+            raise ValueError(f"column {name!r} is {str(values)[:40]!r}")
         if len(values) != points or not all(isinstance(value, float | int) for value in values):
             raise ValueError(f"column {name!r} is not {points} numbers, as many as progress")
     for system in ("old", "new"):
-        if missing := [figure for figure in FIGURES if figure not in known[system]]:
-            raise ValueError(f"no column '{system}_{missing[0]}'")
+        if "mean_ap" not in known[system]:
+            raise ValueError(f"no column '{system}_mean_ap'")
     return Result(labels=labels, **known)
+
+
+def _tells(how: Any) -> bool:
+    """Whether a metric of `Result.metrics` has its label and direction, and nothing else."""
+    kinds = {"label": str, "higher_is_better": bool}
+    return isinstance(how, dict) and {name: type(value) for name, value in how.items()} == kinds
 
 
 def _fits(value: Any, kind: Any) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from compat.curve import area, relative_flips, relative_gain, sum_of_drops
+from compat.curve_metrics import CURVE_METRICS
 from compat.errors import InputError
 
 Labels: TypeAlias = dict[str, Any]
@@ -28,13 +31,11 @@ class Result:
         backbones: of the old and the new model on their own, which training or checkpoint each is; results of which
             these are equal are of one training. None in results from before this was kept.
         progress: completion ratios.
-        mean_ap: mAP at each.
-        cmc_1: CMC@1 at each.
-        cmc_5: CMC@5 at each.
-        negative_flip_rate: share of queries correct at rank 1 under the old system and wrong at each ratio.
+        curves: name of a metric -> its value at each ratio. mean_ap is always there; names are those of
+            `compat.curve_metrics.CURVE_METRICS` and of `metrics`.
         mean_ap_orders: the mAP list of each order.
-        old: figures of the old system, old queries on old items: mean_ap, cmc_1, cmc_5. It is the old model on its own:
-            for a second upgrade the middle model's, whatever the first one made of it; for one that starts before the
+        old: figures of the old system, old queries on old items, by metric. It is the old model on its own: for a
+            second upgrade the middle model's, whatever the first one made of it; for one that starts before the
             first has ended the oldest model's, which part of the gallery is still embedded with.
         new: figures of the new system, new queries on new items, likewise the new model on its own.
         queries: queries evaluated.
@@ -54,16 +55,14 @@ class Result:
             which its model served, the mean squared error that it expected of what is left, and the observed one.
         provenance: names of the records in experiment.yaml that say where and by which code this was made.
         images_skipped: paths of the images that could not be decoded and were left out.
+        metrics: label and direction of each metric that CURVE_METRICS does not have.
     """
 
     benchmark: str
     labels: Labels
     key: str
     progress: list[float]
-    mean_ap: list[float]
-    cmc_1: list[float]
-    cmc_5: list[float]
-    negative_flip_rate: list[float]
+    curves: dict[str, list[float]]
     mean_ap_orders: list[list[float]]
     old: dict[str, float]
     new: dict[str, float]
@@ -81,6 +80,12 @@ class Result:
     refits: dict[str, list[float]] = field(default_factory=dict)
     provenance: list[str] = field(default_factory=list)
     images_skipped: list[str] = field(default_factory=list)
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def mean_ap(self) -> list[float]:
+        """The mAP curve."""
+        return self.curves["mean_ap"]
 
     @property
     def upgrade(self) -> str:
@@ -167,15 +172,22 @@ class Result:
         """Sum of the drops along the mAP curve."""
         return sum_of_drops(self.mean_ap)
 
+    def mean(self, metric: str) -> float:
+        """A metric, averaged over progress; NaN where the result has none of it."""
+        return area(self.progress, self.curves[metric]) if metric in self.curves else math.nan
+
     @property
     def flips(self) -> float:
         """Negative flip rate, averaged over progress."""
-        return area(self.progress, self.negative_flip_rate)
+        return self.mean("negative_flip_rate")
 
     @property
     def relative_flips(self) -> float:
         """The same over the flips of independent errors at rank 1, averaged over progress; see `compat.curve`."""
-        return area(self.progress, relative_flips(self.negative_flip_rate, self.old["cmc_1"], self.cmc_1))
+        if not {"negative_flip_rate", "cmc_1"} <= self.curves.keys() or "cmc_1" not in self.old:
+            return math.nan
+        flips, correct = self.curves["negative_flip_rate"], self.curves["cmc_1"]
+        return area(self.progress, relative_flips(flips, self.old["cmc_1"], correct))
 
 
 @dataclass(frozen=True)
@@ -186,12 +198,13 @@ class Metric:
     higher_is_better: bool
 
 
-METRICS = {
-    "mean_ap": Metric("mAP", True),
-    "cmc_1": Metric("CMC@1", True),
-    "cmc_5": Metric("CMC@5", True),
-    "negative_flip_rate": Metric("negative flip rate", False),
-}
+def metrics_of(results: Iterable[Result]) -> dict[str, Metric]:
+    """The metrics that some of these results have, by name: those of CURVE_METRICS first."""
+    found = list(results)
+    names = {name for result in found for name in result.curves}
+    told = {name: Metric(**how) for result in found for name, how in result.metrics.items()}
+    known = {name: Metric(one.label, one.higher_is_better) for name, one in CURVE_METRICS.items() if name in names}
+    return known | {name: told[name] for name in sorted(names & told.keys())}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -16,13 +15,14 @@ from benchmarks.page.gather import gather
 from benchmarks.page.papers import described
 from benchmarks.page.payload import UNIT, payload
 from benchmarks.page.setting import data_set_of, setting_of
-from benchmarks.tables.table import COLUMNS, tables
+from benchmarks.tables.table import tables
 from compat.needs import Need
 from compat.results import collect, load_results
+from compat.results.summaries import SUMMARIES
 from tests import ROOT
 from tests.planted_pages import COMMENT, IMAGE, SCRIPT, folders
 from tests.running import refused
-from tests.toy import RESULT, labelled
+from tests.toy import RESULT, curved, labelled
 
 
 @pytest.fixture
@@ -64,7 +64,10 @@ def test_its_figures_are_those_of_the_table(name):
     for row, line in zip(shown, printed, strict=True):
         area = line["AUC mAP (%)"]
         assert row["name"] == line["method"]
-        assert row["cells"] == [area.strip("* ≈"), *(line[f"{column} (%)"] for column in list(COLUMNS)[1:])]
+        assert row["cells"] == [
+            area.strip("* ≈"),
+            *(line[f"{column.label} (%)"] for column in list(SUMMARIES.values())[1:]),
+        ]
         assert row["mark"] == ("best" if "*" in area else "equal" if "≈" in area else "")
         assert row["seeds"] == line["seeds"]
         assert str(row["passes"]) == line["encoder passes per query"]
@@ -74,7 +77,7 @@ def test_its_figures_are_those_of_the_table(name):
 
 
 def test_curves_are_means_in_bands_from_the_lowest_to_the_highest_seed(tmp_path):
-    seeds = [labelled(replace(RESULT, mean_ap=[0.2, 0.3 + shift, 0.6]), seed=n) for n, shift in enumerate((0, 0.06))]
+    seeds = [labelled(curved(mean_ap=[0.2, 0.3 + shift, 0.6]), seed=n) for n, shift in enumerate((0, 0.06))]
     collect(tmp_path / "toy", seeds)
     (row,) = payload(gather(tmp_path, []))["rows"]
     mean, low, high = ([value / UNIT for value in curve] for curve in row["curves"]["mean_ap"])
@@ -216,7 +219,7 @@ def test_a_damaged_folder_is_named_and_the_rest_shown(run, tmp_path):
 
 
 def test_a_figure_that_is_no_number_is_shown_as_none(run, tmp_path):
-    collect(tmp_path / "toy", [replace(RESULT, mean_ap=[0.2, float("nan"), 0.6]), labelled(method="fct")])
+    collect(tmp_path / "toy", [curved(mean_ap=[0.2, float("nan"), 0.6]), labelled(method="fct")])
     code, _, _ = run(tmp_path, "-o", tmp_path)
     rows = {row["method"]: row for row in data_in(tmp_path / "index.html")["rows"]}
     assert code == 0

@@ -11,7 +11,7 @@ from benchmarks import rank
 from benchmarks.tables import document, ranks
 from compat.results import collect
 from tests import ROOT
-from tests.toy import RESULT, labelled
+from tests.toy import RESULT, curved, labelled
 
 LEVELS = {"a": {"low": 0.25, "rqt": 0.3, "best": 0.5}, "b": {"low": 0.22, "rqt": 0.35, "best": 0.4, "alone": 0.3}}
 
@@ -20,7 +20,7 @@ LEVELS = {"a": {"low": 0.25, "rqt": 0.3, "best": 0.5}, "b": {"low": 0.22, "rqt":
 def folders(tmp_path):
     for name, levels in LEVELS.items():
         results = [
-            labelled(replace(RESULT, benchmark=name, mean_ap=[level, level, level]), method=method)
+            labelled(replace(curved(mean_ap=[level, level, level]), benchmark=name), method=method)
             for method, level in levels.items()
         ]
         collect(tmp_path / name, [*results, labelled(results[0], order="entropy")])
@@ -77,7 +77,7 @@ def test_a_document_has_the_table_of_the_command(folders, tmp_path, run):
 
 def test_rows_that_are_not_told_from_the_best_are_marked(tmp_path):
     for name, order in (("a", "xyzuvw"), ("b", "yxzuvw"), ("c", "xyzuvw")):
-        results = [replace(RESULT, mean_ap=[0.5 - place / 20] * 3) for place in range(6)]
+        results = [curved(mean_ap=[0.5 - place / 20] * 3) for place in range(6)]
         collect(tmp_path / name, [labelled(r, method=method) for r, method in zip(results, order, strict=True)])
     rows = ranks.table(ranks.ranking([tmp_path / name for name in "abc"])).splitlines()[4:]
     assert [row.split(" | ")[0].strip("| ") for row in rows] == ["**x**", "y", "z", "u", "v", "w"]
@@ -96,7 +96,7 @@ def test_wrong_input_is_one_line(folders, tmp_path, run, sequence):
         ((a, b, "--only", "colour=red"), "only: 'colour', expected a field"),
         ((a, b, "--only", "method=alone"), "only: method=alone leaves nothing"),
         ((a, b, "--only", "method=rqt"), "rank: methods in all of a, b: rqt, expected two or more"),
-        ((a, b, "--metric", "beauty"), "argument --metric: invalid choice: 'beauty'"),
+        ((a, b, "--metric", "beauty"), "metric: 'beauty', expected some of auc, relative_gain"),
         ((), "the following arguments are required: folder"),
         ((a, b, "-o", tmp_path / "none" / "x.json"), "output: "),
         ((a, b, "--plot", tmp_path / "x.nothing"), "output: "),

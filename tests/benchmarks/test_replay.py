@@ -61,8 +61,8 @@ def test_a_result_for_each_seed_equals_the_function(files, monkeypatch, capsys):
     for result in results:
         curve = backfill_curve(Embeddings(**arrays), backfill_order(40, result.seed))
         assert result.mean_ap == rounded(curve.mean_ap.tolist())
-        assert result.cmc_5 == rounded(curve.cmc[5].tolist())
-        assert result.negative_flip_rate == rounded(curve.negative_flip_rate.tolist())
+        assert result.curves["cmc_5"] == rounded(curve.cmc[5].tolist())
+        assert result.curves["negative_flip_rate"] == rounded(curve.negative_flip_rate.tolist())
         assert (result.old["mean_ap"], result.new["mean_ap"]) == (result.mean_ap[0], result.mean_ap[-1])
         assert (result.benchmark, result.method, result.encoder_passes_per_query) == ("mine", "mine", 2)
     assert narrow(results) in capsys.readouterr().out
@@ -82,6 +82,17 @@ def test_a_transform_takes_the_place_of_query_old(files, monkeypatch, given):
     assert result.old["mean_ap"] == result.mean_ap[0]
 
 
+def test_further_metrics_are_stored_and_not_of_a_ranking_cut_off(files, monkeypatch, capsys):
+    folder, arrays = files
+    (result,) = call(monkeypatch, folder, "--metrics", "ndcg_10", "mrr")
+    curve = backfill_curve(Embeddings(**arrays), backfill_order(40, 0), metrics=["ndcg_10", "mrr"])
+    assert result.curves.keys() == curve.figures.keys()
+    assert result.curves["ndcg_10"] == rounded(curve.mean("ndcg_10").tolist())
+    with pytest.raises(SystemExit):
+        call(monkeypatch, folder, "--metrics", "mrr", "--top-k", "7")
+    assert "error: metrics: mrr with --top-k, expected none, as ranks are cut off" in capsys.readouterr().err
+
+
 def test_the_old_system_is_that_of_query_old_even_with_a_transform(files, monkeypatch):
     folder, arrays = files
     (plain,) = call(monkeypatch, folder)
@@ -95,7 +106,7 @@ def test_the_old_system_is_that_of_query_old_even_with_a_transform(files, monkey
     correct = alone.first_rank[:, 0, 0] == 1
     merged = Embeddings(**{**arrays, "query_old": made})
     curve = backfill_curve(merged, backfill_order(40, 0), [0, 0.25, 0.75, 1], correct_before=correct)
-    assert result.negative_flip_rate == rounded(curve.negative_flip_rate.tolist())
+    assert result.curves["negative_flip_rate"] == rounded(curve.negative_flip_rate.tolist())
 
 
 def test_an_order_from_a_file(files, monkeypatch):
@@ -205,8 +216,8 @@ def test_a_ranking_cut_off_is_stored_as_such(files, monkeypatch, index):
     for found in results:
         curve = topk_curve(Embeddings(**arrays), backfill_order(40, found.seed), k=7)
         assert found.mean_ap == rounded(curve.mean_ap.tolist())
-        assert found.cmc_1 == rounded(curve.cmc[1].tolist())
-        assert found.negative_flip_rate == rounded(curve.negative_flip_rate.tolist())
+        assert found.curves["cmc_1"] == rounded(curve.cmc[1].tolist())
+        assert found.curves["negative_flip_rate"] == rounded(curve.negative_flip_rate.tolist())
         ranking = {"mean_ap": "mAP@7", "index": "Flat", "search": "", "recall": [1] * 11}
         if index:
             ranking |= {"index": "IVF2,Flat", "search": "nprobe=2"}

@@ -14,6 +14,7 @@ from benchmarks import run as runner
 from benchmarks.experiment.parse import parse
 from benchmarks.products import learned, weights
 from benchmarks.products.systems import Built, Method, System, served
+from compat.curve_metrics import CURVE_METRICS
 from compat.methods import SingleModel, Upgrade
 from compat.models import Embedder
 from compat.results import load_experiment
@@ -28,10 +29,11 @@ def test_end_to_end(config, monkeypatch):
     results = run(config, "--seed=[0, 1]")
     assert set(results) == {f"{method}-s{seed}" for method in METHODS for seed in (0, 1)}
     independent = results["independent-s0"]
-    for name in ("mean_ap", "cmc_1", "cmc_5"):
-        assert getattr(independent, name)[0] == pytest.approx(independent.old[name], abs=1e-6)
-        assert getattr(independent, name)[-1] == pytest.approx(independent.new[name], abs=1e-6)
-    assert independent.negative_flip_rate[0] == 0
+    assert list(independent.curves) == list(CURVE_METRICS)
+    for name in independent.curves.keys() - {"negative_flip_rate"}:
+        assert independent.curves[name][0] == pytest.approx(independent.old[name], abs=1e-6)
+        assert independent.curves[name][-1] == pytest.approx(independent.new[name], abs=1e-6)
+    assert independent.curves["negative_flip_rate"][0] == 0
     assert independent.encoder_passes_per_query == 2
     rqt = results["rqt-s0"]
     assert (rqt.encoder_passes_per_query, rqt.queries, rqt.gallery_items) == (1, 36, 36)

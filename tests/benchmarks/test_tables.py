@@ -23,7 +23,7 @@ from compat.results import (
     load_upgrades,
 )
 from tests import ROOT
-from tests.toy import RESULT, folder, labelled
+from tests.toy import RESULT, curved, folder, labelled
 
 
 def test_a_new_axis_is_a_label(tmp_path):
@@ -59,7 +59,7 @@ def test_against_finds_what_differs(tmp_path):
     folder(before / "results")
     folder(here / "results")
     assert list(against.differing_figures(before, here)) == []
-    collect(here / "results" / "toy", [replace(RESULT, mean_ap=[0.5, *RESULT.mean_ap[1:]])])
+    collect(here / "results" / "toy", [curved(mean_ap=[0.5, *RESULT.mean_ap[1:]])])
     (line,) = against.differing_figures(before, here)
     assert line.startswith("toy  rqt seed 0: mean_ap was 20.00 ")
     marker = "<!-- table: toy -->\n{}<!-- end -->\n"
@@ -91,7 +91,7 @@ def test_the_table_has_a_row_for_each_method_and_intervals_over_seeds(tmp_path):
 def test_a_method_that_writes_the_gallery_anew_is_not_called_backward_compatible():
     def verdicts(kind, *starts, passes=1):
         group = [
-            labelled(replace(RESULT, mean_ap=[start, 0.3, 0.6], encoder_passes_per_query=passes), seed=seed)
+            labelled(replace(curved(mean_ap=[start, 0.3, 0.6]), encoder_passes_per_query=passes), seed=seed)
             for seed, start in enumerate(starts)
         ]
         names, row = rows_of(wide.table([replace(r, spec={"class_path": kind} if kind else {}) for r in group]))
@@ -111,7 +111,7 @@ def test_rows_that_a_bootstrap_does_not_tell_from_the_best_are_marked(tmp_path):
     areas = random.random(200)
     for name, loss in (("best", 0.0), ("close", 0.001), ("far", 0.2)):
         noisy = areas - loss + 0.05 * random.standard_normal(200)
-        of_row = labelled(replace(RESULT, mean_ap=[value - loss for value in RESULT.mean_ap]), method=name)
+        of_row = labelled(curved(mean_ap=[value - loss for value in RESULT.mean_ap]), method=name)
         collect(tmp_path / "toy", [of_row], [noisy.clip(0, 1)])
     _, *rows = rows_of(wide.tables(tmp_path / "toy"))
     assert [row[2] for row in rows] == ["15.00", "34.90 ≈", "**35.00**"]
@@ -220,7 +220,7 @@ def test_the_upgrades_of_a_sequence_come_in_its_order(sequence, capsys, monkeypa
 
 def test_the_terminal_gets_six_columns_of_100_characters(tmp_path):
     long = labelled(method="a_method_of_the_longest_name_that_anyone_has_ever_given_to_one_and_then_some_more")
-    collect(folder(tmp_path), [replace(long, mean_ap=[0.1, 0.2, 0.3])])
+    collect(folder(tmp_path), [curved(long, mean_ap=[0.1, 0.2, 0.3])])
     lines = terminal.narrow(load_results(tmp_path / "toy")).splitlines()
     assert max(map(len, lines)) == 100
     assert len(lines[3].split()) == 6

@@ -10,17 +10,17 @@ import pytest
 from matplotlib.text import Annotation, Text
 
 from benchmarks import plot
+from compat.curve_metrics import ALWAYS
 from compat.plot import plot_cost, plot_curves, plot_sequence
 from compat.plot_errors import plot_errors
 from compat.results import (
-    METRICS,
     collect,
     load_results,
     load_upgrades,
 )
 from tests import ROOT
 from tests.running import main
-from tests.toy import RESULT, folder, labelled
+from tests.toy import RESULT, curved, folder, labelled
 
 
 def test_the_cost_plot_has_a_point_for_each_row(tmp_path):
@@ -70,7 +70,7 @@ def test_the_plot_has_a_line_and_a_band_for_each_method_and_dashes_for_the_syste
 
 
 def test_of_many_methods_the_best_and_the_named_are_in_colour(tmp_path):
-    many = [labelled(replace(RESULT, mean_ap=[0.2, 0.3, 0.5 + n / 100]), method=f"m{n:02}") for n in range(27)]
+    many = [labelled(curved(mean_ap=[0.2, 0.3, 0.5 + n / 100]), method=f"m{n:02}") for n in range(27)]
     collect(tmp_path / "toy", many)
     results = load_results(tmp_path / "toy")
     for highlight, expected in ((), {f"m{n}" for n in range(21, 27)}), (["m03", "m07"], {"m03", "m07"}):
@@ -137,6 +137,6 @@ def test_each_later_upgrade_has_a_row_of_panels_with_the_models_that_it_goes_bet
         assert begins == [0.0, 1.0 if "after" in title else 0.5]
 
 
-@pytest.mark.parametrize("metric", list(METRICS))
+@pytest.mark.parametrize("metric", list(ALWAYS))
 def test_a_sequence_is_drawn_in_every_metric(sequence, metric):
     assert len(plot_sequence(list(load_upgrades(sequence).values()), metric).axes) == 2

@@ -9,15 +9,16 @@ import pytest
 
 from compat.errors import InputError
 from compat.plot_ranks import plot_ranks
-from compat.ranks import FIGURES, rank
+from compat.ranks import rank
+from compat.results.summaries import SUMMARIES
 from compat.statistics import critical_difference, friedman, moderated, within
-from tests.toy import RESULT, labelled
+from tests.toy import RESULT, curved, labelled
 
 
 def result(method, gain, backbone="", **labels):
     """One of a relative gain: the curve is flat."""
     of = labelled(method=method, **labels)
-    return replace(of, mean_ap=[0.2 + 0.4 * gain] * 3, backbones=[backbone] if backbone else [])
+    return replace(curved(of, mean_ap=[0.2 + 0.4 * gain] * 3), backbones=[backbone] if backbone else [])
 
 
 def folder(**gains):
@@ -103,10 +104,10 @@ def test_what_cannot_be_ranked_is_refused():
     assert len(rank({"a": one, "b": level}, "auc").ranked) == 2
 
 
-@pytest.mark.parametrize("metric", list(FIGURES))
+@pytest.mark.parametrize("metric", list(SUMMARIES))
 def test_every_metric_ranks_what_is_better_first(metric):
     good = labelled(method="good")
-    bad = labelled(replace(RESULT, mean_ap=[0.2, 0.1, 0.5], negative_flip_rate=[0.2, 0.3, 0.4]), method="bad")
+    bad = labelled(curved(mean_ap=[0.15, 0.1, 0.5], negative_flip_rate=[0.2, 0.3, 0.4]), method="bad")
     found = rank({"a": [good, bad], "b": [bad, good]}, metric)
     assert [row.name for row in found.ranked] == ["good", "bad"]
 

@@ -24,7 +24,7 @@ from compat.results import (
     record_name,
 )
 from compat.statistics import over_seeds, paired_bootstrap
-from tests.toy import RESULT, folder, labelled
+from tests.toy import RESULT, curved, folder, labelled
 
 
 def test_derived_figures_by_hand():
@@ -33,11 +33,11 @@ def test_derived_figures_by_hand():
     assert RESULT.flips == pytest.approx(0.0625)
     assert RESULT.auc_mean == pytest.approx(1.1 / 3)
     assert RESULT.own_end == pytest.approx(1.0)
-    assert replace(RESULT, mean_ap=[0.2, 0.3, 0.45]).own_end == pytest.approx(0.75)
+    assert curved(mean_ap=[0.2, 0.3, 0.45]).own_end == pytest.approx(0.75)
     assert math.isnan(replace(RESULT, new={**RESULT.new, "mean_ap": 0.0}).own_end)
     between, end = 0.1 / (0.3 * 0.6), 0.05 / (0.3 * 0.3)
     assert RESULT.relative_flips == pytest.approx((between / 2 + (between + end) / 2) / 2)
-    assert replace(RESULT, mean_ap=[0.5, 0.3, 0.4, 0.2]).drops == pytest.approx(0.4)
+    assert curved(mean_ap=[0.5, 0.3, 0.4, 0.2]).drops == pytest.approx(0.4)
 
 
 def test_relative_flips_of_independent_errors_are_one_and_none_where_nothing_flips():
@@ -61,10 +61,10 @@ def test_the_relative_gain_of_a_worse_new_system_is_undefined():
 
 
 def test_results_come_back_as_they_were_saved(tmp_path):
-    result = replace(RESULT, needs={"order": ["labels"]}, images_skipped=["a.png"], mean_ap=[1 / 3, 0.5, 0.6])
+    result = replace(curved(mean_ap=[1 / 3, 0.5, 0.6]), needs={"order": ["labels"]}, images_skipped=["a.png"])
     collect(tmp_path / "toy", [result])
     (found,) = load_results(tmp_path / "toy")
-    assert found == replace(result, mean_ap=[0.333333333, 0.5, 0.6])
+    assert found == curved(result, mean_ap=[0.333333333, 0.5, 0.6])
     assert {path.name for path in (tmp_path / "toy").iterdir()} == {".lock", "results.jsonl", "experiment.yaml"}
 
 
