@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -72,6 +73,52 @@ class Embeddings:
         else:
             self.query_groups = _integers("query_groups", query_groups, "query_old", self.query_old)
             self.gallery_groups = _integers("gallery_groups", gallery_groups, "gallery_old", self.gallery_old)
+
+    def subset(self, queries: Array | None = None, items: Array | None = None) -> Embeddings:
+        """Some queries and some items of the gallery.
+
+        Args:
+            queries: row numbers in the order wanted, or a mask (Q,) bool; default: all.
+            items: likewise of the gallery.
+
+        Raises:
+            InputError: no row, or one that is not there.
+
+        Example:
+            >>> space, labels = torch.eye(4), torch.tensor([0, 0, 1, 1])
+            >>> Embeddings(space, space, space, space, labels, labels).subset(items=[3, 0]).gallery_labels.tolist()
+            [1, 0]
+        """
+        found = copy.copy(self)
+        for part, rows in (("query", queries), ("gallery", items)):
+            if rows is not None:
+                at = _rows(part, rows, getattr(self, f"{part}_old"))
+                for name in (f"{part}_old", f"{part}_new", f"{part}_labels", f"{part}_groups"):
+                    setattr(found, name, getattr(self, name)[at])
+        return found
+
+    def replace(self, **changes: Array) -> Embeddings:
+        """The same with other matrices, labels or groups, by name; all are checked as if given anew.
+
+        Raises:
+            InputError: no such name, or what the constructor raises.
+        """
+        for name in changes:
+            if name not in vars(self):
+                raise InputError(f"replace: {name!r}, expected some of {', '.join(vars(self))}")
+        return Embeddings(**{**vars(self), **changes})
+
+
+def _rows(part: str, rows: Array, of: Tensor) -> Tensor:
+    """Row numbers, on the device of what they are rows of."""
+    at = torch.as_tensor(np.asarray(rows) if not isinstance(rows, Tensor) else rows).to(of.device)
+    if at.dtype == torch.bool and at.shape == (len(of),):
+        at = at.nonzero()[:, 0]
+    if at.ndim != 1 or at.numel() == 0 or at.dtype.is_floating_point or at.dtype == torch.bool:
+        raise InputError(f"{part}: rows of shape {tuple(at.shape)}, expected one row number or more")
+    if not 0 <= int(at.min()) <= int(at.max()) < len(of):
+        raise InputError(f"{part}: rows {int(at.min())} to {int(at.max())}, expected 0 to {len(of) - 1}")
+    return at.long()
 
 
 def _matrices(time: str, query: Array, gallery: Array) -> tuple[Tensor, Tensor]:

@@ -57,15 +57,7 @@ def overlapping_curve(
     curves = []
     for reached_now, second in zip(done, second_orders, strict=True):
         rows = [np.flatnonzero(~reached_now), np.flatnonzero(reached_now)]
-        parts = [_rows(e, of_part) for e, of_part in zip((stale, reached), rows, strict=True) if len(of_part)]
+        parts = [e.subset(items=of) for e, of in zip((stale, reached), rows, strict=True) if len(of)]
         place = np.argsort(np.concatenate(rows))  # of an item among the items of both parts
         curves.append(backfill_curve(parts, place[np.asarray(second)], progress, **options))
     return joined(curves, 0)
-
-
-def _rows(e: Embeddings, rows: np.ndarray) -> Embeddings:
-    """The embeddings with some of the gallery's items."""
-    i = torch.from_numpy(rows).to(e.gallery_old.device)
-    queries = (e.query_old, e.query_new)
-    gallery = (e.gallery_old[i], e.gallery_new[i])
-    return Embeddings(*queries, *gallery, e.query_labels, e.gallery_labels[i], e.query_groups, e.gallery_groups[i])

@@ -38,5 +38,4 @@ def fill(method: Upgrade, plain: Embeddings, before: tuple[Upgrade, Embeddings] 
             query_old = first.back(earlier.query_old, query_old)
             stale = through(first.gallery, earlier.gallery_old, earlier.gallery_new)[0]
             gallery_old = method.gallery(stale, gallery_new)[0]  # forward once more where it is transformed
-    matrices = (query_old, query_new, gallery_old, gallery_new)
-    return Embeddings(*matrices, plain.query_labels, plain.gallery_labels, plain.query_groups, plain.gallery_groups)
+    return plain.replace(query_old=query_old, query_new=query_new, gallery_old=gallery_old, gallery_new=gallery_new)

@@ -32,7 +32,7 @@ def scaled(embeddings: Embeddings, merge: Merge) -> Embeddings:
     for time, slope, height in zip(("old", "new"), slopes.tolist(), at_zero.tolist(), strict=True):
         for name, extra in ((f"query_{time}", 0.0), (f"gallery_{time}", (height - min(at_zero)) ** 0.5)):
             columns[name] = _longer(name, getattr(e, name), (slope / 2) ** 0.5, extra)
-    return Embeddings(**columns, **{k: getattr(e, k) for k in vars(e) if k not in columns})
+    return e.replace(**columns)
 
 
 def _longer(name: str, rows: Tensor, length: float, extra: float) -> Tensor:

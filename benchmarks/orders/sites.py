@@ -83,12 +83,8 @@ def limited(site: Site, queries: int, items: int) -> Site:
 
 def some(site: Site, queries: Tensor, items: Tensor) -> Site:
     """Only some rows of both."""
-    e, columns = site.embeddings, {}
-    for name in ARRAYS:
-        columns[name] = getattr(e, name)[queries if name.startswith("query") else items]
-    return site._replace(
-        embeddings=Embeddings(**columns), entropy=None if site.entropy is None else site.entropy[items]
-    )
+    entropy = None if site.entropy is None else site.entropy[items]
+    return site._replace(embeddings=site.embeddings.subset(queries, items), entropy=entropy)
 
 
 def environment(site: Site, settings: Settings, labels: bool) -> BackfillEnv:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -80,26 +79,13 @@ class Measuring:
             if len(some):
                 with torch.inference_mode():
                     query = serving.query(e.query_old, e.query_new).clone()
-                searched = with_old(e, query, serving.gallery)
+                searched = e.replace(query_old=query, gallery_old=serving.gallery)
                 parts.append(self._overlap(searched, order, some, serving.merge))
         values = np.concatenate(parts, 1)
         return Seen(values, np.zeros_like(values), int(np.median(passes[1:])), written)
 
     def _overlap(self, e: Embeddings, order: np.ndarray, points: np.ndarray, merge: Merge | None) -> np.ndarray:
         return overlap_curve(e, order, points, distance=self.distance, merge=merge, truth=self.truth)
-
-
-def with_old(e: Embeddings, query: Tensor, gallery: Tensor) -> Embeddings:
-    """With other queries (Q, D) for, and other embeddings (G, D) of, what is not migrated."""
-    labels = (e.query_labels, e.gallery_labels, e.query_groups, e.gallery_groups)
-    return Embeddings(query, e.query_new, gallery, e.gallery_new, *labels)
-
-
-def rows_of(e: Embeddings, queries: Sequence[int] | np.ndarray) -> Embeddings:
-    """With some of the queries."""
-    at = torch.as_tensor(np.asarray(queries))
-    some = (e.query_old[at], e.query_new[at], e.gallery_old, e.gallery_new, e.query_labels[at], e.gallery_labels)
-    return Embeddings(*some, e.query_groups[at], e.gallery_groups)
 
 
 def _of(curve: Curve) -> Seen:

@@ -14,7 +14,7 @@ from benchmarks.report import gallery, wording
 from benchmarks.report.findings import Findings, Line, Tried
 from benchmarks.report.inputs import Given, check_size, images_of, names_of
 from benchmarks.report.losing import losing, moments_of
-from benchmarks.report.measuring import Measuring, rows_of
+from benchmarks.report.measuring import Measuring
 from benchmarks.report.thumbnails import absent
 from benchmarks.report.trials import Extras, Served, tried
 from benchmarks.report.warning import signs
@@ -159,12 +159,9 @@ def tried_on(given: Given, seen: Sample, arguments: argparse.Namespace, served: 
 
 def some_of(served: Sequence[Served], seen: Sample) -> list[Served]:
     """Methods on the queries and items that are looked at alone."""
-    items, found = torch.from_numpy(seen.items), []
+    found = []
     for one in served:
-        e = rows_of(one.embeddings, seen.queries)
-        matrices = (e.query_old, e.query_new, e.gallery_old[items], e.gallery_new[items])
-        labels = (e.query_labels, e.gallery_labels[items], e.query_groups, e.gallery_groups[items])
-        found.append(one._replace(embeddings=Embeddings(*matrices, *labels)))
+        found.append(one._replace(embeddings=one.embeddings.subset(seen.queries, seen.items)))
     return found
 
 
@@ -252,7 +249,7 @@ def fusion_of(trial: Trial, arguments: argparse.Namespace) -> np.ndarray:
     reporting = trial.halves[1]
     some = reporting[np.sort(np.random.default_rng(arguments.seed).permutation(len(reporting))[:FUSED])]
     order = np.random.default_rng((0,)).permutation(len(trial.e.gallery_old))
-    precision, _ = fused_curve(rows_of(trial.e, trial.rows[some]), order, POINTS, arguments.distance)
+    precision, _ = fused_curve(trial.e.subset(trial.rows[some]), order, POINTS, arguments.distance)
     return precision.mean(0) + trial.start[reporting].mean() - trial.start[some].mean()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.report.measuring import Measuring, Seen, with_old
+from benchmarks.report.measuring import Measuring, Seen
 from benchmarks.report.ways import SWITCH, Way
 from compat.batch import Pair
 from compat.decision import Effort
@@ -120,7 +120,7 @@ def served_by(e: Embeddings, extras: Extras) -> Iterator[tuple[str, Effort, Embe
         yield "independent", Effort(passes=2), e
     if extras.transform is not None:
         name, queries = extras.transform
-        yield name, Effort(training=True), with_old(e, queries, e.gallery_old)
+        yield name, Effort(training=True), e.replace(query_old=queries)
     for one in extras.served:
         yield one.name, one.effort, one.embeddings
     if extras.training is not None:

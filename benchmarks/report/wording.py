@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.report.inputs import Given
-from benchmarks.report.measuring import rows_of
 from benchmarks.report.numbers import between, counted, percent, points
 from benchmarks.report.ways import Way
 from compat.decision import bands
@@ -102,7 +101,7 @@ def proxies(trial: Trial, labelled: bool, arguments: argparse.Namespace) -> list
     """How much of what the new system shows the old one shows already."""
     if labelled:
         some = np.sort(np.random.default_rng(0).permutation(len(trial.rows))[:SOME])
-        e = rows_of(trial.e, trial.rows[some])
+        e = trial.e.subset(trial.rows[some])
         shown = overlap_curve(e, np.arange(len(e.gallery_old)), [0.0], distance=arguments.distance)[:, 0]
     else:
         shown = trial.start

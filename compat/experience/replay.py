@@ -144,7 +144,5 @@ def searched(served: Embeddings, serving: Serving, order: np.ndarray, points: np
     gallery, merge = serving.gallery.clone(), copy.deepcopy(serving.merge)
     with torch.inference_mode():
         query = serving.query(served.query_old, served.query_new)
-    matrices = (query, served.query_new, gallery, served.gallery_new)
-    labels = (served.query_labels, served.gallery_labels, served.query_groups, served.gallery_groups)
-    e = Embeddings(*matrices, *labels)
+    e = served.replace(query_old=query, gallery_old=gallery)
     return backfill_curve(e, order, points, merge=merge, per_query=True, **options)

@@ -257,3 +257,22 @@ def test_zero_vectors_are_counted_under_cosine_alone(replay):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         replay(e, range(30), distance="l2")
+
+
+def test_a_subset_is_the_embeddings_of_its_rows_and_a_replacement_is_checked():
+    e = random_embeddings(1, 9, 20)
+    part = e.subset(np.array([4, 0]), torch.arange(20) % 3 == 0)
+    for name in vars(e):
+        rows = [4, 0] if name.startswith("query") else list(range(0, 20, 3))
+        assert torch.equal(getattr(part, name), getattr(e, name)[rows]), name
+    assert vars(e.subset()) == vars(e)
+    other = e.replace(gallery_old=e.gallery_old * 2)
+    assert torch.equal(other.gallery_old, e.gallery_old * 2)
+    assert all(torch.equal(getattr(other, name), getattr(e, name)) for name in vars(e) if name != "gallery_old")
+    for wrong in ([], [20], [-1], [0.5], torch.ones(3, dtype=torch.bool)):
+        with pytest.raises(InputError, match="gallery: rows "):
+            e.subset(items=wrong)
+    with pytest.raises(InputError, match=r"replace: 'gallery', expected some of query_old, "):
+        e.replace(gallery=e.gallery_old)
+    with pytest.raises(InputError, match="gallery_old: shape"):
+        e.replace(gallery_old=e.gallery_old[:3])
