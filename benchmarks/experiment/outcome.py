@@ -75,6 +75,7 @@ def result(
         refits=refits,
         provenance=list(records),
         images_skipped=data.skipped,
+        transforms_gallery=bool(Spec(spec).declared("transforms_gallery", False)),
         metrics={name: told(spec) for name, spec in replayed.metrics if spec is not None},
     )
     areas = curve.get("query_auc")

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from benchmarks.page.budget import KINDS, budget_of
 from benchmarks.page.families import families, rankings
 from benchmarks.page.gather import Benchmark
-from benchmarks.products.source import declared
 from benchmarks.tables.ranks import cells, heading, headings
 from compat.errors import InputError
 from compat.ranks import Ranked, Ranking
@@ -72,8 +71,7 @@ def rewriting(benchmarks: Sequence[Benchmark]) -> set[str]:
         least = min((first.bytes_per_item for first in firsts if first.bytes_per_item), default=0)
         for first in firsts:
             learns = "own pairs" in first.needs.get("method", [])
-            says = declared(str(first.spec.get("class_path", "")), "transforms_gallery", False)
-            if says or (learns and first.bytes_per_item > least):
+            if first.transforms_gallery or (learns and first.bytes_per_item > least):
                 found.add(first.name)
     return found
 

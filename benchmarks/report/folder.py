@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.products.source import declared
 from benchmarks.report.findings import Findings, Line, Tried
 from benchmarks.report.inputs import check_size
 from benchmarks.report.numbers import counted
@@ -126,10 +125,9 @@ def _row(folder: Path, results: list[Result]) -> Row:
     first = results[0]
     areas = [load_query_auc(folder, result) for result in results]
     known = [area for area in areas if area is not None]
-    rewrites = bool(declared(str(first.spec.get("class_path", "")), "transforms_gallery", False))
     effort = Effort(
         passes=first.encoder_passes_per_query,
-        rewrites=rewrites,
+        rewrites=first.transforms_gallery,
         training=bool(first.needs.get("method")),
         order=first.order != "random",
         rule=first.merge != "raw",

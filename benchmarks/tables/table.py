@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.products.source import declared
 from benchmarks.tables.compare import not_separable, upgrades_of
 from benchmarks.tables.effort import UNTUNED, efforts, spelled
 from compat.errors import InputError
@@ -103,8 +102,7 @@ def compatible(group: Sequence[Result]) -> str:
     "forward" in place of yes where the method writes the old gallery anew first, so that it is not the old one.
     """
     verdict = VERDICTS.get(frozenset(r.backward_compatible for r in group), "for some seeds")
-    rewritten = declared(str(group[0].spec.get("class_path", "")), "transforms_gallery", False)
-    return "forward" if rewritten and verdict == "yes" else verdict
+    return "forward" if group[0].transforms_gallery and verdict == "yes" else verdict
 
 
 def seeds(group: Sequence[Result]) -> str:

@@ -56,6 +56,7 @@ class Result:
         provenance: names of the records in experiment.yaml that say where and by which code this was made.
         images_skipped: paths of the images that could not be decoded and were left out.
         metrics: label and direction of each metric that CURVE_METRICS does not have.
+        transforms_gallery: whether the method writes old items anew first, so that the old gallery is not as it was.
     """
 
     benchmark: str
@@ -81,6 +82,7 @@ class Result:
     provenance: list[str] = field(default_factory=list)
     images_skipped: list[str] = field(default_factory=list)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    transforms_gallery: bool = False
 
     @property
     def mean_ap(self) -> list[float]:

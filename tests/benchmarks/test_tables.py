@@ -89,21 +89,19 @@ def test_the_table_has_a_row_for_each_method_and_intervals_over_seeds(tmp_path):
 
 
 def test_a_method_that_writes_the_gallery_anew_is_not_called_backward_compatible():
-    def verdicts(kind, *starts, passes=1):
+    def verdicts(anew, *starts, passes=1):
         group = [
             labelled(replace(curved(mean_ap=[start, 0.3, 0.6]), encoder_passes_per_query=passes), seed=seed)
             for seed, start in enumerate(starts)
         ]
-        names, row = rows_of(wide.table([replace(r, spec={"class_path": kind} if kind else {}) for r in group]))
+        names, row = rows_of(wide.table([replace(r, transforms_gallery=anew) for r in group]))
         return dict(zip(names, row, strict=True))["backward compatible"]
 
-    assert verdicts("compat.methods.FastFill", 0.3, 0.25) == "forward"
-    assert verdicts("compat.methods.LambdaOrthogonality", 0.1) == "no"
-    assert verdicts("compat.methods.BiCT", 0.3, 0.1) == "for some seeds"
-    assert verdicts("compat.methods.BCT", 0.3) == "yes"
-    assert verdicts("nowhere.Method", 0.3) == "yes"
-    assert verdicts("", 0.3) == "yes"
-    assert verdicts("compat.methods.Upgrade", 0.3, passes=2) == "-"
+    assert verdicts(True, 0.3, 0.25) == "forward"
+    assert verdicts(True, 0.1) == "no"
+    assert verdicts(True, 0.3, 0.1) == "for some seeds"
+    assert verdicts(False, 0.3) == "yes"
+    assert verdicts(False, 0.3, passes=2) == "-"
 
 
 def test_rows_that_a_bootstrap_does_not_tell_from_the_best_are_marked(tmp_path):

@@ -274,5 +274,5 @@ def test_a_subset_is_the_embeddings_of_its_rows_and_a_replacement_is_checked():
             e.subset(items=wrong)
     with pytest.raises(InputError, match=r"replace: 'gallery', expected some of query_old, "):
         e.replace(gallery=e.gallery_old)
-    with pytest.raises(InputError, match="gallery_old: shape"):
+    with pytest.raises(InputError, match="gallery_new: shape"):
         e.replace(gallery_old=e.gallery_old[:3])
