@@ -212,10 +212,11 @@ def _kind(value: np.ndarray | Sequence[Any]) -> str:
 def warn_of_directions(*parts: Embeddings) -> None:
     """Warn of what cosine does not tell apart: zero rows of a matrix, at distance 1 from everything, and a cone."""
     for name in ("query_old", "query_new", "gallery_old", "gallery_new"):
-        rows = [some for part in parts for some in getattr(part, name).split(2**16)]
-        if zeros := sum(int((~some.any(1)).sum()) for some in rows):
+        matrices = [getattr(part, name) for part in parts]  # each in a space of its own
+        if zeros := sum(int((~some.any(1)).sum()) for rows in matrices for some in rows.split(2**16)):
             warnings.warn(f"{name}: {zeros} zero vectors, at cosine distance 1 from everything", stacklevel=3)
-        if sum(map(len, rows)) > 1 and all(_near(some, rows[0][0]) for whole in rows for some in whole.split(2**10)):
+        near = all(_near(some, rows[0]) for rows in matrices for some in rows.split(2**10))
+        if near and any(len(rows) > 1 for rows in matrices):
             found = f"all rows within {CONE:g} of one direction, where cosine distances are rounding"
             warnings.warn(f"{name}: {found}; compare rows of length 1 by l2", stacklevel=3)
 

@@ -60,7 +60,7 @@ def references(e, order, distance="cosine"):
             for name, reference in REFERENCES.items() if relevant.any() else ():
                 values[name].append(reference(scores, relevant))
         for name, of_queries in values.items():
-            curves[name].append(np.mean(of_queries))
+            curves[name].append(float(np.mean(of_queries)))
     return curves
 
 
