@@ -141,8 +141,8 @@ def unsynced(place: Place, rounds: int, seed: int) -> dict[str, Any]:
     return report
 
 
-def measure(store: str, kills: int, seed: int) -> dict[str, Any]:
-    """All of it; fewer kills, less of the rest."""
+def measure(store: str, kills: int, seed: int, most: int) -> dict[str, Any]:
+    """All of it; fewer kills, less of the rest, and at lines at most so many of each step."""
     started = time.monotonic()
     share = min(kills / 1000, 1.0)
     report: dict[str, Any] = {"store": store, "seed": seed}
@@ -164,7 +164,7 @@ def measure(store: str, kills: int, seed: int) -> dict[str, Any]:
             report["broken_engines"] |= unsynced(place, max(round(ROUNDS * share), 1), seed)
             lost = {"init": beginnings.losses(place, kills // 10, seed), **power.measured(place, kills, seed)}
             report["losses_of_power"] = {name: summed(its) for name, its in lost.items()}
-        report["every_line"] = every_line(place, 10**9 if share == 1 else max(round(50 * share), 2))
+        report["every_line"] = every_line(place, most if share == 1 else max(round(50 * share), 2))
     report["failures"] = failures(report)
     report["seconds"] = round(time.monotonic() - started, 1)
     return report
@@ -192,17 +192,20 @@ def main() -> None:
     )
     parser.add_argument("--store", choices=sorted(PLACES), default="sqlite", help="which one (default sqlite)")
     parser.add_argument("--kills", type=int, default=1000, help="at random moments, and losses of power (default 1000)")
+    parser.add_argument("--lines", type=int, default=10**9, help="kills at lines of each step, at most (default all)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and of what is written")
     parser.add_argument("-o", "--output", required=True, help="JSON file of the report")
     own = parser.parse_args()
     with exit_on_input_error():
         if own.kills < 1:
             raise InputError(f"kills: {own.kills}, expected at least 1")
+        if own.lines < 1:
+            raise InputError(f"lines: {own.lines}, expected at least 1")
         from benchmarks.live.apart import one_thread
         from benchmarks.products.record import provenance
 
         one_thread()
-        report = {**measure(own.store, own.kills, own.seed), **provenance()}
+        report = {**measure(own.store, own.kills, own.seed, own.lines), **provenance()}
         replace(Path(own.output), lambda file: file.write_text(json.dumps(report, indent=1) + "\n"))
         print(f"{report['failures']} failures")
     sys.exit(1 if report["failures"] else 0)
