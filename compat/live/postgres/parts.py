@@ -30,6 +30,10 @@ INDEXED = {
 }
 
 
+ORTHOGONAL = 2**0.5  # the distance of unit vectors whose cosine is 0, as a vector of length 0 has with all
+TINY = 1e-300  # no length is below it but 0
+
+
 class Part(NamedTuple):
     """The items that a column is searched for.
 
@@ -63,6 +67,10 @@ class Part(NamedTuple):
             cursor.execute(setting({**INDEXED, "hnsw.ef_search": str(width)}))
         distant = f"(v.vector OPERATOR({self.extension}.{OPERATOR[self.distance]}) %s)"
         order = distant if self.width else f"{distant} + 0.0"  # a sum has no index
+        if not self.width and self.distance == "cosine":  # from products, near-equal vectors would all be equal
+            unit = f"({self.extension}.l2_normalize(v.vector) OPERATOR({self.extension}.<->) %s)"
+            order = f"CASE WHEN {self.extension}.vector_norm(v.vector) > 0 THEN {unit} ELSE {ORTHOGONAL} END"
+            query = query / max(float(np.linalg.norm(query.astype(np.float64))), TINY)
         select = f"SELECT v.row FROM {self.table} v {joins} WHERE {' AND '.join(tests)} ORDER BY {order} LIMIT %s"
         rows = [row for (row,) in cursor.execute(select, (*bound, query.astype(np.float32), k))]
         if self.width:

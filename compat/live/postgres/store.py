@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as plain
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace as changed
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -86,13 +85,16 @@ class PostgresStore:
     def __init__(self, url: str, approximate: Approximate = DEFAULT) -> None:
         self.url, self.approximate, self.link = url, approximate, Link(url)
         self.transaction, self.read, self.write = self.link.transaction, self.link.read, self.link.write
+        self.kept: Keeper | None = None
 
-    @cached_property
+    @property
     def keeper(self) -> Keeper:
         """Imported when something is searched for: what only reads or writes items needs no torch."""
-        from compat.live.postgres.keeper import Keeper
+        if self.kept is None:
+            from compat.live.postgres.keeper import Keeper
 
-        return Keeper(self.url, self.approximate)
+            self.kept = Keeper(self.url, self.approximate)
+        return self.kept
 
     def create(self, journal: Journal) -> None:
         make(self.link, changed(journal, store=journal.store or new_store()))
@@ -438,8 +440,8 @@ class PostgresStore:
         return int(found[0] or 0) if found else 0
 
     def close(self) -> None:
-        if "keeper" in self.__dict__:
-            self.keeper.close()
+        if self.kept is not None:
+            self.kept.close()
         self.link.close()
 
     def _whole(self, cursor: Cursor[Any], where: str, values: Sequence[Any]) -> list[Item]:

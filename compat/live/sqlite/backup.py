@@ -11,7 +11,7 @@ from pathlib import Path
 
 from compat.errors import InputError
 from compat.live.items import Journal, new_store
-from compat.live.sqlite.file import Link, connect, read_journal, replace, told
+from compat.live.sqlite.file import Link, besides, read_journal, replace, told
 
 
 def copied(link: Link, path: Path) -> Journal:
@@ -37,7 +37,7 @@ def copied(link: Link, path: Path) -> Journal:
     try:
         with (
             told(link.path),
-            closing(connect(link.path)) as base,
+            besides(link.path) as base,
             closing(sqlite3.connect(begun, isolation_level=None)) as copy,
         ):
             base.backup(copy)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 OLD = 86_400.0  # seconds after which figures of a process are forgotten
 T = TypeVar("T")
-BUSY = 1.0  # seconds that a write waits for another
+BUSY = 0.02  # seconds that a write waits for another
 
 
 class Beats:
@@ -53,12 +53,14 @@ class Beats:
         return {name: json.loads(figures) for name, figures in rows or []}
 
     def _opened(self, step: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Do something with the file; None if a loss of power had damaged it: it is begun anew."""
+        """Do something with the file; None if others hold it, or if it is damaged: then it is begun anew."""
         try:
             with closing(sqlite3.connect(self.path, timeout=BUSY, isolation_level=None)) as base:
                 base.execute("PRAGMA synchronous = OFF")
                 return step(base)
         except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                return None  # figures are not worth waiting for
             raise OSError(f"{self.path}: {error}") from error
         except sqlite3.DatabaseError:
             self.path.unlink(missing_ok=True)

@@ -8,7 +8,8 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -58,7 +59,10 @@ CREATE TABLE fits (migration INTEGER NOT NULL, learned INTEGER NOT NULL, content
 
 CREATE TABLE claims (row INTEGER PRIMARY KEY, worker TEXT NOT NULL, until REAL NOT NULL)
 """
-STORE_ID = "SELECT CASE WHEN json_valid(content) THEN json_extract(content, '$.store') END FROM journal"
+STORE_ID = (
+    "SELECT CASE WHEN json_valid(content) THEN json_extract(content, '$.store') END, user_version"
+    " FROM journal, pragma_user_version"
+)
 LONG = 2**26  # bytes of the write-ahead log
 SHORTLY = 250  # milliseconds to wait for readers until it is shortened
 CACHE = 2**16  # KiB of pages in memory
@@ -114,18 +118,39 @@ def replace(cursor: sqlite3.Cursor, before: Journal, after: Journal) -> None:
 
 
 LINKS: weakref.WeakSet[Link] = weakref.WeakSet()
-INHERITED: list[sqlite3.Connection | None] = []  # of the process that this one was forked from: never closed here
+GATE = threading.RLock()  # whoever opens a connection besides a link's has it meanwhile
+HELD: list[Link] = []  # whose locks the thread that forks has
 
 
-def _forked() -> None:
-    """Let each link of a child process open a connection of its own."""
+def _before_fork() -> None:
+    """Wait for transactions to end, and close all connections: SQLite's locks are of a process, and do not fork."""
+    GATE.acquire()
     for link in list(LINKS):
-        INHERITED.append(link.base)
-        link.base, link.lock = None, threading.RLock()
+        link.lock.acquire()
+        HELD.append(link)
+        if link.base is not None and not link.base.in_transaction:
+            link.base.close()
+            link.base = None
+
+
+def _after_fork(child: bool = False) -> None:
+    while HELD:
+        link = HELD.pop()
+        link.amid = child and link.base is not None
+        link.lock.release()
+    GATE.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    child = partial(_after_fork, child=True)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=child)
+
+
+@contextmanager
+def besides(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection besides a link's, such as a thread needs that reads for long; forks wait for its end."""
+    with GATE, closing(connect(path)) as base:
+        yield base
 
 
 class Link:
@@ -141,12 +166,15 @@ class Link:
         self.file: reading.Stamp | None = None  # of the file that is open
         self.fixed = False  # whether it is taken for one that never changes
         self.store: str | None = None
+        self.amid = False  # whether this process was forked amid a transaction, whose connection is the parent's
         self.long = LONG
         LINKS.add(self)
 
     @property
     def connection(self) -> sqlite3.Connection:
         """Opened when it is first needed."""
+        if self.amid:
+            raise InputError(f"store: {self.path} was in a transaction when this process was forked, expected none")
         now = reading.stamp(self.path, self.fixed)
         if self.base is not None and now != self.file:
             if now is None or self.file is None or now[:2] != self.file[:2]:
@@ -193,48 +221,63 @@ class Link:
                     cursor.execute("ROLLBACK")
 
     @contextmanager
-    def aside(self, table: str, name: str) -> Iterator[tuple[str, Callable[[Iterable[Row]], None]]]:
-        """A temporary table to draw rows into, which no other connection sees and no writer waits for.
+    def aside(
+        self, table: str, name: str
+    ) -> Iterator[tuple[Callable[[Iterable[Row]], None], Callable[[], AbstractContextManager[None]]]]:
+        """A temporary database to draw rows into, which nobody sees and no writer or fork waits for.
 
         Args:
-            table: the statement that makes it, with a field for its name.
+            table: the statement that makes a table in it, with a field for its name.
             name: of the table.
 
         Yields:
-            Its name, and what writes rows into all of its columns but the first, whose second one is an id.
+            What writes rows into all of its columns but the first, whose second one is an id; and a context in which
+            the table is one of this connection, to which this thread then has the lock.
         """
 
-        def stage(rows: Iterable[Row]) -> None:
-            last = ""
+        marks = ", ".join("?" * (1 + table.count(",")))
+        with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as apart:
+            apart.execute(table.format(name))
 
-            def noted() -> Iterator[Row]:
-                nonlocal last
-                for row in rows:
-                    last = row[0]
-                    yield (None, *row)
+            def stage(rows: Iterable[Row]) -> None:
+                last = ""
 
-            with self.lock, told(self.path):
-                try:
-                    marks = ", ".join("?" * (1 + table.count(",")))
-                    self.connection.execute("BEGIN")
-                    self.connection.executemany(f"INSERT INTO {name} VALUES ({marks})", noted())
-                except sqlite3.IntegrityError as error:
-                    raise InputError(f"id: {last!r} twice, expected each item once") from error
-                finally:
-                    self.connection.execute("COMMIT")
+                def noted() -> Iterator[Row]:
+                    nonlocal last
+                    for row in rows:
+                        last = row[0]
+                        yield (None, *row)
 
-        with self.lock, told(self.path):
-            self.connection.execute(table.format(name))
-        try:
-            yield name, stage
-        finally:
-            with self.lock, told(self.path):
-                self.connection.execute(f"DROP TABLE IF EXISTS {name}")
+                with told(self.path):
+                    apart.execute("BEGIN")
+                    try:
+                        apart.executemany(f"INSERT INTO {name} VALUES ({marks})", noted())
+                    except sqlite3.IntegrityError as error:
+                        raise InputError(f"id: {last!r} twice, expected each item once") from error
+                    finally:
+                        apart.execute("COMMIT")
+
+            @contextmanager
+            def here() -> Iterator[None]:
+                with self.lock, told(self.path):
+                    base = self.connection
+                    base.execute(table.format(name))
+                    try:
+                        base.execute("BEGIN")
+                        base.executemany(f"INSERT INTO {name} VALUES ({marks})", apart.execute(f"SELECT * FROM {name}"))
+                        base.execute("COMMIT")
+                        yield
+                    finally:
+                        base.execute(f"DROP TABLE IF EXISTS {name}")
+
+            yield stage, here
 
     def _known(self, cursor: sqlite3.Cursor) -> None:
         """Refuse the file if it is another store than it was."""
         if (found := cursor.execute(STORE_ID).fetchone()) is None:
             return
+        if found[1] > LAYOUT:
+            raise InputError(f"store: {self.path} has tables of version {found[1]} by now, expected {LAYOUT}")
         if self.store not in (None, found[0]):
             raise InputError(f"store: {self.path} has id {found[0]!r}, expected {self.store!r}, which was opened")
         self.store = found[0]

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace as changed
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -89,13 +88,16 @@ class SqliteStore:
         self.path, self.approximate = Path(path), approximate
         self.link, self.beaten = Link(self.path), Beats(self.path)
         self.transaction = self.link.transaction
+        self.viewed: Views | None = None
 
-    @cached_property
+    @property
     def views(self) -> Views:
         """Imported when something is searched for: what only reads or writes the file needs no torch."""
-        from compat.live.sqlite.views import Views
+        if self.viewed is None:
+            from compat.live.sqlite.views import Views
 
-        return Views(self.path, self.approximate)
+            self.viewed = Views(self.path, self.approximate)
+        return self.viewed
 
     def create(self, journal: Journal) -> None:
         self.link.make(changed(journal, store=journal.store or new_store()))
@@ -104,14 +106,15 @@ class SqliteStore:
         """Items are drawn into a temporary table first: whoever makes them slowly keeps no writer waiting."""
         journal, left, count = self.journal(), iter(items), 0
         check_adding(journal)
-        with self.link.aside(ADDING, f"adding_{secrets.token_hex(8)}") as (name, stage):
+        name = f"adding_{secrets.token_hex(8)}"
+        with self.link.aside(ADDING, name) as (stage, here):
             while some := list(islice(left, AT_ONCE)):
                 for item in some:
                     check_item(item, journal)
                 rows = ((i.id, i.content, dumped(i.meta), i.version or new_version(), packed(i.old)) for i in some)
                 stage(rows)
                 count += len(some)
-            with self.transaction() as cursor:
+            with here(), self.transaction() as cursor:
                 if (now := read_journal(cursor)).dim != journal.dim:
                     raise InputError(f"add: dimension {now.dim} by now, expected {journal.dim} as before")
                 self._add(cursor, name, now)
@@ -462,8 +465,8 @@ class SqliteStore:
 
     def close(self) -> None:
         with self.link.lock:
-            if "views" in self.__dict__:
-                self.views.close()
+            if self.viewed is not None:
+                self.viewed.close()
             self.link.close()
 
     def _items(self, cursor: sqlite3.Cursor, where: str, values: Sequence[Any]) -> list[Item]:

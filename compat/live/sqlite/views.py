@@ -14,7 +14,7 @@ import numpy as np
 from compat.live.items import Column, Found, Journal
 from compat.live.sql import table
 from compat.live.sqlite.facets import Facets
-from compat.live.sqlite.file import connect, stacked
+from compat.live.sqlite.file import besides, stacked
 from compat.live.sqlite.parts import Part
 from compat.live.store import Approximate, Ask
 
@@ -112,12 +112,9 @@ class Views:
         return next((view for view in self.views.values() if view.name == name), None)
 
     def _build(self, column: Column, journal: Journal) -> None:
-        base = connect(self.path)
-        try:
+        with besides(self.path) as base:
             base.execute("BEGIN")
             self.built[column] = load(base.cursor(), column, journal, self.approximate)
-        finally:
-            base.close()
 
     def close(self) -> None:
         """Wait for what is being built, and forget all."""
