@@ -25,7 +25,7 @@ class CIFAR100(RetrievalData):
     """CIFAR-100: 50,000 training images; the 10,000 test images are queries and gallery, each query's own ignored.
 
     The protocol of FCT, BT-2, openBCT and FastFill. Classes are numbered as in the files (alphabetically), so the
-    first half is 0 to 49.
+    first half is 0 to 49; folders named by numbers, by these.
 
     Args:
         root: the folder that holds `cifar-100-python`, as torchvision lays it out; or a folder of PNG files,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from compat.data.base import RetrievalData
 from compat.data.checks import reading
 from compat.data.images import LabelledImages
-from compat.data.listing import list_classes, warn_of_alike
+from compat.data.listing import by_number, list_classes, warn_of_alike
 from compat.data.transforms import photographs
 from compat.errors import InputError
 
@@ -50,8 +49,8 @@ class ImageFolder(RetrievalData):
                     f"data.root: class {name!r} has a single image ({Path(root, files[0])}), expected at least 2 "
                     "images in each training class"
                 )
-        names = _by_number(train)
-        everywhere = names + _by_number(val.keys() - train.keys())
+        names = list(train)
+        everywhere = names + by_number(val.keys() - train.keys())
         warn_of_alike(everywhere)
 
         def images(files: dict[str, list[str]]) -> LabelledImages:
@@ -59,8 +58,3 @@ class ImageFolder(RetrievalData):
             return LabelledImages([file for file, _ in items], [label for _, label in items], plain, None, Path(root))
 
         self.hold(images(train), images(val), augment, class_names=names)
-
-
-def _by_number(names: Iterable[str]) -> list[str]:
-    numeric = all(name.isdecimal() for name in names)
-    return sorted(names, key=int if numeric else None)

@@ -6,7 +6,7 @@ import os
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
@@ -39,7 +39,7 @@ def list_classes(root: Path, split: str, layout: str, nested: bool = False) -> d
             split, with all that is below it.
 
     Returns:
-        Class name -> paths relative to `root`, both sorted, the paths folder by folder.
+        Class name -> paths relative to `root`; names by number, paths sorted folder by folder.
 
     Raises:
         InputError: no folder, no class, a class without an image, a link to a folder that contains it.
@@ -65,7 +65,18 @@ def list_classes(root: Path, split: str, layout: str, nested: bool = False) -> d
         raise InputError(f"data.root: no class folder in {top}; {layout}")
     warn_of_left_out(top, others)
     _warn_of_merged(top, found, nested)
-    return {name: [f"{split}/{'/'.join(parts)}" for parts in files] for name, files in found.items()}
+    return {name: [f"{split}/{'/'.join(parts)}" for parts in found[name]] for name in by_number(found)}
+
+
+def by_number(names: Collection[str]) -> list[str]:
+    """Names of classes sorted as text, or as numbers where all are.
+
+    Example:
+        >>> by_number(["10", "9", "1"]), by_number(["10", "9", "a"])
+        (['1', '9', '10'], ['10', '9', 'a'])
+    """
+    numeric = all(name.isdecimal() for name in names)
+    return sorted(sorted(names), key=int if numeric else None)
 
 
 def ending(name: str) -> str:

@@ -170,6 +170,15 @@ def test_cifar_100_is_read_from_folders_of_png(tmp_path):
     ]
 
 
+def test_folders_of_png_named_by_numbers_are_in_their_order(tmp_path):
+    for split in ("train", "test"):
+        for name in ("0", "10", "2", "11"):
+            save(tmp_path / split / name / "0.png", np.full((32, 32, 3), int(name), np.uint8))
+    data = CIFAR100(str(tmp_path), verify=False)
+    assert data.class_names(Share()) == ["0", "2", "10", "11"]
+    assert data.gallery_images().images[:, 0, 0, 0].tolist() == [0, 2, 10, 11]
+
+
 def test_folders_of_png_that_are_not_cifar_100_are_refused(tmp_path):
     write_cifar_folders(tmp_path)
     with pytest.raises(InputError, match=r"8 training images in .*, expected the protocol's 50,000"):
