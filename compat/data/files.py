@@ -14,7 +14,8 @@ from torchvision import io as decoders
 
 from compat.errors import InputError
 
-BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # of TIFF 6.0
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # of TIFF 6.0
+WHITE_IS_ZERO, SIGNED = 0, 2  # of the latter two
 
 
 def read_pixels(path: Path) -> np.ndarray:
@@ -24,7 +25,7 @@ def read_pixels(path: Path) -> np.ndarray:
     grays or colours, to PIL's pixels in less time; PIL looks at the size first, as it refuses decompression bombs.
 
     Raises:
-        InputError: no image that can be read; floating-point or 32-bit values, whose black and white are not known.
+        InputError: no image that can be read; floating-point, signed or 32-bit values, of unknown black and white.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
@@ -68,6 +69,8 @@ def _jpeg(content: np.ndarray) -> np.ndarray | None:
 def _rgb(image: Image.Image) -> np.ndarray:
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         return np.repeat(_eight_bits(image)[..., None], 3, axis=-1)
+    if SIGNED in getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT, ()):  # PIL takes these for unsigned
+        raise ValueError("signed values, whose black and white are not known")
     if "transparency" in image.info:  # else PIL warns of the conversion
         image = image.convert("RGBA")
     return np.array(image.convert("RGB"))
@@ -75,7 +78,8 @@ def _rgb(image: Image.Image) -> np.ndarray:
 
 def _eight_bits(image: Image.Image) -> np.ndarray:
     """Gray values (H, W) of more than 8 bits, scaled and rounded."""
-    if not image.mode.startswith("I;") and image.format not in ("PNG", "PPM"):  # these are of 16 bits in mode I
+    sixteen = image.mode.startswith("I;") or (image.mode == "I" and image.format in ("PNG", "PPM"))
+    if not sixteen:
         raise ValueError(f"values of mode {image.mode}, whose black and white are not known")
     tags = getattr(image, "tag_v2", {})
     white = 2 ** int(tags.get(BITS_PER_SAMPLE, (16,))[0]) - 1

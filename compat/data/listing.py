@@ -96,12 +96,13 @@ def files_below(folder: Path, field: str = "data.root") -> Iterator[tuple[str, .
         raise error
 
     for place, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        below = Path(place).relative_to(folder).parts
         if os.path.islink(place):
-            target = os.path.realpath(place)
-            if f"{os.path.realpath(os.path.dirname(place))}{os.sep}".startswith(f"{target.rstrip(os.sep)}{os.sep}"):
+            target = os.path.join(os.path.realpath(place), "")
+            way = [folder.parent, *(folder.joinpath(*below[:count]) for count in range(len(below)))]
+            if any(os.path.join(os.path.realpath(one), "").startswith(target) for one in way):
                 raise InputError(f"{field}: {place} is a link to a folder that contains it, expected no such link")
         folders[:] = [name for name in folders if not hidden(name)]
-        below = Path(place).relative_to(folder).parts
         yield from ((*below, name) for name in names if not hidden(name))
 
 

@@ -3,6 +3,8 @@
 import io
 import os
 import zlib
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -146,14 +148,14 @@ def test_gray_of_16_bits_is_that_of_8(tmp_path, kind, order):
     assert np.abs(pixels.astype(int) - GRAY[..., None]).max() <= 1
 
 
-def tiff(values: np.ndarray, bits: int, photometric: int) -> bytes:
+def tiff(values: np.ndarray, bits: int, photometric: int, further: Mapping[int, int] = MappingProxyType({})) -> bytes:
     """A TIFF of one uncompressed strip of gray values; those of 12 bits are packed, two in three bytes."""
-    data = values.astype("<u2").tobytes()
+    data = values.astype("u1" if bits == 8 else "<u2").tobytes()
     if bits == 12:
         pairs = values.reshape(-1, 2).astype(np.uint32)
         data = ((pairs[:, 0] << 12) | pairs[:, 1]).astype(">u4").view(np.uint8).reshape(-1, 4)[:, 1:].tobytes()
     tags = {256: values.shape[1], 257: values.shape[0], 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1}
-    tags |= {278: values.shape[0], 279: len(data)}
+    tags |= {278: values.shape[0], 279: len(data), **further}
     entries = [
         np.array([tag, 4], "<u2").tobytes() + np.array([1, value], "<u4").tobytes() for tag, value in tags.items()
     ]
@@ -176,6 +178,17 @@ def test_values_without_a_known_white_are_refused(tmp_path, dtype):
     path = written(tmp_path, Image.fromarray(GRAY.astype(dtype)), "TIFF")
     with pytest.raises(InputError, match=rf"image {path} \(values of mode [IF], whose black and white are not known\)"):
         read_pixels(path)
+
+
+def test_floats_and_signed_values_are_refused_whatever_the_ending(tmp_path):
+    (tmp_path / "a.pgm").write_bytes(b"Pf\n4 1\n-1.0\n" + np.linspace(0, 1, 4, dtype="<f4").tobytes())
+    with pytest.raises(InputError, match=r"a.pgm \(values of mode F, whose black and white are not known\)"):
+        read_pixels(tmp_path / "a.pgm")
+    for bits, values in ((8, "signed values"), (16, "values of mode I")):
+        whole = tiff(np.zeros((4, 4)), bits, 1, {339: 2})
+        (tmp_path / "a.tif").write_bytes(whole)
+        with pytest.raises(InputError, match=rf"a.tif \({values}, whose black and white are not known\)"):
+            read_pixels(tmp_path / "a.tif")
 
 
 @pytest.mark.filterwarnings("error")

@@ -123,6 +123,17 @@ def test_links_are_followed_and_loops_refused(root):
         (root / link).unlink()
 
 
+@pytest.mark.parametrize("back", ["val/cat", "val", "x"])
+def test_a_loop_of_several_links_is_refused(root, back):
+    for name in ("x", "y"):
+        (root / name).mkdir()
+    (root / "val/cat/more").symlink_to(root / "x")
+    (root / "x/further").symlink_to(root / "y")
+    (root / "y/back").symlink_to(root / back)
+    with pytest.raises(InputError, match=r"val/cat/more/further/back is a link to a folder that contains it"):
+        ImageFolder(str(root))
+
+
 def test_names_of_classes_that_look_alike_are_told(root):
     assert messages(ImageFolder, str(root)) == []
     for split, name in (("train", "Caf\u00e9"), ("val", unicodedata.normalize("NFD", "Caf\u00e9")), ("val", "Dog")):
