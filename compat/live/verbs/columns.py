@@ -16,6 +16,9 @@ from compat.errors import InputError
 
 NEEDED = ("id", "content", "old")
 INDEX = re.compile(r"|__index_level_\d+__")  # as pandas calls its index in .csv and .parquet
+ATTOSECONDS = {"W": 7 * 86400 * 10**18, "D": 86400 * 10**18, "h": 3600 * 10**18, "m": 60 * 10**18} | {
+    unit: 1000 ** (6 - power) for power, unit in enumerate(("s", "ms", "us", "ns", "ps", "fs", "as"))
+}  # of the units of durations; years and months have none
 NAMES = "expected text or whole numbers (pandas makes floats of whole numbers where one is missing)"
 
 
@@ -37,13 +40,16 @@ def of_array(path: Path, name: str, column: np.ndarray) -> list[Any]:
     """The values of an array (N,).
 
     Raises:
-        InputError: bytes, complex or extended numbers, ids or contents that are neither text nor whole numbers.
+        InputError: bytes, complex or extended numbers, durations in years, in months or without a unit; ids or
+            contents that are neither text nor whole numbers.
     """
     kind = column.dtype
     if name in NEEDED and kind.kind not in "Uiu":
         raise InputError(f"{name}: of type {kind} in {path}, {NAMES}")
     if kind.kind in "SVc" or (kind.kind == "f" and kind.itemsize > 8):
         raise InputError(f"{name}: of type {kind} in {path}, expected text or numbers")
+    if kind.kind == "m" and np.datetime_data(kind)[0] not in ATTOSECONDS:
+        raise InputError(f"{name}: of type {kind} in {path}, expected durations in days or in smaller units")
     return moments(column) if kind.kind in "mM" else column.tolist()
 
 
@@ -57,9 +63,27 @@ def moments(column: np.ndarray, zone: str = "") -> list[str | None]:
         ['0:01:30', None]
     """
     if column.dtype.kind == "m":
-        return [None if one is None else str(one) for one in column.astype("m8[us]").tolist()]
+        unit, count = np.datetime_data(column.dtype)
+        missing, size = np.isnat(column).tolist(), count * ATTOSECONDS[unit]
+        given = zip(column.astype(np.int64).tolist(), missing, strict=True)
+        return [None if absent else duration(size * one) for one, absent in given]
     texts = np.datetime_as_string(column, unit="auto").tolist()
     return [None if text == "NaT" else text + zone for text in texts]
+
+
+def duration(attoseconds: int) -> str:
+    """A duration as Python's timedelta writes it, exact however long or short it is.
+
+    Example:
+        >>> [duration(10**18 * 86400 * 10**10), duration(-(10**18)), duration(10**9)]
+        ['10000000000 days, 0:00:00', '-1 day, 23:59:59', '0:00:00.000000001']
+    """
+    seconds, fraction = divmod(attoseconds, 10**18)
+    days, seconds = divmod(seconds, 86400)
+    text = f"{days} day{'' if abs(days) == 1 else 's'}, " if days else ""
+    text += f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    digits = f"{fraction:018}".rstrip("0")
+    return f"{text}.{digits:0<6}" if digits else text
 
 
 def check_types(path: Path, schema: Any) -> None:

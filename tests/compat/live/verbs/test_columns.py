@@ -2,14 +2,17 @@
 
 import os
 import warnings
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from compat.live import open_store
-from compat.live.verbs.columns import moments
+from compat.live.verbs.columns import duration, moments
 from compat.live.verbs.table import read
 from tests.live_doubles import URL, refused
 
@@ -64,6 +67,41 @@ def test_times_and_durations_likewise(unit):
         "0:00:00",
         None,
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (10**9 + 1, "D", "1000000001 days, 0:00:00"),
+        (10**11, "W", "700000000000 days, 0:00:00"),
+        (2**62, "s", "53375995583650 days, 7:45:04"),
+        (-(2**62), "ms", "-53375995584 days, 8:23:32.096000"),
+        (999, "ns", "0:00:00.000000999"),
+        (1500, "ns", "0:00:00.0000015"),
+        (1500 * 10**3, "ps", "0:00:00.0000015"),
+        (-1, "as", "-1 day, 23:59:59.999999999999999999"),
+    ],
+)
+def test_durations_are_exact_however_long_or_short(value, unit, text):
+    values = np.array([value, 0, "NaT"], f"m8[{unit}]")
+    assert meta(npz(took=values), "took") == [text, "0:00:00", None]
+    if unit in ("s", "ms", "us", "ns"):
+        pa = pytest.importorskip("pyarrow")
+        assert meta(parquet(took=pa.array([value, 0, None], pa.duration(unit))), "took") == [text, "0:00:00", None]
+
+
+@given(st.timedeltas(), st.sampled_from(["us", "ns", "ps"]))
+def test_durations_are_written_as_python_s(value, unit):
+    exact = value // timedelta(microseconds=1)
+    assert duration(exact * 10**12) == str(value)
+    if abs(exact) < 2**63 // 10**6:
+        assert moments(np.array([exact], "m8[us]").astype(f"m8[{unit}]")) == [str(value)]
+
+
+@pytest.mark.parametrize("kind", ["m8[Y]", "m8[M]", "m8"])
+def test_durations_without_an_exact_length_are_refused(call, kind):
+    refused(call("init", URL, "--items", npz(took=np.arange(3).astype(kind))), "took: of type timedelta64", "in days")
+    assert not os.path.exists("gallery.db")
 
 
 def test_times_beyond_those_of_python():
