@@ -97,7 +97,7 @@ def check_types(path: Path, schema: Any) -> None:
 
     for name, kind in zip(schema.names, schema.types, strict=True):
         inner = kind.value_type if types.is_dictionary(kind) else kind
-        if types.is_binary(inner) or types.is_large_binary(inner) or types.is_fixed_size_binary(inner):
+        if _holds_bytes(kind):
             raise InputError(f"{name}: of type {kind} in {path}, expected text")
         strange = (types.is_floating, types.is_decimal, types.is_boolean, types.is_temporal, types.is_nested)
         if name in ("id", "content") and any(test(inner) for test in strange):
@@ -107,6 +107,12 @@ def check_types(path: Path, schema: Any) -> None:
             raise InputError(f"old: of type {kind} in {path}, expected lists of numbers")
         if name == "old":
             warn_of_packed_bits(name, kind.value_type)
+
+
+def _holds_bytes(kind: Any) -> bool:
+    """Whether a type of Arrow is one of bytes, or has such parts."""
+    parts = [kind.field(at).type for at in range(kind.num_fields)] or [getattr(kind, "value_type", None)]
+    return any(map(_holds_bytes, parts)) if parts[0] is not None else "binary" in str(kind)
 
 
 def of_arrow(column: Any) -> list[Any]:

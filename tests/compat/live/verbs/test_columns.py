@@ -205,8 +205,25 @@ def test_meta_of_a_type_that_json_does_not_have(call, name, value):
     )
 
 
-def test_meta_of_bytes_in_parquet(call):
-    refused(call("init", URL, "--items", parquet(lang=[b"de", b"en", b"fr"])), "lang: of type binary", "expected text")
+@pytest.mark.parametrize("name", ["id", "content", "lang"])
+@pytest.mark.parametrize("kind", ["", "view", "large", "fixed", "list", "struct", "deep", "categories"])
+def test_bytes_in_parquet(call, name, kind):
+    pa = pytest.importorskip("pyarrow")
+    values = pa.array([b"de", b"en", b"fr"])
+    if kind in ("view", "large", "fixed"):
+        values = values.cast({"view": pa.binary_view(), "large": pa.large_binary(), "fixed": pa.binary(2)}[kind])
+    elif kind == "categories":
+        values = values.dictionary_encode()
+    elif kind:
+        found = {"list": lambda one: [one], "struct": lambda one: {"a": one}, "deep": lambda one: [{"a": [one]}]}[kind]
+        values = pa.array([found(one) for one in (b"de", b"en", b"fr")])
+    refused(call("init", URL, "--items", parquet(**{name: values})), f"{name}: of type", "binary", "expected text")
+    assert not os.path.exists("gallery.db")
+
+
+def test_names_that_say_binary_are_no_bytes():
+    pa = pytest.importorskip("pyarrow")
+    assert read(parquet(binary=pa.array([{"binary": 1}, None, {"binary": 2}]))).meta == ["binary"]
 
 
 @pytest.mark.parametrize("place", ["header", "page"])
