@@ -143,7 +143,7 @@ def is_config(folder: str | None) -> bool:
 
 
 def names_of(path: str | None) -> list[str]:
-    """The lines of a text file: the name of class 0, of class 1 and so on; none without one.
+    """The lines of a text file in UTF-8: the name of class 0, of class 1 and so on; none without one.
 
     Raises:
         InputError: it cannot be read.
@@ -157,20 +157,30 @@ def images_of(field: str, path: str | None, rows: int) -> list[Path]:
     """The image of each row: the lines of a text file, relative to it, or the sorted files of a folder but hidden ones.
 
     Raises:
-        InputError: no such file or folder, or another number of images than rows.
+        InputError: no such file or folder, a path that cannot be one, or another number of images than rows.
     """
     if path is None:
         return []
+    from compat.data.files import printable  # imports torch
+    from compat.data.listing import files_below
+
     root = Path(path)
     if root.is_dir():
-        from compat.data.listing import files_below  # imports torch
-
         try:
             found = sorted(root.joinpath(*parts) for parts in files_below(root, field))
         except OSError as error:
             raise InputError(f"{field}: {error}, expected a folder that can be read") from error
     else:
         found = [root.parent / line for line in _lines(field, path)]
+    for number, image in enumerate(found, start=1):
+        try:
+            image.is_file()
+        except (OSError, ValueError) as error:  # a name that is too long, or has a null; a folder that is closed
+            reason = getattr(error, "strerror", None) or str(error)
+            named = printable(str(image))[:80]
+            raise InputError(
+                f"{field}: image {number} of {path}, {named} ({reason}), expected a file's path"
+            ) from error
     if len(found) != rows:
         raise InputError(f"{field}: {path} has {len(found)} images, expected {rows}, one for each row")
     return found
@@ -178,6 +188,9 @@ def images_of(field: str, path: str | None, rows: int) -> list[Path]:
 
 def _lines(field: str, path: str) -> list[str]:
     try:
-        return Path(path).read_text().splitlines()
+        lines = Path(path).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{field}: {path} ({error}), expected a text file with a line for each") from error
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.report.document import plain
-from benchmarks.report.inputs import images_of
+from benchmarks.report.inputs import images_of, names_of
 from benchmarks.report.thumbnails import thumbnail
 from compat.errors import InputError
 from tests.planted_upgrades import CLASSES, save, upgrade
@@ -253,6 +253,25 @@ def test_images_of_a_folder_are_those_that_are_not_hidden(tmp_path):
     (tmp_path / "a/up").symlink_to("..")
     with pytest.raises(InputError, match=r"query_images: .*/a/up is a link to a folder that contains it"):
         images_of("query_images", str(tmp_path), 2)
+
+
+def test_lists_are_read_as_editors_write_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "ascii")
+    listed = tmp_path / "list.txt"
+    for text in ("\ufeffé.png\r\nb.png\r\n", "é.png\nb.png\n\n \n", "é.png\nb.png"):
+        listed.write_bytes(text.encode())
+        assert images_of("query_images", str(listed), 2) == [tmp_path / "é.png", tmp_path / "b.png"]
+        assert names_of(str(listed)) == ["é.png", "b.png"]
+
+
+@pytest.mark.parametrize("line", ["x" * 5000, "x/" * 5000, "\ud800"])
+def test_a_line_that_is_no_path_is_one_line(tmp_path, line):
+    listed = tmp_path / "list.txt"
+    listed.write_bytes(b"a.png\n" + line.encode(errors="surrogatepass"))
+    with pytest.raises(InputError, match=r"^query_images: .*list.txt") as found:
+        images_of("query_images", str(listed), 2)
+    assert len(str(found.value)) < 400
+    assert "\n" not in str(found.value)
 
 
 def test_markdown_has_no_html_and_no_marks():
