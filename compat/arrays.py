@@ -25,6 +25,8 @@ STARTS = {  # of files that are often found under another's name
     b"\x89HDF": "an HDF5 file",
     b"\x80": "a Python pickle, which is not loaded",
     b"\x1f\x8b": "packed by gzip",
+    b"<svg": "a drawing in SVG",
+    b"<?xml": "XML, such as a drawing in SVG",
     b"<": "a page of the web",
     b"\xff\xfe": "text in UTF-16",
     b"\xfe\xff": "text in UTF-16",
@@ -57,7 +59,7 @@ def format_of(path: str | Path) -> str:
     """What a file is that has another's name, by its first bytes; nothing where its name is right, or unknown."""
     try:
         with open(path, "rb") as file:
-            start = file.read(32).lstrip()
+            start = file.read(32).removeprefix(b"\xef\xbb\xbf").lstrip()
     except OSError:
         return ""
     found = next((what for head, what in STARTS.items() if start.startswith(head)), "") if start else "empty"

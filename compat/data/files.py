@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torchvision import io as decoders
 
+from compat.arrays import format_of
 from compat.errors import InputError
 
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # of TIFF 6.0
@@ -37,7 +38,9 @@ def read_pixels(path: Path) -> np.ndarray:
             pixels = _jpeg(content) if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB") else None
             return _rgb(image) if pixels is None else pixels
     except Exception as error:  # each format and each kind of damage raises its own type
-        message = f"data: cannot read the image {path} ({error}); expected a readable image file"
+        unknown = isinstance(error, UnidentifiedImageError)  # whose message is of the bytes in memory
+        reason = format_of(path) or "damaged, or of no known format" if unknown else error
+        message = f"data: cannot read the image {path} ({reason}); expected a readable image file"
         raise InputError(" ".join(message.split())) from error
 
 

@@ -205,6 +205,26 @@ def test_an_animation_is_its_first_frame(tmp_path, kind):
     assert np.abs(read_pixels(path).astype(int) - [255, 0, 0]).max() <= 5
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS"),
+        (b"<!DOCTYPE html>", "a page of the web"),
+        (b"\xef\xbb\xbf\n<html>", "a page of the web"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "a drawing in SVG"),
+        (b'<?xml version="1.0"?><svg/>', "XML, such as a drawing in SVG"),
+        (b"PK\3\4", "a zip archive"),
+        (b"not an image", "damaged, or of no known format"),
+        (b"\x89PNG", "damaged, or of no known format"),
+    ],
+)
+def test_what_another_file_is_is_said(tmp_path, content, reason):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(InputError, match=rf"cannot read the image {tmp_path}/a.png \({reason}[^<>]*\); expected"):
+        read_pixels(tmp_path / "a.png")
+
+
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
