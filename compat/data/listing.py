@@ -14,7 +14,11 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from compat.data.files import printable
 from compat.errors import InputError
 
-JUNK = {"@eadir", "__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "lost+found"}
+JUNK = {
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "__pycache__", "lost+found"),
+    *("$recycle.bin", "recycler", "system volume information", "_gsdata_"),  # of Windows, and GoodSync
+    *("@eadir", "#recycle", "#snapshot", "@recycle", "@tmp", "@__thumb"),  # of file servers
+}
 PLACE = f"in class folders, with an ending of {', '.join(IMG_EXTENSIONS)}"
 
 
@@ -25,18 +29,18 @@ def hidden(name: str) -> bool:
         >>> [hidden(name) for name in (".ipynb_checkpoints", "._1.jpg", "Thumbs.db", "@eaDir", "1.jpg")]
         [True, True, True, True, False]
     """
-    return name.startswith(".") or name.lower() in JUNK
+    return name.startswith((".", "~$")) or name.lower() in JUNK
 
 
-def list_classes(root: Path, split: str, layout: str, nested: bool = False) -> dict[str, list[str]]:
+def list_classes(root: Path, split: str, layout: str, nested: bool | None = None) -> dict[str, list[str]]:
     """The images of a folder of classes; warns of files left out, and of a class that several folders make up.
 
     Args:
         root: of the dataset.
         split: a folder of it, which holds one for each class.
         layout: what is expected, for messages.
-        nested: a class is any folder that holds images, named by its path below the split; by default a folder of the
-            split, with all that is below it.
+        nested: a class is any folder that holds images, named by its path below the split; else a folder of the split,
+            with all that is below it. None where the dataset has no such option.
 
     Returns:
         Class name -> paths relative to `root`; names by number, paths sorted folder by folder.
@@ -117,13 +121,14 @@ def warn_of_left_out(folder: Path, endings: Counter[str], images: str = f"images
         )
 
 
-def _warn_of_merged(top: Path, found: dict[str, list[tuple[str, ...]]], nested: bool) -> None:
+def _warn_of_merged(top: Path, found: dict[str, list[tuple[str, ...]]], nested: bool | None) -> None:
     merged = {name: sorted({"/".join(parts[:-1]) for parts in files}) for name, files in found.items()}
+    advice = "" if nested is None else "; data.nested: true makes each a class"
     for name, folders in merged.items():
         if len(folders) > 1 and not nested:
             warnings.warn(
                 f"data.root: class {printable(name)!r} in {top} is made of {len(folders)} folders, such as "
-                f"{printable(folders[0])} and {printable(folders[1])}; data.nested: true makes each a class",
+                f"{printable(folders[0])} and {printable(folders[1])}{advice}",
                 stacklevel=3,
             )
             return

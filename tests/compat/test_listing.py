@@ -19,6 +19,16 @@ LEFT = [
     "._{}",
     ".thumbnails/large/{}",
     "Thumbs.db",
+    "#recycle/{}",
+    "@Recycle/{}",
+    "#snapshot/{}",
+    "RECYCLER/{}",
+    "$RECYCLE.BIN/{}",
+    "System Volume Information/{}",
+    "__pycache__/{}",
+    "_gsdata_/{}",
+    "lost+found/{}",
+    "~${}",
     "desktop.ini",
 ]
 
@@ -156,6 +166,17 @@ def test_nested_classes_are_named_by_their_path(tmp_path):
     with pytest.warns(UserWarning, match="class 'apartment_building' in .*/(train|val) is made of 2 folders, such as"):
         data = ImageFolder(str(tmp_path))
     assert data.class_names(Share()) == ["airfield", "apartment_building", "bakery"]
+
+
+def test_nested_is_advised_only_where_it_is_an_option(tmp_path):
+    for split in ("train", "val"):
+        write_images(tmp_path, split, PLACES, 2)
+    assert all("data.nested" in message for message in messages(ImageFolder, str(tmp_path)))
+    for message in (told := messages(ImageNet, str(tmp_path), verify=False)):
+        assert message.endswith(
+            "is made of 2 folders, such as apartment_building/indoor and apartment_building/outdoor"
+        )
+    assert len(told) == 2
 
 
 def write_cifar_folders(root, size=32):
