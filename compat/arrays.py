@@ -7,6 +7,7 @@ import os
 import struct
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,7 +105,10 @@ class Archive(Mapping[str, np.ndarray]):
         self.field, self.path = field, path
         with readable(field, path, expected):
             self.file = ZipFile(path)
-            self.members = {info.filename.removesuffix(".npy"): info for info in self.file.infolist()}
+            names = [info.filename.removesuffix(".npy") for info in self.file.infolist()]
+            if twice := [name for name, count in Counter(names).items() if count > 1]:
+                raise ValueError(f"two arrays {twice[0]!r}")
+            self.members = dict(zip(names, self.file.infolist(), strict=True))
             _check_count(path, len(self.file.infolist()))
 
     def __enter__(self) -> Archive:

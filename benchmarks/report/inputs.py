@@ -78,7 +78,8 @@ def check_ids(part: str, others: dict[str, Any], arrays: dict[str, Any]) -> None
     """Compare the ids of the old file's rows with those of the new file's.
 
     Raises:
-        InputError: one without the other, another number, ids that differ or stand in another sequence.
+        InputError: one without the other, another number, text beside numbers, missing or rounded ids, ids that differ
+            or stand in another sequence.
     """
     old, new = f"{part}_ids_old", f"{part}_ids_new"
     given = [name for name in (old, new) if name in others]
@@ -90,9 +91,11 @@ def check_ids(part: str, others: dict[str, Any], arrays: dict[str, Any]) -> None
     for name in (old, new):
         if others[name].shape != (rows := (len(arrays[f"{part}_new"]),)):
             raise InputError(f"{name}: shape {tuple(others[name].shape)}, expected {rows}, an id for each row")
-        if (kind := np.asarray(others[name]).dtype).kind == "V":
-            raise InputError(f"{name}: {kind}, expected text or numbers")
-    a, b = np.asarray(others[old]), np.asarray(others[new])
+    a, b = (_ids(name, np.asarray(others[name])) for name in (old, new))
+    if _family(a) != _family(b):
+        raise InputError(f"{new}: {b.dtype}, expected {_family(a)} as in {old} ({a.dtype})")
+    if a.dtype.kind != b.dtype.kind:  # NumPy would make floats of both
+        a, b = a.astype(object), b.astype(object)
     differ = np.flatnonzero(a != b)
     if len(differ) == 0:
         return
@@ -102,6 +105,26 @@ def check_ids(part: str, others: dict[str, Any], arrays: dict[str, Any]) -> None
         f"{new}: {how} ({len(differ)} rows differ, first row {at}: {str(b[at])!r}, not {str(a[at])!r}), expected rows "
         f"of {part}_old and {part}_new to be of the same things"
     )
+
+
+def _ids(name: str, ids: np.ndarray) -> np.ndarray:
+    """Ids (N,) that can be compared exactly."""
+    if ids.dtype.kind == "V":
+        raise InputError(f"{name}: {ids.dtype}, expected text or numbers")
+    if len(missing := np.flatnonzero(ids != ids)):
+        raise InputError(f"{name}: {ids[missing[0]]} in row {missing[0]}, expected an id in each row")
+    if ids.dtype.kind == "f":
+        bound = 2 ** (np.finfo(ids.dtype).nmant + 1)
+        if len(far := np.flatnonzero(np.abs(ids) >= bound)):
+            found = f"{ids[far[0]]} as {ids.dtype} in row {far[0]}, which is rounded"
+            raise InputError(f"{name}: {found}, expected ids as integers or text")
+    return ids
+
+
+def _family(ids: np.ndarray) -> str:
+    """What ids have to be in two files to be compared."""
+    kinds = {"UT": "text", "iuf": "numbers", "S": "bytes", "M": "dates", "m": "durations", "b": "truth values"}
+    return next((name for kind, name in kinds.items() if ids.dtype.kind in kind), str(ids.dtype))
 
 
 def training(others: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from benchmarks.report.inputs import check_ids
 from tests.planted_upgrades import save, upgrade
 from tests.reports import refused
 
@@ -75,6 +76,30 @@ def test_rows_of_other_items_are_found_by_their_ids(files, capsys):
     )
     refused(changed(files, query_ids_old=np.arange(16)), capsys, "query_ids_new: not given beside query_ids_old")
     refused(changed(files, query_ids_old=np.arange(16), query_ids_new=np.arange(15)), capsys, "query_ids_new: shape")
+
+
+def test_ids_are_compared_exactly_or_refused(files, capsys):
+    whole, text = np.arange(40), np.arange(40).astype(str)
+    far = whole + 2**53 + 1
+    for old, new, *words in (
+        (far, far.astype(float), "gallery_ids_new: 9007199254740992.0 as float64 in row 0, which is rounded"),
+        (far.astype(float), far.astype(float), "gallery_ids_old", "which is rounded", "integers or text"),
+        (whole + 2.0**24, (whole + 2.0**24).astype("f4"), "gallery_ids_new: 16777216.0 as float32 in row 0"),
+        (far, (far + 1).astype("u8"), "gallery_ids_new: other ids (40 rows differ"),
+        (whole, text, "gallery_ids_new: <U21, expected numbers as in gallery_ids_old (int64)"),
+        (text, whole, "gallery_ids_new: int64, expected text as in gallery_ids_old (<U21)"),
+        (text.astype("S"), text, "gallery_ids_new: <U21, expected bytes as in"),
+        (np.where(whole == 7, np.nan, whole),) * 2 + ("gallery_ids_old: nan in row 7, expected an id in each row",),
+        (whole.astype("M8[D]"), np.where(whole == 7, np.datetime64("NaT"), whole.astype("M8[D]")), "NaT in row 7"),
+    ):
+        refused(changed(files, gallery_ids_old=old, gallery_ids_new=new), capsys, *words)
+
+
+def test_ids_of_several_types_of_numbers_may_be_alike():
+    for old, new in (("i8", ("f8", "u8", "i2", "f2", ">i4")), ("U2", ("U5",)), ("S1", ("S3",)), ("M8[D]", ("M8[ns]",))):
+        ids = np.arange(4).astype(old)
+        for kind in new:
+            check_ids("query", {"query_ids_old": ids, "query_ids_new": ids.astype(kind)}, {"query_new": ids})
 
 
 def test_options_that_are_wrong_are_one_line(files, capsys, tmp_path):

@@ -209,3 +209,13 @@ def test_scores_of_another_type(tmp_path, kind):
     np.save(tmp_path / "scores.npy", np.arange(6).astype(kind))
     with pytest.raises(InputError, match=r"^replay.by: .*scores.npy of type .*, expected 6 finite scores$"):
         Scores(str(tmp_path / "scores.npy")).check(6)
+
+
+@pytest.mark.parametrize("name", ["old", "old.npy"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_arrays_of_one_name_are_refused(tmp_path, name):
+    (tmp_path / "t.npz").write_bytes(NPZ)
+    with zipfile.ZipFile(tmp_path / "t.npz", "a") as file:
+        file.writestr(name, NPY)
+    with pytest.raises(InputError, match=r"^items: .*t.npz \(two arrays 'old'\), expected arrays in .npz$"):
+        read_all("items", tmp_path / "t.npz")

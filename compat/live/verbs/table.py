@@ -105,6 +105,8 @@ def from_csv(path: Path) -> Table:
     with open(path, newline="", encoding="utf-8-sig") as file:
         names, *records = [cells for cells in csv.reader(file, strict=True) if cells] or [[]]
     meta = meta_of(path, names, NEEDED[:2])
+    if "old" in names:
+        raise InputError(f"items: {path} has a column 'old', expected embeddings in {path.with_suffix('.npy')} alone")
     for number, cells in enumerate(records, start=1):
         if len(cells) != len(names):
             raise InputError(f"items: {path}, record {number} has {len(cells)} cells, expected {len(names)}")

@@ -176,6 +176,7 @@ def test_csv_as_spreadsheets_write_it(encoding, ends):
         ('id,content\na,"c1"x\nb,c2\nc,c3\n', "utf-8", ["t.csv", "expected after"]),
         ("id;content\na;c1\n", "utf-8", ["has columns id;content", "expected id"]),
         ("", "utf-8", ["has columns", "expected id"]),
+        ("id,content,old\na,c1,1\n", "utf-8", ["t.csv has a column 'old', expected embeddings in t.npy"]),
         ("id,content\n", "utf-8", ["for 0 rows"]),
         ("id,content\na,c1\nb,c2\n", "utf-8", ["for 2 rows"]),
         ("id,content\na,c1\nb\nc,c3\n", "utf-8", ["record 2 has 1 cells, expected 2"]),
