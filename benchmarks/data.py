@@ -18,6 +18,7 @@ from benchmarks.products.images import dataset, share
 from compat.command import Parser, exit_on_input_error
 from compat.data import LabelledImages, RetrievalData, Share
 from compat.data.archives import scratch, unpack
+from compat.data.checks import expanded
 from compat.data.fashion import FILES
 from compat.data.listing import hidden
 from compat.errors import InputError
@@ -239,7 +240,7 @@ def main() -> None:
         elif overrides:
             parser.error(f"unrecognized arguments: {' '.join(overrides)}")
         else:
-            prepare(arguments.command, Path(arguments.root).expanduser())
+            prepare(arguments.command, expanded(arguments.root, "root"))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,18 @@ def check_counts(root: Path, counts: dict[str, tuple[int, int]]) -> None:
             )
 
 
+def expanded(root: str, field: str = "data.root") -> Path:
+    """A dataset's folder, with `~` and `~user` as the home directory.
+
+    Raises:
+        InputError: no such user.
+    """
+    try:
+        return Path(root).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{field}: {root} ({str(error).rstrip('.')}), expected a folder") from error
+
+
 @contextmanager
 def reading(root: Path, layout: str) -> Iterator[None]:
     """Turn whatever reading `root` raises into one line that says the expected layout, or how to get it."""

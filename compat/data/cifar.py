@@ -11,7 +11,7 @@ from torchvision.datasets.utils import check_integrity
 from torchvision.transforms import v2
 
 from compat.data.base import RetrievalData
-from compat.data.checks import check_counts, reading
+from compat.data.checks import check_counts, expanded, reading
 from compat.data.files import printable, read_pixels
 from compat.data.images import LabelledImages
 from compat.data.listing import list_classes
@@ -41,7 +41,7 @@ class CIFAR100(RetrievalData):
 
     def __init__(self, root: str = "data", image_size: int = 32, verify: bool = True, **options: Any) -> None:
         super().__init__(**options)
-        folder = Path(root).expanduser()
+        folder = expanded(root)
         how = "cifar-100-python/ with train, test and meta, or train/<class>/*.png and test/<class>/*.png"
         with reading(folder, how):
             if Path(folder, "train").is_dir() and not Path(folder, _Files.base_folder).is_dir():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from compat.data.base import RetrievalData
-from compat.data.checks import reading
+from compat.data.checks import expanded, reading
 from compat.data.images import LabelledImages
 from compat.data.listing import by_number, list_classes, warn_of_alike
 from compat.data.transforms import photographs
@@ -40,13 +40,14 @@ class ImageFolder(RetrievalData):
         super().__init__(**options)
         augment, plain = photographs(image_size, min_crop, resize=image_size)
         layout = f"{root}/train/<class>/* and {root}/val/<class>/* (or test/<class>/*)"
-        with reading(Path(root), layout):
-            split = "val" if Path(root, "val").is_dir() or not Path(root, "test").is_dir() else "test"
-            train, val = (list_classes(Path(root), part, layout, nested) for part in ("train", split))
+        folder = expanded(root)
+        with reading(folder, layout):
+            split = "val" if Path(folder, "val").is_dir() or not Path(folder, "test").is_dir() else "test"
+            train, val = (list_classes(folder, part, layout, nested) for part in ("train", split))
         for name, files in train.items():
             if len(files) < 2:
                 raise InputError(
-                    f"data.root: class {name!r} has a single image ({Path(root, files[0])}), expected at least 2 "
+                    f"data.root: class {name!r} has a single image ({Path(folder, files[0])}), expected at least 2 "
                     "images in each training class"
                 )
         names = list(train)
@@ -55,6 +56,6 @@ class ImageFolder(RetrievalData):
 
         def images(files: dict[str, list[str]]) -> LabelledImages:
             items = [(file, label) for label, name in enumerate(everywhere) for file in files.get(name, [])]
-            return LabelledImages([file for file, _ in items], [label for _, label in items], plain, None, Path(root))
+            return LabelledImages([file for file, _ in items], [label for _, label in items], plain, None, folder)
 
         self.hold(images(train), images(val), augment, class_names=names)

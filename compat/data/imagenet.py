@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from compat.data.base import RetrievalData
-from compat.data.checks import check_counts, reading
+from compat.data.checks import check_counts, expanded, reading
 from compat.data.images import LabelledImages
 from compat.data.listing import list_classes
 from compat.data.transforms import photographs
@@ -40,7 +39,7 @@ class ImageNet(RetrievalData):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        folder = Path(root).expanduser()
+        folder = expanded(root)
         augment, plain = photographs(image_size, min_crop, resize=round(image_size * 256 / 224))
         how = "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG"
         with reading(folder, how):

@@ -30,6 +30,7 @@ from tests.layouts import (
     write_cifar100,
     write_fashion_mnist,
     write_imagenet,
+    write_images,
     write_market1501,
     write_omniglot,
     write_places365,
@@ -219,6 +220,19 @@ def test_the_root_may_be_spelled_as_one_likes(root, tmp_path, monkeypatch):
         SMALL[kind][0](tmp_path)
         data = kind(root.format(tmp_path, name=tmp_path.name), image_size=32, verify=False)
         assert data.gallery_images()[11].image.shape == (3, 32, 32)
+
+
+@pytest.mark.parametrize("kind", [CIFAR100, FashionMNIST, ImageFolder, ImageNet, Market1501, Omniglot, Places365])
+def test_the_root_of_no_such_user_is_one_line(kind):
+    with pytest.raises(InputError, match=r"^data.root: ~no-such-user/x \(.*home directory\), expected a folder$"):
+        kind("~no-such-user/x")
+
+
+def test_the_home_directory_may_be_a_root(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_images(tmp_path / "data", "train", ["a", "b"], 2)
+    write_images(tmp_path / "data", "val", ["a", "b"], 1)
+    assert ImageFolder("~/data", image_size=8).gallery_images()[1].image.shape == (3, 8, 8)
 
 
 def test_an_image_folder_without_permission_is_one_line(tmp_path, monkeypatch):
