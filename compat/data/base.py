@@ -111,10 +111,17 @@ class RetrievalData(pl.LightningDataModule):
             class_names: of the C training classes; default: their indices.
 
         Raises:
-            InputError: a class without a training image, no image at all.
+            InputError: a class without a training image, no image at all, training labels outside 0 to C - 1, another
+                number of labels than of images.
         """
+        for images in (train, gallery, query):
+            if images is not None and len(images.images) != len(images.labels):
+                found = f"{len(images.labels):,} labels for {len(images.images):,} images"
+                raise InputError(f"data.root: {found}, expected one for each")
         names = [str(label) for label in range(int(train.labels.max()) + 1)] if class_names is None else class_names
         names = [printable(name) for name in names]
+        if len(wrong := train.labels[(train.labels < 0) | (train.labels >= len(names))]):
+            raise InputError(f"data.root: label {wrong[0]} of a training image, expected 0 to {len(names) - 1}")
         if self.on_error == "skip":
             train, gallery = self._readable(train), self._readable(gallery)
             query = None if query is None else self._readable(query)

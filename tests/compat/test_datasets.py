@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,14 @@ from compat.data import (
     FashionMNIST,
     ImageFolder,
     ImageNet,
+    LabelledImages,
     Market1501,
     Omniglot,
     Places365,
     RetrievalData,
     Share,
 )
+from compat.data.transforms import NormalizedTensor
 from compat.errors import InputError
 from tests.layouts import (
     CATEGORIES,
@@ -211,6 +214,60 @@ def test_a_damaged_pickle_is_one_line(broken, tmp_path):
     with pytest.raises(InputError, match="cannot read") as error:
         CIFAR100(str(tmp_path), verify=False)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "words"),
+    [
+        ("train", {"fine_labels": [0, 1, 9]}, r"label 9 in .*/train, expected 0 to 3"),
+        ("test", {"fine_labels": [0, -1, 2]}, r"label -1 in .*/test, expected 0 to 3"),
+        (
+            "train",
+            {"fine_labels": [0, 1]},
+            r"labels int64 of shape \(2,\) in .*/train, expected integers, one for each",
+        ),
+        ("train", {"fine_labels": None}, r"labels object of shape \(\)"),
+        ("train", {"fine_labels": ["a", "b", "c"]}, r"labels <U1 of shape \(3,\)"),
+        ("test", {"data": np.zeros((3, 3072))}, r"images float64 of shape \(3, 3072\) in .*/test, expected uint8"),
+        ("test", {"data": np.zeros((3, 100), np.uint8)}, r"images uint8 of shape \(3, 100\)"),
+        ("test", {"data": Path("x")}, r"a pickle that calls pathlib\S*.PosixPath, expected CIFAR-100's arrays"),
+    ],
+)
+def test_another_pickle_than_cifar_100_s_is_one_line(part, changes, words, tmp_path):
+    file = write_cifar100(tmp_path) / "cifar-100-python" / part
+    content = pickle.loads(file.read_bytes())
+    content = {"data": content["data"][:3], "fine_labels": [0, 1, 2]} | changes
+    file.write_bytes(pickle.dumps(content))
+    with pytest.raises(InputError, match=rf"^data.root: {words}[^\n]*$"):
+        CIFAR100(str(tmp_path), verify=False)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_arrays_of_every_protocol_are_read(protocol, tmp_path):
+    expected = read(CIFAR100, tmp_path).gallery_images()
+    file = tmp_path / "cifar-100-python/test"
+    content = pickle.loads(file.read_bytes())
+    content["fine_labels"] = [np.int64(label) for label in content["fine_labels"]]
+    old = pickle.dumps(content, protocol)
+    file.write_bytes(old.replace(b"numpy._core.", b"numpy.core.") if protocol < 4 else old)  # as NumPy 1 writes it
+    found = CIFAR100(str(tmp_path), verify=False).gallery_images()
+    assert found.fingerprint == expected.fingerprint
+
+
+def test_a_pickle_runs_nothing(tmp_path):
+    file = write_cifar100(tmp_path) / "cifar-100-python/meta"
+    file.write_bytes(b"cbuiltins\nexit\n(I3\ntR.")
+    with pytest.raises(InputError, match=r"a pickle that calls builtins.exit"):
+        CIFAR100(str(tmp_path), verify=False)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"), [([0, 7], "label 7 of a training"), ([0, -1], "label -1"), ([0], "1 labels")]
+)
+def test_labels_that_do_not_fit_are_one_line(labels, words):
+    images = LabelledImages(np.zeros((2, 8, 8), np.uint8), labels, NormalizedTensor([0.5], [0.5]))
+    with pytest.raises(InputError, match=f"^data.root: {words}"):
+        RetrievalData().hold(images, images, NormalizedTensor([0.5], [0.5]), class_names=["a", "b"])
 
 
 @pytest.mark.parametrize("root", ["{}/", "{}/../{name}", ".", "../{name}"])
