@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 
 from compat.errors import InputError
 
@@ -29,6 +30,13 @@ def at_least_one(**arguments: int | None) -> None:
     _check(arguments, lambda value: value >= 1, "at least 1")
 
 
+def whole(**arguments: int | None) -> None:
+    """A whole number, of whatever library."""
+    for name, value in arguments.items():
+        if value is not None and not isinstance(value, Integral):
+            raise InputError(f"{name}: {value!r}, expected a whole number")
+
+
 def share(**arguments: float | None) -> None:
     """A part of a whole, not none of it: in (0, 1]."""
     _check(arguments, lambda value: 0 < value <= 1, "a share in (0, 1]")
@@ -41,5 +49,7 @@ def angle(**arguments: float | None) -> None:
 
 def _check(arguments: Mapping[str, float | None], holds: Callable[[float], bool], expected: str) -> None:
     for name, value in arguments.items():
+        if value is not None and not isinstance(value, Real):
+            raise InputError(f"{name}: {value!r} is {type(value).__name__}, expected a number")
         if value is not None and not (math.isfinite(value) and holds(value)):
             raise InputError(f"{name}: {value}, expected {expected}")

@@ -19,6 +19,8 @@ def check_fields(where: Where | None, journal: Journal) -> Where:
     Raises:
         InputError: one is not; a value that no store compares.
     """
+    if where is not None and not isinstance(where, Mapping):
+        raise InputError(f"where: {where!r}, expected field -> value")
     found = {}
     for name, value in (where or {}).items():
         if name not in journal.fields:
@@ -76,13 +78,17 @@ def check_moment(journal: Journal, during: Journal) -> None:
 
 
 def check_text(name: str, value: str) -> str:
-    """The id or the content of an item, if it is text.
+    """The id or the content of an item, if every store can hold it.
 
     Raises:
-        InputError: it is of another type, such as a number.
+        InputError: it is of another type, such as a number, or has characters that UTF-8 or PostgreSQL lack.
     """
     if not isinstance(value, str):
         raise InputError(f"{name}: {value!r} is {type(value).__name__}, expected text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{name}: {value!r} is not UTF-8, expected text") from error
     return value
 
 
@@ -94,10 +100,7 @@ def check_item(item: Item, journal: Journal) -> None:
             dimension, NaN or infinite; meta that JSON does not have.
     """
     for name, text in (("id", item.id), ("content", item.content)):
-        try:
-            check_text(name, text).encode()
-        except UnicodeEncodeError as error:
-            raise InputError(f"{name}: {text!r} of item {item.id!r} is not UTF-8, expected text") from error
+        check_text(name, text)
     if not item.id:
         raise InputError(f"id: {item.id!r} is empty, expected a name")
     check_meta(item.id, item.meta)

@@ -46,7 +46,8 @@ def throttle(store: Store, rate: float | None = None, latency: float | None = No
         latency: seconds that the slowest query in a hundred may take, else workers make way; None: no limit.
     """
     positive(rate=rate, latency=latency)
-    return amended(store, lambda journal: replace(journal, rate=rate, latency=latency))
+    speed, most = (None if value is None else float(value) for value in (rate, latency))
+    return amended(store, lambda journal: replace(journal, rate=speed, latency=most))
 
 
 def status(store: Store) -> dict[str, Any]:

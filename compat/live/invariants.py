@@ -12,11 +12,11 @@ import torch
 from compat.engine.exact import distances
 from compat.errors import InputError
 from compat.live.canaries import again
-from compat.live.items import Found, Journal
+from compat.live.items import Found, Item, Journal
 from compat.live.models import Models
 from compat.live.process import this_process
 from compat.live.searcher import Searcher
-from compat.live.serving import new_model
+from compat.live.serving import new_model, old_model
 from compat.live.store import Ask, Store, Where
 
 LISTED = 20  # misplaced items that are named
@@ -57,8 +57,8 @@ def check(
     Args:
         store: the store.
         models: of the migration.
-        sample: migrated items that are embedded again.
-        queries: migrated items whose contents are searched for, compared with a scan of all vectors; 0: none.
+        sample: items that are embedded again, of those that are migrated and of those with an old embedding each.
+        queries: of these items, whose contents are searched for, compared with a scan of all vectors; 0: none.
         k: nearest items that are compared.
         rows: items that are counted, from a random one on; None: all.
 
@@ -67,14 +67,27 @@ def check(
     """
     journal = store.journal()
     models.check(journal)
-    known = store.sample(sample)
-    others = again(new_model(models, journal), known, "new", journal.distance, journal.batch).drifted
-    found = Checked(store.misplaced(LISTED, rows), others, len(known))
-    if queries and (some := store.sample(queries)):
-        found = found._replace(recall=recall(store, models, [item.content for item in some], k))
+    new = store.sample(sample)
+    others = again(new_model(models, journal), new, "new", journal.distance, journal.batch).drifted
+    old = before(store, models, journal, sample) if rows is None else []
+    if old:
+        others += again(old_model(models, journal), old, "old", journal.distance, journal.batch).drifted
+    found = Checked(store.misplaced(LISTED, rows), others, len(new) + len(old))
+    if queries and (some := [item.content for item in (*new, *old)][:queries]):
+        found = found._replace(recall=recall(store, models, some, k))
     with suppress(OSError, InputError):
         store.beat(f"{NAME} {this_process()}", found.figures)
     return found
+
+
+def before(store: Store, models: Models, journal: Journal, count: int) -> list[Item]:
+    """Some items with an old embedding, at random; none if its model is not at hand."""
+    with suppress(InputError):
+        old_model(models, journal)
+        ids = store.gallery(old=False).ids
+        chosen = np.random.default_rng().permutation(len(ids))[:count]
+        return [item for n in chosen if (item := store.get(ids[n])) is not None and item.old is not None]
+    return []
 
 
 def recall(store: Store, models: Models, contents: Sequence[str], k: int) -> float:

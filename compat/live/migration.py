@@ -24,7 +24,7 @@ from compat.live.worker import LEASE, Worker
 from compat.methods.upgrade import Upgrade
 from compat.orders import Order, OrderGiven, Random
 from compat.progress import completion_ratios
-from compat.ranges import not_negative
+from compat.ranges import not_negative, whole
 
 OVERTAKEN = "plan: another migration was planned just now, expected none"
 BATCH = 2**31 - 1  # items extracted at a time, at most
@@ -68,6 +68,7 @@ class Migration:
             InputError: a store that cannot do it, an empty one, a migration under way, an order that needs what is not
                 known, a new model that cannot read any of the first items, an old model that is not that of the store.
         """
+        whole(seed=seed, batch=batch)
         not_negative(seed=seed)
         if not 1 <= batch <= BATCH:
             raise InputError(f"batch: {batch}, expected 1 to {BATCH}")
@@ -108,7 +109,7 @@ class Migration:
             onward(upgrade, probe).shape[1],
             self.models.fingerprint,
             f"{type(order).__name__} {seed}",
-            batch,
+            int(batch),
             before.rate,
             before.latency,
             dual=dual,

@@ -13,7 +13,7 @@ from compat.live.items import Counts, Journal
 from compat.live.models import Models
 from compat.live.serving import Served
 from compat.live.store import Store, amended
-from compat.ranges import at_least_one
+from compat.ranges import at_least_one, whole
 
 COMPLETE = ("complete", "verified")
 RULE = 3  # of three: if none of n is wrong, below 3/n of all are, with 95 % confidence
@@ -65,6 +65,7 @@ def verified(store: Store, models: Models, sample: int) -> Verified:
     Raises:
         InputError: a migration that is not complete; a sample below 1; a model that does not answer.
     """
+    whole(sample=sample)
     at_least_one(sample=sample)
     journal = store.journal()
     if journal.phase not in COMPLETE:

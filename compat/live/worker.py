@@ -25,6 +25,7 @@ from compat.live.serving import Served, learned, unmigrated
 from compat.live.store import Conflict, Store, amended
 from compat.live.throttle import Throttle, wait
 from compat.methods.upgrade import Upgrade
+from compat.ranges import not_negative
 
 CHUNK = 4096  # items that are written anew in one transaction
 FRESH = 10.0  # seconds for which what searchers say of their queries counts
@@ -75,7 +76,8 @@ class Worker:
             InputError: no migration that could run; models that changed; another migration that was planned since; a
                 store that stays away when it was tried again: it is as its last batch left it.
         """
-        if not 0 <= until <= 1:
+        not_negative(until=until)
+        if until > 1:
             raise InputError(f"until: {until}, expected a share of the gallery in [0, 1]")
         journal, extracted = self.start(), Extracted()
         while True:

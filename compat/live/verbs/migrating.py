@@ -152,14 +152,15 @@ def check(arguments: Namespace, store: Store) -> int:
     at_least_one(sample=arguments.sample)
     not_negative(queries=arguments.queries)
     found = invariants.check(store, models_of(arguments.models), arguments.sample, arguments.queries)
-    sound = not found.misplaced and not found.drifted
+    floor = store.approximate.recall  # type: ignore[attr-defined]
+    sound = not found.misplaced and not found.drifted and (found.recall is None or found.recall >= floor)
     if arguments.json:
         print(json.dumps({"sound": sound, **found._asdict()}))
         return 0 if sound else 1
     print(f"{len(found.misplaced)} items are in none or both of the parts{named(found.misplaced)}")
     print(f"{found.sampled} were embedded again: {len(found.drifted)} are not as they are stored{named(found.drifted)}")
     if found.recall is not None:
-        print(f"a search finds {found.recall:.1%} of what a scan finds")
+        print(f"a search finds {found.recall:.1%} of what a scan finds, expected {floor:.0%}")
     print("sound" if sound else "not sound: see `doctor`")
     return 0 if sound else 1
 
