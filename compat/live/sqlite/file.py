@@ -295,10 +295,11 @@ class Link:
         self.long = 2 * size if busy else LONG  # a reader takes long: later
 
     def make(self, journal: Journal) -> None:
-        """Make the tables, empty.
+        """Make the tables, empty; what was begun is removed where it fails.
 
         Raises:
             InputError: they are there.
+            OSError: the disk is full.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -308,15 +309,20 @@ class Link:
             with closing(connect(self.path)) as base:
                 if base.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal'").fetchone():
                     raise InputError(f"store: {self.path} is a store already, expected a new file")
-        base = connect(self.path)
-        with closing(base):
-            base.execute("BEGIN IMMEDIATE")
-            cursor = base.cursor()
-            generations.run(cursor, SCHEMA)
-            cursor.execute("INSERT INTO journal VALUES (1, ?, ?)", journal.dump())
-            generations.ensure(cursor, journal)
-            header(cursor)
-            base.execute("COMMIT")
+        new = not self.path.exists()
+        try:
+            with told(self.path), closing(connect(self.path)) as base:
+                base.execute("BEGIN IMMEDIATE")
+                cursor = base.cursor()
+                generations.run(cursor, SCHEMA)
+                cursor.execute("INSERT INTO journal VALUES (1, ?, ?)", journal.dump())
+                generations.ensure(cursor, journal)
+                header(cursor)
+                base.execute("COMMIT")
+        except OSError:
+            for suffix in ("", "-wal", "-shm") if new else ():
+                Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+            raise
 
     def journal(self) -> Journal:
         """The journal, also within a transaction of this thread."""
@@ -347,7 +353,7 @@ def told(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             raise InputError(f"store: {path} ({error}), expected one that `init` made") from error
-        if "readonly" in str(error):
+        if any(word in str(error) for word in ("readonly", "full", "I/O")):
             raise reading.refused(path, error) from error
         held = f" for {BUSY:g} s by another process, which may stand still" if "locked" in str(error) else ""
         raise OSError(f"{path}: {error}{held}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import TypeAlias
@@ -11,7 +12,7 @@ from urllib.parse import quote
 from compat.errors import InputError
 
 Stamp: TypeAlias = tuple[int, ...]
-
+LITTLE = 2**16  # bytes that are left on a disk: less than the index of a write-ahead log takes
 
 EFFECTIVE = os.access in os.supports_effective_ids  # whether rights can be asked for as `open` has them
 
@@ -63,8 +64,11 @@ def connect(path: Path, busy: float) -> sqlite3.Connection:
     return base
 
 
-def refused(path: Path, error: Exception) -> InputError:
+def refused(path: Path, error: Exception) -> InputError | OSError:
     """Why a file cannot be used as it was asked for."""
+    if "full" in str(error) or "I/O" in str(error):
+        full = "full" in str(error) or shutil.disk_usage(path.absolute().parent).free < LITTLE
+        return OSError(f"{path}: {error}{', as the disk is full' if full and 'full' not in str(error) else ''}")
     if not writable(path) or "readonly" in str(error):
         return InputError(f"store: {path} is read-only ({error}), expected a file and a folder that can be written")
     return InputError(f"store: {path} ({error}), expected a file that `init` made")

@@ -8,8 +8,10 @@ import stat
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import compat.live.sqlite.file
@@ -232,6 +234,41 @@ def test_a_disk_that_is_full_is_one_line_and_nothing_is_lost(tmp_path):
     with closing(sqlite3.connect(path)) as base:
         assert base.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     again.close()
+
+
+@pytest.mark.parametrize("size", [0, 4096, 20_000])
+def test_an_init_on_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, capsys, monkeypatch, size):
+    monkeypatch.chdir(tmp_path)
+    np.savez("items.npz", id=["a", "b"], content=["x", "y"], old=np.eye(2))
+    soft = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, soft[1]))
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main(["init", "sqlite:///gallery.db", "--items", "items.npz"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, soft)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: init: gallery.db: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["items.npz"]
+    with pytest.raises(SystemExit) as ended:
+        main(["init", "sqlite:///gallery.db", "--items", "items.npz"])
+    assert ended.value.code == 0
+
+
+@pytest.mark.parametrize(("free", "word"), [(0, "the disk is full"), (2**30, "disk I/O error")])
+def test_a_store_on_a_full_disk_is_not_taken_for_another_file(tmp_path, monkeypatch, free, word):
+    path = tmp_path / "gallery.db"
+    made(path).close()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    soft = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, soft[1]))  # no room for the index of the write-ahead log
+    try:
+        message = refused(open_store(f"sqlite:///{path}").counts)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, soft)
+    assert word in message
+    assert "`init`" not in message
 
 
 def test_a_long_reader_holds_up_no_verb(tmp_path, impatient):
