@@ -11,6 +11,7 @@ from typing import Any
 
 from compat.errors import InputError
 from compat.live import control
+from compat.live.checks import check_item
 from compat.live.items import Journal
 from compat.live.store import Store
 from compat.live.throttle import wait
@@ -29,6 +30,8 @@ def init(arguments: Namespace, store: Store) -> int:
             known = ", ".join(table.meta) or "none, as the table has no further columns"
             raise InputError(f"fields: {name!r}, expected {known}")
     journal = Journal(table.dim, arguments.distance, fields)
+    for item in table.items():  # before there is a store
+        check_item(item, journal)
     try:
         store.create(journal)
     except InputError:

@@ -24,6 +24,20 @@ def test_an_init_that_was_killed_before_its_items_is_done_again(items, call, mon
 
 
 @pytest.mark.parametrize(
+    ("change", "value"), [("old", np.nan), ("old", np.inf), ("id", "i\udc80"), ("content", "a\ud800"), ("id", "i1")]
+)
+def test_an_init_that_is_refused_leaves_nothing(call, tmp_path, change, value):
+    table = {"old": SPACES[:ITEMS, :OLD].copy(), **{name: np.array(column) for name, column in columns().items()}}
+    table[change] = table[change].copy()
+    table[change][-1] = value
+    np.savez("items.npz", **table)
+    refused(call("init", URL, "--items", "items.npz"), "expected")
+    assert [path.name for path in tmp_path.iterdir()] == ["items.npz"]
+    np.savez("items.npz", old=SPACES[:ITEMS, : OLD - 1], **columns())
+    assert call("init", URL, "--items", "items.npz")[0] == 0
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"id": ["i1", *columns()["id"][1:]]}, ["id: 'i1' twice"]),
