@@ -96,8 +96,8 @@ def main() -> None:
     parser.add_argument("--why", required=True, help="why the change changes nothing; noted in each record")
     parser.add_argument("--product", help="the label of one product, as --dry-run prints it")
     parser.add_argument("--from", dest="folder", type=Path, help="the folder of that product")
-    own, overrides = parser.parse_known_args()
     with exit_on_input_error():
+        own, overrides = parser.parse_known_args()
         experiment = parse([own.first, *own.config], overrides)
         if (own.product is None) != (own.folder is None):
             raise InputError("product: expected --product and --from together, or neither")

@@ -233,8 +233,8 @@ def main() -> None:
     command = commands.add_parser("check", help=described, description=described, allow_abbrev=False)
     command.add_argument("config", metavar="CONFIG", help="a YAML file, then any overrides: --data.root=path/to/images")
     command.add_argument("--no-decode", action="store_true", help="do not decode the images: takes minutes of millions")
-    arguments, overrides = parser.parse_known_args()
     with exit_on_input_error():
+        arguments, overrides = parser.parse_known_args()
         if arguments.command == "check":
             check([arguments.config, *overrides], decode=not arguments.no_decode)
         elif overrides:

@@ -91,8 +91,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Command line of `python -m benchmarks.export`."""
-    arguments, overrides = parser().parse_known_args()
     with exit_on_input_error(again=GO_ON):
+        arguments, overrides = parser().parse_known_args()
         warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
         path = Path(arguments.output)
         if path.suffix != ".safetensors" or not path.parent.is_dir():

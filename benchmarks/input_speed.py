@@ -91,10 +91,10 @@ def main() -> None:
     parser.add_argument("--workers", nargs="+", type=int, default=[0, 2], help="numbers of loading processes to try")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("-o", "--output", type=Path, required=True, help="JSON file")
-    arguments, overrides = parser.parse_known_args()
     warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     with exit_on_input_error():
+        arguments, overrides = parser.parse_known_args()
         experiments = [parse([path], overrides) for path in arguments.configs]
         rows = [measure(e, workers, arguments.rounds) for e in experiments for workers in arguments.workers]
     content = {"rows": rows, "versions": versions(), "git_commit": git_commit(), "hardware": hardware()}

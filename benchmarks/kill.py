@@ -120,8 +120,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100, help="how many (default 100)")
     parser.add_argument("--chance", type=int, default=0, help="seed of the moments")
     parser.add_argument("-o", "--output", required=True, help="JSON file of the report")
-    own, arguments = parser.parse_known_args()
     with exit_on_input_error():
+        own, arguments = parser.parse_known_args()
         from benchmarks.products.record import provenance
 
         report = {"arguments": arguments, **measure(arguments, own.kills, own.chance), **provenance()}

@@ -48,9 +48,9 @@ def main() -> None:
     parser.add_argument("--highlight", nargs="+", default=[], metavar="NAME", help="rows in colour, the rest in grey")
     parser.add_argument("--cost", action="store_true", help="the area under the mAP curve against training seconds")
     parser.add_argument("--errors", action="store_true", help="a world model's errors, expected and observed")
-    arguments = parser.parse_args()
     broken: list[str] = []
     with exit_on_input_error(broken):
+        arguments = parser.parse_args()
         upgrades = list(upgrades_of(arguments.folder, arguments.only, broken).values())
         first = upgrades[0]
         rows, labels = {r.name for r in first} | {r.method for r in first}, first[0].labels

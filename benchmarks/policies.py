@@ -72,8 +72,8 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     """Command line of `python -m benchmarks.policies`."""
-    arguments, overrides = parser().parse_known_args()
     with exit_on_input_error(again=GO_ON):
+        arguments, overrides = parser().parse_known_args()
         check_folder(Path(arguments.output).parent)
         if arguments.config:
             run(parse(arguments.config, overrides), arguments)

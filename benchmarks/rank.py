@@ -43,9 +43,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Command line of `python -m benchmarks.rank`."""
-    arguments = parser().parse_args()
     broken: list[str] = []
     with exit_on_input_error(broken):
+        arguments = parser().parse_args()
         found = ranking(arguments.folders, arguments.only, arguments.metric, broken)
         print(f"{table(found) if arguments.wide else narrow(found)}\n\n{LEGEND}")
         try:

@@ -142,8 +142,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Command line of `python -m benchmarks.replay`."""
-    arguments = parser().parse_args()
     with exit_on_input_error():
+        arguments = parser().parse_args()
         check(arguments)
         from benchmarks.own.measure import in_processes  # torch is imported when all that needs none is right
 

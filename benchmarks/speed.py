@@ -215,8 +215,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small data, within a minute")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("-o", "--output", default="speed.json", help="JSON file of the figures (default speed.json)")
-    arguments = parser.parse_args()
     with exit_on_input_error():
+        arguments = parser.parse_args()
         if arguments.device != "cpu" and not torch.cuda.is_available():
             raise InputError(f"device: {arguments.device}, but torch finds no GPU, expected cpu")
         found = measure(arguments.quick, arguments.device)

@@ -42,9 +42,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Command line of `python -m benchmarks.table`."""
-    arguments = parser().parse_args()
     broken: list[str] = []
     with exit_on_input_error(broken):
+        arguments = parser().parse_args()
         if not arguments.folders and not arguments.write:
             raise InputError("folder: none, expected results/<benchmark>, or --write DOCUMENT")
         for document in arguments.write:

@@ -93,8 +93,8 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=5, help="of each method (default 5)")
     parser.add_argument("-o", "--output", required=True, help="JSON file: what was tried and chosen")
     parser.add_argument("--write", metavar="YAML", help="the methods as chosen, to be laid over the config")
-    own, overrides = parser.parse_known_args()
     with exit_on_input_error(again=GO_ON):
+        own, overrides = parser.parse_known_args()
         experiment, failed = parse([own.first, *own.config], overrides), False
         try:
             for asked, name, found in tune(experiment, read_plain(Path(own.space)), own.trials, Path(own.output)):

@@ -1,10 +1,12 @@
-"""How a command ends with wrong input or by a signal, and what it tells on the way: one line each."""
+"""How a command ends with wrong input, by a signal or where nobody reads, and what it tells: one line each."""
 
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
+import select
 import signal
 import sys
 import warnings
@@ -15,6 +17,7 @@ from typing import Any, NoReturn
 from compat.errors import InputError
 
 GO_ON = "run the same command to go on where it was"
+STDOUT = 1  # the file descriptor
 ENDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
@@ -32,7 +35,7 @@ def exit_on_input_error(
     """Print an `InputError`, a warning or the end by a signal as one line each; the exit code is 2, or the shell's.
 
     An InputError that was raised in a loading process arrives with that process's traceback in front, which is left
-    out. Letters that the terminal lacks are escaped.
+    out. Letters that the terminal lacks are escaped. Where nobody reads on the command ends silently, with code 141.
 
     Args:
         broken: what could not be read and was left out, by then: printed too, and the exit code is 1 if all else went
@@ -47,7 +50,8 @@ def exit_on_input_error(
     with warnings.catch_warnings(), _raising(signals):
         warnings.showwarning = warn
         try:
-            yield
+            with _printing():
+                yield
         except InputError as found:
             error = found
         except Interrupted as end:
@@ -63,6 +67,46 @@ def exit_on_input_error(
         print(f"error: {one_line(message)}", file=sys.stderr)
     if error is not None or broken:
         sys.exit(1 if error is None else 2)
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    """Print to the end, within it also what Python prints when it ends.
+
+    Raises:
+        InputError: the disk is full.
+        SystemExit: the reader of what is printed has gone.
+    """
+    try:
+        try:
+            yield
+        except SystemExit:
+            print(end="", flush=True)
+            raise
+        print(end="", flush=True)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and nobody_reads():
+            _drop_output()
+            sys.exit(128 + signal.SIGPIPE)
+        if error.errno != errno.ENOSPC:
+            raise
+        try:
+            print(end="", flush=True)
+        except OSError:
+            _drop_output()
+        raise InputError(f"disk: {error}, expected room for what is written") from error
+
+
+def nobody_reads() -> bool:
+    """Whether the reader of what is printed has gone, as `head` does."""
+    output = select.poll()
+    output.register(STDOUT, 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in output.poll(0))
+
+
+def _drop_output() -> None:
+    """Let what is left to be printed go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
 
 
 @contextmanager
@@ -90,7 +134,16 @@ def one_line(message: str) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """Argparse's, with wrong options told in one line."""
+    """Argparse's, with wrong options told in one line, also those whose bytes are no text."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        for argument in sys.argv[1:] if args is None else args:
+            try:
+                argument.encode()
+            except UnicodeEncodeError:
+                print(f"error: arguments: {argument!r} is not UTF-8, expected text", file=sys.stderr)
+                sys.exit(2)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         print(f"error: {one_line(message)}; expected what --help names", file=sys.stderr)

@@ -195,8 +195,8 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=10**9, help="kills at lines of each step, at most (default all)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and of what is written")
     parser.add_argument("-o", "--output", required=True, help="JSON file of the report")
-    own = parser.parse_args()
     with exit_on_input_error():
+        own = parser.parse_args()
         if own.kills < 1:
             raise InputError(f"kills: {own.kills}, expected at least 1")
         if own.lines < 1:

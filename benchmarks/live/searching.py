@@ -39,8 +39,8 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-o", "--output", required=True, help="JSON file of the report")
-    own = parser.parse_args()
     with exit_on_input_error():
+        own = parser.parse_args()
         one_thread()
         report: dict[str, Any] = {"progress": POINTS, "floor": FLOOR, "approximate_above_share": SHARE}
         report |= {"queries": ASKED, "recall": [recalls(items, dim) for items, dim in SIZES]}

@@ -33,10 +33,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Command line of `python -m benchmarks.page`."""
-    arguments = parser().parse_args()
     broken: list[str] = []
     warnings.filterwarnings("ignore", "relative gain is undefined")  # the page says so where it is
     with exit_on_input_error(broken):
+        arguments = parser().parse_args()
         path = Path(arguments.output, "index.html")
         documents = "docs/index.html" if path.with_name("docs").joinpath("index.html").exists() else ""
         text = build(gather(arguments.results, broken), documents)

@@ -118,9 +118,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Command line of `python -m benchmarks.page.measure`."""
-    arguments = parser().parse_args()
-    page = Path(arguments.page)
     with exit_on_input_error():
+        arguments = parser().parse_args()
+        page = Path(arguments.page)
         if not page.is_file():
             raise InputError(f"page: {page}, expected an index.html of python -m benchmarks.page")
         if arguments.times < 1:

@@ -113,8 +113,8 @@ def check(arguments: argparse.Namespace, overrides: list[str]) -> None:
 
 def main() -> None:
     """Command line of `python -m benchmarks.report`."""
-    arguments, overrides = parser().parse_known_args()
     with exit_on_input_error():
+        arguments, overrides = parser().parse_known_args()
         check(arguments, overrides)
         arguments.overrides = overrides
         arguments.name = (

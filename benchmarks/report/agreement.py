@@ -127,8 +127,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Command line of `python -m benchmarks.report.agreement`."""
-    arguments = parser().parse_args()
     with exit_on_input_error():
+        arguments = parser().parse_args()
         check_folder(arguments.output.parent)
         found = {}
         for name, tensors in upgrades(arguments.files):

@@ -103,8 +103,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Command line of `python -m benchmarks.report.measure`."""
-    arguments = parser().parse_args()
     with exit_on_input_error():
+        arguments = parser().parse_args()
         output = Path(arguments.output)
         check_folder(output.parent)
         with TemporaryDirectory() as name:

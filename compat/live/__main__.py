@@ -21,20 +21,16 @@ nobody reads on, 143 a run that ended after its batch as it was told to. `run` a
 
 from __future__ import annotations
 
-import os
 import pkgutil
-import select
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import closing
 
-from compat.command import exit_on_input_error
+from compat.command import exit_on_input_error, nobody_reads
 from compat.errors import InputError
 from compat.live.store import open_store
 from compat.live.verbs.parser import parser
-
-STDOUT = 1  # the file descriptor
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -42,7 +38,6 @@ def main(given: Sequence[str] | None = None) -> None:
     assert __doc__
     given = sys.argv[1:] if given is None else given
     with exit_on_input_error(signals=[signal.SIGTERM]):  # an interrupt ends without a word
-        check_encoding(given)
         arguments = parser(__doc__).parse_args(given)
         try:
             verb = pkgutil.resolve_name(arguments.place)
@@ -54,30 +49,11 @@ def main(given: Sequence[str] | None = None) -> None:
             print(end="", flush=True)
         except OSError as error:
             if isinstance(error, BrokenPipeError) and nobody_reads():
-                sys.exit(128 + signal.SIGPIPE)
+                raise
             raise InputError(f"{arguments.verb}: {error}, expected a store and files that can be used") from error
         except KeyboardInterrupt:
             code = 128 + signal.SIGINT
         sys.exit(code)
-
-
-def check_encoding(arguments: Sequence[str]) -> None:
-    """Raises InputError for an argument whose bytes are no text."""
-    for argument in arguments:
-        try:
-            argument.encode()
-        except UnicodeEncodeError as error:
-            raise InputError(f"arguments: {argument!r} is not UTF-8, expected text") from error
-
-
-def nobody_reads() -> bool:
-    """Whether the reader of what is printed has gone, as `head` does; what is left to be printed is then dropped."""
-    output = select.poll()
-    output.register(STDOUT, 0)
-    gone = any(events & (select.POLLERR | select.POLLHUP) for _, events in output.poll(0))
-    if gone:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
-    return gone
 
 
 if __name__ == "__main__":

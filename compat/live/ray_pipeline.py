@@ -190,8 +190,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Command line of `python -m compat.live.ray_pipeline`."""
-    given = parser().parse_args()
     with exit_on_input_error():
+        given = parser().parse_args()
         count = pipeline(given.manifest, given.out, given.models, given.concurrency, given.gpus, given.batch)
         print(f"{count} items are in {given.out}" if count else "nothing is pending")
 

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import compat
-from compat.command import GO_ON, Interrupted, exit_on_input_error, warn
+from compat.command import GO_ON, Interrupted, Parser, exit_on_input_error, warn
 from compat.errors import InputError
 from tests import ROOT
 
@@ -62,6 +62,42 @@ with exit_on_input_error():
 
 def test_a_fork_dies_of_a_signal_as_without_us():
     assert python(FORKED) == (0, "-15\n", "")
+
+
+PRINTING = """
+import sys
+from compat.command import Parser, exit_on_input_error
+with exit_on_input_error():
+    Parser(description="what").parse_args()
+    print("a" * {})
+"""
+NOWHERE = "error: disk: [Errno 28] No space left on device, expected room for what is written\n"
+
+
+@pytest.mark.parametrize(
+    ("length", "option", "unbuffered"),
+    [(1, [], ""), (1, [], "1"), (10**6, [], ""), (10**6, [], "1"), (1, ["--help"], "")],
+)
+@pytest.mark.parametrize(("where", "code", "told"), [("a reader that has gone", 141, ""), ("/dev/full", 2, NOWHERE)])
+def test_output_that_nobody_gets_is_no_traceback(length, option, where, code, told, unbuffered):
+    if where == "/dev/full":
+        writing = os.open(where, os.O_WRONLY)
+    else:
+        reading, writing = os.pipe()
+        os.close(reading)
+    command = [sys.executable, "-c", PRINTING.format(length), *option]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered}
+    found = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment, text=True)
+    os.close(writing)
+    assert (found.returncode, found.stderr) == (code, told)
+
+
+def test_bytes_that_are_no_text_are_one_line(capsys):
+    for given in (["--name=caf\udce9"], ["--name", "\udce9"], ["\udce9"]):
+        with pytest.raises(SystemExit) as ended:
+            Parser().parse_known_args(given)
+        assert ended.value.code == 2
+        assert capsys.readouterr().err == f"error: arguments: {given[-1]!r} is not UTF-8, expected text\n"
 
 
 def test_handlers_are_restored():
