@@ -13,6 +13,8 @@ from compat.errors import InputError
 from compat.needs import Need
 from compat.results import Result
 
+MOST = 2**31  # of integers
+MOST_ORDERS, MOST_RATIOS = 1000, 10_000
 ALONE = (("by", "random", "compat.orders.Random"), ("merge", "raw", "compat.merge.Raw"))
 
 
@@ -23,10 +25,15 @@ def check_numbers(experiment: Experiment) -> None:
         InputError: the first of them.
     """
     size, orders = experiment.heads.batch_size, experiment.replay.orders
-    if size < 2 or size % 2:
-        raise InputError(f"heads.batch_size: {size}, expected an even number")
-    if orders < 1:
-        raise InputError(f"replay.orders: {orders}, expected at least 1")
+    if size < 2 or size % 2 or size >= MOST:
+        raise InputError(f"heads.batch_size: {size}, expected an even number below {MOST}")
+    if not 1 <= orders <= MOST_ORDERS:
+        raise InputError(
+            f"replay.orders: {orders}, expected {'at least 1' if orders < 1 else f'at most {MOST_ORDERS}'}"
+        )
+    progress = experiment.replay.progress
+    if (count := progress if isinstance(progress, int) else len(progress)) > MOST_RATIOS:
+        raise InputError(f"replay.progress: {count} completion ratios, expected at most {MOST_RATIOS}")
     for name in ("runs", "results"):
         if not getattr(experiment, name).strip():
             raise InputError(f"{name}: empty, expected a folder")
@@ -36,8 +43,8 @@ def check_numbers(experiment: Experiment) -> None:
     given = [("seed", seed) for seed in experiment.seeds]
     given += [(f"{name}.seed", g.seed) for name, g in generations.items() if g.seed is not None]
     for name, value in given:
-        if not 0 <= value < 2**31:
-            raise InputError(f"{name}: {value}, expected 0 to {2**31 - 1}")
+        if not 0 <= value < MOST:
+            raise InputError(f"{name}: {value}, expected 0 to {MOST - 1}")
     if len(set(experiment.seeds)) < len(experiment.seeds):
         raise InputError(f"seed: {experiment.seeds}, expected each once")
     for name in experiment.chosen:
@@ -135,8 +142,8 @@ def check_epochs(experiment: Experiment, generations: dict[str, Generation]) -> 
     trainers = {name: generation.trainer for name, generation in generations.items()}
     for name, trainer in {**trainers, "heads": experiment.heads.trainer}.items():
         epochs = trainer.init_args.get("max_epochs")
-        if not isinstance(epochs, int) or epochs < 1:
-            raise InputError(f"{name}.trainer.max_epochs: {epochs}, expected at least 1")
+        if not isinstance(epochs, int) or not 1 <= epochs < MOST:
+            raise InputError(f"{name}.trainer.max_epochs: {epochs}, expected at least 1 and below {MOST}")
 
 
 def check_processes(experiment: Experiment) -> None:

@@ -16,6 +16,7 @@ from yaml import YAMLError
 
 from benchmarks.experiment.check import check_metric, check_numbers, check_processes
 from benchmarks.experiment.schema import Experiment, Generation, Heads, Replay, Sees
+from benchmarks.experiment.shapes import check_shapes
 from benchmarks.experiment.spec import KEYS, Spec, closest
 from compat.errors import InputError
 from compat.names import check_name
@@ -138,7 +139,8 @@ def spec(value: Any, folder: Path = Path()) -> Any:
     kept = {k: v for k, v in value.items() if k in KEYS}
     if "based_on" in kept:
         kept["based_on"] = spec(kept["based_on"], folder)
-    return {**kept, "init_args": {**(kept.get("init_args") or {}), **beside}} if beside else kept
+    given = kept.get("init_args", {})
+    return {**kept, "init_args": {**given, **beside}} if beside and isinstance(given, dict) else kept
 
 
 def over(base: dict[str, Any], layer: dict[str, Any], path: str = "") -> dict[str, Any]:
@@ -181,7 +183,9 @@ def check_keys(merged: dict[str, Any], names: Any) -> None:
             if inner not in known:
                 raise InputError(f"{key}.{inner}: unknown, {closest(str(inner), known)}")
     shares = {f"{name}_{f.name}": f"{name}.sees.{f.name}" for name in names for f in fields(Sees)}
-    for argument in (merged.get("data") or {}).get("init_args", {}) if isinstance(merged.get("data"), dict) else ():
+    data = merged.get("data")
+    given = data.get("init_args") if isinstance(data, dict) else None
+    for argument in given if isinstance(given, dict) else ():
         if argument in shares:
             raise InputError(f"data.{argument}: unknown, expected {shares[argument]}")
 
@@ -212,6 +216,7 @@ def typed(merged: dict[str, Any]) -> Experiment:
                 part[key] = {"class_path": usual, **part[key]}
     if isinstance(heads := merged.get("heads"), dict) and isinstance(heads.get("trainer"), dict):
         merged["heads"] = {**heads, "trainer": {"class_path": TRAINER, **heads["trainer"]}}
+    check_shapes("", merged, Experiment)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Experiment)
     try:
@@ -223,7 +228,7 @@ def typed(merged: dict[str, Any]) -> Experiment:
 def wrong_type(message: str, generations: dict[str, Any]) -> str:
     """What jsonargparse says of a value of another type, as the key, what was found and what is expected."""
     keys = re.findall(r'Parser key "([\w.]+)"', message)
-    value = re.search(r"(?:Given|Got) value: (.*)$", message)
+    value = re.search(r"(?:Given|Got) value: ?(.*)$", message)
     kinds = re.search(r"Subtypes: \[(.*?)\] Errors|Expected (?:an? )?(.*?)\. Got", message)
     if not keys or value is None or kinds is None:
         return f"config: {message}; expected what --help names"
@@ -233,7 +238,7 @@ def wrong_type(message: str, generations: dict[str, Any]) -> str:
         of = (g for g, given in generations.items() if value[1] in str((given or {}).get(part)))
         key = ".".join(filter(None, [next(of, None), part, name if name != part else None]))
     expected = re.sub(r"<class '(\w+)'>", r"\1", kinds[1] or kinds[2]).replace("typing.", "")
-    return f"{key}: {value[1]}, expected {expected}"
+    return f"{key}: {value[1] or repr('')}, expected {expected}"
 
 
 def check(experiment: Experiment) -> Experiment:
