@@ -35,14 +35,17 @@ class Part:
             self.index = faiss.index_factory(gallery.shape[1], index, metric)
             if not self.index.is_trained:
                 self.index.train(np.concatenate([self._vectors(rows) for rows in self.gallery.split(ROWS)]))
+            self.index.add(self._vectors(self.gallery[:1]))
         except RuntimeError as error:
             known = "a faiss index_factory string such as Flat, IVF1024,Flat or HNSW32"
             raise InputError(f"index: {index!r} ({_reason(error)}), expected {known}") from error
         try:
             parameters: Any = faiss.ParameterSpace()  # its stub lacks the call with a string
             parameters.set_index_parameters(self.index, search)
-        except RuntimeError as error:
+            self.index.search(self._vectors(self.queries[:1]), 1)
+        except (RuntimeError, TypeError) as error:
             raise InputError(f"search: {search!r} ({_reason(error)}), expected parameters of {index}") from error
+        self.index.reset()
         if wanted <= GPU_LIMIT:
             self.index = _on_gpus(self.index)
 
@@ -99,5 +102,5 @@ def _on_gpus(index: faiss.Index) -> faiss.Index:
         return index
 
 
-def _reason(error: RuntimeError) -> str:
+def _reason(error: Exception) -> str:
     return " ".join(str(error).rsplit(": ", 1)[-1].split())
