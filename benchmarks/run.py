@@ -130,8 +130,7 @@ def show(folder: Path) -> None:
 
 def command_line(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The options of the command itself, and those of the experiment."""
-    if any(".help" in argument.partition("=")[0] for argument in arguments):
-        listing.class_help(arguments)
+    listing.class_help(arguments)
     parser = Parser(
         prog="python -m benchmarks.run",
         usage="python -m benchmarks.run CONFIG [--config CONFIG ...] [options] [--key=value ...]",

@@ -12,9 +12,13 @@ from filelock import FileLock
 
 from benchmarks.experiment.plan import Job, part_of, plan
 from benchmarks.experiment.schema import Experiment, Generation, Heads, Replay, Sees
+from benchmarks.experiment.spec import DOTTED
 from benchmarks.products.base import Product, graph, identity
 from benchmarks.products.store import RECORD, Store, read_record, writing
+from compat.command import one_line
+from compat.errors import InputError
 from compat.files import replace
+from compat.importing import ANYTHING, resolved
 from compat.progress import completion_ratios
 
 IMAGES = "images.json"
@@ -131,18 +135,23 @@ def keys_help() -> str:
 
 
 def class_help(arguments: list[str]) -> None:
-    """Show the arguments of a class that `--key.help=module.Class` names, and end."""
+    """Show the arguments of a class that `--key.help=module.Class` names, and end; go on if none does.
+
+    Raises:
+        InputError: no such class.
+    """
+    given = (argument.partition("=") for argument in arguments if argument.startswith("--"))
+    key, _, path = next((one for one in given if one[0].endswith(".help")), ("", "", ""))
+    if not key:
+        return
+    if not DOTTED.fullmatch(path):
+        raise InputError(f"{key}: {path or 'no value'}, expected {key}=module.Class")
     from jsonargparse import ArgumentParser
 
-    given = next(argument for argument in arguments if ".help" in argument.partition("=")[0])
-    import pkgutil
-
-    path = given.partition("=")[2]
-    parser = ArgumentParser(prog=path)
-    kind = pkgutil.resolve_name(path)
-    if isinstance(kind, type):
-        parser.add_class_arguments(kind)
-    else:
-        parser.add_function_arguments(kind)
+    parser, kind = ArgumentParser(prog=path), resolved(key, path, "module.Class")
+    try:
+        (parser.add_class_arguments if isinstance(kind, type) else parser.add_function_arguments)(kind)
+    except ANYTHING as error:
+        raise InputError(f"{key}: {path} ({one_line(str(error))}), expected a class or function") from error
     parser.print_help()
     sys.exit(0)

@@ -84,12 +84,13 @@ def shape_of(kind: Any) -> type:
     origin = get_origin(kind) or kind
     if origin is Spec or is_dataclass(origin):
         return dict
-    return {dict: dict, list: list, tuple: list, NoneType: NoneType}.get(origin, str)
+    kinds: dict[Any, type] = {dict: dict, list: list, tuple: list, NoneType: NoneType}
+    return kinds.get(origin, str)
 
 
 def _shape(value: Any) -> type:
-    kinds: tuple[type, ...] = (dict, list, NoneType)
-    return next((kind for kind in kinds if isinstance(value, kind)), str)
+    kind = type(value)
+    return kind if kind in (dict, list, NoneType) else str
 
 
 def word(kind: Any) -> str:

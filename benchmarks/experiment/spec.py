@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.products import source
 from compat.errors import InputError
+from compat.importing import ANYTHING, reason
 
 KEYS = ("class_path", "init_args", "dict_kwargs", "based_on")
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
@@ -120,11 +121,9 @@ class Spec:
             return one.instantiate(one.parse_object({"value": content})).value
         except InputError:
             raise
-        except Exception as error:  # whatever a constructor raises for arguments that it does not like
-            reason = str(error) if isinstance(error, ArgumentError) else f"{type(error).__name__}: {error}"
-            raise InputError(
-                f"{self.class_path}: cannot be built ({' '.join(reason.split())}), expected fitting init_args"
-            ) from error
+        except ANYTHING as error:  # whatever a constructor raises for arguments that it does not like
+            why = " ".join(str(error).split()) if isinstance(error, ArgumentError) else reason(error)
+            raise InputError(f"{self.class_path}: cannot be built ({why}), expected fitting init_args") from error
 
 
 def canonical(value: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pkgutil
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from compat.backfill import Curve, backfill_curve
 from compat.curve_metrics import CURVE_METRICS
 from compat.embeddings import Embeddings, finite_matrix
 from compat.errors import InputError
+from compat.importing import ANYTHING, reason, resolved
 from compat.progress import backfill_order, completion_ratios
 from compat.results import Result, collect, forget, load_results, record_name
 from compat.topk import topk_curve
@@ -197,10 +197,9 @@ def transformed(given: str, query_new: Any) -> Tensor:
             return torch.as_tensor(load_transform(given)(queries))
     except InputError:
         raise
-    except (RuntimeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        shape = tuple(queries.shape)
-        raise InputError(f"transform: {given} on query_new {shape} ({reason}), expected (Q, D_old) from it") from error
+    except ANYTHING as error:
+        found = f"{given} on query_new {tuple(queries.shape)} ({reason(error)})"
+        raise InputError(f"transform: {found}, expected (Q, D_old) from it") from error
 
 
 def load_transform(given: str) -> Callable[[Tensor], Any]:
@@ -212,10 +211,7 @@ def load_transform(given: str) -> Callable[[Tensor], Any]:
     if is_array(given):
         matrix = finite_matrix("transform", load_array("transform", given)).double()
         return lambda queries: (queries.double() @ matrix).float()
-    try:
-        function = pkgutil.resolve_name(given)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"transform: {given} ({error}), expected a matrix file or module.function") from error
+    function = resolved("transform", given, "a matrix file or module.function")
     if not callable(function):
         raise InputError(f"transform: {given} is a {type(function).__name__}, expected a function of (Q, D_new)")
     return function

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from benchmarks.experiment.spec import Spec
 from benchmarks.products import source
 from compat.errors import InputError
+from compat.importing import ANYTHING, reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,9 +105,9 @@ def load_code(products: Iterable[Product]) -> None:
     for module in code:
         try:
             importlib.import_module(module)
-        except Exception as error:  # a user's module may raise anything
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise InputError(f"class_path: {module} ({reason}), expected a module that can be imported") from error
+        except ANYTHING as error:
+            found = f"{module} ({reason(error)})"
+            raise InputError(f"class_path: {found}, expected a module that can be imported") from error
     for module, digest in code.items():
         if source.digest.__wrapped__(module) != digest:
             raise InputError(f"class_path: {module} was edited just now, expected it to stay; run the command again")

@@ -21,6 +21,7 @@ from compat.decision.choice import NEAR
 from compat.decision.gain import judge
 from compat.decision.losers import lowest, moments
 from compat.errors import InputError
+from compat.importing import ANYTHING
 from compat.results import Result, load_query_auc, load_upgrades
 from compat.statistics import Interval, over_seeds
 
@@ -184,7 +185,7 @@ def described(class_path: str) -> str:
     """The first sentence of a class's docstring; nothing where the class is not to be had."""
     try:
         found = pkgutil.resolve_name(class_path)
-    except (ImportError, AttributeError, ValueError):
+    except ANYTHING:
         return ""
     text = " ".join((found.__doc__ or "").split("\n\n")[0].split())
     return text if text.endswith(".") or not text else f"{text}."

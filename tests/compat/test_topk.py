@@ -198,8 +198,14 @@ def test_an_index_moves_to_the_gpus_if_it_can(monkeypatch, supported):
         ({"order": [0] * 30}, "order: 0 twice, expected a permutation"),
         ({"index": "xyz"}, r"index: 'xyz' \(could not parse index string xyz\), expected a faiss index_factory string"),
         ({"index": "IVF64,Flat"}, r"index: 'IVF64,Flat' \(Number of training points \(30\) should be .*\), expected a"),
-        ({"index": "IDMap,Flat"}, r"index: 'IDMap,Flat' \(add does not make sense .*\), expected a faiss index_factory"),
-        ({"index": "IVF2,Flat", "search": "nprobe=-1"}, r"search: 'nprobe=-1' \(.*\), expected parameters of IVF2,Flat"),
+        (
+            {"index": "IDMap,Flat"},
+            r"index: 'IDMap,Flat' \(add does not make sense .*\), expected a faiss index_factory",
+        ),
+        (
+            {"index": "IVF2,Flat", "search": "nprobe=-1"},
+            r"search: 'nprobe=-1' \(.*\), expected parameters of IVF2,Flat",
+        ),
         ({"index": "IVF2,Flat", "search": "nprobe=0"}, r"search: 'nprobe=0' \(.*\), expected parameters of IVF2,Flat"),
         ({"search": "depth=3"}, r"search: 'depth=3' \(.*\), expected parameters of Flat"),
     ],

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import pkgutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from compat.command import one_line
 from compat.errors import InputError
+from compat.importing import ANYTHING, reason, resolved
 from compat.live.verbs.columns import value
 
 if TYPE_CHECKING:
@@ -32,18 +33,15 @@ def pairs(field: str, given: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def resolved(field: str, given: str, expected: str) -> Any:
+def here(field: str, given: str, expected: str) -> Any:
     """What an import path stands for; modules of the current folder are found.
 
     Raises:
-        InputError: nothing.
+        InputError: nothing, or its module cannot be imported.
     """
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    try:
-        return pkgutil.resolve_name(given)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"{field}: {given} ({' '.join(str(error).split())}), expected {expected}") from error
+    return resolved(field, given, expected)
 
 
 def models_of(given: str) -> Models:
@@ -54,18 +52,18 @@ def models_of(given: str) -> Models:
     """
     from compat.live.models import Models
 
-    function: Callable[[], object] = resolved("models", given, "module.function")
+    function: Callable[[], object] = here("models", given, "module.function")
     if not callable(function) or isinstance(function, type):
         raise InputError(f"models: {given} is no function, expected one that returns compat.live.Models")
     try:
         found = function()
     except OSError as error:
-        raise InputError(f"models: {given} ({error}), expected files that it can read") from error
+        raise InputError(f"models: {given} ({one_line(str(error))}), expected files that it can read") from error
     except InputError:
         raise
-    except Exception as error:
+    except ANYTHING as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
-        why = f"{type(error).__name__}: {' '.join(str(error).split())}, {where.filename}, line {where.lineno}"
+        why = f"{reason(error)}, {where.filename}, line {where.lineno}"
         raise InputError(f"models: {given} ({why}), expected compat.live.Models") from error
     if not isinstance(found, Models):
         raise InputError(f"models: {given} returns a {type(found).__name__}, expected compat.live.Models")
@@ -87,7 +85,7 @@ def order_of(given: Sequence[str]) -> Order:
     known = [n for n, kind in vars(orders).items() if isinstance(kind, type) and kind.__module__ == orders.__name__]
     path = name if "." in name else f"compat.orders.{name}"
     shown = ", ".join(n for n in known if issubclass(getattr(orders, n), orders.Order) and n != "Order")
-    kind = resolved("order", path, f"{shown}, or module.Class")
+    kind = here("order", path, f"{shown}, or module.Class")
     if not isinstance(kind, type) or not issubclass(kind, orders.Order) or kind is orders.Order:
         raise InputError(f"order: {name}, expected {shown}, or module.Class of an order")
     pairs("order", arguments)
