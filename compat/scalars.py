@@ -14,8 +14,9 @@ ALIKE = {  # what versions 1.1 and 1.2 of YAML both read as such
     "bool": r"true|True|TRUE|false|False|FALSE",
     "int": r"[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+",
     "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-    "str": r"(?![-+]?0[0-9]+$|0o[0-7]+$).*",
+    "str": r"(?![-+]?0[0-9]+$|0o[0-7]+$|[-+]?\.?[0-9](?=[0-9.]*_)[0-9_]*\.?[0-9_]*([eE][-+]?[0-9]+)?$).*",
 }
+LONGEST = 100  # letters of a hexadecimal number
 KEYS = ("str", "merge", "value", "timestamp")
 
 
@@ -44,7 +45,9 @@ def check_yaml(field: str, text: str) -> None:
     for node, is_key in _scalars(root):
         tag, found = node.tag.removeprefix(TAG), node.value
         where = f"{field}, line {node.start_mark.line + 1}" if "\n" in text else field
-        if not node.style and not re.fullmatch(ALIKE.get(tag, ".*"), found, re.DOTALL):
+        if tag == "int" and found[:2] == "0x" and len(found) > LONGEST:
+            raise InputError(f"{where}: a number of {len(found) - 2} digits, expected fewer")
+        if (not node.style or (found and tag != "str")) and not re.fullmatch(ALIKE.get(tag, ".*"), found, re.DOTALL):
             other = "true or false" if tag == "bool" else "a plain number"
             raise InputError(f"{where}: {found} is read in several ways, expected it in quotes, or {other}")
         if is_key and tag not in KEYS:

@@ -10,6 +10,8 @@ from compat.names import check_name
 from compat.scalars import check_yaml
 
 NUMBERS = [
+    "1_0e-1",
+    "1_0.5e3",
     "010",
     "008",
     "-010",
@@ -58,6 +60,12 @@ def test_a_word_that_is_read_in_several_ways(word, place):
     assert str(raised.value) == f"{field}: {word} is read in several ways, expected it in quotes, or {other}"
     check_yaml("--seed", place.format(f"'{word}'"))
     check_yaml("--seed", place.format(f'"{word}"'))
+
+
+@pytest.mark.parametrize("word", ["!!int '010'", '!!int "1_0"', "!!float '1_0'", "!!bool 'no'"])
+def test_quotes_do_not_help_a_word_with_a_tag(word):
+    with pytest.raises(InputError, match="is read in several ways"):
+        check_yaml("--seed", word)
 
 
 @pytest.mark.parametrize("word", ALIKE)
