@@ -74,7 +74,7 @@ def _printing() -> Iterator[None]:
     """Print to the end, within it also what Python prints when it ends.
 
     Raises:
-        InputError: the disk is full.
+        InputError: the disk is full, or the name of a file is too long.
         SystemExit: the reader of what is printed has gone.
     """
     try:
@@ -88,6 +88,9 @@ def _printing() -> Iterator[None]:
         if isinstance(error, BrokenPipeError) and nobody_reads():
             _drop_output()
             sys.exit(128 + signal.SIGPIPE)
+        if error.errno == errno.ENAMETOOLONG:
+            name = str(error.filename)
+            raise InputError(f"file: {name[:40]}... has {len(name)} letters, expected a shorter name") from error
         if error.errno != errno.ENOSPC:
             raise
         try:

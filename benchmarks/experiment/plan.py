@@ -274,6 +274,7 @@ def part_of(jobs: list[Job], given: str) -> list[Job]:
         InputError: no such part.
     """
     number, _, count = given.partition("/")
-    if not (given.isascii() and number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+    digits = given.isascii() and number.isdecimal() and count.isdecimal() and len(given) < 100
+    if not (digits and int(number) < int(count)):
         raise InputError(f"part: {given}, expected i/n with i from 0 to n - 1, such as 0/3")
     return jobs[len(jobs) * int(number) // int(count) : len(jobs) * (int(number) + 1) // int(count)]

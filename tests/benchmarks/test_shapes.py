@@ -1,12 +1,15 @@
 """A mapping, a list, null or a plain value where another of these is due: one line that names the key."""
 
 import re
+import sys
 from dataclasses import fields
 
 import pytest
 
 from benchmarks.experiment.parse import parse
+from benchmarks.experiment.plan import part_of
 from benchmarks.experiment.schema import Experiment, Generation, Heads, Replay, Sees
+from benchmarks.report.__main__ import main
 from compat.errors import InputError
 from tests import ROOT
 
@@ -51,6 +54,7 @@ CLASS = "class_path: compat.orders.Random"
         ("--old.sees=~", "old.sees: null, expected a mapping"),
         ("--old.sees={a: 1}", "old.sees.a: unknown, expected some of classes, images"),
         ("--seed=''", 'seed: "", expected an integer or a list'),
+        (f"--seed=0x{'f' * 5000}", "--seed: a number of 5000 digits, expected fewer"),
         ("--name=~", "name: none, expected text"),
         ("--methods={a: {class_path: ~}}", "methods.a.class_path: null, expected module.Class"),
         ("--methods={a: {class_path: .x}}", 'methods.a.class_path: ".x", expected module.Class'),
@@ -82,3 +86,18 @@ CLASS = "class_path: compat.orders.Random"
 )
 def test_the_key_what_was_found_and_what_is_expected(option, message):
     assert told(option) == message
+
+
+@pytest.mark.parametrize("part", ["9" * 5000 + "/3", "0/" + "9" * 5000])
+def test_a_part_of_too_many_digits_is_none(part):
+    with pytest.raises(InputError, match="expected i/n with i from 0 to n - 1"):
+        part_of([], part)
+
+
+@pytest.mark.parametrize("option", [["-o", "a" * 300 + ".html"], ["x" * 5000], ["x" * 5000 + ".yaml"]])
+def test_a_name_that_is_too_long_is_one_line(option, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["report", *([CONFIG] if option[0] == "-o" else []), *option])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert re.fullmatch("error: .*, expected .*\n", capsys.readouterr().err)
