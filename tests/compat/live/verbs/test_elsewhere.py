@@ -48,6 +48,7 @@ def test_what_is_refused(made, call):
 
 def test_metrics_are_served_at_the_port(planned, call, monkeypatch):
     calls: list[tuple] = []
-    monkeypatch.setattr(prometheus, "serve", lambda store, port: calls.append((store.journal(), port)))
+    monkeypatch.setattr(prometheus, "serve", lambda store, *where: calls.append((store.journal(), *where)))
     assert call("serve-metrics", URL, "--port", "9100")[0] == 0
-    assert calls == [(open_store(URL).journal(), 9100)]
+    assert call("serve-metrics", URL, "--address", "0.0.0.0")[0] == 0
+    assert calls == [(open_store(URL).journal(), 9100, "127.0.0.1"), (open_store(URL).journal(), 9464, "0.0.0.0")]

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,10 @@ def test_an_init_that_was_killed_before_its_items_is_done_again(items, call, mon
     ("change", "value"), [("old", np.nan), ("old", np.inf), ("id", "i\udc80"), ("content", "a\ud800"), ("id", "i1")]
 )
 def test_an_init_that_is_refused_leaves_nothing(call, tmp_path, change, value):
-    table = {"old": SPACES[:ITEMS, :OLD].copy(), **{name: np.array(column) for name, column in columns().items()}}
+    table: dict[str, Any] = {
+        "old": SPACES[:ITEMS, :OLD].copy(),
+        **{name: np.array(column) for name, column in columns().items()},
+    }
     table[change] = table[change].copy()
     table[change][-1] = value
     np.savez("items.npz", **table)
@@ -89,7 +93,7 @@ def test_a_field_that_the_table_lacks_is_refused(items, call):
         (["migrate", URL], ["migrate", "invalid choice"]),
         (["run"], ["store", "required"]),
         (["run", URL], ["--models"]),
-        (["run", "redis://here", "--models", OURS], ["redis://here", "sqlite:///path"]),
+        (["run", "redis://here", "--models", OURS], ["redis://...", "sqlite:///path"]),
         (["run", URL, "--models", OURS], ["phase none", "planned"]),
         (["plan", URL, "--models", "nowhere.models"], ["nowhere"]),
         (["plan", URL, "--models", f"{DOUBLES}.nothing"], ["nothing"]),
