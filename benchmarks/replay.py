@@ -79,12 +79,15 @@ def check(arguments: argparse.Namespace) -> None:
 def check_top_k(arguments: argparse.Namespace, given: dict[str, str]) -> None:
     """Raises InputError for options that do not go with a ranking cut off, or only with one."""
     if arguments.top_k is None:
+        if arguments.metrics is None:
+            arguments.metrics = [name for name in CURVE_METRICS if name not in ALWAYS]
         for name in ("index", "search"):
             if (value := getattr(arguments, name)) is not None:
                 raise InputError(f"{name}: {value!r} without --top-k, expected both")
         return
     if arguments.metrics:
         raise InputError(f"metrics: {' '.join(arguments.metrics)} with --top-k, expected none, as ranks are cut off")
+    arguments.metrics = []
     if arguments.top_k < 5:
         raise InputError(f"top_k: {arguments.top_k}, expected at least 5, as CMC@5 is measured")
     if "query_old" in given and arguments.transform is not None:
@@ -130,8 +133,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--shard", choices=["queries", "gallery"], default="queries", help="under torchrun")
     parser.add_argument("--top-k", type=int, metavar="K", help="rank only the K nearest items, found by faiss: mAP@K")
     further = [name for name in CURVE_METRICS if name not in ALWAYS]
-    what = f"beside mAP, CMC and flips: {', '.join(further)}"
-    parser.add_argument("--metrics", nargs="+", choices=further, default=[], metavar="METRIC", help=what)
+    what = f"beside mAP, CMC and flips, of {', '.join(further)} (default all)"
+    parser.add_argument("--metrics", nargs="+", choices=further, default=None, metavar="METRIC", help=what)
     parser.add_argument("--index", help="faiss index_factory string with --top-k, such as IVF1024,Flat (default Flat)")
     parser.add_argument("--search", help="faiss search parameters with --top-k, such as nprobe=16")
     parser.add_argument("--name", default="mine", help="of the method, in tables and plots (default mine)")

@@ -136,7 +136,7 @@ def test_lines_that_lack_every_metric_but_map_are_read(tmp_path):
         ),
         ({"mrr": {"class_path": "my_metrics.Precision"}}, "replay.metrics: 'mrr', which is another column of results"),
         ({"a b": {"class_path": "my_metrics.Precision"}}, "replay.metrics: 'a b', expected letters"),
-        ("mrr", "replay.metrics: mrr, expected"),
+        ("mrr", 'replay.metrics: "mrr", expected'),
     ],
 )
 def test_metrics_that_cannot_be_are_one_line_before_anything_is_trained(

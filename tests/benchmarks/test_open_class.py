@@ -101,8 +101,7 @@ def test_every_method_learns_from_classes_that_the_old_model_has_not_seen(config
         ),
         (
             ["--replay.by={ours: {class_path: compat.orders.Scores, path: nowhere.npy}}"],
-            "error: replay.by: nowhere.npy ([Errno 2] No such file or directory: 'nowhere.npy'), expected scores in a "
-            ".npy file",
+            "error: replay.by: nowhere.npy (No such file or directory), expected scores in a .npy file",
         ),
     ],
 )

@@ -222,6 +222,10 @@ def at_once(monkeypatch):
     """Nothing here waits, for time or for the disk."""
     for module in (compat.live.worker, compat.live.extraction, compat.live.throttle):
         monkeypatch.setattr(module, "wait", lambda seconds: None)
+    draw = (
+        np.random.default_rng
+    )  # what is drawn decides how many transactions follow: the same in each run of a schedule
+    monkeypatch.setattr("numpy.random.default_rng", lambda seed=0: draw(seed))
     honest = compat.live.sqlite.file.connect
 
     def connect(*arguments, **options):
