@@ -176,3 +176,20 @@ def test_fields_and_values_are_only_text(opened, name):
     assert [nearest(store.search(ask, 9, {name: value})[0], 0) for value in (TEXT, "en")] == [["i0"], ["i1"]]
     assert store.search(ask, 9, {name: "' OR '1'='1"})[0].ids == []
     assert same(store.get("i0"), item(0, meta={name: TEXT}))
+
+
+@pytest.mark.parametrize("apart_by", [1e-3, 1e-4])
+def test_near_equal_vectors_are_told_apart_by_cosine(opened, adapter, apart_by):
+    """Near-duplicates, padded or collapsed embeddings: from float32 products, they would all be equally far."""
+    if adapter.startswith("qdrant"):
+        pytest.skip("Qdrant compares by products")
+    chance = np.random.default_rng(0)
+    rows = (chance.normal(size=OLD) + apart_by * chance.normal(size=(60, OLD))).astype(np.float32)
+    query = (rows[0] + apart_by * chance.normal(size=OLD)).astype(np.float32)
+    store = create(opened(), "cosine")
+    store.add(item(n, old=row) for n, row in enumerate(rows))
+    unit = rows.astype(np.float64) / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    asked = query.astype(np.float64) / np.linalg.norm(query.astype(np.float64))
+    truth = [f"i{n}" for n in np.argsort(((unit - asked) ** 2).sum(1))[:10]]
+    found = nearest(store.search([Ask("old", query[None])], 10)[0], 0)
+    assert len(set(found) & set(truth)) >= 9
