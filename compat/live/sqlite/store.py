@@ -204,7 +204,8 @@ class SqliteStore:
     def exchange(self, report: Report, count: int, lease: float, below: int | None = None) -> Turn:
         now = time.time()
         if report.figures:
-            self._beat(report.worker, report.figures)
+            with suppress(OSError):  # figures are not worth a batch
+                self.beat(report.worker, report.figures)
         with self.transaction() as cursor:
             journal = read_journal(cursor)
             ours = journal.migration == report.migration
@@ -265,10 +266,6 @@ class SqliteStore:
 
     def beat(self, name: str, figures: Mapping[str, float]) -> None:
         self.beaten.tell(name, figures)
-
-    def _beat(self, name: str, figures: Mapping[str, float]) -> None:
-        with suppress(OSError):  # figures are not worth a batch
-            self.beaten.tell(name, figures)
 
     def beats(self, since: float) -> dict[str, Mapping[str, float]]:
         return self.beaten.told(since)
