@@ -77,18 +77,23 @@ def check_moment(journal: Journal, during: Journal) -> None:
         raise Conflict
 
 
-def check_text(name: str, value: str) -> str:
+def check_text(name: str, value: str, where: str = "") -> str:
     """The id or the content of an item, if every store can hold it.
+
+    Args:
+        name: the field.
+        value: its text.
+        where: the item that has it, such as " of item 'a'".
 
     Raises:
         InputError: it is of another type, such as a number, or has characters that UTF-8 or PostgreSQL lack.
     """
     if not isinstance(value, str):
-        raise InputError(f"{name}: {value!r} is {type(value).__name__}, expected text")
+        raise InputError(f"{name}: {value!r}{where} is {type(value).__name__}, expected text")
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"{name}: {value!r} is not UTF-8, expected text") from error
+        raise InputError(f"{name}: {value!r}{where} is not UTF-8, expected text") from error
     return value
 
 
@@ -99,8 +104,8 @@ def check_item(item: Item, journal: Journal) -> None:
         InputError: an id or content that is no text that UTF-8 has, an id that is empty; embeddings of another
             dimension, NaN or infinite; meta that JSON does not have.
     """
-    for name, text in (("id", item.id), ("content", item.content)):
-        check_text(name, text)
+    check_text("id", item.id)
+    check_text("content", item.content, f" of item {item.id!r}")
     if not item.id:
         raise InputError(f"id: {item.id!r} is empty, expected a name")
     check_meta(item.id, item.meta)

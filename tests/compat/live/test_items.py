@@ -12,7 +12,7 @@ from tests.live_galleries import made, models
     ("item", "message"),
     [
         (Item("", "a", {}), "id: '' is empty, expected a name"),
-        (Item("a\ud800", "a", {}), r"id: 'a\\ud800' of item .* is not UTF-8, expected text"),
+        (Item("a\ud800", "a", {}), r"id: 'a\\ud800' is not UTF-8, expected text"),
         (Item("a", "\udcff", {}), r"content: '\\udcff' of item 'a' is not UTF-8, expected text"),
     ],
 )
