@@ -13,12 +13,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiment.listing import planned
-from benchmarks.experiment.parse import parse
-from benchmarks.experiment.schema import Experiment
-from benchmarks.experiment.spec import closest
-from benchmarks.products.base import Product, checksum, graph, identity, key
-from benchmarks.products.store import TENSORS, Store, read_record
+from benchmarks.artifacts.artifact import Product, checksum, graph, identity, key
+from benchmarks.artifacts.store import TENSORS, Store, read_record
+from benchmarks.config.listing import planned
+from benchmarks.config.parse import parse
+from benchmarks.config.schema import Experiment
+from benchmarks.config.spec import closest
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 

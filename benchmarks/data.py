@@ -12,9 +12,9 @@ from torchvision.datasets import imagenet as ilsvrc
 from torchvision.datasets.utils import check_integrity
 from tqdm.auto import tqdm
 
-from benchmarks.experiment.parse import parse
+from benchmarks.artifacts.images import dataset, share
+from benchmarks.config.parse import parse
 from benchmarks.fetch.archives import Archive, by_hand, downloaded, gunzip, intact_or, verified
-from benchmarks.products.images import dataset, share
 from compat.command import Parser, exit_on_input_error
 from compat.data import LabelledImages, RetrievalData, Share
 from compat.data.archives import scratch, unpack

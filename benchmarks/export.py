@@ -7,7 +7,7 @@
         --query-groups s0.safetensors:query_groups --gallery-groups s0.safetensors:gallery_groups \\
         -o results/exported
 
-`python -m benchmarks.replay` and `compat.environment` take the tensors by these names. Where the old model has a
+`python -m benchmarks.replay` and `compat.policies` take the tensors by these names. Where the old model has a
 classifier, `gallery_entropy` is its entropy for each item of the gallery. Models and embeddings are those of the run
 folder; what is missing is made. Of a sequence the first upgrade is written.
 """
@@ -19,12 +19,12 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.experiment.parse import parse
-from benchmarks.experiment.plan import INDEPENDENT, Planner
-from benchmarks.experiment.schema import Experiment
-from benchmarks.products.kinds import Images
-from benchmarks.products.store import Store
-from benchmarks.replay import ARRAYS
+from benchmarks.artifacts.kinds import Images
+from benchmarks.artifacts.store import Store
+from benchmarks.config.parse import parse
+from benchmarks.config.schema import Experiment
+from benchmarks.jobs.plan import INDEPENDENT, Planner
+from benchmarks.replay.arguments import ARRAYS
 from compat.command import GO_ON, Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
@@ -39,12 +39,12 @@ def export(experiment: Experiment) -> dict[str, Tensor]:
     Raises:
         InputError: what a run of the experiment refuses.
     """
-    from benchmarks.experiment.networks import check_networks
-    from benchmarks.products.images import dataset
-    from benchmarks.products.matrices import matrices
-    from benchmarks.products.progress import Progress
-    from benchmarks.products.systems import load
-    from benchmarks.products.threads import pixels, settle
+    from benchmarks.artifacts.images import dataset
+    from benchmarks.artifacts.matrices import matrices
+    from benchmarks.artifacts.progress import Progress
+    from benchmarks.artifacts.systems import load
+    from benchmarks.artifacts.threads import pixels, settle
+    from benchmarks.config.networks import check_networks
 
     data = dataset(experiment.data)
     images = Images.of(experiment.data, tuple(data.fingerprint()))

@@ -11,8 +11,8 @@ from PIL import Image
 from benchmarks.tables.compare import upgrades_of
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
-from compat.plot import plot_cost, plot_curves, plot_multiples, plot_sequence
-from compat.plot_errors import plot_errors
+from compat.plots.curves import plot_cost, plot_curves, plot_multiples, plot_sequence
+from compat.plots.errors import plot_errors
 from compat.results import metrics_of
 
 

@@ -18,7 +18,7 @@ from benchmarks.tables.ranks import LEGEND, narrow, plain, ranking, table
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
-from compat.plot_ranks import plot_ranks
+from compat.plots.ranks import plot_ranks
 
 
 def parser() -> argparse.ArgumentParser:

@@ -9,13 +9,13 @@ import traceback
 import warnings
 from pathlib import Path
 
-from benchmarks.experiment import listing
-from benchmarks.experiment.networks import check_networks
-from benchmarks.experiment.parse import parse
-from benchmarks.experiment.plan import Job, part_of, plan
-from benchmarks.experiment.schema import Experiment
-from benchmarks.products.base import graph, load_code
-from benchmarks.products.store import Store, StoreError
+from benchmarks.artifacts.artifact import graph, load_code
+from benchmarks.artifacts.store import Store, StoreError
+from benchmarks.config import listing
+from benchmarks.config.networks import check_networks
+from benchmarks.config.parse import parse
+from benchmarks.config.schema import Experiment
+from benchmarks.jobs.plan import Job, part_of, plan
 from compat.command import GO_ON, Parser, exit_on_input_error
 from compat.progress import completion_ratios
 
@@ -39,10 +39,10 @@ def run(
         StoreError: the run folder cannot be written.
         CollectError: the folder of results cannot be written; what is made stays in the run folder.
     """
-    from benchmarks.experiment.collect import Collector
-    from benchmarks.products.images import dataset
-    from benchmarks.products.progress import Progress
-    from benchmarks.products.threads import pixels, settle
+    from benchmarks.artifacts.images import dataset
+    from benchmarks.artifacts.progress import Progress
+    from benchmarks.artifacts.threads import pixels, settle
+    from benchmarks.jobs.collect import Collector
     from compat.results import CollectError
 
     points = tuple(completion_ratios(experiment.replay.progress).tolist())
@@ -88,7 +88,7 @@ def models(store: Store, jobs: list[Job]) -> bool:
     import torch.distributed as dist
     from pytorch_lightning.utilities import rank_zero_only
 
-    from benchmarks.products.kinds import Learned, Loaded, Vectors, Weights
+    from benchmarks.artifacts.kinds import Learned, Loaded, Vectors, Weights
 
     products = list(dict.fromkeys(one for job in jobs for one in graph(job.curve)))
     for product in sorted(products, key=lambda one: isinstance(one, Vectors)):  # stable: first all weights

@@ -29,8 +29,8 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
-from benchmarks.experiment.parse import parse, read_plain
-from benchmarks.experiment.schema import Experiment
+from benchmarks.config.parse import parse, read_plain
+from benchmarks.config.schema import Experiment
 from benchmarks.tables.effort import read
 from compat.command import GO_ON, Parser, exit_on_input_error
 from compat.errors import InputError
@@ -51,8 +51,8 @@ def tune(
     Raises:
         InputError: a space that does not fit the methods, or a file of other trials.
     """
-    from benchmarks.experiment.trials import Tuner, spaces
-    from benchmarks.products.record import provenance
+    from benchmarks.artifacts.record import provenance
+    from benchmarks.jobs.trials import Tuner, spaces
 
     if trials < 1:
         raise InputError(f"trials: {trials}, expected at least 1")

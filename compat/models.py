@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from compat.errors import InputError
-from compat.ranges import at_least_one, positive
+from compat.errors import InputError, at_least_one, positive
 
 
 def simplex(dim: int) -> Tensor:

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from compat.arrays import read_npy
 from compat.engine.exact import Distance, Gallery, Queries
-from compat.errors import InputError
+from compat.errors import InputError, at_least_one
 from compat.gains import backfill_gains
 from compat.needs import Given
 from compat.progress import backfill_order
-from compat.ranges import at_least_one
 
 Seed = Sequence[int]
 NEIGHBOURS = 10

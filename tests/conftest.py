@@ -9,9 +9,9 @@ import torch
 import yaml
 
 from compat.results import collect
-from tests.layouts import write_images
-from tests.running import TINY
-from tests.toy import RESULT, labelled
+from tests.helpers.layouts import write_images
+from tests.helpers.running import TINY
+from tests.helpers.toy import RESULT, labelled
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.experiment.spec import Spec
+from benchmarks.config.spec import Spec
 
 COMMANDS = {
     "CIFAR100": "cifar100", "FashionMNIST": "fashion_mnist", "ImageNet": "imagenet", "Market1501": "market1501",

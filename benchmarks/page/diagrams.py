@@ -17,7 +17,7 @@ EQUAL, TOLD = "paired, not told from the best", "told from it"
 
 def diagram(name: str, found: Ranking) -> Chart:
     """Each method's mean rank with its interval, the best on top, small marks for its rank in each folder; upright bars
-    join methods that Nemenyi's test does not tell apart, as in `compat.plot_ranks`.
+    join methods that Nemenyi's test does not tell apart, as in `compat.plots.ranks`.
 
     Raises:
         InputError: Altair is not installed.

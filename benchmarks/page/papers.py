@@ -6,7 +6,7 @@ import ast
 import re
 from dataclasses import dataclass
 
-from benchmarks.products.source import file_of, find, tree_of
+from benchmarks.artifacts.source import file_of, find, tree_of
 
 ARXIV = re.compile(r"arXiv[:\s]*(\d{4}\.\d{4,5})")
 SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Example|Examples|Yields):\s*$", re.MULTILINE)

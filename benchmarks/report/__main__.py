@@ -17,8 +17,8 @@ import argparse
 import os
 from pathlib import Path
 
-from benchmarks.own.arrays import split
-from benchmarks.replay import ARRAYS, check_folder, check_seeds
+from benchmarks.replay.arguments import ARRAYS, check_folder, check_seeds
+from benchmarks.replay.arrays import split
 from benchmarks.report.inputs import is_config
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from benchmarks.own.measure import transformed
+from benchmarks.replay.measure import transformed
 from benchmarks.report.inputs import Given
 from compat.backfill import backfill_curve
 from compat.decision.sample import Sample, sample

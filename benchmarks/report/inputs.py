@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.own.arrays import load_array
-from benchmarks.replay import OPTIONAL, given_arrays
+from benchmarks.replay.arguments import OPTIONAL, given_arrays
+from benchmarks.replay.arrays import load_array
 from compat.errors import InputError
 
 IDS = ("query_ids_old", "query_ids_new", "gallery_ids_old", "gallery_ids_new")

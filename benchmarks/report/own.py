@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from benchmarks.own.measure import load_orders, ratios, transformed
+from benchmarks.replay.measure import load_orders, ratios, transformed
 from benchmarks.report import gallery, wording
 from benchmarks.report.findings import Findings, Line, Tried
 from benchmarks.report.inputs import Given, check_size, images_of, names_of

@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.experiment.networks import check_networks
-from benchmarks.experiment.parse import parse
-from benchmarks.experiment.plan import INDEPENDENT, Planner, learns_on_the_way
-from benchmarks.products.images import dataset
-from benchmarks.products.kinds import Images
-from benchmarks.products.matrices import matrices
-from benchmarks.products.progress import Progress
-from benchmarks.products.store import Store
-from benchmarks.products.systems import upgrade
-from benchmarks.products.threads import pixels, settle
-from benchmarks.replay import ARRAYS
+from benchmarks.artifacts.images import dataset
+from benchmarks.artifacts.kinds import Images
+from benchmarks.artifacts.matrices import matrices
+from benchmarks.artifacts.progress import Progress
+from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.systems import upgrade
+from benchmarks.artifacts.threads import pixels, settle
+from benchmarks.config.networks import check_networks
+from benchmarks.config.parse import parse
+from benchmarks.jobs.plan import INDEPENDENT, Planner, learns_on_the_way
+from benchmarks.replay.arguments import ARRAYS
 from benchmarks.report.folder import described
 from benchmarks.report.inputs import Given
 from benchmarks.report.trials import Served

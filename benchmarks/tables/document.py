@@ -66,9 +66,9 @@ def written(document: str | Path, broken: list[str] | None = None) -> str:
 
 
 def _policies(path: Path) -> str:
-    from benchmarks.orders.store import read  # here, as their settings take as long to import as all else
-    from benchmarks.orders.summary import Found
-    from benchmarks.orders.tables import report
+    from benchmarks.policies.store import read  # here, as their settings take as long to import as all else
+    from benchmarks.policies.summary import Found
+    from benchmarks.policies.tables import report
 
     return report(Found(read(path)))
 

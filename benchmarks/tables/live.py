@@ -1,4 +1,4 @@
-"""What `benchmarks.live` and its parts measured, as Markdown tables."""
+"""What `benchmarks.perf` and its parts measured, as Markdown tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read(path: Path, key: str) -> dict[str, Any]:
         found = json.loads(path.read_text())
         found[key]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: {error}, expected what benchmarks.live or a part of it writes") from error
+        raise InputError(f"{path}: {error}, expected what benchmarks.perf or a part of it writes") from error
     return found
 
 
@@ -31,7 +31,7 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def speed(path: Path) -> str:
-    """The tables of one report of `benchmarks.live`."""
+    """The tables of one report of `benchmarks.perf`."""
     found = read(path, "verbs")
     size = found["bytes"]
     figures = [("figure", f"{found['items']:,} items, {found['dim']} dimensions")]
@@ -55,7 +55,7 @@ def speed(path: Path) -> str:
 
 
 def searching(path: Path) -> str:
-    """The tables of a report of `benchmarks.live.searching`."""
+    """The tables of a report of `benchmarks.perf.searching`."""
     found = read(path, "recall")
     tables: list[Sequence[Sequence[str]]] = []
     for its in found["recall"]:
@@ -81,7 +81,7 @@ def searching(path: Path) -> str:
 
 
 def indexed(path: Path) -> str:
-    """The tables of the report of `benchmarks.live.indexed`."""
+    """The tables of the report of `benchmarks.perf.indexed`."""
     found = read(path, "recall_at_10")
     figures = [("figure", f"{found['items']:,} items, {found['dim']} dimensions")]
     figures += [(f"{name} (s)", f"{seconds:.1f}") for name, seconds in found["seconds"].items()]
@@ -95,7 +95,7 @@ def indexed(path: Path) -> str:
 
 
 def faults(paths: Sequence[Path]) -> str:
-    """One table of the reports of `benchmarks.live.faults`, a part for each store."""
+    """One table of the reports of `benchmarks.faults`, a part for each store."""
     rows: list[Sequence[str]] = [
         ("what was done to it", "store", "kills, stops, losses of power", "items checked", "answers checked",
          "items wrong", "answers wrong", "extracted again beyond what was in flight")

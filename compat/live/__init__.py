@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from compat.live.items import Item, Journal
     from compat.live.migration import Migration
     from compat.live.models import Embed, Images, Models, Rows
+    from compat.live.open import open_store
     from compat.live.searcher import Hit, Searcher
-    from compat.live.store import Store, open_store
+    from compat.live.store import Store
     from compat.live.writer import Writer
 
 __all__ = [
@@ -32,7 +33,8 @@ PLACES = {
     **dict.fromkeys(("Item", "Journal"), "items"),
     **dict.fromkeys(("Embed", "Images", "Models", "Rows"), "models"),
     **dict.fromkeys(("Hit", "Searcher"), "searcher"),
-    **dict.fromkeys(("Store", "open_store"), "store"),
+    "Store": "store",
+    "open_store": "open",
     "Migration": "migration",
     "Writer": "writer",
 }

@@ -29,7 +29,7 @@ from contextlib import closing
 
 from compat.command import exit_on_input_error, nobody_reads
 from compat.errors import InputError
-from compat.live.store import open_store
+from compat.live.open import open_store
 from compat.live.verbs.parser import parser
 
 

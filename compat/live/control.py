@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from compat.errors import InputError
+from compat.errors import InputError, positive
 from compat.live.items import Journal
 from compat.live.process import is_dead
 from compat.live.store import Store, amended
-from compat.ranges import positive
 
 FRESH = 30.0  # seconds for which a process counts as running
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from compat.errors import InputError
+from compat.errors import InputError, not_negative, whole
 from compat.live import canaries
 from compat.live.canaries import CANARIES
 from compat.live.extraction import extract
@@ -24,7 +24,6 @@ from compat.live.worker import LEASE, Worker
 from compat.methods.upgrade import Upgrade
 from compat.orders import Order, OrderGiven, Random
 from compat.progress import completion_ratios
-from compat.ranges import not_negative, whole
 
 OVERTAKEN = "plan: another migration was planned just now, expected none"
 BATCH = 2**31 - 1  # items extracted at a time, at most

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from compat.command import Parser, exit_on_input_error
-from compat.errors import InputError
+from compat.errors import InputError, at_least_one, not_negative
 from compat.live import canaries, parquet
 from compat.live.breaker import LAST, broken, doubtful
 from compat.live.canaries import CANARIES
@@ -27,7 +27,6 @@ from compat.live.extraction import Extracted, extract
 from compat.live.items import Item, Work
 from compat.live.manifest import fingerprint
 from compat.live.verbs.arguments import models_of
-from compat.ranges import at_least_one, not_negative
 
 PART = 16384  # rows of a part file, at most
 SHARES = 4  # parts that each actor gets, at least

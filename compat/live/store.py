@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from compat.errors import InputError
 from compat.live.items import Column, Counts, Entry, Found, Gallery, Item, Journal, Pending, Report, Turn, Work
 
 Capability = Literal["compare and set", "snapshot", "many workers"]
@@ -260,33 +259,6 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of connections and memory."""
-
-
-def open_store(url: str, **options: Any) -> Store:
-    """The store at an address: `sqlite:///path`, `postgresql://...` or `qdrant://host:port/collection`.
-
-    Args:
-        url: the address.
-        options: of the adapter.
-
-    Raises:
-        InputError: no adapter for it, or the adapter's package is missing.
-    """
-    scheme, _, rest = url.partition("://")
-    if scheme == "sqlite" and rest.startswith("/"):
-        from compat.live.sqlite.store import SqliteStore
-
-        return SqliteStore(rest[1:], **options)
-    if scheme in ("postgresql", "postgres"):
-        from compat.live.postgres.store import PostgresStore
-
-        return PostgresStore(url, **options)
-    if scheme.startswith("qdrant"):
-        from compat.live.qdrant.store import QdrantStore
-
-        return QdrantStore(url, **options)
-    shown = f"{scheme}://..." if rest and scheme.isalnum() else "an address without a scheme"  # it may hold a password
-    raise InputError(f"store: {shown}, expected sqlite:///path, postgresql://... or qdrant://...")
 
 
 Change = Callable[[Journal], Journal]

@@ -7,13 +7,12 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-from compat.errors import InputError
+from compat.errors import InputError, at_least_one, whole
 from compat.live.canaries import again, drawn
 from compat.live.items import Counts, Journal
 from compat.live.models import Models
 from compat.live.serving import Served
 from compat.live.store import Store, amended
-from compat.ranges import at_least_one, whole
 
 COMPLETE = ("complete", "verified")
 RULE = 3  # of three: if none of n is wrong, below 3/n of all are, with 95 % confidence

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from compat.errors import InputError
+from compat.errors import InputError, not_negative
 from compat.experience.fits import dump
 from compat.live import breaker, canaries, invariants
 from compat.live.canaries import CANARIES
@@ -25,7 +25,6 @@ from compat.live.serving import Served, learned, unmigrated
 from compat.live.store import Conflict, Store, amended
 from compat.live.throttle import Throttle, wait
 from compat.methods.upgrade import Upgrade
-from compat.ranges import not_negative
 
 CHUNK = 4096  # items that are written anew in one transaction
 FRESH = 10.0  # seconds for which what searchers say of their queries counts

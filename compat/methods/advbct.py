@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from compat.errors import at_least_one, positive, share
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
 from compat.models import Embedder
-from compat.ranges import at_least_one, positive, share
 
 
 def class_radii(old: Tensor, labels: Tensor, means: Tensor, quantile: float = 1.0) -> Tensor:

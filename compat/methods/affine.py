@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from compat.batch import Pair
-from compat.errors import InputError
+from compat.errors import InputError, not_negative
 from compat.methods.scaling import diagonal_scaling
 from compat.methods.upgrade import Fit, Upgrade
 from compat.models import Embedder
 from compat.needs import Given
-from compat.ranges import not_negative
 
 
 def ridge(new: Tensor, old: Tensor, alpha: float = 1e-3) -> tuple[Tensor, Tensor]:

@@ -9,11 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compat.errors import InputError
+from compat.errors import InputError, not_negative
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
 from compat.models import Embedder
-from compat.ranges import not_negative
 
 
 def extended_classifier(weight: Tensor, bias: Tensor | None, teacher: Teacher) -> tuple[Tensor, Tensor]:

@@ -9,11 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
 
-from compat.errors import InputError
+from compat.errors import InputError, not_negative
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
 from compat.models import Embedder
-from compat.ranges import not_negative
 
 
 class BT2(Joint):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from compat.errors import at_least_one, not_negative, positive
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
 from compat.methods.upgrade import resized
 from compat.models import Embedder, head
-from compat.ranges import at_least_one, not_negative, positive
 
 
 def discriminativeness(old: Tensor, means: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:

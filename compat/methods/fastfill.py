@@ -10,9 +10,9 @@ from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from compat.batch import Pair
+from compat.errors import not_negative
 from compat.methods.fct import FCT, forward_loss
 from compat.models import Embedder
-from compat.ranges import not_negative
 
 
 def uncertainty_loss(errors: Tensor, log_variance: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from compat.batch import Pair
+from compat.errors import at_least_one, not_negative
 from compat.methods.learned import Learned
 from compat.models import Embedder
-from compat.ranges import at_least_one, not_negative
 
 
 def block(inside: int, outside: int) -> nn.Sequential:

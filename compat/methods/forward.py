@@ -7,13 +7,12 @@ from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor
 
 from compat.batch import Pair
-from compat.errors import InputError
+from compat.errors import InputError, at_least_one, not_negative, positive
 from compat.losses import alignment_loss, metric_compatible_loss
 from compat.methods.learned import Learned
 from compat.methods.upgrade import Fit
 from compat.models import Embedder, ResidualHead, head
 from compat.needs import Given
-from compat.ranges import at_least_one, not_negative, positive
 
 
 class ForwardContrast(Learned):

@@ -13,11 +13,10 @@ from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
 from compat.batch import Pair
-from compat.errors import InputError
+from compat.errors import InputError, at_least_one, positive
 from compat.methods.upgrade import Fit, Upgrade
 from compat.models import Embedder
 from compat.needs import Given
-from compat.ranges import at_least_one, positive
 
 ALPHAS = np.logspace(-6, 2, 9)
 CENTRES = 512

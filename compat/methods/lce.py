@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from compat.errors import angle, not_negative, positive
 from compat.losses import arcface_logits
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
 from compat.models import Embedder
-from compat.ranges import angle, not_negative, positive
 
 
 def boundary_loss(new: Tensor, means: Tensor, lowest: Tensor, labels: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compat import ranges
+from compat import errors
 from compat.losses import arcface_logits
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
@@ -64,9 +64,9 @@ class MixBCT(Joint):
         margin: float = 0.5,
     ) -> None:
         super().__init__(old, new)
-        ranges.share(share=share, credible=credible)
-        ranges.positive(scale=scale)
-        ranges.angle(margin=margin)
+        errors.share(share=share, credible=credible)
+        errors.positive(scale=scale)
+        errors.angle(margin=margin)
         self.share, self.credible, self.scale, self.margin = share, credible, scale, margin
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from compat.errors import at_least_one, not_negative, positive
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
 from compat.models import Embedder
-from compat.ranges import at_least_one, not_negative, positive
 
 
 def neighbourhood_loss(similarities: Tensor, same: Tensor, weights: Tensor, temperature: float = 1.0) -> Tensor:

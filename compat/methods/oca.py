@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
 
+from compat.errors import not_negative, positive
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
 from compat.models import Embedder
-from compat.ranges import not_negative, positive
 
 
 def cosine_to_means(embeddings: Tensor, means: Tensor, labels: Tensor) -> Tensor:

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
 
 from compat.batch import Pair
+from compat.errors import at_least_one, not_negative, positive
 from compat.losses import contrastive_loss
 from compat.methods.learned import Learned
 from compat.models import Embedder, head
-from compat.ranges import at_least_one, not_negative, positive
 
 
 def orthogonality_penalty(weight: Tensor, bound: float, sharpness: float = 1.0) -> Tensor:

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from compat.errors import at_least_one, not_negative, positive
 from compat.losses import cosines
 from compat.methods.joint import Joint
 from compat.models import Embedder
-from compat.ranges import at_least_one, not_negative, positive
 
 
 def regression_alleviating_loss(

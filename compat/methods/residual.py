@@ -8,12 +8,12 @@ from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from compat.batch import Pair
+from compat.errors import at_least_one, not_negative
 from compat.methods.affine import ridge
 from compat.methods.learned import Learned
 from compat.methods.upgrade import Fit
 from compat.models import Embedder
 from compat.needs import Given
-from compat.ranges import at_least_one, not_negative
 
 
 class ResidualMLP(Learned):

@@ -10,11 +10,10 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from compat.data import Sample, TrainingImages
-from compat.errors import InputError
+from compat.errors import InputError, not_negative
 from compat.losses import batch_hard_triplet_loss
 from compat.models import Embedder, vertices_for
 from compat.optim import warmup_cosine
-from compat.ranges import not_negative
 
 
 class SingleModel(LightningModule):

@@ -6,12 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compat.errors import InputError
+from compat.errors import InputError, angle, positive
 from compat.losses import arcface_logits
 from compat.methods.joint import Joint, Teacher
 from compat.methods.single import SingleModel
 from compat.models import Embedder
-from compat.ranges import angle, positive
 
 
 def refined_prototype(old: Tensor, new: Tensor, share: float = 0.9, temperature: float = 0.05) -> Tensor:

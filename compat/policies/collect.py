@@ -9,9 +9,9 @@ import gymnasium
 import numpy as np
 import torch
 
-from compat.environment.backfill import BackfillEnv
-from compat.environment.features import OVERALL
-from compat.environment.rollouts import Observation, Rollout
+from compat.policies.backfill import BackfillEnv
+from compat.policies.features import OVERALL
+from compat.policies.rollouts import Observation, Rollout
 from compat.policies.samples import Demonstrations, Transitions
 
 Proxy: TypeAlias = Callable[[Observation, int, Observation], float]

@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium
 
-from compat.environment.backfill import BackfillEnv
+from compat.policies.backfill import BackfillEnv
 
 
 def greedy(env: gymnasium.Env[Any, Any]) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from compat.environment.features import FEATURES
-from compat.environment.rollouts import Observation, Policy
 from compat.errors import InputError
+from compat.policies.features import FEATURES
+from compat.policies.rollouts import Observation, Policy
 
 COLUMNS = {name: column for column, name in enumerate(FEATURES)}
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from benchmarks import data as command
-from benchmarks.page.measure import browser as chromium
+from benchmarks.perf.page import browser as chromium
 
 
 @pytest.fixture

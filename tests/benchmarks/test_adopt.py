@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from benchmarks import adopt as command
-from benchmarks.experiment.parse import parse
-from tests.running import forget, main, run, weights_of
+from benchmarks.config.parse import parse
+from tests.helpers.running import forget, main, run, weights_of
 
 
 def made_by_other_code(runs):

@@ -9,14 +9,14 @@ import torch
 import yaml
 
 from benchmarks import run as runner
-from benchmarks.experiment.parse import parse
+from benchmarks.config.parse import parse
 from benchmarks.tables.table import tables
 from compat import Embeddings
 from compat.methods import Upgrade
 from compat.models import Precomputed
 from compat.results import load_failures, load_query_auc, load_results
 from compat.system import fill
-from tests.running import TINY, forget, main
+from tests.helpers.running import TINY, forget, main
 
 ORDERS = ("Random", "Uncertainty", "Entropy", "Margin", "Density", "ClassDistance", "Clusters", "Oracle")
 RULES = ("Raw", "ZScore", "Quantile", "Isotonic", "ReciprocalRank")

@@ -2,11 +2,11 @@
 
 import pytest
 
-from benchmarks.products.kinds import Weights
+from benchmarks.artifacts.kinds import Weights
 from benchmarks.tables.table import tables
 from compat.errors import InputError
 from compat.results import load_experiment, load_results
-from tests.running import keys, planned, run
+from tests.helpers.running import keys, planned, run
 
 EACH = ("--seed=[0, 1]", "--old.seed=null", "--new.seed=null")
 

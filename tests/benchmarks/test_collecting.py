@@ -8,11 +8,12 @@ import pytest
 
 import compat.results.folder
 from benchmarks import run as runner
-from benchmarks.experiment.collect import Collector
-from benchmarks.products import learned, weights
+from benchmarks.artifacts import method_state as learned
+from benchmarks.artifacts import weights
+from benchmarks.jobs.collect import Collector
 from compat.methods import ReverseQuery
 from compat.results import load_experiment, load_failures, load_results
-from tests.running import main, run
+from tests.helpers.running import main, run
 
 
 def test_a_full_disk_under_the_results_loses_nothing_that_was_computed(config, capsys, monkeypatch):

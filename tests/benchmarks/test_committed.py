@@ -8,10 +8,10 @@ from typing import get_args
 import pytest
 
 from benchmarks import run as runner
-from benchmarks.experiment.collect import Collector
-from benchmarks.experiment.parse import parse
-from benchmarks.experiment.plan import plan
-from benchmarks.experiment.schema import REFIT, Experiment
+from benchmarks.config.parse import parse
+from benchmarks.config.schema import REFIT, Experiment
+from benchmarks.jobs.collect import Collector
+from benchmarks.jobs.plan import plan
 from compat.errors import InputError
 from compat.needs import Need
 from compat.progress import completion_ratios

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from benchmarks import run as runner
-from benchmarks.experiment.parse import parse
-from benchmarks.experiment.schema import Experiment
-from benchmarks.products.source import arguments as arguments_of_class
-from benchmarks.products.systems import Method
+from benchmarks.artifacts.source import arguments as arguments_of_class
+from benchmarks.artifacts.systems import Method
+from benchmarks.config.parse import parse
+from benchmarks.config.schema import Experiment
 from compat import merge, orders
 from compat.data import RetrievalData
 from compat.merge import Merge
@@ -20,7 +20,7 @@ from compat.methods import SingleModel
 from compat.orders import Order
 from compat.results import load_experiment, load_failures, load_results
 from tests import ROOT
-from tests.layouts import (
+from tests.helpers.layouts import (
     write_cifar100,
     write_fashion_mnist,
     write_imagenet,

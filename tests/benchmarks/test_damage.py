@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks import plot, table
 from compat.results import collect
-from tests.running import main, run
-from tests.toy import labelled
+from tests.helpers.running import main, run
+from tests.helpers.toy import labelled
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from torchvision import datasets
 
 from benchmarks import data as command
 from benchmarks.fetch import archives
-from tests.layouts import pack, read, write_fashion_mnist, write_omniglot
-from tests.running import refused
+from tests.helpers.layouts import pack, read, write_fashion_mnist, write_omniglot
+from tests.helpers.running import refused
 
 
 def md5(content: bytes) -> str:

@@ -3,13 +3,13 @@
 import pytest
 import yaml
 
-from tests.running import refused
+from tests.helpers.running import refused
 
 
 @pytest.fixture
 def config(tmp_path, image_root):
     """A config whose data is the image folder."""
-    backbone = {"class_path": "tests.backbones.TinyConv"}
+    backbone = {"class_path": "tests.helpers.backbones.TinyConv"}
     model = {"model": {"backbone": backbone, "embed_dim": 6}, "trainer": {"max_epochs": 1}}
     content = {
         "name": "tiny",

@@ -11,8 +11,8 @@ from torchvision import datasets
 from torchvision.datasets import imagenet as ilsvrc
 
 from benchmarks import data as command
-from tests.layouts import pack, read
-from tests.running import refused
+from tests.helpers.layouts import pack, read
+from tests.helpers.running import refused
 
 WNIDS = ["n01", "n02", "n03"]
 VAL = [2, 3, 1, 2]  # the numbers (from 1) of the validation images' classes

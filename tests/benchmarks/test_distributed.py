@@ -11,7 +11,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from benchmarks.experiment.parse import parse
+from benchmarks.config.parse import parse
 from compat.errors import InputError
 from compat.results import load_results
 from tests import ROOT
@@ -24,7 +24,7 @@ def config(tmp_path, image_root):
     """A benchmark of two seconds whose 71 training and 35 gallery images two processes cannot divide evenly."""
     for split in ("train", "val"):
         sorted((image_root / split / "3").iterdir())[0].unlink()
-    backbone = {"class_path": "tests.backbones.TinyConv"}
+    backbone = {"class_path": "tests.helpers.backbones.TinyConv"}
     training = {
         "model": {"backbone": backbone, "embed_dim": 6},
         "trainer": {"max_epochs": 2, "accelerator": "cpu", "enable_progress_bar": False},
@@ -96,7 +96,7 @@ def test_two_processes_train_one_model(config, batches):
 @pytest.mark.slow
 def test_torchrun_may_start_the_processes_and_the_first_one_saves_their_state(config, tmp_path):
     script = tmp_path / "saving.py"
-    lines = ["from benchmarks import run", "from benchmarks.products import training"]
+    lines = ["from benchmarks import run", "from benchmarks.artifacts import training"]
     script.write_text("\n".join([*lines, "training.SAVE_INTERVAL = 0.0", "run.main()", ""]))
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script))
     results, stages = run(config, "torchrun", *TWO, launcher=launcher)

@@ -13,10 +13,10 @@ from benchmarks.page.choose import SITUATIONS, asked_by, choices, rewriting, tab
 from benchmarks.page.documents import expanded, section
 from benchmarks.page.families import families, rankings
 from benchmarks.page.gather import gather
-from benchmarks.page.measure import browser as chromium
+from benchmarks.perf.page import browser as chromium
 from compat.errors import InputError
 from tests import ROOT
-from tests.browser import Visit, needs_browser
+from tests.helpers.browser import Visit, needs_browser
 
 DOCUMENTS = sorted((ROOT / "docs").rglob("*.md"))
 

@@ -6,11 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmarks import export, replay
+from benchmarks import export
+from benchmarks.replay import __main__ as replay
 from compat import Embeddings
 from compat.models import Classifier
 from compat.results import load_results
-from tests.running import main, run
+from tests.helpers.running import main, run
 
 METHODS = "--only=independent"
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks.experiment.parse import parse
-from benchmarks.experiment.plan import Planner
-from benchmarks.products.images import dataset
-from benchmarks.products.kinds import Images, Own, Upgraded
-from benchmarks.products.matrices import plain
-from benchmarks.products.store import Store
-from benchmarks.products.systems import Built, System, build, upgrade
-from benchmarks.products.vectors import embed
+from benchmarks.artifacts.extracted import embed
+from benchmarks.artifacts.images import dataset
+from benchmarks.artifacts.kinds import Images, Own, Upgraded
+from benchmarks.artifacts.matrices import plain
+from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.systems import Built, System, build, upgrade
+from benchmarks.config.parse import parse
+from benchmarks.jobs.plan import Planner
 from compat.backfill import backfill_curve
 from compat.progress import backfill_order
 from compat.system import fill

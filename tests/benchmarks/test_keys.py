@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmarks.experiment import plan as planning
-from benchmarks.experiment.parse import parse
-from benchmarks.experiment.schema import Replay
-from benchmarks.experiment.spec import Spec
-from benchmarks.products import source
-from benchmarks.products.base import graph, identity, load_code
-from benchmarks.products.kinds import Images, Learned
-from benchmarks.products.replay_kinds import Replayed
+from benchmarks.artifacts import source
+from benchmarks.artifacts.artifact import graph, identity, load_code
+from benchmarks.artifacts.kinds import Images, Learned, Replayed
+from benchmarks.config.parse import parse
+from benchmarks.config.schema import Replay
+from benchmarks.config.spec import Spec
+from benchmarks.jobs import plan as planning
 from compat.errors import InputError
 from compat.system import fill
 from tests import ROOT
-from tests.running import DIGESTS, POINTS, edited, forget, keys, labelled, planned, run
+from tests.helpers.running import DIGESTS, POINTS, edited, forget, keys, labelled, planned, run
 
 
 @pytest.fixture
@@ -108,10 +107,10 @@ def test_a_changed_method_makes_that_method_again_alone(config, mine):
 
 
 def test_a_class_that_is_named_plainly_is_in_the_key(config, mine):
-    mine.write_text("from tests.backbones import TinyConv as Parent\n\n\nclass Net(Parent):\n    pass\n")
+    mine.write_text("from tests.helpers.backbones import TinyConv as Parent\n\n\nclass Net(Parent):\n    pass\n")
     forget()
     jobs = planned(config, "--old.model.backbone=mine.Net")
-    assert {"mine", "tests.backbones"} <= identity(jobs[0].curve.before.old.vectors.of)["code"].keys()
+    assert {"mine", "tests.helpers.backbones"} <= identity(jobs[0].curve.before.old.vectors.of)["code"].keys()
     before = labelled(jobs)
     edited(mine, "pass", "width = 3")
     after = labelled(planned(config, "--old.model.backbone=mine.Net"))
@@ -150,7 +149,7 @@ def test_code_edited_during_a_run_is_not_that_of_the_run(config, mine):
 
 def test_where_images_lie_is_no_identity_also_of_a_dataset_within_another():
     inner = [{"class_path": "compat.data.ImageFolder", "root": root} for root in ("here", "there")]
-    held = [Spec({"class_path": "benchmarks.experiment.heldout.HeldOut", "data": data}) for data in inner]
+    held = [Spec({"class_path": "benchmarks.config.heldout.HeldOut", "data": data}) for data in inner]
     assert Images.of(held[0], ("a",)) == Images.of(held[1], ("a",))
 
 
@@ -245,7 +244,8 @@ def test_a_generation_is_not_called_like_another_key(config, name):
 
 
 def test_matrices_are_filled_and_rules_fitted_once_for_all_orders(config, monkeypatch):
-    from benchmarks.products import matrices, replayed
+    from benchmarks.artifacts import curve as replayed
+    from benchmarks.artifacts import matrices
 
     calls = []
 

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from benchmarks.live.checker import Answer, Checker, check_store
-from benchmarks.live.history import NEVER, History, Phases, State, Write
-from benchmarks.live.oracle import FIELDS, Oracle, Told
+from benchmarks.faults.checker import Answer, Checker, check_store
+from benchmarks.faults.history import NEVER, History, Phases, State, Write
+from benchmarks.faults.oracle import FIELDS, Oracle, Told
 
 ALL = 100
 DE, EN = (json.dumps({FIELDS[0]: name}) for name in ("de", "en"))
@@ -181,7 +181,7 @@ def test_times_of_processes_that_live_are_open():
 
 def faults(path, *arguments):
     """The command in a process of its own, as it forks."""
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.live.faults", "-o", str(path / "report.json")]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.faults", "-o", str(path / "report.json")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment)
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from benchmarks.live.disk import SECTOR, SHARES, Disk, sectors
-from benchmarks.live.recorder import Event
+from benchmarks.faults.disk import SECTOR, SHARES, Disk, sectors
+from benchmarks.faults.recorder import Event
 
 
 def event(verb, name="f", place=0, data=b""):
@@ -65,8 +65,8 @@ def test_some_losses_leave_all_and_some_nothing():
 RECORDED = """
 import os, sqlite3, sys
 from pathlib import Path
-from benchmarks.live.disk import Disk
-from benchmarks.live.recorder import Recorder, read
+from benchmarks.faults.disk import Disk
+from benchmarks.faults.recorder import Recorder, read
 
 folder = Path(sys.argv[1])
 Recorder(folder / "recording", folder / "a.db")

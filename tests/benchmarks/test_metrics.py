@@ -11,8 +11,8 @@ from benchmarks.page.gather import gather
 from benchmarks.page.payload import payload
 from compat.curve_metrics import ALWAYS, CURVE_METRICS
 from compat.results import collect, load_results, metrics_of
-from tests.running import main, run
-from tests.toy import RESULT, curved, folder, labelled
+from tests.helpers.running import main, run
+from tests.helpers.toy import RESULT, curved, folder, labelled
 
 OWN = '''
 from compat.curve_metrics import CurveMetric

@@ -7,12 +7,12 @@ import yaml
 from safetensors.torch import load_file
 
 from benchmarks import run as runner
-from benchmarks.experiment.outcome import passes_of, refits_of
-from benchmarks.experiment.parse import parse
-from benchmarks.products.base import key
-from benchmarks.products.replay_kinds import OnTheWay
+from benchmarks.artifacts.artifact import key
+from benchmarks.artifacts.kinds import OnTheWay
+from benchmarks.config.parse import parse
+from benchmarks.jobs.outcome import passes_of, refits_of
 from compat.results import load_failures, load_results
-from tests.running import THIRD, keys, main, planned
+from tests.helpers.running import THIRD, keys, main, planned
 
 OWN = {
     "own_calibration": {"class_path": "compat.experience.OwnCalibration"},

@@ -5,11 +5,11 @@ import pytest
 import yaml
 
 from benchmarks import run as runner
-from benchmarks.experiment.parse import parse
-from benchmarks.products.source import arguments
+from benchmarks.artifacts.source import arguments
+from benchmarks.config.parse import parse
 from compat.results import load_failures, load_results
 from tests import ROOT
-from tests.running import main
+from tests.helpers.running import main
 
 OPEN = ["--config", str(ROOT / "configs/settings/open_class.yaml")]
 SMALL = {"hidden": 8, "extra": 4, "centres": 8, "rank": 2}

@@ -8,21 +8,21 @@ from typing import get_args
 import pytest
 
 from benchmarks.page import __main__ as page
-from benchmarks.page import measure
 from benchmarks.page.budget import KINDS, budget_of, kinds_of
 from benchmarks.page.families import families, rankings
 from benchmarks.page.gather import gather
 from benchmarks.page.papers import described
 from benchmarks.page.payload import UNIT, payload
 from benchmarks.page.setting import data_set_of, setting_of
+from benchmarks.perf import page as measure
 from benchmarks.tables.table import tables
 from compat.needs import Need
 from compat.results import collect, load_results
 from compat.results.summaries import SUMMARIES
 from tests import ROOT
-from tests.planted_pages import COMMENT, IMAGE, SCRIPT, folders
-from tests.running import refused
-from tests.toy import RESULT, curved, labelled
+from tests.helpers.planted_pages import COMMENT, IMAGE, SCRIPT, folders
+from tests.helpers.running import refused
+from tests.helpers.toy import RESULT, curved, labelled
 
 
 @pytest.fixture

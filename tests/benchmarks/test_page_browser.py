@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from benchmarks.page import __main__ as page
-from tests.browser import PHONE, Visit, needs_browser, until
-from tests.planted_pages import COMMENT, IMAGE, SCRIPT, folders
+from tests.helpers.browser import PHONE, Visit, needs_browser, until
+from tests.helpers.planted_pages import COMMENT, IMAGE, SCRIPT, folders
 
 pytestmark = needs_browser
 DRAWN = "html[data-drawn]"

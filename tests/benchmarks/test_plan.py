@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks.experiment.listing import reason
-from benchmarks.experiment.parse import parse
-from benchmarks.experiment.plan import part_of, plan, steps, training_seed
-from benchmarks.products.base import graph, identity, key
-from benchmarks.products.kinds import Learned, Weights
+from benchmarks.artifacts.artifact import graph, identity, key
+from benchmarks.artifacts.kinds import Learned, Weights
+from benchmarks.config.listing import reason
+from benchmarks.config.parse import parse
+from benchmarks.jobs.plan import part_of, plan, steps, training_seed
 from compat.errors import InputError
 from tests import ROOT
-from tests.running import DIGESTS, POINTS, TINY, by_name, figures, keys, labelled, main, planned, run
+from tests.helpers.running import DIGESTS, POINTS, TINY, by_name, figures, keys, labelled, main, planned, run
 
 
 def test_each_method_seed_order_and_rule_is_a_job(config):

@@ -7,24 +7,24 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import policies
-from benchmarks.experiment.schema import REFIT
-from benchmarks.orders import experiment as whole
-from benchmarks.orders import training
-from benchmarks.orders.recipes import EVALUATED, recipes
-from benchmarks.orders.settings import Settings, parse
-from benchmarks.orders.sites import environment, read_all
-from benchmarks.orders.store import read
-from benchmarks.orders.summary import Found
+from benchmarks.config.schema import REFIT
+from benchmarks.policies import __main__ as policies
+from benchmarks.policies import experiment as whole
+from benchmarks.policies import training
+from benchmarks.policies.recipes import EVALUATED, recipes
+from benchmarks.policies.settings import Settings, parse
+from benchmarks.policies.sites import environment, read_all
+from benchmarks.policies.store import read
+from benchmarks.policies.summary import Found
 from compat import backfill_curve
-from compat.environment.rollouts import rollout
 from compat.errors import InputError
 from compat.experience import OwnForward, learning_curve
 from compat.methods import Upgrade
 from compat.models import Precomputed
 from compat.policies.heuristics import Density, heuristics
+from compat.policies.rollouts import rollout
 from tests import ROOT
-from tests.planted_galleries import write
+from tests.helpers.planted_galleries import write
 
 SMALL = {
     "cells": 4,
@@ -157,7 +157,7 @@ def test_what_is_done_is_not_done_again_and_shown_from_the_file_alone(done, run,
     monkeypatch.setattr(training, "fit", never)
     monkeypatch.setattr(training, "reinforce", never)
     for module in ("measuring", "together"):
-        monkeypatch.setattr(f"benchmarks.orders.{module}.rollout", never)
+        monkeypatch.setattr(f"benchmarks.policies.{module}.rollout", never)
     asked = (folder / "small.yaml", folder / "environments", "-o", folder / "all.json", "--runs", folder / "runs")
     code, printed, _ = run(*asked, "--training.updates=100")
     assert code == 0

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.orders.lessons import School
-from benchmarks.orders.recipes import Fold, Place, folds, imitator, recipes
-from benchmarks.orders.scaled import scaled
-from benchmarks.orders.settings import Settings, parse
-from benchmarks.orders.sites import Site, half, limited, read_all
-from benchmarks.orders.store import Store, read
-from benchmarks.orders.summary import Found, interval
-from benchmarks.orders.tables import report, shown
+from benchmarks.policies.lessons import School
+from benchmarks.policies.recipes import Fold, Place, folds, imitator, recipes
+from benchmarks.policies.scaled import scaled
+from benchmarks.policies.settings import Settings, parse
+from benchmarks.policies.sites import Site, half, limited, read_all
+from benchmarks.policies.store import Store, read
+from benchmarks.policies.summary import Found, interval
+from benchmarks.policies.tables import report, shown
 from benchmarks.tables.document import written
 from compat import backfill_curve
 from compat.errors import InputError
@@ -22,7 +22,7 @@ from compat.merge import Raw
 from compat.progress import backfill_order
 from compat.statistics import Interval
 from tests import ROOT
-from tests.planted_galleries import planted, write
+from tests.helpers.planted_galleries import planted, write
 
 
 def site(data="alpha", seed=0, entropy=False) -> Site:

@@ -8,9 +8,9 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.products.threads import choose, cores, quota
+from benchmarks.artifacts.threads import choose, cores, quota
 from tests import ROOT
-from tests.running import by_name, figures, labelled, planned
+from tests.helpers.running import by_name, figures, labelled, planned
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
@@ -45,7 +45,7 @@ def test_two_processes_on_one_folder_make_each_product_once(config):
 
 THREADS = """
 import torch
-from benchmarks.products.threads import settle
+from benchmarks.artifacts.threads import settle
 from compat import Embeddings, backfill_curve
 
 asked = settle({pixels})

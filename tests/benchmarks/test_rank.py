@@ -11,7 +11,7 @@ from benchmarks import rank
 from benchmarks.tables import document, ranks
 from compat.results import collect
 from tests import ROOT
-from tests.toy import RESULT, curved, labelled
+from tests.helpers.toy import RESULT, curved, labelled
 
 LEVELS = {"a": {"low": 0.25, "rqt": 0.3, "best": 0.5}, "b": {"low": 0.22, "rqt": 0.35, "best": 0.4, "alone": 0.3}}
 

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from benchmarks.products import record
+from benchmarks.artifacts import record
 
 
 @pytest.fixture

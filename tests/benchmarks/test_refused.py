@@ -6,14 +6,14 @@ import sys
 import pytest
 
 from benchmarks import run as runner
-from tests.running import THIRD, main, run, weights_of
+from tests.helpers.running import THIRD, main, run, weights_of
 
 WRONG = [
     ("--new.trainer.max_epoch=3", r"new.trainer.max_epoch: .*did you mean max_epochs\?"),
     ("--naem=x", r"naem: unknown, did you mean name\?"),
     ("--old.model.embed_dims=3", r"embed_dims: .*did you mean embed_dim\?"),
     ("--old.model.embed_dim=many", r"embed_dim.*many"),
-    ("--old.model.backbone.class_path=tests.backbones.Tiny", r"backbone.*tests.backbones.Tiny"),
+    ("--old.model.backbone.class_path=tests.helpers.backbones.Tiny", r"backbone.*tests.helpers.backbones.Tiny"),
     ("--data.class_path=compat.data.Imagefolder", r"data.*Imagefolder"),
     ("--data.root=nowhere", r"data.root: no folder nowhere/train; expected nowhere/train/<class>/\*"),
     ("--data.old_classes=2", "data.old_classes: unknown, expected old.sees.classes"),
@@ -72,8 +72,11 @@ WRONG = [
     ("--methods={x: {class_path: compat.methods.MixBCT, share: 1.2}}", r"methods.x.init_args.share: 1.2, expected"),
     ("--methods.rqt.init_args.mcl=new_only", "mcl: new_only without rho, expected rho: true"),
     ("--old.checkpoint=nowhere.ckpt", r"checkpoint: cannot read nowhere.ckpt"),
-    ("--old.model.backbone.class_path=tests.backbones.FeatureMap", r"FeatureMap returns shape .* expected \(batch"),
-    ("--new.model.backbone.class_path=tests.backbones.Broken", r"NaN or infinite values"),
+    (
+        "--old.model.backbone.class_path=tests.helpers.backbones.FeatureMap",
+        r"FeatureMap returns shape .* expected \(batch",
+    ),
+    ("--new.model.backbone.class_path=tests.helpers.backbones.Broken", r"NaN or infinite values"),
     ("--new.trainer.accelerator=gpu", "accelerator|gpu"),
 ]
 

@@ -13,8 +13,8 @@ from benchmarks.report.document import plain
 from benchmarks.report.inputs import images_of, names_of
 from benchmarks.report.thumbnails import thumbnail
 from compat.errors import InputError
-from tests.planted_upgrades import CLASSES, save, upgrade
-from tests.reports import write
+from tests.helpers.planted_upgrades import CLASSES, save, upgrade
+from tests.helpers.reports import write
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.report import __main__ as report
-from tests.browser import PHONE, Visit, needs_browser, until
-from tests.planted_upgrades import CLASSES, save, upgrade
+from tests.helpers.browser import PHONE, Visit, needs_browser, until
+from tests.helpers.planted_upgrades import CLASSES, save, upgrade
 
 pytestmark = needs_browser
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.report.folder import EVERYTHING
 from tests import ROOT
-from tests.reports import refused, write
+from tests.helpers.reports import refused, write
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.report.inputs import check_ids
-from tests.planted_upgrades import save, upgrade
-from tests.reports import refused
+from tests.helpers.planted_upgrades import save, upgrade
+from tests.helpers.reports import refused
 
 
 @pytest.fixture

@@ -11,16 +11,17 @@ import torch
 import yaml
 
 from benchmarks import run as runner
-from benchmarks.experiment.parse import parse
-from benchmarks.products import learned, weights
-from benchmarks.products.systems import Built, Method, System, served
+from benchmarks.artifacts import method_state as learned
+from benchmarks.artifacts import weights
+from benchmarks.artifacts.systems import Built, Method, System, served
+from benchmarks.config.parse import parse
 from compat.curve_metrics import CURVE_METRICS
 from compat.methods import SingleModel, Upgrade
 from compat.models import Embedder
 from compat.results import load_experiment
 from tests import ROOT
-from tests.backbones import TinyConv
-from tests.running import THIRD, by_name, figures, main, run, weights_of
+from tests.helpers.backbones import TinyConv
+from tests.helpers.running import THIRD, by_name, figures, main, run, weights_of
 
 METHODS = ("independent", "rqt", "rqt_mcl_rho")
 
@@ -124,8 +125,8 @@ def test_killed_at_any_stage_it_resumes_to_the_same_result(config, stage):
 import os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 from benchmarks import run
-from benchmarks.products import training
-from benchmarks.products.store import Store
+from benchmarks.artifacts import training
+from benchmarks.artifacts.store import Store
 import compat.results.folder as folder
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)

@@ -6,9 +6,9 @@ from dataclasses import fields
 
 import pytest
 
-from benchmarks.experiment.parse import parse
-from benchmarks.experiment.plan import part_of
-from benchmarks.experiment.schema import Experiment, Generation, Heads, Replay, Sees
+from benchmarks.config.parse import parse
+from benchmarks.config.schema import Experiment, Generation, Heads, Replay, Sees
+from benchmarks.jobs.plan import part_of
 from benchmarks.report.__main__ import main
 from compat.errors import InputError
 from tests import ROOT

@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
-from benchmarks.experiment.spec import Spec
-from benchmarks.products import source
+from benchmarks.artifacts import source
+from benchmarks.config.spec import Spec
 from compat.errors import InputError
-from tests.running import edited, forget
+from tests.helpers.running import edited, forget
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speed` in small: every way comes to the same curve."""
+"""`python -m benchmarks.perf.speed` in small: every way comes to the same curve."""
 
 import json
 import sys
@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import speed
-from benchmarks.timing import contenders
+from benchmarks.perf import contenders, speed
 
 
 def test_the_contenders_agree():

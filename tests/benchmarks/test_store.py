@@ -13,9 +13,9 @@ import pytest
 import torch
 from filelock import FileLock
 
-from benchmarks.experiment.spec import Spec
-from benchmarks.products.base import Product, graph, identity, inputs, key
-from benchmarks.products.store import Store, StoreError, read_record
+from benchmarks.artifacts.artifact import Product, graph, identity, inputs, key
+from benchmarks.artifacts.store import Store, StoreError, read_record
+from benchmarks.config.spec import Spec
 from compat.errors import InputError
 
 CALLS: list[str] = []
@@ -160,7 +160,7 @@ def test_a_file_in_place_of_the_folder_is_one_line(tmp_path):
 
 @pytest.mark.parametrize("name", ["tensors.safetensors", "record.json"])
 def test_a_full_disk_is_one_line_and_what_is_finished_stays(tmp_path, monkeypatch, name):
-    from benchmarks.products import store as module
+    from benchmarks.artifacts import store as module
 
     Store(tmp_path).get(Value(1))
     original = module.replace

@@ -12,7 +12,7 @@ from benchmarks import plot, table
 from benchmarks.tables import against, compare, document, terminal
 from benchmarks.tables import table as wide
 from compat.errors import InputError
-from compat.plot import plot_multiples
+from compat.plots.curves import plot_multiples
 from compat.results import (
     Failure,
     collect,
@@ -23,7 +23,7 @@ from compat.results import (
     load_upgrades,
 )
 from tests import ROOT
-from tests.toy import RESULT, curved, folder, labelled
+from tests.helpers.toy import RESULT, curved, folder, labelled
 
 
 def test_a_new_axis_is_a_label(tmp_path):
@@ -232,5 +232,5 @@ def test_the_terminal_gets_six_columns_of_100_characters(tmp_path):
 def test_tables_of_live_migrations_need_their_reports(tmp_path, mark):
     (tmp_path / "other.json").write_text("{}")
     (tmp_path / "document.md").write_text(f"<!-- {mark} -->\n<!-- end -->\n")
-    with pytest.raises(InputError, match=r"(nothing|other).json: .*, expected what benchmarks.live"):
+    with pytest.raises(InputError, match=r"(nothing|other).json: .*, expected what benchmarks.perf"):
         document.written(tmp_path / "document.md")

@@ -7,13 +7,13 @@ import yaml
 
 from benchmarks import run as runner
 from benchmarks import tune
-from benchmarks.experiment import trials
-from benchmarks.experiment.heldout import HeldOut
-from benchmarks.experiment.parse import parse
-from benchmarks.products.images import dataset
+from benchmarks.artifacts.images import dataset
+from benchmarks.config.heldout import HeldOut
+from benchmarks.config.parse import parse
+from benchmarks.jobs import trials
 from benchmarks.tables.table import tables
 from compat.data import Share
-from tests.running import main, run
+from tests.helpers.running import main, run
 
 SPACE = """
 rqt: {hidden: {low: 4, high: 16}, blocks: {low: 1, high: 3}}

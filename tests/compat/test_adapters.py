@@ -23,7 +23,7 @@ from compat.methods.affine import ridge, truncated
 from compat.methods.procrustes import procrustes
 from compat.methods.scaling import diagonal_scaling
 from compat.methods.slerp import slerp
-from tests.pairs import error, made, normal, padded, paired, rotation, solved, trained
+from tests.helpers.pairs import error, made, normal, padded, paired, rotation, solved, trained
 
 NEW_OLD = pytest.mark.parametrize(("new_dim", "old_dim"), [(7, 4), (5, 5), (4, 7)])
 

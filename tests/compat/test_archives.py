@@ -9,7 +9,7 @@ import pytest
 
 from compat.data.archives import scratch, unpack, verify
 from compat.errors import InputError
-from tests.layouts import pack, read
+from tests.helpers.layouts import pack, read
 
 FILES = {"images/a/1.bin": bytes(range(256)) * 9, "images/b/2.bin": b"two", "list.txt": b"a b"}
 FORMATS = ["x.tar", "x.tar.gz", "x.tgz", "x.zip"]

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from compat.arrays import Archive, format_of, read_npy
 from compat.errors import InputError
 from compat.orders import Scores
-from tests.damage import damaged
+from tests.helpers.damage import damaged
 
 ARRAY = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
 ADVICE = re.compile(r"pickle=|unsafe|trust|\n")

@@ -13,7 +13,7 @@ from compat.engine.exact import Gallery, distances
 from compat.errors import InputError
 from compat.metrics import BackfillCurve
 from compat.topk import topk_curve
-from tests.spaces import random_embeddings, slow_curve
+from tests.helpers.spaces import random_embeddings, slow_curve
 
 
 @settings(max_examples=60, deadline=None)

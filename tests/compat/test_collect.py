@@ -27,7 +27,7 @@ from compat.results import (
     record_name,
 )
 from tests import ROOT
-from tests.toy import RESULT, labelled
+from tests.helpers.toy import RESULT, labelled
 
 MADE = {record_name(record): record for record in ({"git_commit": name} for name in "abcd")}
 A, B, C, D = MADE

@@ -9,8 +9,19 @@ from torch import nn
 from compat.methods import DMU, NCCL
 from compat.methods.dmu import discriminativeness
 from compat.methods.nccl import neighbourhood_loss
-from tests.joint_loops import class_means, cosine, cut, entropy, mean, normal, prepared, through, told_by_means, unit
-from tests.pairs import LABELS
+from tests.helpers.joint_loops import (
+    class_means,
+    cosine,
+    cut,
+    entropy,
+    mean,
+    normal,
+    prepared,
+    through,
+    told_by_means,
+    unit,
+)
+from tests.helpers.pairs import LABELS
 
 DIMS = pytest.mark.parametrize(("old_dim", "new_dim"), [(3, 5), (4, 4), (5, 3)])
 

@@ -16,7 +16,7 @@ from compat.engine.exact import distances
 from compat.errors import InputError
 from compat.merge import Merge, ReciprocalRank
 from compat.sequence import overlapping_curve
-from tests.spaces import random_embeddings
+from tests.helpers.spaces import random_embeddings
 
 FURTHER = [name for name in CURVE_METRICS if name not in ALWAYS]
 RATIOS = [0.0, 0.3, 1.0]

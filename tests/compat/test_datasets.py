@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.experiment.spec import Spec
-from benchmarks.products.images import dataset
+from benchmarks.artifacts.images import dataset
+from benchmarks.config.spec import Spec
 from compat.data import (
     CIFAR100,
     FashionMNIST,
@@ -27,7 +27,7 @@ from compat.data import (
 )
 from compat.data.transforms import NormalizedTensor
 from compat.errors import InputError
-from tests.layouts import (
+from tests.helpers.layouts import (
     CATEGORIES,
     WNIDS,
     write_cifar100,

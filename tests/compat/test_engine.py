@@ -23,7 +23,7 @@ from compat.engine.exact import Gallery, Queries, TorchEngine, distances, thresh
 from compat.errors import InputError
 from compat.merge import ReciprocalRank
 from compat.metrics import BackfillCurve
-from tests.spaces import BACKENDS, FIELDS, random_embeddings, slow_curve
+from tests.helpers.spaces import BACKENDS, FIELDS, random_embeddings, slow_curve
 
 
 def counts(e, orders, progress, **options):

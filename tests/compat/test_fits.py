@@ -13,8 +13,8 @@ from compat.experience import WORLDS, Before, Learner, OwnBack, OwnCalibration, 
 from compat.experience.fits import VERSION, dump, load
 from compat.experience.seen import as_before, before
 from compat.merge import ReciprocalRank
-from tests.own_pairs import DIM, learner, upgrade
-from tests.pairs import normal, rotation
+from tests.helpers.own_pairs import DIM, learner, upgrade
+from tests.helpers.pairs import normal, rotation
 
 LEARNERS = [
     (OwnCalibration, {}),

@@ -21,8 +21,8 @@ from compat.methods.fct import forward_loss
 from compat.methods.simclr import nt_xent_loss
 from compat.models import load_embedder
 from tests import ROOT
-from tests.backbones import TinyConv
-from tests.pairs import embedders, normal, paired, quiet_trainer, rotation, trained
+from tests.helpers.backbones import TinyConv
+from tests.helpers.pairs import embedders, normal, paired, quiet_trainer, rotation, trained
 
 KINDS = pytest.mark.parametrize("kind", [FCT, FastFill, BiCT])
 

@@ -13,7 +13,7 @@ from compat.data import FashionMNIST, Omniglot, Share
 from compat.data.fashion import FILES
 from compat.data.grays import resized
 from compat.errors import InputError
-from tests.layouts import idx, save, write_fashion_mnist, write_omniglot
+from tests.helpers.layouts import idx, save, write_fashion_mnist, write_omniglot
 
 BACKGROUND = ["Tifinagh/character01", "Greek/character02", "Greek/character03", "Latin/character10"]
 

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from compat.data import Digits, ImageFolder, Share
 from compat.errors import InputError
-from tests.layouts import write_images
+from tests.helpers.layouts import write_images
 
 
 def test_digits_are_shown_at_32_pixels_and_split_by_class():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.experiment.listing import class_help
-from benchmarks.experiment.spec import Spec
-from benchmarks.own.measure import transformed
+from benchmarks.config.listing import class_help
+from benchmarks.config.spec import Spec
+from benchmarks.replay.measure import transformed
 from compat.errors import InputError
 from compat.importing import resolved
 from compat.live.verbs.arguments import models_of

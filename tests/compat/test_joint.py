@@ -28,9 +28,9 @@ from compat.methods import (
     mixbct,
 )  # fmt: skip
 from compat.models import FinalNorm, load_embedder, simplex
-from tests.backbones import TinyConv
-from tests.joint_loops import KNOWN, OPTIONS, closest, cut, diffused, expected_terms, normal, prepared, unit
-from tests.pairs import IMAGES, LABELS, embedders
+from tests.helpers.backbones import TinyConv
+from tests.helpers.joint_loops import KNOWN, OPTIONS, closest, cut, diffused, expected_terms, normal, prepared, unit
+from tests.helpers.pairs import IMAGES, LABELS, embedders
 
 METHODS = (BCT, RACT, UniBCT, AdvBCT, MixBCT, OCA, BT2, DSimplex, LCE, NCCL)
 DIMS = pytest.mark.parametrize(("old_dim", "new_dim"), [(3, 5), (4, 4), (5, 3)])

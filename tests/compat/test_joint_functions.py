@@ -18,7 +18,7 @@ from compat.methods.oca import cosine_to_means
 from compat.methods.ract import regression_alleviating_loss
 from compat.methods.unibct import refined_prototype
 from compat.models import simplex
-from tests.joint_loops import (
+from tests.helpers.joint_loops import (
     KNOWN,
     arcface,
     class_means,

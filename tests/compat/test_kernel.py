@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from compat.errors import InputError
 from compat.methods import KernelGallery, KernelQuery, kernel
 from compat.methods.kernel import KernelMap, median_gamma
-from tests.pairs import embedders, normal, paired
+from tests.helpers.pairs import embedders, normal, paired
 
 
 def unit(rows):

@@ -14,9 +14,9 @@ from compat.experience.agreement import Way, agreement, gain, surely_better
 from compat.experience.seen import before
 from compat.methods import Procrustes
 from compat.progress import backfill_order
-from tests.own_pairs import DIM, ITEMS, PROGRESS, REFIT, curve, gallery, learner, upgrade
-from tests.pairs import normal, rotation
-from tests.spaces import slow_curve
+from tests.helpers.own_pairs import DIM, ITEMS, PROGRESS, REFIT, curve, gallery, learner, upgrade
+from tests.helpers.pairs import normal, rotation
+from tests.helpers.spaces import slow_curve
 
 
 @pytest.mark.parametrize("kind", [OwnForward, OwnBack, OwnCalibration, Learner])

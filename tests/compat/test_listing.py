@@ -10,7 +10,7 @@ import pytest
 
 from compat.data import CIFAR100, ImageFolder, ImageNet, Market1501, Omniglot, Share
 from compat.errors import InputError
-from tests.layouts import noise, save, write_images, write_market1501, write_omniglot
+from tests.helpers.layouts import noise, save, write_images, write_market1501, write_omniglot
 
 LEFT = [
     ".ipynb_checkpoints/{}",

@@ -6,8 +6,8 @@ from compat import Embeddings
 from compat.experience import Learner, Seen, learning_curve
 from compat.experience.seen import as_before, before
 from compat.progress import backfill_order
-from tests.own_pairs import DIM, ITEMS, curve, gallery, learner, upgrade
-from tests.pairs import normal
+from tests.helpers.own_pairs import DIM, ITEMS, curve, gallery, learner, upgrade
+from tests.helpers.pairs import normal
 
 HANDED: list[Seen] = []
 

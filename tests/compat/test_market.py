@@ -12,7 +12,7 @@ from compat.data import (
     Share,
 )
 from compat.errors import InputError
-from tests.layouts import (
+from tests.helpers.layouts import (
     save,
     write_market1501,
 )

@@ -16,7 +16,7 @@ from compat.engine.exact import distances
 from compat.errors import InputError
 from compat.merge import Isotonic, Merge, Quantile, Raw, ReciprocalRank, Scale, ZScore
 from compat.needs import Given
-from tests.spaces import random_embeddings
+from tests.helpers.spaces import random_embeddings
 
 
 class Identity(Merge):

@@ -10,7 +10,7 @@ from compat.losses import alignment_loss, metric_compatible_loss
 from compat.methods import ReverseQuery, Upgrade
 from compat.needs import Given
 from compat.pairs import CachedEmbeddings, PairData, PairSampler
-from tests.pairs import IMAGES, LABELS, embedded, embedders
+from tests.helpers.pairs import IMAGES, LABELS, embedded, embedders
 
 
 def fitted(method, epochs=4):

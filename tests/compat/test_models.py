@@ -22,7 +22,7 @@ from compat.models import (
     simplex,
     vertices_for,
 )
-from tests.backbones import FeatureMap, TinyConv
+from tests.helpers.backbones import FeatureMap, TinyConv
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmarks.experiment.spec import Spec
+from benchmarks.config.spec import Spec
 from compat import merge, methods, orders
 from compat.data import Sample
 from compat.errors import InputError
 from compat.methods import Joint, Pair, Procrustes, SingleModel, Upgrade
 from compat.models import Classifier, Precomputed
 from compat.needs import Given
-from tests.backbones import TinyConv
-from tests.pairs import IMAGES, LABELS, embedded, embedders
+from tests.helpers.backbones import TinyConv
+from tests.helpers.pairs import IMAGES, LABELS, embedded, embedders
 
 OPTIONS = {"OCA": {"extra": 2}, "BT2": {"extra": 2}, "Affine": {"rank": 2}}
 OPTIONS |= {"KernelQuery": {"centres": 8}, "KernelGallery": {"centres": 8}}

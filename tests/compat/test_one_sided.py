@@ -21,8 +21,8 @@ from compat.methods.oca import cosine_to_means
 from compat.methods.orthogonality import orthogonality_penalty
 from compat.methods.ract import regression_alleviating_loss
 from compat.methods.unibct import refined_prototype
-from tests.joint_loops import prepared
-from tests.pairs import IMAGES, LABELS, embedders, normal
+from tests.helpers.joint_loops import prepared
+from tests.helpers.pairs import IMAGES, LABELS, embedders, normal
 
 KINDS = {
     name: kind

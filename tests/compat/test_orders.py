@@ -27,7 +27,7 @@ from compat.orders import (
     Scores,
     Uncertainty,
 )
-from tests.spaces import random_embeddings
+from tests.helpers.spaces import random_embeddings
 
 SEEDS = [(0, 0), (0, 1), (0, 2)]
 

@@ -11,7 +11,7 @@ from compat.methods import (
     LambdaOrthogonality,
 )
 from compat.methods.orthogonality import orthogonality_penalty
-from tests.pairs import made, normal, padded, paired, rotation, trained
+from tests.helpers.pairs import made, normal, padded, paired, rotation, trained
 
 NEW_OLD = pytest.mark.parametrize(("new_dim", "old_dim"), [(7, 4), (5, 5), (4, 7)])
 

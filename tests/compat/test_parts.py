@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from compat import Embeddings, backfill_curve, backfill_order
 from compat.errors import InputError
-from tests.sequences import assert_same, generations, orders_of, rows_of
-from tests.spaces import BACKENDS, FIELDS, random_embeddings
+from tests.helpers.sequences import assert_same, generations, orders_of, rows_of
+from tests.helpers.spaces import BACKENDS, FIELDS, random_embeddings
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -11,16 +11,16 @@ from matplotlib.text import Annotation, Text
 
 from benchmarks import plot
 from compat.curve_metrics import ALWAYS
-from compat.plot import plot_cost, plot_curves, plot_sequence
-from compat.plot_errors import plot_errors
+from compat.plots.curves import plot_cost, plot_curves, plot_sequence
+from compat.plots.errors import plot_errors
 from compat.results import (
     collect,
     load_results,
     load_upgrades,
 )
 from tests import ROOT
-from tests.running import main
-from tests.toy import RESULT, curved, folder, labelled
+from tests.helpers.running import main
+from tests.helpers.toy import RESULT, curved, folder, labelled
 
 
 def test_the_cost_plot_has_a_point_for_each_row(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from compat.errors import InputError
-from compat.plot_policies import Point, plot_policies
+from compat.plots.policies import Point, plot_policies
 from compat.statistics import Interval
 
 POINTS = [

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from compat.environment.rollouts import rollout
 from compat.errors import InputError
 from compat.policies.collect import demonstrate, transitions
 from compat.policies.expert import greedy
@@ -14,10 +13,11 @@ from compat.policies.heuristics import Random
 from compat.policies.imitation import Imitation, Schedule, WorldFirst, fit
 from compat.policies.learned import Learned
 from compat.policies.networks import FAMILIES, build
+from compat.policies.rollouts import rollout
 from compat.policies.samples import Demonstrations, Transitions, joined, load, of_episodes, save, some_episodes
 from compat.policies.self_reflection import SelfReflection, alternatives, contrast, reflected, regrets
-from tests.pairs import normal
-from tests.planted_groups import FEATURES, PlantedGroups
+from tests.helpers.pairs import normal
+from tests.helpers.planted_groups import FEATURES, PlantedGroups
 
 GROUPS = 6
 

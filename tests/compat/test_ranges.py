@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from compat import merge, methods, orders, ranges
+from compat import errors, merge, methods, orders
 from compat.errors import InputError
 from compat.methods import Joint, Learned, SingleModel, Upgrade
 from compat.models import Embedder
-from tests.backbones import TinyConv
-from tests.pairs import embedders
+from tests.helpers.backbones import TinyConv
+from tests.helpers.pairs import embedders
 
 POSITIVE, NOT_NEGATIVE, COUNT = "more than 0", "0 or more", "at least 1"
 SHARE, ANGLE, PART = "a share in (0, 1]", "an angle in [0, pi)", "0 to 1"
@@ -130,8 +130,8 @@ def test_those_of_an_embedder_too(options):
 
 
 def test_the_ends_of_a_range_belong_to_it_or_do_not():
-    ranges.positive(a=1e-9, b=None)
-    ranges.not_negative(a=0, b=None)
-    ranges.at_least_one(a=1, b=None)
-    ranges.share(a=1.0, b=1e-9)
-    ranges.angle(a=0.0, b=3.14159)
+    errors.positive(a=1e-9, b=None)
+    errors.not_negative(a=0, b=None)
+    errors.at_least_one(a=1, b=None)
+    errors.share(a=1.0, b=1e-9)
+    errors.angle(a=0.0, b=3.14159)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from compat.errors import InputError
-from compat.plot_ranks import plot_ranks
+from compat.plots.ranks import plot_ranks
 from compat.ranks import rank
 from compat.results.summaries import SUMMARIES
 from compat.statistics import critical_difference, friedman, moderated, within
-from tests.toy import RESULT, curved, labelled
+from tests.helpers.toy import RESULT, curved, labelled
 
 
 def result(method, gain, backbone="", **labels):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from compat.environment.rollouts import rollout
 from compat.errors import InputError
 from compat.policies import reinforcement
 from compat.policies.learned import Learned
 from compat.policies.networks import build
-from tests.planted_groups import FEATURES, PlantedGroups
+from compat.policies.rollouts import rollout
+from tests.helpers.planted_groups import FEATURES, PlantedGroups
 
 
 def returns(network, seeds=range(100, 130)):

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from compat.curve import area, relative_flips, relative_gain, sum_of_drops
-from compat.errors import InputError
-from compat.names import check_name
+from compat.errors import InputError, check_name
 from compat.results import (
     collect,
     forget,
@@ -24,7 +23,7 @@ from compat.results import (
     record_name,
 )
 from compat.statistics import over_seeds, paired_bootstrap
-from tests.toy import RESULT, curved, folder, labelled
+from tests.helpers.toy import RESULT, curved, folder, labelled
 
 
 def test_derived_figures_by_hand():

@@ -5,8 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compat.errors import InputError
-from compat.names import check_name
+from compat.errors import InputError, check_name
 from compat.scalars import check_yaml
 
 NUMBERS = [

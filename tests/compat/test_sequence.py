@@ -14,9 +14,9 @@ from compat import Embeddings, backfill_curve
 from compat.errors import InputError
 from compat.methods import ReverseQuery, Upgrade
 from compat.sequence import overlapping_curve
-from tests.pairs import embedded, embedders
-from tests.sequences import Generations, assert_same, generations, orders_of, rows_of
-from tests.spaces import BACKENDS
+from tests.helpers.pairs import embedded, embedders
+from tests.helpers.sequences import Generations, assert_same, generations, orders_of, rows_of
+from tests.helpers.spaces import BACKENDS
 
 
 def slow_distances(query, gallery, distance):

@@ -11,7 +11,7 @@ from compat import Embeddings, backfill_curve, backfill_order
 from compat.engine.exact import distances
 from compat.errors import InputError
 from compat.topk import topk_curve
-from tests.spaces import random_embeddings
+from tests.helpers.spaces import random_embeddings
 
 
 def slow_topk(e, order, progress, distance, k, top_k):

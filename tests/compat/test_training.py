@@ -4,17 +4,17 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from benchmarks.experiment.spec import Spec
-from benchmarks.products import training
-from benchmarks.products.training import EpochState, fit
+from benchmarks.artifacts import training
+from benchmarks.artifacts.training import EpochState, fit
+from benchmarks.config.spec import Spec
 from compat.data import ImageFolder, Share
 from compat.errors import InputError
 from compat.methods import ReverseQuery, SingleModel
 from compat.models import simplex
 from compat.pairs import CachedEmbeddings, PairData
-from tests.pairs import embedded, embedders
+from tests.helpers.pairs import embedded, embedders
 
-MODEL = {"backbone": {"class_path": "tests.backbones.TinyConv"}, "embed_dim": 4}
+MODEL = {"backbone": {"class_path": "tests.helpers.backbones.TinyConv"}, "embed_dim": 4}
 
 
 class Stop(Exception):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from compat.errors import InputError
 from compat.experience import WORLDS, Prior, regressions
 from compat.experience.world import NO_PRIOR, held_back
-from tests.pairs import normal, rotation
+from tests.helpers.pairs import normal, rotation
 
 NOISE = 0.03
 DIM = 6

@@ -23,8 +23,9 @@ from compat.live.control import throttle
 from compat.live.items import Item, Journal
 from compat.live.migration import Migration
 from compat.live.models import Models
+from compat.live.open import open_store
 from compat.live.searcher import Searcher
-from compat.live.store import Store, open_store
+from compat.live.store import Store
 from compat.live.throttle import wait
 from compat.live.verbs.digits import Digits, embedded, models, prepare, write
 from compat.live.verbs.operating import size

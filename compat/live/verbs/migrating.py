@@ -8,7 +8,7 @@ from argparse import Namespace
 from itertools import islice
 
 from compat.command import warn
-from compat.errors import InputError
+from compat.errors import InputError, at_least_one, not_negative, positive
 from compat.live import control, invariants
 from compat.live.items import UNDER_WAY
 from compat.live.manifest import check_path, export
@@ -21,7 +21,6 @@ from compat.live.verbs.operating import duration, line, size
 from compat.live.verbs.progress import Signals, shown
 from compat.live.verification import Verified
 from compat.live.worker import Worker
-from compat.ranges import at_least_one, not_negative, positive
 
 LISTED = 20  # dead letters and other items that are named
 

@@ -9,14 +9,13 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
-from compat.errors import InputError
+from compat.errors import InputError, at_least_one, positive
 from compat.live import control
 from compat.live.checks import check_item
 from compat.live.items import Journal
 from compat.live.store import Store
 from compat.live.throttle import wait
 from compat.live.verbs.table import read
-from compat.ranges import at_least_one, positive
 
 ENDED = ("none", "complete", "verified", "finalized", "rolled_back")
 

@@ -12,7 +12,7 @@ from compat.decision import fusion
 from compat.decision.fusion import fused_curve
 from compat.decision.ranking import average_precision, ranks
 from compat.engine.exact import distances
-from tests.spaces import random_embeddings
+from tests.helpers.spaces import random_embeddings
 
 
 def slow_fusion(e, order, progress):

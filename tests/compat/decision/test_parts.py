@@ -12,7 +12,7 @@ from compat.decision.overlap import nearest, overlap_curve
 from compat.decision.sample import sample
 from compat.decision.signs import close_rows, equal_rows, zero_rows
 from compat.engine.exact import distances
-from tests.spaces import random_embeddings
+from tests.helpers.spaces import random_embeddings
 
 PLACE = Gallery(items=7200, old_dim=10, new_dim=20, rate=2.0)
 PROGRESS, VALUES = np.array([0.0, 0.5, 1.0]), np.array([0.2, 0.4, 0.8])

@@ -11,8 +11,8 @@ import torch
 from compat import Embeddings
 from compat.errors import InputError
 from tests import ROOT
-from tests.environments import changed, environment
-from tests.own_pairs import gallery
+from tests.helpers.environments import changed, environment
+from tests.helpers.own_pairs import gallery
 
 
 def some(items):
@@ -116,13 +116,13 @@ def test_one_item_for_each_group_is_enough():
 
 
 def test_without_gymnasium_one_line_says_what_to_install(monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("compat.environment")]:
+    for name in [name for name in sys.modules if name.startswith("compat.policies")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(
         InputError, match=r"^gymnasium: not installed, expected it: pip install compat-bench\[policies\]$"
     ):
-        importlib.import_module("compat.environment")
+        importlib.import_module("compat.policies")
 
 
 def test_the_library_does_not_import_what_policies_need():

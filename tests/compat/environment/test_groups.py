@@ -5,9 +5,9 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 
-from compat.environment.groups import cells_of, density, groups_of
-from compat.environment.world import ALPHA, GAMMA, QuickWorld
 from compat.experience.regressions import unit
+from compat.policies.groups import cells_of, density, groups_of
+from compat.policies.world import ALPHA, GAMMA, QuickWorld
 
 SEEN, UNSEEN = np.arange(20), np.arange(20, 60)
 

@@ -10,9 +10,9 @@ from sb3_contrib.common.maskable.utils import get_action_masks
 from stable_baselines3.common.env_checker import check_env as check_of_sb3
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from compat.environment import ID
-from tests.environments import OPTIONS, Anyhow, any_open, environment
-from tests.own_pairs import gallery
+from compat.policies import ID
+from tests.helpers.environments import OPTIONS, Anyhow, any_open, environment
+from tests.helpers.own_pairs import gallery
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from compat.environment import FEATURES, OVERALL
-from compat.environment.features import LIMIT, kept, ratio
-from tests.environments import any_open, changed, environment
-from tests.own_pairs import DIM, gallery
-from tests.pairs import rotation
+from compat.policies import FEATURES, OVERALL
+from compat.policies.features import LIMIT, kept, ratio
+from tests.helpers.environments import any_open, changed, environment
+from tests.helpers.own_pairs import DIM, gallery
+from tests.helpers.pairs import rotation
 
 NAMES = list(FEATURES)
 

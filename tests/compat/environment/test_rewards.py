@@ -6,9 +6,9 @@ import pytest
 from compat import backfill_curve
 from compat.curve import area, relative_gain
 from compat.engine.exact import distances
-from compat.environment.ranking import TOP
-from tests.environments import any_open, environment, tied
-from tests.own_pairs import gallery
+from compat.policies.ranking import TOP
+from tests.helpers.environments import any_open, environment, tied
+from tests.helpers.own_pairs import gallery
 
 GALLERIES = {"plain": lambda: gallery(shared=True), "tied": tied}
 

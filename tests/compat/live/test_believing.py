@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from compat.errors import InputError
 from compat.live import Item, Journal, Migration, Models, Rows, open_store
 from compat.live.manifest import apply, export
-from tests.live_files import ITEMS, NAMES, NEWS, OLDS, column, extracted, made, told
+from tests.helpers.live_files import ITEMS, NAMES, NEWS, OLDS, column, extracted, made, told
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 pq = pytest.importorskip("pyarrow.parquet")

@@ -8,7 +8,7 @@ import pytest
 from compat.errors import InputError
 from compat.live import Journal, Migration, Rows, Writer
 from compat.live.extraction import Unreachable
-from tests.live_galleries import ITEMS, OLD, Failing, items, made, matrices, models
+from tests.helpers.live_galleries import ITEMS, OLD, Failing, items, made, matrices, models
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from compat.errors import InputError
 from compat.live.items import Counts, Item, Journal
 from compat.live.store import Conflict
-from tests.live_stores import (
+from tests.helpers.live_stores import (
     NEW,
     OLD,
     TEXT,

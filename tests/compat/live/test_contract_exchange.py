@@ -9,9 +9,9 @@ import pytest
 
 from compat.errors import InputError
 from compat.live.items import Counts, Item, Report
+from compat.live.open import open_store
 from compat.live.process import this_process
-from compat.live.store import open_store
-from tests.live_stores import NEW, claim, everything, item, new, report, running, same, turned, vector
+from tests.helpers.live_stores import NEW, claim, everything, item, new, report, running, same, turned, vector
 
 A, B = "host:1:1", "host:2:2"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compat.live.store import Conflict
-from tests.live_stores import running
+from tests.helpers.live_stores import running
 
 LARGE = np.random.default_rng(0).bytes(2**21 + 1)
 

@@ -7,8 +7,8 @@ import pytest
 
 from compat.errors import InputError
 from compat.live import Writer
-from tests.live_galleries import made, models
-from tests.live_stores import item, new, report, running, vector
+from tests.helpers.live_galleries import made, models
+from tests.helpers.live_stores import item, new, report, running, vector
 
 IDS = [7, np.int64(7), 7.0, b"i0", None]
 STEPS = {

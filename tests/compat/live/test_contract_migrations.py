@@ -17,7 +17,7 @@ from compat.methods import KernelGallery, Pair, Procrustes, Upgrade
 from compat.models import Precomputed
 from compat.orders import Random
 from compat.progress import backfill_order, completion_ratios
-from tests.pairs import normal, rotation
+from tests.helpers.pairs import normal, rotation
 
 OLD, NEW, QUERIES, ITEMS, CLASSES = 6, 7, 12, 90, 5
 SEED, REFIT, POINTS = 3, (0.2, 0.5), completion_ratios(11)

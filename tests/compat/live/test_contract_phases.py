@@ -7,7 +7,7 @@ import pytest
 
 from compat.live.items import Counts, Item
 from compat.live.store import Conflict
-from tests.live_stores import NEW, everything, item, new, report, running, same, turned, vector
+from tests.helpers.live_stores import NEW, everything, item, new, report, running, same, turned, vector
 
 
 def test_revert_clears_all_that_is_new(store):

@@ -8,7 +8,7 @@ import pytest
 from compat.errors import InputError
 from compat.live.items import Item, Journal
 from compat.live.store import Ask
-from tests.live_stores import (
+from tests.helpers.live_stores import (
     NEW,
     OLD,
     TEXT,

@@ -18,7 +18,7 @@ import compat.live.sqlite.file
 from compat.errors import InputError
 from compat.live import Migration, Searcher, Writer, control, open_store
 from compat.live.__main__ import main
-from tests.live_galleries import ITEMS, items, made, models
+from tests.helpers.live_galleries import ITEMS, items, made, models
 
 NOBODY = 65534
 

@@ -18,7 +18,7 @@ from compat.live.worker import Worker
 from compat.methods import KernelGallery, Pair, Procrustes, Upgrade
 from compat.models import Precomputed
 from compat.orders import Random
-from tests.pairs import normal, rotation
+from tests.helpers.pairs import normal, rotation
 
 OLD, NEW, ITEMS, QUERIES = 8, 9, 200, 7
 NAMES = [*(f"i{n}" for n in range(ITEMS)), *(f"q{n}" for n in range(QUERIES))]

@@ -10,7 +10,7 @@ from compat.live.sqlite import generations
 from compat.live.sqlite import store as sqlite_store
 from compat.live.sqlite.store import SqliteStore
 from compat.live.store import Conflict
-from tests.live_stores import NEW, claim, create, item, new, planned, report, running, turned, vector
+from tests.helpers.live_stores import NEW, claim, create, item, new, planned, report, running, turned, vector
 
 
 @pytest.fixture

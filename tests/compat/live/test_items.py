@@ -5,7 +5,7 @@ import pytest
 from compat.errors import InputError
 from compat.live import Item, Journal, Writer
 from compat.live.checks import check_item
-from tests.live_galleries import made, models
+from tests.helpers.live_galleries import made, models
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from compat.live.manifest import apply, export, fingerprint
 from compat.live.worker import Worker
 from compat.methods import Pair, Procrustes
 from compat.models import Precomputed
-from tests.live_files import ITEMS, NAMES, NEW, NEWS, OLD, OLDS, extracted, made, models, state
-from tests.live_stores import planned
+from tests.helpers.live_files import ITEMS, NAMES, NEW, NEWS, OLD, OLDS, extracted, made, models, state
+from tests.helpers.live_stores import planned
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 pq = pytest.importorskip("pyarrow.parquet")

@@ -10,7 +10,7 @@ from compat.errors import InputError
 from compat.live import Migration, Searcher, Writer, control
 from compat.live.invariants import check
 from compat.live.manifest import apply, export
-from tests.live_cells import BATCH, PHASES, QUERIES, Cell, expected, ids_of, item, opened, state, vectors, wrong
+from tests.helpers.live_cells import BATCH, PHASES, QUERIES, Cell, expected, ids_of, item, opened, state, vectors, wrong
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 

@@ -5,7 +5,7 @@ import pytest
 
 from compat.errors import InputError
 from compat.live import Migration, Rows, Writer
-from tests.live_galleries import ITEMS, NEW, made, matrices, models, rankings
+from tests.helpers.live_galleries import ITEMS, NEW, made, matrices, models, rankings
 
 
 @pytest.fixture

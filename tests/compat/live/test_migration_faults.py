@@ -10,7 +10,7 @@ from compat.errors import InputError
 from compat.live import Migration, Searcher, Writer
 from compat.live.control import pause, resume, status, throttle
 from compat.live.sqlite.store import SqliteStore
-from tests.live_galleries import ITEMS, Failing, items, made, models, rankings
+from tests.helpers.live_galleries import ITEMS, Failing, items, made, models, rankings
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from compat.live.store import amended
 from compat.methods.affine import Affine
 from compat.models import Precomputed
 from compat.orders import Density, Entropy, Random, Uncertainty
-from tests.live_galleries import ITEMS, NEW, OLD, Failing, made, matrices, models, rankings
+from tests.helpers.live_galleries import ITEMS, NEW, OLD, Failing, made, matrices, models, rankings
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from compat.merge import Isotonic, ReciprocalRank, ZScore
 from compat.methods import ReverseQuery, Upgrade
 from compat.models import Embedder, Precomputed
 from compat.needs import Given
-from tests.live_galleries import NEW, OLD, models
+from tests.helpers.live_galleries import NEW, OLD, models
 
 
 def z_score(shift: float = 0.0) -> ZScore:

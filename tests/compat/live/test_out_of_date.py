@@ -8,7 +8,7 @@ from compat.live import Item, Migration, Models, Rows, Searcher, Writer
 from compat.live.items import Journal
 from compat.live.migration import onward_of
 from compat.live.sqlite.store import SqliteStore
-from tests.live_stores import lose
+from tests.helpers.live_stores import lose
 
 NAMES = [f"i{n}" for n in range(12)]
 CHANCE = np.random.default_rng(0)

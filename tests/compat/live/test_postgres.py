@@ -12,7 +12,7 @@ from compat.live import Migration, Models, Rows, Searcher, extraction, open_stor
 from compat.live.items import Counts
 from compat.live.store import Ask
 from compat.live.worker import CANARIES, Worker
-from tests.live_stores import OLD, create, everything, item, new, report, running, same, turned, vector
+from tests.helpers.live_stores import OLD, create, everything, item, new, report, running, same, turned, vector
 
 psycopg = pytest.importorskip("psycopg")
 from compat.live.postgres import link as postgres_link  # noqa: E402

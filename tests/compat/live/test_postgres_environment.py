@@ -17,7 +17,7 @@ from compat.errors import InputError
 from compat.live import open_store
 from compat.live.items import Item
 from compat.live.store import Approximate, Ask
-from tests.live_stores import claim, create, item, new, report, running, vector
+from tests.helpers.live_stores import claim, create, item, new, report, running, vector
 
 psycopg = pytest.importorskip("psycopg")
 from compat.live.postgres import link as postgres_link  # noqa: E402

@@ -12,7 +12,7 @@ from compat.errors import InputError
 from compat.live import Migration, Models, Rows, Searcher, Writer
 from compat.live.items import Counts, Journal
 from compat.live.store import Ask, Conflict
-from tests.live_stores import NEW, OLD, create, item, new, planned, report, running, same, turned, vector
+from tests.helpers.live_stores import NEW, OLD, create, item, new, planned, report, running, same, turned, vector
 
 psycopg = pytest.importorskip("psycopg")
 from compat.live.postgres import generations  # noqa: E402

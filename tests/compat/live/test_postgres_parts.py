@@ -7,7 +7,7 @@ import pytest
 
 from compat.live import Item, Journal
 from compat.live.store import Approximate, Ask
-from tests.live_stores import planned, turned
+from tests.helpers.live_stores import planned, turned
 
 pytest.importorskip("psycopg")
 from compat.live.items import Column, Report

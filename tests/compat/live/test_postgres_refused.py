@@ -7,7 +7,7 @@ import pytest
 
 from compat.errors import InputError
 from compat.live import open_store
-from tests.live_stores import create, item, running
+from tests.helpers.live_stores import create, item, running
 
 psycopg = pytest.importorskip("psycopg")
 

@@ -9,7 +9,7 @@ import pytest
 
 from compat.live.sqlite.store import SqliteStore
 from tests import ROOT
-from tests.live_stores import create, item
+from tests.helpers.live_stores import create, item
 
 SCRIPT = """
 import multiprocessing, sqlite3, sys
@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 from compat.live import Searcher, Writer, open_store
-from tests.live_galleries import ITEMS, items, made, models
+from tests.helpers.live_galleries import ITEMS, items, made, models
 
 CHILDREN, EACH = 3, 4
 METHOD, PATH = sys.argv[1], Path(sys.argv[2])

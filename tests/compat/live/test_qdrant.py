@@ -9,12 +9,12 @@ import pytest
 from compat.live import Migration, Models, Rows, Searcher, Writer
 from compat.live.items import Counts, Phase
 from compat.live.store import Ask
-from tests.live_stores import claim, everything, item, new, report, running, vector
+from tests.helpers.live_stores import claim, everything, item, new, report, running, vector
 
 pytest.importorskip("qdrant_client")
 
 from compat.live.qdrant.points import State, scaled, tag
-from tests.qdrant_moments import in_folder, on_both
+from tests.helpers.qdrant_moments import in_folder, on_both
 
 ASKS = [Ask("old", vector(0)[None]), Ask("new", new(0)[None])]
 

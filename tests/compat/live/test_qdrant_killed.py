@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compat.live import Item, Journal, Migration, Models, Rows, Searcher, Writer, open_store
-from tests.live_stores import OLD, new, vector
+from tests.helpers.live_stores import OLD, new, vector
 
 pytest.importorskip("qdrant_client")
 

@@ -9,11 +9,11 @@ import pytest
 from compat.errors import InputError
 from compat.live.items import Counts, Item
 from compat.live.store import Ask, Conflict
-from tests.live_stores import NEW, claim, everything, item, new, report, running, same, turned, vector
+from tests.helpers.live_stores import NEW, claim, everything, item, new, report, running, same, turned, vector
 
 pytest.importorskip("qdrant_client")
 
-from tests.qdrant_moments import Between, in_folder, on_both
+from tests.helpers.qdrant_moments import Between, in_folder, on_both
 
 ASKS = [Ask("old", vector(0)[None]), Ask("new", new(0)[None])]
 

@@ -7,13 +7,14 @@ from unittest import mock
 import pytest
 
 from compat.errors import InputError
-from compat.live.store import Ask, open_store
-from tests.live_stores import create, item, new, report, running, vector
+from compat.live.open import open_store
+from compat.live.store import Ask
+from tests.helpers.live_stores import create, item, new, report, running, vector
 
 pytest.importorskip("qdrant_client")
 
 from compat.live.qdrant.link import Busy, Link, Refused, models
-from tests.qdrant_moments import in_folder, on_both
+from tests.helpers.qdrant_moments import in_folder, on_both
 
 needs_stand = pytest.mark.skipif("QDRANT_URL" in os.environ, reason="a server does not break when it is told to")
 ASKS = [Ask("old", vector(0)[None]), Ask("new", new(0)[None])]

@@ -12,7 +12,7 @@ from compat.errors import InputError
 from compat.live import Item, Journal, Migration, Models, Rows, open_store, ray_pipeline
 from compat.live.manifest import apply, export
 from compat.live.ray_pipeline import Extract, pipeline, reason
-from tests.running import main
+from tests.helpers.running import main
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 pq = pytest.importorskip("pyarrow.parquet")

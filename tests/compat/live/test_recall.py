@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.live.recall import CONDITIONS, recall
+from benchmarks.perf.recall import CONDITIONS, recall
 from compat.live.sqlite.parts import Part
 from compat.live.store import Approximate
 from compat.orders import Clusters, Density, OrderGiven, Random

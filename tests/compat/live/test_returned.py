@@ -12,7 +12,7 @@ from compat.live import Images, Migration, Models, Searcher, Writer
 from compat.live.models import embedded
 from compat.live.returned import numbers
 from compat.models import Embedder
-from tests.live_galleries import ITEMS, Failing, made, matrices, models
+from tests.helpers.live_galleries import ITEMS, Failing, made, matrices, models
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 

@@ -7,7 +7,7 @@ import pytest
 from compat.errors import InputError
 from compat.live import Migration, Writer
 from compat.live.items import UNDER_WAY
-from tests.live_cells import WRITTEN, Cell, ids_of, opened, wrong
+from tests.helpers.live_cells import WRITTEN, Cell, ids_of, opened, wrong
 
 
 @pytest.mark.parametrize("bridge", [False, True], ids=["", "bridge"])

@@ -27,7 +27,7 @@ import compat.live.throttle
 import compat.live.worker
 from compat.live import Item, Journal, Migration, Searcher, Writer, control, open_store
 from compat.live.worker import Worker
-from tests.live_operators import Named, Operator, apart, between, models_of
+from tests.helpers.live_operators import Named, Operator, apart, between, models_of
 
 ITEMS, AT_ONCE, MANY, LEASE = 6, 3, 400, 1e-9
 NEXT = {  # phases that may follow each

@@ -14,7 +14,7 @@ from compat.live.searcher import top
 from compat.live.sqlite.views import load
 from compat.merge import Raw, ReciprocalRank
 from tests.compat.live.test_models import rqt, z_score
-from tests.live_galleries import ITEMS, made, matrices, models
+from tests.helpers.live_galleries import ITEMS, made, matrices, models
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from compat.errors import InputError
 from compat.live.manifest import apply, export
-from tests.live_files import ITEMS, NAMES, NEW, NEWS, column, extracted, made, told
+from tests.helpers.live_files import ITEMS, NAMES, NEW, NEWS, column, extracted, made, told
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 pq = pytest.importorskip("pyarrow.parquet")

@@ -13,7 +13,7 @@ from compat.live.items import Counts
 from compat.live.store import amended
 from compat.live.verification import Verified
 from tests.compat.live.test_broken_models import drifting
-from tests.live_galleries import ITEMS, Failing, items, made, models
+from tests.helpers.live_galleries import ITEMS, Failing, items, made, models
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from compat.errors import InputError
 from compat.live.sqlite.file import KEPT, SCHEMA
 from compat.live.sqlite.store import SqliteStore
 from compat.live.store import Approximate, Ask
-from tests.live_stores import OLD, create, item, report, running, vector
+from tests.helpers.live_stores import OLD, create, item, report, running, vector
 
 
 @pytest.mark.parametrize("column", ["old", "new"])

@@ -9,7 +9,7 @@ from compat.errors import InputError
 from compat.live import Migration, Rows, Searcher, Writer
 from compat.live.items import Phase
 from compat.live.store import amended
-from tests.live_galleries import ITEMS, NEW, made, matrices, models
+from tests.helpers.live_galleries import ITEMS, NEW, made, matrices, models
 
 BEFORE: tuple[Phase, ...] = ("none", "planned", "rolled_back")
 RUNS: tuple[Phase, ...] = ("running", "paused", "complete", "verified")

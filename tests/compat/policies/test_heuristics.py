@@ -4,11 +4,11 @@ import gymnasium
 import numpy as np
 import pytest
 
-from compat.environment import FEATURES, rollout
 from compat.errors import InputError
+from compat.policies import FEATURES, rollout
 from compat.policies.expert import greedy
 from compat.policies.heuristics import Density, Entropy, Farthest, Largest, Random, Variance, heuristics
-from tests.environments import environment
+from tests.helpers.environments import environment
 
 MASK = np.array([True, False, True, True])
 

@@ -5,7 +5,7 @@ import pytest
 
 from compat.live import open_store
 from compat.live.__main__ import main
-from tests.live_doubles import ITEMS, OLD, OURS, SPACES, URL, columns
+from tests.helpers.live_doubles import ITEMS, OLD, OURS, SPACES, URL, columns
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from compat.live import open_store
 from compat.live.verbs.columns import duration, moments
 from compat.live.verbs.table import read
-from tests.live_doubles import URL, refused
+from tests.helpers.live_doubles import URL, refused
 
 OLD = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
 IDS, CONTENTS = ["a", "b", "c"], ["c1", "c2", "c3"]

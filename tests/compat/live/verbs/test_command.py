@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests import ROOT
-from tests.live_doubles import DOUBLES, ITEMS, OURS, URL, refused
+from tests.helpers.live_doubles import DOUBLES, ITEMS, OURS, URL, refused
 
 
 def interrupted(*_):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compat.live import open_store, prometheus
-from tests.live_doubles import CONTENTS, ITEMS, OLD, OURS, SPACES, URL, refused
+from tests.helpers.live_doubles import CONTENTS, ITEMS, OLD, OURS, SPACES, URL, refused
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 pq = pytest.importorskip("pyarrow.parquet")

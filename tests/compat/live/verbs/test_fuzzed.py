@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from compat.errors import InputError
 from compat.live.verbs.columns import value
 from compat.live.verbs.table import read
-from tests.damage import damaged
+from tests.helpers.damage import damaged
 
 COUNT = 12
 OLD = np.random.default_rng(0).normal(size=(COUNT, 4)).astype(np.float32)

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.live_doubles import OURS, URL, refused
+from tests.helpers.live_doubles import OURS, URL, refused
 
 
 def test_the_verbs(planned, call):

@@ -10,8 +10,8 @@ import pytest
 from compat.live import Searcher, open_store
 from compat.live.__main__ import main
 from compat.live.sqlite.store import SqliteStore
-from tests.live_doubles import DOUBLES, ITEMS, OLD, OURS, SPACES, URL, columns, models, refused
-from tests.live_stores import lose
+from tests.helpers.live_doubles import DOUBLES, ITEMS, OLD, OURS, SPACES, URL, columns, models, refused
+from tests.helpers.live_stores import lose
 
 
 def test_an_init_that_was_killed_before_its_items_is_done_again(items, call, monkeypatch):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from compat.live import Writer, open_store
-from tests.live_doubles import DOUBLES, ITEMS, OLD, OURS, SPACES, models
+from tests.helpers.live_doubles import DOUBLES, ITEMS, OLD, OURS, SPACES, models
 
 
 def test_a_migration_with_dead_letters_and_a_rollback_on_each_store(url, items, call):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compat.live import open_store
-from tests.live_doubles import ITEMS, OLD, SPACES, URL, columns, refused
+from tests.helpers.live_doubles import ITEMS, OLD, SPACES, URL, columns, refused
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from compat.live import Writer, open_store, worker
 from compat.live.items import Journal
 from compat.live.verbs.forecast import compared
 from tests import ROOT
-from tests.live_doubles import DOUBLES, ITEMS, OLD, OURS, SPACES, URL, columns, models, refused
-from tests.live_stores import lose
+from tests.helpers.live_doubles import DOUBLES, ITEMS, OLD, OURS, SPACES, URL, columns, models, refused
+from tests.helpers.live_stores import lose
 
 
 def in_order(hits):

@@ -1,0 +1,1 @@
+"""Artifacts: trained weights, embeddings, orders and curves, made once and found again."""

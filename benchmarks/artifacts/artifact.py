@@ -1,0 +1,148 @@
+"""A product: something that takes time to make, known by all that it depends on. Nobody writes a key by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from benchmarks.artifacts import source
+from benchmarks.config.spec import Spec
+from compat.errors import InputError
+from compat.importing import ANYTHING, reason
+
+# Code that products pass through and that does not change what they are.
+INERT = frozenset(
+    [
+        "compat.errors",
+        "compat.files",
+        "benchmarks.config.spec",
+        "benchmarks.fetch.commands",
+        "benchmarks.config.schema",
+        "benchmarks.artifacts.artifact",
+        "benchmarks.artifacts.kinds",
+        "benchmarks.artifacts.source",
+        "benchmarks.artifacts.store",
+        "benchmarks.artifacts.record",
+        "benchmarks.artifacts.progress",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Product:
+    """Its fields are all that it depends on; those with `compare=False` are shown, and no part of its identity.
+
+    Attributes:
+        stage: what is made, for the reader of the run folder.
+        maker: the function that makes it, of the product, the store and a folder for logs and unfinished work.
+    """
+
+    stage: ClassVar[str] = ""
+    maker: ClassVar[str] = ""
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+        return " ".join(filter(None, [self.stage, getattr(self, "name", "")]))
+
+
+@cache
+def identity(product: Product) -> dict[str, Any]:
+    """All that a product depends on, by name: its fields, the keys of its inputs, the files and code it names.
+
+    Code is that of its maker and of the classes that its fields name, with the own modules that these use. Of installed
+    packages those count that the config names classes of, by version: what else is installed is in the record. A file
+    that an argument names counts by its content.
+    """
+    specs: list[Spec] = []
+    content = {f.name: _plain(getattr(product, f.name), specs) for f in fields(product) if f.compare}
+    modules, packages = {product.maker.rpartition(".")[0]}, set()
+    for path in {path for spec in specs for path in spec.class_paths()}:
+        found = source.find(path)
+        module = found.module if found else path.rpartition(".")[0]
+        if source.is_own(module):
+            modules |= {d.module for d in source.lineage(path) if source.is_own(d.module)} or {module}
+        else:
+            packages.add(source.version_of(path.split(".")[0]) or path)
+    code: dict[str, str] = {}
+    for module in sorted(modules):
+        code |= source.code_of(module, INERT)
+    files = {path: checksum(path) for spec in specs for path in spec.files()}
+    known = {"stage": product.stage, "fields": content, "code": code, "packages": sorted(packages)}
+    return {**known, "files": files} if files else known
+
+
+@cache
+def key(product: Product) -> str:
+    """Digest of a product's identity."""
+    return hashlib.sha256(json.dumps(identity(product), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_code(products: Iterable[Product]) -> None:
+    """Import all code that products are made by: an edit while a benchmark runs changes nothing of it.
+
+    Raises:
+        InputError: a module that cannot be imported, or that was edited since it was read.
+    """
+    code = {module: digest for product in products for module, digest in identity(product)["code"].items()}
+    for module in code:
+        try:
+            importlib.import_module(module)
+        except ANYTHING as error:
+            found = f"{module} ({reason(error)})"
+            raise InputError(f"class_path: {found}, expected a module that can be imported") from error
+    for module, digest in code.items():
+        if source.digest.__wrapped__(module) != digest:
+            raise InputError(f"class_path: {module} was edited just now, expected it to stay; run the command again")
+
+
+def checksum(path: str | Path) -> str:
+    """SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(2**22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def inputs(value: Any) -> Iterator[Product]:
+    """The products that a product, or anything in its fields, is made from."""
+    for f in fields(value) if is_dataclass(value) and not isinstance(value, type) else ():
+        inner = getattr(value, f.name)
+        if isinstance(inner, Product):
+            yield inner
+        elif f.compare:
+            yield from inputs(inner)
+
+
+def graph(product: Product) -> list[Product]:
+    """A product after all that it is made from, each once."""
+    found: dict[Product, None] = {}
+
+    def visit(one: Product) -> None:
+        if one not in found:
+            for other in inputs(one):
+                visit(other)
+            found[one] = None
+
+    visit(product)
+    return list(found)
+
+
+def _plain(value: Any, specs: list[Spec]) -> Any:
+    if isinstance(value, Product):
+        return {"product": key(value)}
+    if isinstance(value, Spec):
+        specs.append(value)
+        return value.content
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name), specs) for f in fields(value) if f.compare}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, specs) for item in value]
+    return value

@@ -1,0 +1,36 @@
+"""An order that looks at no model: at random, or by a file of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.artifacts.images import dataset
+from benchmarks.artifacts.kinds import Ordered
+from benchmarks.artifacts.store import Store
+from compat.orders import Order, OrderGiven
+
+
+def order(product: Ordered, store: Store, folder: Path) -> dict[str, Tensor]:
+    """Permutations of the gallery, (S, G)."""
+    return permutations(product, {})
+
+
+def permutations(product: Ordered, values: dict[str, Callable[[], Any]]) -> dict[str, Tensor]:
+    """Permutations of the gallery, (S, G), from what there is to be asked for."""
+    chosen: Order = product.order.build(Order)
+    gallery = dataset(product.images.whole).gallery_images()
+    given = OrderGiven(
+        product.order.needs(),
+        {"gallery labels": lambda: gallery.labels, **values},
+        type(chosen).__name__,
+        items=len(gallery),
+        progress=np.array(product.progress or [0.0, 1.0]),
+        distance=product.distance or "cosine",
+    )
+    return {"order": torch.from_numpy(np.asarray(chosen.orders(given, product.seeds), np.int64))}

@@ -1,0 +1,107 @@
+"""The replay: four matrices, an order and a merge rule -> the backfill curve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from torch import Tensor
+
+from benchmarks.artifacts.images import dataset, share
+from benchmarks.artifacts.kinds import Replayed
+from benchmarks.artifacts.matrices import matrices, plain
+from benchmarks.artifacts.measured import FIGURE, built_metrics
+from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.systems import Built, upgrade
+from compat.backfill import Curve, backfill_curve
+from compat.curve import area
+from compat.embeddings import Embeddings
+from compat.engine.exact import distances
+from compat.merge import Merge
+from compat.needs import Given
+from compat.progress import backfill_order
+from compat.sequence import overlapping_curve
+from compat.system import fill
+
+SAMPLE = 1000  # training images on each side of the distances that a merge rule is fitted on
+
+
+def replay(product: Replayed, store: Store, folder: Path) -> dict[str, Tensor]:
+    """The lists of a result."""
+    built = upgrade(store, product.upgrade)
+    served = matrices(store, product.upgrade, product.images)
+    orders = store.get(product.order)["order"].numpy()
+    options: dict[str, Any] = {
+        "distance": product.distance,
+        "metrics": built_metrics(product.metrics),
+        "correct_before": store.get(product.before)["correct"],
+        "per_query": True,
+    }
+    if product.overlap:
+        first, raw = upgrade(store, product.overlap.first), plain(built, product.images)
+        stale = fill(built.method, raw, (first.method, plain(first, product.images)))
+        then = [backfill_order(len(raw.gallery_old), seed) for seed in product.overlap.seeds]
+        curve = overlapping_curve(stale, served, product.overlap.start, list(orders), then, product.progress, **options)
+    else:
+        curve = backfill_curve(served, orders, product.progress, merge=rule_of(product, store, built), **options)
+    lists = tensors_of(curve)
+    log_curve(folder, curve)
+    written = [served.gallery_new, *([served.gallery_old] if built.method.transforms_gallery else [])]
+    return {**lists, "bytes_per_item": torch.tensor(sum(4 * rows.shape[1] for rows in written))}
+
+
+def rule_of(product: Replayed, store: Store, built: Built) -> Merge | None:
+    """The rule, fitted once for all orders."""
+    if product.rule is None:
+        return None
+    fitted = (product.rule, product.fits, product.upgrade, product.distance, product.images)
+    return store.recall(("rule", *fitted), lambda: fit_rule(product, built))
+
+
+def fit_rule(product: Replayed, built: Built) -> Merge:
+    """A rule, fitted on the distances in both spaces between two random samples of training images."""
+    assert product.rule is not None
+    assert product.fits is not None
+    rule: Merge = product.rule.build(Merge)
+    data = dataset(product.images.whole)
+    rows = data.rows(share(product.fits))
+    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[: 2 * SAMPLE]]
+    half, labels = len(rows) // 2, data.train_images(augment=False).labels[rows]
+    old, new = (matrix[rows] for matrix in built.split("train"))
+    served = fill(
+        built.method, Embeddings(old[:half], new[:half], old[half:], new[half:], labels[:half], labels[half:])
+    )
+    spaces = ((served.query_old, served.gallery_old), (served.query_new, served.gallery_new))
+    values = {
+        "training distances": lambda: tuple(distances(*space, product.distance).flatten().numpy() for space in spaces),
+        "training labels": lambda: (labels[:half, None] == labels[half:]).flatten().numpy(),
+    }
+    rule.fit(Given(product.rule.needs(), values, type(rule).__name__))
+    return rule
+
+
+def tensors_of(curve: Curve) -> dict[str, Tensor]:
+    """A curve's figures, (S, T) of each metric, with each query's area."""
+    lists: dict[str, Any] = {
+        "progress": curve.progress,
+        **{FIGURE + name: values for name, values in curve.figures.items()},
+        "queries": np.array([curve.queries, curve.queries_without_positive]),
+    }
+    if curve.average_precision is not None:
+        areas = [area(curve.progress, of_query) for of_query in curve.average_precision.mean(1)]
+        lists["query_auc"] = np.array(areas, np.float16)
+    return {name: torch.as_tensor(values) for name, values in lists.items()}
+
+
+def log_curve(folder: Path, curve: Curve) -> None:
+    """Write the backfill curve to Lightning's loggers, with the progress in percent as the step."""
+    loggers: list[Logger] = [CSVLogger(folder, name="csv"), TensorBoardLogger(folder, name="tensorboard")]
+    means = {f"backfill/{name}": curve.mean(name) for name in curve.figures}
+    for logger in loggers:
+        for point, ratio in enumerate(curve.progress):
+            figures = {"backfill/progress": float(ratio), **{name: float(v[point]) for name, v in means.items()}}
+            logger.log_metrics(figures, step=round(100 * float(ratio)))
+        logger.finalize("success")

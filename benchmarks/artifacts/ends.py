@@ -1,0 +1,36 @@
+"""The systems before and after an upgrade on their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.artifacts.images import dataset
+from benchmarks.artifacts.kinds import Ends
+from benchmarks.artifacts.measured import FIGURE, built_metrics
+from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.systems import load
+from compat.backfill import backfill_curve
+from compat.embeddings import Embeddings
+from compat.progress import backfill_order
+
+
+def ends(product: Ends, store: Store, folder: Path) -> dict[str, Tensor]:
+    """The figures of the old and the new system on their own, (2,) each, and which queries the old one gets right."""
+    data = dataset(product.images.whole)
+    queries, gallery = data.query_images(), data.gallery_images()
+    systems = [load(store, system) for system in (product.old, product.new)]
+    (query_old, gallery_old), (query_new, gallery_new) = ((s.rows("query"), s.rows("gallery")) for s in systems)
+    matrices = (query_old, query_new, gallery_old, gallery_new)
+    embeddings = Embeddings(*matrices, queries.labels, gallery.labels, queries.groups, gallery.groups)
+    order, distance = backfill_order(len(gallery), (0, 0)), product.distance
+    measured = built_metrics(product.metrics)
+    curve = backfill_curve(embeddings, order, [0.0, 1.0], distance=distance, metrics=measured, per_query=True)
+    assert curve.first_rank is not None
+    of_a_system = [name for name in curve.figures if measured[name].of_a_system]
+    return {
+        **{FIGURE + name: torch.from_numpy(curve.mean(name)) for name in of_a_system},
+        "correct": torch.from_numpy(curve.first_rank[:, 0, 0] == 1),
+    }

@@ -1,0 +1,30 @@
+"""The dataset of an experiment, listed once."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from benchmarks.config.schema import Sees
+from benchmarks.config.spec import Spec
+from benchmarks.fetch.commands import with_command
+from compat.data.base import RetrievalData, Share
+from compat.errors import InputError
+
+
+@cache
+def dataset(spec: Spec) -> RetrievalData:
+    """The dataset of a config.
+
+    Raises:
+        InputError: it is not there, or not whole; the message says which command gets it.
+    """
+    try:
+        found: RetrievalData = spec.build(RetrievalData)
+    except InputError as error:
+        raise InputError(with_command(str(error), spec)) from error
+    return found
+
+
+def share(sees: Sees) -> Share:
+    """What a generation sees, as a dataset knows it."""
+    return Share(sees.classes, sees.images)

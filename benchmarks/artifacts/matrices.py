@@ -1,0 +1,28 @@
+"""The four matrices: as the two models embed queries and gallery, and as a method serves them."""
+
+from __future__ import annotations
+
+from benchmarks.artifacts.images import dataset
+from benchmarks.artifacts.kinds import Images, Upgraded
+from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.systems import Built, upgrade
+from compat.embeddings import Embeddings
+from compat.system import fill
+
+
+def plain(built: Built, images: Images) -> Embeddings:
+    """The four matrices as the two models embed them, with labels and groups."""
+    data = dataset(images.whole)
+    queries, gallery = data.query_images(), data.gallery_images()
+    matrices = (*built.split("query"), *built.split("gallery"))
+    return Embeddings(*matrices, queries.labels, gallery.labels, queries.groups, gallery.groups)
+
+
+def matrices(store: Store, upgraded: Upgraded, images: Images) -> Embeddings:
+    """The four matrices as an upgrade serves them, filled once for all its orders and merge rules."""
+
+    def make() -> Embeddings:
+        built = upgrade(store, upgraded)
+        return fill(built.method, plain(built, images))
+
+    return store.recall(("matrices", upgraded, images), make)

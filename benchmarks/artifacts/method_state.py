@@ -1,0 +1,90 @@
+"""What a method learns, from what it says that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from benchmarks.artifacts.images import dataset, share
+from benchmarks.artifacts.kinds import Learned
+from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.systems import Built, build
+from benchmarks.artifacts.training import fit
+from compat.batch import Pair
+from compat.needs import Given
+from compat.pairs import CachedEmbeddings, PairData
+
+
+def learn(product: Learned, store: Store, folder: Path) -> dict[str, Tensor]:
+    """The state of a method, without the two frozen models; nothing for one that learns nothing."""
+    if product.images is None:
+        return {}
+    built = build(store, product)
+    given = Given(built.needs, available(product, built), type(built.method).__name__)
+    built.method.learn(given, fitting(product, given, folder))
+    return built.method.heads()
+
+
+def available(product: Learned, built: Built) -> dict[str, Any]:
+    """What there is to be asked for; nothing is read before it is."""
+    assert product.images is not None
+    assert product.sees is not None
+    data, sees = dataset(product.images.whole), share(product.sees)
+    rows = data.rows(sees)
+
+    def labels() -> Tensor:
+        return data.train_images(augment=False).labels[rows] - data.classes(sees).start
+
+    def pairs() -> Pair:
+        old, new = (matrix[rows] for matrix in built.split("train"))
+        own = "new model training" in built.needs  # then `plain new model` has them
+        return Pair(old, new[:0] if own else new, labels() if "training labels" in built.needs else rows[:0])
+
+    def known() -> Tensor:
+        assert product.saw is not None
+        before = data.classes(share(product.saw))
+        return torch.tensor([c - before.start if c in before else -1 for c in data.classes(sees)])
+
+    return {
+        "training embeddings": pairs,
+        "training labels": labels,
+        "old classes": known,
+        "old classifier": lambda: built.old.embedder.classifier,
+        "new classifier": lambda: built.new.embedder.classifier,
+        "plain new model": lambda: built.new.rows("train")[rows],
+        "new model training": lambda: built.recipe,
+    }
+
+
+def fitting(product: Learned, given: Given, folder: Path) -> Callable[[pl.LightningModule], None]:
+    """How a method trains what it learns by gradient: under its recipe, on its part of the images.
+
+    A head that does not ask for labels gets none (-1), and its batches in random order.
+    """
+
+    def train(module: pl.LightningModule) -> None:
+        training, images, sees = product.training, product.images, product.sees
+        assert training is not None
+        assert training.options is not None
+        assert images is not None
+        assert sees is not None
+        data = dataset(images.whole)
+        if training.model is not None:
+            items: pl.LightningDataModule = data.training(share(sees), training.seed)
+        else:
+            pairs, labelled = given["training embeddings"], "training labels" in given
+            labels = pairs.label if labelled else torch.full((len(pairs.old),), -1)
+            shown: Any = CachedEmbeddings(pairs.old, pairs.new, labels)
+            if training.augmented:
+                shown = data.train_images(augment=True).subset(data.rows(share(sees)))
+                shown.labels = labels
+            workers = data.num_workers if training.augmented else 0
+            items = PairData(shown, training.batch_size or 1, training.seed, workers, labelled)
+        fit(module, training.options, training.seed, folder, items)
+
+    return train

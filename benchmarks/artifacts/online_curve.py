@@ -1,0 +1,39 @@
+"""The replay of a method that learns while the gallery is backfilled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.artifacts.curve import log_curve, tensors_of
+from benchmarks.artifacts.kinds import OnTheWay
+from benchmarks.artifacts.matrices import matrices
+from benchmarks.artifacts.measured import built_metrics
+from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.systems import Method, upgrade
+from compat.experience.replay import learning_curve
+
+
+def replay(product: OnTheWay, store: Store, folder: Path) -> dict[str, Tensor]:
+    """The lists of a result, and of each refit, (S, K): seconds, passes for a query, errors expected and observed."""
+    built, served = upgrade(store, product.upgrade), matrices(store, product.upgrade, product.images)
+    learner = product.learner.build(Method)(built.method.old, built.method.new)
+    orders = list(store.get(product.order)["order"].numpy())
+    correct = store.get(product.before)["correct"]
+    asked = (product.refit, product.progress, correct, built_metrics(product.metrics))
+    curve, took = learning_curve(served, built.method, learner, orders, *asked)
+    lists = tensors_of(curve)
+    log_curve(folder, curve)
+    written = [served.gallery_new, *([served.gallery_old] if built.method.transforms_gallery else [])]
+    once = sum(4 * rows.shape[1] for rows in written)
+    anew = took.rewritten.sum(1).mean() / len(served.gallery_old)
+    return {
+        **lists,
+        "bytes_per_item": torch.tensor(round(once + anew)),
+        "refit_seconds": torch.from_numpy(took.seconds),
+        "refit_passes": torch.from_numpy(took.passes),
+        "refit_expected": torch.from_numpy(took.expected),
+        "refit_observed": torch.from_numpy(took.observed),
+    }

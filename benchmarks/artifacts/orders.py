@@ -1,0 +1,47 @@
+"""The order in which a gallery is backfilled, from what it says that it needs; computed once for all merge rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.artifacts.blind_orders import permutations
+from benchmarks.artifacts.kinds import Ordered
+from benchmarks.artifacts.matrices import matrices
+from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.systems import System, load, upgrade
+from compat.embeddings import Embeddings
+
+
+def order(product: Ordered, store: Store, folder: Path) -> dict[str, Tensor]:
+    """Permutations of the gallery, (S, G)."""
+    return permutations(product, available(product, store))
+
+
+def available(product: Ordered, store: Store) -> dict[str, Any]:
+    """What there is to be asked for; nothing is read before it is."""
+
+    def old() -> System:
+        assert product.old is not None
+        return load(store, product.old)
+
+    def everything() -> Embeddings:
+        assert product.upgrade is not None
+        return matrices(store, product.upgrade, product.images)
+
+    def uncertainty() -> Tensor | None:
+        assert product.estimator is not None
+        built = upgrade(store, product.estimator)
+        with torch.inference_mode():
+            return built.method.uncertainty(built.split("gallery")[0])
+
+    return {
+        "old gallery": lambda: old().rows("gallery"),
+        "old classifier": lambda: old().embedder.classifier,
+        "served old gallery": lambda: everything().gallery_old,
+        "all matrices and labels": everything,
+        "uncertainty": uncertainty,
+    }

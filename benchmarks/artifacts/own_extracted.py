@@ -1,0 +1,17 @@
+"""Embeddings of the new model that a method trained itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from benchmarks.artifacts.extracted import embed
+from benchmarks.artifacts.kinds import Vectors
+from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.systems import network
+
+
+def extract(product: Vectors, store: Store, folder: Path) -> dict[str, Tensor]:
+    """What the method's own model makes of the images."""
+    return embed(network(store, product), product.images, product.options, folder)

@@ -1,0 +1,230 @@
+"""Products on disk: made once, found again by what they depend on, used only if unharmed."""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+import re
+import shutil
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from filelock import FileLock, Timeout
+
+from benchmarks.artifacts.artifact import Product, checksum, identity, inputs, key
+from compat.errors import InputError
+from compat.files import replace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TENSORS, RECORD = "tensors.safetensors", "record.json"
+SPENT = "spent"  # seconds of a training before it was stopped, beside its unfinished state
+DISK = re.compile(r"No space left|Read-only file system|PytorchStreamWriter|\(os error \d+\)")
+KEPT = 24  # products whose tensors stay in memory
+RECALLED = 8  # of what is made of them in a moment
+T = TypeVar("T")
+
+
+class StoreError(InputError):
+    """The run folder cannot be written; what is finished stays."""
+
+
+class Store:
+    """A folder with one subfolder `<stage>-<key>` a product.
+
+    The tensors come first and the record, with their checksum, last, each through a temporary file and a rename: a
+    product is there completely or not at all, whenever the process is killed. While one is made, a file lock beside it
+    keeps other processes waiting, which then find it made; the kernel frees the lock of a process that is killed. Of
+    the processes of one training all make it and the first one writes; two such trainings on one folder at a time are
+    not provided for.
+
+    Args:
+        folder: of the products.
+        announce: told of each product that is about to be made, or waited for.
+    """
+
+    def __init__(self, folder: str | Path, announce: Callable[[str], None] = lambda text: None) -> None:
+        self.folder, self.announce = Path(folder), announce
+        self.kept: OrderedDict[Product, dict[str, Tensor]] = OrderedDict()
+        self.recalled: OrderedDict[Hashable, Any] = OrderedDict()
+        self.failed: dict[Product, Exception] = {}
+
+    def folder_of(self, product: Product) -> Path:
+        """Where a product lies."""
+        return self.folder / f"{product.stage}-{key(product)}"
+
+    def record(self, product: Product) -> dict[str, Any] | None:
+        """What was written when it was made: seconds, commit, versions, hardware, threads, date; None if it is not."""
+        return read_record(self.folder_of(product))
+
+    def get(self, product: Product) -> dict[str, Tensor]:
+        """A product's tensors, from disk if it is there and unharmed, else made, after all that it is made from.
+
+        Raises:
+            StoreError: the folder cannot be written.
+            Exception: whatever making it raised, now or earlier in this process.
+        """
+        if product in self.failed:
+            raise self.failed[product]
+        if product not in self.kept:
+            try:
+                found = self._read(product)
+                self.kept[product] = self._make(product) if found is None else found
+            except (StoreError, KeyboardInterrupt):
+                raise
+            except Exception as error:
+                self.failed[product] = error
+                raise
+        self.kept.move_to_end(product)
+        tensors = self.kept[product]
+        if len(self.kept) > KEPT:
+            self.kept.popitem(last=False)
+        return tensors
+
+    def recall(self, what: Hashable, make: Callable[[], T]) -> T:
+        """What is made of products in a moment and used by several products in a row; the last few stay in memory."""
+        if what not in self.recalled:
+            self.recalled[what] = make()
+        self.recalled.move_to_end(what)
+        found: T = self.recalled[what]
+        if len(self.recalled) > RECALLED:
+            self.recalled.popitem(last=False)
+        return found
+
+    def adopt(self, product: Product, folder: Path, why: str) -> None:
+        """Take a product made under another key for this one, because a change is known to change nothing.
+
+        The record keeps what it says, and gets which key it had and why it was taken over.
+
+        Raises:
+            InputError: nothing whole is in the folder.
+        """
+        record = read_record(folder)
+        if record is None or checksum(folder / TENSORS) != record["sha256"]:
+            raise InputError(f"adopt: {folder}, expected the folder of a finished product")
+        target = self.folder_of(product)
+        with writing(target), FileLock(f"{target}.lock"):
+            target.mkdir(parents=True, exist_ok=True)
+            replace(target / TENSORS, lambda path: shutil.copyfile(folder / TENSORS, path))
+            kept = {name: record[name] for name in ("seconds", "made", "sha256")}
+            adopted = {"from": folder.name, "why": why}
+            content = {"label": product.label, **kept, "identity": identity(product), "adopted": adopted}
+            self._write_record(target, content)
+
+    def _read(self, product: Product) -> dict[str, Tensor] | None:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        folder = self.folder_of(product)
+        record = read_record(folder)
+        try:
+            if record is not None and checksum(folder / TENSORS) == record["sha256"]:
+                return load_file(folder / TENSORS)
+        except (OSError, SafetensorError):
+            pass
+        return None
+
+    def _make(self, product: Product) -> dict[str, Tensor]:
+        from pytorch_lightning.utilities import rank_zero_only
+
+        for needed in inputs(product):
+            self.get(needed)
+        first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+        folder = self.folder_of(product)
+        with writing(folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self._locked(product) if first else nullcontext():
+                if first and (there := self._read(product)) is not None:  # another process made it meanwhile
+                    return there
+                if first and (folder / RECORD).exists():
+                    warnings.warn(f"{folder} is damaged (its checksum differs); it is made again", stacklevel=2)
+                    (folder / RECORD).unlink()
+                return self._making(product, folder, first)
+
+    @contextmanager
+    def _locked(self, product: Product) -> Iterator[None]:
+        lock = FileLock(f"{self.folder_of(product)}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            self.announce(f"{product.label}: another process makes it")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _making(self, product: Product, folder: Path, first: bool) -> dict[str, Tensor]:
+        from safetensors.torch import save_file
+
+        from benchmarks.artifacts.record import provenance
+
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(".*") if first else ():
+            leftover.unlink()
+        self.announce(product.label)
+        start = time.perf_counter() - spent(folder)
+        tensors = {name: tensor.contiguous() for name, tensor in self._called(product, folder).items()}
+        seconds = round(time.perf_counter() - start, 2)
+        if not first:
+            return tensors
+        folder.mkdir(parents=True, exist_ok=True)  # somebody may have deleted it meanwhile
+        replace(folder / TENSORS, lambda path: save_file(tensors, path))
+        made = {"seconds": seconds, "made": provenance(), "sha256": checksum(folder / TENSORS)}
+        self._write_record(folder, {"label": product.label, **made, "identity": identity(product)})
+        (folder / SPENT).unlink(missing_ok=True)
+        return tensors
+
+    def _called(self, product: Product, folder: Path) -> dict[str, Tensor]:
+        """Import a product's maker and call it."""
+        tensors: dict[str, Tensor] = pkgutil.resolve_name(product.maker)(product, self, folder)
+        return tensors
+
+    @staticmethod
+    def _write_record(folder: Path, record: dict[str, Any]) -> None:
+        replace(folder / RECORD, lambda path: path.write_text(json.dumps(record, indent=1)))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what a full disk or a read-only folder raises into one line.
+
+    Raises:
+        StoreError: something beside or below the path cannot be written.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # safetensors and torch have types of their own
+        text = " ".join(str(error).split())
+        named = isinstance(error, OSError) and error.filename and str(path.parent) in str(error.filename)
+        if not (named or DISK.search(text)):
+            raise
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else text[:200]
+        raise StoreError(
+            f"runs: cannot write {path} ({reason}), expected a folder with room to write in; what is finished stays"
+        ) from error
+
+
+def spent(folder: Path) -> float:
+    """Seconds that a training took before it was stopped; none if it starts anew."""
+    try:
+        return float((folder / SPENT).read_text()) if any(folder.glob("epoch-*.ckpt")) else 0.0
+    except (OSError, ValueError):
+        return 0.0
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """A folder's record; None if there is none that is whole."""
+    try:
+        record = json.loads((folder / RECORD).read_text())
+        return record if record["sha256"] and (folder / TENSORS).exists() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

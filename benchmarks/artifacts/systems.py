@@ -1,0 +1,131 @@
+"""From products to what a method works with: its two systems, and itself."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from benchmarks.artifacts.images import dataset
+from benchmarks.artifacts.kinds import Learned, Own, Plain, Served, Upgraded, Vectors
+from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.weights import trained
+from compat.errors import InputError
+from compat.methods.single import SingleModel
+from compat.methods.upgrade import Upgrade, through
+from compat.models import Embedder
+
+Method = Callable[[Embedder, Embedder], Upgrade]
+
+
+class System(NamedTuple):
+    """A model, the embeddings that it serves by split, and its side-information likewise."""
+
+    embedder: Embedder
+    vectors: dict[str, Tensor]
+    side: dict[str, Tensor] | None = None
+
+    def rows(self, split: str, side: bool = False) -> Tensor:
+        """The embeddings of a split, of the gallery's where the queries are the gallery; with the side-information
+        beside them if asked for.
+
+        Raises:
+            InputError: there is none.
+        """
+        rows = of_split(self.vectors, split)
+        if not side:
+            return rows
+        if self.side is None:
+            raise InputError("side: none, expected a side model, as the method needs it")
+        return torch.cat([rows, of_split(self.side, split)], 1)
+
+
+class Built(NamedTuple):
+    """A method with the systems that it connects, and what it needs.
+
+    `recipe` is the plain new model whose recipe a method takes that trains a model of its own.
+    """
+
+    method: Upgrade
+    old: System
+    new: System
+    needs: tuple[str, ...]
+    recipe: SingleModel | None = None
+
+    def split(self, name: str) -> tuple[Tensor, Tensor]:
+        """A split as the two models embed it."""
+        return self.old.rows(name, "side-information" in self.needs), self.new.rows(name)
+
+
+def of_split(vectors: dict[str, Tensor], split: str) -> Tensor:
+    """The embeddings of a split; the queries may be the gallery."""
+    return vectors.get(split, vectors["gallery"])
+
+
+def load(store: Store, system: Plain | Own | Served) -> System:
+    """A system, with its embeddings."""
+    if isinstance(system, Served):
+        return served(upgrade(store, system.by))
+    side = store.get(system.side) if isinstance(system, Plain) and system.side else None
+    return System(network(store, system.vectors).embedder, store.get(system.vectors), side)
+
+
+def network(store: Store, vectors: Vectors) -> SingleModel:
+    """The model that embeddings are of: a generation's, or one that a method trained itself."""
+    if not isinstance(vectors.of, Learned):
+        return trained(vectors.model, store.get(vectors.of), vectors.name)
+    built = build(store, vectors.of)
+    built.method.restore(store.get(vectors.of))
+    assert built.recipe is not None
+    built.recipe.embedder = built.method.new
+    return built.recipe
+
+
+def build(store: Store, learned: Learned) -> Built:
+    """A method before it has learned."""
+    old, new = load(store, learned.old), load(store, learned.new)
+    pl.seed_everything(learned.training.seed if learned.training else 0, verbose=False)
+    recipe, embedder = None, new.embedder
+    if learned.training is not None and learned.training.model is not None:
+        assert learned.images is not None
+        recipe = learned.training.model.build(SingleModel)
+        recipe.materialize(dataset(learned.images.whole).gallery_images()[0].image)
+        embedder = recipe.embedder
+    needs = learned.method.needs()
+    shown = (old.embedder, "old classifier"), (embedder, "new classifier")
+    method: Upgrade = learned.method.build(Method)(*(e if need in needs else blind(e) for e, need in shown))
+    return Built(method, old, new, needs, recipe)
+
+
+def upgrade(store: Store, upgraded: Upgraded) -> Built:
+    """An upgrade: its method with what it has learned, and the systems that it connects."""
+
+    def make() -> Built:
+        built = build(store, upgraded.learned)
+        built.method.restore(store.get(upgraded.learned))
+        new = load(store, upgraded.new) if upgraded.new != upgraded.learned.new else built.new
+        return built._replace(method=built.method.eval(), new=new)
+
+    return store.recall(("upgrade", upgraded), make)
+
+
+def served(built: Built) -> System:
+    """The system that an upgrade ends in: the new model, with its embeddings as the method serves them."""
+    rows = {}
+    for split in dict.fromkeys([*built.new.vectors, "query"]):
+        transform = built.method.query if split == "query" else built.method.gallery
+        rows[split] = through(transform, *built.split(split))[1]
+    same = all(torch.equal(values, of_split(built.new.vectors, split)) for split, values in rows.items())
+    embedder = built.new.embedder
+    return System(embedder if same else blind(embedder), rows)  # its classifier knows the model's own embeddings
+
+
+def blind(embedder: Embedder) -> Embedder:
+    """The same embedder without its classifier."""
+    embedder = copy.copy(embedder)
+    embedder._modules = {**embedder._modules, "classifier": None}
+    return embedder

@@ -1,0 +1,38 @@
+"""One generation's model: images -> weights of an embedder; or a checkpoint's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from benchmarks.artifacts.images import dataset, share
+from benchmarks.artifacts.kinds import Loaded, Weights
+from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.training import fit
+from benchmarks.config.spec import Spec
+from compat.methods.single import SingleModel
+from compat.models import load_embedder, read_checkpoint
+
+
+def train(product: Weights, store: Store, folder: Path) -> dict[str, Tensor]:
+    """Train one generation's model; the tensors are the embedder's weights."""
+    pl.seed_everything(product.seed, verbose=False)
+    module: SingleModel = product.model.build(SingleModel)
+    items = dataset(product.images.whole).training(share(product.sees), product.seed, module.views)
+    fit(module, product.options, product.seed, folder, items)
+    return module.embedder.state_dict()
+
+
+def read(product: Loaded, store: Store, folder: Path) -> dict[str, Tensor]:
+    """Read a checkpoint."""
+    return trained(product.model, read_checkpoint(product.path), product.path).embedder.state_dict()
+
+
+def trained(model: Spec, weights: dict[str, Tensor], source: str) -> SingleModel:
+    """The model of a config with given weights, in evaluation mode."""
+    module: Any = model.build(SingleModel)
+    load_embedder(module.embedder, weights, source)
+    return module.eval()

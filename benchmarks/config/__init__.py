@@ -1,0 +1,1 @@
+"""How a benchmark is configured: YAML to checked arguments of classes."""

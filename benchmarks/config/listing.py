@@ -1,0 +1,157 @@
+"""What there is to do, without doing it: `--list`, `--dry-run` and `--help`. Imports no torch."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+from typing import Any
+
+from filelock import FileLock
+
+from benchmarks.artifacts.artifact import Product, graph, identity
+from benchmarks.artifacts.store import RECORD, Store, read_record, writing
+from benchmarks.config.schema import Experiment, Generation, Heads, Replay, Sees
+from benchmarks.config.spec import DOTTED
+from benchmarks.jobs.plan import Job, part_of, plan
+from compat.command import one_line
+from compat.errors import InputError
+from compat.files import replace
+from compat.importing import ANYTHING, resolved
+from compat.progress import completion_ratios
+
+IMAGES = "images.json"
+
+
+def remember(store: Store, experiment: Experiment, digests: tuple[str, ...]) -> None:
+    """Note the digests of a dataset's images in the run folder: a listing does not read the images again."""
+    path, here = store.folder / IMAGES, {experiment.data.text: list(digests)}
+    if here.items() <= remembered(store).items():
+        return
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            content = json.dumps(remembered(store) | here, indent=1)
+            replace(path, lambda file: file.write_text(content))
+
+
+def remembered(store: Store) -> dict[str, list[str]]:
+    """Digests by dataset, as they were when a benchmark last ran."""
+    try:
+        return dict(json.loads((store.folder / IMAGES).read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def planned(experiment: Experiment, store: Store) -> list[Job]:
+    """The jobs of an experiment, by the images as they were when a benchmark last ran."""
+    digests = remembered(store).get(experiment.data.text, ("never read",) * 3)
+    return plan(experiment, tuple(digests), tuple(completion_ratios(experiment.replay.progress).tolist()))
+
+
+def listing(experiment: Experiment, why: bool, part: str | None) -> str:
+    """The jobs with their state and the seconds that they took; or the products to be made, and why each."""
+    store = Store(experiment.runs)
+    jobs = planned(experiment, store)
+    jobs = jobs if part is None else part_of(jobs, part)
+    read = experiment.data.text in remembered(store)
+    note = "" if read else "\nThe images have not been read yet, so nothing of them can have been made."
+    return (reasons(jobs, store) if why else states(jobs, store)) + note
+
+
+def states(jobs: list[Job], store: Store) -> str:
+    """A line for each job: done, or how many of its products are missing; seconds of what is there."""
+    lines = [f"{'state':>12} {'seconds':>9}  job"]
+    for job in jobs:
+        products = graph(job.curve)
+        records = [store.record(product) for product in products]
+        missing = sum(record is None for record in records)
+        state = "done" if missing == 0 else f"{missing} to make"
+        own = sum(float(record["seconds"]) for record in records if record)
+        lines.append(f"{state:>12} {own:>9,.1f}  {job.name}")
+    needed = dict.fromkeys(product for job in jobs for product in graph(job.curve))
+    left = sum(store.record(product) is None for product in needed)
+    return "\n".join([*lines, f"{len(jobs)} jobs, {len(needed)} products, {left} to be made"])
+
+
+def reasons(jobs: list[Job], store: Store) -> str:
+    """A line for each product to be made: its label, and what differs from the nearest one of its stage."""
+    needed = dict.fromkeys(product for job in jobs for product in graph(job.curve))
+    made: dict[str, list[dict[str, Any]]] = {}
+    for path in store.folder.glob(f"*/{RECORD}"):
+        if (record := read_record(path.parent)) and "identity" in record:
+            made.setdefault(record["label"], []).append(record["identity"])
+    lines = []
+    for product in needed:
+        if store.record(product) is None:
+            lines.append(f"{product.label}: {reason(product, made.get(product.label, []))}")
+    return "\n".join([*lines, f"{len(lines)} of {len(needed)} products would be made"])
+
+
+def reason(product: Product, made: list[dict[str, Any]]) -> str:
+    """Why a product would be made: the first differences from what was made under the same label."""
+    mine = flat(identity(product))
+    differences = [changed(mine, flat(other)) for other in made]
+    if not differences:
+        return "new"
+    nearest = min(differences, key=len)
+    return "; ".join(nearest[:3]) + (f"; and {len(nearest) - 3} more" if len(nearest) > 3 else "")
+
+
+def changed(mine: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """What differs, as `name: old -> new`; for code its module, for an input that it changes itself."""
+    found = []
+    for name in sorted(mine.keys() | other.keys()):
+        old, new = other.get(name), mine.get(name)
+        if old == new:
+            continue
+        if name.startswith("code."):
+            found.append(f"code of {name.removeprefix('code.')} changed")
+        elif name.endswith(".product"):
+            found.append(f"{name.removeprefix('fields.').removesuffix('.product')} is made again")
+        else:
+            found.append(f"{name.removeprefix('fields.')}: {old} -> {new}")
+    return found
+
+
+def flat(value: Any, path: str = "") -> dict[str, Any]:
+    """A nested mapping by dotted names; digests of code keep their module's name whole."""
+    if isinstance(value, dict):
+        parts = (flat(content, f"{path}{name}.") for name, content in value.items())
+        return {key: inner for part in parts for key, inner in part.items()}
+    return {path.rstrip("."): value}
+
+
+def keys_help() -> str:
+    """Every key of a config, from the docstrings of its dataclasses."""
+    parts = {"": Experiment, "old. (and each generation) ": Generation, "old.sees. ": Sees, "heads. ": Heads}
+    texts = ["keys of a config (--key=value overrides one; --data.help=compat.data.ImageFolder shows a class):"]
+    for prefix, kind in {**parts, "replay. ": Replay}.items():
+        arguments = (inspect.getdoc(kind) or "").partition("Args:\n")[2]
+        entries = re.findall(r"^    (\w+): (.*(?:\n      .*)*)", arguments, re.MULTILINE)
+        texts += [f"  {prefix.strip()}{name}: {' '.join(text.split())}" for name, text in entries]
+    return "\n".join(texts)
+
+
+def class_help(arguments: list[str]) -> None:
+    """Show the arguments of a class that `--key.help=module.Class` names, and end; go on if none does.
+
+    Raises:
+        InputError: no such class.
+    """
+    given = (argument.partition("=") for argument in arguments if argument.startswith("--"))
+    key, _, path = next((one for one in given if one[0].endswith(".help")), ("", "", ""))
+    if not key:
+        return
+    if not DOTTED.fullmatch(path):
+        raise InputError(f"{key}: {path or 'no value'}, expected {key}=module.Class")
+    from jsonargparse import ArgumentParser
+
+    parser, kind = ArgumentParser(prog=path), resolved(key, path, "module.Class")
+    try:
+        (parser.add_class_arguments if isinstance(kind, type) else parser.add_function_arguments)(kind)
+    except ANYTHING as error:
+        raise InputError(f"{key}: {path} ({one_line(str(error))}), expected a class or function") from error
+    parser.print_help()
+    sys.exit(0)

@@ -1,0 +1,174 @@
+"""What is refused before anything is trained, as only the networks and the images tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+from benchmarks.config.check import trains
+from benchmarks.config.schema import Experiment, Generation
+from benchmarks.config.spec import Spec
+from compat.errors import InputError
+
+
+def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
+    """Build every model, method, order and rule once and refuse what cannot work with these images.
+
+    Returns:
+        What each generation is trained on: how many images, of which classes.
+
+    Raises:
+        InputError: a backbone that refuses the images, a checkpoint that does not fit, training images of a single
+            class, a number out of range or greater than there are items, what a method cannot learn from, a side model
+            that is missing or of another dimension, a sequence of a method that serves another dimension than the
+            model's.
+    """
+    from benchmarks.artifacts.images import dataset, share
+
+    data = dataset(experiment.data)
+    check_replay(experiment, len(data.gallery_images()))
+    parts = {**experiment.generations, **({"side": experiment.side} if experiment.side else {})}
+    built = {name: network(name, part, data) for name, part in parts.items()}
+    seen = {name: share(generation.sees) for name, generation in experiment.generations.items()}
+    for name in list(seen)[1:]:  # an old model of one class serves, if badly; from one class nothing compares
+        if data.num_classes(seen[name]) < 2:
+            raise InputError(f"data: training images of a single class for {name}, expected at least 2")
+    for name in experiment.chosen:
+        spec = experiment.methods[name]
+        side = built["side"].project.out_features if "side" in built else 0
+        for one in spec.chain:
+            check_side(name, one, side, experiment.heads.images)
+        upgrades = list(pairwise(seen))[: 1 if trains(spec) else None]  # then it goes on from a model not there yet
+        for number, (before, after) in enumerate(upgrades):
+            heads, kinds = heads_share(experiment, data, after), []
+            for depth, one in enumerate(spec.chain):
+                shown = seen[after] if "new model training" in one.needs() else heads
+                images, known = len(data.rows(shown)), known_of(data, seen[before], shown)
+                field = f"methods.{name}{depth * '.based_on'}"
+                kinds.append(made(field, one, built[before], built[after], images, known))
+            kind = kinds[0]
+            if not number and len(seen) > 2:
+                check_sequence(name, kind, len(seen))
+    return {name: {"images": len(data.rows(sees)), "classes": data.class_names(sees)} for name, sees in seen.items()}
+
+
+def heads_share(experiment: Experiment, data: Any, new: str) -> Any:
+    """What methods that do not train the new model learn from.
+
+    Raises:
+        InputError: not classes of the new model's, from its first one on, or a single one.
+    """
+    from benchmarks.artifacts.images import share
+
+    whole = share(experiment.generations[new].sees)
+    if experiment.heads.sees is None:
+        return whole
+    data.check(part := share(experiment.heads.sees), "heads")
+    classes, known = data.classes(part), data.classes(whole)
+    if classes.start != known.start or classes.stop > known.stop or len(classes) < 2:
+        found = f"classes {classes.start} to {classes.stop - 1}"
+        raise InputError(f"heads.sees: {found}, expected two or more of {new}'s from its first, {known.start}, on")
+    return part
+
+
+def check_replay(experiment: Experiment, items: int) -> None:
+    """Refuse orders, rules and metrics that cannot be built, or do not fit a gallery of so many items."""
+    from compat.curve_metrics import CURVE_METRICS, CurveMetric
+    from compat.merge import Merge
+    from compat.orders import Order
+
+    for name, spec in experiment.replay.by.items():
+        with saying(f"replay.by.{name}.init_args"):
+            spec.build(Order).check(items)
+    for name, spec in experiment.replay.merge.items():
+        with saying(f"replay.merge.{name}.init_args"):
+            spec.build(Merge)
+    for name, given in experiment.replay.metrics.items():
+        with saying(f"replay.metrics.{name}.init_args"):
+            metric = given.build(CurveMetric) if given is not None else CURVE_METRICS[name]
+        if not metric.label:
+            raise InputError(f"replay.metrics.{name}: no label, expected one")
+
+
+def network(name: str, part: Generation, data: Any) -> Any:
+    """A generation's or the side model's embedder as it is before its training, with a classifier.
+
+    Raises:
+        InputError: it does not take the images or its weights, or they are no images to train on.
+    """
+    from benchmarks.artifacts.images import share
+    from compat.methods.single import SingleModel
+    from compat.models import load_embedder, read_checkpoint
+
+    with saying(f"{name}.model"):
+        model = part.model.build(SingleModel)
+        model.materialize(data.gallery_images()[0].image)
+        if not 0 < model.warmup < 1:
+            raise InputError(f"warmup: {model.warmup}, expected a share in (0, 1)")
+    if part.checkpoint:
+        load_embedder(model.embedder, read_checkpoint(part.checkpoint), part.checkpoint)
+    if name != "side":
+        data.check(share(part.sees), name)
+        if not part.checkpoint:
+            with saying(f"{name}.model"):
+                model.classify(data.num_classes(share(part.sees)))
+    return model.embedder
+
+
+def known_of(data: Any, before: Any, after: Any) -> list[int]:
+    """Of each class that a model sees, its index among those that the one before it has seen, -1 if it has not."""
+    old = data.classes(before)
+    return [label - old.start if label in old else -1 for label in data.classes(after)]
+
+
+def made(field: str, spec: Spec, old: Any, new: Any, images: int, known: list[int]) -> Any:
+    """A method of two networks, and of so many training images of classes known to the old one or not.
+
+    Raises:
+        InputError: a number out of range, or what else the method refuses; said of the config's field.
+    """
+    from benchmarks.artifacts.systems import Method
+
+    build = spec.build(Method)
+    with saying(f"{field}.init_args"):
+        kind = build(old, new)
+        kind.check(images, known)
+    return kind
+
+
+@contextmanager
+def saying(field: str) -> Iterator[None]:
+    """Let a refusal of an argument name the config's field; what has dots is one already."""
+    try:
+        yield
+    except InputError as error:
+        argument, _, _ = str(error).partition(":")
+        raise InputError(str(error) if "." in argument else f"{field}.{error}") from error
+
+
+def check_sequence(name: str, kind: Any, generations: int) -> None:
+    """Refuse a method that serves another dimension than the model's in a sequence of upgrades."""
+    import torch
+
+    rows = [torch.zeros(2, embedder.project.out_features) for embedder in (kind.old, kind.new)]
+    with torch.no_grad():
+        dim = kind.eval().query(*rows)[1].shape[1]
+    if dim != rows[1].shape[1]:
+        raise InputError(
+            f"generations: {generations}, but {name} serves {dim} dimensions of a projection "
+            f"to {rows[1].shape[1]}; expected methods that serve the model's own dimension in a sequence"
+        )
+
+
+def check_side(name: str, spec: Spec, dim: int, augmented: bool) -> None:
+    """Refuse a side model that is not there or of another dimension than the method asks for."""
+    if "side-information" not in spec.needs():
+        return
+    asked = spec.init_args["side"]
+    if dim != asked:
+        found = f"{dim} dimensions" if dim else "none"
+        raise InputError(f"side: {found}, expected a side model of {asked} dimensions, as {name} needs it")
+    if augmented:
+        raise InputError("heads.images: true with side-information, expected false")

@@ -1,0 +1,1 @@
+"""Faults injected into the runner and the live engine."""

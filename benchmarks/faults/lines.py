@@ -1,0 +1,212 @@
+"""A small migration killed at every line of the engine that it executes, each time from the start."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import compat.live
+from benchmarks.faults.evidence import Ended, Found, answers, history_of, in_store, tally
+from benchmarks.faults.history import NEVER, State
+from benchmarks.faults.moments import initial
+from benchmarks.faults.oracle import Oracle, models
+from benchmarks.faults.processes import Log, call, ended, fork, read
+from benchmarks.faults.roles import Setting, answer, look, make, one, plan, roll_back, work
+from compat.live.items import UNDER_WAY
+from compat.live.migration import Migration
+from compat.live.open import open_store
+from compat.live.searcher import Searcher
+from compat.live.store import Store
+from compat.live.writer import Writer
+
+ENGINE = str(Path(compat.live.__file__).parent)
+SMALL = {"items": 8, "batch": 3, "queries": ("q0", "q1")}
+Step = Callable[[Setting, Store, Log], object]
+
+
+def planned(setting: Setting, store: Store, log: Log) -> None:
+    """Plan, unless that has happened."""
+    if store.journal().phase not in UNDER_WAY:
+        plan(setting, store)
+
+
+def half(setting: Setting, store: Store, log: Log) -> None:
+    """Half of a migration."""
+    work(setting, log, store, 0.5)
+
+
+def whole(setting: Setting, store: Store, log: Log) -> None:
+    """The rest of a migration."""
+    work(setting, log, store)
+
+
+def written(setting: Setting, store: Store, log: Log) -> None:
+    """Writes of each kind: to items that are migrated or not, were deleted, were never there."""
+    writer, chance = Writer(store, models(setting.forward)), random.Random(0)
+    verbs = (
+        "put i0",
+        "put i1",
+        "describe i2",
+        "describe no",
+        "delete i4",
+        "delete i5",
+        "put i4",
+        "delete no",
+        "put n0",
+    )
+    for number, (verb, id) in enumerate(words.split() for words in verbs):
+        one(writer, log, verb, id, f"w{number}", chance)
+
+
+def back(setting: Setting, store: Store, log: Log) -> None:
+    """A rollback."""
+    roll_back(setting, log, store)
+
+
+def final(setting: Setting, store: Store, log: Log) -> None:
+    """Verify and finalize, unless that has happened."""
+    migration = Migration(store, models(setting.forward))
+    if store.journal().phase != "finalized":
+        migration.verify()
+        migration.finalize()
+
+
+def following(setting: Setting, store: Store, log: Log) -> None:
+    """Plan the migration after that, unless that has happened."""
+    if store.journal().phase not in UNDER_WAY:
+        plan(setting, store, "new", "next")
+
+
+class Story(NamedTuple):
+    """What is killed.
+
+    Attributes:
+        before: what has happened.
+        act: what is killed at every line.
+        after: what makes up for it.
+        complete: whether all is migrated in the end.
+        asked: whether queries are asked after the kill, and in the end.
+        forward: whether the gallery is written anew when the backfilling starts.
+    """
+
+    before: tuple[Step, ...]
+    act: Step
+    after: Step
+    complete: bool = False
+    asked: bool = True
+    forward: bool = False
+
+
+STORIES = {
+    "plan": Story((), planned, planned),
+    "worker": Story((planned,), whole, whole, complete=True),
+    "worker, gallery written anew": Story((planned,), whole, whole, complete=True, forward=True),
+    "writer": Story((planned, half), written, whole, complete=True),
+    "rollback": Story((planned, half, written), back, back),
+    "finalize": Story((planned, half, written, whole), final, final),
+    "next plan": Story((planned, half, written, whole, final), following, following, asked=False),
+}
+
+
+Stop = tuple[str, int]
+
+
+class Tracer:
+    """Counts how often each line of the engine is executed, and kills its process at one of them.
+
+    Args:
+        stop: a line, as "file:number", and the number of its execution, from 1; None: never.
+    """
+
+    def __init__(self, stop: Stop | None) -> None:
+        self.stop, self.counts = stop, Counter[str]()
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> Any:
+        return self.line if frame.f_code.co_filename.startswith(ENGINE) else None
+
+    def line(self, frame: FrameType, event: str, _: Any) -> Any:
+        """A line is about to be executed."""
+        if event == "line":
+            place = f"{frame.f_code.co_filename.removeprefix(ENGINE)}:{frame.f_lineno}"
+            self.counts[place] += 1
+            if (place, self.counts[place]) == self.stop:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self.line
+
+
+def tell(story: Story, setting: Setting, tracer: Tracer) -> None:
+    """Do what comes before, and then the act under a tracer."""
+    log = Log(setting.folder / "log")
+    log.write(versions=make(setting, planned=False))
+    store = open_store(setting.url)
+    for step in story.before:
+        step(setting, store, log)
+    log.write(act=True)
+    sys.settrace(tracer)
+    story.act(setting, store, log)
+    sys.settrace(None)
+
+
+def counted(story: Story, setting: Setting) -> dict[str, int]:
+    """How often an act executes each line of the engine."""
+
+    def told() -> dict[str, int]:
+        tracer = Tracer(None)
+        tell(story, setting, tracer)
+        return dict(tracer.counts)
+
+    found: dict[str, int] = call(told, setting.errors)
+    return found
+
+
+def recovered(story: Story, setting: Setting, ids: list[str]) -> list[dict[str, Any]]:
+    """What the store holds after the kill, and after what makes up for it."""
+    log, store = Log(setting.folder / "answers"), open_store(setting.url)
+    searcher = Searcher(store, models(setting.forward)) if story.asked else None
+    held = []
+    for step in (None, story.after):
+        if step is not None:
+            step(setting, store, log)
+        held.append(look(setting, ids, store))
+        if searcher is not None:
+            for query in range(len(setting.queries)):
+                answer(searcher, setting, log, 3 * query)
+    store.close()
+    return held
+
+
+def kill_at(
+    story: Story, setting: Setting, stop: Stop, settled: Callable[[int], None]
+) -> tuple[dict[str, State], Ended]:
+    """Kill an act at a line, unless it is not reached this time; the gallery before, and the life that ended."""
+    process = fork(lambda: tell(story, setting, Tracer(stop)), setting.errors)
+    if (status := ended(process)) > 0:
+        raise RuntimeError(setting.errors.read_text())
+    settled(process)
+    versions, *events = read(setting.folder / "log")
+    return initial(versions["versions"]), Ended("engine", status < 0, time.monotonic_ns(), events)
+
+
+def killed(story: Story, settings: list[Setting], stops: list[Stop], settled: Callable[[int], None]) -> list[Found]:
+    """Kills, each in a store of its own; what makes up for them, and what is wrong then."""
+    dead = [kill_at(story, setting, stop, settled) for setting, stop in zip(settings, stops, strict=True)]
+    ids = [sorted(history_of(items, [life]).states) for items, life in dead]
+    held = call(lambda: [recovered(story, s, i) for s, i in zip(settings, ids, strict=True)], settings[0].errors)
+    found = []
+    for setting, (items, life), (first, last) in zip(settings, dead, held, strict=True):
+        after = list(read(setting.folder / "answers"))
+        lives = [life, Ended("recovery", False, NEVER, after)]
+        history = history_of(items, lives)
+        wrong = in_store(history, first, False, setting.forward)
+        wrong += in_store(history, last, story.complete, setting.forward)
+        counts, missed = answers(history, Oracle(setting.queries, setting.forward), after)
+        found.append(Found(counts + tally(lives, history), missed, wrong))
+    return found

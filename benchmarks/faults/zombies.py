@@ -1,0 +1,91 @@
+"""Workers that are stopped with a batch in hand (SIGSTOP), past their lease, and then go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from functools import partial
+from typing import Any
+
+from benchmarks.faults.checker import check_vectors
+from benchmarks.faults.evidence import Ended, Found, history_of, in_store, tally
+from benchmarks.faults.history import Wrong
+from benchmarks.faults.moments import initial
+from benchmarks.faults.oracle import Oracle, models
+from benchmarks.faults.processes import Log, call, ended, fork, read
+from benchmarks.faults.roles import Setting, look, make, plan, work, write
+from compat.live.migration import Migration
+from compat.live.open import open_store
+
+LEASE = 0.02  # seconds
+WRITES = 12
+
+
+def again(setting: Setting, share: float) -> None:
+    """Roll back, plan anew with another model, and migrate some."""
+    store = open_store(setting.url)
+    Migration(store, models(setting.forward)).rollback()
+    plan(setting, store, new="other")
+    if share:
+        Migration(store, models(setting.forward, new="other")).run(share)
+
+
+def stopped(setting: Setting, stop: int) -> int:
+    """A worker that has stopped itself in the batch of this number."""
+    path = setting.folder / "zombie"
+    zombie = fork(lambda: work(setting, Log(path), stop=stop, lease=LEASE), setting.errors)
+    if not os.WIFSTOPPED(os.waitpid(zombie, os.WUNTRACED)[1]):
+        raise RuntimeError(setting.errors.read_text())
+    return zombie
+
+
+def gone_on(setting: Setting, zombie: int, ids: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The store before a stopped worker goes on, and after it has ended."""
+    before = call(partial(look, setting, ids), setting.errors)
+    os.kill(zombie, signal.SIGCONT)
+    ended(zombie)
+    return before, call(partial(look, setting, ids), setting.errors)
+
+
+def lease(setting: Setting, stop: int, seed: str, until: float) -> Found:
+    """Another worker takes the batch over, while items are written; then the first goes on."""
+    versions = call(partial(make, setting), setting.errors)
+    zombie = stopped(setting, stop)
+    time.sleep(2 * LEASE)
+    written, other = setting.folder / "writer", setting.folder / "other"
+    call(lambda: write(setting, Log(written), seed, WRITES), setting.errors)
+    call(lambda: work(setting, Log(other), until=until), setting.errors)
+    call(lambda: write(setting, Log(written), seed + "b", WRITES), setting.errors)
+    now = time.monotonic_ns()
+    life = Ended("writer", False, now, list(read(written)))
+    ids = sorted(history_of(initial(versions), [life]).states)
+    before, after = gone_on(setting, zombie, ids)
+    lives = [life, *(Ended(name, False, now, list(read(setting.folder / name))) for name in ("zombie", "other"))]
+    history = history_of(initial(versions), lives)
+    wrong = in_store(history, after, True, setting.forward)
+    wrong += changed(before, after, migrated=True)
+    return Found(Counter(zombies=1) + tally(lives, history), [], wrong)
+
+
+def replanned(setting: Setting, stop: int, share: float) -> Found:
+    """Its migration is rolled back, and another planned with another model; then it goes on, and may write nothing."""
+    versions = call(partial(make, setting), setting.errors)
+    zombie = stopped(setting, stop)
+    call(lambda: again(setting, share), setting.errors)
+    before, after = gone_on(setting, zombie, sorted(versions))
+    oracle = Oracle((), new="other")
+    wrong = [wrong for item in after["items"] for wrong in check_vectors(oracle, item, False)]
+    wrong += changed(before, after, migrated=False)
+    return Found(Counter(zombies_of_another_migration=1, items_checked=len(versions)), [], wrong)
+
+
+def changed(before: dict[str, Any], after: dict[str, Any], migrated: bool) -> list[Wrong]:
+    """What a zombie changed of items that it must not touch: those that are migrated, or all."""
+    held = {item["id"]: item for item in after["items"]}
+    return [
+        Wrong("stale", f"{item['id']} was changed by a worker past its time")
+        for item in before["items"]
+        if held.get(item["id"]) != item and (item["new"] is not None or not migrated)
+    ]

@@ -1,0 +1,1 @@
+"""Jobs of a benchmark: planned, run, collected into results."""

@@ -1,0 +1,140 @@
+"""From jobs to the folder of results: what is in the way, what was made, what failed."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.artifacts.artifact import key
+from benchmarks.artifacts.store import Store
+from benchmarks.config.listing import flat
+from benchmarks.config.schema import Experiment, Replay
+from benchmarks.config.spec import Spec
+from benchmarks.jobs.outcome import result
+from benchmarks.jobs.plan import DISPLAY, Job
+from compat.errors import InputError
+from compat.results import (
+    Failure,
+    collect,
+    collect_failures,
+    identity,
+    load_experiment,
+    load_failures,
+    load_keys,
+    queries,
+)
+from compat.results.lines import rounded
+
+CIRCUMSTANCES = ("only", "seed", "runs", "results", "queries")
+
+
+class Collector:
+    """Puts the results of an experiment into its folder.
+
+    Args:
+        experiment: its config.
+        trained_on: for each generation how many images of which classes.
+        overwrite: replace results that were made with another config.
+        command: the command line, to be kept beside the results.
+    """
+
+    def __init__(
+        self, experiment: Experiment, trained_on: dict[str, Any], overwrite: bool, command: str | None = None
+    ) -> None:
+        self.folder = Path(experiment.results, experiment.name)
+        self.name, self.overwrite, self.queries = experiment.name, overwrite, experiment.queries
+        self.config = rounded(without_circumstances(as_config(experiment)))
+        self.content = {"commands": [command] if command else [], "trained_on": trained_on}
+
+    def check_free(self, jobs: list[Job]) -> None:
+        """Refuse, before anything is computed, to replace results that were made with another config.
+
+        Raises:
+            InputError: one is in the way, and the message says what differs; or a file of the folder is damaged.
+        """
+        there = load_keys(self.folder)
+        load_experiment(self.folder)
+        load_failures(self.folder)
+        queries.read(self.folder)
+        for job in jobs:
+            found = there.get(identity(dict(job.labels)))
+            if found is not None and found != key(job.curve) and not self.overwrite:
+                raise InputError(
+                    f"overwrite: {self.folder} has {job.name} of another experiment ({self.difference(job)}); expected "
+                    "--overwrite, or another --name or --results"
+                )
+
+    def difference(self, job: Job) -> str:
+        """The first things that differ between the config that made the folder and this one, old -> new."""
+        before = flat(of_job(load_experiment(self.folder).get("config", {}), job))
+        now = flat(of_job(self.config, job))
+        names = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+        shown = [f"{name}: {before.get(name)} -> {now.get(name)}" for name in names[:3]]
+        return "; ".join(shown) or "the same config, with other images, code or packages"
+
+    def add(self, job: Job, store: Store) -> None:
+        """Make a job's curve if it is not there, and put its result into the folder.
+
+        Raises:
+            CollectError: the folder cannot be written, or another experiment's result has come into the way.
+        """
+        config = of_job(self.config, job)
+        (spec,) = config["methods"].values()
+        found, areas, records = result(job, self.name, spec, store)
+        content = {"config": config, **self.content, "provenance": records}
+        collect(self.folder, [found], [areas if self.queries else None], content, self.overwrite)
+
+    def fail(self, job: Job, error: Exception) -> None:
+        """Note a failure, unless there is a result of this very job.
+
+        Raises:
+            CollectError: the folder cannot be written.
+        """
+        if load_keys(self.folder).get(identity(dict(job.labels))) == key(job.curve):
+            return
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        collect_failures(self.folder, [Failure(self.name, dict(job.labels), reason)])
+
+
+def of_job(config: dict[str, Any], job: Job) -> dict[str, Any]:
+    """A config with a job's method, order and merge rule alone."""
+    labels = dict(job.labels)
+    replay = dict(config.get("replay", {}))
+    for axis in fields(Replay):
+        if "label" in axis.metadata:
+            replay[axis.name] = chosen(replay.get(axis.name, {}), labels[axis.metadata["label"]])
+    return {**config, "methods": chosen(config.get("methods", {}), labels["method"]), "replay": replay}
+
+
+def chosen(entries: dict[str, Any], name: str | int) -> dict[str, Any]:
+    """The entry of that name."""
+    return {one: spec for one, spec in entries.items() if one == name}
+
+
+def without_circumstances(config: dict[str, Any]) -> dict[str, Any]:
+    """A config without what says how or where it was run, and is no part of what was measured."""
+    found = {name: part for name, part in config.items() if name not in CIRCUMSTANCES}
+    for name, part in found.items():
+        if isinstance(part, dict) and isinstance(trainer := part.get("trainer"), dict):
+            found[name] = {**part, "trainer": Spec(trainer).without(DISPLAY).content}
+    return found
+
+
+def as_config(experiment: Experiment) -> dict[str, Any]:
+    """An experiment as the config that gives it: each generation under its name."""
+    content = plain(experiment)
+    generations = content.pop("generations")
+    return {**content, "generations": list(generations), **generations}
+
+
+def plain(value: Any) -> Any:
+    """JSON values, without a None that need not be given."""
+    if isinstance(value, Spec):
+        return value.content
+    if is_dataclass(value) and not isinstance(value, type):
+        given = {f.name: (getattr(value, f.name), f.default) for f in fields(value)}
+        return plain({name: one for name, (one, usual) in given.items() if one is not None or usual is not None})
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,163 @@
+"""From the products of a job to its result: figures from the curve, seconds and provenance from what it took."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from benchmarks.artifacts.artifact import Product, graph, key
+from benchmarks.artifacts.images import dataset
+from benchmarks.artifacts.kinds import Learned, Loaded, OnTheWay, Own, Plain, Upgraded, Weights
+from benchmarks.artifacts.measured import FIGURE
+from benchmarks.artifacts.store import Store
+from benchmarks.config.spec import Spec
+from benchmarks.jobs.plan import Job
+from compat.curve_metrics import CurveMetric
+from compat.results import Result, record_name
+
+PROVENANCE = ("git_commit", "versions", "hardware", "threads", "date")
+
+
+def result(
+    job: Job, benchmark: str, spec: dict[str, Any], store: Store
+) -> tuple[Result, np.ndarray | None, dict[str, Any]]:
+    """A job's result, each query's area, and the records of what it was made from, by name.
+
+    The curve is made first if it is not there.
+
+    Args:
+        job: what it is the result of.
+        benchmark: its name.
+        spec: the method, as the config names it.
+        store: of the products.
+    """
+    curve, replayed = store.get(job.curve), job.curve
+    begin, end = store.get(replayed.before), store.get(replayed.after)
+    method = replayed.upgrade.learned.method
+    queries, skipped = curve["queries"].tolist()
+    figures = figures_of(curve)
+    passes = method.declared("encoder_passes", 2)
+    models = [*graph(replayed.before), *graph(replayed.after)]
+    took, own = by_label(replayed, store), []
+    refits: dict[str, list[float]] = {}
+    if isinstance(replayed, OnTheWay):
+        passes, own = passes_of(curve, replayed), ["own pairs"]
+        took[f"refit {replayed.name}"] = round(float(curve["refit_seconds"].sum(1).mean()), 2)
+        refits = refits_of(curve, replayed)
+    data, records = dataset(replayed.images.whole), provenance(replayed, store)
+    found = Result(
+        benchmark=benchmark,
+        labels=dict(job.labels),
+        key=key(replayed),
+        backbones=[key(one)[:8] for one in dict.fromkeys(models) if isinstance(one, (Weights, Loaded))],
+        progress=curve["progress"].tolist(),
+        curves={name: values.mean(0).tolist() for name, values in figures.items()},
+        mean_ap_orders=figures["mean_ap"].tolist(),
+        old={name: float(values[0]) for name, values in figures_of(begin).items()},
+        new={name: float(values[1]) for name, values in figures_of(end).items()},
+        queries=queries,
+        queries_without_positive=skipped,
+        gallery_items=len(data.gallery_images()),
+        encoder_passes_per_query=passes + (passes - 1 if replayed.overlap else 0),
+        bytes_per_item=int(curve["bytes_per_item"]),
+        needs={
+            "method": [*own, *method.needs()],
+            "order": list(replayed.order.order.needs()),
+            "merge": list(replayed.rule.needs()) if replayed.rule else [],
+        },
+        starts_at=job.start,
+        seconds=took,
+        training_seconds=round(training_seconds(replayed.upgrade, store), 2),
+        spec=spec,
+        refits=refits,
+        provenance=list(records),
+        images_skipped=data.skipped,
+        transforms_gallery=bool(Spec(spec).declared("transforms_gallery", False)),
+        metrics={name: told(spec) for name, spec in replayed.metrics if spec is not None},
+    )
+    areas = curve.get("query_auc")
+    return found, None if areas is None else areas.double().numpy(), records
+
+
+def figures_of(tensors: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The figures among a product's tensors, by metric."""
+    return {name.removeprefix(FIGURE): v.numpy() for name, v in tensors.items() if name.startswith(FIGURE)}
+
+
+def told(spec: Spec) -> dict[str, Any]:
+    """What a result says of a metric that is in no table."""
+    metric: CurveMetric = spec.build(CurveMetric)
+    return {"label": metric.label, "higher_is_better": metric.higher_is_better}
+
+
+def passes_of(curve: dict[str, Any], replayed: OnTheWay) -> int:
+    """Of an embedder for each query: the mean over the backfilling, rounded, as what served before may take more."""
+    passes = curve["refit_passes"].numpy().mean(0)
+    return round(float((passes * np.diff([*moments_of(replayed), 1.0])).sum()))
+
+
+def moments_of(replayed: OnTheWay) -> list[float]:
+    """At which it is refitted, with the start."""
+    return list(dict.fromkeys([0.0, *replayed.refit]))
+
+
+def refits_of(curve: dict[str, Any], replayed: OnTheWay) -> dict[str, list[float]]:
+    """Where a model's expectations served in every order: the progress, its expected and its observed error."""
+    columns = np.stack(
+        [
+            np.array([moments_of(replayed)] * len(curve["refit_expected"])),
+            curve["refit_expected"].numpy(),
+            curve["refit_observed"].numpy(),
+        ]
+    ).mean(1)
+    served = np.isfinite(columns).all(0)
+    return dict(zip(("progress", "expected", "observed"), columns[:, served].round(6).tolist(), strict=True))
+
+
+def seconds(product: Product, store: Store) -> float:
+    """That making a product took."""
+    record = store.record(product)
+    return float(record["seconds"]) if record else 0.0
+
+
+def by_label(product: Product, store: Store) -> dict[str, float]:
+    """Seconds of all that a product is made of; of those with the same label the later ones are numbered."""
+    found, counts = {}, Counter[str]()
+    for one in graph(product):
+        counts[one.label] += 1
+        number = counts[one.label]
+        found[one.label if number == 1 else f"{one.label} ({number})"] = seconds(one, store)
+    return found
+
+
+def training_seconds(upgrade: Upgraded, store: Store) -> float:
+    """Of what was trained for this upgrade: the model that it ends in, and what the method learned.
+
+    The system before the upgrade is there. A method that trains a model of its own does not need the plain new one,
+    unless it looks at it.
+    """
+    total = seconds(upgrade.learned, store)
+    learned: Learned = upgrade.learned
+    if isinstance(upgrade.new, Own) and upgrade.new.vectors.of == learned:
+        needed = "plain new model" in learned.method.needs()
+        return total + (trained(learned.new, store) if needed else 0.0)
+    if isinstance(learned.new, Own):
+        base = learned.new.vectors.of
+        assert isinstance(base, Learned)
+        return total + training_seconds(Upgraded(base, learned.new), store)
+    return total + trained(learned.new, store)
+
+
+def trained(system: Plain | Own, store: Store) -> float:
+    """Seconds that training a generation's model took; none for a checkpoint."""
+    weights = system.vectors.of
+    return seconds(weights, store) if isinstance(weights, Weights) else 0.0
+
+
+def provenance(product: Product, store: Store) -> dict[str, dict[str, Any]]:
+    """Where, when and by which code what it is made from was made: each record once, by its name."""
+    records = [store.record(one) for one in graph(product)]
+    made = [{name: record["made"].get(name) for name in PROVENANCE} for record in records if record]
+    return {record_name(one): one for one in made}

@@ -1,1 +1,0 @@
-"""The live engine measured: speed on a large gallery, and what faults do to it."""

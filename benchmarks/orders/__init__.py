@@ -1,1 +1,0 @@
-"""Policies for the order of a backfill: trained in some environments, tried in others."""

@@ -1,0 +1,1 @@
+"""Figures of the documents: how fast the project is, and how large."""

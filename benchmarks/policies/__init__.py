@@ -1,0 +1,1 @@
+"""Train policies and compare them with orders."""

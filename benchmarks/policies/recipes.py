@@ -1,0 +1,139 @@
+"""Which policies are trained where, and where they are tried. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from benchmarks.policies.settings import Settings
+
+IMITATORS = ("il", "iwm", "sr", "sr_free")
+STARTS = ("none", "il", "iwm", "sr")
+EVALUATED = 1000  # seed of the first episode that policies are tried in
+OWN = 100  # of the first own episode; demonstrations begin at 0
+NAMES = {
+    "il": "IL",
+    "iwm": "IWM",
+    "sr": "SR",
+    "sr_free": "SR, contrast without labels",
+    "rl_none": "RL",
+    "rl_il": "RL from IL",
+    "rl_iwm": "RL from IWM",
+    "rl_sr": "RL from SR",
+}
+
+
+class Place(NamedTuple):
+    """Which gallery: a data set, a setting of the backbones, the seed they were trained with, which of its classes.
+
+    Attributes:
+        part: "all", or the "first" or "second" half of the classes.
+    """
+
+    data: str
+    setting: str
+    backbones: int
+    part: str = "all"
+
+    @property
+    def name(self) -> str:
+        """As a key."""
+        return "/".join(map(str, self))
+
+
+class Fold(NamedTuple):
+    """Environments to train in and environments to try in.
+
+    Attributes:
+        kind: "without", the data set is held out; or "within", trained on half of its classes and tried on the others.
+        data: the data set that is tried.
+    """
+
+    kind: str
+    data: str
+
+    @property
+    def name(self) -> str:
+        """As a key."""
+        return "/".join(self)
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """Of the classes: to train on, and to try on."""
+        return ("first", "second") if self.kind == "within" else ("all", "all")
+
+    def trains_on(self, data: str) -> bool:
+        """Whether environments of a data set are trained in."""
+        return (data == self.data) == (self.kind == "within")
+
+
+class Recipe(NamedTuple):
+    """How a policy is trained.
+
+    Attributes:
+        fold: where.
+        family: of its network.
+        method: one of `NAMES`.
+        alternatives: own ones for each state; 0 where there are none.
+        share: of the expert's episodes.
+        seed: of everything random.
+    """
+
+    fold: Fold
+    family: str
+    method: str
+    alternatives: int
+    share: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """As a key."""
+        varied = f"{self.family}/{self.method}/k{self.alternatives}/s{self.share:g}"
+        return f"{self.fold.name}/{varied}/{self.seed}"
+
+    def start(self, settings: Settings) -> Recipe | None:
+        """What reinforcement goes on from, None for an untrained network."""
+        start = self.method.removeprefix("rl_")
+        return None if start == "none" else imitator(self.fold, self.family, start, settings, self.seed)
+
+
+def folds(data_sets: Sequence[str]) -> list[Fold]:
+    """Each data set held out, where there are others, and each by itself."""
+    names = sorted(set(data_sets))
+    held_out = [Fold("without", name) for name in names] if len(names) > 1 else []
+    return [*held_out, *(Fold("within", name) for name in names)]
+
+
+def imitator(fold: Fold, family: str, method: str, settings: Settings, seed: int, share: float = 1.0) -> Recipe:
+    """A recipe with the usual number of alternatives."""
+    return Recipe(fold, family, method, 0 if method == "il" else settings.alternatives, share, seed)
+
+
+def recipes(fold: Fold, settings: Settings) -> list[Recipe]:
+    """All policies of a fold, each once, those that others start from before them."""
+    return list(dict.fromkeys([*compared(fold, settings), *varied(fold, settings), *reinforced(fold, settings)]))
+
+
+def compared(fold: Fold, settings: Settings) -> Iterator[Recipe]:
+    """The imitators of each family and seed."""
+    for family, seeds in settings.families.items():
+        for seed in range(seeds):
+            yield from (imitator(fold, family, method, settings, seed) for method in IMITATORS)
+
+
+def varied(fold: Fold, settings: Settings) -> Iterator[Recipe]:
+    """Over the number of alternatives and over the share of the demonstrations."""
+    family = settings.first_family
+    for seed in range(settings.curves.seeds):
+        for count in settings.curves.alternatives:
+            yield from (Recipe(fold, family, method, count, 1.0, seed) for method in IMITATORS[1:])
+        for share in settings.curves.shares:
+            yield from (imitator(fold, family, method, settings, seed, share) for method in IMITATORS)
+
+
+def reinforced(fold: Fold, settings: Settings) -> Iterator[Recipe]:
+    """From each start."""
+    for seed in range(settings.reinforcement.seeds):
+        for start in STARTS:
+            yield Recipe(fold, settings.first_family, f"rl_{start}", 0, 1.0, seed)

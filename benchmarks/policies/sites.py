@@ -1,0 +1,111 @@
+"""Galleries to backfill: files of embeddings, halves of their classes, and environments made of them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from benchmarks.policies.recipes import Place
+from benchmarks.policies.settings import Settings
+from benchmarks.replay.arguments import ARRAYS
+from compat.embeddings import Embeddings
+from compat.errors import InputError
+from compat.policies import BackfillEnv
+
+NAME = re.compile(r"(?P<data>\w+)-(?P<setting>\w+)-(?P<backbones>\d+)")
+
+
+class Site(NamedTuple):
+    """A gallery.
+
+    Attributes:
+        place: which it is.
+        embeddings: the four matrices, labels and groups.
+        entropy: (G,) of the old classifier, where there is one.
+        digest: of the file.
+        classes: of the file's gallery, whatever part of it this is.
+    """
+
+    place: Place
+    embeddings: Embeddings
+    entropy: Tensor | None
+    digest: str
+    classes: Tensor
+
+
+def read(path: Path) -> Site:
+    """A file that `benchmarks.export` wrote, named DATA-SETTING-SEED.safetensors.
+
+    Raises:
+        InputError: another name, no such file, tensors that are missing or are no embeddings.
+    """
+    named = NAME.fullmatch(path.stem)
+    if named is None or path.suffix != ".safetensors":
+        raise InputError(f"{path}: expected a name such as digits-same-0.safetensors: data set, setting, seed")
+    try:
+        tensors, digest = load_file(path), hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: {error}, expected a .safetensors file") from error
+    missing = [name for name in ARRAYS[:6] if name not in tensors]
+    if missing:
+        raise InputError(f"{path}: no {missing[0]}, expected what benchmarks.export writes")
+    place = Place(named["data"], named["setting"], int(named["backbones"]))
+    e = Embeddings(**{name: tensors[name] for name in ARRAYS if name in tensors})
+    return Site(place, e, tensors.get("gallery_entropy"), digest, e.gallery_labels.unique())
+
+
+def half(site: Site, part: str) -> Site:
+    """Queries and items of the first or the second half of the classes, in an order drawn once for all."""
+    if part == "all":
+        return site
+    classes = site.classes[torch.from_numpy(np.random.default_rng(0).permutation(len(site.classes)))]
+    kept = classes[: len(classes) // 2] if part == "first" else classes[len(classes) // 2 :]
+    rows = (torch.isin(getattr(site.embeddings, f"{of}_labels"), kept).nonzero()[:, 0] for of in ("query", "gallery"))
+    return some(site, *rows)._replace(place=site.place._replace(part=part))
+
+
+def limited(site: Site, queries: int, items: int) -> Site:
+    """At most so many queries and items, drawn by the seed of the backbones."""
+    random = np.random.default_rng(site.place.backbones)
+    e = site.embeddings
+    sizes = ((len(e.query_old), queries), (len(e.gallery_old), items))
+    return some(site, *(torch.from_numpy(np.sort(random.permutation(have)[:most])) for have, most in sizes))
+
+
+def some(site: Site, queries: Tensor, items: Tensor) -> Site:
+    """Only some rows of both."""
+    entropy = None if site.entropy is None else site.entropy[items]
+    return site._replace(embeddings=site.embeddings.subset(queries, items), entropy=entropy)
+
+
+def environment(site: Site, settings: Settings, labels: bool) -> BackfillEnv:
+    """To backfill it; without labels nothing of it is known to anyone."""
+    options: dict[str, Any] = {"cells": settings.cells, "levels": settings.levels, "first": settings.first}
+    return BackfillEnv(site.embeddings, **options, labels=labels, entropy=site.entropy)
+
+
+def read_all(paths: Sequence[str]) -> dict[Place, Site]:
+    """The galleries of some files, or of all files in a folder.
+
+    Raises:
+        InputError: none, two of one name, what `read` raises.
+    """
+    files = [f for path in map(Path, paths) for f in (sorted(path.glob("*.safetensors")) if path.is_dir() else [path])]
+    found: dict[Place, Site] = {}
+    for file in files:
+        site = read(file)
+        if site.place in found:
+            raise InputError(f"{file}: {site.place.name} twice, expected each once")
+        found[site.place] = site
+    if not found:
+        raise InputError("files: none, expected .safetensors files that benchmarks.export wrote, or a folder of them")
+    return found

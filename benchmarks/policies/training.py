@@ -1,0 +1,64 @@
+"""A policy by its recipe, trained once."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from benchmarks.policies.lessons import School
+from benchmarks.policies.recipes import Recipe
+from compat.files import replace
+from compat.policies import FEATURES, OVERALL
+from compat.policies.imitation import Imitation, WorldFirst, fit
+from compat.policies.networks import SetNetwork, build
+from compat.policies.reinforcement import reinforce
+from compat.policies.samples import some_episodes
+from compat.policies.self_reflection import Outcome, SelfReflection, reflected
+
+
+def network_of(recipe: Recipe, school: School) -> SetNetwork:
+    """The trained network: from its file, or trained now, and what it starts from before it."""
+    folder = school.folder / recipe.name
+    path, network = folder / "network.safetensors", untrained(recipe, school)
+    if path.exists():
+        network.load_state_dict(load_file(path))
+        return network.eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    learned = (reinforced if recipe.method.startswith("rl_") else taught)(recipe, school, network, folder)
+    replace(path, lambda file: save_file(learned.state_dict(), file))
+    (folder / "last.ckpt").unlink(missing_ok=True)  # it was there to be resumed
+    return learned
+
+
+def untrained(recipe: Recipe, school: School) -> SetNetwork:
+    """The network of the recipe's seed. All of the expert's training episodes standardise observations, also where a
+    share of them or none is imitated."""
+    network = build(recipe.family, len(FEATURES), len(OVERALL), recipe.seed)
+    seen = school.demonstrations(recipe.fold)
+    network.standardise(seen.groups, seen.overall)
+    return network
+
+
+def taught(recipe: Recipe, school: School, network: SetNetwork, folder: Path) -> SetNetwork:
+    """By supervision, as many updates for each method."""
+    training = school.settings.training
+    shown = some_episodes(school.demonstrations(recipe.fold), recipe.share, recipe.seed)
+    train = partial(fit, folder=folder, batch=training.batch, seed=recipe.seed)
+    if recipe.method == "il":
+        return train(Imitation(network), [shown], [training.updates])
+    if recipe.method == "iwm":
+        own, first = school.steps(recipe.fold, recipe.alternatives), round(training.world * training.updates)
+        return train(WorldFirst(network, own), [own, shown], [first, training.updates - first])
+    outcome: Outcome = "gains" if recipe.method == "sr" else "proxies"
+    contrasted = reflected(shown, recipe.alternatives, recipe.seed, outcome)
+    return train(SelfReflection(network), [contrasted], [training.updates])
+
+
+def reinforced(recipe: Recipe, school: School, network: SetNetwork, folder: Path) -> SetNetwork:
+    """By the rewards of the training environments."""
+    start = recipe.start(school.settings)
+    begun = network if start is None else network_of(start, school)
+    makers = [partial(school.environment, place) for place in school.places(recipe.fold)]
+    return reinforce(begun, makers, school.settings.reinforcement.steps, recipe.seed)

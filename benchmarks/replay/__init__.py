@@ -1,0 +1,1 @@
+"""Replay a backfill from embeddings in files."""

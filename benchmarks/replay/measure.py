@@ -1,0 +1,253 @@
+"""A backfilling replayed with embeddings of one's own: what `benchmarks.replay` does once its arguments are right."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from benchmarks.artifacts.artifact import checksum
+from benchmarks.artifacts.record import provenance
+from benchmarks.replay.arguments import given_arrays
+from benchmarks.replay.arrays import is_array, load_array, split
+from benchmarks.tables.terminal import narrow
+from compat.backfill import Curve, backfill_curve
+from compat.curve_metrics import CURVE_METRICS
+from compat.embeddings import Embeddings, finite_matrix
+from compat.errors import InputError
+from compat.importing import ANYTHING, reason, resolved
+from compat.progress import backfill_order, completion_ratios
+from compat.results import Result, collect, forget, load_results, record_name
+from compat.topk import topk_curve
+
+CUTS = (1, 5)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A curve over all orders, the old system on its own, and what is to be known besides.
+
+    Attributes:
+        curve: of the merged system.
+        old: whose first ratio is the old system.
+        ranking: for each order, how the ranking was cut off; empty where it was not.
+    """
+
+    curve: Curve
+    old: Curve
+    ranking: list[dict[str, Any]]
+
+
+def in_processes(arguments: Namespace) -> None:
+    """Replay, in a process group under torchrun, and print the table of the folder."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        dist.init_process_group("gloo")
+    try:
+        folder = replay(arguments)
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+    if int(os.environ.get("RANK", 0)) == 0:
+        print(narrow(load_results(folder)))
+        print(f"\nResults are in {folder}; draw them with: python -m benchmarks.plot {folder} -o {folder.name}.png")
+
+
+def replay(arguments: Namespace) -> Path:
+    """Replay and write a result for each order.
+
+    Returns:
+        The folder of the results.
+
+    Raises:
+        InputError: wrong input, or a result made from other input is in the way.
+    """
+    arrays = {name: load_array(name, file) for name, file in given_arrays(arguments).items()}
+    items = len(arrays["gallery_old"])
+    points, orders = ratios(arguments.progress, items), load_orders(arguments.order, arguments.seeds, items)
+    identity = digest(inputs(arguments, points))
+    folder = Path(arguments.output)
+    others = made_from_other_input(folder, arguments.name, identity)
+    if others and not arguments.overwrite:
+        found = f"{others[0].name} (seed {others[0].seed}) in {folder}"
+        raise InputError(f"overwrite: {found} was made from other input, expected --overwrite or another --name")
+    started = time.perf_counter()
+    measured = (cut_off if arguments.top_k else whole)(arrays, orders, points, arguments)
+    seconds = round(time.perf_counter() - started, 2)
+    if _is_first():
+        results = [result(measured, seed, items, arguments, identity, seconds) for seed in range(len(orders))]
+        record = provenance()
+        forget(folder, [other.labels for other in others])
+        made = [replace(found, provenance=[record_name(record)]) for found in results]
+        collect(folder, made, experiment={"provenance": {record_name(record): record}})
+    return folder
+
+
+def ratios(asked: list[float], items: int) -> np.ndarray:
+    """The completion ratios asked for, or so many, with both ends.
+
+    Raises:
+        InputError: more of them than the gallery has items to tell them apart.
+    """
+    number = int(asked[0]) if len(asked) == 1 and asked[0] > 1 and asked[0].is_integer() else None
+    count, most = number or len(asked), max(11, items + 1)
+    if count > most:
+        raise InputError(f"progress: {count} completion ratios, expected at most {most} for {items} gallery items")
+    return np.union1d(completion_ratios(number or asked), [0.0, 1.0])
+
+
+def load_orders(given: str, seeds: int, items: int) -> np.ndarray:
+    """The orders (S, G): random ones, seeds 0 to S - 1, or those of a file."""
+    if given == "random":
+        return np.stack([backfill_order(items, seed) for seed in range(seeds)])
+    return np.atleast_2d(np.asarray(load_array("order", given)))
+
+
+def inputs(arguments: Namespace, points: np.ndarray) -> dict[str, Any]:
+    """What the figures depend on: files by their content."""
+    found: dict[str, Any] = {name: _digest(file) for name, file in given_arrays(arguments).items()}
+    for name in ("order", "transform"):
+        value = getattr(arguments, name)
+        found[name] = _digest(value) if value and is_array(value) else value
+    if arguments.top_k:
+        found |= {name: getattr(arguments, name) for name in ("top_k", "index", "search")}
+    return {**found, "distance": arguments.distance, "progress": points.tolist()}
+
+
+def digest(content: Any) -> str:
+    """Of JSON values."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _digest(given: str) -> list[str]:
+    path, key = split(given)
+    return [checksum(path), key]
+
+
+def made_from_other_input(folder: Path, name: str, identity: str) -> list[Result]:
+    """Results of this name that have other inputs."""
+    same = [r for r in load_results(folder) if r.method == name] if any(folder.glob("*.json*")) else []
+    return [other for other in same if other.spec.get("inputs") != identity]
+
+
+def whole(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, arguments: Namespace) -> Measured:
+    """The replay of whole rankings; every process has its rows of the queries or of the gallery."""
+    shard = arguments.shard if dist.is_initialized() else None
+    arrays, own = sharded(arrays, shard)
+    options: dict[str, Any] = {name: getattr(arguments, name) for name in ("distance", "backend", "metrics")}
+    options["shard"] = shard
+    before, correct = arrays.get("query_old"), None
+    if arguments.transform is not None:
+        arrays = {**arrays, "query_old": transformed(arguments.transform, arrays["query_new"])}
+    old = None
+    if before is not None and arguments.transform is not None:
+        alone = Embeddings(**{**arrays, "query_old": before})
+        old = backfill_curve(alone, orders[0], [0.0], per_query=True, **options)
+        assert old.first_rank is not None
+        correct = old.first_rank[own, 0, 0] == 1
+    e = Embeddings(**arrays)
+    curve = backfill_curve(e, orders, points, correct_before=correct, show_progress=_is_first(), **options)
+    return Measured(curve, old or curve, [])
+
+
+def sharded(arrays: dict[str, Any], shard: str | None) -> tuple[dict[str, Any], slice]:
+    """The arrays with this process's rows of what is divided, and which of the queries these are."""
+    if shard is None:
+        return arrays, slice(None)
+    part, own = ("query", "gallery")[shard == "gallery"], slice(None)
+    rank, world = dist.get_rank(), dist.get_world_size()
+    mine = dict(arrays)
+    for name in [name for name in arrays if name.startswith(part)]:
+        cut = slice(*(len(arrays[name]) * r // world for r in (rank, rank + 1)))
+        mine[name] = arrays[name][cut]
+        own = cut if part == "query" else own
+    return mine, own
+
+
+def cut_off(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, arguments: Namespace) -> Measured:
+    """The replay of the nearest items alone, found by a faiss index."""
+    if arguments.transform is not None:
+        arrays = {**arrays, "query_old": transformed(arguments.transform, arrays["query_new"])}
+    e, index, search = Embeddings(**arrays), arguments.index or "Flat", arguments.search or ""
+    options: dict[str, Any] = {"distance": arguments.distance, "index": index, "search": search}
+    curves = [topk_curve(e, order, points, k=arguments.top_k, top_k=CUTS, **options) for order in orders]
+    figures = {"mean_ap": np.stack([c.mean_ap for c in curves])}
+    figures |= {f"cmc_{k}": np.stack([c.cmc[k] for c in curves]) for k in CUTS}
+    figures["negative_flip_rate"] = np.stack([c.negative_flip_rate for c in curves])
+    curve = Curve(points, figures, curves[0].queries, curves[0].queries_without_positive)
+    known = {"mean_ap": f"mAP@{arguments.top_k}", "index": index, "search": search}
+    return Measured(curve, curve, [{**known, "recall": c.recall.tolist()} for c in curves])
+
+
+def transformed(given: str, query_new: Any) -> Tensor:
+    """query_old, (Q, D_old), as the transform makes it."""
+    queries = finite_matrix("query_new", query_new)
+    try:
+        with torch.inference_mode():
+            return torch.as_tensor(load_transform(given)(queries))
+    except InputError:
+        raise
+    except ANYTHING as error:
+        found = f"{given} on query_new {tuple(queries.shape)} ({reason(error)})"
+        raise InputError(f"transform: {found}, expected (Q, D_old) from it") from error
+
+
+def load_transform(given: str) -> Callable[[Tensor], Any]:
+    """What makes query_old from query_new: a matrix (D_new, D_old) in a file, or a function by its import path.
+
+    Raises:
+        InputError: neither.
+    """
+    if is_array(given):
+        matrix = finite_matrix("transform", load_array("transform", given)).double()
+        return lambda queries: (queries.double() @ matrix).float()
+    function = resolved("transform", given, "a matrix file or module.function")
+    if not callable(function):
+        raise InputError(f"transform: {given} is a {type(function).__name__}, expected a function of (Q, D_new)")
+    return function
+
+
+def result(measured: Measured, seed: int, items: int, arguments: Namespace, identity: str, seconds: float) -> Result:
+    """What is saved of one order."""
+    curve, settings = measured.curve, ("order", "seeds", "distance", "transform", "shard", "backend")
+    ranking = {"ranking": measured.ranking[seed]} if measured.ranking else {}
+    spec = {"inputs": identity, **given_arrays(arguments), **{name: getattr(arguments, name) for name in settings}}
+    if not dist.is_initialized():
+        spec["shard"] = None
+    curves = {name: values[seed].tolist() for name, values in curve.figures.items()}
+    return Result(
+        benchmark=Path(arguments.output).absolute().name,
+        labels={"method": arguments.name, "seed": seed},
+        key=digest({"inputs": identity, "order": seed}),
+        progress=curve.progress.tolist(),
+        curves=curves,
+        mean_ap_orders=[curves["mean_ap"]],
+        old=_system(measured.old, 0),
+        new=_system(curve, -1),
+        queries=curve.queries,
+        queries_without_positive=curve.queries_without_positive,
+        gallery_items=items,
+        encoder_passes_per_query=2 if arguments.transform is None else 1,
+        spec={**spec, **ranking},
+        seconds={"replay": seconds},
+    )
+
+
+def _system(curve: Curve, end: int) -> dict[str, float]:
+    """The figures of the old or the new system, from an end of a curve."""
+    of_a_system = [name for name in curve.figures if CURVE_METRICS[name].of_a_system]
+    return {name: float(curve.figures[name][0, end]) for name in of_a_system}
+
+
+def _is_first() -> bool:
+    return not dist.is_initialized() or dist.get_rank() == 0

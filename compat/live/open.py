@@ -1,0 +1,35 @@
+"""Open a store by its address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compat.errors import InputError
+from compat.live.store import Store
+
+
+def open_store(url: str, **options: Any) -> Store:
+    """The store at an address: `sqlite:///path`, `postgresql://...` or `qdrant://host:port/collection`.
+
+    Args:
+        url: the address.
+        options: of the adapter.
+
+    Raises:
+        InputError: no adapter for it, or the adapter's package is missing.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite" and rest.startswith("/"):
+        from compat.live.sqlite.store import SqliteStore
+
+        return SqliteStore(rest[1:], **options)
+    if scheme in ("postgresql", "postgres"):
+        from compat.live.postgres.store import PostgresStore
+
+        return PostgresStore(url, **options)
+    if scheme.startswith("qdrant"):
+        from compat.live.qdrant.store import QdrantStore
+
+        return QdrantStore(url, **options)
+    shown = f"{scheme}://..." if rest and scheme.isalnum() else "an address without a scheme"  # it may hold a password
+    raise InputError(f"store: {shown}, expected sqlite:///path, postgresql://... or qdrant://...")

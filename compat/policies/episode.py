@@ -1,0 +1,172 @@
+"""One episode: what is fixed from its first pairs on, and the moments that it goes through."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from compat.embeddings import Embeddings
+from compat.experience.learners import z_score
+from compat.experience.maps import Rows, unit
+from compat.experience.world import check_pairs
+from compat.policies.groups import cells_of, density, groups_of
+from compat.policies.ranking import Judge, Ranking, Tally, lines
+from compat.policies.world import CENTRES, Known, QuickWorld
+
+
+class Scene(NamedTuple):
+    """What all episodes of an environment share.
+
+    Attributes:
+        embeddings: the four matrices, labels and groups.
+        old: (G, D_old) unit vectors of the old gallery.
+        new: (G, D_new) likewise; an episode looks at those of migrated items alone.
+        sparsity: (G,) mean distance to the nearest others in the old gallery.
+        entropy: (G,) of the old classifier, or None.
+        ranking: what the queries find.
+        labels: whether mAP may be looked at.
+    """
+
+    embeddings: Embeddings
+    old: Rows
+    new: Rows
+    sparsity: Rows
+    entropy: Rows | None
+    ranking: Ranking
+    labels: bool
+
+
+def scene(embeddings: Embeddings, entropy: Rows | None, labels: bool) -> Scene:
+    """Measure what does not change."""
+    old, new = unit(embeddings.gallery_old), unit(embeddings.gallery_new)
+    return Scene(
+        embeddings, old, new, density(old.astype(np.float32)), entropy, Ranking(embeddings), labels
+    )  # fmt: skip
+
+
+class Moment(NamedTuple):
+    """A moment of an episode; its arrays are never changed.
+
+    Attributes:
+        order: (N,) items migrated so far, in their order.
+        rows: those of the last step.
+        migrated: (G,) bool.
+        known: what the world model learned.
+        variance: (G,) of the world model; 0 where migrated.
+        distance: (G,) cosine distance to the nearest migrated item in the old space; 0 where migrated.
+        errors: (G,) of the world model before it learned the item; 0 where not migrated.
+        found: (Q, `TOP`) what the queries find.
+        found_before: what they found before the last step.
+        tally: for mAP; None without labels.
+        mean_ap: NaN without labels.
+    """
+
+    order: np.ndarray
+    rows: np.ndarray
+    migrated: np.ndarray
+    known: Known
+    variance: Rows
+    distance: Rows
+    errors: Rows
+    found: np.ndarray
+    found_before: np.ndarray
+    tally: Tally | None
+    mean_ap: float
+
+
+class Episode:
+    """From the first pairs on.
+
+    Args:
+        scene: what there is.
+        turns: a permutation of the gallery, (G,): the first of it are migrated, and within a group it says who is next.
+        first: how many.
+        cells: of k-means.
+        levels: that each is cut into.
+        seed: of k-means.
+
+    Attributes:
+        merge: the rule by which the two spaces are merged, fitted to the first pairs.
+        group: (G,) of each item, -1 for the first pairs.
+        members: the items of each group, in the order in which they are migrated.
+        start: the first moment.
+
+    Raises:
+        InputError: first pairs that are all equal, or equally far from each other.
+    """
+
+    def __init__(self, scene: Scene, turns: np.ndarray, first: int, cells: int, levels: int, seed: int) -> None:
+        self.scene, rows = scene, turns[:first]
+        old, new = (torch.from_numpy(space[rows]) for space in (scene.old, scene.new))
+        check_pairs(old, new)
+        self.merge = z_score(old, old, new)
+        self.lines = lines(self.merge)
+        self.judge = Judge(scene.ranking, scene.embeddings, self.lines) if scene.labels else None
+        self.world = QuickWorld(scene.old, turns[-min(CENTRES, len(turns)) :])
+        self.single = scene.old.astype(np.float32)
+        self.start = self._start(rows)
+        cell, self.ambiguity = cells_of(self.single, cells, seed)
+        rest = turns[first:]
+        self.group = np.full(len(turns), -1)
+        self.group[rest] = groups_of(cell[rest], self.start.variance[rest], levels)
+        self.members = [rest[self.group[rest] == group] for group in range(cells * levels)]
+
+    def after(self, moment: Moment, group: int) -> Moment:
+        """The moment at which a group is migrated too."""
+        rows = self.members[group]
+        errors = moment.errors.copy()
+        errors[rows] = self.world.errors(moment.known, rows, self.scene.new[rows])
+        return self._moment(moment, rows, errors)
+
+    def mean_ap_after(self, moment: Moment, group: int) -> float:
+        """mAP if a group were migrated, without all else."""
+        assert self.judge is not None
+        assert moment.tally is not None
+        return self.judge.mean_ap(self.judge.after(moment.tally, self.members[group]))
+
+    def _start(self, rows: np.ndarray) -> Moment:
+        """The first pairs are migrated; each one's error is as if it alone had not been learned."""
+        items, nothing = len(self.scene.old), np.zeros(len(self.scene.old), bool)
+        found = self.scene.ranking.found(self.lines, nothing)
+        before = Moment(
+            order=np.zeros(0, np.int64),
+            rows=np.zeros(0, np.int64),
+            migrated=nothing,
+            known=self.world.nothing(self.scene.new.shape[1]),
+            variance=np.ones(items),
+            distance=np.full(items, 2.0),
+            errors=np.zeros(items),
+            found=found,
+            found_before=found,
+            tally=self.judge.start() if self.judge else None,
+            mean_ap=np.nan,
+        )
+        moment = self._moment(before, rows, np.zeros(items))
+        moment.errors[rows] = self.world.errors_left_out(moment.known, rows, self.scene.new[rows])
+        return moment
+
+    def _moment(self, before: Moment, rows: np.ndarray, errors: Rows) -> Moment:
+        migrated = before.migrated.copy()
+        migrated[rows] = True
+        left = np.flatnonzero(~migrated)
+        known = self.world.learned(before.known, rows, self.scene.new[rows])
+        variance, distance = np.zeros(len(migrated)), np.zeros(len(migrated))
+        variance[left] = self.world.variance(known, left)
+        nearest = 1 - (self.single[left] @ self.single[rows].T).max(1, initial=-1)
+        distance[left] = np.minimum(before.distance[left], np.maximum(nearest, 0))
+        tally = self.judge.after(before.tally, rows) if self.judge and before.tally else None
+        return Moment(
+            order=np.concatenate([before.order, rows]),
+            rows=rows,
+            migrated=migrated,
+            known=known,
+            variance=variance,
+            distance=distance,
+            errors=errors,
+            found=self.scene.ranking.found(self.lines, migrated),
+            found_before=before.found,
+            tally=tally,
+            mean_ap=self.judge.mean_ap(tally) if self.judge and tally else np.nan,
+        )
