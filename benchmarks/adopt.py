@@ -13,8 +13,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.artifacts.artifact import Product, checksum, graph, identity, key
-from benchmarks.artifacts.store import TENSORS, Store, read_record
+from benchmarks.artifacts.artifact import Artifact, checksum, graph, identity, key
+from benchmarks.artifacts.store import TENSORS, ArtifactStore, read_record
 from benchmarks.config.listing import planned
 from benchmarks.config.parse import parse
 from benchmarks.config.schema import Experiment
@@ -29,7 +29,7 @@ def adopt(experiment: Experiment, why: str) -> list[str]:
     Returns:
         The labels of those taken over.
     """
-    store, labels = Store(experiment.runs), []
+    store, labels = ArtifactStore(experiment.runs), []
     taken: dict[str, str] = {}
     for product in products_of(experiment):
         record, found = store.record(product), None
@@ -42,7 +42,7 @@ def adopt(experiment: Experiment, why: str) -> list[str]:
     return labels
 
 
-def same_but_for_code(product: Product, store: Store, taken: dict[str, str]) -> Path | None:
+def same_but_for_code(product: Artifact, store: ArtifactStore, taken: dict[str, str]) -> Path | None:
     """The newest whole folder of a product that is the same in all but code, with its inputs under their old keys."""
     mine = renamed(identity(product), taken)
     folders = sorted(store.folder.glob(f"{product.stage}-*/"), key=lambda folder: folder.stat().st_mtime)
@@ -62,9 +62,9 @@ def renamed(value: Any, taken: dict[str, str]) -> Any:
     return [renamed(item, taken) for item in value] if isinstance(value, list | tuple) else value
 
 
-def products_of(experiment: Experiment) -> list[Product]:
+def products_of(experiment: Experiment) -> list[Artifact]:
     """All products of a benchmark, each after those that it is made of."""
-    jobs = planned(experiment, Store(experiment.runs))
+    jobs = planned(experiment, ArtifactStore(experiment.runs))
     return list(dict.fromkeys(product for job in jobs for product in graph(job.curve)))
 
 
@@ -83,7 +83,7 @@ def adopt_one(experiment: Experiment, label: str, folder: Path, why: str) -> Non
     stage = (read_record(folder) or {}).get("identity", {}).get("stage", known[0].stage)
     if stage != known[0].stage:
         raise InputError(f"from: {folder} holds what is called {stage!r}, expected {known[0].stage!r}")
-    Store(experiment.runs).adopt(known[0], folder, why)
+    ArtifactStore(experiment.runs).adopt(known[0], folder, why)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from benchmarks.artifacts.images import dataset, share
 from benchmarks.config.parse import parse
-from benchmarks.fetch.archives import Archive, by_hand, downloaded, gunzip, intact_or, verified
+from benchmarks.fetch.archives import Download, by_hand, downloaded, gunzip, intact_or, verified
 from compat.command import Parser, exit_on_input_error
 from compat.data import LabelledImages, RetrievalData, Share
 from compat.data.archives import scratch, unpack
@@ -24,7 +24,7 @@ from compat.data.listing import hidden
 from compat.errors import InputError
 
 # The MD5 is open-reid's (reid/datasets/market1501.py); its folders are those of the authors' protocol.
-MARKET = Archive(
+MARKET = Download(
     "Market-1501-v15.09.15.zip",
     "65005ab7d12ec1c44de4eeafe813e68a",
     "https://zheng-lab.cecs.anu.edu.au/Project/project_reid.html",
@@ -47,7 +47,7 @@ def cifar100(root: Path) -> str:
     source = datasets.CIFAR100
 
     def fetch() -> None:
-        unpack(downloaded(root, Archive(source.filename, source.tgz_md5, source.url)), root)
+        unpack(downloaded(root, Download(source.filename, source.tgz_md5, source.url)), root)
 
     train, test = intact_or(fetch, lambda: [source(root, train=train) for train in (True, False)])
     return f"{root / source.base_folder}: {len(train):,} training and {len(test):,} test images"
@@ -61,7 +61,7 @@ def fashion_mnist(root: Path) -> str:
     for name, md5 in source.resources:
         unpacked = folder / name.removesuffix(".gz")
         if not check_integrity(unpacked, FILES[unpacked.name]):
-            gunzip(downloaded(folder, Archive(name, md5, source.mirrors[0] + name)), unpacked)
+            gunzip(downloaded(folder, Download(name, md5, source.mirrors[0] + name)), unpacked)
     train, test = (source(root, train=train) for train in (True, False))
     return f"{folder}: {len(train):,} training and {len(test):,} test images"
 
@@ -73,7 +73,7 @@ def omniglot(root: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     for name, md5 in source.zips_md5.items():
         if not (folder / name).is_dir():
-            archive = downloaded(folder, Archive(f"{name}.zip", md5, f"{source.download_url_prefix}/{name}.zip"))
+            archive = downloaded(folder, Download(f"{name}.zip", md5, f"{source.download_url_prefix}/{name}.zip"))
             with scratch(folder / f".{name}") as work:
                 unpack(archive, work)
                 os.rename(work / name, folder / name)
@@ -86,7 +86,7 @@ def places365(root: Path) -> str:
     source = datasets.Places365
 
     def archive(name: str, md5: str) -> Path:
-        return downloaded(root, Archive(name, md5, source._BASE_URL + name))
+        return downloaded(root, Download(name, md5, source._BASE_URL + name))
 
     def read() -> list[datasets.Places365]:
         return [source(root, split, small=True) for split in ("train-standard", "val")]
@@ -103,7 +103,7 @@ def places365(root: Path) -> str:
 
 def imagenet(root: Path) -> str:
     """ImageNet-1k (ILSVRC 2012): 145 GB of archives that you get by registration."""
-    archives = {split: Archive(name, md5, IMAGENET_URL) for split, (name, md5) in ilsvrc.ARCHIVE_META.items()}
+    archives = {split: Download(name, md5, IMAGENET_URL) for split, (name, md5) in ilsvrc.ARCHIVE_META.items()}
     needed = [archives[split] for split in ("train", "val") if not (root / split).is_dir()]
     meta = root / ilsvrc.META_FILE
     by_hand(root, needed if meta.exists() else [archives["devkit"], *needed], IMAGENET_HELP)

@@ -19,8 +19,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.artifacts.kinds import Images
-from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.kinds import ImageSet
+from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.config.parse import parse
 from benchmarks.config.schema import Experiment
 from benchmarks.jobs.plan import INDEPENDENT, Planner
@@ -47,11 +47,11 @@ def export(experiment: Experiment) -> dict[str, Tensor]:
     from benchmarks.config.networks import check_networks
 
     data = dataset(experiment.data)
-    images = Images.of(experiment.data, tuple(data.fingerprint()))
+    images = ImageSet.of(experiment.data, tuple(data.fingerprint()))
     settle(pixels(data))
     check_networks(experiment)
     planner = Planner(experiment.at(*experiment.seeds), images, ())
-    store = Store(experiment.runs, Progress().begin)
+    store = ArtifactStore(experiment.runs, Progress().begin)
     embeddings = matrices(store, planner.chain(INDEPENDENT, "independent")[0], images.shown_plainly())
     tensors = {name: getattr(embeddings, name).clone() for name in ARRAYS}
     old = load(store, planner.systems[0])

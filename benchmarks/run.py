@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 
 from benchmarks.artifacts.artifact import graph, load_code
-from benchmarks.artifacts.store import Store, StoreError
+from benchmarks.artifacts.store import ArtifactStore, StoreError
 from benchmarks.config import listing
 from benchmarks.config.networks import check_networks
 from benchmarks.config.parse import parse
@@ -42,7 +42,7 @@ def run(
     from benchmarks.artifacts.images import dataset
     from benchmarks.artifacts.progress import Progress
     from benchmarks.artifacts.threads import pixels, settle
-    from benchmarks.jobs.collect import Collector
+    from benchmarks.jobs.collect import ResultCollector
     from compat.results import CollectError
 
     points = tuple(completion_ratios(experiment.replay.progress).tolist())
@@ -53,11 +53,11 @@ def run(
     settle(pixels(data))
     trained_on = check_networks(experiment)
     jobs = plan(experiment, digests, points)
-    collector = Collector(experiment, trained_on, overwrite, command)
+    collector = ResultCollector(experiment, trained_on, overwrite, command)
     collector.check_free(jobs)
     jobs = jobs if part is None else part_of(jobs, part)
     progress = Progress()
-    store = Store(experiment.runs, progress.begin)
+    store = ArtifactStore(experiment.runs, progress.begin)
     listing.remember(store, experiment, digests)
     progress.expect(store, jobs)
     if not models(store, jobs):
@@ -79,7 +79,7 @@ def run(
     return collector.folder, jobs, failures
 
 
-def models(store: Store, jobs: list[Job]) -> bool:
+def models(store: ArtifactStore, jobs: list[Job]) -> bool:
     """Make what several processes make together: weights and embeddings of each generation.
 
     Returns:
@@ -88,11 +88,13 @@ def models(store: Store, jobs: list[Job]) -> bool:
     import torch.distributed as dist
     from pytorch_lightning.utilities import rank_zero_only
 
-    from benchmarks.artifacts.kinds import Learned, Loaded, Vectors, Weights
+    from benchmarks.artifacts.kinds import Extracted, Loaded, MethodState, Weights
 
     products = list(dict.fromkeys(one for job in jobs for one in graph(job.curve)))
-    for product in sorted(products, key=lambda one: isinstance(one, Vectors)):  # stable: first all weights
-        if isinstance(product, (Loaded, Vectors, Weights)) and not isinstance(getattr(product, "of", None), Learned):
+    for product in sorted(products, key=lambda one: isinstance(one, Extracted)):  # stable: first all weights
+        if isinstance(product, (Loaded, Extracted, Weights)) and not isinstance(
+            getattr(product, "of", None), MethodState
+        ):
             store.get(product)
     if dist.is_initialized():
         dist.barrier()

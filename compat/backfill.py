@@ -15,7 +15,7 @@ import torch.distributed as dist
 from compat.curve import area
 from compat.curve_metrics import CurveMetric, chosen
 from compat.embeddings import Embeddings, warn_of_directions
-from compat.engine.exact import Distance, Gallery
+from compat.engine.exact import Distance, EngineGallery
 from compat.engine.replay import Backend
 from compat.errors import InputError
 from compat.merge import Merge
@@ -202,7 +202,9 @@ def backfill_curve(
     steps = torch.from_numpy(step).to(device).split([len(part.gallery_old) for part in whole], dim=1)
     metric = BackfillCurve(
         [
-            Gallery(p.gallery_old, p.gallery_new, p.gallery_labels, p.gallery_groups, its, len(points), distance, merge)
+            EngineGallery(
+                p.gallery_old, p.gallery_new, p.gallery_labels, p.gallery_groups, its, len(points), distance, merge
+            )
             for p, its in zip(whole, steps, strict=True)
         ],
         measured,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from compat.engine.exact import Gallery, Queries, distances
+from compat.engine.exact import EngineGallery, Queries, distances
 from compat.engine.kernels import compiled
 
 CHUNK = 256  # queries at a time
@@ -72,7 +72,7 @@ def add_gains(old, new, backfilled, relevant, ignored, gains):
                 gains[j] += change / count
 
 
-def backfill_gains(queries: Queries, gallery: Gallery, backfilled: np.ndarray) -> np.ndarray:
+def backfill_gains(queries: Queries, gallery: EngineGallery, backfilled: np.ndarray) -> np.ndarray:
     """The change of mAP if one item alone were backfilled next, times the number of queries; 0 for those that are.
 
     Args:

@@ -12,7 +12,7 @@ from torchmetrics.utilities import dim_zero_cat
 from tqdm.auto import tqdm
 
 from compat.curve_metrics import CurveMetric, chosen
-from compat.engine.exact import Figures, Gallery, Queries
+from compat.engine.exact import EngineGallery, Figures, Queries
 from compat.engine.replay import Backend, choose_engine, replay
 from compat.errors import InputError
 
@@ -77,7 +77,7 @@ class BackfillCurve(Metric):
 
     def __init__(
         self,
-        gallery: Gallery | Sequence[Gallery],
+        gallery: EngineGallery | Sequence[EngineGallery],
         metrics: Mapping[str, CurveMetric] | None = None,
         backend: Backend = "auto",
         query_chunk: int | None = None,
@@ -87,7 +87,7 @@ class BackfillCurve(Metric):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.galleries = [gallery] if isinstance(gallery, Gallery) else list(gallery)
+        self.galleries = [gallery] if isinstance(gallery, EngineGallery) else list(gallery)
         if len(self.galleries) > 1 and any(part.merge is not None for part in self.galleries):
             raise InputError(f"merge: for a gallery in {len(self.galleries)} parts, expected it whole")
         self.metrics = dict(chosen((), (1, 5)) if metrics is None else metrics)

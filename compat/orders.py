@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from compat.arrays import read_npy
-from compat.engine.exact import Distance, Gallery, Queries
+from compat.engine.exact import Distance, EngineGallery, Queries
 from compat.errors import InputError, at_least_one
 from compat.gains import backfill_gains
 from compat.needs import Given
@@ -252,7 +252,9 @@ class Oracle(Order):
         e, items = given["all matrices and labels"], given.items
         queries = Queries(e.query_old, e.query_new, e.query_labels, e.query_groups)
         steps = torch.zeros(1, items, dtype=torch.int64)
-        gallery = Gallery(e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, steps, 1, given.distance)
+        gallery = EngineGallery(
+            e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, steps, 1, given.distance
+        )
         backfilled, order = np.zeros(items, bool), np.empty(0, np.int64)
         for end in (int(p * items) for p in [*given.progress, 1.0]):
             if end > len(order):

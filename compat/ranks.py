@@ -26,7 +26,7 @@ Block = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Row:
+class RankedRow:
     """A method, with its order and merge rule.
 
     Attributes:
@@ -43,7 +43,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Ranked(Row):
+class Ranked(RankedRow):
     """One that all folders have.
 
     Attributes:
@@ -58,7 +58,7 @@ class Ranked(Row):
 
 
 @dataclass(frozen=True)
-class Ranking:
+class MethodRanking:
     """Methods over several folders.
 
     Attributes:
@@ -73,12 +73,12 @@ class Ranking:
     metric: Metric
     blocks: dict[str, int]
     ranked: list[Ranked]
-    others: list[Row]
+    others: list[RankedRow]
     friedman: float
     critical_difference: float
 
 
-def rank(folders: Mapping[str, Sequence[Result]], metric: str = "relative_gain") -> Ranking:
+def rank(folders: Mapping[str, Sequence[Result]], metric: str = "relative_gain") -> MethodRanking:
     """Rank the methods that all folders have; ranks depend on which these are.
 
     Args:
@@ -115,7 +115,7 @@ def rank(folders: Mapping[str, Sequence[Result]], metric: str = "relative_gain")
         interval = Interval(mean, max(low, 1.0), min(high, float(methods)))
         behind = moderated(of_row - best, of_pairs)
         ranked.append(Ranked(**vars(rows.pop(name)), ranks=of_row.tolist(), rank=interval, equal=bool(behind.low <= 0)))
-    return Ranking(
+    return MethodRanking(
         Metric(summary.label, summary.higher_is_better),
         {folder: len(values) for folder, values in complete.items()},
         sorted(ranked, key=lambda row: row.rank.mean),
@@ -157,9 +157,9 @@ def _mean_ranks(values: np.ndarray) -> np.ndarray:
     return np.round(rankdata(values, axis=1).mean(0), 9)
 
 
-def _described(name: str, folders: Mapping[str, Sequence[Result]], blocks: Mapping[str, Sequence[Block]]) -> Row:
+def _described(name: str, folders: Mapping[str, Sequence[Result]], blocks: Mapping[str, Sequence[Block]]) -> RankedRow:
     """A row before it is ranked."""
     first = next(r for results in folders.values() for r in results if r.name == name)
     found = {folder: [block[name] for block in of_folder if name in block] for folder, of_folder in blocks.items()}
     values = {folder: of_row for folder, of_row in found.items() if of_row}
-    return Row(name, first.encoder_passes_per_query, first.budget, values)
+    return RankedRow(name, first.encoder_passes_per_query, first.budget, values)

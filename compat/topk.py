@@ -14,7 +14,7 @@ from torch import Tensor
 from compat.curve import area
 from compat.embeddings import Embeddings, warn_of_directions
 from compat.engine.exact import Distance
-from compat.engine.nearest import MEMORY, Part
+from compat.engine.nearest import MEMORY, IndexedSpace
 from compat.errors import InputError
 from compat.progress import backfill_steps, completion_ratios
 
@@ -129,8 +129,8 @@ def topk_curve(
         )
     wanted = min(k + int(ignored[evaluated].max()), items)
     spaces = (e.query_old, e.gallery_old), (e.query_new, e.gallery_new)
-    parts = [Part(*space, distance, index, search, wanted) for space in spaces]
-    flat = [] if index == "Flat" else [Part(*space, distance, "Flat", "", wanted) for space in spaces]
+    parts = [IndexedSpace(*space, distance, index, search, wanted) for space in spaces]
+    flat = [] if index == "Flat" else [IndexedSpace(*space, distance, "Flat", "", wanted) for space in spaces]
     sampled = torch.zeros(len(positives), dtype=torch.bool)
     sampled[evaluated[np.linspace(0, len(evaluated) - 1, min(len(evaluated), recall_queries)).astype(int)]] = True
 
@@ -198,7 +198,7 @@ def _pairs(labels: tuple[Tensor, Tensor], groups: tuple[Tensor, Tensor]) -> tupl
 
 
 def _merged(
-    parts: list[Part], rows: Tensor, groups: tuple[Tensor, Tensor], k: int, wanted: int
+    parts: list[IndexedSpace], rows: Tensor, groups: tuple[Tensor, Tensor], k: int, wanted: int
 ) -> tuple[Tensor, Tensor]:
     """The k nearest items to these queries (N,) in both parts: ascending distances, infinite where none, and rows."""
     lists = [part.search(rows, wanted) for part in parts if len(part.items)]

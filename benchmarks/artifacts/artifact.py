@@ -35,7 +35,7 @@ INERT = frozenset(
 
 
 @dataclass(frozen=True)
-class Product:
+class Artifact:
     """Its fields are all that it depends on; those with `compare=False` are shown, and no part of its identity.
 
     Attributes:
@@ -53,7 +53,7 @@ class Product:
 
 
 @cache
-def identity(product: Product) -> dict[str, Any]:
+def identity(product: Artifact) -> dict[str, Any]:
     """All that a product depends on, by name: its fields, the keys of its inputs, the files and code it names.
 
     Code is that of its maker and of the classes that its fields name, with the own modules that these use. Of installed
@@ -79,12 +79,12 @@ def identity(product: Product) -> dict[str, Any]:
 
 
 @cache
-def key(product: Product) -> str:
+def key(product: Artifact) -> str:
     """Digest of a product's identity."""
     return hashlib.sha256(json.dumps(identity(product), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def load_code(products: Iterable[Product]) -> None:
+def load_code(products: Iterable[Artifact]) -> None:
     """Import all code that products are made by: an edit while a benchmark runs changes nothing of it.
 
     Raises:
@@ -111,21 +111,21 @@ def checksum(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def inputs(value: Any) -> Iterator[Product]:
+def inputs(value: Any) -> Iterator[Artifact]:
     """The products that a product, or anything in its fields, is made from."""
     for f in fields(value) if is_dataclass(value) and not isinstance(value, type) else ():
         inner = getattr(value, f.name)
-        if isinstance(inner, Product):
+        if isinstance(inner, Artifact):
             yield inner
         elif f.compare:
             yield from inputs(inner)
 
 
-def graph(product: Product) -> list[Product]:
+def graph(product: Artifact) -> list[Artifact]:
     """A product after all that it is made from, each once."""
-    found: dict[Product, None] = {}
+    found: dict[Artifact, None] = {}
 
-    def visit(one: Product) -> None:
+    def visit(one: Artifact) -> None:
         if one not in found:
             for other in inputs(one):
                 visit(other)
@@ -136,7 +136,7 @@ def graph(product: Product) -> list[Product]:
 
 
 def _plain(value: Any, specs: list[Spec]) -> Any:
-    if isinstance(value, Product):
+    if isinstance(value, Artifact):
         return {"product": key(value)}
     if isinstance(value, Spec):
         specs.append(value)

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from benchmarks.artifacts.images import dataset
-from benchmarks.artifacts.kinds import Ordered
-from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.kinds import Ordering
+from benchmarks.artifacts.store import ArtifactStore
 from compat.orders import Order, OrderGiven
 
 
-def order(product: Ordered, store: Store, folder: Path) -> dict[str, Tensor]:
+def order(product: Ordering, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """Permutations of the gallery, (S, G)."""
     return permutations(product, {})
 
 
-def permutations(product: Ordered, values: dict[str, Callable[[], Any]]) -> dict[str, Tensor]:
+def permutations(product: Ordering, values: dict[str, Callable[[], Any]]) -> dict[str, Tensor]:
     """Permutations of the gallery, (S, G), from what there is to be asked for."""
     chosen: Order = product.order.build(Order)
     gallery = dataset(product.images.whole).gallery_images()

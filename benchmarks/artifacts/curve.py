@@ -11,10 +11,10 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
 
 from benchmarks.artifacts.images import dataset, share
-from benchmarks.artifacts.kinds import Replayed
+from benchmarks.artifacts.kinds import ReplayedCurve
 from benchmarks.artifacts.matrices import matrices, plain
 from benchmarks.artifacts.measured import FIGURE, built_metrics
-from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import Built, upgrade
 from compat.backfill import Curve, backfill_curve
 from compat.curve import area
@@ -29,7 +29,7 @@ from compat.system import fill
 SAMPLE = 1000  # training images on each side of the distances that a merge rule is fitted on
 
 
-def replay(product: Replayed, store: Store, folder: Path) -> dict[str, Tensor]:
+def replay(product: ReplayedCurve, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """The lists of a result."""
     built = upgrade(store, product.upgrade)
     served = matrices(store, product.upgrade, product.images)
@@ -53,7 +53,7 @@ def replay(product: Replayed, store: Store, folder: Path) -> dict[str, Tensor]:
     return {**lists, "bytes_per_item": torch.tensor(sum(4 * rows.shape[1] for rows in written))}
 
 
-def rule_of(product: Replayed, store: Store, built: Built) -> Merge | None:
+def rule_of(product: ReplayedCurve, store: ArtifactStore, built: Built) -> Merge | None:
     """The rule, fitted once for all orders."""
     if product.rule is None:
         return None
@@ -61,7 +61,7 @@ def rule_of(product: Replayed, store: Store, built: Built) -> Merge | None:
     return store.recall(("rule", *fitted), lambda: fit_rule(product, built))
 
 
-def fit_rule(product: Replayed, built: Built) -> Merge:
+def fit_rule(product: ReplayedCurve, built: Built) -> Merge:
     """A rule, fitted on the distances in both spaces between two random samples of training images."""
     assert product.rule is not None
     assert product.fits is not None

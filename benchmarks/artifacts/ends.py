@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from benchmarks.artifacts.images import dataset
-from benchmarks.artifacts.kinds import Ends
+from benchmarks.artifacts.kinds import SystemFigures
 from benchmarks.artifacts.measured import FIGURE, built_metrics
-from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import load
 from compat.backfill import backfill_curve
 from compat.embeddings import Embeddings
 from compat.progress import backfill_order
 
 
-def ends(product: Ends, store: Store, folder: Path) -> dict[str, Tensor]:
+def ends(product: SystemFigures, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """The figures of the old and the new system on their own, (2,) each, and which queries the old one gets right."""
     data = dataset(product.images.whole)
     queries, gallery = data.query_images(), data.gallery_images()

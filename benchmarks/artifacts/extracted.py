@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks.artifacts.images import dataset
-from benchmarks.artifacts.kinds import Images, Vectors
-from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.kinds import Extracted, ImageSet
+from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.training import build_trainer
 from benchmarks.artifacts.weights import trained
 from benchmarks.config.spec import Spec
@@ -19,13 +19,13 @@ from compat.methods.single import SingleModel
 PREDICTING = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "enable_progress_bar")
 
 
-def extract(product: Vectors, store: Store, folder: Path) -> dict[str, Tensor]:
+def extract(product: Extracted, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """What a generation's model makes of the images."""
     model = trained(product.model, store.get(product.of), product.name)
     return embed(model, product.images, product.options, folder)
 
 
-def embed(model: SingleModel, images: Images, options: Spec, folder: Path) -> dict[str, Tensor]:
+def embed(model: SingleModel, images: ImageSet, options: Spec, folder: Path) -> dict[str, Tensor]:
     """Embed every split; the queries are left out where they are the gallery.
 
     Of several processes each embeds a run of the rows and writes it; the first one puts them together.

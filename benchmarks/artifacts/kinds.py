@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
-from benchmarks.artifacts.artifact import Product
+from benchmarks.artifacts.artifact import Artifact
 from benchmarks.config.schema import Sees
 from benchmarks.config.spec import Spec
 
@@ -15,7 +15,7 @@ LOADING = ("batch_size", "num_workers", "images_per_class")
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageSet:
     """A dataset by its class, its arguments and digests of its images; where it lies is no part of it.
 
     Attributes:
@@ -29,25 +29,25 @@ class Images:
     whole: Spec = field(compare=False)
 
     @classmethod
-    def of(cls, whole: Spec, digests: tuple[str, ...]) -> Images:
+    def of(cls, whole: Spec, digests: tuple[str, ...]) -> ImageSet:
         """The dataset of a config, of which `RetrievalData.fingerprint` gives the digests."""
         return cls(whole.without(ELSEWHERE), digests, whole)
 
-    def shown_plainly(self) -> Images:
+    def shown_plainly(self) -> ImageSet:
         """As an extraction depends on them: not on how they are loaded."""
-        return Images(self.spec.without(LOADING), self.digests, self.whole)
+        return ImageSet(self.spec.without(LOADING), self.digests, self.whole)
 
-    def to_train_on(self) -> Images:
+    def to_train_on(self) -> ImageSet:
         """As a training depends on them: queries and gallery are not looked at."""
-        return Images(self.spec, self.digests[:1], self.whole)
+        return ImageSet(self.spec, self.digests[:1], self.whole)
 
-    def labels_only(self) -> Images:
+    def labels_only(self) -> ImageSet:
         """As what is learned on cached embeddings depends on them: these know how the images were shown."""
-        return Images(Spec({"class_path": self.spec.class_path}), self.digests[:1], self.whole)
+        return ImageSet(Spec({"class_path": self.spec.class_path}), self.digests[:1], self.whole)
 
 
 @dataclass(frozen=True)
-class Weights(Product):
+class Weights(Artifact):
     """What training one generation gives.
 
     Attributes:
@@ -67,14 +67,14 @@ class Weights(Product):
     trainer: Spec
     seed: int
     sees: Sees
-    images: Images
+    images: ImageSet
     threads: int | None
     name: str = field(compare=False)
     options: Spec = field(compare=False)
 
 
 @dataclass(frozen=True)
-class Loaded(Product):
+class Loaded(Artifact):
     """A checkpoint's weights.
 
     Attributes:
@@ -93,7 +93,7 @@ class Loaded(Product):
 
 
 @dataclass(frozen=True)
-class Vectors(Product):
+class Extracted(Artifact):
     """What a model makes of a dataset: train, gallery and query (left out where the queries are the gallery).
 
     Attributes:
@@ -106,20 +106,20 @@ class Vectors(Product):
 
     stage: ClassVar[str] = "extract"
     model: Spec
-    of: Product
-    images: Images
+    of: Artifact
+    images: ImageSet
     name: str = field(compare=False)
     options: Spec = field(compare=False)
 
     @property
     def maker(self) -> str:  # type: ignore[override]
         """Only the embeddings of a method's own model depend on the code of methods."""
-        module = "own_extracted" if isinstance(self.of, Learned) else "extracted"
+        module = "own_extracted" if isinstance(self.of, MethodState) else "extracted"
         return f"benchmarks.artifacts.{module}.extract"
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingRecipe:
     """How a method's head, or its whole model, is trained: a recipe with its budget.
 
     Attributes:
@@ -142,7 +142,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Plain:
+class PlainSystem:
     """A generation's own model.
 
     Attributes:
@@ -150,19 +150,19 @@ class Plain:
         side: those of the side model, which the system has stored beside its own.
     """
 
-    vectors: Vectors
-    side: Vectors | None = None
+    vectors: Extracted
+    side: Extracted | None = None
 
 
 @dataclass(frozen=True)
-class Own:
+class OwnSystem:
     """The new model that a method trained itself: its embeddings, which are of what the method learned."""
 
-    vectors: Vectors
+    vectors: Extracted
 
 
 @dataclass(frozen=True)
-class Learned(Product):
+class MethodState(Artifact):
     """The state of a method, without the two frozen models; nothing for one that learns nothing.
 
     Attributes:
@@ -179,12 +179,12 @@ class Learned(Product):
     stage: ClassVar[str] = "learn"
     maker: ClassVar[str] = "benchmarks.artifacts.method_state.learn"
     method: Spec
-    old: Plain | Served
-    new: Plain | Own
-    images: Images | None
+    old: PlainSystem | ServedSystem
+    new: PlainSystem | OwnSystem
+    images: ImageSet | None
     sees: Sees | None
     saw: Sees | None
-    training: Training | None
+    training: TrainingRecipe | None
     name: str = field(compare=False)
 
 
@@ -197,19 +197,19 @@ class Upgraded:
         new: the plain new model, or the method's own.
     """
 
-    learned: Learned
-    new: Plain | Own
+    learned: MethodState
+    new: PlainSystem | OwnSystem
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedSystem:
     """What an upgrade ends in: the new model, with its embeddings as the method serves them."""
 
     by: Upgraded
 
 
 @dataclass(frozen=True)
-class Ordered(Product):
+class Ordering(Artifact):
     """Permutations of the gallery, (S, G).
 
     Attributes:
@@ -227,8 +227,8 @@ class Ordered(Product):
     stage: ClassVar[str] = "order"
     order: Spec
     seeds: tuple[tuple[int, int], ...]
-    images: Images
-    old: Plain | Served | None
+    images: ImageSet
+    old: PlainSystem | ServedSystem | None
     upgrade: Upgraded | None
     estimator: Upgraded | None
     progress: tuple[float, ...] | None
@@ -243,7 +243,7 @@ class Ordered(Product):
 
 
 @dataclass(frozen=True)
-class Ends(Product):
+class SystemFigures(Artifact):
     """The systems before and after an upgrade on their own: their figures, and which queries the old one gets right.
 
     Attributes:
@@ -257,9 +257,9 @@ class Ends(Product):
 
     stage: ClassVar[str] = "ends"
     maker: ClassVar[str] = "benchmarks.artifacts.ends.ends"
-    old: Plain
-    new: Plain
-    images: Images
+    old: PlainSystem
+    new: PlainSystem
+    images: ImageSet
     distance: Literal["cosine", "l2"]
     metrics: Metrics
     name: str = field(compare=False)
@@ -272,7 +272,7 @@ class Overlap:
     Attributes:
         first: that upgrade.
         start: its progress then.
-        seeds: (S, 3) of the orders of the second one; `Ordered` has those of the first.
+        seeds: (S, 3) of the orders of the second one; `Ordering` has those of the first.
     """
 
     first: Upgraded
@@ -281,7 +281,7 @@ class Overlap:
 
 
 @dataclass(frozen=True)
-class Replayed(Product):
+class ReplayedCurve(Artifact):
     """The backfill curve of one upgrade in one order under one merge rule.
 
     Attributes:
@@ -302,21 +302,21 @@ class Replayed(Product):
     stage: ClassVar[str] = "replay"
     maker: ClassVar[str] = "benchmarks.artifacts.curve.replay"
     upgrade: Upgraded
-    order: Ordered
+    order: Ordering
     rule: Spec | None
     fits: Sees | None
     progress: tuple[float, ...]
     distance: Literal["cosine", "l2"]
     metrics: Metrics
-    images: Images
-    before: Ends
-    after: Ends
+    images: ImageSet
+    before: SystemFigures
+    after: SystemFigures
     overlap: Overlap | None
     name: str = field(compare=False)
 
 
 @dataclass(frozen=True)
-class OnTheWay(Replayed):
+class OnlineCurve(ReplayedCurve):
     """The curve of a method that learns from the pairs of the gallery as it is backfilled, on top of an upgrade.
 
     Attributes:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from benchmarks.artifacts.images import dataset
-from benchmarks.artifacts.kinds import Images, Upgraded
-from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.kinds import ImageSet, Upgraded
+from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import Built, upgrade
 from compat.embeddings import Embeddings
 from compat.system import fill
 
 
-def plain(built: Built, images: Images) -> Embeddings:
+def plain(built: Built, images: ImageSet) -> Embeddings:
     """The four matrices as the two models embed them, with labels and groups."""
     data = dataset(images.whole)
     queries, gallery = data.query_images(), data.gallery_images()
@@ -18,7 +18,7 @@ def plain(built: Built, images: Images) -> Embeddings:
     return Embeddings(*matrices, queries.labels, gallery.labels, queries.groups, gallery.groups)
 
 
-def matrices(store: Store, upgraded: Upgraded, images: Images) -> Embeddings:
+def matrices(store: ArtifactStore, upgraded: Upgraded, images: ImageSet) -> Embeddings:
     """The four matrices as an upgrade serves them, filled once for all its orders and merge rules."""
 
     def make() -> Embeddings:

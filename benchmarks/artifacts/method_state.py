@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.artifacts.images import dataset, share
-from benchmarks.artifacts.kinds import Learned
-from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.kinds import MethodState
+from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import Built, build
 from benchmarks.artifacts.training import fit
 from compat.batch import Pair
@@ -20,7 +20,7 @@ from compat.needs import Given
 from compat.pairs import CachedEmbeddings, PairData
 
 
-def learn(product: Learned, store: Store, folder: Path) -> dict[str, Tensor]:
+def learn(product: MethodState, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """The state of a method, without the two frozen models; nothing for one that learns nothing."""
     if product.images is None:
         return {}
@@ -30,7 +30,7 @@ def learn(product: Learned, store: Store, folder: Path) -> dict[str, Tensor]:
     return built.method.heads()
 
 
-def available(product: Learned, built: Built) -> dict[str, Any]:
+def available(product: MethodState, built: Built) -> dict[str, Any]:
     """What there is to be asked for; nothing is read before it is."""
     assert product.images is not None
     assert product.sees is not None
@@ -61,7 +61,7 @@ def available(product: Learned, built: Built) -> dict[str, Any]:
     }
 
 
-def fitting(product: Learned, given: Given, folder: Path) -> Callable[[pl.LightningModule], None]:
+def fitting(product: MethodState, given: Given, folder: Path) -> Callable[[pl.LightningModule], None]:
     """How a method trains what it learns by gradient: under its recipe, on its part of the images.
 
     A head that does not ask for labels gets none (-1), and its batches in random order.

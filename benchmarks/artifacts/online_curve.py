@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.artifacts.curve import log_curve, tensors_of
-from benchmarks.artifacts.kinds import OnTheWay
+from benchmarks.artifacts.kinds import OnlineCurve
 from benchmarks.artifacts.matrices import matrices
 from benchmarks.artifacts.measured import built_metrics
-from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import Method, upgrade
 from compat.experience.replay import learning_curve
 
 
-def replay(product: OnTheWay, store: Store, folder: Path) -> dict[str, Tensor]:
+def replay(product: OnlineCurve, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """The lists of a result, and of each refit, (S, K): seconds, passes for a query, errors expected and observed."""
     built, served = upgrade(store, product.upgrade), matrices(store, product.upgrade, product.images)
     learner = product.learner.build(Method)(built.method.old, built.method.new)

@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 
 from benchmarks.artifacts.blind_orders import permutations
-from benchmarks.artifacts.kinds import Ordered
+from benchmarks.artifacts.kinds import Ordering
 from benchmarks.artifacts.matrices import matrices
-from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import System, load, upgrade
 from compat.embeddings import Embeddings
 
 
-def order(product: Ordered, store: Store, folder: Path) -> dict[str, Tensor]:
+def order(product: Ordering, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """Permutations of the gallery, (S, G)."""
     return permutations(product, available(product, store))
 
 
-def available(product: Ordered, store: Store) -> dict[str, Any]:
+def available(product: Ordering, store: ArtifactStore) -> dict[str, Any]:
     """What there is to be asked for; nothing is read before it is."""
 
     def old() -> System:

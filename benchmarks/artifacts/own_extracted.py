@@ -7,11 +7,11 @@ from pathlib import Path
 from torch import Tensor
 
 from benchmarks.artifacts.extracted import embed
-from benchmarks.artifacts.kinds import Vectors
-from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.kinds import Extracted
+from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import network
 
 
-def extract(product: Vectors, store: Store, folder: Path) -> dict[str, Tensor]:
+def extract(product: Extracted, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """What the method's own model makes of the images."""
     return embed(network(store, product), product.images, product.options, folder)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks.artifacts.store import Store
+    from benchmarks.artifacts.store import ArtifactStore
     from benchmarks.jobs.plan import Job
 
 
@@ -19,7 +19,7 @@ class Progress:
         self.total = self.made = 0
         self.started = time.monotonic()
 
-    def expect(self, store: Store, jobs: Iterable[Job]) -> None:
+    def expect(self, store: ArtifactStore, jobs: Iterable[Job]) -> None:
         """How many products the jobs still need."""
         from benchmarks.artifacts.artifact import graph
 

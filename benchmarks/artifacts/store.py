@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from benchmarks.artifacts.artifact import Product, checksum, identity, inputs, key
+from benchmarks.artifacts.artifact import Artifact, checksum, identity, inputs, key
 from compat.errors import InputError
 from compat.files import replace
 
@@ -35,7 +35,7 @@ class StoreError(InputError):
     """The run folder cannot be written; what is finished stays."""
 
 
-class Store:
+class ArtifactStore:
     """A folder with one subfolder `<stage>-<key>` a product.
 
     The tensors come first and the record, with their checksum, last, each through a temporary file and a rename: a
@@ -51,19 +51,19 @@ class Store:
 
     def __init__(self, folder: str | Path, announce: Callable[[str], None] = lambda text: None) -> None:
         self.folder, self.announce = Path(folder), announce
-        self.kept: OrderedDict[Product, dict[str, Tensor]] = OrderedDict()
+        self.kept: OrderedDict[Artifact, dict[str, Tensor]] = OrderedDict()
         self.recalled: OrderedDict[Hashable, Any] = OrderedDict()
-        self.failed: dict[Product, Exception] = {}
+        self.failed: dict[Artifact, Exception] = {}
 
-    def folder_of(self, product: Product) -> Path:
+    def folder_of(self, product: Artifact) -> Path:
         """Where a product lies."""
         return self.folder / f"{product.stage}-{key(product)}"
 
-    def record(self, product: Product) -> dict[str, Any] | None:
+    def record(self, product: Artifact) -> dict[str, Any] | None:
         """What was written when it was made: seconds, commit, versions, hardware, threads, date; None if it is not."""
         return read_record(self.folder_of(product))
 
-    def get(self, product: Product) -> dict[str, Tensor]:
+    def get(self, product: Artifact) -> dict[str, Tensor]:
         """A product's tensors, from disk if it is there and unharmed, else made, after all that it is made from.
 
         Raises:
@@ -97,7 +97,7 @@ class Store:
             self.recalled.popitem(last=False)
         return found
 
-    def adopt(self, product: Product, folder: Path, why: str) -> None:
+    def adopt(self, product: Artifact, folder: Path, why: str) -> None:
         """Take a product made under another key for this one, because a change is known to change nothing.
 
         The record keeps what it says, and gets which key it had and why it was taken over.
@@ -117,7 +117,7 @@ class Store:
             content = {"label": product.label, **kept, "identity": identity(product), "adopted": adopted}
             self._write_record(target, content)
 
-    def _read(self, product: Product) -> dict[str, Tensor] | None:
+    def _read(self, product: Artifact) -> dict[str, Tensor] | None:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -130,7 +130,7 @@ class Store:
             pass
         return None
 
-    def _make(self, product: Product) -> dict[str, Tensor]:
+    def _make(self, product: Artifact) -> dict[str, Tensor]:
         from pytorch_lightning.utilities import rank_zero_only
 
         for needed in inputs(product):
@@ -148,7 +148,7 @@ class Store:
                 return self._making(product, folder, first)
 
     @contextmanager
-    def _locked(self, product: Product) -> Iterator[None]:
+    def _locked(self, product: Artifact) -> Iterator[None]:
         lock = FileLock(f"{self.folder_of(product)}.lock")
         try:
             lock.acquire(blocking=False)
@@ -160,7 +160,7 @@ class Store:
         finally:
             lock.release()
 
-    def _making(self, product: Product, folder: Path, first: bool) -> dict[str, Tensor]:
+    def _making(self, product: Artifact, folder: Path, first: bool) -> dict[str, Tensor]:
         from safetensors.torch import save_file
 
         from benchmarks.artifacts.record import provenance
@@ -181,7 +181,7 @@ class Store:
         (folder / SPENT).unlink(missing_ok=True)
         return tensors
 
-    def _called(self, product: Product, folder: Path) -> dict[str, Tensor]:
+    def _called(self, product: Artifact, folder: Path) -> dict[str, Tensor]:
         """Import a product's maker and call it."""
         tensors: dict[str, Tensor] = pkgutil.resolve_name(product.maker)(product, self, folder)
         return tensors

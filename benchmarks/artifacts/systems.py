@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.artifacts.images import dataset
-from benchmarks.artifacts.kinds import Learned, Own, Plain, Served, Upgraded, Vectors
-from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.kinds import Extracted, MethodState, OwnSystem, PlainSystem, ServedSystem, Upgraded
+from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.weights import trained
 from compat.errors import InputError
 from compat.methods.single import SingleModel
@@ -66,17 +66,17 @@ def of_split(vectors: dict[str, Tensor], split: str) -> Tensor:
     return vectors.get(split, vectors["gallery"])
 
 
-def load(store: Store, system: Plain | Own | Served) -> System:
+def load(store: ArtifactStore, system: PlainSystem | OwnSystem | ServedSystem) -> System:
     """A system, with its embeddings."""
-    if isinstance(system, Served):
+    if isinstance(system, ServedSystem):
         return served(upgrade(store, system.by))
-    side = store.get(system.side) if isinstance(system, Plain) and system.side else None
+    side = store.get(system.side) if isinstance(system, PlainSystem) and system.side else None
     return System(network(store, system.vectors).embedder, store.get(system.vectors), side)
 
 
-def network(store: Store, vectors: Vectors) -> SingleModel:
+def network(store: ArtifactStore, vectors: Extracted) -> SingleModel:
     """The model that embeddings are of: a generation's, or one that a method trained itself."""
-    if not isinstance(vectors.of, Learned):
+    if not isinstance(vectors.of, MethodState):
         return trained(vectors.model, store.get(vectors.of), vectors.name)
     built = build(store, vectors.of)
     built.method.restore(store.get(vectors.of))
@@ -85,7 +85,7 @@ def network(store: Store, vectors: Vectors) -> SingleModel:
     return built.recipe
 
 
-def build(store: Store, learned: Learned) -> Built:
+def build(store: ArtifactStore, learned: MethodState) -> Built:
     """A method before it has learned."""
     old, new = load(store, learned.old), load(store, learned.new)
     pl.seed_everything(learned.training.seed if learned.training else 0, verbose=False)
@@ -101,7 +101,7 @@ def build(store: Store, learned: Learned) -> Built:
     return Built(method, old, new, needs, recipe)
 
 
-def upgrade(store: Store, upgraded: Upgraded) -> Built:
+def upgrade(store: ArtifactStore, upgraded: Upgraded) -> Built:
     """An upgrade: its method with what it has learned, and the systems that it connects."""
 
     def make() -> Built:

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from benchmarks.artifacts.images import dataset, share
 from benchmarks.artifacts.kinds import Loaded, Weights
-from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.training import fit
 from benchmarks.config.spec import Spec
 from compat.methods.single import SingleModel
 from compat.models import load_embedder, read_checkpoint
 
 
-def train(product: Weights, store: Store, folder: Path) -> dict[str, Tensor]:
+def train(product: Weights, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """Train one generation's model; the tensors are the embedder's weights."""
     pl.seed_everything(product.seed, verbose=False)
     module: SingleModel = product.model.build(SingleModel)
@@ -26,7 +26,7 @@ def train(product: Weights, store: Store, folder: Path) -> dict[str, Tensor]:
     return module.embedder.state_dict()
 
 
-def read(product: Loaded, store: Store, folder: Path) -> dict[str, Tensor]:
+def read(product: Loaded, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """Read a checkpoint."""
     return trained(product.model, read_checkpoint(product.path), product.path).embedder.state_dict()
 

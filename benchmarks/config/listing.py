@@ -10,8 +10,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from benchmarks.artifacts.artifact import Product, graph, identity
-from benchmarks.artifacts.store import RECORD, Store, read_record, writing
+from benchmarks.artifacts.artifact import Artifact, graph, identity
+from benchmarks.artifacts.store import RECORD, ArtifactStore, read_record, writing
 from benchmarks.config.schema import Experiment, Generation, Heads, Replay, Sees
 from benchmarks.config.spec import DOTTED
 from benchmarks.jobs.plan import Job, part_of, plan
@@ -24,7 +24,7 @@ from compat.progress import completion_ratios
 IMAGES = "images.json"
 
 
-def remember(store: Store, experiment: Experiment, digests: tuple[str, ...]) -> None:
+def remember(store: ArtifactStore, experiment: Experiment, digests: tuple[str, ...]) -> None:
     """Note the digests of a dataset's images in the run folder: a listing does not read the images again."""
     path, here = store.folder / IMAGES, {experiment.data.text: list(digests)}
     if here.items() <= remembered(store).items():
@@ -36,7 +36,7 @@ def remember(store: Store, experiment: Experiment, digests: tuple[str, ...]) -> 
             replace(path, lambda file: file.write_text(content))
 
 
-def remembered(store: Store) -> dict[str, list[str]]:
+def remembered(store: ArtifactStore) -> dict[str, list[str]]:
     """Digests by dataset, as they were when a benchmark last ran."""
     try:
         return dict(json.loads((store.folder / IMAGES).read_text()))
@@ -44,7 +44,7 @@ def remembered(store: Store) -> dict[str, list[str]]:
         return {}
 
 
-def planned(experiment: Experiment, store: Store) -> list[Job]:
+def planned(experiment: Experiment, store: ArtifactStore) -> list[Job]:
     """The jobs of an experiment, by the images as they were when a benchmark last ran."""
     digests = remembered(store).get(experiment.data.text, ("never read",) * 3)
     return plan(experiment, tuple(digests), tuple(completion_ratios(experiment.replay.progress).tolist()))
@@ -52,7 +52,7 @@ def planned(experiment: Experiment, store: Store) -> list[Job]:
 
 def listing(experiment: Experiment, why: bool, part: str | None) -> str:
     """The jobs with their state and the seconds that they took; or the products to be made, and why each."""
-    store = Store(experiment.runs)
+    store = ArtifactStore(experiment.runs)
     jobs = planned(experiment, store)
     jobs = jobs if part is None else part_of(jobs, part)
     read = experiment.data.text in remembered(store)
@@ -60,7 +60,7 @@ def listing(experiment: Experiment, why: bool, part: str | None) -> str:
     return (reasons(jobs, store) if why else states(jobs, store)) + note
 
 
-def states(jobs: list[Job], store: Store) -> str:
+def states(jobs: list[Job], store: ArtifactStore) -> str:
     """A line for each job: done, or how many of its products are missing; seconds of what is there."""
     lines = [f"{'state':>12} {'seconds':>9}  job"]
     for job in jobs:
@@ -75,7 +75,7 @@ def states(jobs: list[Job], store: Store) -> str:
     return "\n".join([*lines, f"{len(jobs)} jobs, {len(needed)} products, {left} to be made"])
 
 
-def reasons(jobs: list[Job], store: Store) -> str:
+def reasons(jobs: list[Job], store: ArtifactStore) -> str:
     """A line for each product to be made: its label, and what differs from the nearest one of its stage."""
     needed = dict.fromkeys(product for job in jobs for product in graph(job.curve))
     made: dict[str, list[dict[str, Any]]] = {}
@@ -89,7 +89,7 @@ def reasons(jobs: list[Job], store: Store) -> str:
     return "\n".join([*lines, f"{len(lines)} of {len(needed)} products would be made"])
 
 
-def reason(product: Product, made: list[dict[str, Any]]) -> str:
+def reason(product: Artifact, made: list[dict[str, Any]]) -> str:
     """Why a product would be made: the first differences from what was made under the same label."""
     mine = flat(identity(product))
     differences = [changed(mine, flat(other)) for other in made]

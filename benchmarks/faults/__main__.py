@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks.faults import beginnings, curve, full, lines, moments, power, zombies
 from benchmarks.faults.controls import CONTROLS, control
-from benchmarks.faults.evidence import Found
+from benchmarks.faults.evidence import Evidence
 from benchmarks.faults.places import PLACES, Place
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
@@ -43,7 +43,7 @@ def said(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def summed(found: Sequence[Found]) -> dict[str, Any]:
+def summed(found: Sequence[Evidence]) -> dict[str, Any]:
     """Counts of several fault injections, and what was wrong, by kind."""
     wrong = [one for its in found for one in its.store]
     missed = [one for its in found for one in its.answers]
@@ -59,14 +59,14 @@ def summed(found: Sequence[Found]) -> dict[str, Any]:
     }
 
 
-def beyond(found: Found) -> int:
+def beyond(found: Evidence) -> int:
     """Items that were extracted again although no process died with them."""
     return max(found.counts["items_extracted_again"] - found.counts["items_in_flight"], 0)
 
 
 def random_moments(place: Place, kills: int, seed: int) -> dict[str, Any]:
     """Rounds until so many processes were killed."""
-    chance, found, done = random.Random(seed), list[Found](), 0
+    chance, found, done = random.Random(seed), list[Evidence](), 0
     while done < kills:
         number = len(found)
         with place.setting(forward=number % BACK == 1) as setting:
@@ -87,7 +87,7 @@ def every_line(place: Place, most: int) -> dict[str, Any]:
             counts = lines.counted(story, setting)
         stops = sorted({(place, number) for place, count in counts.items() for number in (1, count)})
         stops = stops[:: -(-len(stops) // most)]
-        found = list[Found]()
+        found = list[Evidence]()
         for start in range(0, len(stops), AT_ONCE):
             some = stops[start : start + AT_ONCE]
             with ExitStack() as stack:
@@ -101,7 +101,7 @@ def every_line(place: Place, most: int) -> dict[str, Any]:
 def held_up(place: Place, count: int, seed: int) -> dict[str, Any]:
     """Workers that are stopped past their lease, or past their migration."""
     chance = random.Random(seed)
-    past, other = list[Found](), list[Found]()
+    past, other = list[Evidence](), list[Evidence]()
     for number in range(count):
         stop, share = chance.randrange(10), chance.choice([0.6, 1.0])
         with place.setting(items=60, forward=number % 2 == 1) as setting:
@@ -115,7 +115,7 @@ def rejected(place: Place, rounds: int, seed: int) -> dict[str, Any]:
     """How many rounds of each broken engine the checker rejects, and for what."""
     report = {}
     for name in CONTROLS:
-        found = list[Found]()
+        found = list[Evidence]()
         for number in range(rounds):
             with place.setting() as setting:
                 chance = random.Random(f"{seed}.{number}")

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 
 from benchmarks.faults.disk import Disk
-from benchmarks.faults.evidence import Found
+from benchmarks.faults.evidence import Evidence
 from benchmarks.faults.history import NEVER, Wrong
 from benchmarks.faults.lines import SMALL
 from benchmarks.faults.oracle import FIELDS, OLD, Told
@@ -52,7 +52,7 @@ def begun_again(setting: Setting) -> list[int]:
     return [found, store.counts().total]
 
 
-def losses(place: Place, count: int, seed: int) -> list[Found]:
+def losses(place: Place, count: int, seed: int) -> list[Evidence]:
     """So many losses of power on the way of one recording, or at its end."""
     chance, found = random.Random(seed), []
     with place.setting(**SMALL) as setting:
@@ -71,5 +71,5 @@ def losses(place: Place, count: int, seed: int) -> list[Found]:
         legal = [(-1, 0, setting.items), (0, setting.items), (setting.items,)][done]
         right = held[0] in legal and held[1] == setting.items
         wrong = [] if right else [Wrong("acknowledged and gone", f"{held[0]} items of {setting.items} after a loss")]
-        found.append(Found(Counter(losses_of_power=1, items_checked=held[1]), [], wrong))
+        found.append(Evidence(Counter(losses_of_power=1, items_checked=held[1]), [], wrong))
     return found

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.faults.history import History, State, States, Wrong
-from benchmarks.faults.oracle import EXACT, Oracle
+from benchmarks.faults.history import History, ItemState, States, Wrong
+from benchmarks.faults.oracle import EXACT, ContentOracle
 
 
 class Answer(NamedTuple):
@@ -43,7 +43,7 @@ class Checker:
         oracle: distances.
     """
 
-    def __init__(self, history: History, oracle: Oracle) -> None:
+    def __init__(self, history: History, oracle: ContentOracle) -> None:
         self.history, self.oracle, self.writes = history, oracle, 0
         self.migrated: dict[str, str] = {}
 
@@ -74,14 +74,14 @@ class Checker:
                 found.append(Wrong(kind, f"{id} is missing in query {answer.query}, k {answer.k}"))
         return found
 
-    def fits(self, answer: Answer, id: str, state: State, distance: float, part: str, meta: str) -> bool:
+    def fits(self, answer: Answer, id: str, state: ItemState, distance: float, part: str, meta: str) -> bool:
         """Whether a hit is right for an item in this state."""
         if meta != state.meta or not matches(state, answer.where):
             return False
         legal = [name for name in self.parts(answer, id, state) if (name == "new") == (part == "new")]
         return any(abs(distance - self.oracle.distance(answer.query, state.content, p)) <= EXACT for p in legal)
 
-    def may_lack(self, answer: Answer, id: str, state: State | None, last: float | None) -> bool:
+    def may_lack(self, answer: Answer, id: str, state: ItemState | None, last: float | None) -> bool:
         """Whether an item in this state may be absent: it is not there, filtered, or too far."""
         if state is None or not matches(state, answer.where):
             return True
@@ -90,7 +90,7 @@ class Checker:
         parts = self.parts(answer, id, state)
         return any(self.oracle.distance(answer.query, state.content, p) >= last - EXACT for p in parts)
 
-    def parts(self, answer: Answer, id: str, state: State) -> list[str]:
+    def parts(self, answer: Answer, id: str, state: ItemState) -> list[str]:
         """Where an item of this state may be found: "before" a migration, in its "old" part, in its "new" part."""
         phases = self.history.phases
         found = []
@@ -151,12 +151,14 @@ def shape(answer: Answer) -> list[Wrong]:
     return found
 
 
-def matches(state: State, where: Mapping[str, Any]) -> bool:
+def matches(state: ItemState, where: Mapping[str, Any]) -> bool:
     """Whether a filter lets an item through."""
     return not where or all(json.loads(state.meta).get(name) == value for name, value in where.items())
 
 
-def check_store(history: History, oracle: Oracle, items: Sequence[Mapping[str, Any]], complete: bool) -> list[Wrong]:
+def check_store(
+    history: History, oracle: ContentOracle, items: Sequence[Mapping[str, Any]], complete: bool
+) -> list[Wrong]:
     """What is wrong with a store in which nothing moves any more.
 
     Args:
@@ -187,7 +189,7 @@ def check_store(history: History, oracle: Oracle, items: Sequence[Mapping[str, A
     return found
 
 
-def check_vectors(oracle: Oracle, item: Mapping[str, Any], complete: bool) -> list[Wrong]:
+def check_vectors(oracle: ContentOracle, item: Mapping[str, Any], complete: bool) -> list[Wrong]:
     """Whether an item's vectors are those of its content, and whether it has one."""
     id, content = item["id"], item["content"]
     found = []

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.faults.oracle import NEW
-from compat.live.items import Found, Report, Turn
+from compat.live.items import Candidates, Report, Turn
 from compat.live.open import open_store
 from compat.live.store import Ask, Store
 
@@ -32,7 +32,7 @@ def broken(url: str, **methods: Callable[..., Any]) -> Store:
 def new_first(url: str) -> Store:
     """Searches the new part first, then the old one, in two snapshots."""
 
-    def search(store: Store, honest: Any, asks: Sequence[Ask], *rest: Any) -> list[Found]:
+    def search(store: Store, honest: Any, asks: Sequence[Ask], *rest: Any) -> list[Candidates]:
         found = []
         for ask in reversed(asks):
             found += honest([ask], *rest)

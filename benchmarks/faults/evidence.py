@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks.faults.checker import Answer, Checker, check_store
-from benchmarks.faults.history import NEVER, History, Phases, State, Write, Wrong
-from benchmarks.faults.oracle import OLD, Oracle
+from benchmarks.faults.history import NEVER, History, ItemState, Phases, Write, Wrong
+from benchmarks.faults.oracle import OLD, ContentOracle
 
 CUT = ("zombie", "without room")  # roles that end with a batch that they could not hand in
 
@@ -30,7 +30,7 @@ class Ended(NamedTuple):
     events: Sequence[Mapping[str, Any]]
 
 
-class Found(NamedTuple):
+class Evidence(NamedTuple):
     """What a fault injection was found to do.
 
     Attributes:
@@ -44,7 +44,7 @@ class Found(NamedTuple):
     store: list[Wrong]
 
 
-def history_of(items: Mapping[str, State], lives: Iterable[Ended]) -> History:
+def history_of(items: Mapping[str, ItemState], lives: Iterable[Ended]) -> History:
     """The history that processes wrote, of which all are dead; those that write were so one after the other."""
     lives = list(lives)
     events = [event for life in lives for event in life.events]
@@ -62,7 +62,9 @@ def history_of(items: Mapping[str, State], lives: Iterable[Ended]) -> History:
     return History(items, found, phases)
 
 
-def answers(history: History, oracle: Oracle, events: Iterable[Mapping[str, Any]]) -> tuple[Counter[str], list[Wrong]]:
+def answers(
+    history: History, oracle: ContentOracle, events: Iterable[Mapping[str, Any]]
+) -> tuple[Counter[str], list[Wrong]]:
     """What is wrong with the answers that a process got."""
     checker, counts, wrong = Checker(history, oracle), Counter[str](), []
     for event in events:
@@ -80,7 +82,7 @@ def answers(history: History, oracle: Oracle, events: Iterable[Mapping[str, Any]
 
 def in_store(history: History, held: Mapping[str, Any], complete: bool, forward: bool = False) -> list[Wrong]:
     """What is wrong with a store, as `roles.look` saw it: after the first migration or before its end, or after it."""
-    oracle = Oracle((), forward) if held["dim"] == OLD else Oracle((), old="new", new="next")
+    oracle = ContentOracle((), forward) if held["dim"] == OLD else ContentOracle((), old="new", new="next")
     found = check_store(history, oracle, held["items"], complete)
     if held["total"] != len(held["items"]):
         found.append(Wrong("resurrected", f"{held['total']} items in the store, {len(held['items'])} known"))

@@ -7,10 +7,10 @@ from collections import Counter
 from functools import partial
 
 import compat.live.extraction
-from benchmarks.faults.evidence import Ended, Found, answers, history_of, in_store, tally
+from benchmarks.faults.evidence import Ended, Evidence, answers, history_of, in_store, tally
 from benchmarks.faults.history import NEVER, Wrong
 from benchmarks.faults.moments import initial
-from benchmarks.faults.oracle import Oracle, models
+from benchmarks.faults.oracle import ContentOracle, models
 from benchmarks.faults.processes import Log, call, ended, fork, read
 from benchmarks.faults.roles import Setting, answer, look, make, work
 from compat.errors import InputError
@@ -35,7 +35,7 @@ def queried(setting: Setting, log: Log) -> None:
         answer(searcher, setting, log, 3 * query)
 
 
-def measured(setting: Setting, room: int) -> Found:
+def measured(setting: Setting, room: int) -> Evidence:
     """A migration that runs out of room."""
     versions = call(partial(make, setting), setting.errors)
     paths = [setting.folder / name for name in ("limited", "answers", "rest")]
@@ -52,6 +52,6 @@ def measured(setting: Setting, room: int) -> Found:
     gave_up = [event["gave_up"] for event in lives[0].events if "gave_up" in event]
     wrong += [Wrong("torn", f"gave up in more than a line: {text}") for text in gave_up if "\n" in text]
     migrated = sum(item["new"] is not None for item in between["items"])
-    counts, found = answers(history, Oracle(setting.queries), lives[1].events)
+    counts, found = answers(history, ContentOracle(setting.queries), lives[1].events)
     figures = Counter(runs=1, gave_up=len(gave_up), migrated_when_full=migrated)
-    return Found(counts + figures + tally(lives, history), found, wrong)
+    return Evidence(counts + figures + tally(lives, history), found, wrong)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 NEVER = 2**63  # a time after all others
 
 
-class State(NamedTuple):
+class ItemState(NamedTuple):
     """Of an item that is there.
 
     Attributes:
@@ -64,7 +64,7 @@ class Phases(NamedTuple):
     back_by: int = NEVER
 
 
-States = frozenset[State | None]
+States = frozenset[ItemState | None]
 
 
 class Wrong(NamedTuple):
@@ -88,7 +88,7 @@ class History:
         phases: of the migration.
     """
 
-    def __init__(self, initial: Mapping[str, State], writes: Iterable[Write], phases: Phases) -> None:
+    def __init__(self, initial: Mapping[str, ItemState], writes: Iterable[Write], phases: Phases) -> None:
         self.phases, self.writes, self.wrong = phases, list(writes), list[Wrong]()
         self.at: dict[str, list[int]] = defaultdict(lambda: [0])
         self.states: dict[str, list[States]] = defaultdict(lambda: [frozenset([None])])
@@ -106,7 +106,7 @@ class History:
         """The states after a write, from those before; notes a return value that none of them gives."""
         if write.verb == "put":
             born = write.began >= self.phases.runs_by and write.ended <= self.phases.back_from
-            after: States = frozenset([State(write.content, write.meta, write.returned, born)])
+            after: States = frozenset([ItemState(write.content, write.meta, write.returned, born)])
         elif write.verb == "describe":
             after = frozenset(s and s._replace(meta=write.meta) for s in states)
         else:
@@ -136,6 +136,6 @@ class History:
         """What was left open by a kill has been seen, and stays so."""
         self.states[id][bisect_right(self.at[id], writes) - 1] = states
 
-    def earlier(self, id: str, writes: int) -> list[State]:
+    def earlier(self, id: str, writes: int) -> list[ItemState]:
         """States that an item had and has no more."""
         return [s for states in self.states[id][: bisect_right(self.at[id], writes)] for s in states if s]

@@ -14,10 +14,10 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 import compat.live
-from benchmarks.faults.evidence import Ended, Found, answers, history_of, in_store, tally
-from benchmarks.faults.history import NEVER, State
+from benchmarks.faults.evidence import Ended, Evidence, answers, history_of, in_store, tally
+from benchmarks.faults.history import NEVER, ItemState
 from benchmarks.faults.moments import initial
-from benchmarks.faults.oracle import Oracle, models
+from benchmarks.faults.oracle import ContentOracle, models
 from benchmarks.faults.processes import Log, call, ended, fork, read
 from benchmarks.faults.roles import Setting, answer, look, make, one, plan, roll_back, work
 from compat.live.items import UNDER_WAY
@@ -185,7 +185,7 @@ def recovered(story: Story, setting: Setting, ids: list[str]) -> list[dict[str, 
 
 def kill_at(
     story: Story, setting: Setting, stop: Stop, settled: Callable[[int], None]
-) -> tuple[dict[str, State], Ended]:
+) -> tuple[dict[str, ItemState], Ended]:
     """Kill an act at a line, unless it is not reached this time; the gallery before, and the life that ended."""
     process = fork(lambda: tell(story, setting, Tracer(stop)), setting.errors)
     if (status := ended(process)) > 0:
@@ -195,7 +195,7 @@ def kill_at(
     return initial(versions["versions"]), Ended("engine", status < 0, time.monotonic_ns(), events)
 
 
-def killed(story: Story, settings: list[Setting], stops: list[Stop], settled: Callable[[int], None]) -> list[Found]:
+def killed(story: Story, settings: list[Setting], stops: list[Stop], settled: Callable[[int], None]) -> list[Evidence]:
     """Kills, each in a store of its own; what makes up for them, and what is wrong then."""
     dead = [kill_at(story, setting, stop, settled) for setting, stop in zip(settings, stops, strict=True)]
     ids = [sorted(history_of(items, [life]).states) for items, life in dead]
@@ -207,6 +207,6 @@ def killed(story: Story, settings: list[Setting], stops: list[Stop], settled: Ca
         history = history_of(items, lives)
         wrong = in_store(history, first, False, setting.forward)
         wrong += in_store(history, last, story.complete, setting.forward)
-        counts, missed = answers(history, Oracle(setting.queries, setting.forward), after)
-        found.append(Found(counts + tally(lives, history), missed, wrong))
+        counts, missed = answers(history, ContentOracle(setting.queries, setting.forward), after)
+        found.append(Evidence(counts + tally(lives, history), missed, wrong))
     return found

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.faults.evidence import Ended, Found, answers, history_of, in_store, tally
-from benchmarks.faults.history import State, Wrong
-from benchmarks.faults.oracle import Oracle
+from benchmarks.faults.evidence import Ended, Evidence, answers, history_of, in_store, tally
+from benchmarks.faults.history import ItemState, Wrong
+from benchmarks.faults.oracle import ContentOracle
 from benchmarks.faults.processes import Log, call, ended, fork, has_ended, kill, read
 from benchmarks.faults.roles import LANGUAGES, Setting, ask, dumped, look, make, roll_back, work, write
 from compat.live.open import open_store
@@ -105,7 +105,7 @@ class Round:
 
 def measured(
     setting: Setting, chance: random.Random, settled: Callable[[int], None], seed: str, back: bool = False
-) -> Found:
+) -> Evidence:
     """A round, and what is wrong with it."""
     versions = call(partial(make, setting), setting.errors)
     begun = setting.folder / "begun"
@@ -124,11 +124,11 @@ def measured(
     wrong = in_store(history, held, not back, setting.forward)
     if back:
         wrong += [Wrong("stale", f"{i['id']} is migrated after the rollback") for i in held["items"] if i["new"]]
-    counts, found = answers(history, Oracle(setting.queries, setting.forward), read(path))
+    counts, found = answers(history, ContentOracle(setting.queries, setting.forward), read(path))
     counts["query_processes_failed"] += status != 0
-    return Found(counts + tally(lives, history), found, wrong)
+    return Evidence(counts + tally(lives, history), found, wrong)
 
 
-def initial(versions: Mapping[str, int]) -> dict[str, State]:
+def initial(versions: Mapping[str, int]) -> dict[str, ItemState]:
     """The gallery that `make` made."""
-    return {id: State(id, dumped({"lang": LANGUAGES[int(id[1:]) % 2]}), v) for id, v in versions.items()}
+    return {id: ItemState(id, dumped({"lang": LANGUAGES[int(id[1:]) % 2]}), v) for id, v in versions.items()}

@@ -63,7 +63,7 @@ def models(forward: bool = False, old: str = "old", new: str = "new") -> Models:
     return Models(Told(new), Told(old), Forward() if forward else None)
 
 
-class Oracle:
+class ContentOracle:
     """Vectors and distances of any content, by no code of the engine.
 
     Args:

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import compat.live.sqlite.file
 from benchmarks.faults import lines
 from benchmarks.faults.disk import Disk
-from benchmarks.faults.evidence import Ended, Found, answers, history_of, in_store, tally
-from benchmarks.faults.history import NEVER, State, Wrong
+from benchmarks.faults.evidence import Ended, Evidence, answers, history_of, in_store, tally
+from benchmarks.faults.history import NEVER, ItemState, Wrong
 from benchmarks.faults.lines import Story, recovered
 from benchmarks.faults.moments import initial
-from benchmarks.faults.oracle import Oracle
+from benchmarks.faults.oracle import ContentOracle
 from benchmarks.faults.places import Place
 from benchmarks.faults.processes import Log, call, ended, fork, read
 from benchmarks.faults.recorder import Event, Recorder
@@ -49,7 +49,7 @@ class Recording(NamedTuple):
         answers: events of the process that asked.
     """
 
-    items: Mapping[str, State]
+    items: Mapping[str, ItemState]
     files: Mapping[str, bytes]
     events: Sequence[Event]
     lives: Sequence[Ended]
@@ -154,7 +154,7 @@ def looked(story: Story, setting: Setting, ids: list[str]) -> tuple[str, list[di
     return phase, recovered(story, setting, ids)
 
 
-def lost(story: Story, recording: Recording, at: int, setting: Setting, chance: random.Random) -> Found:
+def lost(story: Story, recording: Recording, at: int, setting: Setting, chance: random.Random) -> Evidence:
     """A loss of power after so many changes of the files, and what is wrong then."""
     for name, data in Disk(recording.files).run(recording.events[:at]).after(chance).items():
         (setting.folder / name).write_bytes(data)
@@ -165,7 +165,7 @@ def lost(story: Story, recording: Recording, at: int, setting: Setting, chance: 
     try:
         phase, held = call(partial(looked, story, setting, ids), setting.errors)
     except RuntimeError as error:
-        return Found(counts, [], [Wrong("torn", f"the store cannot be used: {str(error).strip().splitlines()[-1]}")])
+        return Evidence(counts, [], [Wrong("torn", f"the store cannot be used: {str(error).strip().splitlines()[-1]}")])
     after = list(read(setting.folder / "answers"))
     lives = [*lives, Ended("recovery", False, NEVER, after)]
     history = history_of(recording.items, lives)
@@ -174,12 +174,12 @@ def lost(story: Story, recording: Recording, at: int, setting: Setting, chance: 
     ends = [event["ends"] for life in lives for event in life.events if "ends" in event]
     wrong += [Wrong("acknowledged and gone", f"the store is {phase} again, was {end}") for end in ends if end != phase]
     asked = [*until(recording.answers, now), *after]
-    found, missed = answers(history, Oracle(setting.queries, setting.forward), asked)
+    found, missed = answers(history, ContentOracle(setting.queries, setting.forward), asked)
     done = {name: count for name, count in tally(lives, history).items() if not name.startswith("kills")}
-    return Found(counts + found + Counter(done), missed, wrong)
+    return Evidence(counts + found + Counter(done), missed, wrong)
 
 
-def losses(place: Place, story: Story, count: int, seed: str, synchronous: str = "FULL") -> list[Found]:
+def losses(place: Place, story: Story, count: int, seed: str, synchronous: str = "FULL") -> list[Evidence]:
     """A recording, and so many losses of power on its way or at its end."""
     options = {**({"slowness": SLOWNESS} if story is CROWD else lines.SMALL), "forward": story.forward}
     chance = random.Random(seed)
@@ -193,7 +193,7 @@ def losses(place: Place, story: Story, count: int, seed: str, synchronous: str =
     return found
 
 
-def measured(place: Place, count: int, seed: int) -> dict[str, list[Found]]:
+def measured(place: Place, count: int, seed: int) -> dict[str, list[Evidence]]:
     """So many losses of power, or a few more, by the story that they come in."""
     each = -(-count // (RECORDINGS * len(STORIES)))
     seeds = [f"{seed}.{number}" for number in range(RECORDINGS)]

@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any
 
 from benchmarks.faults.checker import check_vectors
-from benchmarks.faults.evidence import Ended, Found, history_of, in_store, tally
+from benchmarks.faults.evidence import Ended, Evidence, history_of, in_store, tally
 from benchmarks.faults.history import Wrong
 from benchmarks.faults.moments import initial
-from benchmarks.faults.oracle import Oracle, models
+from benchmarks.faults.oracle import ContentOracle, models
 from benchmarks.faults.processes import Log, call, ended, fork, read
 from benchmarks.faults.roles import Setting, look, make, plan, work, write
 from compat.live.migration import Migration
@@ -49,7 +49,7 @@ def gone_on(setting: Setting, zombie: int, ids: list[str]) -> tuple[dict[str, An
     return before, call(partial(look, setting, ids), setting.errors)
 
 
-def lease(setting: Setting, stop: int, seed: str, until: float) -> Found:
+def lease(setting: Setting, stop: int, seed: str, until: float) -> Evidence:
     """Another worker takes the batch over, while items are written; then the first goes on."""
     versions = call(partial(make, setting), setting.errors)
     zombie = stopped(setting, stop)
@@ -66,19 +66,19 @@ def lease(setting: Setting, stop: int, seed: str, until: float) -> Found:
     history = history_of(initial(versions), lives)
     wrong = in_store(history, after, True, setting.forward)
     wrong += changed(before, after, migrated=True)
-    return Found(Counter(zombies=1) + tally(lives, history), [], wrong)
+    return Evidence(Counter(zombies=1) + tally(lives, history), [], wrong)
 
 
-def replanned(setting: Setting, stop: int, share: float) -> Found:
+def replanned(setting: Setting, stop: int, share: float) -> Evidence:
     """Its migration is rolled back, and another planned with another model; then it goes on, and may write nothing."""
     versions = call(partial(make, setting), setting.errors)
     zombie = stopped(setting, stop)
     call(lambda: again(setting, share), setting.errors)
     before, after = gone_on(setting, zombie, sorted(versions))
-    oracle = Oracle((), new="other")
+    oracle = ContentOracle((), new="other")
     wrong = [wrong for item in after["items"] for wrong in check_vectors(oracle, item, False)]
     wrong += changed(before, after, migrated=False)
-    return Found(Counter(zombies_of_another_migration=1, items_checked=len(versions)), [], wrong)
+    return Evidence(Counter(zombies_of_another_migration=1, items_checked=len(versions)), [], wrong)
 
 
 def changed(before: dict[str, Any], after: dict[str, Any], migrated: bool) -> list[Wrong]:

@@ -18,7 +18,7 @@ from compat.files import replace
 T = TypeVar("T")
 
 
-class Archive(NamedTuple):
+class Download(NamedTuple):
     """A published archive: its file name, its MD5, and the URL of the file or of the page that tells how to get it."""
 
     name: str
@@ -35,7 +35,7 @@ def intact_or(fetch: Callable[[], None], read: Callable[[], T]) -> T:
         return read()
 
 
-def downloaded(root: Path, archive: Archive) -> Path:
+def downloaded(root: Path, archive: Download) -> Path:
     """The archive in `root`, verified, or downloaded by torchvision.
 
     Raises:
@@ -58,13 +58,13 @@ def downloaded(root: Path, archive: Archive) -> Path:
     return path
 
 
-def verified(root: Path, archive: Archive) -> Path:
+def verified(root: Path, archive: Download) -> Path:
     """The archive in `root`; `InputError` if its MD5 is another."""
     verify(root / archive.name, archive.md5)
     return root / archive.name
 
 
-def by_hand(root: Path, archives: list[Archive], instructions: str) -> None:
+def by_hand(root: Path, archives: list[Download], instructions: str) -> None:
     """Print how to get the archives unless all are in `root`; then an `InputError` names those that are not."""
     if missing := [archive for archive in archives if not (root / archive.name).exists()]:
         print(instructions.format(root=root))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.artifacts.artifact import key
-from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.config.listing import flat
 from benchmarks.config.schema import Experiment, Replay
 from benchmarks.config.spec import Spec
@@ -29,7 +29,7 @@ from compat.results.lines import rounded
 CIRCUMSTANCES = ("only", "seed", "runs", "results", "queries")
 
 
-class Collector:
+class ResultCollector:
     """Puts the results of an experiment into its folder.
 
     Args:
@@ -73,7 +73,7 @@ class Collector:
         shown = [f"{name}: {before.get(name)} -> {now.get(name)}" for name in names[:3]]
         return "; ".join(shown) or "the same config, with other images, code or packages"
 
-    def add(self, job: Job, store: Store) -> None:
+    def add(self, job: Job, store: ArtifactStore) -> None:
         """Make a job's curve if it is not there, and put its result into the folder.
 
         Raises:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.artifacts.artifact import Product, graph, key
+from benchmarks.artifacts.artifact import Artifact, graph, key
 from benchmarks.artifacts.images import dataset
-from benchmarks.artifacts.kinds import Learned, Loaded, OnTheWay, Own, Plain, Upgraded, Weights
+from benchmarks.artifacts.kinds import Loaded, MethodState, OnlineCurve, OwnSystem, PlainSystem, Upgraded, Weights
 from benchmarks.artifacts.measured import FIGURE
-from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.config.spec import Spec
 from benchmarks.jobs.plan import Job
 from compat.curve_metrics import CurveMetric
@@ -21,7 +21,7 @@ PROVENANCE = ("git_commit", "versions", "hardware", "threads", "date")
 
 
 def result(
-    job: Job, benchmark: str, spec: dict[str, Any], store: Store
+    job: Job, benchmark: str, spec: dict[str, Any], store: ArtifactStore
 ) -> tuple[Result, np.ndarray | None, dict[str, Any]]:
     """A job's result, each query's area, and the records of what it was made from, by name.
 
@@ -42,7 +42,7 @@ def result(
     models = [*graph(replayed.before), *graph(replayed.after)]
     took, own = by_label(replayed, store), []
     refits: dict[str, list[float]] = {}
-    if isinstance(replayed, OnTheWay):
+    if isinstance(replayed, OnlineCurve):
         passes, own = passes_of(curve, replayed), ["own pairs"]
         took[f"refit {replayed.name}"] = round(float(curve["refit_seconds"].sum(1).mean()), 2)
         refits = refits_of(curve, replayed)
@@ -92,18 +92,18 @@ def told(spec: Spec) -> dict[str, Any]:
     return {"label": metric.label, "higher_is_better": metric.higher_is_better}
 
 
-def passes_of(curve: dict[str, Any], replayed: OnTheWay) -> int:
+def passes_of(curve: dict[str, Any], replayed: OnlineCurve) -> int:
     """Of an embedder for each query: the mean over the backfilling, rounded, as what served before may take more."""
     passes = curve["refit_passes"].numpy().mean(0)
     return round(float((passes * np.diff([*moments_of(replayed), 1.0])).sum()))
 
 
-def moments_of(replayed: OnTheWay) -> list[float]:
+def moments_of(replayed: OnlineCurve) -> list[float]:
     """At which it is refitted, with the start."""
     return list(dict.fromkeys([0.0, *replayed.refit]))
 
 
-def refits_of(curve: dict[str, Any], replayed: OnTheWay) -> dict[str, list[float]]:
+def refits_of(curve: dict[str, Any], replayed: OnlineCurve) -> dict[str, list[float]]:
     """Where a model's expectations served in every order: the progress, its expected and its observed error."""
     columns = np.stack(
         [
@@ -116,13 +116,13 @@ def refits_of(curve: dict[str, Any], replayed: OnTheWay) -> dict[str, list[float
     return dict(zip(("progress", "expected", "observed"), columns[:, served].round(6).tolist(), strict=True))
 
 
-def seconds(product: Product, store: Store) -> float:
+def seconds(product: Artifact, store: ArtifactStore) -> float:
     """That making a product took."""
     record = store.record(product)
     return float(record["seconds"]) if record else 0.0
 
 
-def by_label(product: Product, store: Store) -> dict[str, float]:
+def by_label(product: Artifact, store: ArtifactStore) -> dict[str, float]:
     """Seconds of all that a product is made of; of those with the same label the later ones are numbered."""
     found, counts = {}, Counter[str]()
     for one in graph(product):
@@ -132,31 +132,31 @@ def by_label(product: Product, store: Store) -> dict[str, float]:
     return found
 
 
-def training_seconds(upgrade: Upgraded, store: Store) -> float:
+def training_seconds(upgrade: Upgraded, store: ArtifactStore) -> float:
     """Of what was trained for this upgrade: the model that it ends in, and what the method learned.
 
     The system before the upgrade is there. A method that trains a model of its own does not need the plain new one,
     unless it looks at it.
     """
     total = seconds(upgrade.learned, store)
-    learned: Learned = upgrade.learned
-    if isinstance(upgrade.new, Own) and upgrade.new.vectors.of == learned:
+    learned: MethodState = upgrade.learned
+    if isinstance(upgrade.new, OwnSystem) and upgrade.new.vectors.of == learned:
         needed = "plain new model" in learned.method.needs()
         return total + (trained(learned.new, store) if needed else 0.0)
-    if isinstance(learned.new, Own):
+    if isinstance(learned.new, OwnSystem):
         base = learned.new.vectors.of
-        assert isinstance(base, Learned)
+        assert isinstance(base, MethodState)
         return total + training_seconds(Upgraded(base, learned.new), store)
     return total + trained(learned.new, store)
 
 
-def trained(system: Plain | Own, store: Store) -> float:
+def trained(system: PlainSystem | OwnSystem, store: ArtifactStore) -> float:
     """Seconds that training a generation's model took; none for a checkpoint."""
     weights = system.vectors.of
     return seconds(weights, store) if isinstance(weights, Weights) else 0.0
 
 
-def provenance(product: Product, store: Store) -> dict[str, dict[str, Any]]:
+def provenance(product: Artifact, store: ArtifactStore) -> dict[str, dict[str, Any]]:
     """Where, when and by which code what it is made from was made: each record once, by its name."""
     records = [store.record(one) for one in graph(product)]
     made = [{name: record["made"].get(name) for name in PROVENANCE} for record in records if record]

@@ -8,23 +8,23 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.artifacts.artifact import Product, checksum
+from benchmarks.artifacts.artifact import Artifact, checksum
 from benchmarks.artifacts.kinds import (
-    Ends,
-    Images,
-    Learned,
+    Extracted,
+    ImageSet,
     Loaded,
+    MethodState,
     Metrics,
-    OnTheWay,
-    Ordered,
+    OnlineCurve,
+    Ordering,
     Overlap,
-    Own,
-    Plain,
-    Replayed,
-    Served,
-    Training,
+    OwnSystem,
+    PlainSystem,
+    ReplayedCurve,
+    ServedSystem,
+    SystemFigures,
+    TrainingRecipe,
     Upgraded,
-    Vectors,
     Weights,
 )
 from benchmarks.artifacts.threads import asked
@@ -49,7 +49,7 @@ class Job:
         start: of a sequence, the progress of the upgrade before when this one starts; 0 if there is none.
     """
 
-    curve: Replayed
+    curve: ReplayedCurve
     labels: tuple[tuple[str, str | int], ...]
     start: float = 0.0
 
@@ -69,7 +69,7 @@ class Step(NamedTuple):
 
 def plan(experiment: Experiment, digests: tuple[str, ...], progress: tuple[float, ...]) -> list[Job]:
     """All results of an experiment, in the order in which they are made."""
-    images = Images.of(experiment.data, digests)
+    images = ImageSet.of(experiment.data, digests)
     return [job for seed in experiment.seeds for job in Planner(experiment.at(seed), images, progress).jobs()]
 
 
@@ -96,7 +96,7 @@ class Planner:
         progress: completion ratios.
     """
 
-    def __init__(self, experiment: Experiment, images: Images, progress: tuple[float, ...]) -> None:
+    def __init__(self, experiment: Experiment, images: ImageSet, progress: tuple[float, ...]) -> None:
         self.experiment, self.images, self.progress = experiment, images, progress
         (self.seed,) = experiment.seeds
         self.names, self.generations = list(experiment.generations), list(experiment.generations.values())
@@ -126,10 +126,10 @@ class Planner:
                         curve = self.on_the_way(curve, spec)
                     yield Job(curve, tuple(labels.items()), step.start)
 
-    def plain(self, generation: Generation, number: int, name: str, side: Vectors | None = None) -> Plain:
+    def plain(self, generation: Generation, number: int, name: str, side: Extracted | None = None) -> PlainSystem:
         """A generation's own model and its embeddings."""
         model, options = generation.model, generation.trainer
-        weights: Product
+        weights: Artifact
         if generation.checkpoint:
             path = generation.checkpoint
             weights = Loaded(model, checksum(path) if Path(path).is_file() else path, path, name)
@@ -138,19 +138,19 @@ class Planner:
             images = self.images.to_train_on()
             trainer, threads = options.without(DISPLAY), asked()
             weights = Weights(model, trainer, seed, generation.sees, images, threads, name, options)
-        return Plain(Vectors(model, weights, self.images.shown_plainly(), name, options), side)
+        return PlainSystem(Extracted(model, weights, self.images.shown_plainly(), name, options), side)
 
     def chain(self, spec: Spec, name: str) -> list[Upgraded]:
         """A method's upgrades from each generation to the next."""
         chain: list[Upgraded] = []
         for number in range(1, len(self.systems)):
-            old: Plain | Served = Served(chain[-1]) if chain else self.systems[0]
+            old: PlainSystem | ServedSystem = ServedSystem(chain[-1]) if chain else self.systems[0]
             chain.append(self.upgraded(spec, name, number, old))
         return chain
 
-    def upgraded(self, spec: Spec, name: str, number: int, old: Plain | Served) -> Upgraded:
+    def upgraded(self, spec: Spec, name: str, number: int, old: PlainSystem | ServedSystem) -> Upgraded:
         """One upgrade by a method, to the generation of that number; of one that learns on the way that before it."""
-        new: Plain | Own = self.systems[number]
+        new: PlainSystem | OwnSystem = self.systems[number]
         base = f"{name}'s {spec.based_on.class_path.rpartition('.')[2]}" if spec.based_on is not None else "independent"
         if learns_on_the_way(spec):
             return self.upgraded(spec.based_on or INDEPENDENT, base, number, old)
@@ -159,11 +159,13 @@ class Planner:
         learned = self.learned(spec, name, number, old, new)
         if "new model training" in learned.method.needs():
             generation = self.generations[number]
-            vectors = Vectors(generation.model, learned, self.images.shown_plainly(), name, generation.trainer)
-            return Upgraded(learned, Own(vectors))
+            vectors = Extracted(generation.model, learned, self.images.shown_plainly(), name, generation.trainer)
+            return Upgraded(learned, OwnSystem(vectors))
         return Upgraded(learned, new)
 
-    def learned(self, spec: Spec, name: str, number: int, old: Plain | Served, new: Plain | Own) -> Learned:
+    def learned(
+        self, spec: Spec, name: str, number: int, old: PlainSystem | ServedSystem, new: PlainSystem | OwnSystem
+    ) -> MethodState:
         """What a method learns; nothing that it does not need is part of it."""
         method = spec.replace(based_on=None) if spec.based_on is not None else spec
         needs, training = method.needs(), None
@@ -172,18 +174,18 @@ class Planner:
         if "head training" in needs:
             options = heads.trainer
             size = heads.batch_size
-            training = Training(options.without(DISPLAY), self.seed, None, size, heads.images, asked(), options)
+            training = TrainingRecipe(options.without(DISPLAY), self.seed, None, size, heads.images, asked(), options)
         elif "new model training" in needs:
             options, own = generation.trainer, training_seed(number, generation.seed or 0)
-            training = Training(options.without(DISPLAY), own, generation.model, threads=asked(), options=options)
+            training = TrainingRecipe(options.without(DISPLAY), own, generation.model, threads=asked(), options=options)
         if not needs:
-            return Learned(method, old, new, None, None, None, None, name)
+            return MethodState(method, old, new, None, None, None, None, name)
         by_images = "new model training" in needs or (training is not None and training.augmented)
         images = self.images.to_train_on() if by_images else self.images.labels_only()
         saw = self.generations[number - 1].sees if "old classes" in needs else None
-        return Learned(method, old, new, images, sees, saw, training, name)
+        return MethodState(method, old, new, images, sees, saw, training, name)
 
-    def curve(self, step: Step, chain: list[Upgraded], chosen: dict[str, tuple[str, Spec]], name: str) -> Replayed:
+    def curve(self, step: Step, chain: list[Upgraded], chosen: dict[str, tuple[str, Spec]], name: str) -> ReplayedCurve:
         """The replay of one step of a sequence; what is chosen on an axis is the field of that name."""
         axes = dict(chosen)
         order, (_, rule) = axes.pop("order"), axes.pop("merge")
@@ -195,7 +197,7 @@ class Planner:
             overlap = Overlap(chain[step.number - 1], step.start, tuple((*pair, 2) for pair in seeds))
         before = self.ends(step.number - 1 if early else step.number)
         raw = rule.class_path == RAW
-        return Replayed(
+        return ReplayedCurve(
             upgrade,
             self.ordered(order, seeds, upgrade, step.number),
             None if raw else rule,
@@ -211,16 +213,18 @@ class Planner:
             **{label: spec for label, (_, spec) in axes.items()},
         )
 
-    def on_the_way(self, plain: Replayed, spec: Spec) -> OnTheWay:
+    def on_the_way(self, plain: ReplayedCurve, spec: Spec) -> OnlineCurve:
         """The replay of a method that learns as the gallery is backfilled, on top of what served before."""
         values = {f.name: getattr(plain, f.name) for f in fields(plain)}
-        return OnTheWay(**values, learner=spec.replace(based_on=None), refit=tuple(self.experiment.replay.refit))
+        return OnlineCurve(**values, learner=spec.replace(based_on=None), refit=tuple(self.experiment.replay.refit))
 
-    def ends(self, number: int) -> Ends:
+    def ends(self, number: int) -> SystemFigures:
         """The systems before and after an upgrade, on their own."""
-        old, new = (Plain(system.vectors) for system in self.systems[number : number + 2])
+        old, new = (PlainSystem(system.vectors) for system in self.systems[number : number + 2])
         between = f"{self.names[number]} and {self.names[number + 1]}"
-        return Ends(old, new, self.images.shown_plainly(), self.experiment.replay.distance, self.metrics(), between)
+        return SystemFigures(
+            old, new, self.images.shown_plainly(), self.experiment.replay.distance, self.metrics(), between
+        )
 
     def metrics(self) -> Metrics:
         """What is measured beside mAP, CMC and flips."""
@@ -228,7 +232,7 @@ class Planner:
 
     def ordered(
         self, given: tuple[str, Spec], seeds: tuple[tuple[int, int], ...], upgrade: Upgraded, number: int
-    ) -> Ordered:
+    ) -> Ordering:
         """An order with what it needs, and no more."""
         name, order = given
         needs = set(order.needs())
@@ -240,7 +244,7 @@ class Planner:
             if not upgrade.learned.method.declared("estimates", False):
                 old = upgrade.learned.old
                 estimator = self.upgraded(self.fastfill(), "fastfill", number + 1, old)
-        return Ordered(
+        return Ordering(
             order,
             seeds,
             self.images.shown_plainly(),

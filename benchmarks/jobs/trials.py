@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from benchmarks.artifacts import source
-from benchmarks.artifacts.artifact import Product, graph, key, load_code
+from benchmarks.artifacts.artifact import Artifact, graph, key, load_code
 from benchmarks.artifacts.images import dataset
 from benchmarks.artifacts.kinds import Loaded, Weights
 from benchmarks.artifacts.progress import Progress
-from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.threads import pixels, settle
 from benchmarks.config.networks import check_networks
 from benchmarks.config.schema import RANDOM, RAW, Experiment, Replay
@@ -25,7 +25,7 @@ from compat.progress import completion_ratios
 ORDERS, STARTUP = 3, 4
 
 
-class Trial(NamedTuple):
+class TunedTrial(NamedTuple):
     """One set of arguments: its area under the mAP curve with both ends, or why it has none.
 
     `seconds` are of what no trial of the method before it has made, without the two plain models.
@@ -110,7 +110,7 @@ class Tuner:
         load_code(one for job in plan(self.experiment, self.digests, self.points) for one in graph(job.curve))
         settle(pixels(data))
         check_networks(self.experiment)
-        self.store = Store(experiment.runs, Progress().begin)
+        self.store = ArtifactStore(experiment.runs, Progress().begin)
 
     @property
     def models(self) -> list[str]:
@@ -125,7 +125,7 @@ class Tuner:
         (job,) = plan(replace(self.experiment, methods=methods, only=None), self.digests, self.points)
         return job
 
-    def trial(self, name: str, init_args: dict[str, Any], made: set[Product]) -> Trial:
+    def trial(self, name: str, init_args: dict[str, Any], made: set[Artifact]) -> TunedTrial:
         """One method with some of its arguments; one that cannot be built or fails has no area.
 
         Args:
@@ -138,13 +138,13 @@ class Tuner:
         try:
             mean_ap = figures_of(self.store.get(curve))["mean_ap"].mean(0).tolist()
         except Exception as error:  # as of a run: the other trials go on
-            return Trial(init_args, None, None, 0.0, " ".join(f"{type(error).__name__}: {error}".split()))
+            return TunedTrial(init_args, None, None, 0.0, " ".join(f"{type(error).__name__}: {error}".split()))
         own = [one for one in graph(curve) if one not in made]
         made |= {*own}
         took = sum(seconds(one, self.store) for one in own)
-        return Trial(init_args, area(self.points, mean_ap), (mean_ap[0], mean_ap[-1]), round(took, 2))
+        return TunedTrial(init_args, area(self.points, mean_ap), (mean_ap[0], mean_ap[-1]), round(took, 2))
 
-    def study(self, name: str, distributions: dict[str, Any], trials: int) -> Iterator[Trial]:
+    def study(self, name: str, distributions: dict[str, Any], trials: int) -> Iterator[TunedTrial]:
         """The trials of one method: first as it is, then as Optuna proposes them, seeded."""
         import optuna
 
@@ -152,7 +152,7 @@ class Tuner:
         sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=0)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         study.enqueue_trial(configured(self.experiment.methods[name], distributions))
-        made: set[Product] = set()
+        made: set[Artifact] = set()
         for _ in range(trials if distributions else 1):
             asked = study.ask(distributions)
             found = self.trial(name, asked.params, made)

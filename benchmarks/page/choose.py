@@ -10,7 +10,7 @@ from benchmarks.page.families import families, rankings
 from benchmarks.page.gather import Benchmark
 from benchmarks.tables.ranks import cells, heading, headings
 from compat.errors import InputError
-from compat.ranks import Ranked, Ranking
+from compat.ranks import MethodRanking, Ranked
 
 
 class Situation(NamedTuple):
@@ -46,7 +46,7 @@ def asked_by(row: Ranked, rewriting: set[str]) -> Situation:
     return Situation(tuple(budget_of(needs)), row.name in rewriting, row.encoder_passes_per_query)
 
 
-def choices(found: Ranking, rewriting: set[str]) -> Iterator[tuple[Situation, Ranked]]:
+def choices(found: MethodRanking, rewriting: set[str]) -> Iterator[tuple[Situation, Ranked]]:
     """The best method for each situation that has one, the situations that ask for most last; where one that gives less
     has the same best method, it alone is told.
 
@@ -76,7 +76,7 @@ def rewriting(benchmarks: Sequence[Benchmark]) -> set[str]:
     return found
 
 
-def advice(found: Ranking, members: Sequence[Benchmark]) -> tuple[list[str], list[list[str]]]:
+def advice(found: MethodRanking, members: Sequence[Benchmark]) -> tuple[list[str], list[list[str]]]:
     """Columns and rows of a table: situations, the method to take in each, its relative gains and its mean rank.
 
     Args:

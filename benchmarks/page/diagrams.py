@@ -9,13 +9,13 @@ from typing import Any
 from benchmarks.html import Chart
 from benchmarks.tables.ranks import cells, headings
 from compat.errors import InputError
-from compat.ranks import Ranking
+from compat.ranks import MethodRanking
 from compat.statistics import within
 
 EQUAL, TOLD = "paired, not told from the best", "told from it"
 
 
-def diagram(name: str, found: Ranking) -> Chart:
+def diagram(name: str, found: MethodRanking) -> Chart:
     """Each method's mean rank with its interval, the best on top, small marks for its rank in each folder; upright bars
     join methods that Nemenyi's test does not tell apart, as in `compat.plots.ranks`.
 
@@ -27,7 +27,7 @@ def diagram(name: str, found: Ranking) -> Chart:
     return Chart(f"ranks-{name}", name.replace("_", " "), description(found), specification(found), columns, table)
 
 
-def description(found: Ranking) -> str:
+def description(found: MethodRanking) -> str:
     """What the diagram says, in words."""
     p = "" if isnan(found.friedman) else f" Friedman's p {found.friedman:.2g}."
     first, last = found.ranked[0], found.ranked[-1]
@@ -38,7 +38,7 @@ def description(found: Ranking) -> str:
     )
 
 
-def specification(found: Ranking) -> dict[str, Any]:
+def specification(found: MethodRanking) -> dict[str, Any]:
     """The drawing, for Vega-Lite."""
     try:
         import altair as alt
@@ -75,7 +75,7 @@ def specification(found: Ranking) -> dict[str, Any]:
     return dict(alt.layer(*drawn).properties(width="container", height=22 * len(names) + 10, autosize=fitted).to_dict())
 
 
-def means(found: Ranking) -> list[dict[str, Any]]:
+def means(found: MethodRanking) -> list[dict[str, Any]]:
     """A row for each method: its mean rank with its interval."""
     return [
         {
@@ -91,7 +91,7 @@ def means(found: Ranking) -> list[dict[str, Any]]:
     ]
 
 
-def places(found: Ranking) -> list[dict[str, Any]]:
+def places(found: MethodRanking) -> list[dict[str, Any]]:
     """A row for each method in each folder: its rank there."""
     return [
         {"method": row.name, "folder": folder, "rank": rank}
@@ -100,7 +100,7 @@ def places(found: Ranking) -> list[dict[str, Any]]:
     ]
 
 
-def bars(found: Ranking) -> list[dict[str, Any]]:
+def bars(found: MethodRanking) -> list[dict[str, Any]]:
     """A row for each run of methods that are not told apart, those that overlap beside each other at the right."""
     names = [row.name for row in found.ranked]
     runs = within([row.rank.mean for row in found.ranked], found.critical_difference)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from benchmarks.page.gather import Benchmark
 from compat.errors import InputError
-from compat.ranks import Ranking, rank
+from compat.ranks import MethodRanking, rank
 from compat.results import PLAIN
 
 FEWEST = 3  # methods that a diagram of ranks is worth
@@ -38,7 +38,7 @@ def _endings(name: str) -> list[str]:
     return ["_".join(words[start:]) for start in range(1, len(words))]
 
 
-def rankings(benchmarks: Sequence[Benchmark]) -> dict[str, Ranking]:
+def rankings(benchmarks: Sequence[Benchmark]) -> dict[str, MethodRanking]:
     """Of each family the ranks of the methods that all its data sets have, in the plain order with the plain merge;
     families with fewer than three such methods, or with a figure that is undefined, have none."""
     found = {}

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.page.commands import documented
 from benchmarks.page.setting import data_set_of, setting_of
 from benchmarks.tables.effort import efforts
-from benchmarks.tables.table import Row, rows_of
+from benchmarks.tables.table import TableRow, rows_of
 from compat.errors import InputError
 from compat.results import Failure, Result, load_experiment, load_failures, load_upgrades, queries
 from compat.results.experiment import EXPERIMENT
@@ -34,7 +34,7 @@ class Benchmark:
 
     folder: Path
     upgrade: str
-    rows: list[Row]
+    rows: list[TableRow]
     data_set: str
     setting: str
     experiment: Mapping[str, Any]

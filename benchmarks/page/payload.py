@@ -13,7 +13,7 @@ from benchmarks.page.commands import for_method
 from benchmarks.page.families import families
 from benchmarks.page.gather import Benchmark
 from benchmarks.tables.effort import spelled
-from benchmarks.tables.table import Row, cell, compatible, percent, seeds, systems
+from benchmarks.tables.table import TableRow, cell, compatible, percent, seeds, systems
 from compat.results import Result, metrics_of
 from compat.results.summaries import Summary, summaries
 
@@ -72,7 +72,7 @@ def _levels(results: Sequence[Result], system: str) -> dict[str, float | None]:
     return levels
 
 
-def _row(number: int, one: Benchmark, row: Row, columns: Sequence[Summary]) -> dict[str, Any]:
+def _row(number: int, one: Benchmark, row: TableRow, columns: Sequence[Summary]) -> dict[str, Any]:
     group, first = row.group, row.group[0]
     return {
         "benchmark": number,

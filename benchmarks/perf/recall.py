@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.perf import synthetic
 from compat.live import Journal, Migration
 from compat.live.invariants import Scanned
-from compat.live.items import Found
+from compat.live.items import Candidates
 from compat.live.searcher import read, top
 from compat.live.sqlite.store import SqliteStore
 from compat.live.store import Approximate, Ask, Column
@@ -73,12 +73,12 @@ def recall(folder: Path, items: int, dim: int, condition: str) -> dict[str, list
     return found
 
 
-def nearest(found: Found) -> list[set[str]]:
+def nearest(found: Candidates) -> list[set[str]]:
     """Of each query the items of one part."""
     return [{found.ids[n] for n in row if n >= 0} for row in found.nearest.tolist()]
 
 
-def merged(asks: Sequence[Ask], found: Sequence[Found]) -> list[set[str]]:
+def merged(asks: Sequence[Ask], found: Sequence[Candidates]) -> list[set[str]]:
     """Of each query the items of both parts, by distance."""
     parts = {str(ask.column): (ask.queries, its) for ask, its in zip(asks, found, strict=True)}
     return [{hit.id for hit in top(parts, row, None, "cosine", K)} for row in range(len(asks[0].queries))]

@@ -23,7 +23,7 @@ from torch import Tensor
 from benchmarks.replay.arguments import ARRAYS, check_folder
 from benchmarks.report import __main__ as command
 from benchmarks.report import gallery
-from benchmarks.report.inputs import Given
+from benchmarks.report.inputs import Inputs
 from benchmarks.report.own import tried_on
 from compat.command import Parser, exit_on_input_error
 from compat.decision import choose, decide, hardly
@@ -89,7 +89,7 @@ def turned(a: dict[str, Tensor], of_a: str, b: dict[str, Tensor], of_b: str) -> 
 def measured(tensors: dict[str, Tensor], least: float) -> dict[str, Any]:
     """The decision on all queries that a report looks at, and how halves of them agree."""
     arguments = command.parser().parse_args(["--least-gain", str(least)])
-    given = Given(dict(tensors), {}, True)
+    given = Inputs(dict(tensors), {}, True)
     seen = gallery.drawn(given, arguments.queries, arguments.items, arguments.seed)
     trial = tried_on(given, seen, arguments)
     efforts, ends = [way.effort for way in trial.ways], (trial.start, trial.end)

@@ -22,7 +22,7 @@ from benchmarks.plot import save
 from benchmarks.policies.points import panels
 from benchmarks.policies.settings import Settings, parse
 from benchmarks.policies.store import read
-from benchmarks.policies.summary import Found
+from benchmarks.policies.summary import StudyResults
 from benchmarks.policies.tables import report
 from benchmarks.replay.arguments import check_folder
 from compat.command import GO_ON, Parser, exit_on_input_error
@@ -60,10 +60,10 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
     Raises:
         InputError: wrong files, other results in the output.
     """
-    from benchmarks.policies.experiment import Experiment
+    from benchmarks.policies.experiment import PolicyStudy
     from benchmarks.policies.sites import read_all
 
-    experiment = Experiment(read_all(arguments.files), settings, Path(arguments.output), Path(arguments.runs))
+    experiment = PolicyStudy(read_all(arguments.files), settings, Path(arguments.output), Path(arguments.runs))
     folds = experiment.chosen(arguments.only)
     experiment.gate()
     for fold in () if arguments.gate else folds:
@@ -79,7 +79,7 @@ def main() -> None:
             run(parse(arguments.config, overrides), arguments)
         elif overrides:
             raise InputError(f"{overrides[0]}: without a config, expected configs/policies.yaml before it")
-        found = Found(read(arguments.output))
+        found = StudyResults(read(arguments.output))
         text = report(found)
         print(text)
         try:

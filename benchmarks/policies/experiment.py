@@ -17,22 +17,22 @@ from benchmarks.artifacts.record import provenance
 from benchmarks.config.spec import closest
 from benchmarks.policies.lessons import School
 from benchmarks.policies.measuring import Maker, measure, time_decisions
-from benchmarks.policies.recipes import EVALUATED, Fold, Place, Recipe, folds, imitator, recipes
+from benchmarks.policies.recipes import EVALUATED, Fold, GallerySetting, PolicyRecipe, folds, imitator, recipes
 from benchmarks.policies.settings import Settings
 from benchmarks.policies.sites import Site, half, limited
-from benchmarks.policies.store import Store
-from benchmarks.policies.summary import Found
+from benchmarks.policies.store import RolloutStore
+from benchmarks.policies.summary import StudyResults
 from benchmarks.policies.together import serve
 from benchmarks.policies.training import network_of
 from compat.errors import InputError
 from compat.policies.heuristics import heuristics
-from compat.policies.learned import Learned
+from compat.policies.learned import LearnedPolicy
 from compat.policies.networks import FAMILIES
 from compat.policies.rollouts import Policy
 from compat.results import record_name
 
 
-class Experiment:
+class PolicyStudy:
     """Gate, then fold by fold: policies are trained, then tried.
 
     Args:
@@ -45,7 +45,7 @@ class Experiment:
         InputError: a family that is none, a file of other results.
     """
 
-    def __init__(self, sites: dict[Place, Site], settings: Settings, output: Path, runs: Path) -> None:
+    def __init__(self, sites: dict[GallerySetting, Site], settings: Settings, output: Path, runs: Path) -> None:
         for family in settings.families:
             if family not in FAMILIES:
                 raise InputError(f"families: {family!r}, {closest(family, list(FAMILIES))}")
@@ -60,7 +60,7 @@ class Experiment:
             }
             for place, site in self.sites.items()
         }
-        self.store = Store(output, settings.content, known)
+        self.store = RolloutStore(output, settings.content, known)
         made = provenance()
         self.store.add({"made": {record_name(made): made}})
         digest = hashlib.sha256(json.dumps([settings.content, known], sort_keys=True).encode()).hexdigest()[:12]
@@ -100,7 +100,7 @@ class Experiment:
             site = half(self.sites[place._replace(part="all")], place.part)
             measure(site, self.settings, self.store, seeds)
 
-    def evaluate(self, fold: Fold, made: Sequence[Recipe]) -> None:
+    def evaluate(self, fold: Fold, made: Sequence[PolicyRecipe]) -> None:
         """Each seed of policies in an episode of its own, in all environments that the fold is tried in."""
         episodes: dict[int, dict[str, Maker]] = {EVALUATED + seed: {} for seed in range(self.settings.seeds)}
         for recipe in made:
@@ -110,13 +110,13 @@ class Experiment:
                 tried = half(site, fold.parts[1])
                 measure(tried, self.settings, self.store, episodes, expert=self.settings.gate)
 
-    def policy(self, recipe: Recipe) -> Policy:
+    def policy(self, recipe: PolicyRecipe) -> Policy:
         """As it was trained."""
-        return Learned(network_of(recipe, self.school))
+        return LearnedPolicy(network_of(recipe, self.school))
 
     def together(self, fold: Fold) -> None:
         """With own pairs, in the orders of the heuristic that is to be beaten, of imitation, and of the expert."""
-        usual = Found(self.store.content).to_beat(fold)
+        usual = StudyResults(self.store.content).to_beat(fold)
         assert usual is not None
         imitates = imitator(fold, self.settings.first_family, "il", self.settings, 0)
         makers: dict[str, Maker] = {

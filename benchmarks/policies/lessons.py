@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from benchmarks.policies.recipes import OWN, Fold, Place
+from benchmarks.policies.recipes import OWN, Fold, GallerySetting
 from benchmarks.policies.settings import Settings
 from benchmarks.policies.sites import Site, environment, half, limited
 from compat.policies import BackfillEnv
 from compat.policies.collect import demonstrate, transitions
-from compat.policies.heuristics import Random
+from compat.policies.heuristics import RandomPolicy
 from compat.policies.rollouts import read, record
 from compat.policies.samples import Demonstrations, Transitions, joined, load, save
 
@@ -24,17 +24,17 @@ class School:
         folder: of what is made.
     """
 
-    def __init__(self, sites: dict[Place, Site], settings: Settings, folder: Path) -> None:
+    def __init__(self, sites: dict[GallerySetting, Site], settings: Settings, folder: Path) -> None:
         self.sites, self.settings, self.folder = sites, settings, folder
         self.environment = cache(self._environment)  # small, and taken again by every reinforcement
         self.demonstrations = cache(self._demonstrations)
         self.steps = cache(self._steps)
 
-    def places(self, fold: Fold) -> list[Place]:
+    def places(self, fold: Fold) -> list[GallerySetting]:
         """Where a fold is trained."""
         return [place._replace(part=fold.parts[0]) for place in self.sites if fold.trains_on(place.data)]
 
-    def _environment(self, place: Place) -> BackfillEnv:
+    def _environment(self, place: GallerySetting) -> BackfillEnv:
         training = self.settings.training
         site = half(self.sites[place._replace(part="all")], place.part)
         return environment(limited(site, training.queries, training.items), self.settings, labels=True)
@@ -59,6 +59,6 @@ class School:
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 seeds = range(OWN, OWN + self.settings.most * episodes)
-                record(self.environment(place), Random(place.backbones), seeds, path)
+                record(self.environment(place), RandomPolicy(place.backbones), seeds, path)
             found.append(transitions(read(path)[: alternatives * episodes]))
         return joined(found)

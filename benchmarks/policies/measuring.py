@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.policies.scaled import scaled
 from benchmarks.policies.settings import Settings
 from benchmarks.policies.sites import Site, environment
-from benchmarks.policies.store import Store
+from benchmarks.policies.store import RolloutStore
 from benchmarks.policies.summary import EXPERT
 from compat.backfill import backfill_curve
 from compat.curve import area
@@ -27,7 +27,7 @@ def names_of_heuristics(site: Site) -> list[str]:
 
 
 def measure(
-    site: Site, settings: Settings, store: Store, episodes: Mapping[int, Mapping[str, Maker]], expert: int = 0
+    site: Site, settings: Settings, store: RolloutStore, episodes: Mapping[int, Mapping[str, Maker]], expert: int = 0
 ) -> None:
     """Try policies in episodes of one gallery, and store what is not there yet.
 
@@ -65,7 +65,9 @@ def measure(
             store.add({"ends": {place: ends}, "areas": {place: {str(seed): dict(zip(orders, areas, strict=True))}}})
 
 
-def time_decisions(site: Site, settings: Settings, store: Store, policies: Mapping[str, Maker], seed: int) -> None:
+def time_decisions(
+    site: Site, settings: Settings, store: RolloutStore, policies: Mapping[str, Maker], seed: int
+) -> None:
     """How long a policy's choice takes, and to see what it chooses by, in one episode of a gallery."""
     place = site.place.name
     there = store.content.get("decisions", {}).get(place, {})

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from benchmarks.policies.recipes import NAMES
-from benchmarks.policies.summary import EXPERT, RANDOM, Found, Name, interval
+from benchmarks.policies.summary import EXPERT, RANDOM, Name, StudyResults, interval
 from benchmarks.policies.tables import KINDS
-from compat.plots.policies import Point
+from compat.plots.policies import PolicyPoint
 
 
-def panels(found: Found) -> dict[str, list[Point]]:
+def panels(found: StudyResults) -> dict[str, list[PolicyPoint]]:
     """A panel for each environment: policies above the heuristic that was best in their training environments."""
-    drawn: dict[str, list[Point]] = {}
+    drawn: dict[str, list[PolicyPoint]] = {}
     for data, setting in found.environments:
         points = []
         for fold in (fold for fold in found.folds if fold.data == data):
@@ -21,7 +21,7 @@ def panels(found: Found) -> dict[str, list[Point]]:
             for row, family, name in rows:
                 above = interval([found.above_heuristic(fold, name, [setting])])
                 if above is not None:
-                    points.append(Point(row, where, family, above))
+                    points.append(PolicyPoint(row, where, family, above))
         if points:
             drawn[f"{data}, {setting}"] = points
     return drawn

@@ -23,7 +23,7 @@ NAMES = {
 }
 
 
-class Place(NamedTuple):
+class GallerySetting(NamedTuple):
     """Which gallery: a data set, a setting of the backbones, the seed they were trained with, which of its classes.
 
     Attributes:
@@ -67,7 +67,7 @@ class Fold(NamedTuple):
         return (data == self.data) == (self.kind == "within")
 
 
-class Recipe(NamedTuple):
+class PolicyRecipe(NamedTuple):
     """How a policy is trained.
 
     Attributes:
@@ -92,7 +92,7 @@ class Recipe(NamedTuple):
         varied = f"{self.family}/{self.method}/k{self.alternatives}/s{self.share:g}"
         return f"{self.fold.name}/{varied}/{self.seed}"
 
-    def start(self, settings: Settings) -> Recipe | None:
+    def start(self, settings: Settings) -> PolicyRecipe | None:
         """What reinforcement goes on from, None for an untrained network."""
         start = self.method.removeprefix("rl_")
         return None if start == "none" else imitator(self.fold, self.family, start, settings, self.seed)
@@ -105,35 +105,35 @@ def folds(data_sets: Sequence[str]) -> list[Fold]:
     return [*held_out, *(Fold("within", name) for name in names)]
 
 
-def imitator(fold: Fold, family: str, method: str, settings: Settings, seed: int, share: float = 1.0) -> Recipe:
+def imitator(fold: Fold, family: str, method: str, settings: Settings, seed: int, share: float = 1.0) -> PolicyRecipe:
     """A recipe with the usual number of alternatives."""
-    return Recipe(fold, family, method, 0 if method == "il" else settings.alternatives, share, seed)
+    return PolicyRecipe(fold, family, method, 0 if method == "il" else settings.alternatives, share, seed)
 
 
-def recipes(fold: Fold, settings: Settings) -> list[Recipe]:
+def recipes(fold: Fold, settings: Settings) -> list[PolicyRecipe]:
     """All policies of a fold, each once, those that others start from before them."""
     return list(dict.fromkeys([*compared(fold, settings), *varied(fold, settings), *reinforced(fold, settings)]))
 
 
-def compared(fold: Fold, settings: Settings) -> Iterator[Recipe]:
+def compared(fold: Fold, settings: Settings) -> Iterator[PolicyRecipe]:
     """The imitators of each family and seed."""
     for family, seeds in settings.families.items():
         for seed in range(seeds):
             yield from (imitator(fold, family, method, settings, seed) for method in IMITATORS)
 
 
-def varied(fold: Fold, settings: Settings) -> Iterator[Recipe]:
+def varied(fold: Fold, settings: Settings) -> Iterator[PolicyRecipe]:
     """Over the number of alternatives and over the share of the demonstrations."""
     family = settings.first_family
     for seed in range(settings.curves.seeds):
         for count in settings.curves.alternatives:
-            yield from (Recipe(fold, family, method, count, 1.0, seed) for method in IMITATORS[1:])
+            yield from (PolicyRecipe(fold, family, method, count, 1.0, seed) for method in IMITATORS[1:])
         for share in settings.curves.shares:
             yield from (imitator(fold, family, method, settings, seed, share) for method in IMITATORS)
 
 
-def reinforced(fold: Fold, settings: Settings) -> Iterator[Recipe]:
+def reinforced(fold: Fold, settings: Settings) -> Iterator[PolicyRecipe]:
     """From each start."""
     for seed in range(settings.reinforcement.seeds):
         for start in STARTS:
-            yield Recipe(fold, settings.first_family, f"rl_{start}", 0, 1.0, seed)
+            yield PolicyRecipe(fold, settings.first_family, f"rl_{start}", 0, 1.0, seed)

@@ -17,7 +17,7 @@ from compat.errors import InputError, at_least_one, share
 
 
 @dataclass(frozen=True)
-class Training:
+class PolicyTraining:
     """Where and how long policies are trained.
 
     Args:
@@ -65,7 +65,7 @@ class Reinforcement:
     seeds: int = 2
 
 
-PARTS: dict[str, Any] = {"training": Training, "curves": Curves, "reinforcement": Reinforcement}
+PARTS: dict[str, Any] = {"training": PolicyTraining, "curves": Curves, "reinforcement": Reinforcement}
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Settings:
         families: of networks, with how many seeds of policies of each.
         alternatives: own ones for each state, where they are not varied.
         gate: seeds of episodes for each environment in which the expert is measured.
-        training: see `Training`.
+        training: see `PolicyTraining`.
         curves: see `Curves`.
         reinforcement: see `Reinforcement`.
     """
@@ -96,7 +96,7 @@ class Settings:
     families: dict[str, int] = field(default_factory=lambda: {"deep_sets": 5, "transformer": 2})
     alternatives: int = 4
     gate: int = 1
-    training: Training = Training()
+    training: PolicyTraining = PolicyTraining()
     curves: Curves = field(default_factory=Curves)
     reinforcement: Reinforcement = Reinforcement()
 

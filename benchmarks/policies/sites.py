@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.policies.recipes import Place
+from benchmarks.policies.recipes import GallerySetting
 from benchmarks.policies.settings import Settings
 from benchmarks.replay.arguments import ARRAYS
 from compat.embeddings import Embeddings
@@ -35,7 +35,7 @@ class Site(NamedTuple):
         classes: of the file's gallery, whatever part of it this is.
     """
 
-    place: Place
+    place: GallerySetting
     embeddings: Embeddings
     entropy: Tensor | None
     digest: str
@@ -58,7 +58,7 @@ def read(path: Path) -> Site:
     missing = [name for name in ARRAYS[:6] if name not in tensors]
     if missing:
         raise InputError(f"{path}: no {missing[0]}, expected what benchmarks.export writes")
-    place = Place(named["data"], named["setting"], int(named["backbones"]))
+    place = GallerySetting(named["data"], named["setting"], int(named["backbones"]))
     e = Embeddings(**{name: tensors[name] for name in ARRAYS if name in tensors})
     return Site(place, e, tensors.get("gallery_entropy"), digest, e.gallery_labels.unique())
 
@@ -93,14 +93,14 @@ def environment(site: Site, settings: Settings, labels: bool) -> BackfillEnv:
     return BackfillEnv(site.embeddings, **options, labels=labels, entropy=site.entropy)
 
 
-def read_all(paths: Sequence[str]) -> dict[Place, Site]:
+def read_all(paths: Sequence[str]) -> dict[GallerySetting, Site]:
     """The galleries of some files, or of all files in a folder.
 
     Raises:
         InputError: none, two of one name, what `read` raises.
     """
     files = [f for path in map(Path, paths) for f in (sorted(path.glob("*.safetensors")) if path.is_dir() else [path])]
-    found: dict[Place, Site] = {}
+    found: dict[GallerySetting, Site] = {}
     for file in files:
         site = read(file)
         if site.place in found:

@@ -33,7 +33,7 @@ def read(path: str | Path) -> Content:
         raise InputError(f"{path}: {error}, expected a file that benchmarks.policies wrote") from error
 
 
-class Store:
+class RolloutStore:
     """Several processes may add to one file; what was asked, and of which environments, is the same for all.
 
     Args:

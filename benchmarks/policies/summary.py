@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.policies.recipes import EVALUATED, Fold, Place, Recipe, folds
+from benchmarks.policies.recipes import EVALUATED, Fold, GallerySetting, PolicyRecipe, folds
 from benchmarks.policies.settings import Settings
 from benchmarks.policies.store import Content
 from compat.curve import relative_gain
@@ -33,7 +33,7 @@ class Headroom(NamedTuple):
     above: Interval
 
 
-class Found:
+class StudyResults:
     """The results.
 
     Args:
@@ -55,12 +55,12 @@ class Found:
         self.folds = folds([place.data for place in self.places])
         self.environments = sorted({(place.data, place.setting) for place in self.places})
 
-    def area(self, place: Place, seed: int, policy: str) -> float | None:
+    def area(self, place: GallerySetting, seed: int, policy: str) -> float | None:
         """In percent."""
         found = self.content["areas"].get(place.name, {}).get(str(seed), {}).get(policy)
         return None if found is None else 100 * found
 
-    def gain(self, place: Place, seed: int, policy: str) -> float | None:
+    def gain(self, place: GallerySetting, seed: int, policy: str) -> float | None:
         """Relative gain, a fraction."""
         found, ends = self.area(place, seed, policy), self.content["ends"].get(place.name)
         return None if found is None or ends is None else relative_gain(found / 100, ends["old"], ends["new"])
@@ -118,7 +118,7 @@ class Found:
     def recipe(self, fold: Fold, family: str, method: str, count: int | None = None, share: float = 1.0) -> Name:
         """The name of a policy by its seed."""
         usual = 0 if method == "il" or method.startswith("rl_") else self.settings.alternatives
-        return lambda seed: Recipe(fold, family, method, usual if count is None else count, share, seed).name
+        return lambda seed: PolicyRecipe(fold, family, method, usual if count is None else count, share, seed).name
 
     def above_heuristic(self, fold: Fold, name: Name, settings: Iterable[str] | None = None) -> Pairs:
         """Points above the heuristic that is to be beaten."""
@@ -142,6 +142,6 @@ def interval(pairs: Iterable[Pairs]) -> Interval | None:
     return over_seeds(means) if means else None
 
 
-def _place(name: str) -> Place:
+def _place(name: str) -> GallerySetting:
     data, setting, backbones, part = name.split("/")
-    return Place(data, setting, int(backbones), part)
+    return GallerySetting(data, setting, int(backbones), part)

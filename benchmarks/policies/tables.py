@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.policies.recipes import IMITATORS, NAMES, STARTS, Fold
-from benchmarks.policies.summary import EXPERT, RANDOM, Found, Name, Pairs, interval
+from benchmarks.policies.summary import EXPERT, RANDOM, Name, Pairs, StudyResults, interval
 from compat.curve import relative_gain
 from compat.statistics import Interval
 
@@ -16,7 +16,7 @@ ENOUGH, AIM, AIM_OF_REWARDS = 1.5, 0.3, 0.2  # points of area under the mAP curv
 Table = Sequence[Sequence[str]]
 
 
-def report(found: Found) -> str:
+def report(found: StudyResults) -> str:
     """All tables; those of which nothing is measured yet are left out."""
     parts = [gate(found)]
     for kind in KINDS:
@@ -30,7 +30,7 @@ def report(found: Found) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def gate(found: Found) -> str:
+def gate(found: StudyResults) -> str:
     """What there is to gain by an order, before any policy is trained."""
     rows, low = [], 0
     for data, setting in found.environments:
@@ -47,7 +47,7 @@ def gate(found: Found) -> str:
     return f"{text}\n\n{markdown([heading, *rows])}" if rows else ""
 
 
-def policies(found: Found, some: Sequence[Fold]) -> str:
+def policies(found: StudyResults, some: Sequence[Fold]) -> str:
     """Points above the heuristic that was chosen in the training environments."""
     rows = [[RANDOM, *_cells([found.above_heuristic(fold, lambda _: RANDOM) for fold in some]), ""]]
     rows.append([EXPERT, *_cells([found.above_heuristic(fold, lambda _: EXPERT) for fold in some]), ""])
@@ -65,7 +65,7 @@ def policies(found: Found, some: Sequence[Fold]) -> str:
     return f"{text}\n\n{markdown([['policy', *_heads(some), 'reaches its aim'], *rows])}"
 
 
-def comparisons(found: Found, some: Sequence[Fold]) -> str:
+def comparisons(found: StudyResults, some: Sequence[Fold]) -> str:
     """What early experience adds to imitation, and rewards to their start."""
     rows = []
     for family in found.settings.families:
@@ -84,7 +84,7 @@ def comparisons(found: Found, some: Sequence[Fold]) -> str:
     return f"{text}\n\n{markdown([heading, *kept])}"
 
 
-def _row(found: Found, some: Sequence[Fold], what: tuple[str, str, str], aim: float) -> list[str]:
+def _row(found: StudyResults, some: Sequence[Fold], what: tuple[str, str, str], aim: float) -> list[str]:
     """A policy's method less another's, of one family; random is no network's."""
     one, other, family = what
     of_folds = []
@@ -104,7 +104,7 @@ def _reached(of_folds: Sequence[Pairs], aim: float) -> str:
     return f"{sum(over.mean >= aim and over.low > 0 for over in intervals)} of {len(intervals)}"
 
 
-def varied(found: Found, some: Sequence[Fold]) -> str:
+def varied(found: StudyResults, some: Sequence[Fold]) -> str:
     """Over the number of alternatives, and over the share of the demonstrations."""
     family, settings = found.settings.first_family, found.settings
     heads = [NAMES[method] for method in IMITATORS]
@@ -132,12 +132,12 @@ def varied(found: Found, some: Sequence[Fold]) -> str:
     return f"{text}\n\n{first}\n\n{second}"
 
 
-def _first(found: Found, pairs: Pairs) -> Pairs:
+def _first(found: StudyResults, pairs: Pairs) -> Pairs:
     """Those of the seeds of policies that were varied, so that a row's policies are of the same seeds."""
     return {pair: value for pair, value in pairs.items() if pair[1] < found.settings.curves.seeds}
 
 
-def together(found: Found) -> str:
+def together(found: StudyResults) -> str:
     """What an order adds to a world model."""
     rows = []
     for data, setting in found.environments:
@@ -157,14 +157,14 @@ def together(found: Found) -> str:
     return f"{text}\n\n{markdown([['environment', 'random', 'heuristic', 'IL', 'expert', 'trainings'], *rows])}"
 
 
-def _seeds(found: Found) -> str:
+def _seeds(found: StudyResults) -> str:
     """How many of each kind."""
     settings = found.settings
     imitators = [f"{count} seeds of each imitator of {family}" for family, count in settings.families.items()]
     return ", ".join([*imitators, f"{settings.reinforcement.seeds} of each reinforced one"])
 
 
-def decisions(found: Found) -> str:
+def decisions(found: StudyResults) -> str:
     """How long a decision takes."""
     rows = []
     for place, by_family in found.content["decisions"].items():
@@ -181,7 +181,7 @@ def decisions(found: Found) -> str:
     return f"{text}\n\n{markdown([heading, *rows])}"
 
 
-def _named(found: Found, fold: Fold, method: str, family: str | None = None) -> Name:
+def _named(found: StudyResults, fold: Fold, method: str, family: str | None = None) -> Name:
     return found.recipe(fold, family or found.settings.first_family, method)
 
 

@@ -10,7 +10,7 @@ from benchmarks.config.schema import REFIT
 from benchmarks.policies.measuring import Maker
 from benchmarks.policies.settings import Settings
 from benchmarks.policies.sites import Site, environment
-from benchmarks.policies.store import Store
+from benchmarks.policies.store import RolloutStore
 from benchmarks.policies.summary import EXPERT
 from compat.curve import area
 from compat.experience import OwnForward, learning_curve
@@ -20,7 +20,7 @@ from compat.policies.expert import greedy
 from compat.policies.rollouts import rollout
 
 
-def serve(site: Site, settings: Settings, store: Store, makers: Mapping[str, Maker], seed: int) -> None:
+def serve(site: Site, settings: Settings, store: RolloutStore, makers: Mapping[str, Maker], seed: int) -> None:
     """The area under the mAP curve of `own_forward` in each policy's order, and in that of the expert.
 
     Args:

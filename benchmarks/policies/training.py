@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from benchmarks.policies.lessons import School
-from benchmarks.policies.recipes import Recipe
+from benchmarks.policies.recipes import PolicyRecipe
 from compat.files import replace
 from compat.policies import FEATURES, OVERALL
 from compat.policies.imitation import Imitation, WorldFirst, fit
@@ -18,7 +18,7 @@ from compat.policies.samples import some_episodes
 from compat.policies.self_reflection import Outcome, SelfReflection, reflected
 
 
-def network_of(recipe: Recipe, school: School) -> SetNetwork:
+def network_of(recipe: PolicyRecipe, school: School) -> SetNetwork:
     """The trained network: from its file, or trained now, and what it starts from before it."""
     folder = school.folder / recipe.name
     path, network = folder / "network.safetensors", untrained(recipe, school)
@@ -32,7 +32,7 @@ def network_of(recipe: Recipe, school: School) -> SetNetwork:
     return learned
 
 
-def untrained(recipe: Recipe, school: School) -> SetNetwork:
+def untrained(recipe: PolicyRecipe, school: School) -> SetNetwork:
     """The network of the recipe's seed. All of the expert's training episodes standardise observations, also where a
     share of them or none is imitated."""
     network = build(recipe.family, len(FEATURES), len(OVERALL), recipe.seed)
@@ -41,7 +41,7 @@ def untrained(recipe: Recipe, school: School) -> SetNetwork:
     return network
 
 
-def taught(recipe: Recipe, school: School, network: SetNetwork, folder: Path) -> SetNetwork:
+def taught(recipe: PolicyRecipe, school: School, network: SetNetwork, folder: Path) -> SetNetwork:
     """By supervision, as many updates for each method."""
     training = school.settings.training
     shown = some_episodes(school.demonstrations(recipe.fold), recipe.share, recipe.seed)
@@ -56,7 +56,7 @@ def taught(recipe: Recipe, school: School, network: SetNetwork, folder: Path) ->
     return train(SelfReflection(network), [contrasted], [training.updates])
 
 
-def reinforced(recipe: Recipe, school: School, network: SetNetwork, folder: Path) -> SetNetwork:
+def reinforced(recipe: PolicyRecipe, school: School, network: SetNetwork, folder: Path) -> SetNetwork:
     """By the rewards of the training environments."""
     start = recipe.start(school.settings)
     begun = network if start is None else network_of(start, school)

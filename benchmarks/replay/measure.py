@@ -35,7 +35,7 @@ CUTS = (1, 5)
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredCurve:
     """A curve over all orders, the old system on its own, and what is to be known besides.
 
     Attributes:
@@ -140,7 +140,7 @@ def made_from_other_input(folder: Path, name: str, identity: str) -> list[Result
     return [other for other in same if other.spec.get("inputs") != identity]
 
 
-def whole(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, arguments: Namespace) -> Measured:
+def whole(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, arguments: Namespace) -> MeasuredCurve:
     """The replay of whole rankings; every process has its rows of the queries or of the gallery."""
     shard = arguments.shard if dist.is_initialized() else None
     arrays, own = sharded(arrays, shard)
@@ -157,7 +157,7 @@ def whole(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, argume
         correct = old.first_rank[own, 0, 0] == 1
     e = Embeddings(**arrays)
     curve = backfill_curve(e, orders, points, correct_before=correct, show_progress=_is_first(), **options)
-    return Measured(curve, old or curve, [])
+    return MeasuredCurve(curve, old or curve, [])
 
 
 def sharded(arrays: dict[str, Any], shard: str | None) -> tuple[dict[str, Any], slice]:
@@ -174,7 +174,7 @@ def sharded(arrays: dict[str, Any], shard: str | None) -> tuple[dict[str, Any], 
     return mine, own
 
 
-def cut_off(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, arguments: Namespace) -> Measured:
+def cut_off(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, arguments: Namespace) -> MeasuredCurve:
     """The replay of the nearest items alone, found by a faiss index."""
     if arguments.transform is not None:
         arrays = {**arrays, "query_old": transformed(arguments.transform, arrays["query_new"])}
@@ -186,7 +186,7 @@ def cut_off(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, argu
     figures["negative_flip_rate"] = np.stack([c.negative_flip_rate for c in curves])
     curve = Curve(points, figures, curves[0].queries, curves[0].queries_without_positive)
     known = {"mean_ap": f"mAP@{arguments.top_k}", "index": index, "search": search}
-    return Measured(curve, curve, [{**known, "recall": c.recall.tolist()} for c in curves])
+    return MeasuredCurve(curve, curve, [{**known, "recall": c.recall.tolist()} for c in curves])
 
 
 def transformed(given: str, query_new: Any) -> Tensor:
@@ -217,7 +217,9 @@ def load_transform(given: str) -> Callable[[Tensor], Any]:
     return function
 
 
-def result(measured: Measured, seed: int, items: int, arguments: Namespace, identity: str, seconds: float) -> Result:
+def result(
+    measured: MeasuredCurve, seed: int, items: int, arguments: Namespace, identity: str, seconds: float
+) -> Result:
     """What is saved of one order."""
     curve, settings = measured.curve, ("order", "seeds", "distance", "transform", "shard", "backend")
     ranking = {"ranking": measured.ranking[seed]} if measured.ranking else {}

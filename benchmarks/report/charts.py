@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.html import Chart
-from benchmarks.report.findings import Findings, Line
+from benchmarks.report.findings import CurveLine, Findings
 from benchmarks.report.numbers import apart, percent
 from compat.decision.calibration import LEVELS
 from compat.errors import InputError
@@ -85,7 +85,7 @@ def time_axis(hours: float) -> tuple[float, str]:
     return (hours * 60, "minutes since the start") if hours * 60 >= 2 else (hours * 3600, "seconds since the start")
 
 
-def _rows(line: Line, scale: float) -> list[dict[str, Any]]:
+def _rows(line: CurveLine, scale: float) -> list[dict[str, Any]]:
     ends = (
         [(None, None)] * len(line.mean)
         if line.low is None or line.high is None

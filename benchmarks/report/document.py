@@ -27,7 +27,7 @@ class Bullets(NamedTuple):
     kind: str = "bullets"
 
 
-class Table(NamedTuple):
+class DocumentTable(NamedTuple):
     """A table; the columns in `words` hold text."""
 
     label: str
@@ -52,7 +52,7 @@ class Pictures(NamedTuple):
     kind: str = "pictures"
 
 
-Block: TypeAlias = "Text | Bullets | Table | Drawn | Pictures"
+Block: TypeAlias = "Text | Bullets | DocumentTable | Drawn | Pictures"
 
 
 class Section(NamedTuple):
@@ -118,7 +118,7 @@ def _block(block: Block) -> list[str]:
         return [plain(block.text), ""]
     if isinstance(block, Bullets):
         return [*(f"- {plain(item)}" for item in block.items), ""]
-    if isinstance(block, Table):
+    if isinstance(block, DocumentTable):
         return [*_table(block.columns, block.rows, block.words), ""]
     if isinstance(block, Drawn):
         numbers = _table(block.chart.columns, block.chart.rows, ()) if block.chart.rows else []

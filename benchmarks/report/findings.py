@@ -10,13 +10,13 @@ import numpy as np
 
 from compat.decision import Decision
 from compat.decision.agreement import Agreement
-from compat.decision.calendar import Alternative, Gallery
+from compat.decision.calendar import Alternative, MigrationSize
 from compat.decision.calibration import Calibration
-from compat.decision.losers import Fall, Moment
+from compat.decision.losers import Fall, ProgressLosses
 from compat.statistics import Interval
 
 
-class Line(NamedTuple):
+class CurveLine(NamedTuple):
     """A curve over progress, (T,) each; the band is that of its mean where there is one."""
 
     name: str
@@ -101,14 +101,14 @@ class Findings:
     ways: list[Tried]
     glossary: list[str]
     split: str
-    lines: list[Line]
+    lines: list[CurveLine]
     alternatives: list[Alternative]
-    gallery: Gallery
+    gallery: MigrationSize
     measured: str = ""
     lower: str = ""
     reached: list[tuple[float, float]] = field(default_factory=list)
-    lowest: Moment | None = None
-    lost: Moment | None = None
+    lowest: ProgressLosses | None = None
+    lost: ProgressLosses | None = None
     classes: list[Loss] = field(default_factory=list)
     queries: list[Loss] = field(default_factory=list)
     calibration: Calibration | None = None

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.report.findings import Findings, Line, Tried
+from benchmarks.report.findings import CurveLine, Findings, Tried
 from benchmarks.report.inputs import check_size
 from benchmarks.report.numbers import counted
 from benchmarks.report.ways import METHODS, SWITCH
 from compat.decision import Effort, bands, choose, halves
-from compat.decision.calendar import Alternative, Gallery, backfill, nothing, switch
+from compat.decision.calendar import Alternative, MigrationSize, backfill, nothing, switch
 from compat.decision.calibration import gain_reached
 from compat.decision.choice import NEAR
 from compat.decision.gain import judge
@@ -34,7 +34,7 @@ LONELY = (
 )
 
 
-class Row(NamedTuple):
+class FolderRow(NamedTuple):
     """A row of the folder: the results of its seeds, its mean curve, and each query's area where it was kept."""
 
     results: list[Result]
@@ -77,7 +77,7 @@ def findings(arguments: argparse.Namespace) -> Findings:
     chosen, ways, split = compared(rows, old, NEAR * max(new - old, 0.0), arguments)
     picked = next((row for row in rows if row.name == ways[chosen].name), None)
     best = picked or max(rows, key=lambda row: row.values.mean())
-    place = Gallery(arguments.gallery_size or first.gallery_items, 0, 0, arguments.items_per_second)
+    place = MigrationSize(arguments.gallery_size or first.gallery_items, 0, 0, arguments.items_per_second)
     curve = best.values if picked else np.full(len(progress), old)
     flips = np.mean([r.curves.get("negative_flip_rate", [np.nan] * len(r.progress)) for r in best.results], 0)
     found = moments(progress.tolist(), np.array([old]), curve[None], flips[None])
@@ -108,13 +108,13 @@ def findings(arguments: argparse.Namespace) -> Findings:
     )
 
 
-def unfollowed(bounds: list[Row]) -> list[str]:
+def unfollowed(bounds: list[FolderRow]) -> list[str]:
     """What is said of rows that are no ways, as nobody could follow them."""
     names = ", ".join(dict.fromkeys(row.results[0].order for row in bounds))
     return [f"Orders that need {EVERYTHING} ({names}) are bounds that nobody could follow: no ways."] if bounds else []
 
 
-def ceiling(bounds: list[Row], best: Row) -> Row | None:
+def ceiling(bounds: list[FolderRow], best: FolderRow) -> FolderRow | None:
     """The highest bound of a row's method, if it is above the row."""
     first = best.results[0]
     same = [r for r in bounds if (r.results[0].method, r.results[0].merge) == (first.method, first.merge)]
@@ -122,7 +122,7 @@ def ceiling(bounds: list[Row], best: Row) -> Row | None:
     return highest if highest and highest.values.mean() > best.values.mean() else None
 
 
-def _row(folder: Path, results: list[Result]) -> Row:
+def _row(folder: Path, results: list[Result]) -> FolderRow:
     first = results[0]
     areas = [load_query_auc(folder, result) for result in results]
     known = [area for area in areas if area is not None]
@@ -135,10 +135,12 @@ def _row(folder: Path, results: list[Result]) -> Row:
     )
     values = np.mean([result.mean_ap for result in results], 0)
     same = len(known) == len(areas) and len({len(area) for area in known}) == 1
-    return Row(results, values, np.mean(known, 0) if same else None, effort)
+    return FolderRow(results, values, np.mean(known, 0) if same else None, effort)
 
 
-def compared(rows: list[Row], old: float, near: float, arguments: argparse.Namespace) -> tuple[int, list[Tried], str]:
+def compared(
+    rows: list[FolderRow], old: float, near: float, arguments: argparse.Namespace
+) -> tuple[int, list[Tried], str]:
     """The recommended row, all rows with the switch, the best first, and how choice and report were kept apart."""
     switching = Tried(SWITCH, METHODS[SWITCH], Interval(old, old, old), float("nan"), 1, 0.0)
     known = [row.areas for row in rows if row.areas is not None]
@@ -170,11 +172,11 @@ def compared(rows: list[Row], old: float, near: float, arguments: argparse.Names
     return [way.name for way in ranked].index(name), ranked, split
 
 
-def _tried(row: Row, area: Interval, chosen_by: float) -> Tried:
+def _tried(row: FolderRow, area: Interval, chosen_by: float) -> Tried:
     return Tried(row.name, words(row), area, chosen_by, row.effort.passes, float(row.effort.rewrites))
 
 
-def words(row: Row) -> str:
+def words(row: FolderRow) -> str:
     """What a row is."""
     first = row.results[0]
     text = METHODS.get(first.method) or described(str(first.spec.get("class_path", "")))
@@ -192,22 +194,28 @@ def described(class_path: str) -> str:
 
 
 def lines(
-    rows: list[Row], picked: Row | None, most: Row | None, progress: np.ndarray, ends: tuple[float, float]
-) -> list[Line]:
+    rows: list[FolderRow],
+    picked: FolderRow | None,
+    most: FolderRow | None,
+    progress: np.ndarray,
+    ends: tuple[float, float],
+) -> list[CurveLine]:
     """The curves of the recommended row and of the best others, of the switch, and of the ceiling."""
     best = sorted(rows, key=lambda row: -row.values.mean())
     plain = [row for row in rows if row.name == "independent"]
     shown = list({row.name: row for row in [*([picked] if picked else []), *plain, *best]}.values())
-    top = [Line(f"ceiling, not a way: {most.results[0].order}", progress, most.values)] if most else []
+    top = [CurveLine(f"ceiling, not a way: {most.results[0].order}", progress, most.values)] if most else []
     old, new = ends
     return [
-        *(Line(row.name, progress, row.values) for row in shown[: DRAWN - 1 - len(top)]),
-        Line(SWITCH, np.array([0.0, 1.0, 1.0]), np.array([old, old, new])),
+        *(CurveLine(row.name, progress, row.values) for row in shown[: DRAWN - 1 - len(top)]),
+        CurveLine(SWITCH, np.array([0.0, 1.0, 1.0]), np.array([old, old, new])),
         *top,
     ]
 
 
-def alternatives(place: Gallery, row: Row, progress: np.ndarray, ends: tuple[float, float]) -> list[Alternative]:
+def alternatives(
+    place: MigrationSize, row: FolderRow, progress: np.ndarray, ends: tuple[float, float]
+) -> list[Alternative]:
     """The row, the switch, and no upgrade; a folder does not say how wide embeddings are, but what was written."""
     first = row.results[0]
     size = place.items / first.gallery_items

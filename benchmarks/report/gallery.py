@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from benchmarks.replay.measure import transformed
-from benchmarks.report.inputs import Given
+from benchmarks.report.inputs import Inputs
 from compat.backfill import backfill_curve
-from compat.decision.sample import Sample, sample
+from compat.decision.sample import RowSample, sample
 from compat.embeddings import Embeddings
 from compat.engine.exact import Distance
 from compat.errors import InputError
@@ -18,7 +18,7 @@ from compat.errors import InputError
 PAIRS = 2**29  # of queries and items whose distances the ends of the whole gallery may take
 
 
-class Ends(NamedTuple):
+class EndPrecision(NamedTuple):
     """Average precision by the old and by the new system, (Q,) each, NaN for a query without a positive.
 
     Attributes:
@@ -32,7 +32,7 @@ class Ends(NamedTuple):
     whole: bool
 
 
-def drawn(given: Given, queries: int, items: int, seed: int) -> Sample:
+def drawn(given: Inputs, queries: int, items: int, seed: int) -> RowSample:
     """The rows that are looked at."""
     counts = len(given.arrays["query_new"]), len(given.arrays["gallery_new"])
     if given.labelled:
@@ -42,7 +42,7 @@ def drawn(given: Given, queries: int, items: int, seed: int) -> Sample:
     return sample(of_queries, of_items, queries, items, seed)
 
 
-def embeddings(given: Given, queries: np.ndarray, items: np.ndarray | None, transform: str | None) -> Embeddings:
+def embeddings(given: Inputs, queries: np.ndarray, items: np.ndarray | None, transform: str | None) -> Embeddings:
     """The four matrices of some queries and items, None for all; without labels nothing is relevant.
 
     Where there are no old queries, those that a transform makes of the new ones stand for them.
@@ -65,7 +65,7 @@ def _some(array: Any, rows: np.ndarray | None) -> Any:
     return array[torch.from_numpy(rows)] if isinstance(array, torch.Tensor) else array[rows]
 
 
-def ends(given: Given, seen: Sample, transform: str | None, distance: Distance, seed: int) -> Ends | None:
+def ends(given: Inputs, seen: RowSample, transform: str | None, distance: Distance, seed: int) -> EndPrecision | None:
     """The two systems on the whole gallery, on as many queries as that allows, those that are looked at among them.
 
     None where the arrays would have to be converted, and so held in memory, as a whole.
@@ -80,7 +80,7 @@ def ends(given: Given, seen: Sample, transform: str | None, distance: Distance, 
     e = embeddings(given, rows, None, transform)
     curve = backfill_curve(e, np.arange(len(e.gallery_old)), [0.0, 1.0], distance=distance, per_query=True)
     assert curve.average_precision is not None
-    return Ends(rows, curve.average_precision[:, 0, 0], curve.average_precision[:, 0, 1], True)
+    return EndPrecision(rows, curve.average_precision[:, 0, 0], curve.average_precision[:, 0, 1], True)
 
 
 def check_evaluated(old: np.ndarray) -> None:

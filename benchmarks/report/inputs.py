@@ -17,7 +17,7 @@ LABELS = ("query_labels", "gallery_labels")
 FILES = ("train_old", "train_new", "scores", *IDS)
 
 
-class Given(NamedTuple):
+class Inputs(NamedTuple):
     """Arrays by name, memory-mapped; labels only where they are known.
 
     Attributes:
@@ -31,7 +31,7 @@ class Given(NamedTuple):
     labelled: bool
 
 
-def load(arguments: argparse.Namespace) -> Given:
+def load(arguments: argparse.Namespace) -> Inputs:
     """Open what is given.
 
     Raises:
@@ -47,7 +47,7 @@ def load(arguments: argparse.Namespace) -> Given:
     others |= training(others, arrays)
     if labelled:
         check_labels(arrays)
-    return Given(arrays, others, labelled)
+    return Inputs(arrays, others, labelled)
 
 
 def check_shapes(arrays: dict[str, Any]) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from benchmarks.report.findings import Loss
-from benchmarks.report.ways import SWITCH, Way
-from compat.decision.losers import Fall, Moment, class_falls, falls, lowest, moments
+from benchmarks.report.ways import SWITCH, MethodCurves
+from compat.decision.losers import Fall, ProgressLosses, class_falls, falls, lowest, moments
 
 if TYPE_CHECKING:
     from benchmarks.report.own import Trial
@@ -22,11 +22,11 @@ PICTURES = 6  # of a class
 class Moments(NamedTuple):
     """The moment of the lowest mAP, and the one at which most is lost."""
 
-    lowest: Moment
-    lost: Moment
+    lowest: ProgressLosses
+    lost: ProgressLosses
 
 
-def moments_of(trial: Trial, way: Way) -> Moments:
+def moments_of(trial: Trial, way: MethodCurves) -> Moments:
     """On the way, the start left out; of waiting and switching the end alone."""
     reporting = trial.halves[1]
     switching = way.method == SWITCH
@@ -40,7 +40,7 @@ def moments_of(trial: Trial, way: Way) -> Moments:
     return Moments(lowest(later), lost)
 
 
-def losing(trial: Trial, way: Way, lost: Moment, shown: Mapping[str, Any]) -> dict[str, list[Loss]]:
+def losing(trial: Trial, way: MethodCurves, lost: ProgressLosses, shown: Mapping[str, Any]) -> dict[str, list[Loss]]:
     """The classes and the queries that fall most at a moment, with names and images."""
     reporting = trial.halves[1]
     rows = shown["rows"][trial.rows[reporting]]  # in the files

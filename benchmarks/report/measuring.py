@@ -21,7 +21,7 @@ from compat.methods.upgrade import Upgrade
 REFIT = (0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
-class Seen(NamedTuple):
+class QueryCurves(NamedTuple):
     """What queries see: (Q, T) each, and how often each item was written anew.
 
     Attributes:
@@ -51,14 +51,14 @@ class Measuring:
         self.plain, self.progress, self.labelled, self.distance = plain, progress, labelled, distance
         self.truth: Tensor | None = None if labelled else nearest(plain, distance=distance)
 
-    def served(self, e: Embeddings, orders: np.ndarray, merge: Merge | None = None) -> Seen:
+    def served(self, e: Embeddings, orders: np.ndarray, merge: Merge | None = None) -> QueryCurves:
         """Of four matrices that do not change on the way, as a mean over orders (S, G)."""
         if self.labelled:
             return _of(backfill_curve(e, orders, self.progress, distance=self.distance, merge=merge, per_query=True))
         shown = [self._overlap(e, order, self.progress, merge) for order in orders]
-        return Seen(np.mean(shown, 0), np.zeros_like(shown[0]))
+        return QueryCurves(np.mean(shown, 0), np.zeros_like(shown[0]))
 
-    def learned(self, learner: Learner, upgrade: Upgrade, orders: np.ndarray) -> Seen:
+    def learned(self, learner: Learner, upgrade: Upgrade, orders: np.ndarray) -> QueryCurves:
         """Of a learner that is refitted on the way, on top of the two systems as they are."""
         if self.labelled:
             curve, took = learning_curve(self.plain, upgrade, learner, list(orders), REFIT, self.progress)
@@ -68,7 +68,7 @@ class Measuring:
         values = np.mean([one.values for one in found], 0)
         return found[0]._replace(values=values)
 
-    def _learned(self, learner: Learner, upgrade: Upgrade, order: np.ndarray) -> Seen:
+    def _learned(self, learner: Learner, upgrade: Upgrade, order: np.ndarray) -> QueryCurves:
         e, moments, known = self.plain, refit_points(REFIT), before(upgrade)
         parts, passes, written = [], [], 0.0
         for moment, until in zip(moments, [*moments[1:], np.inf], strict=True):
@@ -82,13 +82,13 @@ class Measuring:
                 searched = e.replace(query_old=query, gallery_old=serving.gallery)
                 parts.append(self._overlap(searched, order, some, serving.merge))
         values = np.concatenate(parts, 1)
-        return Seen(values, np.zeros_like(values), int(np.median(passes[1:])), written)
+        return QueryCurves(values, np.zeros_like(values), int(np.median(passes[1:])), written)
 
     def _overlap(self, e: Embeddings, order: np.ndarray, points: np.ndarray, merge: Merge | None) -> np.ndarray:
         return overlap_curve(e, order, points, distance=self.distance, merge=merge, truth=self.truth)
 
 
-def _of(curve: Curve) -> Seen:
+def _of(curve: Curve) -> QueryCurves:
     assert curve.average_precision is not None
     assert curve.first_rank is not None
-    return Seen(curve.average_precision.mean(1), (curve.first_rank == 1).mean(1))
+    return QueryCurves(curve.average_precision.mean(1), (curve.first_rank == 1).mean(1))

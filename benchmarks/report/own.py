@@ -11,20 +11,20 @@ import torch
 
 from benchmarks.replay.measure import load_orders, ratios, transformed
 from benchmarks.report import gallery, wording
-from benchmarks.report.findings import Findings, Line, Tried
-from benchmarks.report.inputs import Given, check_size, images_of, names_of
+from benchmarks.report.findings import CurveLine, Findings, Tried
+from benchmarks.report.inputs import Inputs, check_size, images_of, names_of
 from benchmarks.report.losing import losing, moments_of
 from benchmarks.report.measuring import Measuring
 from benchmarks.report.thumbnails import absent
-from benchmarks.report.trials import Extras, Served, tried
+from benchmarks.report.trials import Extras, ServedEmbeddings, tried
 from benchmarks.report.warning import signs
-from benchmarks.report.ways import SWITCH, Way, glossary
+from benchmarks.report.ways import SWITCH, MethodCurves, glossary
 from compat.decision import Decision, bands, choose, decide, halves, hardly
 from compat.decision.agreement import Agreement, agreement
-from compat.decision.calendar import Alternative, Gallery, backfill, fusion, nothing, switch
+from compat.decision.calendar import Alternative, MigrationSize, backfill, fusion, nothing, switch
 from compat.decision.calibration import calibration, gain_reached
 from compat.decision.fusion import fused_curve
-from compat.decision.sample import Sample
+from compat.decision.sample import RowSample
 from compat.embeddings import Embeddings
 from compat.orders import Scores
 from compat.progress import backfill_steps
@@ -49,7 +49,7 @@ class Trial(NamedTuple):
     e: Embeddings
     progress: np.ndarray
     rows: np.ndarray
-    ways: list[Way]
+    ways: list[MethodCurves]
     areas: np.ndarray
     halves: tuple[np.ndarray, np.ndarray]
 
@@ -64,7 +64,7 @@ class Trial(NamedTuple):
         return self.ways[1].values[:, -1]
 
 
-def findings(given: Given, arguments: argparse.Namespace, served: Sequence[Served] = ()) -> Findings:
+def findings(given: Inputs, arguments: argparse.Namespace, served: Sequence[ServedEmbeddings] = ()) -> Findings:
     """Measure and compare.
 
     Args:
@@ -124,7 +124,7 @@ def findings(given: Given, arguments: argparse.Namespace, served: Sequence[Serve
     )  # fmt: skip
 
 
-def reached_by(trial: Trial, way: Way) -> list[tuple[float, float]]:
+def reached_by(trial: Trial, way: MethodCurves) -> list[tuple[float, float]]:
     """Progress, and the share of the gain there, on the reporting queries; nothing where these gain nothing."""
     reporting = trial.halves[1]
     old, new = float(trial.start[reporting].mean()), float(trial.end[reporting].mean())
@@ -133,9 +133,9 @@ def reached_by(trial: Trial, way: Way) -> list[tuple[float, float]]:
     return shares if new > old else []
 
 
-def place_of(given: Given, arguments: argparse.Namespace) -> Gallery:
+def place_of(given: Inputs, arguments: argparse.Namespace) -> MigrationSize:
     """The real gallery."""
-    return Gallery(
+    return MigrationSize(
         arguments.gallery_size or len(given.arrays["gallery_new"]),
         given.arrays["gallery_old"].shape[1],
         given.arrays["gallery_new"].shape[1],
@@ -143,7 +143,9 @@ def place_of(given: Given, arguments: argparse.Namespace) -> Gallery:
     )
 
 
-def tried_on(given: Given, seen: Sample, arguments: argparse.Namespace, served: Sequence[Served] = ()) -> Trial:
+def tried_on(
+    given: Inputs, seen: RowSample, arguments: argparse.Namespace, served: Sequence[ServedEmbeddings] = ()
+) -> Trial:
     """Measure every way on what is looked at."""
     e = gallery.embeddings(given, seen.queries, seen.items, arguments.transform)
     progress = ratios(arguments.progress, len(e.gallery_old))
@@ -152,12 +154,14 @@ def tried_on(given: Given, seen: Sample, arguments: argparse.Namespace, served: 
     rows = np.flatnonzero(np.isfinite(found[0].values[:, 0]))
     if given.labelled:
         gallery.check_evaluated(found[0].values[:, 0])
-    ways = [Way(w.method, w.order, w.rule, w.effort, w.values[rows], w.correct[rows], w.rewritten) for w in found]
+    ways = [
+        MethodCurves(w.method, w.order, w.rule, w.effort, w.values[rows], w.correct[rows], w.rewritten) for w in found
+    ]
     areas = np.stack([way.areas(progress) for way in ways])
     return Trial(e, progress, rows, ways, areas, halves(len(rows), arguments.seed))
 
 
-def some_of(served: Sequence[Served], seen: Sample) -> list[Served]:
+def some_of(served: Sequence[ServedEmbeddings], seen: RowSample) -> list[ServedEmbeddings]:
     """Methods on the queries and items that are looked at alone."""
     found = []
     for one in served:
@@ -165,7 +169,7 @@ def some_of(served: Sequence[Served], seen: Sample) -> list[Served]:
     return found
 
 
-def extras(given: Given, seen: Sample, e: Embeddings, arguments: argparse.Namespace) -> Extras:
+def extras(given: Inputs, seen: RowSample, e: Embeddings, arguments: argparse.Namespace) -> Extras:
     """What there is beside the four matrices, of the rows that are looked at."""
     total = len(given.arrays["gallery_new"])
     orders = {}
@@ -198,7 +202,7 @@ def among(orders: np.ndarray, items: np.ndarray, total: int) -> np.ndarray:
 
 
 def judged(
-    given: Given, seen: Sample, trial: Trial, arguments: argparse.Namespace
+    given: Inputs, seen: RowSample, trial: Trial, arguments: argparse.Namespace
 ) -> tuple[Decision | None, tuple[float, float]]:
     """The decision about the new model, with the mAP of both systems; None without labels."""
     start, end = trial.start, trial.end
@@ -229,18 +233,18 @@ def rows_of_ways(trial: Trial, more: dict[str, str]) -> list[Tried]:
     return sorted(rows, key=lambda row: -row.area.mean)
 
 
-def lines_of(trial: Trial, chosen: int, fused: np.ndarray | None) -> list[Line]:
+def lines_of(trial: Trial, chosen: int, fused: np.ndarray | None) -> list[CurveLine]:
     """The curves of the recommended way, of the plain merge, of the switch, and of the fusion of ranks."""
     reporting = trial.halves[1]
     found = []
     for place in dict.fromkeys([chosen, 1]):
         way = trial.ways[place]
         if way.method != SWITCH:
-            found.append(Line(way.name, trial.progress, *bands(way.values[reporting])))
+            found.append(CurveLine(way.name, trial.progress, *bands(way.values[reporting])))
     old, new = trial.start[reporting].mean(), trial.end[reporting].mean()
-    found.append(Line(SWITCH, np.array([0.0, 1.0, 1.0]), np.array([old, old, new])))
+    found.append(CurveLine(SWITCH, np.array([0.0, 1.0, 1.0]), np.array([old, old, new])))
     if fused is not None:
-        found.append(Line("two encoders, ranks fused", np.array(POINTS), fused))
+        found.append(CurveLine("two encoders, ranks fused", np.array(POINTS), fused))
     return found
 
 
@@ -253,7 +257,7 @@ def fusion_of(trial: Trial, arguments: argparse.Namespace) -> np.ndarray:
     return precision.mean(0) + trial.start[reporting].mean() - trial.start[some].mean()
 
 
-def alternatives(place: Gallery, trial: Trial, way: Way, fused: np.ndarray | None) -> list[Alternative]:
+def alternatives(place: MigrationSize, trial: Trial, way: MethodCurves, fused: np.ndarray | None) -> list[Alternative]:
     """The recommended way, if it is a backfill, and what else one could do; mAP is that of the reporting queries."""
     reporting = trial.halves[1]
     old, new = float(trial.start[reporting].mean()), float(trial.end[reporting].mean())

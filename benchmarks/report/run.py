@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 from benchmarks.artifacts.images import dataset
-from benchmarks.artifacts.kinds import Images
+from benchmarks.artifacts.kinds import ImageSet
 from benchmarks.artifacts.matrices import matrices
 from benchmarks.artifacts.progress import Progress
-from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import upgrade
 from benchmarks.artifacts.threads import pixels, settle
 from benchmarks.config.networks import check_networks
@@ -17,13 +17,13 @@ from benchmarks.config.parse import parse
 from benchmarks.jobs.plan import INDEPENDENT, Planner, learns_on_the_way
 from benchmarks.replay.arguments import ARRAYS
 from benchmarks.report.folder import described
-from benchmarks.report.inputs import Given
-from benchmarks.report.trials import Served
+from benchmarks.report.inputs import Inputs
+from benchmarks.report.trials import ServedEmbeddings
 from compat.decision import Effort
 from compat.errors import InputError
 
 
-def of_run(arguments: argparse.Namespace) -> tuple[Given, list[Served]]:
+def of_run(arguments: argparse.Namespace) -> tuple[Inputs, list[ServedEmbeddings]]:
     """The four matrices of a config's first seed, and those of each of its methods; what is missing is made.
 
     Methods that learn on the way are left to the report, which tries its own.
@@ -36,10 +36,10 @@ def of_run(arguments: argparse.Namespace) -> tuple[Given, list[Served]]:
     experiment = parse([arguments.folder], arguments.overrides)
     experiment = experiment.at(experiment.seeds[0])
     data = dataset(experiment.data)
-    images = Images.of(experiment.data, tuple(data.fingerprint()))
+    images = ImageSet.of(experiment.data, tuple(data.fingerprint()))
     settle(pixels(data))
     check_networks(experiment)
-    planner, store = Planner(experiment, images, ()), Store(experiment.runs, Progress().begin)
+    planner, store = Planner(experiment, images, ()), ArtifactStore(experiment.runs, Progress().begin)
     plain = matrices(store, planner.chain(INDEPENDENT, "independent")[0], images.shown_plainly())
     served = []
     for name in experiment.chosen:
@@ -50,6 +50,8 @@ def of_run(arguments: argparse.Namespace) -> tuple[Given, list[Served]]:
         method = upgrade(store, upgraded).method
         effort = Effort(method.encoder_passes, rewrites=method.transforms_gallery, training=bool(method.needs))
         served.append(
-            Served(name, effort, matrices(store, upgraded, images.shown_plainly()), described(spec.class_path))
+            ServedEmbeddings(
+                name, effort, matrices(store, upgraded, images.shown_plainly()), described(spec.class_path)
+            )
         )
-    return Given({name: getattr(plain, name) for name in ARRAYS}, {}, True), served
+    return Inputs({name: getattr(plain, name) for name in ARRAYS}, {}, True), served

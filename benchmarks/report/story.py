@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.report.charts import curve, distances
-from benchmarks.report.document import Block, Bullets, Document, Drawn, Pictures, Section, Table, Text
+from benchmarks.report.document import Block, Bullets, Document, DocumentTable, Drawn, Pictures, Section, Text
 from benchmarks.report.findings import Findings, Loss
 from benchmarks.report.numbers import counted, duration, percent, points, size
 from benchmarks.report.verdict import verdict
@@ -67,7 +67,7 @@ def alternatives(f: Findings) -> list[Block]:
         "each (reciprocal rank fusion); the old encoder and index are needed for good.",
     ]
     shown = about if len(f.alternatives) > 3 else about[:2]
-    return [Text(text), Table("Alternatives and what they cost", columns, rows), Bullets(shown)]
+    return [Text(text), DocumentTable("Alternatives and what they cost", columns, rows), Bullets(shown)]
 
 
 def _size(count: int, one: Alternative) -> str:
@@ -100,7 +100,7 @@ def losers(f: Findings) -> list[Block]:
     return blocks
 
 
-def _fallen(f: Findings, label: str, found: list[Loss]) -> Table:
+def _fallen(f: Findings, label: str, found: list[Loss]) -> DocumentTable:
     assert f.lost is not None
     figure = "AP" if f.labelled else "overlap"
     columns = [
@@ -118,7 +118,7 @@ def _fallen(f: Findings, label: str, found: list[Loss]) -> Table:
         ]
         for loss in found
     ]  # fmt: skip
-    return Table(f"The {label} that fall most", columns, rows)
+    return DocumentTable(f"The {label} that fall most", columns, rows)
 
 
 def ways(f: Findings) -> list[Block]:
@@ -140,7 +140,7 @@ def ways(f: Findings) -> list[Block]:
                 str(way.passes), f"{1 + way.rewritten:.1f} times",
             ]
         )  # fmt: skip
-    return [Text(f.split), Table("Every way that was tried", columns, rows), Bullets(f.glossary)]
+    return [Text(f.split), DocumentTable("Every way that was tried", columns, rows), Bullets(f.glossary)]
 
 
 def own(f: Findings) -> list[Block]:

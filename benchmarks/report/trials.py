@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.report.measuring import Measuring, Seen
-from benchmarks.report.ways import SWITCH, Way
+from benchmarks.report.measuring import Measuring, QueryCurves
+from benchmarks.report.ways import SWITCH, MethodCurves
 from compat.batch import Pair
 from compat.decision import Effort
 from compat.embeddings import Embeddings
@@ -40,7 +40,7 @@ SOLVED: dict[str, type[Procrustes | Affine | KernelGallery]] = {
 }
 
 
-class Served(NamedTuple):
+class ServedEmbeddings(NamedTuple):
     """The four matrices as a method fills them, with its name and what it is."""
 
     name: str
@@ -66,7 +66,7 @@ class Extras(NamedTuple):
     orders: dict[str, np.ndarray] = {}  # noqa: RUF012
     seeds: int = 1
     both: bool = True
-    served: Sequence[Served] = ()
+    served: Sequence[ServedEmbeddings] = ()
 
 
 def orders_of(e: Embeddings, extras: Extras) -> dict[str, np.ndarray]:
@@ -81,11 +81,11 @@ def orders_of(e: Embeddings, extras: Extras) -> dict[str, np.ndarray]:
     return {**found, **extras.orders}
 
 
-def tried(measuring: Measuring, extras: Extras) -> Iterator[Way]:
+def tried(measuring: Measuring, extras: Extras) -> Iterator[MethodCurves]:
     """Each way, measured; the first is to wait and switch, the second, with both models' queries, the plain merge."""
     e = measuring.plain
     orders = orders_of(e, extras)
-    old: Way | None = None
+    old: MethodCurves | None = None
     for method, effort, served in served_by(e, extras):
         for order, rows in orders.items():
             seen = measuring.served(served, rows)
@@ -96,7 +96,7 @@ def tried(measuring: Measuring, extras: Extras) -> Iterator[Way]:
         yield from _of_both(measuring, extras, orders)
 
 
-def _of_both(measuring: Measuring, extras: Extras, orders: dict[str, np.ndarray]) -> Iterator[Way]:
+def _of_both(measuring: Measuring, extras: Extras, orders: dict[str, np.ndarray]) -> Iterator[MethodCurves]:
     """Other rules for the two models as they are, and what learns on the way (by cosine, as its models have it)."""
     e = measuring.plain
     for order, rows in orders.items():
@@ -152,13 +152,13 @@ def rules(extras: Extras, measuring: Measuring) -> Iterator[tuple[str, Merge]]:
             yield name, rule
 
 
-def _way(names: tuple[str, str, str], effort: Effort, seen: Seen, order: str) -> Way:
+def _way(names: tuple[str, str, str], effort: Effort, seen: QueryCurves, order: str) -> MethodCurves:
     effort = effort._replace(order=order != "random")
     rewritten = seen.rewritten or float(effort.rewrites)
-    return Way(*names, effort, seen.values, seen.correct, rewritten)
+    return MethodCurves(*names, effort, seen.values, seen.correct, rewritten)
 
 
-def _switch(seen: Seen) -> Way:
+def _switch(seen: QueryCurves) -> MethodCurves:
     values = np.repeat(seen.values[:, :1], seen.values.shape[1], 1)
     correct = np.repeat(seen.correct[:, :1], seen.correct.shape[1], 1)
-    return Way(SWITCH, "", "", Effort(), values, correct)
+    return MethodCurves(SWITCH, "", "", Effort(), values, correct)

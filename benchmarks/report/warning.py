@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from benchmarks.report.inputs import Given
+from benchmarks.report.inputs import Inputs
 from benchmarks.report.numbers import percent, points
-from benchmarks.report.ways import Way
+from benchmarks.report.ways import MethodCurves
 from compat.decision import bands
 from compat.decision.calibration import Calibration
 from compat.decision.signs import close_rows, equal_rows, zero_rows
@@ -24,7 +24,7 @@ LOOKED_AT = 1000  # rows, in search of duplicates
 FAR = 0.2  # of a probability from 1/2
 
 
-def signs(given: Given, trial: Trial, spaces: Calibration, distance: str) -> list[str]:
+def signs(given: Inputs, trial: Trial, spaces: Calibration, distance: str) -> list[str]:
     """All warnings, those of the data first."""
     return [
         *size(given, trial),
@@ -35,7 +35,7 @@ def signs(given: Given, trial: Trial, spaces: Calibration, distance: str) -> lis
     ]
 
 
-def size(given: Given, trial: Trial) -> list[str]:
+def size(given: Inputs, trial: Trial) -> list[str]:
     """Too few queries or classes, queries without a relevant item, no labels."""
     found = []
     if not given.labelled:
@@ -80,7 +80,7 @@ def twins(e: Embeddings) -> list[str]:
     ]
 
 
-def leaks(given: Given, e: Embeddings) -> list[str]:
+def leaks(given: Inputs, e: Embeddings) -> list[str]:
     """Training rows in the gallery."""
     if "train_old" not in given.others:
         return []
@@ -113,7 +113,7 @@ def unmergeable(trial: Trial, spaces: Calibration, labelled: bool) -> list[str]:
 
 def _fall(trial: Trial) -> str:
     """What the plain merge finds less, on the way, than the lower of the two systems; nothing where none is sure."""
-    way: Way = trial.ways[1]
+    way: MethodCurves = trial.ways[1]
     inside = np.flatnonzero((trial.progress > 0) & (trial.progress < 1))
     if way.method != "independent" or len(inside) == 0:
         return ""

@@ -45,7 +45,7 @@ RULES = {
 
 
 @dataclass(frozen=True)
-class Way:
+class MethodCurves:
     """A method with its order and merge rule, and what it did for each query.
 
     Attributes:
@@ -87,7 +87,7 @@ class Way:
         return f"{text} Items are migrated {ORDERS[self.order]}{rule}."
 
 
-def glossary(ways: Sequence[Way], more: Mapping[str, str]) -> list[str]:
+def glossary(ways: Sequence[MethodCurves], more: Mapping[str, str]) -> list[str]:
     """What the names in a table of ways mean, each once."""
     found = [f"{name}: {more.get(name) or METHODS.get(name, '')}" for name in dict.fromkeys(w.method for w in ways)]
     found += [f"{name} (order): {ORDERS[name]}." for name in dict.fromkeys(w.order for w in ways) if name]

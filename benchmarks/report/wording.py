@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.report.inputs import Given
+from benchmarks.report.inputs import Inputs
 from benchmarks.report.numbers import between, counted, percent, points
-from benchmarks.report.ways import Way
+from benchmarks.report.ways import MethodCurves
 from compat.decision import bands
 from compat.decision.losers import lower_classes
 from compat.decision.overlap import NEAREST, overlap_curve
-from compat.decision.sample import Sample
+from compat.decision.sample import RowSample
 
 if TYPE_CHECKING:
     from benchmarks.report.own import Trial
@@ -22,7 +22,7 @@ SOME = 200  # queries for proxies
 SMALL = 0.05  # share of queries whose classes may lose without that it is said with the verdict
 
 
-def facts(given: Given, seen: Sample, trial: Trial, arguments: argparse.Namespace) -> list[tuple[str, str]]:
+def facts(given: Inputs, seen: RowSample, trial: Trial, arguments: argparse.Namespace) -> list[tuple[str, str]]:
     """Terms and what they are."""
     arrays = given.arrays
     dims = [arrays[f"gallery_{time}"].shape[1] for time in ("old", "new")]
@@ -50,7 +50,7 @@ def split(halves: tuple[np.ndarray, np.ndarray]) -> str:
     )
 
 
-def measured(seen: Sample, trial: Trial) -> str:
+def measured(seen: RowSample, trial: Trial) -> str:
     """Why the curve does not end where the verdict's figures are."""
     some = "" if seen.whole else f" and on {counted(len(seen.items))} items"
     return (
@@ -93,7 +93,7 @@ def own_pairs(trial: Trial) -> list[str]:
     return found
 
 
-def _find(trial: Trial, method: str, rule: str) -> Way | None:
+def _find(trial: Trial, method: str, rule: str) -> MethodCurves | None:
     return next((w for w in trial.ways if (w.method, w.order, w.rule) == (method, "random", rule)), None)
 
 
@@ -120,7 +120,7 @@ def proxies(trial: Trial, labelled: bool, arguments: argparse.Namespace) -> list
     return [text]
 
 
-def notes(seen: Sample, trial: Trial, labelled: bool, distance: str) -> list[str]:
+def notes(seen: RowSample, trial: Trial, labelled: bool, distance: str) -> list[str]:
     """On how this was made."""
     found = [
         "Intervals are of a bootstrap that draws queries with replacement, paired where two systems are compared. They "

@@ -67,10 +67,10 @@ def written(document: str | Path, broken: list[str] | None = None) -> str:
 
 def _policies(path: Path) -> str:
     from benchmarks.policies.store import read  # here, as their settings take as long to import as all else
-    from benchmarks.policies.summary import Found
+    from benchmarks.policies.summary import StudyResults
     from benchmarks.policies.tables import report
 
-    return report(Found(read(path)))
+    return report(StudyResults(read(path)))
 
 
 def write(document: str | Path, broken: list[str] | None = None) -> None:

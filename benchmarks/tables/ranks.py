@@ -12,7 +12,7 @@ from benchmarks.tables.compare import upgrades_of
 from benchmarks.tables.table import percent
 from benchmarks.tables.terminal import aligned
 from compat.errors import InputError
-from compat.ranks import Ranked, Ranking, Row, rank
+from compat.ranks import MethodRanking, Ranked, RankedRow, rank
 from compat.results import Result
 from compat.results.lines import rounded
 
@@ -30,7 +30,7 @@ def ranking(
     only: Iterable[str] = (),
     metric: str = "relative_gain",
     broken: list[str] | None = None,
-) -> Ranking:
+) -> MethodRanking:
     """Rank the methods of several folders.
 
     Args:
@@ -56,7 +56,7 @@ def ranking(
     return rank(results, metric)
 
 
-def table(found: Ranking) -> str:
+def table(found: MethodRanking) -> str:
     """Markdown: the best first and in bold, those that are not told from it marked, those without a rank last."""
     names = ["method", "encoder passes", "needs", *headings(found)]
     lines = [names, ["---", *["--:"] * (len(names) - 1)]]
@@ -66,7 +66,7 @@ def table(found: Ranking) -> str:
     return "\n".join([heading(found), "", *(f"| {' | '.join(line)} |" for line in lines)])
 
 
-def narrow(found: Ranking) -> str:
+def narrow(found: MethodRanking) -> str:
     """The same for a terminal, without what is needed."""
     rows = [["method", *headings(found)]]
     for row in (*found.ranked, *found.others):
@@ -74,7 +74,7 @@ def narrow(found: Ranking) -> str:
     return "\n".join([heading(found), "", *aligned(rows)])
 
 
-def heading(found: Ranking) -> str:
+def heading(found: MethodRanking) -> str:
     """The line above a table."""
     folders = ", ".join(f"{folder} ({count})" for folder, count in found.blocks.items())
     p = "" if isnan(found.friedman) else f"; Friedman's p {found.friedman:.2g}"
@@ -84,12 +84,12 @@ def heading(found: Ranking) -> str:
     )
 
 
-def headings(found: Ranking) -> list[str]:
+def headings(found: MethodRanking) -> list[str]:
     """Of the figure in each folder, and of the rank."""
     return [*(f"{folder} (%)" for folder in found.blocks), "mean rank"]
 
 
-def cells(row: Row, found: Ranking) -> list[str]:
+def cells(row: RankedRow, found: MethodRanking) -> list[str]:
     """Its figure in each folder, and its rank."""
     figures = [percent(row.values[folder]) if folder in row.values else "-" for folder in found.blocks]
     if not isinstance(row, Ranked):
@@ -99,12 +99,12 @@ def cells(row: Row, found: Ranking) -> list[str]:
     return [*figures, f"{mean:.1f} [{low:.1f}, {high:.1f}]{mark}"]
 
 
-def is_best(row: Row, found: Ranking) -> bool:
+def is_best(row: RankedRow, found: MethodRanking) -> bool:
     """Whether no mean rank is better."""
     return isinstance(row, Ranked) and isclose(row.rank.mean, found.ranked[0].rank.mean)
 
 
-def plain(found: Ranking) -> dict[str, Any]:
+def plain(found: MethodRanking) -> dict[str, Any]:
     """All of it as JSON values, in fractions."""
     ranked = [{**asdict(row), "rank": row.rank._asdict()} for row in found.ranked]
     p = None if isnan(found.friedman) else found.friedman

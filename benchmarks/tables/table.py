@@ -25,7 +25,7 @@ LEGEND = (
 )
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """A method with its order and merge rule: its results, one a seed, and its mark: "best", "equal" to that, or ""."""
 
     group: list[Result]
@@ -36,7 +36,7 @@ class Row(NamedTuple):
         return {"best": best, "equal": equal}.get(self.mark, "{}").format(percent([r.auc for r in self.group]))
 
 
-def rows_of(results: Sequence[Result], folder: str | Path | None = None) -> list[Row]:
+def rows_of(results: Sequence[Result], folder: str | Path | None = None) -> list[TableRow]:
     """The rows of a table, the best one and those that are not told from it marked.
 
     Args:
@@ -49,7 +49,7 @@ def rows_of(results: Sequence[Result], folder: str | Path | None = None) -> list
     rows = []
     for group in groups:
         first = len(groups) > 1 and np.mean([r.auc for r in group]) == best
-        rows.append(Row(group, "best" if first else "equal" if group[0].name in equal else ""))
+        rows.append(TableRow(group, "best" if first else "equal" if group[0].name in equal else ""))
     return rows
 
 

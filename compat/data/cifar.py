@@ -80,7 +80,7 @@ class CIFAR100(RetrievalData):
             class_names=train.classes,
         )
 
-    def _part(self, folder: Path, split: str, how: str) -> Part:
+    def _part(self, folder: Path, split: str, how: str) -> CifarSplit:
         """The images of `split/<class>/*.png`; those that cannot be read raise, or are left out."""
         found = list_classes(folder, split, how)
         pixels, labels = [], []
@@ -98,10 +98,10 @@ class CIFAR100(RetrievalData):
                     raise InputError(f"data.root: {folder / file} has {size} pixels, expected {SIDE}x{SIDE}")
                 pixels.append(image)
                 labels.append(label)
-        return Part(np.stack(pixels) if pixels else np.empty((0, SIDE, SIDE, 3), np.uint8), labels, list(found))
+        return CifarSplit(np.stack(pixels) if pixels else np.empty((0, SIDE, SIDE, 3), np.uint8), labels, list(found))
 
 
-class Part(NamedTuple):
+class CifarSplit(NamedTuple):
     """Images (N, 32, 32, 3) uint8, the class index of each, the names of the classes."""
 
     data: np.ndarray
@@ -109,7 +109,7 @@ class Part(NamedTuple):
     classes: list[str]
 
 
-def _unpacked(folder: Path, verify: bool, how: str) -> list[Part]:
+def _unpacked(folder: Path, verify: bool, how: str) -> list[CifarSplit]:
     """The training and the test part as the archive has them."""
     for name, checksum in FILES:
         file = Path(folder, ARCHIVE, name)
@@ -120,7 +120,7 @@ def _unpacked(folder: Path, verify: bool, how: str) -> list[Part]:
     return [_images(Path(folder, ARCHIVE, name), classes) for name in ("train", "test")]
 
 
-def _images(file: Path, classes: list[str]) -> Part:
+def _images(file: Path, classes: list[str]) -> CifarSplit:
     """Of a file, whose rows are 32x32 pixels, channel by channel."""
     content = _content(file)
     pixels, labels = np.asarray(content["data"]), np.asarray(content["fine_labels"])
@@ -132,7 +132,7 @@ def _images(file: Path, classes: list[str]) -> Part:
         raise InputError(f"data.root: {found} in {file}, expected integers, one for each of {len(pixels)} images")
     if len(wrong := labels[(labels < 0) | (labels >= len(classes))]):
         raise InputError(f"data.root: label {wrong[0]} in {file}, expected 0 to {len(classes) - 1}")
-    return Part(pixels.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1), labels.tolist(), classes)
+    return CifarSplit(pixels.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1), labels.tolist(), classes)
 
 
 def _content(file: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from compat.curve import area
 BYTES = 4  # of a number of an embedding
 
 
-class Gallery(NamedTuple):
+class MigrationSize(NamedTuple):
     """What is to be migrated.
 
     Attributes:
@@ -64,7 +64,7 @@ class Alternative(NamedTuple):
 
 
 def backfill(
-    gallery: Gallery, progress: np.ndarray, values: np.ndarray, passes: int, rewritten: float = 0.0
+    gallery: MigrationSize, progress: np.ndarray, values: np.ndarray, passes: int, rewritten: float = 0.0
 ) -> Alternative:
     """Items take their new embedding one after the other, in the place of the old one.
 
@@ -82,7 +82,7 @@ def backfill(
     )
 
 
-def switch(gallery: Gallery, old: float, new: float) -> Alternative:
+def switch(gallery: MigrationSize, old: float, new: float) -> Alternative:
     """A second index is filled aside, and takes over when it is complete (blue/green)."""
     both = BYTES * gallery.items * (gallery.old_dim + gallery.new_dim)
     written = BYTES * gallery.items * gallery.new_dim
@@ -91,7 +91,7 @@ def switch(gallery: Gallery, old: float, new: float) -> Alternative:
     )
 
 
-def fusion(gallery: Gallery, progress: np.ndarray, values: np.ndarray) -> Alternative:
+def fusion(gallery: MigrationSize, progress: np.ndarray, values: np.ndarray) -> Alternative:
     """Two encoders and two indexes, fused by ranks, for good."""
     both = BYTES * gallery.items * (gallery.old_dim + gallery.new_dim)
     written = BYTES * gallery.items * gallery.new_dim
@@ -100,7 +100,7 @@ def fusion(gallery: Gallery, progress: np.ndarray, values: np.ndarray) -> Altern
     )
 
 
-def nothing(gallery: Gallery, old: float) -> Alternative:
+def nothing(gallery: MigrationSize, old: float) -> Alternative:
     """The old system stays."""
     kept = BYTES * gallery.items * gallery.old_dim
     return Alternative("no upgrade", np.array([0.0, 1.0]), np.array([old, old]), old, 0, 1, 1, 0, kept)

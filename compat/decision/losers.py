@@ -13,7 +13,7 @@ RECOVERED = 1e-9  # a smaller difference is rounding
 FEWEST = 5  # queries of a class whose fall can be sure
 
 
-class Moment(NamedTuple):
+class ProgressLosses(NamedTuple):
     """A moment of a backfill, as against the old system.
 
     Attributes:
@@ -56,7 +56,9 @@ class Fall(NamedTuple):
         return self.end >= self.before - RECOVERED
 
 
-def moments(progress: Sequence[float], before: np.ndarray, values: np.ndarray, flips: np.ndarray) -> list[Moment]:
+def moments(
+    progress: Sequence[float], before: np.ndarray, values: np.ndarray, flips: np.ndarray
+) -> list[ProgressLosses]:
     """Each completion ratio against the old system.
 
     Args:
@@ -67,7 +69,7 @@ def moments(progress: Sequence[float], before: np.ndarray, values: np.ndarray, f
     """
     lower = values < before[:, None] - RECOVERED
     return [
-        Moment(
+        ProgressLosses(
             t, float(p), float(values[:, t].mean()), float((values[:, t] - before).mean()), float(lower[:, t].mean()),
             float(flips[:, t].mean()),
         )
@@ -75,7 +77,7 @@ def moments(progress: Sequence[float], before: np.ndarray, values: np.ndarray, f
     ]  # fmt: skip
 
 
-def lowest(found: Sequence[Moment]) -> Moment:
+def lowest(found: Sequence[ProgressLosses]) -> ProgressLosses:
     """The moment of the lowest mAP, the later of equal ones; the start counts where nothing later is lower."""
     return min(found, key=lambda moment: (moment.value, -moment.point))
 

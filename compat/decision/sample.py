@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Sample(NamedTuple):
+class RowSample(NamedTuple):
     """Rows to look at, ascending.
 
     Attributes:
@@ -23,7 +23,7 @@ class Sample(NamedTuple):
     whole: bool
 
 
-def sample(query_labels: np.ndarray, gallery_labels: np.ndarray, queries: int, items: int, seed: int = 0) -> Sample:
+def sample(query_labels: np.ndarray, gallery_labels: np.ndarray, queries: int, items: int, seed: int = 0) -> RowSample:
     """Draw queries, and items for them.
 
     Where the items that are relevant to the drawn queries are at most half of what may be drawn, all of them are kept,
@@ -42,10 +42,10 @@ def sample(query_labels: np.ndarray, gallery_labels: np.ndarray, queries: int, i
     some = np.sort(random.permutation(len(query_labels))[:queries])
     count = len(gallery_labels)
     if count <= items:
-        return Sample(some, np.arange(count), True, True)
+        return RowSample(some, np.arange(count), True, True)
     relevant = np.isin(gallery_labels, np.unique(query_labels[some]))
     kept = np.flatnonzero(relevant)
     if 2 * len(kept) > items:
-        return Sample(some, np.sort(random.choice(count, items, replace=False)), False, False)
+        return RowSample(some, np.sort(random.choice(count, items, replace=False)), False, False)
     others = random.choice(np.flatnonzero(~relevant), min(items, count) - len(kept), replace=False)
-    return Sample(some, np.sort(np.concatenate([kept, others])), True, False)
+    return RowSample(some, np.sort(np.concatenate([kept, others])), True, False)

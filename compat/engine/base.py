@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from torch import Tensor
 
-from compat.engine.exact import Figures, Gallery, Positives, Queries
+from compat.engine.exact import EngineGallery, Figures, Positives, Queries
 
 Measured = TypeVar("Measured")
 
@@ -19,7 +19,7 @@ class Engine(Protocol):
         threaded: whether calls run in one thread each, with the interpreter free: chunks go to several then.
     """
 
-    gallery: Gallery
+    gallery: EngineGallery
     threaded: bool
 
     def figures(self, queries: Queries, ranks: bool = False) -> Figures:

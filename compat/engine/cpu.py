@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from compat.engine import counting, kernels
-from compat.engine.exact import Figures, Gallery, Positives, Queries
+from compat.engine.exact import EngineGallery, Figures, Positives, Queries
 
 TILE = 1024  # items of the gallery at a time: their rows stay in a core's cache
 CELLS = (2048, 8192)  # of a query's table of bins: from and to so many, eight for each threshold
@@ -27,7 +27,7 @@ class _Space(NamedTuple):
     largest: float
 
 
-class Measured(NamedTuple):
+class CpuChunk(NamedTuple):
     """A chunk of queries, the positives of each in this gallery, and the queries' norms in both spaces."""
 
     queries: Queries
@@ -83,7 +83,7 @@ class CpuEngine:
 
     threaded = True
 
-    def __init__(self, gallery: Gallery) -> None:
+    def __init__(self, gallery: EngineGallery) -> None:
         self.gallery, self.room = gallery, _Room()
         self.cosine = gallery.distance == "cosine"
         self.spaces = [self._space(rows) for rows in (gallery.old, gallery.new)]
@@ -102,7 +102,7 @@ class CpuEngine:
             for order, step in zip(self.orders, self.step, strict=True)
         ]
 
-    def measure(self, queries: Queries) -> Measured:
+    def measure(self, queries: Queries) -> CpuChunk:
         labels = queries.labels.numpy()
         start, stop = (np.searchsorted(self.sorted_labels, labels, side=side) for side in ("left", "right"))
         widest = int((stop - start).max()) if len(labels) else 0
@@ -113,9 +113,9 @@ class CpuEngine:
         for space, rows, norm, out in zip(self.spaces, queries[:2], norms, distance, strict=True):
             given = (rows.numpy(), space.rows.numpy(), norm, space.norm, self.cosine)
             kernels.positive_distances(*given, items, count, out)
-        return Measured(queries, items, count, norms, *distance)
+        return CpuChunk(queries, items, count, norms, *distance)
 
-    def positives(self, measured: Measured) -> Positives:
+    def positives(self, measured: CpuChunk) -> Positives:
         items, found = measured.items, measured.found
         step = np.full((len(self.step), *items.shape), self.gallery.points)
         present = np.arange(items.shape[1]) < found[:, None]
@@ -123,7 +123,7 @@ class CpuEngine:
         arrays = (measured.old, measured.new, step, found)
         return Positives(*(torch.from_numpy(array) for array in arrays))
 
-    def ranks(self, measured: Measured, thresholds: Tensor) -> Tensor:
+    def ranks(self, measured: CpuChunk, thresholds: Tensor) -> Tensor:
         limits = thresholds.numpy()
         bins = self._bins(measured, limits, np.isfinite(limits).sum(1))
         out = np.empty((len(self.orders), self.gallery.points, *limits.shape), np.int64)
@@ -163,7 +163,7 @@ class CpuEngine:
             return squared
         return np.divide(1, np.sqrt(squared), out=np.zeros_like(squared), where=squared > 0)
 
-    def _bins(self, measured: Measured, thresholds: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _bins(self, measured: CpuChunk, thresholds: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The bin of every item for every query, (Q, G), in the old and in the new space; until the next chunk."""
         queries, norms = measured.queries, measured.norms
         rows, items = len(queries.labels), len(self.labels)

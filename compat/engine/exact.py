@@ -34,7 +34,7 @@ class Queries(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Gallery:
+class EngineGallery:
     """The gallery, or one shard of it, and when its items are backfilled.
 
     Attributes:
@@ -128,7 +128,7 @@ def distances(query: Tensor, gallery: Tensor, distance: Distance = "cosine") -> 
     return apart.where(apart > 1e-12, 0.0).float()
 
 
-class Measured(NamedTuple):
+class ExactChunk(NamedTuple):
     """The distances of a chunk of queries (Q, G) to every item of this gallery, and which pairs are relevant."""
 
     old: Tensor
@@ -146,17 +146,17 @@ class TorchEngine:
 
     threaded = False
 
-    def __init__(self, gallery: Gallery) -> None:
+    def __init__(self, gallery: EngineGallery) -> None:
         self.gallery = gallery
 
-    def measure(self, queries: Queries) -> Measured:
+    def measure(self, queries: Queries) -> ExactChunk:
         gallery = self.gallery
         old = distances(queries.old, gallery.old, gallery.distance)
         new = distances(queries.new, gallery.new, gallery.distance)
         ignored = queries.groups[:, None] == gallery.groups
-        return Measured(old, new, (queries.labels[:, None] == gallery.labels) & ~ignored, ignored)
+        return ExactChunk(old, new, (queries.labels[:, None] == gallery.labels) & ~ignored, ignored)
 
-    def positives(self, measured: Measured) -> Positives:
+    def positives(self, measured: ExactChunk) -> Positives:
         old, new, relevant, _ = measured
         rows, columns = relevant.nonzero(as_tuple=True)
         count = relevant.sum(1)
@@ -170,7 +170,7 @@ class TorchEngine:
         step[:, rows, slot] = orders[:, columns]
         return Positives(distance[0], distance[1], step, count)
 
-    def ranks(self, measured: Measured, thresholds: Tensor) -> Tensor:
+    def ranks(self, measured: ExactChunk, thresholds: Tensor) -> Tensor:
         width, points = thresholds.shape[1], self.gallery.points
         ignored = measured.ignored
         old, new = (torch.searchsorted(thresholds, d).masked_fill_(ignored, width) for d in measured[:2])

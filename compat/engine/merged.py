@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from compat.engine.exact import NO_RANK, Figures, Gallery, Queries, distances
+from compat.engine.exact import NO_RANK, EngineGallery, Figures, Queries, distances
 from compat.engine.kernels import compiled
 
 IGNORED = 2
@@ -92,7 +92,7 @@ class MergeEngine:
 
     threaded = True
 
-    def __init__(self, gallery: Gallery) -> None:
+    def __init__(self, gallery: EngineGallery) -> None:
         assert gallery.merge is not None
         self.gallery, self.merge = gallery, gallery.merge
 

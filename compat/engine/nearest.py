@@ -17,7 +17,7 @@ ROWS = 2**16  # gallery rows converted at a time
 GPU_LIMIT = 2048  # nearest items that faiss finds on a GPU
 
 
-class Part:
+class IndexedSpace:
     """Queries and gallery of one space, (Q, D) and (G, D), with a faiss index of some of the gallery's rows.
 
     `wanted` is how many items a search is to find.

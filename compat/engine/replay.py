@@ -13,7 +13,7 @@ from torch import Tensor
 
 from compat.engine.base import Countable, Engine
 from compat.engine.cpu import CpuEngine, squared_norms
-from compat.engine.exact import Figures, Gallery, Positives, Queries, TorchEngine, figures, thresholds_of
+from compat.engine.exact import EngineGallery, Figures, Positives, Queries, TorchEngine, figures, thresholds_of
 from compat.engine.merged import MergeEngine
 from compat.errors import InputError
 
@@ -24,7 +24,7 @@ SCREENABLE = (1e-15, 1e15)  # norms whose products float32 holds
 Summary = TypeVar("Summary")
 
 
-def choose_engine(gallery: Gallery, queries: Queries, backend: Backend, sharded: bool = False) -> Engine:
+def choose_engine(gallery: EngineGallery, queries: Queries, backend: Backend, sharded: bool = False) -> Engine:
     """The compiled engine on the CPU and torch elsewhere, or the one asked for.
 
     Embeddings with norms that float32 products do not hold are always left to torch, which computes in float64.

@@ -16,7 +16,7 @@ NEAR = 0.2  # share of the items that counts as near
 SIGMA = 3.0  # standard errors by which a way has to be better
 
 
-class Way(NamedTuple):
+class CandidateSearch(NamedTuple):
     """A way to search what is not migrated, tried on pairs that were held back from it.
 
     Attributes:
@@ -30,7 +30,7 @@ class Way(NamedTuple):
     merge: Merge | None = None
 
 
-def agreement(way: Way, new: Tensor, share: float, relevant: int) -> Tensor:
+def agreement(way: CandidateSearch, new: Tensor, share: float, relevant: int) -> Tensor:
     """Average precision of each pair as a query among the others, (N,), in a backfill of these pairs.
 
     The first `share` of the pairs are migrated. Relevant are those of the others that the new system finds nearest.
@@ -60,7 +60,7 @@ def surely_better(gains: Tensor) -> bool:
     return float(gains.mean()) > SIGMA * float(gains.std()) / len(gains) ** 0.5
 
 
-def gain(way: Way, standard: Way, new: Tensor, share: float, sizes: Sequence[int]) -> float:
+def gain(way: CandidateSearch, standard: CandidateSearch, new: Tensor, share: float, sizes: Sequence[int]) -> float:
     """How much better a way agrees with the new system than what served before; 0 unless it surely does.
 
     It has to find more of the nearest fifth, and the very nearest not later on average: a rotation may get what is far
@@ -77,9 +77,9 @@ def gain(way: Way, standard: Way, new: Tensor, share: float, sizes: Sequence[int
         sizes: of the folds that the pairs were held back in.
     """
 
-    def agreed(one: Way, migrated: float, near: float) -> Tensor:
+    def agreed(one: CandidateSearch, migrated: float, near: float) -> Tensor:
         folds = zip(one.query.split(list(sizes)), one.item.split(list(sizes)), new.split(list(sizes)), strict=True)
-        ways = ((Way(query, item, one.merge), z) for query, item, z in folds)
+        ways = ((CandidateSearch(query, item, one.merge), z) for query, item, z in folds)
         return torch.cat([agreement(fold, z, migrated, max(1, int(near * (len(z) - 1)))) for fold, z in ways])
 
     def gains(migrated: float, near: float) -> Tensor:

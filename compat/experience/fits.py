@@ -12,13 +12,13 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from compat.errors import InputError
-from compat.experience.maps import Affine, Expected, Kernels, Nearest, Query, Rows, Turned
+from compat.experience.maps import AffineMap, Expected, Kernels, Nearest, Query, Rows, Turned
 from compat.experience.seen import Before, Serving
 from compat.experience.world import Prior
 from compat.merge import Merge, Scale
 
 VERSION = 1
-PARTS = {kind.__name__: kind for kind in (Turned, Affine, Nearest, Kernels)}
+PARTS = {kind.__name__: kind for kind in (Turned, AffineMap, Nearest, Kernels)}
 
 
 class Fit(NamedTuple):

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from compat.engine.exact import distances
 from compat.errors import InputError
-from compat.experience.agreement import Way, gain
+from compat.experience.agreement import CandidateSearch, gain
 from compat.experience.maps import Query
-from compat.experience.seen import Before, Seen, Serving, as_before
+from compat.experience.seen import Before, SeenItems, Serving, as_before
 from compat.experience.world import SAMPLE, WORLDS, Kind, World, check_pairs
 from compat.merge import Merge, ZScore
 from compat.methods.upgrade import Upgrade
@@ -37,7 +37,7 @@ class Proposal(NamedTuple):
 
     rows: np.ndarray
     sizes: list[int]
-    way: Way
+    way: CandidateSearch
     serve: Callable[[], Serving]
 
 
@@ -56,11 +56,11 @@ class Learner(Upgrade):
 
     learns_on_the_way = True
 
-    def propose(self, seen: Seen, known: Before) -> Iterator[Proposal]:
+    def propose(self, seen: SeenItems, known: Before) -> Iterator[Proposal]:
         """Ways to search what is not migrated."""
         yield from ()
 
-    def refit(self, seen: Seen, known: Before) -> Serving:
+    def refit(self, seen: SeenItems, known: Before) -> Serving:
         """How to search from now on.
 
         Args:
@@ -80,7 +80,7 @@ class Learner(Upgrade):
         for proposal in proposals:
             old, new = seen.before[proposal.rows], seen.new[proposal.rows]
             with torch.inference_mode():
-                standard = Way(known.back(old, new), old)
+                standard = CandidateSearch(known.back(old, new), old)
             if (found := gain(proposal.way, standard, new, share, proposal.sizes)) > most:
                 most, serve = found, proposal.serve
         return serve()
@@ -89,13 +89,15 @@ class Learner(Upgrade):
 class OwnCalibration(Learner):
     """Distances of both spaces are z-scores (`compat.merge.ZScore`), by the pairs so far."""
 
-    def propose(self, seen: Seen, known: Before) -> Iterator[Proposal]:
+    def propose(self, seen: SeenItems, known: Before) -> Iterator[Proposal]:
         rows = np.random.default_rng(0).permutation(len(seen.new))[:SAMPLE]
         old, new = seen.before[rows], seen.new[rows]
         with torch.inference_mode():
             query = known.back(old, new)
         merge = z_score(query, old, new)
-        yield Proposal(rows, [len(rows)], Way(query, old, merge), lambda: as_before(seen, known)._replace(merge=merge))
+        yield Proposal(
+            rows, [len(rows)], CandidateSearch(query, old, merge), lambda: as_before(seen, known)._replace(merge=merge)
+        )
 
 
 class _ByWorld(Learner):
@@ -105,7 +107,7 @@ class _ByWorld(Learner):
         super().__init__(old, new)
         self.world = world
 
-    def fitted(self, seen: Seen, known: Before) -> World:
+    def fitted(self, seen: SeenItems, known: Before) -> World:
         """The world model, started from what served before and fitted to the pairs."""
         world = WORLDS[self.world](known.prior)
         world.fit(seen.before, seen.new)
@@ -121,14 +123,14 @@ class OwnBack(_ByWorld):
         world: the world model, see `WORLDS`; rotation is orthogonal Procrustes.
     """
 
-    def propose(self, seen: Seen, known: Before) -> Iterator[Proposal]:
+    def propose(self, seen: SeenItems, known: Before) -> Iterator[Proposal]:
         here = self.fitted(seen, known).here
         held = here.held
         query = torch.from_numpy(held.expected).float()
         old, new = seen.before[held.rows], seen.new[held.rows]
         for merge in (None, z_score(query, old, new)):
             serve = partial(Serving, Query("new", here.map), seen.old, merge, 1)
-            yield Proposal(held.rows, held.sizes, Way(query, old, merge), serve)
+            yield Proposal(held.rows, held.sizes, CandidateSearch(query, old, merge), serve)
 
 
 class OwnForward(_ByWorld):
@@ -142,10 +144,10 @@ class OwnForward(_ByWorld):
         world: the world model, see `WORLDS`.
     """
 
-    def propose(self, seen: Seen, known: Before) -> Iterator[Proposal]:
+    def propose(self, seen: SeenItems, known: Before) -> Iterator[Proposal]:
         there = self.fitted(seen, known).there
         held = there.held
-        way = Way(seen.new[held.rows], torch.from_numpy(held.expected).float())
+        way = CandidateSearch(seen.new[held.rows], torch.from_numpy(held.expected).float())
 
         def serve() -> Serving:
             left = torch.ones(len(seen.old), dtype=torch.bool).index_fill(0, seen.migrated, False)

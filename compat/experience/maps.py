@@ -34,7 +34,7 @@ class Turned:
 
 
 @dataclass(frozen=True)
-class Affine:
+class AffineMap:
     """Unit vectors times a weight (D_in, D_out), and a bias (D_out,)."""
 
     weight: Rows
@@ -92,7 +92,7 @@ class Expected:
     """
 
     start: Turned | None = None
-    rest: Affine | Nearest | Kernels | None = None
+    rest: AffineMap | Nearest | Kernels | None = None
     prior: Transform | None = None
 
     def __call__(self, rows: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import rbf_kernel
 
-from compat.experience.maps import Affine, Expected, Kernels, Nearest, Rows, Transform, Turned, unit
+from compat.experience.maps import AffineMap, Expected, Kernels, Nearest, Rows, Transform, Turned, unit
 from compat.methods.procrustes import procrustes
 
 EXACT = 1024  # pairs up to which a Gaussian process is exact
@@ -95,7 +95,7 @@ class Residual:
     def mean(self, x: Rows) -> Rows:
         return self.learned.mean(x)
 
-    def fit_rest(self, x: Rows, rest: Rows) -> Affine | Nearest | Kernels:
+    def fit_rest(self, x: Rows, rest: Rows) -> AffineMap | Nearest | Kernels:
         """Learn the residuals (N, D_out)."""
         raise NotImplementedError
 
@@ -119,9 +119,9 @@ class Linear(Residual):
         super().__init__(start)
         self.alpha = alpha
 
-    def fit_rest(self, x: Rows, rest: Rows) -> Affine:
+    def fit_rest(self, x: Rows, rest: Rows) -> AffineMap:
         ridge = Ridge(self.alpha).fit(x, rest)
-        return Affine(ridge.coef_.T, ridge.intercept_)
+        return AffineMap(ridge.coef_.T, ridge.intercept_)
 
 
 class Neighbours(Residual):

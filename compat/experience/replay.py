@@ -17,7 +17,7 @@ from compat.curve_metrics import CurveMetric
 from compat.embeddings import Embeddings
 from compat.errors import InputError
 from compat.experience.learners import Learner
-from compat.experience.seen import Before, Seen, Serving, as_before, before
+from compat.experience.seen import Before, SeenItems, Serving, as_before, before
 from compat.methods.upgrade import Upgrade
 from compat.progress import backfill_steps, completion_ratios
 
@@ -127,7 +127,7 @@ def serving_at(served: Embeddings, learner: Learner, known: Before, order: np.nd
     It is a fresh copy of the learner each time: nothing stays from one moment, or one order, to the next.
     """
     rows = torch.from_numpy(order[: int(np.floor(moment * len(order)))].copy())
-    seen = Seen(served.gallery_old.clone(), rows, served.gallery_new[rows])
+    seen = SeenItems(served.gallery_old.clone(), rows, served.gallery_new[rows])
     return copy.deepcopy(learner).refit(seen, known) if len(rows) else as_before(seen, known)
 
 

@@ -18,7 +18,7 @@ from compat.methods.upgrade import Upgrade
 Back: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
-class Seen:
+class SeenItems:
     """What is known at a moment of a backfill, and no more: the new embeddings are those of the migrated items.
 
     Args:
@@ -48,7 +48,7 @@ class Seen:
                 item = int(migrated[pair])
                 raise InputError(f"pairs: NaN or infinite in the {name} embedding of item {item}, expected finite ones")
 
-    def joined(self, migrated: Tensor, new: Tensor) -> Seen:
+    def joined(self, migrated: Tensor, new: Tensor) -> SeenItems:
         """With more items migrated, (M,) and (M, D_new).
 
         Raises:
@@ -56,7 +56,7 @@ class Seen:
         """
         if new.ndim != 2 or new.shape[1] != self.new.shape[1]:
             raise InputError(f"pairs: shape {tuple(new.shape)}, expected {self.new.shape[1]} columns as before")
-        return Seen(self.old, torch.cat([self.migrated, migrated]), torch.cat([self.new, new]))
+        return SeenItems(self.old, torch.cat([self.migrated, migrated]), torch.cat([self.new, new]))
 
 
 class Before(NamedTuple):
@@ -107,6 +107,6 @@ class Serving(NamedTuple):
     item: Expected | None = None
 
 
-def as_before(seen: Seen, known: Before, failure: str = "") -> Serving:
+def as_before(seen: SeenItems, known: Before, failure: str = "") -> Serving:
     """The old path: nothing is changed."""
     return Serving(Query("old"), seen.old, None, known.passes, failure=failure)

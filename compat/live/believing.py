@@ -15,7 +15,7 @@ from compat.live.canaries import CANARIES, again
 from compat.live.extraction import Extracted, extract
 from compat.live.items import Item, Journal, Work
 from compat.live.models import Models
-from compat.live.serving import Served
+from compat.live.serving import StoredModel
 from compat.live.store import Store
 
 NAMED = 8  # items that a warning names
@@ -83,4 +83,4 @@ def check_failures(store: Store, models: Models, batch: Extracted, file: Path, j
             f"failure: of item {read[0]!r} in {file}, which models.new reads, like {len(read)} of {len(some)}, expected"
             " failures of what it cannot read"
         )
-    breaker.check(Served(models), work, batch, breaker.witnesses(store, work, journal), journal)
+    breaker.check(StoredModel(models), work, batch, breaker.witnesses(store, work, journal), journal)

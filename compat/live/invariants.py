@@ -12,7 +12,7 @@ import torch
 from compat.engine.exact import distances
 from compat.errors import InputError
 from compat.live.canaries import again
-from compat.live.items import Found, Item, Journal
+from compat.live.items import Candidates, Item, Journal
 from compat.live.models import Models
 from compat.live.process import this_process
 from compat.live.searcher import Searcher
@@ -118,11 +118,11 @@ class Scanned:
 
     def search(
         self, asks: Sequence[Ask], k: int, where: Where | None = None, during: Journal | None = None
-    ) -> list[Found]:
+    ) -> list[Candidates]:
         """The k nearest items of each part, without their meta; filters are not looked at."""
         return [self._nearest(ask, k) for ask in asks]
 
-    def _nearest(self, ask: Ask, k: int) -> Found:
+    def _nearest(self, ask: Ask, k: int) -> Candidates:
         queries, distance = torch.from_numpy(ask.queries), self.store.journal().distance
         ids: list[str] = []
         vectors = np.empty((0, ask.queries.shape[1]), np.float32)
@@ -132,4 +132,4 @@ class Scanned:
             kept = np.unique(near[:, :k])
             ids, vectors = [ids[n] for n in kept], vectors[kept]
         apart = distances(queries, torch.from_numpy(vectors), distance).numpy()
-        return Found(ids, [{}] * len(ids), vectors, np.argsort(apart, axis=1, kind="stable")[:, :k])
+        return Candidates(ids, [{}] * len(ids), vectors, np.argsort(apart, axis=1, kind="stable")[:, :k])

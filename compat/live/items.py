@@ -119,7 +119,7 @@ class Counts(NamedTuple):
     bare: int
 
 
-class Found(NamedTuple):
+class Candidates(NamedTuple):
     """Nearest items of one part to each of some queries, as a store finds them.
 
     Attributes:
@@ -151,7 +151,7 @@ class Entry(NamedTuple):
     changes: Mapping[str, Any]
 
 
-class Gallery(NamedTuple):
+class StoredGallery(NamedTuple):
     """All items that have an old embedding, in the order in which they came.
 
     Attributes:

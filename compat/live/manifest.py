@@ -27,7 +27,7 @@ from compat.live.believing import believed
 from compat.live.extraction import Extracted
 from compat.live.items import Journal, Pending, Phase
 from compat.live.models import Models
-from compat.live.serving import Served
+from compat.live.serving import StoredModel
 from compat.live.store import Store
 from compat.live.vectors import batches, parts, stamp
 from compat.live.worker import RUNS, Worker
@@ -190,7 +190,7 @@ def _believed(
     yield Extracted()
 
 
-def _served(batch: Extracted, served: Served) -> Extracted:
+def _served(batch: Extracted, served: StoredModel) -> Extracted:
     """A batch of embeddings as they are stored."""
     if not batch.done:
         return batch

@@ -56,7 +56,7 @@ KEPT = 3600.0  # seconds for which a check counts
 STATES = {"migrated": "migrated", "pending": "pending", "dead_letter": "dead_letters"}
 
 
-class Collector:
+class BackfillCollector:
     """Reads a store at each scrape; `backfill_up` is 0, and alone, while the store does not answer.
 
     Args:
@@ -142,7 +142,7 @@ def serve(store: Store, port: int, address: str = "127.0.0.1") -> None:
     package = client()
     store.journal()
     registry = package.CollectorRegistry()
-    registry.register(Collector(store))
+    registry.register(BackfillCollector(store))
     try:
         server, thread = package.start_http_server(port, addr=address, registry=registry)
     except (OSError, OverflowError) as error:

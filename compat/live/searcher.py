@@ -17,7 +17,7 @@ from compat.errors import InputError
 from compat.live.checks import check_fields
 from compat.live.extraction import reason
 from compat.live.histogram import Histogram
-from compat.live.items import Column, Found, Journal
+from compat.live.items import Candidates, Column, Journal
 from compat.live.models import Embed, Models, embedded, passing
 from compat.live.passing import passes
 from compat.live.process import this_process
@@ -120,7 +120,7 @@ class Searcher:
 
     def _found(
         self, contents: Sequence[str], k: int, where: Where | None, journal: Journal
-    ) -> tuple[dict[str, tuple[np.ndarray, Found]], Merge | None]:
+    ) -> tuple[dict[str, tuple[np.ndarray, Candidates]], Merge | None]:
         """Of each part the queries as it sees them, and what they find."""
         if journal.mode == "both":
             its = self._ways(journal)
@@ -214,7 +214,7 @@ def read(model: Embed, contents: Sequence[str], name: str, dim: int) -> np.ndarr
 
 
 def top(
-    found: Mapping[str, tuple[np.ndarray, Found]], row: int, merge: Merge | None, distance: Distance, k: int
+    found: Mapping[str, tuple[np.ndarray, Candidates]], row: int, merge: Merge | None, distance: Distance, k: int
 ) -> list[Hit]:
     """The first k of a query's lists, merged; of equally far items the new part's first, then by id."""
     hits: list[Hit] = []

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from compat.errors import InputError
 from compat.experience.fits import Fit, load
-from compat.experience.seen import Seen, Serving, as_before, before
-from compat.live.items import Column, Gallery, Journal
+from compat.experience.seen import SeenItems, Serving, as_before, before
+from compat.live.items import Column, Journal, StoredGallery
 from compat.live.models import Embed, Models, embedded, passing
 from compat.live.store import Conflict, Store
 from compat.merge import Merge
@@ -70,7 +70,7 @@ def fitted(store: Store, models: Models, journal: Journal) -> Fit | None:
     return None if content is None else load(content, before(models.between(journal.dim, journal.new_dim)))
 
 
-def learned(gallery: Gallery, models: Models, journal: Journal) -> Serving:
+def learned(gallery: StoredGallery, models: Models, journal: Journal) -> Serving:
     """What a learner makes of the pairs among the first `journal.learned` items of the order.
 
     Items that were written or deleted since, and dead letters, are no pairs.
@@ -85,7 +85,7 @@ def learned(gallery: Gallery, models: Models, journal: Journal) -> Serving:
     first = (gallery.place >= 0) & (gallery.place < journal.learned) & ~np.isnan(gallery.new).any(1)
     rows = first.nonzero()[0]
     rows = torch.from_numpy(rows[np.argsort(gallery.place[rows])])
-    seen = Seen(unmigrated(upgrade, gallery.old), rows, torch.from_numpy(gallery.new)[rows])
+    seen = SeenItems(unmigrated(upgrade, gallery.old), rows, torch.from_numpy(gallery.new)[rows])
     known = before(upgrade)
     return copy.deepcopy(models.learner).refit(seen, known) if len(rows) else as_before(seen, known)
 
@@ -107,7 +107,7 @@ def onward(upgrade: Upgrade, new: np.ndarray) -> np.ndarray:
     return through(upgrade.gallery, blank, torch.from_numpy(new.copy()))[1].numpy()
 
 
-class Served:
+class StoredModel:
     """A new model as what is migrated is stored.
 
     Args:
@@ -134,7 +134,7 @@ def new_model(models: Models, journal: Journal) -> Embed:
     known = journal.fingerprint.get("new")
     if journal.phase == "finalized" and models.old is not None and models.new.version != known == models.old.version:
         return models.old
-    return Served(models)
+    return StoredModel(models)
 
 
 def old_model(models: Models, journal: Journal) -> Embed:
@@ -150,6 +150,6 @@ def old_model(models: Models, journal: Journal) -> Embed:
     if models.old is not None and known in (None, models.old.version):
         return models.old
     if known == models.new.version:
-        return Served(models)
+        return StoredModel(models)
     found = "none" if models.old is None else models.old.version
     raise InputError(f"models.old: {found}, expected {known or 'one'}, as the store is in phase {journal.phase}")

@@ -7,7 +7,19 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from compat.live.items import Column, Counts, Entry, Found, Gallery, Item, Journal, Pending, Report, Turn, Work
+from compat.live.items import (
+    Candidates,
+    Column,
+    Counts,
+    Entry,
+    Item,
+    Journal,
+    Pending,
+    Report,
+    StoredGallery,
+    Turn,
+    Work,
+)
 
 Capability = Literal["compare and set", "snapshot", "many workers"]
 Where = Mapping[str, Any]
@@ -184,7 +196,7 @@ class Store(Protocol):
     def claims(self) -> dict[str, tuple[int, float]]:
         """Items that each worker has claimed, and in how many seconds its lease ends, below 0 once it has; by name."""
 
-    def gallery(self, new: bool = False, old: bool = True) -> Gallery:
+    def gallery(self, new: bool = False, old: bool = True) -> StoredGallery:
         """All items with an old embedding, with or without their embeddings."""
 
     def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
@@ -206,7 +218,7 @@ class Store(Protocol):
 
     def search(
         self, asks: Sequence[Ask], k: int, where: Where | None = None, during: Journal | None = None
-    ) -> list[Found]:
+    ) -> list[Candidates]:
         """The k nearest items of each part that is asked for; what is no longer in one part is in the other.
 
         Args:

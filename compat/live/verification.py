@@ -11,7 +11,7 @@ from compat.errors import InputError, at_least_one, whole
 from compat.live.canaries import again, drawn
 from compat.live.items import Counts, Journal
 from compat.live.models import Models
-from compat.live.serving import Served
+from compat.live.serving import StoredModel
 from compat.live.store import Store, amended
 
 COMPLETE = ("complete", "verified")
@@ -70,7 +70,7 @@ def verified(store: Store, models: Models, sample: int) -> Verified:
     if journal.phase not in COMPLETE:
         raise InputError(f"verify: the store is in phase {journal.phase}, expected a complete migration")
     known = drawn(store, min(sample, store.counts().new))
-    read = again(Served(models), known, "new", journal.distance, journal.batch)
+    read = again(StoredModel(models), known, "new", journal.distance, journal.batch)
     found = Verified(store.counts(), read.drifted, len(known), read.unread)
 
     def told(now: Journal) -> Journal:

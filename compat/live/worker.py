@@ -18,10 +18,10 @@ from compat.live.canaries import CANARIES
 from compat.live.control import slowest
 from compat.live.extraction import Extracted, Unreachable, extract, patiently
 from compat.live.histogram import Histogram
-from compat.live.items import Gallery, Journal, Report, Turn, Work
+from compat.live.items import Journal, Report, StoredGallery, Turn, Work
 from compat.live.models import Models
 from compat.live.process import this_process
-from compat.live.serving import Served, learned, unmigrated
+from compat.live.serving import StoredModel, learned, unmigrated
 from compat.live.store import Conflict, Store, amended
 from compat.live.throttle import Throttle, wait
 from compat.methods.upgrade import Upgrade
@@ -53,7 +53,7 @@ class Worker:
         self, store: Store, models: Models, lease: float = LEASE, on_batch: Callable[[int, int], None] | None = None
     ) -> None:
         self.store, self.models, self.lease, self.on_batch = store, models, lease, on_batch
-        self.served, self.throttle, self.stopping = Served(models), Throttle(), False
+        self.served, self.throttle, self.stopping = StoredModel(models), Throttle(), False
         self.histogram, self.looked = Histogram("batch"), time.monotonic()
         self.figures = {"written": 0.0, "conflicts": 0.0, "dead_letters": 0.0, "items_per_second": 0.0}
 
@@ -217,7 +217,7 @@ class Worker:
             with suppress(Conflict):
                 answered(partial(self.store.amend, now, replace(now, learned=limit, bridged=bridged), fit))
 
-    def bridge(self, gallery: Gallery, vectors: np.ndarray, rows: np.ndarray, during: Journal) -> None:
+    def bridge(self, gallery: StoredGallery, vectors: np.ndarray, rows: np.ndarray, during: Journal) -> None:
         """Write what these rows of the gallery (N,) are searched by.
 
         While they are searched it is one step, so that no answer is of two fits, where the store has transactions.
@@ -230,7 +230,7 @@ class Worker:
             found = ((gallery.ids[n], int(gallery.version[n]), vectors[n]) for n in some)
             self.store.fill("bridge", found, during)
 
-    def bridge_later(self, known: Gallery, upgrade: Upgrade, during: Journal) -> None:
+    def bridge_later(self, known: StoredGallery, upgrade: Upgrade, during: Journal) -> None:
         """Write what items are searched by that were added since the gallery was read."""
         gallery, before = self.store.gallery(), set(known.ids)
         rows = np.array([n for n, id in enumerate(gallery.ids) if id not in before], np.int64)

@@ -17,7 +17,7 @@ ROW = 0.2  # inches
 SHAPES = "os^D"
 
 
-class Point(NamedTuple):
+class PolicyPoint(NamedTuple):
     """A policy in an environment.
 
     Attributes:
@@ -33,7 +33,7 @@ class Point(NamedTuple):
     above: Interval
 
 
-def plot_policies(panels: Mapping[str, Sequence[Point]], label: str) -> Figure:
+def plot_policies(panels: Mapping[str, Sequence[PolicyPoint]], label: str) -> Figure:
     """Each policy's mean with its interval; rows in the order in which they first come.
 
     Args:

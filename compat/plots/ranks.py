@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from compat.ranks import Ranking
+from compat.ranks import MethodRanking
 from compat.statistics import within
 
 ROW = 0.21  # inches
@@ -19,7 +19,7 @@ EQUAL, TOLD, BAR = "C0", "0.4", "0.1"
 MARKS = "x+1234"
 
 
-def plot_ranks(ranking: Ranking) -> Figure:
+def plot_ranks(ranking: MethodRanking) -> Figure:
     """Each method's mean rank with its interval, the best on top, and small marks for its rank in each folder. Circles
     need one encoder pass for each query, squares more. As in Demsar's diagram, bars join methods that Nemenyi's test
     does not tell apart; they stand upright beside the rows, as names of many methods have no room along an axis.

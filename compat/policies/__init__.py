@@ -13,11 +13,22 @@ try:
 except ImportError as error:
     raise InputError("gymnasium: not installed, expected it: pip install compat-bench[policies]") from error
 
-from compat.policies.backfill import BackfillEnv, State
+from compat.policies.backfill import BackfillEnv, EnvironmentState
 from compat.policies.features import FEATURES, OVERALL
 from compat.policies.rollouts import Policy, Rollout, read, record, rollout
 
 ID = "compat/Backfill-v0"
 gymnasium.register(ID, "compat.policies.backfill:BackfillEnv")
 
-__all__ = ["FEATURES", "ID", "OVERALL", "BackfillEnv", "Policy", "Rollout", "State", "read", "record", "rollout"]
+__all__ = [
+    "FEATURES",
+    "ID",
+    "OVERALL",
+    "BackfillEnv",
+    "EnvironmentState",
+    "Policy",
+    "Rollout",
+    "read",
+    "record",
+    "rollout",
+]

@@ -11,19 +11,19 @@ from gymnasium import spaces
 from compat.embeddings import Array, Embeddings
 from compat.errors import InputError, at_least_one, share
 from compat.merge import Merge
-from compat.policies.episode import Episode, Moment, scene
+from compat.policies.episode import Episode, EpisodeMoment, scene
 from compat.policies.features import FEATURES, LIMIT, OVERALL, Features
 from compat.policies.ranking import AS_THEY_ARE, Judge
 
 FEWEST = 3  # pairs; two have one distance, which has no spread
 
 
-class State(NamedTuple):
+class EnvironmentState(NamedTuple):
     """Where an environment stands; nothing in it is ever changed, so keeping one costs nothing."""
 
     episode: Episode
     features: Features
-    moment: Moment
+    moment: EpisodeMoment
 
 
 class BackfillEnv(gymnasium.Env[dict[str, np.ndarray], np.int64]):
@@ -83,7 +83,7 @@ class BackfillEnv(gymnasium.Env[dict[str, np.ndarray], np.int64]):
         groups = spaces.Box(-LIMIT, LIMIT, (cells * levels, len(FEATURES)), np.float32)
         every = spaces.Box(-LIMIT, LIMIT, (len(OVERALL),), np.float32)
         self.observation_space: spaces.Space[Any] = spaces.Dict({"groups": groups, "all": every})
-        self._state: State | None = None
+        self._state: EnvironmentState | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -93,7 +93,7 @@ class BackfillEnv(gymnasium.Env[dict[str, np.ndarray], np.int64]):
         turns = self.np_random.permutation(len(self.scene.old))
         clusters = int(self.np_random.integers(2**31 - 1))
         episode = Episode(self.scene, turns, self.first, self.cells, self.levels, clusters)
-        self._state = State(episode, Features(episode), episode.start)
+        self._state = EnvironmentState(episode, Features(episode), episode.start)
         return self._observation(), self._info()
 
     def step(self, action: Any) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
@@ -122,7 +122,7 @@ class BackfillEnv(gymnasium.Env[dict[str, np.ndarray], np.int64]):
         state = self.state()
         return state.features.open(state.moment)
 
-    def state(self) -> State:
+    def state(self) -> EnvironmentState:
         """Where it stands, to `restore` later.
 
         Raises:
@@ -132,7 +132,7 @@ class BackfillEnv(gymnasium.Env[dict[str, np.ndarray], np.int64]):
             raise InputError("state: none, expected a call of reset")
         return self._state
 
-    def restore(self, state: State) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def restore(self, state: EnvironmentState) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Go back to where it stood; what `reset` returns, of that moment."""
         self._state = state
         return self._observation(), self._info()

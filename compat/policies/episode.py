@@ -12,7 +12,7 @@ from compat.experience.learners import z_score
 from compat.experience.maps import Rows, unit
 from compat.experience.world import check_pairs
 from compat.policies.groups import cells_of, density, groups_of
-from compat.policies.ranking import Judge, Ranking, Tally, lines
+from compat.policies.ranking import ItemRanking, Judge, Tally, lines
 from compat.policies.world import CENTRES, Known, QuickWorld
 
 
@@ -34,7 +34,7 @@ class Scene(NamedTuple):
     new: Rows
     sparsity: Rows
     entropy: Rows | None
-    ranking: Ranking
+    ranking: ItemRanking
     labels: bool
 
 
@@ -42,11 +42,11 @@ def scene(embeddings: Embeddings, entropy: Rows | None, labels: bool) -> Scene:
     """Measure what does not change."""
     old, new = unit(embeddings.gallery_old), unit(embeddings.gallery_new)
     return Scene(
-        embeddings, old, new, density(old.astype(np.float32)), entropy, Ranking(embeddings), labels
+        embeddings, old, new, density(old.astype(np.float32)), entropy, ItemRanking(embeddings), labels
     )  # fmt: skip
 
 
-class Moment(NamedTuple):
+class EpisodeMoment(NamedTuple):
     """A moment of an episode; its arrays are never changed.
 
     Attributes:
@@ -113,24 +113,24 @@ class Episode:
         self.group[rest] = groups_of(cell[rest], self.start.variance[rest], levels)
         self.members = [rest[self.group[rest] == group] for group in range(cells * levels)]
 
-    def after(self, moment: Moment, group: int) -> Moment:
+    def after(self, moment: EpisodeMoment, group: int) -> EpisodeMoment:
         """The moment at which a group is migrated too."""
         rows = self.members[group]
         errors = moment.errors.copy()
         errors[rows] = self.world.errors(moment.known, rows, self.scene.new[rows])
         return self._moment(moment, rows, errors)
 
-    def mean_ap_after(self, moment: Moment, group: int) -> float:
+    def mean_ap_after(self, moment: EpisodeMoment, group: int) -> float:
         """mAP if a group were migrated, without all else."""
         assert self.judge is not None
         assert moment.tally is not None
         return self.judge.mean_ap(self.judge.after(moment.tally, self.members[group]))
 
-    def _start(self, rows: np.ndarray) -> Moment:
+    def _start(self, rows: np.ndarray) -> EpisodeMoment:
         """The first pairs are migrated; each one's error is as if it alone had not been learned."""
         items, nothing = len(self.scene.old), np.zeros(len(self.scene.old), bool)
         found = self.scene.ranking.found(self.lines, nothing)
-        before = Moment(
+        before = EpisodeMoment(
             order=np.zeros(0, np.int64),
             rows=np.zeros(0, np.int64),
             migrated=nothing,
@@ -147,7 +147,7 @@ class Episode:
         moment.errors[rows] = self.world.errors_left_out(moment.known, rows, self.scene.new[rows])
         return moment
 
-    def _moment(self, before: Moment, rows: np.ndarray, errors: Rows) -> Moment:
+    def _moment(self, before: EpisodeMoment, rows: np.ndarray, errors: Rows) -> EpisodeMoment:
         migrated = before.migrated.copy()
         migrated[rows] = True
         left = np.flatnonzero(~migrated)
@@ -157,7 +157,7 @@ class Episode:
         nearest = 1 - (self.single[left] @ self.single[rows].T).max(1, initial=-1)
         distance[left] = np.minimum(before.distance[left], np.maximum(nearest, 0))
         tally = self.judge.after(before.tally, rows) if self.judge and before.tally else None
-        return Moment(
+        return EpisodeMoment(
             order=np.concatenate([before.order, rows]),
             rows=rows,
             migrated=migrated,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from compat.experience.maps import Rows
-from compat.policies.episode import Episode, Moment
+from compat.policies.episode import Episode, EpisodeMoment
 
 FEATURES = {
     "open": "1 where the group may be migrated, 0 where it is done or empty",
@@ -75,7 +75,7 @@ class Features:
         within = [(space[first.rows] @ space[first.rows].T)[pairs] for space in (scene.old, scene.new)]
         self.agreement = np.corrcoef(*within)[0, 1]
 
-    def of(self, moment: Moment) -> dict[str, np.ndarray]:
+    def of(self, moment: EpisodeMoment) -> dict[str, np.ndarray]:
         """`groups` (groups, `FEATURES`) and `all` (`OVERALL`,), float32 within +-`LIMIT`; an empty group's are 0."""
         served = self._share(moment.found)
         is_open = self.open(moment)
@@ -103,7 +103,7 @@ class Features:
         every = np.array([overall[name] for name in OVERALL])
         return {"groups": limited(groups), "all": limited(every)}
 
-    def open(self, moment: Moment) -> np.ndarray:
+    def open(self, moment: EpisodeMoment) -> np.ndarray:
         """Which groups may be migrated, (groups,) bool."""
         left = np.bincount(self.own, ~moment.migrated[self.rest], len(self.sizes))
         return left > 0
@@ -118,7 +118,7 @@ class Features:
         hits = np.bincount(group + 1, minlength=len(self.sizes) + 1)[1:]
         return hits / len(group) * len(self.episode.group) / np.maximum(self.sizes, 1)
 
-    def _errors(self, moment: Moment) -> Rows:
+    def _errors(self, moment: EpisodeMoment) -> Rows:
         """Mean error on the migrated items nearest to each group."""
         count = min(NEAR, len(moment.order))
         among = np.argpartition(-self.near[:, moment.order], count - 1, axis=1)[:, :count]

@@ -11,7 +11,7 @@ from compat.policies.rollouts import Observation, Policy
 COLUMNS = {name: column for column, name in enumerate(FEATURES)}
 
 
-class Random:
+class RandomPolicy:
     """Any open group.
 
     Args:
@@ -44,7 +44,7 @@ class Largest:
         return int(np.where(mask, observation["groups"][:, self.column], -np.inf).argmax())
 
 
-class Density(Largest):
+class DensityPolicy(Largest):
     """The densest old neighbourhoods first, as `compat.orders.Density` does for items."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Variance(Largest):
         super().__init__("variance")
 
 
-class Entropy(Largest):
+class EntropyPolicy(Largest):
     """Where the old classifier is least sure, or the first open group if none was handed in."""
 
     def __init__(self) -> None:
@@ -73,11 +73,11 @@ class Entropy(Largest):
 
 
 def heuristics(seed: int) -> dict[str, Policy]:
-    """All of them by name, anew; the seed is of `Random`."""
+    """All of them by name, anew; the seed is of `RandomPolicy`."""
     return {
-        "random": Random(seed),
-        "density": Density(),
+        "random": RandomPolicy(seed),
+        "density": DensityPolicy(),
         "farthest": Farthest(),
         "variance": Variance(),
-        "entropy": Entropy(),
+        "entropy": EntropyPolicy(),
     }

@@ -11,7 +11,7 @@ from compat.policies.imitation import open_scores
 from compat.policies.networks import SetNetwork
 
 
-class Learned:
+class LearnedPolicy:
     """Goes on with the open group of the highest score.
 
     Args:

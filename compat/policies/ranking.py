@@ -21,7 +21,7 @@ def lines(merge: Merge) -> np.ndarray:
     return np.array([(s.x[0], s.y[0], (s.y[1] - s.y[0]) / (s.x[1] - s.x[0])) for s in merge.scales])
 
 
-class Ranking:
+class ItemRanking:
     """The distances of all queries to all items in both spaces, and the items in their order.
 
     Memory is 17 bytes for each query and item.
@@ -69,7 +69,7 @@ class Judge:
         line: see `lines`.
     """
 
-    def __init__(self, ranking: Ranking, embeddings: Embeddings, line: np.ndarray) -> None:
+    def __init__(self, ranking: ItemRanking, embeddings: Embeddings, line: np.ndarray) -> None:
         same = (embeddings.query_labels[:, None] == embeddings.gallery_labels).numpy()
         self.relevant = same & ~ranking.ignored
         self.found = self.relevant.sum(1)

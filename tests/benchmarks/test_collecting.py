@@ -10,7 +10,7 @@ import compat.results.folder
 from benchmarks import run as runner
 from benchmarks.artifacts import method_state as learned
 from benchmarks.artifacts import weights
-from benchmarks.jobs.collect import Collector
+from benchmarks.jobs.collect import ResultCollector
 from compat.methods import ReverseQuery
 from compat.results import load_experiment, load_failures, load_results
 from tests.helpers.running import main, run
@@ -46,7 +46,7 @@ def test_a_full_disk_while_a_failure_is_noted_is_one_line(config, capsys, monkey
 def test_a_result_that_another_experiment_has_written_meanwhile_is_not_replaced(config, capsys, monkeypatch):
     """Both looked before the first of them had written."""
     before = run(config, "--only=rqt")["rqt-s0"]
-    monkeypatch.setattr(Collector, "check_free", lambda *_: None)
+    monkeypatch.setattr(ResultCollector, "check_free", lambda *_: None)
     code, line = main(capsys, monkeypatch, config, "--only=rqt", "--methods.rqt.init_args.hidden=9")
     assert code == 2
     assert line.startswith("error: overwrite: ")

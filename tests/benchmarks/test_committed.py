@@ -10,7 +10,7 @@ import pytest
 from benchmarks import run as runner
 from benchmarks.config.parse import parse
 from benchmarks.config.schema import REFIT, Experiment
-from benchmarks.jobs.collect import Collector
+from benchmarks.jobs.collect import ResultCollector
 from benchmarks.jobs.plan import plan
 from compat.errors import InputError
 from compat.needs import Need
@@ -64,7 +64,7 @@ def test_a_command_in_the_readme_finds_its_own_config(monkeypatch):
     for experiment in experiments():
         points = tuple(completion_ratios(experiment.replay.progress).tolist())
         jobs = plan(experiment, ("other", "images", "here"), points)
-        collector = Collector(experiment, {}, overwrite=False)
+        collector = ResultCollector(experiment, {}, overwrite=False)
         with pytest.raises(InputError, match="of another experiment"):
             collector.check_free(jobs)
         known = load_experiment(collector.folder)["config"]["methods"]

@@ -8,9 +8,9 @@ import yaml
 
 from benchmarks.artifacts.extracted import embed
 from benchmarks.artifacts.images import dataset
-from benchmarks.artifacts.kinds import Images, Own, Upgraded
+from benchmarks.artifacts.kinds import ImageSet, OwnSystem, Upgraded
 from benchmarks.artifacts.matrices import plain
-from benchmarks.artifacts.store import Store
+from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import Built, System, build, upgrade
 from benchmarks.config.parse import parse
 from benchmarks.jobs.plan import Planner
@@ -31,7 +31,7 @@ class Digits:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.store = Store(folder)
+        self.store = ArtifactStore(folder)
 
     def upgraded(self, path: Path) -> Upgraded:
         """The upgrade by a shipped method."""
@@ -41,7 +41,7 @@ class Digits:
         options += [f"--{part}.trainer.enable_progress_bar=false" for part in parts]
         options += ["--methods", f"{{{name}: {path}}}"]
         experiment = parse([str(ROOT / "configs/digits.yaml")], options)
-        images = Images.of(experiment.data, tuple(dataset(experiment.data).fingerprint()))
+        images = ImageSet.of(experiment.data, tuple(dataset(experiment.data).fingerprint()))
         planner = Planner(experiment.at(0), images, (0.0, 1.0))
         spec, (old, new) = experiment.methods[name], planner.systems
         if "side-information" in spec.needs():
@@ -53,7 +53,7 @@ class Digits:
         """The method before it has learned; one that trains a new model is there with its first weights."""
         built = build(self.store, upgraded.learned)
         if built.recipe is not None:
-            assert isinstance(upgraded.new, Own)
+            assert isinstance(upgraded.new, OwnSystem)
             built.recipe.embedder, vectors = built.method.new, upgraded.new.vectors
             rows = embed(built.recipe, vectors.images, vectors.options, self.store.folder)
             built = built._replace(new=System(built.method.new, rows))

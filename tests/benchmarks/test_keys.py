@@ -10,7 +10,7 @@ import yaml
 
 from benchmarks.artifacts import source
 from benchmarks.artifacts.artifact import graph, identity, load_code
-from benchmarks.artifacts.kinds import Images, Learned, Replayed
+from benchmarks.artifacts.kinds import ImageSet, MethodState, ReplayedCurve
 from benchmarks.config.parse import parse
 from benchmarks.config.schema import Replay
 from benchmarks.config.spec import Spec
@@ -150,7 +150,7 @@ def test_code_edited_during_a_run_is_not_that_of_the_run(config, mine):
 def test_where_images_lie_is_no_identity_also_of_a_dataset_within_another():
     inner = [{"class_path": "compat.data.ImageFolder", "root": root} for root in ("here", "there")]
     held = [Spec({"class_path": "benchmarks.config.heldout.HeldOut", "data": data}) for data in inner]
-    assert Images.of(held[0], ("a",)) == Images.of(held[1], ("a",))
+    assert ImageSet.of(held[0], ("a",)) == ImageSet.of(held[1], ("a",))
 
 
 def test_what_is_imported_from_the_package_itself_is_used(tmp_path, monkeypatch):
@@ -261,7 +261,7 @@ def test_matrices_are_filled_and_rules_fitted_once_for_all_orders(config, monkey
     ]
     assert len(run(config, "--only=rqt", *axes)) == 4
     assert len(calls) == 2  # of queries and gallery, and of the training images that the rule is fitted on
-    assert len(keys(planned(config, *axes), Learned)) == 3
+    assert len(keys(planned(config, *axes), MethodState)) == 3
 
 
 @dataclass(frozen=True)
@@ -275,19 +275,19 @@ class ReplayWithAnAxis(Replay):
 
 
 @dataclass(frozen=True)
-class ReplayedWithAnAxis(Replayed):
+class ReplayedWithAnAxis(ReplayedCurve):
     """The field of the product, called like the label."""
 
     noise: Spec = field(kw_only=True)
 
 
 def test_an_axis_is_a_field_of_the_config_and_one_of_the_product(config, mine, monkeypatch):
-    monkeypatch.setattr(planning, "Replayed", ReplayedWithAnAxis)
+    monkeypatch.setattr(planning, "ReplayedCurve", ReplayedWithAnAxis)
     experiment = parse([str(config)], ["--only=rqt"])
     jobs = planning.plan(replace(experiment, replay=ReplayWithAnAxis()), DIGESTS, POINTS)
     assert [job.name for job in jobs] == [
         f"method=rqt seed=0 order=random merge=raw noise={name}" for name in ("none", "some")
     ]
     assert [job.curve.noise.class_path for job in jobs] == ["mine.None", "mine.Some"]  # type: ignore[attr-defined]
-    assert len(keys(jobs, Replayed)) == 2
-    assert len(keys(jobs, Learned)) == 1
+    assert len(keys(jobs, ReplayedCurve)) == 2
+    assert len(keys(jobs, MethodState)) == 1

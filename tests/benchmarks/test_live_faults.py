@@ -8,14 +8,14 @@ import sys
 import pytest
 
 from benchmarks.faults.checker import Answer, Checker, check_store
-from benchmarks.faults.history import NEVER, History, Phases, State, Write
-from benchmarks.faults.oracle import FIELDS, Oracle, Told
+from benchmarks.faults.history import NEVER, History, ItemState, Phases, Write
+from benchmarks.faults.oracle import FIELDS, ContentOracle, Told
 
 ALL = 100
 DE, EN = (json.dumps({FIELDS[0]: name}) for name in ("de", "en"))
-ORACLE = Oracle(["q"])
+ORACLE = ContentOracle(["q"])
 RUNNING = Phases(0, 0)
-BOTH = {"a": State("a", DE, 1), "b": State("b", EN, 2)}
+BOTH = {"a": ItemState("a", DE, 1), "b": ItemState("b", EN, 2)}
 
 
 def hits(*items, meta=DE):
@@ -34,7 +34,7 @@ def ask(began, ended, found, k=ALL, where=None):
 
 
 def history(*writes, items=None, phases=RUNNING):
-    return History({"a": State("a", DE, 1)} if items is None else items, writes, phases)
+    return History({"a": ItemState("a", DE, 1)} if items is None else items, writes, phases)
 
 
 def put(content, began, ended, id="a", returned=7):
@@ -65,7 +65,7 @@ def test_an_item_comes_once_in_order_and_not_more_than_asked_for():
 
 
 def test_what_is_not_migrated_is_searched_by_the_bridge():
-    oracle = Oracle(["q"], forward=True)
+    oracle = ContentOracle(["q"], forward=True)
     bridged = oracle.distance(0, "a", "old")
     checker = Checker(history(), oracle)
     assert checker.check(ask(1, 2, [("a", bridged, "old", DE)])) == []
@@ -116,7 +116,7 @@ def test_an_answer_is_of_one_state():
 
 
 def test_ten_nearest_are_the_first_of_all():
-    items = {f"i{n}": State(f"i{n}", DE, n) for n in range(20)}
+    items = {f"i{n}": ItemState(f"i{n}", DE, n) for n in range(20)}
     its = history(items=items)
     every = hits(*((id, id, "old") for id in items))
     assert kinds(its, ask(1, 2, every), ask(3, 4, every[:10], k=10)) == [[], []]

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from benchmarks import run as runner
 from benchmarks.artifacts.artifact import key
-from benchmarks.artifacts.kinds import OnTheWay
+from benchmarks.artifacts.kinds import OnlineCurve
 from benchmarks.config.parse import parse
 from benchmarks.jobs.outcome import passes_of, refits_of
 from compat.results import load_failures, load_results
@@ -47,14 +47,14 @@ def test_they_are_rows_like_any_method_s_with_their_cost(own):
         assert result.training_seconds == base.training_seconds
         assert result.seconds[f"refit {name} seed 0"] >= 0
     assert found["own_forward_rqt"].encoder_passes_per_query == 1
-    replays = [job.curve for job in jobs if isinstance(job.curve, OnTheWay)]
+    replays = [job.curve for job in jobs if isinstance(job.curve, OnlineCurve)]
     tensors = [load_file(own.parent / "runs" / f"replay-{key(one)}" / "tensors.safetensors") for one in replays]
     assert [tuple(one["refit_seconds"].shape) for one in tensors] == [(2, 3)] * len(OWN)
 
 
 def test_passes_are_a_mean_over_the_backfilling(own):
     (job,) = planned(own, "--only=own_forward", "--seed=0")
-    assert isinstance(job.curve, OnTheWay)
+    assert isinstance(job.curve, OnlineCurve)
     for passes, expected in (([2, 2, 1], 2), ([2, 1, 1], 1), ([1, 1, 1], 1), ([2, 2, 2], 2)):  # from 0, 0.3 and 0.5 on
         assert passes_of({"refit_passes": torch.tensor([passes, passes])}, job.curve) == expected
 
@@ -63,7 +63,7 @@ def test_refits_of_a_result_are_those_at_which_expectations_served_in_every_orde
     (job,) = planned(own, "--only=own_forward", "--seed=0")
     expected = torch.tensor([[torch.nan, torch.nan, 0.2], [torch.nan, 0.5, 0.4]])
     curve = {"refit_expected": expected, "refit_observed": 2 * expected}
-    assert isinstance(job.curve, OnTheWay)
+    assert isinstance(job.curve, OnlineCurve)
     assert refits_of(curve, job.curve) == {"progress": [0.5], "expected": [0.3], "observed": [0.6]}
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from benchmarks.artifacts.artifact import graph, identity, key
-from benchmarks.artifacts.kinds import Learned, Weights
+from benchmarks.artifacts.kinds import MethodState, Weights
 from benchmarks.config.listing import reason
 from benchmarks.config.parse import parse
 from benchmarks.jobs.plan import part_of, plan, steps, training_seed
@@ -97,7 +97,7 @@ def test_the_estimator_of_an_order_is_a_fastfill_by_its_class(config):
     fastfill = {"class_path": "compat.methods.FastFill", "init_args": {"hidden": 8}}
     config.write_text(yaml.safe_dump({**content, "methods": {**content["methods"], "ours": fastfill}}))
     jobs = planned(config, by)
-    learned = {p for job in jobs for p in graph(job.curve) if isinstance(p, Learned)}
+    learned = {p for job in jobs for p in graph(job.curve) if isinstance(p, MethodState)}
     assert {p.method.class_path for p in learned if "FastFill" in p.method.class_path} == {"compat.methods.FastFill"}
     assert {p.method.init_args.get("hidden") for p in learned if "FastFill" in p.method.class_path} == {8}
     alone = planned(config, by, "--only=rqt")
@@ -221,8 +221,8 @@ def test_a_method_may_be_based_on_another_by_name(config):
     }
     config.write_text(yaml.safe_dump(content))
     jobs = planned(config)
-    assert keys([job for job in jobs if "bict" in job.name], Learned) > keys(
-        [j for j in jobs if "=bct" in j.name], Learned
+    assert keys([job for job in jobs if "bict" in job.name], MethodState) > keys(
+        [j for j in jobs if "=bct" in j.name], MethodState
     )
     with pytest.raises(InputError, match=r"methods.bict.based_on: 'bc', did you mean bct\?"):
         parse([str(config)], ["--methods.bict.based_on=bc"])

@@ -15,13 +15,13 @@ from benchmarks.policies.recipes import EVALUATED, recipes
 from benchmarks.policies.settings import Settings, parse
 from benchmarks.policies.sites import environment, read_all
 from benchmarks.policies.store import read
-from benchmarks.policies.summary import Found
+from benchmarks.policies.summary import StudyResults
 from compat import backfill_curve
 from compat.errors import InputError
 from compat.experience import OwnForward, learning_curve
 from compat.methods import Upgrade
 from compat.models import Precomputed
-from compat.policies.heuristics import Density, heuristics
+from compat.policies.heuristics import DensityPolicy, heuristics
 from compat.policies.rollouts import rollout
 from tests import ROOT
 from tests.helpers.planted_galleries import write
@@ -98,7 +98,7 @@ def done(tmp_path_factory):
     (folder / "small.yaml").write_text(json.dumps(SMALL))
     settings = parse(str(folder / "small.yaml"), ["--training.updates=100"])
     sites = read_all([str(folder / "environments")])
-    made = whole.Experiment(sites, settings, folder / "all.json", folder / "runs")
+    made = whole.PolicyStudy(sites, settings, folder / "all.json", folder / "runs")
     made.gate()
     for fold in made.folds:
         made.run(fold)
@@ -108,7 +108,7 @@ def done(tmp_path_factory):
 @pytest.mark.slow
 def test_a_learned_order_beats_random_where_an_order_is_worth_something(done):
     folder, _, sites, made = done
-    found = Found(read(folder / "all.json"))
+    found = StudyResults(read(folder / "all.json"))
     for fold in found.folds:
         for method in ("il", "iwm", "sr", "sr_free"):
             above = found.pairs(fold, found.recipe(fold, "deep_sets", method), lambda _: "random")
@@ -116,7 +116,7 @@ def test_a_learned_order_beats_random_where_an_order_is_worth_something(done):
             assert np.mean(list(above.values())) > 0.5
     for place, one in sites.items():
         env = environment(one, made.settings, labels=True)
-        order = rollout(env, Density(), EVALUATED).order
+        order = rollout(env, DensityPolicy(), EVALUATED).order
         curve = backfill_curve(one.embeddings, order, made.settings.progress, merge=env.merge)
         assert made.store.area(place.name, EVALUATED, "density") == pytest.approx(curve.auc, abs=1e-5)
 

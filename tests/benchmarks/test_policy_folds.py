@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from benchmarks.policies.lessons import School
-from benchmarks.policies.recipes import Fold, Place, folds, imitator, recipes
+from benchmarks.policies.recipes import Fold, GallerySetting, folds, imitator, recipes
 from benchmarks.policies.scaled import scaled
 from benchmarks.policies.settings import Settings, parse
 from benchmarks.policies.sites import Site, half, limited, read_all
-from benchmarks.policies.store import Store, read
-from benchmarks.policies.summary import Found, interval
+from benchmarks.policies.store import RolloutStore, read
+from benchmarks.policies.summary import StudyResults, interval
 from benchmarks.policies.tables import report, shown
 from benchmarks.tables.document import written
 from compat import backfill_curve
@@ -28,7 +28,11 @@ from tests.helpers.planted_galleries import planted, write
 def site(data="alpha", seed=0, entropy=False) -> Site:
     e = planted(seed)
     return Site(
-        Place(data, "same", seed), e, torch.arange(len(e.gallery_old)) / 7 if entropy else None, "", torch.arange(16)
+        GallerySetting(data, "same", seed),
+        e,
+        torch.arange(len(e.gallery_old)) / 7 if entropy else None,
+        "",
+        torch.arange(16),
     )
 
 
@@ -38,7 +42,7 @@ def test_files_are_galleries_by_their_names(tmp_path):
     assert [place.name for place in found] == [
         "alpha/bigger/0/all", "alpha/same/0/all", "tiny_imagenet/bigger/0/all", "tiny_imagenet/same/0/all"
     ]  # fmt: skip
-    one = found[Place("alpha", "same", 0)]
+    one = found[GallerySetting("alpha", "same", 0)]
     torch.testing.assert_close(one.embeddings.gallery_old, planted(0).gallery_old)
     assert one.entropy is not None
     assert len({each.digest for each in found.values()}) == 4
@@ -94,7 +98,10 @@ def test_no_fold_trains_where_it_is_tried(tmp_path):
         assert (fold.data, fold.parts[1]) not in trained
         assert (fold.data, "all") not in trained
     assert {place.data for place in school.places(found[0])} == {"beta", "gamma"}
-    assert school.places(found[3]) == [Place("alpha", "same", 0, "first"), Place("alpha", "same", 1, "first")]
+    assert school.places(found[3]) == [
+        GallerySetting("alpha", "same", 0, "first"),
+        GallerySetting("alpha", "same", 1, "first"),
+    ]
     assert [fold.name for fold in folds(["alpha"])] == ["within/alpha"]
 
 
@@ -129,33 +136,35 @@ def test_scaled_distances_rank_as_z_scores_do(seed):
 
 def test_results_are_added_by_several_and_of_one_experiment(tmp_path):
     path, known = tmp_path / "new" / "all.json", {"alpha/same/0/all": {"digest": "a"}}
-    one, other = (Store(path, {"cells": 4, "levels": 2}, known) for _ in range(2))
+    one, other = (RolloutStore(path, {"cells": 4, "levels": 2}, known) for _ in range(2))
     one.add({"areas": {"alpha/same/0/all": {"1000": {"random": 0.123456789123}}}})
     other.add({"areas": {"alpha/same/0/all": {"1000": {"density": 0.5}, "1001": {"random": 0.25}}}})
     assert other.area("alpha/same/0/all", 1000, "random") == 0.123456789
     assert one.area("alpha/same/0/all", 1001, "random") is None
-    assert Store(path, {"cells": 4, "levels": 2}, known).area("alpha/same/0/all", 1001, "random") == 0.25
+    assert RolloutStore(path, {"cells": 4, "levels": 2}, known).area("alpha/same/0/all", 1001, "random") == 0.25
     with pytest.raises(InputError, match="has results of another levels, expected another file"):
-        Store(path, {"cells": 4, "levels": 3}, known)
+        RolloutStore(path, {"cells": 4, "levels": 3}, known)
     with pytest.raises(InputError, match="has results of other embeddings of alpha/same/0/all"):
-        Store(path, {"cells": 4, "levels": 2}, {"alpha/same/0/all": {"digest": "b"}})
+        RolloutStore(path, {"cells": 4, "levels": 2}, {"alpha/same/0/all": {"digest": "b"}})
     with pytest.raises(InputError, match="has results with or without beta/same/0/all, expected another file"):
-        Store(path, {"cells": 4, "levels": 2}, {**known, "beta/same/0/all": {"digest": "b"}})
+        RolloutStore(path, {"cells": 4, "levels": 2}, {**known, "beta/same/0/all": {"digest": "b"}})
     path.write_text('{"asked": {}, "areas": {"a": {}}}')
     with pytest.raises(InputError, match=r"output: KeyError.*, expected a file that benchmarks.policies wrote"):
-        Found(read(path))
+        StudyResults(read(path))
     path.write_text("{")
     with pytest.raises(InputError, match=r"expected a file that benchmarks.policies wrote"):
         read(path)
 
 
-def made_up(areas) -> Found:
+def made_up(areas) -> StudyResults:
     """Two data sets, one setting, two backbones; areas by place, seed and policy."""
     settings = parse(str(ROOT / "configs" / "policies.yaml"), ["--families={deep_sets: 2}"])
     names = [f"{data}/same/{seed}/all" for data in ("alpha", "beta") for seed in (0, 1)]
     parts = [name.replace("all", part) for name in names for part in ("all", "first", "second")]
     ends = {name: {"old": 0.2, "new": 0.6} for name in parts}
-    return Found({"asked": settings.content, "environments": {key: {} for key in names}, "ends": ends, "areas": areas})
+    return StudyResults(
+        {"asked": settings.content, "environments": {key: {} for key in names}, "ends": ends, "areas": areas}
+    )
 
 
 def test_figures_by_hand():
@@ -200,7 +209,7 @@ def test_figures_by_hand():
     assert "| IWM - IL, deep_sets | +0.50 [-18.56, +19.56] |" in text
     assert "reaches its aim" in text
     with pytest.raises(InputError, match="output: no results"):
-        Found({})
+        StudyResults({})
 
 
 def test_a_document_has_the_tables_of_a_file_of_results(tmp_path):

@@ -13,8 +13,8 @@ import pytest
 import torch
 from filelock import FileLock
 
-from benchmarks.artifacts.artifact import Product, graph, identity, inputs, key
-from benchmarks.artifacts.store import Store, StoreError, read_record
+from benchmarks.artifacts.artifact import Artifact, graph, identity, inputs, key
+from benchmarks.artifacts.store import ArtifactStore, StoreError, read_record
 from benchmarks.config.spec import Spec
 from compat.errors import InputError
 
@@ -22,7 +22,7 @@ CALLS: list[str] = []
 
 
 @dataclass(frozen=True)
-class Value(Product):
+class Value(Artifact):
     """Counts how often it is made."""
 
     stage: ClassVar[str] = "value"
@@ -48,9 +48,9 @@ def _calls():
 def test_a_product_is_made_once_and_after_what_it_is_made_of(tmp_path):
     low = Value(1, name="low")
     high = Value(2, low, "high")
-    assert Store(tmp_path).get(high)["value"].tolist() == [3.0] * 100
+    assert ArtifactStore(tmp_path).get(high)["value"].tolist() == [3.0] * 100
     assert CALLS == ["value low", "value high"]
-    again = Store(tmp_path)
+    again = ArtifactStore(tmp_path)
     assert torch.equal(again.get(high)["value"], torch.full((100,), 3.0))
     assert CALLS == ["value low", "value high"]
     assert (list(inputs(high)), graph(high)) == ([low], [low, high])
@@ -80,19 +80,19 @@ def alter(path):
 @pytest.mark.parametrize("harm", [truncate, alter])
 @pytest.mark.parametrize("name", ["tensors.safetensors", "record.json"])
 def test_a_damaged_product_is_made_again(tmp_path, harm, name):
-    Store(tmp_path).get(Value(1))
+    ArtifactStore(tmp_path).get(Value(1))
     (file,) = tmp_path.glob(f"*/{name}")
     harm(file)
     if name == "record.json" and harm is alter:
         file.write_text("{" + file.read_text())
     with pytest.warns(UserWarning, match="damaged"):
-        assert Store(tmp_path).get(Value(1))["count"] == 2
-    assert Store(tmp_path).get(Value(1))["count"] == 2
+        assert ArtifactStore(tmp_path).get(Value(1))["count"] == 2
+    assert ArtifactStore(tmp_path).get(Value(1))["count"] == 2
 
 
 @pytest.mark.parametrize("pattern", ["*/tensors.safetensors", "*/record.json", "*"])
 def test_a_product_that_was_deleted_is_made_again(tmp_path, pattern):
-    Store(tmp_path).get(Value(1))
+    ArtifactStore(tmp_path).get(Value(1))
     for path in tmp_path.glob(pattern):
         if path.is_dir():
             for file in path.iterdir():
@@ -102,13 +102,13 @@ def test_a_product_that_was_deleted_is_made_again(tmp_path, pattern):
             path.unlink()
     if pattern == "*/tensors.safetensors":
         with pytest.warns(UserWarning, match="damaged"):
-            assert Store(tmp_path).get(Value(1))["count"] == 2
+            assert ArtifactStore(tmp_path).get(Value(1))["count"] == 2
     else:
-        assert Store(tmp_path).get(Value(1))["count"] == 2
+        assert ArtifactStore(tmp_path).get(Value(1))["count"] == 2
 
 
 def test_a_failure_is_remembered_and_makes_nothing_else_fail(tmp_path):
-    store = Store(tmp_path)
+    store = ArtifactStore(tmp_path)
     for _ in range(2):
         with pytest.raises(ValueError, match="negative"):
             store.get(Value(-1))
@@ -123,24 +123,24 @@ def test_a_lock_of_a_killed_process_keeps_nobody_waiting(tmp_path):
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code], check=False)
-    lock = Store(tmp_path).folder_of(Value(1)).with_suffix(".lock")
+    lock = ArtifactStore(tmp_path).folder_of(Value(1)).with_suffix(".lock")
     (tmp_path / "value.lock").rename(lock)
     assert lock.exists()
-    assert Store(tmp_path).get(Value(1))["count"] == 1
+    assert ArtifactStore(tmp_path).get(Value(1))["count"] == 1
 
 
 def test_one_who_waited_takes_what_the_other_made(tmp_path, monkeypatch):
-    folder = Store(tmp_path).folder_of(Value(1))
+    folder = ArtifactStore(tmp_path).folder_of(Value(1))
     original = FileLock.acquire
 
     def acquire(self, *arguments, **options):
         if self.lock_file == f"{folder}.lock":
             monkeypatch.undo()
-            Store(tmp_path).get(Value(1))  # another process makes it while this one waits
+            ArtifactStore(tmp_path).get(Value(1))  # another process makes it while this one waits
         return original(self, *arguments, **options)
 
     monkeypatch.setattr(FileLock, "acquire", acquire)
-    assert Store(tmp_path).get(Value(1))["count"] == 1
+    assert ArtifactStore(tmp_path).get(Value(1))["count"] == 1
     assert len(CALLS) == 1
 
 
@@ -148,21 +148,21 @@ def test_one_who_waited_takes_what_the_other_made(tmp_path, monkeypatch):
 def test_a_read_only_folder_is_one_line(tmp_path):
     tmp_path.chmod(stat.S_IREAD | stat.S_IEXEC)
     with pytest.raises(StoreError, match=r"runs: cannot write .* expected a folder with room"):
-        Store(tmp_path / "runs").get(Value(1))
+        ArtifactStore(tmp_path / "runs").get(Value(1))
     tmp_path.chmod(stat.S_IRWXU)
 
 
 def test_a_file_in_place_of_the_folder_is_one_line(tmp_path):
     (tmp_path / "runs").write_text("")
     with pytest.raises(StoreError, match=r"runs: cannot write .*runs.* expected a folder with room to write in"):
-        Store(tmp_path / "runs").get(Value(1))
+        ArtifactStore(tmp_path / "runs").get(Value(1))
 
 
 @pytest.mark.parametrize("name", ["tensors.safetensors", "record.json"])
 def test_a_full_disk_is_one_line_and_what_is_finished_stays(tmp_path, monkeypatch, name):
     from benchmarks.artifacts import store as module
 
-    Store(tmp_path).get(Value(1))
+    ArtifactStore(tmp_path).get(Value(1))
     original = module.replace
 
     def full(path, write):
@@ -172,16 +172,16 @@ def test_a_full_disk_is_one_line_and_what_is_finished_stays(tmp_path, monkeypatc
 
     monkeypatch.setattr(module, "replace", full)
     with pytest.raises(StoreError, match=r"No space left on device.*what is finished stays"):
-        Store(tmp_path).get(Value(2, Value(1)))
+        ArtifactStore(tmp_path).get(Value(2, Value(1)))
     monkeypatch.undo()
-    assert Store(tmp_path).get(Value(2, Value(1)))["value"].tolist() == [3.0] * 100
+    assert ArtifactStore(tmp_path).get(Value(2, Value(1)))["value"].tolist() == [3.0] * 100
 
 
 def test_a_product_can_be_adopted_from_another_key(tmp_path):
-    store = Store(tmp_path)
+    store = ArtifactStore(tmp_path)
     store.get(Value(1))
     store.adopt(Value(2), store.folder_of(Value(1)), "the number changes nothing here")
-    assert Store(tmp_path).get(Value(2))["count"] == 1
+    assert ArtifactStore(tmp_path).get(Value(2))["count"] == 1
     record = read_record(store.folder_of(Value(2)))
     assert record is not None
     assert record["adopted"] == {"from": store.folder_of(Value(1)).name, "why": "the number changes nothing here"}
@@ -200,7 +200,7 @@ def test_specs_that_say_the_same_are_equal():
 
 
 def test_a_training_that_was_stopped_goes_on_counting_its_seconds(tmp_path):
-    store = Store(tmp_path)
+    store = ArtifactStore(tmp_path)
     folder = store.folder_of(Value(1))
     folder.mkdir()
     (folder / "spent").write_text("1000")
@@ -216,9 +216,9 @@ def test_a_training_that_was_stopped_goes_on_counting_its_seconds(tmp_path):
 
 
 def test_damage_that_another_process_has_mended_is_not_mended_again(tmp_path, monkeypatch):
-    Store(tmp_path).get(Value(1))
+    ArtifactStore(tmp_path).get(Value(1))
     truncate(next(tmp_path.glob("*/tensors.safetensors")))
-    original = Store._read
+    original = ArtifactStore._read
     reads: list[object] = []
 
     def read(self, product):
@@ -226,17 +226,17 @@ def test_damage_that_another_process_has_mended_is_not_mended_again(tmp_path, mo
         if not reads:
             reads.append(found)
             with pytest.warns(UserWarning, match="damaged"):
-                Store(tmp_path).get(product)  # another process, between this one's look and its lock
+                ArtifactStore(tmp_path).get(product)  # another process, between this one's look and its lock
         return found
 
-    monkeypatch.setattr(Store, "_read", read)
-    assert Store(tmp_path).get(Value(1))["count"] == 2
+    monkeypatch.setattr(ArtifactStore, "_read", read)
+    assert ArtifactStore(tmp_path).get(Value(1))["count"] == 2
     assert (reads, len(CALLS)) == ([None], 2)
 
 
 def test_who_waits_says_so(tmp_path):
     said: list[str] = []
-    store = Store(tmp_path, said.append)
+    store = ArtifactStore(tmp_path, said.append)
     other = FileLock(f"{store.folder_of(Value(1))}.lock", thread_local=False)
     other.acquire()
 

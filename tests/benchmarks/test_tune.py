@@ -91,7 +91,7 @@ def test_a_trial_that_fails_is_noted_and_not_chosen(config, monkeypatch):
 
     def failing(self, name, init_args, made):
         asked.append(init_args)
-        failed = trials.Trial(init_args, None, None, 0.0, "not finite")
+        failed = trials.TunedTrial(init_args, None, None, 0.0, "not finite")
         return trial(self, name, init_args, made) if len(asked) == 2 else failed
 
     monkeypatch.setattr(trials.Tuner, "trial", failing)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compat import Embeddings, backfill_curve, backfill_order
-from compat.engine.exact import Gallery, distances
+from compat.engine.exact import EngineGallery, distances
 from compat.errors import InputError
 from compat.metrics import BackfillCurve
 from compat.topk import topk_curve
@@ -152,7 +152,9 @@ def test_the_metric_adds_chunks_as_it_adds_processes():
     step = torch.randint(0, 4, (2, 30), generator=torch.Generator().manual_seed(0))
 
     def metric():
-        return BackfillCurve(Gallery(e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, step, points=3))
+        return BackfillCurve(
+            EngineGallery(e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, step, points=3)
+        )
 
     queries = (e.query_old, e.query_new, e.query_labels, e.query_groups)
     whole, first, second = metric(), metric(), metric()

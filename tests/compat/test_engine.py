@@ -19,7 +19,7 @@ from compat import Embeddings, backfill_curve, backfill_order
 from compat.curve_metrics import CURVE_METRICS
 from compat.engine import kernels
 from compat.engine.cpu import CpuEngine
-from compat.engine.exact import Gallery, Queries, TorchEngine, distances, thresholds_of
+from compat.engine.exact import EngineGallery, Queries, TorchEngine, distances, thresholds_of
 from compat.errors import InputError
 from compat.merge import ReciprocalRank
 from compat.metrics import BackfillCurve
@@ -68,7 +68,7 @@ def test_ranks_at_every_threshold_are_the_same(distance, dtype):
     labels, group = torch.arange(3000) % 37, torch.arange(3000)
     e = Embeddings(old[:200], new[:200], old, new, labels[:200], labels, group[:200], group)
     step = torch.randint(0, 12, (2, 3000), generator=random)
-    gallery = Gallery(e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, step, 11, distance)
+    gallery = EngineGallery(e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, step, 11, distance)
     queries = Queries(e.query_old, e.query_new, e.query_labels, e.query_groups)
     compiled, plain = CpuEngine(gallery), TorchEngine(gallery)
     measured, compared = compiled.measure(queries), plain.measure(queries)
@@ -291,6 +291,8 @@ def test_the_compiled_engine_s_positives_are_found_once_in_a_part(monkeypatch):
 def test_a_rule_wants_the_whole_gallery():
     e = random_embeddings(0)
     step = torch.zeros(1, len(e.gallery_old), dtype=torch.int64)
-    part = Gallery(e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, step, 2, merge=ReciprocalRank())
+    part = EngineGallery(
+        e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, step, 2, merge=ReciprocalRank()
+    )
     with pytest.raises(InputError, match="merge: for a gallery in 2 parts, expected it whole"):
         BackfillCurve([part, part])

@@ -9,7 +9,17 @@ import torch
 import torch.nn.functional as F
 
 from compat.errors import InputError
-from compat.experience import WORLDS, Before, Learner, OwnBack, OwnCalibration, OwnForward, Prior, Seen, regressions
+from compat.experience import (
+    WORLDS,
+    Before,
+    Learner,
+    OwnBack,
+    OwnCalibration,
+    OwnForward,
+    Prior,
+    SeenItems,
+    regressions,
+)
 from compat.experience.fits import VERSION, dump, load
 from compat.experience.seen import as_before, before
 from compat.merge import ReciprocalRank
@@ -23,12 +33,12 @@ LEARNERS = [
 QUERIES = normal(50, DIM, seed=9), normal(50, DIM, seed=10)
 
 
-def seen(items: int = 240, cone: float = 2.0) -> Seen:
+def seen(items: int = 240, cone: float = 2.0) -> SeenItems:
     """Pairs among all items but a third; the new space is the old one rotated, whose embeddings lie in a cone."""
     hidden = F.normalize(normal(6, DIM, seed=3), dim=1)[torch.arange(items) % 6] + 0.1 * normal(items, DIM, seed=4)
     old = F.normalize(F.normalize(hidden, dim=1) + 0.07 * normal(items, DIM, seed=5) + cone * torch.eye(DIM)[0], dim=1)
     pairs = torch.arange(items * 2 // 3)
-    return Seen(old, pairs, F.normalize(hidden, dim=1)[pairs] @ rotation(DIM))
+    return SeenItems(old, pairs, F.normalize(hidden, dim=1)[pairs] @ rotation(DIM))
 
 
 def check(serving, known, old):
@@ -83,7 +93,7 @@ def test_a_transform_that_was_started_from_is_that_of_what_served_before(kind, w
 
     pairs = seen()
     if kind is OwnForward:
-        pairs = Seen(pairs.old, pairs.migrated, F.normalize(bent(pairs.before), dim=1))
+        pairs = SeenItems(pairs.old, pairs.migrated, F.normalize(bent(pairs.before), dim=1))
     prior = Prior(bent, lambda new: new @ rotation(DIM).T + 2 * torch.eye(DIM)[0])
     known = Before(upgrade().back, prior, 2)
     serving = learner(kind, world=world).refit(pairs, known)

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 
 from compat import Embeddings, backfill_curve
 from compat.errors import InputError
-from compat.experience import Learner, OwnBack, OwnCalibration, OwnForward, Seen
-from compat.experience.agreement import Way, agreement, gain, surely_better
+from compat.experience import Learner, OwnBack, OwnCalibration, OwnForward, SeenItems
+from compat.experience.agreement import CandidateSearch, agreement, gain, surely_better
 from compat.experience.seen import before
 from compat.methods import Procrustes
 from compat.progress import backfill_order
@@ -30,7 +30,7 @@ def test_the_curve_is_that_of_each_moment_s_own_matrices(kind):
         order = backfill_order(ITEMS, s)
         for moment, points in ((0.0, (0, 1, 2)), (0.4, (3,)), (0.6, (4, 5))):
             rows = torch.from_numpy(order[: int(moment * ITEMS)].copy())
-            seen, known = Seen(e.gallery_old, rows, e.gallery_new[rows]), before(upgrade())
+            seen, known = SeenItems(e.gallery_old, rows, e.gallery_new[rows]), before(upgrade())
             serving = learner(kind).refit(seen, known)
             query = serving.query(e.query_old, e.query_new)
             labels = (e.query_labels, e.gallery_labels, e.query_groups, e.gallery_groups)
@@ -75,7 +75,9 @@ def test_errors_expected_and_observed_are_of_what_is_left_where_it_is_searched_b
     order = backfill_order(ITEMS, 0)
     for k, moment in enumerate((0.0, *REFIT)):
         rows, left = order[: int(moment * ITEMS)], order[int(moment * ITEMS) :]
-        serving = learner().refit(Seen(e.gallery_old, torch.from_numpy(rows), e.gallery_new[rows]), before(upgrade()))
+        serving = learner().refit(
+            SeenItems(e.gallery_old, torch.from_numpy(rows), e.gallery_new[rows]), before(upgrade())
+        )
         if serving.passes == 2:
             assert np.isnan([took.expected[0, k], took.observed[0, k]]).all()
             continue
@@ -181,11 +183,11 @@ OLD = torch.eye(4)
 )
 def test_pairs_that_cannot_be(migrated, new, message):
     with pytest.raises(InputError, match=message):
-        Seen(OLD, torch.tensor(migrated), new)
+        SeenItems(OLD, torch.tensor(migrated), new)
 
 
 def test_more_pairs_join_those_before():
-    seen = Seen(OLD, torch.tensor([1]), torch.ones(1, 2)).joined(torch.tensor([3, 0]), torch.zeros(2, 2))
+    seen = SeenItems(OLD, torch.tensor([1]), torch.ones(1, 2)).joined(torch.tensor([3, 0]), torch.zeros(2, 2))
     assert seen.migrated.tolist() == [1, 3, 0]
     assert torch.equal(seen.before, OLD[[1, 3, 0]])
     with pytest.raises(InputError, match="item 3 twice"):
@@ -196,12 +198,12 @@ def test_more_pairs_join_those_before():
 
 def test_agreement_is_one_for_the_new_system_itself_and_counts_a_hand_made_case():
     new = F.normalize(normal(40, 5), dim=1)
-    assert agreement(Way(new, new), new, 0.3, 8).tolist() == [1.0] * 40
+    assert agreement(CandidateSearch(new, new), new, 0.3, 8).tolist() == [1.0] * 40
     line = torch.tensor([[1.0, a] for a in (0.0, 0.1, 0.3, 0.6, 1.0, 1.5)])
     turned = line[[0, 3, 2, 1, 4, 5]]  # to the first, the second is where the fourth was
-    assert agreement(Way(line, turned), line, 0.0, 1)[0] == pytest.approx(1 / 3)
-    assert agreement(Way(line, turned), line, 0.0, 2)[0] == pytest.approx((1 / 2 + 2 / 3) / 2)
-    assert agreement(Way(line, turned), line, 1.0, 1)[0] == 1
+    assert agreement(CandidateSearch(line, turned), line, 0.0, 1)[0] == pytest.approx(1 / 3)
+    assert agreement(CandidateSearch(line, turned), line, 0.0, 2)[0] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert agreement(CandidateSearch(line, turned), line, 1.0, 1)[0] == 1
 
 
 def test_a_way_has_to_be_better_by_more_than_chance():
@@ -213,10 +215,10 @@ def test_a_way_has_to_be_better_by_more_than_chance():
 
 def test_putting_last_what_is_not_migrated_is_not_agreement():
     new, old = (F.normalize(normal(200, DIM, seed=seed), dim=1) for seed in (0, 1))
-    last, standard = Way(torch.ones(200, 1), -torch.ones(200, 1)), Way(old, old)
+    last, standard = CandidateSearch(torch.ones(200, 1), -torch.ones(200, 1)), CandidateSearch(old, old)
     assert agreement(last, new, 0.5, 39).mean() > agreement(standard, new, 0.5, 39).mean()
     assert gain(last, standard, new, 0.5, [200]) == 0
-    assert gain(Way(new, new), standard, new, 0.5, [100, 100]) > 0.3
+    assert gain(CandidateSearch(new, new), standard, new, 0.5, [100, 100]) > 0.3
     assert gain(standard, standard, new, 0.5, [200]) == 0
 
 
@@ -227,8 +229,8 @@ def test_what_finds_the_far_and_loses_the_near_does_not_serve():
     new = F.normalize(cells + 0.05 * fours + 0.001 * noise, dim=1)
     near = F.normalize(fours + 0.01 * noise, dim=1)
     far = F.normalize(cells + 0.05 * noise, dim=1)
-    way, standard = Way(far, far), Way(near, near)
+    way, standard = CandidateSearch(far, far), CandidateSearch(near, near)
     wide = [agreement(one, new, 0.5, 39).mean() for one in (way, standard)]
     assert wide[0] > wide[1] + 0.1
     assert gain(way, standard, new, 0.5, [200]) == 0
-    assert gain(Way(new, new), standard, new, 0.5, [200]) > 0.1
+    assert gain(CandidateSearch(new, new), standard, new, 0.5, [200]) > 0.1

@@ -3,13 +3,13 @@
 import torch
 
 from compat import Embeddings
-from compat.experience import Learner, Seen, learning_curve
+from compat.experience import Learner, SeenItems, learning_curve
 from compat.experience.seen import as_before, before
 from compat.progress import backfill_order
 from tests.helpers.own_pairs import DIM, ITEMS, curve, gallery, learner, upgrade
 from tests.helpers.pairs import normal
 
-HANDED: list[Seen] = []
+HANDED: list[SeenItems] = []
 
 
 class Watching(Learner):
@@ -68,7 +68,7 @@ def test_nothing_that_is_not_migrated_changes_what_is_served():
     served = []
     for new in (e.gallery_new, other):
         rows = torch.from_numpy(order[: int(0.4 * ITEMS)].copy())
-        serving = learner().refit(Seen(e.gallery_old, rows, new[rows]), before(upgrade()))
+        serving = learner().refit(SeenItems(e.gallery_old, rows, new[rows]), before(upgrade()))
         served.append((serving.gallery, serving.passes))
     assert torch.equal(served[0][0], served[1][0])
     assert served[0][1] == served[1][1] == 1

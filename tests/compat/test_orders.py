@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compat import Embeddings, backfill_curve, backfill_order
-from compat.engine.exact import Gallery, Queries
+from compat.engine.exact import EngineGallery, Queries
 from compat.errors import InputError
 from compat.gains import backfill_gains
 from compat.models import Classifier
@@ -272,7 +272,7 @@ def test_gains_are_those_of_backfilling_one_more(seed, items, classes, tied, gro
     e.query_labels[0], e.query_groups[0] = e.gallery_labels[0], -1
     backfilled = np.random.default_rng(seed).random(items) < share
     steps = torch.zeros(1, items, dtype=torch.int64)
-    gallery = Gallery(e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, steps, 1, distance)
+    gallery = EngineGallery(e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, steps, 1, distance)
     gains = backfill_gains(Queries(e.query_old, e.query_new, e.query_labels, e.query_groups), gallery, backfilled)
     np.testing.assert_allclose(gains, slow_gains(e, backfilled, distance), atol=1e-12)
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from compat.errors import InputError
-from compat.plots.policies import Point, plot_policies
+from compat.plots.policies import PolicyPoint, plot_policies
 from compat.statistics import Interval
 
 POINTS = [
-    Point("random", "held out", "", Interval(-1.0, -2.0, 0.5)),
-    Point("IL", "held out", "deep_sets", Interval(0.5, 0.25, 0.75)),
-    Point("IL", "within", "deep_sets", Interval(0.75, 0.5, 1.0)),
+    PolicyPoint("random", "held out", "", Interval(-1.0, -2.0, 0.5)),
+    PolicyPoint("IL", "held out", "deep_sets", Interval(0.5, 0.25, 0.75)),
+    PolicyPoint("IL", "within", "deep_sets", Interval(0.75, 0.5, 1.0)),
 ]
 
 

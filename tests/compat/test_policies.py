@@ -9,9 +9,9 @@ import torch
 from compat.errors import InputError
 from compat.policies.collect import demonstrate, transitions
 from compat.policies.expert import greedy
-from compat.policies.heuristics import Random
+from compat.policies.heuristics import RandomPolicy
 from compat.policies.imitation import Imitation, Schedule, WorldFirst, fit
-from compat.policies.learned import Learned
+from compat.policies.learned import LearnedPolicy
 from compat.policies.networks import FAMILIES, build
 from compat.policies.rollouts import rollout
 from compat.policies.samples import Demonstrations, Transitions, joined, load, of_episodes, save, some_episodes
@@ -33,7 +33,7 @@ def expert() -> Demonstrations:
 
 @pytest.fixture(scope="module")
 def steps() -> Transitions:
-    return transitions([rollout(PlantedGroups(), Random(seed), seed) for seed in range(12)])
+    return transitions([rollout(PlantedGroups(), RandomPolicy(seed), seed) for seed in range(12)])
 
 
 def network(family="deep_sets", seed=0):
@@ -197,7 +197,7 @@ def test_without_alternatives_reflection_is_imitation(expert):
 def test_imitation_finds_what_the_expert_goes_by(family, expert, tmp_path):
     one = network(family)
     one.standardise(expert.groups, expert.overall)
-    policy = Learned(trained(Imitation(one), [expert], [300], tmp_path))
+    policy = LearnedPolicy(trained(Imitation(one), [expert], [300], tmp_path))
     env = PlantedGroups()
     right = []
     for seed in range(100, 120):

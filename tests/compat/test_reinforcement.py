@@ -6,7 +6,7 @@ import torch
 
 from compat.errors import InputError
 from compat.policies import reinforcement
-from compat.policies.learned import Learned
+from compat.policies.learned import LearnedPolicy
 from compat.policies.networks import build
 from compat.policies.rollouts import rollout
 from tests.helpers.planted_groups import FEATURES, PlantedGroups
@@ -16,7 +16,7 @@ def returns(network, seeds=range(100, 130)):
     found = []
     for seed in seeds:
         env = PlantedGroups()
-        order = rollout(env, Learned(network), seed).order
+        order = rollout(env, LearnedPolicy(network), seed).order
         found.append(float(np.cumsum(env.worth[order]).sum() / env.worth.sum() / env.groups))
     return float(np.mean(found))
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.faults.oracle import DIMS, OLD, Oracle, Told
+from benchmarks.faults.oracle import DIMS, OLD, ContentOracle, Told
 from benchmarks.faults.oracle import models as made_up
 from compat.live import Item, Journal, Migration, Models, Searcher, Writer, open_store
 from compat.live.items import UNDER_WAY, Phase
@@ -117,7 +117,7 @@ def state(store: Store, ids: list[str]) -> Any:
 def wrong(store: Store, cell: Cell, contents: dict[str, str], planned_next: bool = False) -> list[str]:
     """What is wrong with a store that has to hold items of these contents, by id."""
     names = ("new", "next") if planned_next else ("old", "new")
-    oracle = Oracle(QUERIES, cell.bridge and not planned_next, *names)
+    oracle = ContentOracle(QUERIES, cell.bridge and not planned_next, *names)
     models = made_up(old="new", new="next") if planned_next else made_up(cell.bridge)
     phase, counts, found = store.journal().phase, store.counts(), []
     if counts.total != len(contents) or counts.new + counts.pending + counts.failed != counts.total or counts.bare:

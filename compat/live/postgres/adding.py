@@ -13,7 +13,7 @@ from compat.live import sql
 from compat.live.checks import check_adding, check_item
 from compat.live.items import Item, Journal, new_version
 from compat.live.postgres.generations import ADDING
-from compat.live.postgres.link import Link
+from compat.live.postgres.link import PostgresConnection
 from compat.live.postgres.told import line
 from compat.live.postgres.values import json
 
@@ -21,7 +21,7 @@ AT_ONCE = 2048  # items that are copied at a time
 NUMBERS = "SELECT nextval(pg_get_serial_sequence('items', 'row')) FROM generate_series(1, %s)"
 
 
-def add(link: Link, items: Iterable[Item]) -> int:
+def add(link: PostgresConnection, items: Iterable[Item]) -> int:
     """Add items with their old embeddings, all or none; how many.
 
     The journal is held only at the end: whoever makes the items slowly keeps no writer waiting.

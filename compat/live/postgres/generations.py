@@ -9,8 +9,8 @@ from typing import Any
 from psycopg import Cursor
 
 from compat.live.items import Journal
-from compat.live.postgres.link import Link, replace
-from compat.live.postgres.told import OURS, Interrupted, Taken
+from compat.live.postgres.link import PostgresConnection, replace
+from compat.live.postgres.told import OURS, Taken, Undone
 from compat.live.sql import alive
 from compat.live.store import Conflict
 
@@ -63,14 +63,14 @@ def tables(cursor: Cursor[Any]) -> list[str]:
     return sorted(name for (name,) in rows if re.fullmatch(OURS, name))
 
 
-def turn(link: Link, cursor: Cursor[Any], before: Journal, after: Journal) -> None:
+def turn(link: PostgresConnection, cursor: Cursor[Any], before: Journal, after: Journal) -> None:
     """Replace the journal, and make the tables that the new one needs."""
     replace(cursor, before, after)
     if (after.generation, after.new_generation) != (before.generation, before.new_generation):
         ensure(cursor, after, link.extension)
 
 
-def plan(link: Link, ids: Sequence[str], before: Journal, after: Journal) -> None:
+def plan(link: PostgresConnection, ids: Sequence[str], before: Journal, after: Journal) -> None:
     """Prepare the tables of a generation, and publish them with the journal, in one transaction.
 
     Only its end holds the journal. Items that users add meanwhile are told by their row numbers: all up to a number
@@ -103,7 +103,7 @@ def plan(link: Link, ids: Sequence[str], before: Journal, after: Journal) -> Non
     link.outside(f'ANALYZE "{link.schema}".{queue}')
 
 
-def committed(link: Link, cursor: Cursor[Any], before: Journal) -> int:
+def committed(link: PostgresConnection, cursor: Cursor[Any], before: Journal) -> int:
     """The last row number, once every item up to it is committed; items that are being added are waited for."""
     cursor.execute(f"SELECT pg_advisory_xact_lock({ADDING})")
     if link.again(cursor, "FOR UPDATE") != before:  # every other write of items shares it
@@ -112,7 +112,7 @@ def committed(link: Link, cursor: Cursor[Any], before: Journal) -> int:
     return found[0] or 0 if found else 0
 
 
-def sweep(link: Link) -> bool:
+def sweep(link: PostgresConnection) -> bool:
     """Drop a table that no phase serves any more; whether there is another. What somebody still reads is left."""
     for name in link.read(lambda cursor: dead(link, cursor)):
         try:
@@ -122,11 +122,11 @@ def sweep(link: Link) -> bool:
                     cursor.execute(f"DROP TABLE {name}")
                     cursor.execute("DELETE FROM near WHERE part = %s", (name,))
                 return len(dead(link, cursor)) > 0
-        except Interrupted:
+        except Undone:
             continue
     return False
 
 
-def dead(link: Link, cursor: Cursor[Any]) -> list[str]:
+def dead(link: PostgresConnection, cursor: Cursor[Any]) -> list[str]:
     """Tables that no phase serves any more."""
     return [name for name in tables(cursor) if name not in alive(link.journal)]

@@ -11,8 +11,8 @@ import numpy as np
 from psycopg import Cursor
 
 from compat.live.items import Column, Journal
-from compat.live.postgres.link import SNAPSHOT, Link
-from compat.live.postgres.parts import WIDTHS, Part, part_of
+from compat.live.postgres.link import SNAPSHOT, PostgresConnection
+from compat.live.postgres.parts import WIDTHS, PostgresIndex, part_of
 from compat.live.store import GROWTH, NEAREST, Approximate
 
 CLASS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops"}
@@ -43,7 +43,7 @@ class Keeper:
 
     def __init__(self, url: str, approximate: Approximate) -> None:
         self.approximate = approximate
-        self.link = Link(url)
+        self.link = PostgresConnection(url)
         self.thread: threading.Thread | None = None
         self.looked = -LOOK_EVERY
 
@@ -107,7 +107,7 @@ def count(cursor: Cursor[Any], table: str) -> int:
     return (cursor.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,))[0]
 
 
-def make(link: Link, table: str, journal: Journal) -> None:
+def make(link: PostgresConnection, table: str, journal: Journal) -> None:
     """Make a table's index while the store is read and written."""
     drop(link, table)
     link.outside(
@@ -116,13 +116,13 @@ def make(link: Link, table: str, journal: Journal) -> None:
     )
 
 
-def remake(link: Link, table: str) -> None:
+def remake(link: PostgresConnection, table: str) -> None:
     """Make it anew without what is no longer in the table; the one that is there is searched until then."""
     drop(link, table, "_ccnew", "_ccold")
     link.outside(f'REINDEX INDEX CONCURRENTLY "{link.schema}".near_{table}')
 
 
-def drop(link: Link, table: str, *ends: str) -> None:
+def drop(link: PostgresConnection, table: str, *ends: str) -> None:
     """Drop a table's index, and what one that was cut short has left, or only what has such an end to its name.
 
     Raises:
@@ -137,7 +137,7 @@ def drop(link: Link, table: str, *ends: str) -> None:
             cursor.execute("DELETE FROM near WHERE part = %s", (table,))
 
 
-def measure(link: Link, part: Part, recall: float) -> int:
+def measure(link: PostgresConnection, part: PostgresIndex, recall: float) -> int:
     """The least width with which the index loses at most half of what it may of the nearest items; 0 if none does.
 
     Of vectors of the whole table as of those that came last, in each case.

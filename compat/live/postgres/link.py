@@ -18,7 +18,7 @@ from psycopg import pq
 from compat.errors import InputError
 from compat.live.items import Journal, load_journal
 from compat.live.postgres.address import parsed
-from compat.live.postgres.told import Gone, Interrupted, line, told
+from compat.live.postgres.told import Gone, Undone, line, told
 from compat.live.postgres.values import register
 from compat.live.sql import entry
 from compat.live.store import Conflict
@@ -51,7 +51,7 @@ T = TypeVar("T")
 logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it ignores is printed only if it is asked for
 
 
-class Link:
+class PostgresConnection:
     """A connection, opened when it is first needed, and again when it was lost, or in a process that was forked.
 
     Nothing that it relies on is kept by the server from one transaction to the next, so a pooler may be between.
@@ -155,7 +155,7 @@ class Link:
             try:
                 with self.transaction(**options) as cursor:
                     return step(cursor)
-            except Interrupted as error:
+            except Undone as error:
                 found = error
             if isinstance(found, Gone) and n == AGAIN:
                 raise InputError(f"store: {found}, expected the tables that its journal names") from found
@@ -242,7 +242,7 @@ class Link:
         register(connection, oid)
 
 
-LINKS: weakref.WeakSet[Link] = weakref.WeakSet()
+LINKS: weakref.WeakSet[PostgresConnection] = weakref.WeakSet()
 INHERITED: list[Any] = []  # connections of the process that this one was forked from: neither used nor closed
 
 

@@ -9,8 +9,8 @@ from psycopg import Cursor
 from psycopg.types.json import Jsonb
 
 from compat.engine.exact import Distance
-from compat.live.items import Column, Found, Journal
-from compat.live.postgres.link import Link
+from compat.live.items import Candidates, Column, Journal
+from compat.live.postgres.link import PostgresConnection
 from compat.live.postgres.values import json
 from compat.live.sql import table
 from compat.live.store import Ask, Where
@@ -34,7 +34,7 @@ ORTHOGONAL = 2**0.5  # the distance of unit vectors whose cosine is 0, as a vect
 TINY = 1e-300  # no length is below it but 0
 
 
-class Part(NamedTuple):
+class PostgresIndex(NamedTuple):
     """The items that a column is searched for.
 
     Attributes:
@@ -85,20 +85,20 @@ def setting(values: dict[str, str]) -> str:
     return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in values.items())
 
 
-def part_of(link: Link, column: Column, journal: Journal) -> Part | None:
+def part_of(link: PostgresConnection, column: Column, journal: Journal) -> PostgresIndex | None:
     """The part of a column, without its index; None while there is none."""
     name = table(column, journal)
     if name is None:
         return None
     over = None if column == "new" or journal.new_generation is None else f"lacking_{journal.new_generation}"
-    return Part(name, over, journal.distance, link.extension)
+    return PostgresIndex(name, over, journal.distance, link.extension)
 
 
-def search(link: Link, cursor: Cursor[Any], ask: Ask, k: int, where: Where) -> Found:
+def search(link: PostgresConnection, cursor: Cursor[Any], ask: Ask, k: int, where: Where) -> Candidates:
     """The nearest items of a part, in the transaction of the cursor."""
     part, count = part_of(link, ask.column, link.journal), len(ask.queries)
     if part is None:
-        return Found([], [], np.empty((0, ask.queries.shape[1]), np.float32), np.full((count, 0), -1))
+        return Candidates([], [], np.empty((0, ask.queries.shape[1]), np.float32), np.full((count, 0), -1))
     part = part._replace(width=searched_with(cursor, part, k))
     lists = [part.nearest(cursor, query, k, where) for query in ask.queries]
     rows = np.unique(np.array([row for found in lists for row in found], np.int64))
@@ -111,7 +111,7 @@ def search(link: Link, cursor: Cursor[Any], ask: Ask, k: int, where: Where) -> F
     for place, found in zip(places, lists, strict=True):
         place[: len(found)] = np.searchsorted(rows, found)
     vectors = np.array([vector for *_, vector in known], np.float32).reshape(len(known), ask.queries.shape[1])
-    return Found([id for id, *_ in known], [meta for _, meta, _ in known], vectors, places)
+    return Candidates([id for id, *_ in known], [meta for _, meta, _ in known], vectors, places)
 
 
 def alike(value: Any) -> list[Jsonb]:
@@ -119,7 +119,7 @@ def alike(value: Any) -> list[Jsonb]:
     return [json(value), *(json(other) for other in (True, False, 1, 0) if other == value)]
 
 
-def searched_with(cursor: Cursor[Any], part: Part, k: int) -> int:
+def searched_with(cursor: Cursor[Any], part: PostgresIndex, k: int) -> int:
     """The width that a part's index is searched with; 0: there is none that is good enough, or few items are left."""
     found = cursor.execute("SELECT ef, over, here FROM near WHERE part = %s", (part.table,)).fetchone()
     if found is None or k > WIDTHS[-1]:

@@ -10,7 +10,7 @@ from psycopg import Cursor, NotSupportedError, ProgrammingError, errors
 from compat.errors import InputError
 from compat.live.items import Journal, load_journal, new_store
 from compat.live.postgres import generations
-from compat.live.postgres.link import Link
+from compat.live.postgres.link import PostgresConnection
 from compat.live.postgres.told import line
 from compat.live.sql import LAYOUT
 
@@ -38,7 +38,7 @@ FIRST = (
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('compat'))"  # two at once would trip over each other
 
 
-def make(link: Link, journal: Journal) -> None:
+def make(link: PostgresConnection, journal: Journal) -> None:
     """Make the extension and all tables, and the schema if nobody has.
 
     Raises:
@@ -75,7 +75,7 @@ def there(cursor: Cursor[Any], name: str) -> bool:
     return cursor.execute("SELECT to_regclass(%s)", (name,)).fetchone() != (None,)
 
 
-def settle(link: Link) -> None:
+def settle(link: PostgresConnection) -> None:
     """Move the store to today's layout, if it is of the first one, which had all vectors in the table of items.
 
     Raises:

@@ -13,22 +13,22 @@ from psycopg import Cursor
 from compat.live import sql
 from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_report, check_text, check_way
 from compat.live.items import (
+    Candidates,
     Column,
     Counts,
     Entry,
-    Found,
-    Gallery,
     Item,
     Journal,
     Pending,
     Report,
+    StoredGallery,
     Turn,
     Work,
     new_store,
 )
 from compat.live.postgres import generations
 from compat.live.postgres.adding import add
-from compat.live.postgres.link import SNAPSHOT, Link, replace
+from compat.live.postgres.link import SNAPSHOT, PostgresConnection, replace
 from compat.live.postgres.schema import make
 from compat.live.postgres.values import json, told_as
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
@@ -83,7 +83,7 @@ class PostgresStore:
     capabilities: ClassVar[frozenset[Capability]] = frozenset({"compare and set", "snapshot", "many workers"})
 
     def __init__(self, url: str, approximate: Approximate = DEFAULT) -> None:
-        self.url, self.approximate, self.link = url, approximate, Link(url)
+        self.url, self.approximate, self.link = url, approximate, PostgresConnection(url)
         self.transaction, self.read, self.write = self.link.transaction, self.link.read, self.link.write
         self.kept: Keeper | None = None
 
@@ -342,7 +342,7 @@ class PostgresStore:
 
         return self.read(step)
 
-    def gallery(self, new: bool = False, old: bool = True) -> Gallery:
+    def gallery(self, new: bool = False, old: bool = True) -> StoredGallery:
         ids: list[str] = []
         parts: list[tuple[np.ndarray, ...]] = []
         with self.transaction(SNAPSHOT) as cursor:
@@ -359,7 +359,7 @@ class PostgresStore:
                     parts.append((np.array(versions, np.int64), np.array(places, np.int64), its, others))
         empty = np.empty(0, np.int64), np.empty(0, np.int64)
         parts.append((*empty, *(np.empty((0, dim), np.float32) for dim in dims)))
-        return Gallery(ids, *(np.concatenate(part) for part in zip(*parts, strict=True)))
+        return StoredGallery(ids, *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
         generations.plan(self.link, [check_text("id", id) for id in ids], before, after)
@@ -388,10 +388,10 @@ class PostgresStore:
 
     def search(
         self, asks: Sequence[Ask], k: int, where: Where | None = None, during: Journal | None = None
-    ) -> list[Found]:
+    ) -> list[Candidates]:
         from compat.live.postgres.parts import search
 
-        def step(cursor: Cursor[Any]) -> list[Found]:
+        def step(cursor: Cursor[Any]) -> list[Candidates]:
             check_way(self.link.journal, during)
             filters = check_fields(where, self.link.journal)
             return [search(self.link, cursor, ask, k, filters) for ask in asks]

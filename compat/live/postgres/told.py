@@ -14,11 +14,11 @@ from compat.errors import InputError
 OURS = r"\b(vectors|lacking|bridge)_\d+\b"  # tables of generations
 
 
-class Interrupted(OSError):
+class Undone(OSError):
     """The server undid a transaction in favour of another."""
 
 
-class Gone(Interrupted):
+class Gone(Undone):
     """A table of a generation is not there: it was dropped since the journal was read."""
 
 
@@ -39,7 +39,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable) as error:
-        raise Interrupted(line(error)) from error
+        raise Undone(line(error)) from error
     except errors.DuplicateTable as error:
         raise Taken(f"store: {line(error)}, expected none") from error
     except (errors.UndefinedTable, errors.InvalidSchemaName) as error:

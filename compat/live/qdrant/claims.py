@@ -6,19 +6,19 @@ import time
 
 from compat.live.items import Work
 from compat.live.process import is_dead
-from compat.live.qdrant.link import READ, WRITE, Link, models
+from compat.live.qdrant.link import READ, WRITE, QdrantConnection, models
 from compat.live.qdrant.points import are, is_one, lacks, where, within
 
 MANY = 100_000  # items that are claimed at a time, by all
 
 
-def released(link: Link, worker: str, due: models.Filter) -> None:
+def released(link: QdrantConnection, worker: str, due: models.Filter) -> None:
     """What a worker claimed and did not migrate is free again."""
     its = models.Filter(must=[due, is_one("worker", worker)])
     link("delete_payload", link.collection, ["worker", "until"], its, **WRITE)
 
 
-def claims(link: Link, due: models.Filter) -> dict[str, tuple[int, float]]:
+def claims(link: QdrantConnection, due: models.Filter) -> dict[str, tuple[int, float]]:
     """How many of the items that are due each worker has claimed, and in how many seconds the first is free."""
     held, now, found = where([due], [lacks("until")]), time.time(), dict[str, tuple[int, float]]()
     for record in link("scroll", link.collection, held, MANY, with_payload=["worker", "until"], **READ)[0]:
@@ -28,7 +28,7 @@ def claims(link: Link, due: models.Filter) -> dict[str, tuple[int, float]]:
     return found
 
 
-def claimed(link: Link, worker: str, due: models.Filter, count: int, lease: float) -> list[Work]:
+def claimed(link: QdrantConnection, worker: str, due: models.Filter, count: int, lease: float) -> list[Work]:
     """The first items that are due and free, now this worker's; fewer if others took some at the same moment."""
     now = time.time()
     dead = [name for name in claims(link, due) if is_dead(name)]

@@ -22,8 +22,8 @@ from typing import Any
 
 from compat.errors import InputError
 from compat.live.items import Column, Entry, Journal
-from compat.live.qdrant.link import READ, WRITE, Link, Refused, models
-from compat.live.qdrant.points import JOURNAL, SPACE, State, are, fresh, is_one, load_state, raw, where, within
+from compat.live.qdrant.link import READ, WRITE, QdrantConnection, Refused, models
+from compat.live.qdrant.points import JOURNAL, SPACE, JournalPoint, are, fresh, is_one, load_state, raw, where, within
 from compat.live.sql import entry
 from compat.live.store import Conflict
 
@@ -41,7 +41,7 @@ class Ledger:
         link: the way to them.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: QdrantConnection) -> None:
         self.link, self.items, self.notes = link, link.collection, f"{link.collection}_journal"
 
     def create(self, journal: Journal) -> None:
@@ -70,12 +70,12 @@ class Ledger:
                 self.link("create_payload_index", self.items, key, schema, wait=True)
         if journal.new_dim:
             names |= {column: self.column(column, journal, journal.new_dim) for column in ("bridge", "new")}
-        state = State(journal).after(journal, **names)
+        state = JournalPoint(journal).after(journal, **names)
         self._note(JOURNAL, state.dump(), models.UpdateMode.INSERT_ONLY)
         if state.marks[-1] not in self.state().marks:
             raise InputError(f"store: {self.items!r} at {self.link.shown} was made just now, expected a new collection")
 
-    def state(self) -> State:
+    def state(self) -> JournalPoint:
         """What the journal says.
 
         Raises:
@@ -89,7 +89,7 @@ class Ledger:
             raise InputError(self._nothing())
         return load_state(found[0].payload)
 
-    def as_before(self, before: Journal) -> State:
+    def as_before(self, before: Journal) -> JournalPoint:
         """What the journal says, if it is as it was.
 
         Raises:
@@ -100,7 +100,7 @@ class Ledger:
             raise Conflict
         return state
 
-    def replace(self, state: State, after: Journal, **names: str | None) -> None:
+    def replace(self, state: JournalPoint, after: Journal, **names: str | None) -> None:
         """Let another state follow.
 
         Raises:
@@ -118,7 +118,7 @@ class Ledger:
         if (following.era, following.retired) != (state.era, state.retired):
             self.settle(following)
 
-    def settle(self, state: State) -> None:
+    def settle(self, state: JournalPoint) -> None:
         """Let no point be replaced by what was prepared before this era, and delete what was retired.
 
         Whoever changes the journal does so; if it died then, whoever is about to rely on it.
@@ -143,7 +143,7 @@ class Ledger:
         for each in dict.fromkeys((name, raw(name, journal.distance))):
             self.link("delete_vector_name", self.items, each, **WRITE)
 
-    def keep(self, state: State, after: Journal, fit: bytes) -> State:
+    def keep(self, state: JournalPoint, after: Journal, fit: bytes) -> JournalPoint:
         """Write a fit, in parts as a server takes no request of any size; the state as it is to be followed.
 
         The parts have a name drawn at random, and count once the journal has it.

@@ -43,7 +43,7 @@ class Busy(OSError):
         self.retry_after = retry_after
 
 
-class Engine:
+class SharedClient:
     """A client, and how many links use it.
 
     Attributes:
@@ -54,7 +54,7 @@ class Engine:
         self.client, self.alone, self.users = client, alone, 0
 
 
-FOLDERS: dict[Path, Engine] = {}  # a folder is opened once, whatever number of stores a process has there
+FOLDERS: dict[Path, SharedClient] = {}  # a folder is opened once, whatever number of stores a process has there
 OPENING = threading.RLock()
 
 
@@ -65,7 +65,7 @@ def _close_folders() -> None:
         engine.client.close()
 
 
-class Link:
+class QdrantConnection:
     """Calls methods of a client, and tells its errors apart.
 
     Args:
@@ -85,7 +85,7 @@ class Link:
             expected = "qdrant://host:port/collection or qdrant:///folder/collection"
             raise InputError(f"store: an address that is none of a Qdrant, expected {expected}")
         self.shown = self.address if self.folder else f"{self.address.partition(':')[0]}://{where.rpartition('@')[2]}"
-        self.engine: Engine | None = None
+        self.engine: SharedClient | None = None
 
     def __call__(self, step: str, *args: Any, **options: Any) -> Any:
         """Call a method of the client.
@@ -106,7 +106,7 @@ class Link:
                 raise OSError(f"{self.shown}: {step} is {result.status}, expected it to be done in time")
         return found
 
-    def open(self, make: bool = False) -> Engine:
+    def open(self, make: bool = False) -> SharedClient:
         """The client, which is opened when it is first needed; with `make` the folder too."""
         if self.engine is None:
             with OPENING:
@@ -126,7 +126,7 @@ class Link:
                 if self.folder:
                     del FOLDERS[self.folder]
 
-    def _folder(self, folder: Path, make: bool) -> Engine:
+    def _folder(self, folder: Path, make: bool) -> SharedClient:
         if folder not in FOLDERS:
             if not make and not folder.is_dir():
                 raise InputError(f"store: no folder {folder}, expected one that `init` made")
@@ -135,10 +135,10 @@ class Link:
             except RuntimeError as error:
                 busy = "expected one process at a time; several need a server"
                 raise InputError(f"store: {folder} is open in another process, {busy}") from error
-            FOLDERS[folder] = Engine(client, threading.RLock())
+            FOLDERS[folder] = SharedClient(client, threading.RLock())
         return FOLDERS[folder]
 
-    def _server(self) -> Engine:
+    def _server(self) -> SharedClient:
         key = environ.get("QDRANT_API_KEY")
         client = QdrantClient(url=self.address, api_key=key, timeout=TIMEOUT, check_compatibility=False)
         try:
@@ -147,7 +147,7 @@ class Link:
             raise InputError(f"store: {self.shown} ({_line(error)}), expected a Qdrant server") from error
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
             raise InputError(f"store: Qdrant {version} at {self.shown}, expected {OLDEST[0]}.{OLDEST[1]} or newer")
-        return Engine(client, nullcontext())
+        return SharedClient(client, nullcontext())
 
     def _tell(self, error: Exception) -> NoReturn:
         if isinstance(error, ResourceExhaustedResponse):

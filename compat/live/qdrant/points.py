@@ -31,7 +31,7 @@ DURING = 1
 
 
 @dataclass(frozen=True)
-class State:
+class JournalPoint:
     """The journal, and where the columns are.
 
     Attributes:
@@ -54,7 +54,7 @@ class State:
     marks: tuple[str, ...] = ()
     fits: Mapping[str, str] = field(default_factory=dict)
 
-    def after(self, journal: Journal, **names: Any) -> State:
+    def after(self, journal: Journal, **names: Any) -> JournalPoint:
         """The state that follows with another journal and other names."""
         gone = [name for column in names if (name := getattr(self, column)) and names[column] != name]
         kept = [name for name in names.values() if name]
@@ -129,13 +129,13 @@ class State:
         return found._replace(**vectors, failure=payload["failure"] if failed else None)
 
 
-def load_state(payload: Mapping[str, Any]) -> State:
+def load_state(payload: Mapping[str, Any]) -> JournalPoint:
     """The state as it was dumped.
 
     Raises:
         InputError: the journal was tampered with.
     """
-    return State(
+    return JournalPoint(
         load_journal(payload["content"], payload["digest"]),
         old=payload.get("old"),
         bridge=payload.get("bridge"),
@@ -227,11 +227,11 @@ def where(must: Sequence[Any] = (), unless: Sequence[Any] = ()) -> models.Filter
     return models.Filter(must=list(must), must_not=list(unless))
 
 
-def failed(state: State) -> list[Any]:
+def failed(state: JournalPoint) -> list[Any]:
     """The conditions that hold for dead letters of this migration."""
     return [is_one("failed", state.new)] if state.new else []
 
 
-def due(state: State, below: int | None = None) -> models.Filter:
+def due(state: JournalPoint, below: int | None = None) -> models.Filter:
     """Items that are to be migrated, whoever has claimed them."""
     return where([] if below is None else [within("place", lt=below)], has(state.new) + failed(state))

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from compat.engine.exact import Distance
-from compat.live.qdrant.link import READ, WRITE, Link, Refused, models
+from compat.live.qdrant.link import READ, WRITE, QdrantConnection, Refused, models
 from compat.live.qdrant.points import are, is_one, point_id, stamp, stored, where, within
 
 CHUNK = 256  # points of one request
@@ -23,7 +23,7 @@ class Points:
         link: the way to it.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: QdrantConnection) -> None:
         self.link, self.items = link, link.collection
 
     def count(self, some: models.Filter) -> int:

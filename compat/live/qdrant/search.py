@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from compat.live.items import Found
-from compat.live.qdrant.link import READ, Link, models
-from compat.live.qdrant.points import State, has, raw, scaled, where
+from compat.live.items import Candidates
+from compat.live.qdrant.link import READ, QdrantConnection, models
+from compat.live.qdrant.points import JournalPoint, has, raw, scaled, where
 from compat.live.store import Ask
 
 AT_ONCE = 64  # queries of one request
 
 
-def found(link: Link, state: State, ask: Ask, k: int, filters: Sequence[Any], above: int) -> Found:
+def found(
+    link: QdrantConnection, state: JournalPoint, ask: Ask, k: int, filters: Sequence[Any], above: int
+) -> Candidates:
     """The k nearest items to each query of an ask.
 
     Args:
@@ -33,7 +35,7 @@ def found(link: Link, state: State, ask: Ask, k: int, filters: Sequence[Any], ab
     """
     name, dim = getattr(state, ask.column), ask.queries.shape[1]
     if name is None or len(ask.queries) == 0:
-        return Found([], [], np.empty((0, dim), np.float32), np.empty((len(ask.queries), 0), np.int64))
+        return Candidates([], [], np.empty((0, dim), np.float32), np.empty((len(ask.queries), 0), np.int64))
     part = where([*has(name), *filters], [] if ask.column == "new" else has(state.new))
     params = None  # the engine in a folder knows none, it is exact
     if link.folder is None:
@@ -52,7 +54,7 @@ def found(link: Link, state: State, ask: Ask, k: int, filters: Sequence[Any], ab
     nearest = np.full((len(lists), max(map(len, lists))), -1)
     for row, some in enumerate(lists):
         nearest[row, : len(some)] = [at[point.id] for point in some]
-    return Found(
+    return Candidates(
         [point.payload["id"] for point in points.values()],
         [point.payload["meta"] for point in points.values()],
         np.array([point.vector[kept] for point in points.values()], np.float32).reshape(len(points), dim),

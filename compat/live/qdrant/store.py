@@ -27,15 +27,15 @@ import numpy as np
 from compat.errors import InputError
 from compat.live.checks import check_adding, check_fields, check_item, check_meta, check_moment, check_report, check_way
 from compat.live.items import (
+    Candidates,
     Column,
     Counts,
     Entry,
-    Found,
-    Gallery,
     Item,
     Journal,
     Pending,
     Report,
+    StoredGallery,
     Turn,
     Work,
     new_store,
@@ -43,8 +43,21 @@ from compat.live.items import (
 )
 from compat.live.qdrant.claims import claimed, claims, released
 from compat.live.qdrant.journal import Ledger
-from compat.live.qdrant.link import READ, WRITE, Link, Refused, models
-from compat.live.qdrant.points import State, are, due, failed, has, is_one, lacks, point_id, stamp, tag, where, within
+from compat.live.qdrant.link import READ, WRITE, QdrantConnection, Refused, models
+from compat.live.qdrant.points import (
+    JournalPoint,
+    are,
+    due,
+    failed,
+    has,
+    is_one,
+    lacks,
+    point_id,
+    stamp,
+    tag,
+    where,
+    within,
+)
 from compat.live.qdrant.requests import CHUNK, Points, Rows
 from compat.live.qdrant.search import found
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
@@ -63,7 +76,7 @@ class QdrantStore:
     """
 
     def __init__(self, url: str, approximate: Approximate = DEFAULT) -> None:
-        self.link, self.approximate = Link(url), approximate
+        self.link, self.approximate = QdrantConnection(url), approximate
         self.ledger, self.points, self.items = Ledger(self.link), Points(self.link), self.link.collection
 
     @property
@@ -241,7 +254,7 @@ class QdrantStore:
     def history(self, count: int) -> list[Entry]:
         return self.ledger.history(count)
 
-    def gallery(self, new: bool = False, old: bool = True) -> Gallery:
+    def gallery(self, new: bool = False, old: bool = True) -> StoredGallery:
         state = self.ledger.state()
         columns: tuple[Column, ...] = tuple(name for name, wanted in (("old", old), ("new", new)) if wanted)  # type: ignore[misc]
         found = list(self.points.all(where(has(state.old)), state.names(*columns)))
@@ -249,7 +262,7 @@ class QdrantStore:
         items = [state.item(record) for record in found]
         dims = state.journal.dim if old else 0, state.journal.new_dim if new else 0
         missing = np.full(dims[1], np.nan, np.float32)
-        return Gallery(
+        return StoredGallery(
             [item.id for item in items],
             np.array([item.version for item in items], np.int64),
             np.array([record.payload["place"] if state.new else -1 for record in found], np.int64),
@@ -273,7 +286,7 @@ class QdrantStore:
 
     def search(
         self, asks: Sequence[Ask], k: int, where: Where | None = None, during: Journal | None = None
-    ) -> list[Found]:
+    ) -> list[Candidates]:
         """The old part first, then the new one: see above."""
         while True:
             state = self.ledger.state()
@@ -318,7 +331,7 @@ class QdrantStore:
     def close(self) -> None:
         self.link.close()
 
-    def _write(self, state: State, column: Column, rows: Rows, unless: Sequence[Any] = ()) -> int:
+    def _write(self, state: JournalPoint, column: Column, rows: Rows, unless: Sequence[Any] = ()) -> int:
         """Write vectors to a column, if it is still there; how many."""
         name = getattr(state, column)
         try:
@@ -328,7 +341,7 @@ class QdrantStore:
                 raise
             return 0
 
-    def _all_have(self, before: Journal, column: Column) -> State:
+    def _all_have(self, before: Journal, column: Column) -> JournalPoint:
         """The state, if it is as it was and all items have a vector of a column."""
         state = self.ledger.as_before(before)
         self.ledger.settle(state)
@@ -338,6 +351,6 @@ class QdrantStore:
         return state
 
 
-def _check_phase(state: State, during: Journal) -> None:
+def _check_phase(state: JournalPoint, during: Journal) -> None:
     if (state.journal.migration, state.journal.phase) != (during.migration, during.phase):
         raise Conflict

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from compat.errors import InputError
 from compat.live.items import Journal, new_store
-from compat.live.sqlite.file import Link, besides, read_journal, replace, told
+from compat.live.sqlite.file import SqliteConnection, besides, read_journal, replace, told
 
 
-def copied(link: Link, path: Path) -> Journal:
+def copied(link: SqliteConnection, path: Path) -> Journal:
     """Copy a store as it is at a moment into a new file, which is there whole or not at all.
 
     The copy has an id of its own: processes that were opened on the store refuse it in the store's place, and workers

@@ -117,9 +117,9 @@ def replace(cursor: sqlite3.Cursor, before: Journal, after: Journal) -> None:
         generations.ensure(cursor, after)
 
 
-LINKS: weakref.WeakSet[Link] = weakref.WeakSet()
+LINKS: weakref.WeakSet[SqliteConnection] = weakref.WeakSet()
 GATE = threading.RLock()  # whoever opens a connection besides a link's has it meanwhile
-HELD: list[Link] = []  # whose locks the thread that forks has
+HELD: list[SqliteConnection] = []  # whose locks the thread that forks has
 
 
 def _before_fork() -> None:
@@ -153,7 +153,7 @@ def besides(path: Path) -> Iterator[sqlite3.Connection]:
         yield base
 
 
-class Link:
+class SqliteConnection:
     """A process's connection to the file, one for all its threads, which take turns.
 
     Args:

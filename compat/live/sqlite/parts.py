@@ -20,7 +20,7 @@ AT_ONCE = 2**10  # vectors that are scaled at a time
 CHANGED = 0.1  # share of the rows; recall is measured again after as many changes
 
 
-class Part:
+class SqliteIndex:
     """Vectors by row number, in memory once, and about 20 bytes a row beside them.
 
     What is removed is masked, and so is what is hidden. Lists are built, and recall is measured, by a thread of the
@@ -58,7 +58,7 @@ class Part:
         dim: int,
         distance: Distance,
         approximate: Approximate = DEFAULT,
-    ) -> Part:
+    ) -> SqliteIndex:
         """A part of rows (N,) and vectors (N, D) that come in chunks, none of which is kept."""
         part = cls(np.empty(0, np.int64), np.empty((0, dim), np.float32), distance, approximate)
         for rows, vectors in chunks:

@@ -29,15 +29,15 @@ from compat.live.checks import (
     check_way,
 )
 from compat.live.items import (
+    Candidates,
     Column,
     Counts,
     Entry,
-    Found,
-    Gallery,
     Item,
     Journal,
     Pending,
     Report,
+    StoredGallery,
     Turn,
     Work,
     new_store,
@@ -47,12 +47,21 @@ from compat.live.process import is_dead
 from compat.live.sqlite import generations
 from compat.live.sqlite.backup import copied
 from compat.live.sqlite.beats import Beats
-from compat.live.sqlite.file import Link, check_same, dumped, packed, read_journal, replace, stacked, unpacked
+from compat.live.sqlite.file import (
+    SqliteConnection,
+    check_same,
+    dumped,
+    packed,
+    read_journal,
+    replace,
+    stacked,
+    unpacked,
+)
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 from compat.live.throttle import gently
 
 if TYPE_CHECKING:
-    from compat.live.sqlite.views import Views
+    from compat.live.sqlite.views import SqliteIndexes
 
 AT_ONCE = 2048  # rows that are read before they are written
 CHUNK = 500  # rows that are written in one transaction, of many that nobody waits for
@@ -86,17 +95,17 @@ class SqliteStore:
 
     def __init__(self, path: str | Path, approximate: Approximate = DEFAULT) -> None:
         self.path, self.approximate = Path(path), approximate
-        self.link, self.beaten = Link(self.path), Beats(self.path)
+        self.link, self.beaten = SqliteConnection(self.path), Beats(self.path)
         self.transaction = self.link.transaction
-        self.viewed: Views | None = None
+        self.viewed: SqliteIndexes | None = None
 
     @property
-    def views(self) -> Views:
+    def views(self) -> SqliteIndexes:
         """Imported when something is searched for: what only reads or writes the file needs no torch."""
         if self.viewed is None:
-            from compat.live.sqlite.views import Views
+            from compat.live.sqlite.views import SqliteIndexes
 
-            self.viewed = Views(self.path, self.approximate)
+            self.viewed = SqliteIndexes(self.path, self.approximate)
         return self.viewed
 
     def create(self, journal: Journal) -> None:
@@ -354,7 +363,7 @@ class SqliteStore:
             rows = cursor.execute("SELECT worker, count(*), min(until) FROM claims GROUP BY worker").fetchall()
         return {worker: (count, until - time.time()) for worker, count, until in rows}
 
-    def gallery(self, new: bool = False, old: bool = True) -> Gallery:
+    def gallery(self, new: bool = False, old: bool = True) -> StoredGallery:
         ids: list[str] = []
         parts: list[tuple[np.ndarray, ...]] = []
         with self.transaction("DEFERRED") as cursor:
@@ -371,7 +380,7 @@ class SqliteStore:
                     parts.append((np.array(versions, np.int64), np.array(places, np.int64), its, others))
         empty = np.empty(0, np.int64), np.empty(0, np.int64)
         parts.append((*empty, *(np.empty((0, dim), np.float32) for dim in dims)))
-        return Gallery(ids, *(np.concatenate(part) for part in zip(*parts, strict=True)))
+        return StoredGallery(ids, *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
         """The order is prepared in a table of its own, some items at a time, which is then given its name."""
@@ -421,7 +430,7 @@ class SqliteStore:
 
     def search(
         self, asks: Sequence[Ask], k: int, where: Where | None = None, during: Journal | None = None
-    ) -> list[Found]:
+    ) -> list[Candidates]:
         with self.transaction("DEFERRED") as cursor:
             check_way(journal := read_journal(cursor), during)
             allowed = None

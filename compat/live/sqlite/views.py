@@ -11,11 +11,11 @@ from typing import Any, get_args
 
 import numpy as np
 
-from compat.live.items import Column, Found, Journal
+from compat.live.items import Candidates, Column, Journal
 from compat.live.sql import table
 from compat.live.sqlite.facets import Facets
 from compat.live.sqlite.file import besides, stacked
-from compat.live.sqlite.parts import Part
+from compat.live.sqlite.parts import SqliteIndex
 from compat.live.store import Approximate, Ask
 
 AT_ONCE = 500  # values that are bound in one statement
@@ -34,16 +34,16 @@ class View:
         seq: of the change.
     """
 
-    def __init__(self, part: Part, name: str, over: str | None, whole: bool, seq: int) -> None:
+    def __init__(self, part: SqliteIndex, name: str, over: str | None, whole: bool, seq: int) -> None:
         self.part, self.name, self.over, self.whole, self.seq = part, name, over, whole, seq
 
 
-class Views:
+class SqliteIndexes:
     """Parts by column. A part that outgrew its index is built anew by a thread, and takes its place when it is ready.
 
     Args:
         path: of the file.
-        approximate: see `Part`.
+        approximate: see `SqliteIndex`.
     """
 
     def __init__(self, path: Path, approximate: Approximate) -> None:
@@ -57,11 +57,13 @@ class Views:
         """Which rows a filter leaves, by row number."""
         return self.facets.rows(cursor, where)
 
-    def found(self, cursor: sqlite3.Cursor, ask: Ask, k: int, allowed: np.ndarray | None, journal: Journal) -> Found:
+    def found(
+        self, cursor: sqlite3.Cursor, ask: Ask, k: int, allowed: np.ndarray | None, journal: Journal
+    ) -> Candidates:
         """The nearest items of a part, in the transaction of the cursor."""
         name, dim = table(ask.column, journal), ask.queries.shape[1]
         if name is None:
-            return Found([], [], np.empty((0, dim), np.float32), np.empty((len(ask.queries), 0), np.int64))
+            return Candidates([], [], np.empty((0, dim), np.float32), np.empty((len(ask.queries), 0), np.int64))
         nearest = self.current(cursor, ask.column, journal).part.search(ask.queries, k, allowed)
         rows, at = np.unique(nearest[nearest >= 0], return_inverse=True)
         places = np.full(nearest.shape, -1)
@@ -77,7 +79,7 @@ class Views:
         kept = [known[row] for row in rows.tolist()]
         ids = [id for id, *_ in kept]
         vectors = stacked(ids, [vector for *_, vector in kept], journal.dim_of(ask.column))
-        return Found(ids, [json.loads(meta) for _, meta, _ in kept], vectors, places)
+        return Candidates(ids, [json.loads(meta) for _, meta, _ in kept], vectors, places)
 
     def current(self, cursor: sqlite3.Cursor, column: Column, journal: Journal) -> View:
         """The part as it is in the state of the file that the cursor sees."""
@@ -100,7 +102,7 @@ class Views:
             thread.start()
         return view
 
-    def warm(self, cursor: sqlite3.Cursor, columns: Sequence[Column], journal: Journal) -> list[Part]:
+    def warm(self, cursor: sqlite3.Cursor, columns: Sequence[Column], journal: Journal) -> list[SqliteIndex]:
         """Load what is searched; parts whose lists are being built."""
         parts = [self.current(cursor, column, journal).part for column in columns if table(column, journal)]
         for part in parts:
@@ -146,7 +148,7 @@ def load(cursor: sqlite3.Cursor, column: Column, journal: Journal, approximate: 
             rows, ids, blobs = zip(*some, strict=True)
             yield np.array(rows, np.int64), stacked(ids, blobs, dim)
 
-    return View(Part.build(chunks(), dim, journal.distance, approximate), name, hidden, whole, seq)
+    return View(SqliteIndex.build(chunks(), dim, journal.distance, approximate), name, hidden, whole, seq)
 
 
 def follow(cursor: sqlite3.Cursor, view: View, hidden: str | None) -> bool:

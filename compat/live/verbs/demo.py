@@ -27,7 +27,7 @@ from compat.live.open import open_store
 from compat.live.searcher import Searcher
 from compat.live.store import Store
 from compat.live.throttle import wait
-from compat.live.verbs.digits import Digits, embedded, models, prepare, write
+from compat.live.verbs.digits import DigitImages, embedded, models, prepare, write
 from compat.live.verbs.operating import size
 from compat.live.writer import Writer
 from compat.progress import backfill_order
@@ -43,7 +43,7 @@ ALLOWED = 1e-6  # difference of live and replayed figures
 WORKER = "import sys; from compat.live.verbs.demo import work; work(sys.argv[1])"
 
 
-class Point(NamedTuple):
+class DemoPoint(NamedTuple):
     """What was measured at a moment: share of the items that are migrated, mAP live and replayed, what happened."""
 
     share: float
@@ -66,12 +66,12 @@ class Show:
         answered: queries.
     """
 
-    digits: Digits
+    digits: DigitImages
     vectors: tuple[torch.Tensor, torch.Tensor]
     store: Store
     models: Models
     image: dict[str, int]
-    points: list[Point] = field(default_factory=list)
+    points: list[DemoPoint] = field(default_factory=list)
     answered: int = 0
 
     def __post_init__(self) -> None:
@@ -95,7 +95,7 @@ class Show:
             found.append(average_precision_score(relevant, [-hit.distance for hit in hits]))
         share = migrated / len(items)
         replayed = float(replay(self, [min((migrated + 0.5) / len(items), 1.0)])[0])
-        self.points.append(Point(share, float(np.mean(found)), replayed, event))
+        self.points.append(DemoPoint(share, float(np.mean(found)), replayed, event))
         print(f"{share:6.1%}  live mAP {np.mean(found):.4%}  replayed {replayed:.4%}  {event}", flush=True)
 
 
@@ -218,7 +218,7 @@ def written(show: Show) -> str:
     return f"{WRITES} items each were inserted, updated and deleted"
 
 
-def picture(points: list[Point], curves: list[tuple[np.ndarray, np.ndarray]]) -> Figure:
+def picture(points: list[DemoPoint], curves: list[tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Live figures as dots over the replayed curves, with what happened."""
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     panel = figure.subplots()

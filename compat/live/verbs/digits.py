@@ -27,7 +27,7 @@ EPOCHS, BATCH, RATE = 8, 32, 3e-3
 QUERIES, RESERVE = 100, 10  # images that are no items, and images that users write on the way
 
 
-class Digits(NamedTuple):
+class DigitImages(NamedTuple):
     """Images in files, and what each is for.
 
     Attributes:
@@ -47,7 +47,7 @@ class Digits(NamedTuple):
     reserve: np.ndarray
 
 
-def write(folder: Path) -> Digits:
+def write(folder: Path) -> DigitImages:
     """All digits as image files, half of them to train with."""
     bunch = load_digits()
     pixels = (bunch.images * (255 / 16)).round().astype(np.uint8)
@@ -56,7 +56,7 @@ def write(folder: Path) -> Digits:
         Image.fromarray(digit).save(file)
     train, rest = train_test_split(np.arange(len(pixels)), test_size=0.5, stratify=bunch.target, random_state=0)
     parts = np.split(rest, [QUERIES, len(rest) - RESERVE])
-    return Digits(files, bunch.target, train, *parts)
+    return DigitImages(files, bunch.target, train, *parts)
 
 
 def read(file: str) -> Tensor:
@@ -94,7 +94,7 @@ def train(name: str, images: Tensor, labels: Tensor) -> Embedder:
     return embedder
 
 
-def prepare(folder: Path, digits: Digits) -> None:
+def prepare(folder: Path, digits: DigitImages) -> None:
     """Train both networks and the map between them, and leave their weights in the folder."""
     images = torch.stack([read(digits.files[n]) for n in digits.train])
     labels = torch.from_numpy(digits.labels[digits.train])

@@ -24,7 +24,7 @@ CANARIES = 16  # items that are embedded again
 LISTED = 3  # dead letters that are named
 
 
-class Line(NamedTuple):
+class Finding(NamedTuple):
     """What one check found: "ok", "warning" or "error", of what, what it is, and what to do."""
 
     level: str
@@ -45,15 +45,17 @@ def doctor(arguments: Namespace, store: Store) -> int:
     return 1 if any(line.level == "error" for line in lines) else 0
 
 
-def checked(store: Store, models: str | None) -> Iterator[Line]:
+def checked(store: Store, models: str | None) -> Iterator[Finding]:
     """One line after the other; a check that fails stops none of the others, unless the store cannot be read."""
     yield environment()
     try:
         journal = store.journal()
     except (InputError, OSError) as error:
-        yield Line("error", "store", str(error), "nothing was changed; restore it from a backup, or mend the address")
+        yield Finding(
+            "error", "store", str(error), "nothing was changed; restore it from a backup, or mend the address"
+        )
         return
-    yield Line("ok", "store", f"answers, {size(store.size())}, {store.counts().total:,} items")
+    yield Finding("ok", "store", f"answers, {size(store.size())}, {store.counts().total:,} items")
     yield from capabilities(store)
     yield phase(journal)
     yield dimensions(store, journal)
@@ -64,7 +66,7 @@ def checked(store: Store, models: str | None) -> Iterator[Line]:
     yield from with_models(store, journal, models)
 
 
-def environment() -> Line:
+def environment() -> Finding:
     """Versions of what matters."""
     found = [f"Python {platform.python_version()}"]
     for name in PACKAGES:
@@ -72,32 +74,32 @@ def environment() -> Line:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    return Line("ok", "environment", ", ".join(found))
+    return Finding("ok", "environment", ", ".join(found))
 
 
-def capabilities(store: Store) -> Iterator[Line]:
+def capabilities(store: Store) -> Iterator[Finding]:
     """What the store lacks."""
     if "compare and set" not in store.capabilities:
-        yield Line(
+        yield Finding(
             "error", "capabilities", "no compare and set", "no migration can be planned here: take another store"
         )
     elif "many workers" not in store.capabilities:
-        yield Line("warning", "capabilities", ", ".join(sorted(store.capabilities)), "start one `run` at a time")
+        yield Finding("warning", "capabilities", ", ".join(sorted(store.capabilities)), "start one `run` at a time")
     else:
-        yield Line("ok", "capabilities", ", ".join(sorted(store.capabilities)))
+        yield Finding("ok", "capabilities", ", ".join(sorted(store.capabilities)))
 
 
-def phase(journal: Journal) -> Line:
+def phase(journal: Journal) -> Finding:
     """The phase; its journal has its digest, or it had not been read."""
     found = f"{journal.phase}, migration {journal.migration}" if journal.migration else "no migration yet"
     if journal.phase == "paused":
-        return Line("warning", "journal", f"{found} ({journal.note})", "go on with `run`")
+        return Finding("warning", "journal", f"{found} ({journal.note})", "go on with `run`")
     if journal.phase == "rolling_back":
-        return Line("warning", "journal", found, "a rollback was cut short: start `rollback` again")
-    return Line("ok", "journal", found)
+        return Finding("warning", "journal", found, "a rollback was cut short: start `rollback` again")
+    return Finding("ok", "journal", found)
 
 
-def dimensions(store: Store, journal: Journal) -> Line:
+def dimensions(store: Store, journal: Journal) -> Finding:
     """Whether embeddings are as long as the journal says."""
     wrong = [
         item.id
@@ -107,42 +109,42 @@ def dimensions(store: Store, journal: Journal) -> Line:
     ]
     expected = f"{journal.dim}" + (f" and {journal.new_dim}" if journal.new_dim else "")
     if wrong:
-        return Line(
+        return Finding(
             "error", "dimensions", f"item {wrong[0]!r} has others than {expected}", "write it again, or roll back"
         )
-    return Line("ok", "dimensions", expected)
+    return Finding("ok", "dimensions", expected)
 
 
-def unserved(store: Store) -> Line:
+def unserved(store: Store) -> Finding:
     """Items that no query finds."""
     bare = store.counts().bare
     if bare:
-        return Line("warning", "unserved", f"{bare:,} items have no embedding at all", "`run` embeds them")
-    return Line("ok", "unserved", "every item has an embedding")
+        return Finding("warning", "unserved", f"{bare:,} items have no embedding at all", "`run` embeds them")
+    return Finding("ok", "unserved", "every item has an embedding")
 
 
-def claims(store: Store) -> Iterator[Line]:
+def claims(store: Store) -> Iterator[Finding]:
     """Who works, and whose lease ran out."""
     held = store.claims()
     for name, (count, seconds) in held.items():
         if seconds < 0:
             text = f"{count:,} items of {name}, whose lease ran out {duration(-seconds)} ago"
-            yield Line("warning", "claims", text, "the next `run` takes them over")
+            yield Finding("warning", "claims", text, "the next `run` takes them over")
     live = [count for count, seconds in held.values() if seconds >= 0]
-    yield Line("ok", "claims", f"{len(live)} workers have {sum(live):,} items")
+    yield Finding("ok", "claims", f"{len(live)} workers have {sum(live):,} items")
 
 
-def dead_letters(store: Store) -> Line:
+def dead_letters(store: Store) -> Finding:
     """Items that the new model could not read."""
     failed = store.counts().failed
     if not failed:
-        return Line("ok", "dead letters", "none")
+        return Finding("ok", "dead letters", "none")
     named = "; ".join(f"{item.id}: {item.failure}" for item in store.failures(LISTED))
     advice = "mend or delete them, then `run --retry-failed`; they are served by their old embeddings until then"
-    return Line("warning", "dead letters", f"{failed:,} ({named})", advice)
+    return Finding("warning", "dead letters", f"{failed:,} ({named})", advice)
 
 
-def disk(store: Store, journal: Journal) -> Iterator[Line]:
+def disk(store: Store, journal: Journal) -> Iterator[Finding]:
     """Whether what is to be written has room; of a server this is not known from here."""
     path = getattr(store, "path", None)
     if not isinstance(path, Path):
@@ -150,15 +152,15 @@ def disk(store: Store, journal: Journal) -> Iterator[Line]:
     free, left = shutil.disk_usage(path.parent).free, store.counts().pending * journal.new_dim * 4
     found = f"{size(free)} free, about {size(left)} to be written"
     if free < 2 * left:
-        yield Line("warning", "disk", found, "make room: a full disk pauses a migration and loses nothing")
+        yield Finding("warning", "disk", found, "make room: a full disk pauses a migration and loses nothing")
     else:
-        yield Line("ok", "disk", found)
+        yield Finding("ok", "disk", found)
 
 
-def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[Line]:
+def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[Finding]:
     """Whether models are those of the migration, and still embed items as they are stored."""
     if given is None:
-        yield Line("warning", "models", "not looked at", "give --models module.function")
+        yield Finding("warning", "models", "not looked at", "give --models module.function")
         return
     from compat.live.serving import new_model
     from compat.live.verbs.arguments import models_of
@@ -167,9 +169,9 @@ def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[L
         models = models_of(given)
         models.check(journal)
     except InputError as error:
-        yield Line("error", "models", str(error), "take the models that the migration began with, or roll back")
+        yield Finding("error", "models", str(error), "take the models that the migration began with, or roll back")
         return
-    yield Line("ok", "models", "as the migration began" if journal.phase in UNDER_WAY else "fit the store")
+    yield Finding("ok", "models", "as the migration began" if journal.phase in UNDER_WAY else "fit the store")
     if journal.phase == "none" or not journal.new_dim:
         return
     migrated = store.sample(CANARIES)
@@ -184,21 +186,21 @@ def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[L
             yield canaries(model, items, name, journal)
 
 
-def canaries(model: Embed, items: Sequence[Item], name: Column, journal: Journal) -> Line:
+def canaries(model: Embed, items: Sequence[Item], name: Column, journal: Journal) -> Finding:
     """Whether a model embeds items as they are stored."""
     from compat.live.canaries import again
 
     try:
         found = again(model, items, name, journal.distance)
     except InputError as error:
-        return Line("error", f"{name} model", str(error), "see that it answers")
+        return Finding("error", f"{name} model", str(error), "see that it answers")
     advice = "find out what changed in weights, preprocessing or contents"
     if found.drifted:
         level = "error" if found.others else "warning"
         text = f"{len(found.drifted)} of {len(items)} items are embedded otherwise by now, such as {found.drifted[0]!r}"
-        return Line(level, f"{name} model", text, advice)
+        return Finding(level, f"{name} model", text, advice)
     if found.unread:
         id, why = next(iter(found.unread.items()))
         text = f"{len(found.unread)} of {len(items)} items cannot be read any more, such as {id!r} ({why})"
-        return Line("warning", f"{name} model", text, advice)
-    return Line("ok", f"{name} model", f"{len(items)} items were embedded again as they are stored")
+        return Finding("warning", f"{name} model", text, advice)
+    return Finding("ok", f"{name} model", f"{len(items)} items were embedded again as they are stored")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from compat.errors import InputError
-from compat.experience.agreement import Way, agreement, surely_better
+from compat.experience.agreement import CandidateSearch, agreement, surely_better
 from compat.live.extraction import Unreachable, extract
 from compat.live.items import Journal, Work
 from compat.live.models import Models
@@ -87,7 +87,7 @@ def compared(
     """`Forecast.agreement` and `worse`, by embeddings of some items (N, D_old) and (N, D_new), each a query too."""
     upgrade = models.between(journal.dim, journal.new_dim)
     queries, items = through(upgrade.query, old, new), through(upgrade.gallery, old, new)
-    way = Way(queries[0], items[0], models.merge if models.merge.changes else None)
+    way = CandidateSearch(queries[0], items[0], models.merge if models.merge.changes else None)
     before, half, after = (agreement(way, items[1], share, NEAREST) for share in (0.0, 0.5, 1.0))
     means = float(before.mean()), float(half.mean()), float(after.mean())
     return means, surely_better(before - half)

@@ -20,7 +20,7 @@ AT_ONCE = 4096  # rows that are in memory at a time
 EXPECTED = "a table of items"
 
 
-class Table(NamedTuple):
+class ItemTable(NamedTuple):
     """Items of a file.
 
     Attributes:
@@ -36,7 +36,7 @@ class Table(NamedTuple):
     items: Callable[[], Iterator[Item]]
 
 
-def read(given: str) -> Table:
+def read(given: str) -> ItemTable:
     """The table in a file, which is read once to its end.
 
     `.parquet` has columns `id`, `content` and `old` (a list of numbers), `.npz` arrays of these names, (N,), (N,) and
@@ -64,7 +64,7 @@ def read(given: str) -> Table:
     return table
 
 
-def from_parquet(path: Path) -> Table:
+def from_parquet(path: Path) -> ItemTable:
     """Of a Parquet file, which is read in parts."""
     ids: list[str] = []
     dims, meta = set(), []
@@ -75,7 +75,7 @@ def from_parquet(path: Path) -> Table:
     if len(dims) > 1:
         found = " and ".join(map(str, sorted(dims)))
         raise InputError(f"old: rows of {found} numbers in {path}, expected as many in each")
-    return Table(ids, max(dims, default=0), meta, lambda: chain.from_iterable(starmap(rows, _parts(path))))
+    return ItemTable(ids, max(dims, default=0), meta, lambda: chain.from_iterable(starmap(rows, _parts(path))))
 
 
 def _parts(path: Path) -> Iterator[tuple[dict[str, list[Any]], np.ndarray]]:
@@ -87,7 +87,7 @@ def _parts(path: Path) -> Iterator[tuple[dict[str, list[Any]], np.ndarray]]:
             yield {name: of_arrow(batch[name]) for name in ("id", "content", *meta)}, matrix(path, batch["old"])
 
 
-def from_archive(path: Path) -> Table:
+def from_archive(path: Path) -> ItemTable:
     """Of an archive of arrays."""
     with Archive("items", path, EXPECTED) as file:
         meta = meta_of(path, list(file))
@@ -97,10 +97,10 @@ def from_archive(path: Path) -> Table:
         if name != "old" and column.shape != (len(old),):
             raise InputError(f"items: {name} of {path} has shape {column.shape}, expected ({len(old)},)")
     columns = {name: of_array(path, name, arrays[name]) for name in ("id", "content", *meta)}
-    return Table(list(map(text, columns["id"])), old.shape[1], meta, lambda: rows(columns, old))
+    return ItemTable(list(map(text, columns["id"])), old.shape[1], meta, lambda: rows(columns, old))
 
 
-def from_csv(path: Path) -> Table:
+def from_csv(path: Path) -> ItemTable:
     """Of a CSV file and the .npy file beside it."""
     with open(path, newline="", encoding="utf-8-sig") as file:
         names, *records = [cells for cells in csv.reader(file, strict=True) if cells] or [[]]
@@ -113,7 +113,7 @@ def from_csv(path: Path) -> Table:
     given = {name: [cells[at] for cells in records] for at, name in enumerate(names)}
     old = check_rows(path, read_npy("items", path.with_suffix(".npy"), mapped=True), len(records))
     columns = {name: given[name] if name in NEEDED else list(map(value, given[name])) for name in (*NEEDED[:2], *meta)}
-    return Table(columns["id"], old.shape[1], meta, lambda: rows(columns, old))
+    return ItemTable(columns["id"], old.shape[1], meta, lambda: rows(columns, old))
 
 
 def rows(columns: Mapping[str, Sequence[Any]], old: np.ndarray) -> Iterator[Item]:

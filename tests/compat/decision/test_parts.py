@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from compat import Embeddings, backfill_order
-from compat.decision.calendar import Gallery, backfill, fusion, nothing, switch
+from compat.decision.calendar import MigrationSize, backfill, fusion, nothing, switch
 from compat.decision.calibration import LEVELS, below, calibration, gain_reached
 from compat.decision.losers import class_falls, falls, lower_classes, lowest, moments
 from compat.decision.overlap import nearest, overlap_curve
@@ -14,7 +14,7 @@ from compat.decision.signs import close_rows, equal_rows, zero_rows
 from compat.engine.exact import distances
 from tests.helpers.spaces import random_embeddings
 
-PLACE = Gallery(items=7200, old_dim=10, new_dim=20, rate=2.0)
+PLACE = MigrationSize(items=7200, old_dim=10, new_dim=20, rate=2.0)
 PROGRESS, VALUES = np.array([0.0, 0.5, 1.0]), np.array([0.2, 0.4, 0.8])
 
 

@@ -86,9 +86,9 @@ def url(adapter: str, request, tmp_path) -> Iterator[str]:
 
 def emptied(url: str) -> None:
     """Leave nothing on a server."""
-    from compat.live.qdrant.link import Link
+    from compat.live.qdrant.link import QdrantConnection
 
-    link = Link(url)
+    link = QdrantConnection(url)
     for name in (link.collection, f"{link.collection}_journal"):
         with suppress(InputError):
             link("delete_collection", name)

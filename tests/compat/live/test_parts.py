@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from compat.engine.exact import Distance
 from compat.live.sqlite.lists import trained
-from compat.live.sqlite.parts import Part
+from compat.live.sqlite.parts import SqliteIndex
 from compat.live.store import Approximate
 
 DIM = 6
@@ -32,7 +32,7 @@ def apart(query: np.ndarray, rows: np.ndarray, distance: str) -> np.ndarray:
 @given(st.lists(st.tuples(CHANGES, st.sets(st.integers(0, 40), min_size=1, max_size=12)), max_size=12), st.data())
 @settings(max_examples=60, deadline=None)
 def test_rows_that_come_and_go_are_searched_exactly(distance, changes, data):
-    part = Part(np.empty(0, np.int64), vectors(0), distance)
+    part = SqliteIndex(np.empty(0, np.int64), vectors(0), distance)
     held: dict[int, np.ndarray] = {}
     hidden: set[int] = set()
     for seed, (change, rows) in enumerate(changes):
@@ -71,7 +71,7 @@ def test_near_equal_vectors_are_told_apart(distance, apart_by, asked):
     gallery, queries = (
         (30 * (np.ones(32) + apart_by * chance.normal(size=(count, 32)))).astype(np.float32) for count in (1500, asked)
     )
-    found = Part(np.arange(1500), gallery, distance).search(queries, 10)
+    found = SqliteIndex(np.arange(1500), gallery, distance).search(queries, 10)
     for query, rows in zip(queries.astype(np.float64), found, strict=True):
         best = gallery[np.argsort(_float64(query, gallery, distance))[:10]]
         assert _float64(query, gallery[rows], distance).max() <= _float64(query, best, distance).max() * (1 + 1e-6)
@@ -91,9 +91,9 @@ def clustered(count: int, seed: int) -> np.ndarray:
     return (centres[chance.integers(0, 40, count)] + 0.5 * chance.normal(size=(count, 16))).astype(np.float32)
 
 
-def approximate(rows: np.ndarray, gallery: np.ndarray, distance: Distance, settings: Approximate) -> Part:
+def approximate(rows: np.ndarray, gallery: np.ndarray, distance: Distance, settings: Approximate) -> SqliteIndex:
     """A part whose lists are built."""
-    part = Part(rows, gallery, distance, settings)
+    part = SqliteIndex(rows, gallery, distance, settings)
     part.keep_up()
     part.wait()
     assert not part.exact
@@ -107,7 +107,7 @@ def test_an_approximate_part_keeps_its_floor_while_it_shrinks(distance):
     order = np.random.default_rng(2).permutation(6000)
     for removed in (0, 1500, 2900, 4500):
         part.remove(order[:removed])
-        exact = Part(order[removed:], gallery[order[removed:]], distance)
+        exact = SqliteIndex(order[removed:], gallery[order[removed:]], distance)
         found = [
             len(np.intersect1d(a, b)) for a, b in zip(part.search(queries, 10), exact.search(queries, 10), strict=True)
         ]
@@ -116,7 +116,7 @@ def test_an_approximate_part_keeps_its_floor_while_it_shrinks(distance):
 
 
 def test_a_part_that_is_mostly_removed_is_outgrown():
-    part = Part(np.arange(3000), vectors(3000), "l2")
+    part = SqliteIndex(np.arange(3000), vectors(3000), "l2")
     part.hide(np.arange(2900))
     part.remove(np.arange(2000))
     assert not part.outgrown
@@ -154,7 +154,7 @@ def test_it_looks_at_each_vector_until_its_lists_are_built(monkeypatch):
         return trained(*args)
 
     monkeypatch.setattr("compat.live.sqlite.parts.trained", later)
-    part = Part(np.arange(3900), gallery[:3900], "l2", Approximate(1000, 0.5))
+    part = SqliteIndex(np.arange(3900), gallery[:3900], "l2", Approximate(1000, 0.5))
     for known in (3900, 4000):
         part.add(np.arange(part.count, known), gallery[part.count : known])
         exact = faiss.knn(queries, gallery[:known], 10)[1]
@@ -170,7 +170,7 @@ def test_its_memory_is_that_of_its_vectors():
     gallery = np.random.default_rng(0).normal(size=(2**16, 64)).astype(np.float32)
     tracemalloc.start()
     chunks = ((np.arange(start, start + 2**12), gallery[start : start + 2**12]) for start in range(0, 2**16, 2**12))
-    part = Part.build(chunks, 64, "cosine")
+    part = SqliteIndex.build(chunks, 64, "cosine")
     part.search(gallery[:5], 10)
     part.keep_up()
     part.wait()
@@ -181,21 +181,23 @@ def test_its_memory_is_that_of_its_vectors():
 
 
 def test_an_empty_part_finds_nothing():
-    assert Part(np.empty(0, np.int64), vectors(0), "cosine").search(vectors(3), 5).shape == (3, 0)
+    assert SqliteIndex(np.empty(0, np.int64), vectors(0), "cosine").search(vectors(3), 5).shape == (3, 0)
 
 
 def test_vectors_of_length_0_are_found_last():
     rows = np.stack([np.zeros(DIM), np.ones(DIM)]).astype(np.float32)
-    assert Part(np.array([4, 9]), rows, "cosine").search(np.ones((1, DIM), np.float32), 2).tolist() == [[9, 4]]
+    assert SqliteIndex(np.array([4, 9]), rows, "cosine").search(np.ones((1, DIM), np.float32), 2).tolist() == [[9, 4]]
 
 
 def test_vectors_of_length_0_are_as_far_as_what_is_at_right_angles():
     rows = np.array([[-1, 0.1], [0, 0], [-0.1, 1], [0.1, 1]], np.float32)
-    assert Part(np.arange(4), rows, "cosine").search(np.array([[1, 0]], np.float32), 4).tolist() == [[3, 1, 2, 0]]
+    assert SqliteIndex(np.arange(4), rows, "cosine").search(np.array([[1, 0]], np.float32), 4).tolist() == [
+        [3, 1, 2, 0]
+    ]
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e25])
 def test_squares_of_huge_and_of_tiny_vectors_are_finite(size):
     gallery, query = size * vectors(50), size * vectors(1, 9)
     exact = np.argsort(np.linalg.norm(gallery.astype(np.float64) - query, axis=1))[:5]
-    assert Part(np.arange(50), gallery, "l2").search(query, 5)[0].tolist() == exact.tolist()
+    assert SqliteIndex(np.arange(50), gallery, "l2").search(query, 5)[0].tolist() == exact.tolist()

@@ -16,7 +16,7 @@ from tests.helpers.live_stores import OLD, create, everything, item, new, report
 
 psycopg = pytest.importorskip("psycopg")
 from compat.live.postgres import link as postgres_link  # noqa: E402
-from compat.live.postgres.link import Link  # noqa: E402
+from compat.live.postgres.link import PostgresConnection  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 ITEMS, BATCH = 60, 5
@@ -232,7 +232,7 @@ def test_the_phase_does_not_change_while_something_is_written(opened, monkeypatc
 
 def test_what_was_undone_for_another_is_done_again(url, opened):
     create(opened())
-    link, tries = Link(url), []
+    link, tries = PostgresConnection(url), []
 
     def step(cursor):
         tries.append(cursor.execute("UPDATE journal SET digest = digest || 'x'").rowcount)

@@ -12,7 +12,7 @@ from compat.live import Item, Journal, Migration, Models, Rows, Searcher, contro
 from compat.live.invariants import check
 from compat.live.items import Phase
 from compat.live.process import this_process
-from compat.live.prometheus import FIGURES, Collector, serve
+from compat.live.prometheus import FIGURES, BackfillCollector, serve
 from compat.live.store import amended
 
 client = pytest.importorskip("prometheus_client", reason="prometheus_client is not installed")
@@ -37,7 +37,7 @@ def migration(tmp_path):
 
 def registry(store):
     its = client.CollectorRegistry()
-    its.register(Collector(store))
+    its.register(BackfillCollector(store))
     return its
 
 

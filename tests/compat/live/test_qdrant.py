@@ -13,7 +13,7 @@ from tests.helpers.live_stores import claim, everything, item, new, report, runn
 
 pytest.importorskip("qdrant_client")
 
-from compat.live.qdrant.points import State, scaled, tag
+from compat.live.qdrant.points import JournalPoint, scaled, tag
 from tests.helpers.qdrant_moments import in_folder, on_both
 
 ASKS = [Ask("old", vector(0)[None]), Ask("new", new(0)[None])]
@@ -73,7 +73,7 @@ def test_vectors_are_scaled_to_length_one_and_zero_stays():
 
 @in_folder
 def test_eras_grow_with_the_kind_of_phase(store):
-    state: State = store.ledger.state()
+    state: JournalPoint = store.ledger.state()
     phases: list[Phase] = [
         "planned", "running", "paused", "complete", "verified", "rolling_back", "rolled_back", "none",
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from tests.helpers.live_stores import create, item, new, report, running, vector
 
 pytest.importorskip("qdrant_client")
 
-from compat.live.qdrant.link import Busy, Link, Refused, models
+from compat.live.qdrant.link import Busy, QdrantConnection, Refused, models
 from tests.helpers.qdrant_moments import in_folder, on_both
 
 needs_stand = pytest.mark.skipif("QDRANT_URL" in os.environ, reason="a server does not break when it is told to")
@@ -36,10 +36,13 @@ def test_other_addresses_are_refused(url):
 
 
 def test_addresses():
-    assert Link("qdrant:////folder/name").address == "/folder"
-    assert Link("qdrant:///folder/name").address == os.path.abspath("folder")
-    assert Link("qdrants://host:6333/name").address == "https://host:6333"
-    assert (Link("qdrant://host:6333/name").address, Link("qdrant://host:6333/name").collection) == (
+    assert QdrantConnection("qdrant:////folder/name").address == "/folder"
+    assert QdrantConnection("qdrant:///folder/name").address == os.path.abspath("folder")
+    assert QdrantConnection("qdrants://host:6333/name").address == "https://host:6333"
+    assert (
+        QdrantConnection("qdrant://host:6333/name").address,
+        QdrantConnection("qdrant://host:6333/name").collection,
+    ) == (
         "http://host:6333",
         "name",
     )
@@ -101,7 +104,7 @@ def test_a_folder_of_none_or_of_another_process_is_told_in_one_line(tmp_path):
 
 @on_both
 def test_a_collection_of_something_else_is_left_alone(url, opened):
-    link = Link(url)
+    link = QdrantConnection(url)
     link.open(make=True)
     params = models.VectorParams(size=3, distance=models.Distance.DOT)
     link("create_collection", link.collection, vectors_config=params)

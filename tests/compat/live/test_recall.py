@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks.perf.recall import CONDITIONS, recall
-from compat.live.sqlite.parts import Part
+from compat.live.sqlite.parts import SqliteIndex
 from compat.live.store import Approximate
 from compat.orders import Clusters, Density, OrderGiven, Random
 
@@ -58,7 +58,9 @@ def test_each_part_and_both_together_hold_the_floor(name, gap, monkeypatch):
         asked = (rows[ITEMS:] + away).astype(np.float32)
         queries.append(asked)
         apart.append(1 - unit(asked) @ unit(rows[:ITEMS]).T)
-        parts.append(Part(np.empty(0, np.int64), np.empty((0, DIM), np.float32), "cosine", Approximate(400, FLOOR)))
+        parts.append(
+            SqliteIndex(np.empty(0, np.int64), np.empty((0, DIM), np.float32), "cosine", Approximate(400, FLOOR))
+        )
     parts[0].add(np.arange(ITEMS), old[:ITEMS])
     done = 0
     for point in POINTS:

@@ -9,7 +9,7 @@ import torch
 from compat.engine.exact import distances
 from compat.errors import InputError
 from compat.live import Migration, Rows, Searcher, Writer
-from compat.live.items import Found
+from compat.live.items import Candidates
 from compat.live.searcher import top
 from compat.live.sqlite.views import load
 from compat.merge import Raw, ReciprocalRank
@@ -168,8 +168,8 @@ def test_a_write_in_between_is_searched_at_once_by_another_process_s_searcher(st
 
 def test_an_item_found_in_both_parts_counts_as_migrated():
     ones = np.ones((1, 2), np.float32)
-    found = {"old": (ones, Found(["a", "b"], [{}, {}], np.eye(2, dtype=np.float32), np.array([[0, 1]])))}
-    found["new"] = (ones, Found(["b"], [{}], -ones, np.array([[0]])))
+    found = {"old": (ones, Candidates(["a", "b"], [{}, {}], np.eye(2, dtype=np.float32), np.array([[0, 1]])))}
+    found["new"] = (ones, Candidates(["b"], [{}], -ones, np.array([[0]])))
     hits = top(found, 0, None, "cosine", 5)
     assert [(hit.id, hit.part) for hit in hits] == [("a", "old"), ("b", "new")]
 

@@ -7,7 +7,15 @@ import pytest
 from compat.errors import InputError
 from compat.policies import FEATURES, rollout
 from compat.policies.expert import greedy
-from compat.policies.heuristics import Density, Entropy, Farthest, Largest, Random, Variance, heuristics
+from compat.policies.heuristics import (
+    DensityPolicy,
+    EntropyPolicy,
+    Farthest,
+    Largest,
+    RandomPolicy,
+    Variance,
+    heuristics,
+)
 from tests.helpers.environments import environment
 
 MASK = np.array([True, False, True, True])
@@ -23,7 +31,7 @@ def observed(**features):
 
 @pytest.mark.parametrize(
     ("policy", "feature"),
-    [(Density(), "density"), (Farthest(), "distance"), (Variance(), "variance"), (Entropy(), "entropy")],
+    [(DensityPolicy(), "density"), (Farthest(), "distance"), (Variance(), "variance"), (EntropyPolicy(), "entropy")],
 )
 def test_the_largest_open_one_of_its_feature_is_chosen_and_of_several_the_first(policy, feature):
     assert policy(observed(**{feature: [1, 9, 3, 2]}), MASK) == 2
@@ -33,7 +41,7 @@ def test_the_largest_open_one_of_its_feature_is_chosen_and_of_several_the_first(
 
 
 def test_random_chooses_each_open_group_and_by_its_seed():
-    first, second, other = Random(0), Random(0), Random(1)
+    first, second, other = RandomPolicy(0), RandomPolicy(0), RandomPolicy(1)
     chosen = [[policy(observed(), MASK) for _ in range(60)] for policy in (first, second, other)]
     assert chosen[0] == chosen[1] != chosen[2]
     assert set(chosen[0]) == {0, 2, 3}
