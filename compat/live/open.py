@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from compat.errors import InputError
+from compat.importing import resolved
 from compat.live.store import Store
 
 
 def open_store(url: str, **options: Any) -> Store:
-    """The store at an address: `sqlite:///path`, `postgresql://...` or `qdrant://host:port/collection`.
+    """Open the store at an address.
 
     Args:
-        url: the address.
+        url: `sqlite:///path`, `postgresql://...`, `qdrant://host:port/collection` (experimental), or
+            `module.Class://rest` for a store of your own, which gets the whole address.
         options: of the adapter.
 
     Raises:
@@ -31,5 +33,9 @@ def open_store(url: str, **options: Any) -> Store:
         from compat.live.qdrant.store import QdrantStore
 
         return QdrantStore(url, **options)
+    module, _, name = scheme.rpartition(".")
+    if rest and module and name.isidentifier():
+        own: Store = resolved("store", scheme, "a class of stores")(url, **options)
+        return own
     shown = f"{scheme}://..." if rest and scheme.isalnum() else "an address without a scheme"  # it may hold a password
     raise InputError(f"store: {shown}, expected sqlite:///path, postgresql://... or qdrant://...")

@@ -15,7 +15,7 @@ from compat.live.open import open_store
 from compat.live.store import Store
 from tests.helpers.live_stores import create
 
-ADAPTERS = ("sqlite", "postgres", "qdrant", "qdrant_http")
+ADAPTERS = ("sqlite", "postgres", "qdrant", "qdrant_http", "memory")
 
 
 def pytest_collection_modifyitems(items) -> None:
@@ -72,6 +72,8 @@ def url(adapter: str, request, tmp_path) -> Iterator[str]:
     """An address at which there is no store yet."""
     if adapter == "sqlite":
         yield f"sqlite:///{tmp_path / 'gallery.db'}"
+    elif adapter == "memory":
+        yield f"tests.helpers.memory_store.MemoryStore://{uuid.uuid4().hex}"
     elif adapter == "qdrant":
         pytest.importorskip("qdrant_client")
         request.getfixturevalue("unsynced")
