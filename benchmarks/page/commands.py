@@ -1,4 +1,4 @@
-"""The commands that made a row: those that the results keep, or, of results from before that, those of documents."""
+"""Commands stored with the results; for older results, the commands in the documents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-RUN = re.compile(r"^python -m benchmarks\.run .*$", re.MULTILINE)
+RUN = re.compile(r"^(?:compat-bench run|python -m benchmarks\.run) .*$", re.MULTILINE)
 
 
 @cache
