@@ -3,11 +3,11 @@
     python -m benchmarks.table results/digits
     python -m benchmarks.table results/tiny_imagenet_methods --only order=random merge=raw --wide
     python -m benchmarks.table results/tiny_imagenet_methods --compare rqt independent
-    python -m benchmarks.table --write README.md results/README.md
+    python -m benchmarks.table --write README.md results/every_method.md
 
-A document that tables are written into has a line `<!-- table: FOLDER [label=value ...] -->` before each of them and
-`<!-- end -->` after it; one of ranks over several folders, as of `python -m benchmarks.rank`, has
-`<!-- ranks: FOLDER FOLDER ... [label=value ...] -->`. FOLDER is relative to the document.
+In a document, the lines between `<!-- table: FOLDER [label=value ...] -->` and `<!-- end -->` are replaced by the table of
+a folder; `short` in place of `table` gives six columns. `<!-- ranks: FOLDER FOLDER ... [label=value ...] -->` stands for
+the table of `python -m benchmarks.rank`. FOLDER is relative to the document.
 """
 
 from __future__ import annotations

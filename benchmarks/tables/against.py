@@ -23,7 +23,6 @@ from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.results import Result, identity, load_results
 
-DOCUMENTS = ("README.md", "results/README.md")
 TRAINING = "training (s)"
 
 
@@ -70,31 +69,33 @@ def differing_figures(before: Path, here: Path) -> Iterator[str]:
                     yield f"{row}: {name} was {value}, is {found.get(name, 'missing')}"
 
 
-def cells(document: str) -> list[dict[tuple[str, str], str]]:
-    """Of each table of a document, its cells by row and column."""
-    found = []
-    for text in re.findall(r"<!-- table: .*?-->\n(.*?)<!-- end -->", document, re.DOTALL):
+def cells(text: str) -> dict[str, dict[tuple[str, str], str]]:
+    """The cells of each table by row and column, under the folder and the conditions that its mark names."""
+    found = {}
+    for mark, table in re.findall(r"<!-- table: (?:results/)?(.*?) -->\n(.*?)<!-- end -->", text, re.DOTALL):
         lines = [
-            [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
+            [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("|")
         ]
         names, _, *rows = lines
-        heading = text.split("\n|")[0].strip()
-        table = {(row[0], name): cell for row in rows for name, cell in zip(names, row, strict=True)}
-        found.append({("", "systems"): heading, **table})
+        own = {(row[0], name): cell for row in rows for name, cell in zip(names, row, strict=True)}
+        found[mark] = {("", "systems"): table.split("\n|")[0].strip(), **own}
     return found
 
 
+def documents(root: Path) -> list[Path]:
+    """Those of a repository that have tables of results."""
+    return [root / "README.md", *sorted(root.glob("results/*.md"))]
+
+
 def differing_cells(before: Path, here: Path) -> Iterator[tuple[str, bool]]:
-    """A line for each cell of a document's table that is not what it was, and whether it is of training seconds."""
-    for document in DOCUMENTS:
-        then, now = cells((before / document).read_text()), cells(written(here / document))
-        if len(then) != len(now):
-            yield f"{document}: {len(then)} tables then, {len(now)} now", False
-        for number, (old, new) in enumerate(zip(then, now, strict=False), 1):
-            for (row, column), cell in old.items():
-                found = new.get((row, column), "missing")
-                if cell != found:
-                    yield f"{document} table {number}, {row}: {column} was {cell}, is {found}", column == TRAINING
+    """A line for each cell of the documents' tables that is not what it was, and whether it is of training seconds."""
+    now = cells("\n".join(written(path) for path in documents(here)))
+    for mark, old in cells("\n".join(path.read_text() for path in documents(before))).items():
+        new = now.get(mark, {})
+        for (row, column), cell in old.items():
+            found = new.get((row, column), "missing")
+            if cell != found:
+                yield f"table {mark}, {row}: {column} was {cell}, is {found}", column == TRAINING
 
 
 def main() -> None:
@@ -112,7 +113,7 @@ def main() -> None:
         checkout(arguments.commit, before)
         wrong = list(differing_figures(before, here))
         counted = sum(len(figures(result)) for folder in folders_of(before) for result in load_results(folder))
-        shown = sum(len(table) for document in DOCUMENTS for table in cells((before / document).read_text()))
+        shown = sum(len(table) for path in documents(before) for table in cells(path.read_text()).values())
         for line, training in differing_cells(before, here):
             if training:
                 print(line)

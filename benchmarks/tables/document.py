@@ -1,10 +1,16 @@
 """Tables in Markdown documents, written from results.
 
-A document that tables are written into has a line `<!-- table: FOLDER [label=value ...] -->` before each of them and
-`<!-- end -->` after it; one of ranks over several folders `<!-- ranks: FOLDER FOLDER ... [label=value ...] -->`; those
-of an experiment on policies `<!-- policies: FILE -->`, that of reports on upgrades `<!-- agreement: FILE -->`, those
-of live migrations `<!-- live: FILE -->`, `<!-- indexed: FILE -->`, `<!-- searching: FILE -->` and
-`<!-- faults: FILE FILE ... -->`. FOLDER and FILE are relative to the document.
+The lines between a mark and `<!-- end -->` are replaced by the table that the mark names:
+
+    <!-- table: FOLDER [label=value ...] -->            all columns of a benchmark
+    <!-- short: FOLDER [label=value ...] -->            its first six
+    <!-- ranks: FOLDER FOLDER ... [label=value ...] --> ranks over several benchmarks
+    <!-- policies: FILE -->                             an experiment on policies
+    <!-- agreement: FILE -->                            reports on upgrades
+    <!-- live: FILE -->                                 live migrations; also `indexed` and `searching`
+    <!-- faults: FILE FILE ... -->                      faults in live migrations
+
+FOLDER and FILE are relative to the document.
 """
 
 from __future__ import annotations
@@ -15,11 +21,13 @@ from pathlib import Path
 from benchmarks.tables.live import faults, indexed, searching, speed
 from benchmarks.tables.ranks import ranking, table
 from benchmarks.tables.reports import agreement
+from benchmarks.tables.table import table as wide
 from benchmarks.tables.table import tables
+from benchmarks.tables.terminal import short
 from compat.errors import InputError
 from compat.files import replace
 
-KINDS = "table|ranks|policies|agreement|live|indexed|searching|faults"
+KINDS = "table|short|ranks|policies|agreement|live|indexed|searching|faults"
 
 
 def written(document: str | Path, broken: list[str] | None = None) -> str:
@@ -56,7 +64,7 @@ def written(document: str | Path, broken: list[str] | None = None) -> str:
         elif kind == "faults":
             made = faults([path.parent / word for word in words])
         else:
-            made = tables(path.parent / words[0], words[1:], broken=broken)
+            made = tables(path.parent / words[0], words[1:], short if kind == "short" else wide, broken)
         return f"<!-- {kind}: {found[2]} -->\n\n{made}\n\n<!-- end -->"
 
     pattern = rf"<!-- ({KINDS}): (.*?) -->\n.*?<!-- end -->"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.tables.table import percent, rows_of, seeds, systems
+from benchmarks.tables.table import escaped, percent, rows_of, seeds, systems
 from compat.results import Failure, Result
 
 WIDTH = 100
@@ -17,14 +17,27 @@ NAMES = ("method", "seeds", "AUC mAP (%)", "relative gain (%)", "mAP 0 -> 1 (%)"
 
 def narrow(results: Sequence[Result], folder: str | Path | None = None, failures: Sequence[Failure] = ()) -> str:
     """Six columns, at most 100 characters wide; * is the best area. Arguments as of `benchmarks.tables.table.table`."""
-    rows = [NAMES]
+    rows = six_columns(results, folder, "{} *")
+    return "\n".join([systems(results), "", *aligned(rows), *(failure.line for failure in failures)])
+
+
+def short(results: Sequence[Result], folder: str | Path | None = None, failures: Sequence[Failure] = ()) -> str:
+    """The same columns as Markdown, the best area in bold."""
+    names, *rows = six_columns(results, folder, "**{}**")
+    lines = [names, ["---", *["--:"] * (len(names) - 1)], *rows]
+    return "\n".join([systems(results), "", *(f"| {' | '.join(line)} |" for line in lines), *map(escaped, failures)])
+
+
+def six_columns(results: Sequence[Result], folder: str | Path | None, best: str) -> list[Sequence[str]]:
+    """The names of the columns and one row a method; the best area is framed by `best`."""
+    rows: list[Sequence[str]] = [NAMES]
     for row in rows_of(results, folder):
         group = row.group
         ends = " -> ".join(f"{100 * np.mean([r.mean_ap[end] for r in group]):.2f}" for end in (0, -1))
         gain = percent([r.relative_gain for r in group])
         seconds = f"{np.mean([r.training_seconds for r in group]):,.0f}"
-        rows.append((group[0].name, seeds(group), row.area("{} *"), gain, ends, seconds))
-    return "\n".join([systems(results), "", *aligned(rows), *(failure.line for failure in failures)])
+        rows.append((group[0].name, seeds(group), row.area(best), gain, ends, seconds))
+    return rows
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -63,8 +63,8 @@ def test_against_finds_what_differs(tmp_path):
     (line,) = against.differing_figures(before, here)
     assert line.startswith("toy  rqt seed 0: mean_ap was 20.00 ")
     marker = "<!-- table: toy -->\n{}<!-- end -->\n"
-    (one,) = against.cells(marker.format("mAP.\n\n| method | x |\n| --- | --: |\n| rqt | 1 |\n"))
-    assert one == {("", "systems"): "mAP.", ("rqt", "method"): "rqt", ("rqt", "x"): "1"}
+    found = against.cells(marker.format("mAP.\n\n| method | x |\n| --- | --: |\n| rqt | 1 |\n"))
+    assert found["toy"] == {("", "systems"): "mAP.", ("rqt", "method"): "rqt", ("rqt", "x"): "1"}
 
 
 def rows_of(text: str) -> list[list[str]]:
@@ -155,6 +155,16 @@ def test_a_failure_stands_beside_the_result_that_was_there(tmp_path):
     _, row, failed = rows_of(wide.tables(tmp_path / "toy"))
     assert (row[0], failed[0]) == ("rqt", "rqt (random, raw, seed 0) failed: ValueError: no such")
     assert load_query_auc(tmp_path / "toy", RESULT) is not None
+
+
+def test_a_short_table_has_the_columns_of_the_terminal(tmp_path):
+    benchmark, text = folder(tmp_path), tmp_path / "README.md"
+    text.write_text("<!-- short: toy -->\n<!-- end -->\n")
+    document.write(text)
+    names, *rows = rows_of(text.read_text())
+    assert tuple(names) == terminal.NAMES
+    assert [row[2] for row in rows] == ["36.00 ± 12.71", "**62.50**"]
+    assert terminal.short(load_results(benchmark)) in text.read_text()
 
 
 def test_tables_are_written_into_a_document(tmp_path):
