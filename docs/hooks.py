@@ -1,28 +1,34 @@
-"""What mkdocs runs: pages get the sections and tables that they name, and the images of results."""
+"""mkdocs hooks: put the tables of measured results into pages, and the images of results beside them."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-from benchmarks.page.documents import expanded
+from benchmarks.page.choose import table
+from benchmarks.page.gather import gather
 
 ROOT = Path(__file__).parents[1]
-IMAGES = {
-    "images/curve.png": "results/tiny_imagenet/curve.png",
-    "images/live_demo.png": "results/live_demo.png",
-    "images/ranks.png": "results/ranks.png",
-    "images/report.png": "results/report.png",
-}
+CHOOSE = re.compile(r"^<!-- choose: (.*?) -->$", re.MULTILINE)
+OUTSIDE = re.compile(r"(!?)\[([^\]]*)\]\(\.\./([^)\s#]*)[^)\s]*\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Beside the documents, images that lie with the results."""
-    for name, path in IMAGES.items():
-        files.append(File.generated(config, name, abs_src_path=str(ROOT / path)))
+    """Add the images that lie with the results."""
+    for path in sorted((ROOT / "results").rglob("*.png")):
+        name = path.relative_to(ROOT).as_posix()
+        files.append(File.generated(config, name, abs_src_path=str(path)))
     return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """See `benchmarks.page.documents`."""
-    return expanded(markdown, ROOT)
+    """Replace each `<!-- choose: FAMILY -->` by its table, and each link out of `docs/` by the file's name."""
+    markdown = CHOOSE.sub(lambda found: table(gather(ROOT / "results", []), found[1]), markdown)
+    return OUTSIDE.sub(_inside, markdown)
+
+
+def _inside(link: re.Match[str]) -> str:
+    """An image of the results as the site has it; of another file its text and name."""
+    image, text, path = link.groups()
+    return f"![{text}]({path})" if image else f"`{path}`" if text == path else f"{text} (`{path}`)"

@@ -1,24 +1,30 @@
-"""Documents of the site: what they take from elsewhere, the code in them, and that all of it works from disk."""
+"""Documents: their code, commands, links and tables, and that the site of them works from disk."""
 
+import importlib.util
 import itertools
 import re
 import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from benchmarks.page.budget import budget_of
 from benchmarks.page.choose import SITUATIONS, asked_by, choices, rewriting, table
-from benchmarks.page.documents import expanded, section
 from benchmarks.page.families import families, rankings
 from benchmarks.page.gather import gather
 from benchmarks.perf.page import browser as chromium
+from compat.embeddings import Embeddings
 from compat.errors import InputError
 from tests import ROOT
 from tests.helpers.browser import Visit, needs_browser
 
 DOCUMENTS = sorted((ROOT / "docs").rglob("*.md"))
+OWNED = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCUMENTS]
+ALL = [*OWNED, *sorted((ROOT / "results").glob("*.md"))]
+RUN_ELSEWHERE = ("live", "embeddings")  # by tests that have models and a store, and check what comes out
+COMMANDS = {"run", "replay", "report", "page", "table", "plot", "rank", "tune", "data", "policies", "live"}
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +42,41 @@ def site(tmp_path_factory):
     return built
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.stem not in RUN_ELSEWHERE], ids=lambda p: p.stem)
 def test_the_code_in_documents_runs(path):
-    """That of sections from elsewhere is run by the tests of the README and of methods outside the package."""
+    rows, labels = np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32), np.arange(200) % 5
+    scope = {"embeddings": Embeddings(rows[:40], rows[:40] + 1, rows, rows + 1, labels[:40], labels)}
     for code in re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL):
-        exec(compile(code, str(path), "exec"), {})
+        exec(compile(code, str(path), "exec"), dict(scope))
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_and_links_in_documents_lead_somewhere(path):
+    text = path.read_text()
+    assert set(re.findall(r"compat-bench ([a-z]+)\b", text)) - {"live"} <= COMMANDS
+    for module in re.findall(r"python -m ((?:benchmarks|compat)[.\w]*\w)", text):
+        assert importlib.util.find_spec(module), module
+    for config in re.findall(r"(?<![\w/.])configs/[\w/]+\.yaml", text):
+        assert (ROOT / config).exists() or config == "configs/methods/backward.yaml", config
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        name, _, heading = target.partition("#")
+        linked = path.parent / name if name else path
+        assert linked.exists(), target
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
+            assert heading in [re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings], target
+
+
+@pytest.mark.parametrize("path", OWNED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_table_is_wider_than_six_columns(path):
+    rows = re.findall(r"^\|.*\|$", path.read_text(), re.MULTILINE)
+    assert max((len(re.findall(r"(?<!\\)\|", row)) - 1 for row in rows), default=0) <= 6
+
+
+def test_the_readme_has_at_most_150_lines_and_the_two_commands():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    assert {"make bench", "make test"} <= {line.split("  ")[0] for line in text.splitlines()}
 
 
 @pytest.mark.parametrize("family", ["tuned", "own_pairs", "own_pairs_heads_half"])
@@ -74,22 +110,8 @@ def test_methods_that_write_old_items_anew_are_known(benchmarks):
     assert not {"bt2", "oca", "bct"} & rewriting(families(benchmarks)["tuned"])
 
 
-def test_tables_and_sections_stand_where_a_page_names_them(tmp_path):
-    (tmp_path / "A.md").write_text(
-        "# A\n\n## One thing\n\n[b](B.md) [B.md](B.md) [c](https://c) ![d](d.png)\n\n## Two\n\nno\n"
-    )
-    assert expanded("x\n<!-- section: A.md One thing -->\ny", tmp_path) == "x\nb (`B.md`) `B.md` [c](https://c)\ny"
-    text = expanded("<!-- choose: tuned -->", ROOT)
-    assert text == table(gather(ROOT / "results", []), "tuned")
-    assert "| `forward_mcl_rho` | training set, labels | may be written anew | one |" in text
-
-
-def test_what_a_page_names_has_to_be_there(tmp_path, benchmarks):
-    (tmp_path / "A.md").write_text("## One\n")
-    with pytest.raises(InputError, match=r"section: 'Two' of .*A.md, expected one of One"):
-        section(tmp_path / "A.md", "Two")
-    with pytest.raises(InputError, match=r"section: .*B.md \(No such file"):
-        section(tmp_path / "B.md", "One")
+def test_a_family_of_choices_has_to_exist(benchmarks):
+    assert "| `forward_mcl_rho` | training set, labels | may be written anew | one |" in table(benchmarks, "tuned")
     with pytest.raises(InputError, match="choose: 'none', expected one of tuned"):
         table(benchmarks, "none")
 
@@ -101,7 +123,7 @@ def test_documents_are_built_without_a_warning_and_ask_nobody(site):
     for page in pages:
         text = page.read_text()
         assert "<!-- choose" not in text
-        assert "<!-- section" not in text
+        assert "](../" not in text
         assert not re.search(r'<(?:script|img|iframe|link rel="stylesheet")[^>]*(?:src|href)="?https?:', text), page
     assert "ReverseQuery" in (site / "api" / "methods.html").read_text()
 

@@ -244,9 +244,9 @@ def test_help_names_the_parts(capsys, monkeypatch):
     assert all(word in text for word in ("--new.trainer", "methods", "only", "seed", "completion ratios", "--dry-run"))
 
 
-def test_the_readmes_backbones_run_as_shown(config, tmp_path, monkeypatch):
-    """Each block of the section is a file of its own, used as the section's command uses it."""
-    section = (ROOT / "README.md").read_text().split("## Plug in a backbone")[1].split("\n## ")[0]
+def test_the_documented_backbones_run_as_shown(config, tmp_path, monkeypatch):
+    """Each block of the page is a file of its own, used as the page's command uses it."""
+    section = (ROOT / "docs/backbone.md").read_text()
     code, *rest = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     blocks = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
     assert (len(blocks), rest) == (3, [])

@@ -117,11 +117,12 @@ def test_a_gallery_that_is_transformed_goes_forward_through_the_first_and_then_t
     assert torch.equal(found.query_old, newest)
 
 
-def test_the_readme_s_examples_run_and_find_a_planted_rotation():
+@pytest.mark.parametrize(("page", "heading"), [("README.md", "## The four matrices"), ("docs/embeddings.md", "## In")])
+def test_the_examples_run_and_find_a_planted_rotation(page, heading):
     """The new space is the old one turned: mapped back, queries find in the old gallery what old queries find."""
-    section = (ROOT / "README.md").read_text().split("## With your own embeddings")[1].split("\n## ")[0]
+    section = (ROOT / page).read_text().split(heading)[1].split("\n## ")[0]
     blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    assert "fill(" in blocks[-1]
+    assert "serve(" in blocks[-1]
     labels = np.arange(60) % 6
     old = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32) + 3 * np.eye(6, dtype=np.float32)[labels]
     new = old @ rotation(3).numpy()

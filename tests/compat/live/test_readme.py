@@ -1,4 +1,4 @@
-"""The README's section on live migrations, run as it stands."""
+"""The examples of live migrations in README and docs/live.md, run as they stand."""
 
 import re
 import zlib
@@ -15,7 +15,8 @@ from compat.models import Embedder
 from tests import ROOT
 
 ITEMS = 40
-SECTION = (ROOT / "README.md").read_text().split("## Backfill your own store while it serves")[1].split("\n## ")[0]
+EXAMPLES = {"README.md": "## Migrate our store", "docs/live.md": "## In Python"}
+VERB = re.compile(r"^(?:compat-bench live|python -m compat\.live) (.*)$", re.MULTILINE)
 
 
 def embedder(dim, seed):
@@ -45,8 +46,10 @@ def scope(tmp_path, monkeypatch):
     return {**given, "read": read, "old_dim": 5, "rows": new.numpy()}
 
 
-def test_the_readme_s_ten_lines_migrate_a_table_of_items(scope):
-    block, meanwhile = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
+@pytest.mark.parametrize("page", EXAMPLES)
+def test_the_ten_lines_migrate_a_table_of_items(scope, page):
+    section = (ROOT / page).read_text().split(EXAMPLES[page])[1].split("\n## ")[0]
+    block, meanwhile = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     assert sum(map(bool, block.splitlines())) == 10
     before, after = block.split("migration.run()")
     exec(f"{before}migration.run(until=0.5)", scope)
@@ -67,12 +70,11 @@ def test_the_readme_s_ten_lines_migrate_a_table_of_items(scope):
     store.close()
 
 
-def test_the_readme_s_commands_are_those_that_there_are():
-    (block,) = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)
-    commands = [line.split("#")[0].split()[3:] for line in block.splitlines()]
+def test_the_commands_are_those_that_there_are():
+    text = (ROOT / "docs/live.md").read_text()
+    commands = [line.split("#")[0].split() for line in VERB.findall(text)]
     verbs = {parser("a\n\nb").parse_args(command).verb for command in commands}
-    named = set(re.findall(r"\b(pause|resume|throttle|rollback)\b", block))
     known = {"init", "plan", "run", "status", "query", "verify", "finalize", "export", "doctor", "demo"}
-    known |= {"check", "history", "backup"}
-    assert verbs == known
+    assert verbs == known | {"check", "history", "backup"}
+    named = set(re.findall(r"\b(pause|resume|throttle|rollback)\b", "\n".join(re.findall(r"live .*#(.*)", text))))
     assert named == {"pause", "resume", "throttle", "rollback"}
