@@ -5,9 +5,9 @@
     python -m benchmarks.table results/tiny_imagenet_methods --compare rqt independent
     python -m benchmarks.table --write README.md results/every_method.md
 
-In a document, the lines between `<!-- table: FOLDER [label=value ...] -->` and `<!-- end -->` are replaced by the table of
-a folder; `short` in place of `table` gives six columns. `<!-- ranks: FOLDER FOLDER ... [label=value ...] -->` stands for
-the table of `python -m benchmarks.rank`. FOLDER is relative to the document.
+In a document, the lines between `<!-- table: FOLDER [label=value ...] -->` and `<!-- end -->` are replaced by the table
+of a folder; `short` in place of `table` gives six columns. `<!-- ranks: FOLDER FOLDER ... [label=value ...] -->` stands
+for the table of `python -m benchmarks.rank`. FOLDER is relative to the document.
 """
 
 from __future__ import annotations
