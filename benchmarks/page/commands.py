@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-RUN = re.compile(r"^(?:compat-bench run|python -m benchmarks\.run) .*$", re.MULTILINE)
+RUN = re.compile(r"^(?:python -m benchmarks\.run|compat-bench run) .*$", re.MULTILINE)
 
 
 @cache

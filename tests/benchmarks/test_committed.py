@@ -36,7 +36,7 @@ RETUNED = {  # since these results were made; results/tiny_imagenet_methods.md s
 def experiments() -> Iterator[Experiment]:
     """Of the commands that the documents of the results name."""
     text = "\n".join(path.read_text() for path in sorted((ROOT / "results").glob("*.md"))).replace("\\\n", " ")
-    for arguments in re.findall(r"^(?:compat-bench run|python -m benchmarks\.run) (.*)$", text, re.MULTILINE):
+    for arguments in re.findall(r"^(?:python -m benchmarks\.run|compat-bench run) (.*)$", text, re.MULTILINE):
         own, overrides = runner.command_line(shlex.split(arguments))
         yield parse(own.config, overrides)
 
