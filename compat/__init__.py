@@ -1,30 +1,47 @@
-"""Compatible representation learning: what retrieval does while the embedding model is upgraded.
+"""Compatible representation learning: retrieval while the embedding model is upgraded.
 
-What `__all__` lists is imported when it is first asked for, so that reading results needs
-no torch.
+Names in `__all__` are imported on first use, so reading results needs no torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from compat.lazy import on_first_use
 
 if TYPE_CHECKING:
+    from compat import methods
     from compat.backfill import Curve, backfill_curve
     from compat.embeddings import Embeddings
+    from compat.merge import Merge
+    from compat.orders import Order
     from compat.progress import backfill_order
-    from compat.system import fill
+    from compat.results import Result, load_results
+    from compat.system import serve
+    from compat.topk import topk_curve
 
 __version__ = "0.1.0"
-__all__ = ["Curve", "Embeddings", "__version__", "backfill_curve", "backfill_order", "fill"]
+__all__ = [
+    "Curve",
+    "Embeddings",
+    "Merge",
+    "Order",
+    "Result",
+    "__version__",
+    "backfill_curve",
+    "backfill_order",
+    "load_results",
+    "methods",
+    "serve",
+    "topk_curve",
+]
 PLACES = {
-    "Curve": "compat.backfill",
-    "backfill_curve": "compat.backfill",
-    "Embeddings": "compat.embeddings",
-    "backfill_order": "compat.progress",
-    "fill": "compat.system",
+    **dict.fromkeys(("Curve", "backfill_curve"), "backfill"),
+    **dict.fromkeys(("Result", "load_results"), "results"),
+    "Embeddings": "embeddings",
+    "Merge": "merge",
+    "Order": "orders",
+    "backfill_order": "progress",
+    "methods": "methods",
+    "serve": "system",
+    "topk_curve": "topk",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name in PLACES:
-        return getattr(import_module(PLACES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = on_first_use(__name__, PLACES)

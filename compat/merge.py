@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
 
 from compat.errors import InputError
 from compat.needs import Given
@@ -122,6 +121,8 @@ class Isotonic(Merge):
 
 
 def _probability(distance: np.ndarray, relevant: np.ndarray) -> Scale:
+    from sklearn.isotonic import IsotonicRegression
+
     fitted = IsotonicRegression().fit(distance.astype(np.float64), 1.0 - relevant)
     x, y = fitted.X_thresholds_, fitted.y_thresholds_
     spread = x[-1] - x[0]

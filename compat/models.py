@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-import timm
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
@@ -181,6 +180,8 @@ def resnet(
             its weights are new even if the others are pretrained.
         last_stride: 1 leaves the last stage at the resolution of the one before, as in person re-identification.
     """
+    import timm
+
     model: Any = timm.create_model(model_name, pretrained=pretrained)
     if small_images:
         model.conv1 = nn.Conv2d(3, model.conv1.out_channels, 3, padding=1, bias=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import faiss
 import numpy as np
 import torch
 from torch import Tensor
@@ -143,6 +142,8 @@ class Density(Order):
             )
 
     def scores(self, given: OrderGiven) -> Tensor:
+        import faiss
+
         rows = _unit(given["old gallery"])
         self.check(len(rows))
         index = faiss.IndexFlatIP(rows.shape[1])
@@ -190,6 +191,8 @@ class Clusters(Order):
             raise InputError(f"clusters: {self.clusters}, expected at most {items}, as the gallery has {items} items")
 
     def orders(self, given: OrderGiven, seeds: Sequence[Seed]) -> np.ndarray:
+        import faiss
+
         rows = _unit(given["old gallery"])
         self.check(len(rows))
         count = self.clusters or round(len(rows) ** 0.5)

@@ -8,7 +8,7 @@ from compat.embeddings import Embeddings
 from compat.methods.upgrade import Upgrade, through
 
 
-def fill(method: Upgrade, plain: Embeddings, before: tuple[Upgrade, Embeddings] | None = None) -> Embeddings:
+def serve(method: Upgrade, plain: Embeddings, before: tuple[Upgrade, Embeddings] | None = None) -> Embeddings:
     """The four matrices as a method serves them.
 
     Args:
@@ -26,7 +26,7 @@ def fill(method: Upgrade, plain: Embeddings, before: tuple[Upgrade, Embeddings] 
         >>> from compat.methods import Upgrade
         >>> from compat.models import Precomputed
         >>> labels = torch.tensor([0, 0, 1, 1])
-        >>> served = fill(Upgrade(Precomputed(4), Precomputed(4)), Embeddings(*[space] * 4, labels, labels))
+        >>> served = serve(Upgrade(Precomputed(4), Precomputed(4)), Embeddings(*[space] * 4, labels, labels))
         >>> torch.equal(served.query_old, space)
         True
     """
@@ -35,7 +35,7 @@ def fill(method: Upgrade, plain: Embeddings, before: tuple[Upgrade, Embeddings] 
     if before is not None:
         first, earlier = before
         with torch.inference_mode():
-            query_old = first.back(earlier.query_old, query_old)
+            query_old = first.query_for_old(earlier.query_old, query_old)
             stale = through(first.gallery, earlier.gallery_old, earlier.gallery_new)[0]
             gallery_old = method.gallery(stale, gallery_new)[0]  # forward once more where it is transformed
     return plain.replace(query_old=query_old, query_new=query_new, gallery_old=gallery_old, gallery_new=gallery_new)

@@ -24,7 +24,7 @@ from compat.merge import Merge
 from compat.needs import Given
 from compat.progress import backfill_order
 from compat.sequence import overlapping_curve
-from compat.system import fill
+from compat.system import serve
 
 SAMPLE = 1000  # training images on each side of the distances that a merge rule is fitted on
 
@@ -42,7 +42,7 @@ def replay(product: ReplayedCurve, store: ArtifactStore, folder: Path) -> dict[s
     }
     if product.overlap:
         first, raw = upgrade(store, product.overlap.first), plain(built, product.images)
-        stale = fill(built.method, raw, (first.method, plain(first, product.images)))
+        stale = serve(built.method, raw, (first.method, plain(first, product.images)))
         then = [backfill_order(len(raw.gallery_old), seed) for seed in product.overlap.seeds]
         curve = overlapping_curve(stale, served, product.overlap.start, list(orders), then, product.progress, **options)
     else:
@@ -71,7 +71,7 @@ def fit_rule(product: ReplayedCurve, built: Built) -> Merge:
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[: 2 * SAMPLE]]
     half, labels = len(rows) // 2, data.train_images(augment=False).labels[rows]
     old, new = (matrix[rows] for matrix in built.split("train"))
-    served = fill(
+    served = serve(
         built.method, Embeddings(old[:half], new[:half], old[half:], new[half:], labels[:half], labels[half:])
     )
     spaces = ((served.query_old, served.gallery_old), (served.query_new, served.gallery_new))

@@ -7,7 +7,7 @@ from benchmarks.artifacts.kinds import ImageSet, Upgraded
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import Built, upgrade
 from compat.embeddings import Embeddings
-from compat.system import fill
+from compat.system import serve
 
 
 def plain(built: Built, images: ImageSet) -> Embeddings:
@@ -23,6 +23,6 @@ def matrices(store: ArtifactStore, upgraded: Upgraded, images: ImageSet) -> Embe
 
     def make() -> Embeddings:
         built = upgrade(store, upgraded)
-        return fill(built.method, plain(built, images))
+        return serve(built.method, plain(built, images))
 
     return store.recall(("matrices", upgraded, images), make)

@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score
 
 from benchmarks.faults.processes import call, fork, has_ended, kill
 from benchmarks.faults.roles import Setting
-from compat import Embeddings, backfill_curve, fill
+from compat import Embeddings, backserve_curve, serve
 from compat.experience import OwnForward, learning_curve
 from compat.live import Item, Migration, Models, Rows, Searcher
 from compat.live.items import Journal
@@ -57,9 +57,9 @@ def replayed(learns: bool) -> list[float]:
     upgrade = Upgrade(Precomputed(OLD), Precomputed(NEW))
     order = Random().orders(SimpleNamespace(items=ITEMS), [(SEED,)])[0]  # type: ignore[arg-type]
     if not learns:
-        return list(backfill_curve(fill(upgrade, plain), order, POINTS).mean_ap)
+        return list(backfill_curve(serve(upgrade, plain), order, POINTS).mean_ap)
     learner = OwnForward(Precomputed(OLD), Precomputed(NEW))
-    return list(learning_curve(fill(upgrade, plain), upgrade, learner, [order], REFIT, POINTS)[0].mean_ap)
+    return list(learning_curve(serve(upgrade, plain), upgrade, learner, [order], REFIT, POINTS)[0].mean_ap)
 
 
 def make(setting: Setting, learns: bool) -> None:

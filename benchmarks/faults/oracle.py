@@ -48,8 +48,8 @@ class Forward(Upgrade):
         super().__init__(Precomputed(OLD), Precomputed(NEW))
         self.register_buffer("matrix", torch.from_numpy(MATRIX.copy()))
 
-    def back(self, old: Tensor, served: Tensor) -> Tensor:
-        return served
+    def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:
+        return query_new
 
     def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         return old @ self.get_buffer("matrix"), new

@@ -24,7 +24,7 @@ from compat.models import Precomputed
 from compat.needs import Given
 from compat.orders import Clusters, Density, OrderGiven
 from compat.progress import backfill_order
-from compat.system import fill
+from compat.system import serve
 
 PAIRS = 1000  # of training rows, whose distances to each other a rule is fitted on
 BY_NEIGHBOURS = ("density", "clusters")  # orders whose first items are alike: nothing is learned of the others
@@ -133,7 +133,7 @@ def served_by(e: Embeddings, extras: Extras) -> Iterator[tuple[str, Effort, Embe
             except torch.linalg.LinAlgError as error:
                 reason = str(error).split(". ")[0]
                 raise InputError(f"train_old: {name} of these rows: {reason}; expected rows that differ") from error
-            yield name, Effort(training=True, rewrites=method.transforms_gallery), fill(method, e)
+            yield name, Effort(training=True, rewrites=method.transforms_gallery), serve(method, e)
 
 
 def rules(extras: Extras, measuring: Measuring) -> Iterator[tuple[str, Merge]]:

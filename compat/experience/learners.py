@@ -80,7 +80,7 @@ class Learner(Upgrade):
         for proposal in proposals:
             old, new = seen.before[proposal.rows], seen.new[proposal.rows]
             with torch.inference_mode():
-                standard = CandidateSearch(known.back(old, new), old)
+                standard = CandidateSearch(known.query_for_old(old, new), old)
             if (found := gain(proposal.way, standard, new, share, proposal.sizes)) > most:
                 most, serve = found, proposal.serve
         return serve()
@@ -93,7 +93,7 @@ class OwnCalibration(Learner):
         rows = np.random.default_rng(0).permutation(len(seen.new))[:SAMPLE]
         old, new = seen.before[rows], seen.new[rows]
         with torch.inference_mode():
-            query = known.back(old, new)
+            query = known.query_for_old(old, new)
         merge = z_score(query, old, new)
         yield Proposal(
             rows, [len(rows)], CandidateSearch(query, old, merge), lambda: as_before(seen, known)._replace(merge=merge)

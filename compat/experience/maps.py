@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
-from sklearn.metrics.pairwise import rbf_kernel
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from sklearn.neighbors import NearestNeighbors
 
 Rows: TypeAlias = np.ndarray
 Transform: TypeAlias = Callable[[Tensor], Tensor]
@@ -59,6 +60,8 @@ class Nearest:
 
     @cached_property
     def index(self) -> NearestNeighbors:
+        from sklearn.neighbors import NearestNeighbors
+
         return NearestNeighbors(n_neighbors=min(self.count, len(self.pairs)), algorithm="brute").fit(self.pairs)
 
     def near(self, x: Rows) -> tuple[Rows, Rows]:
@@ -78,6 +81,8 @@ class Kernels:
     gamma: float
 
     def __call__(self, x: Rows) -> Rows:
+        from sklearn.metrics.pairwise import rbf_kernel
+
         return rbf_kernel(x, self.centres, gamma=self.gamma) @ self.weights
 
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
-from scipy.linalg import cho_factor, cho_solve
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF
-from sklearn.kernel_approximation import Nystroem
-from sklearn.linear_model import Ridge
-from sklearn.metrics.pairwise import rbf_kernel
 
 from compat.experience.maps import AffineMap, Expected, Kernels, Nearest, Rows, Transform, Turned, unit
 from compat.methods.procrustes import procrustes
+
+if TYPE_CHECKING:
+    from sklearn.kernel_approximation import Nystroem
 
 EXACT = 1024  # pairs up to which a Gaussian process is exact
 CENTRES = 512  # of its Nystroem features beyond
@@ -120,6 +117,8 @@ class Linear(Residual):
         self.alpha = alpha
 
     def fit_rest(self, x: Rows, rest: Rows) -> AffineMap:
+        from sklearn.linear_model import Ridge
+
         ridge = Ridge(self.alpha).fit(x, rest)
         return AffineMap(ridge.coef_.T, ridge.intercept_)
 
@@ -169,6 +168,11 @@ class Gaussian(Residual):
         self.gamma, self.alpha = gamma, alpha
 
     def fit_rest(self, x: Rows, rest: Rows) -> Kernels:
+        from scipy.linalg import cho_factor, cho_solve
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import RBF
+        from sklearn.kernel_approximation import Nystroem
+
         self.features = None
         if len(x) <= EXACT:
             kernel = RBF((2 * self.gamma) ** -0.5, "fixed")
@@ -184,6 +188,8 @@ class Gaussian(Residual):
         if self.features is None:
             deviation = self.process.predict(x, return_std=True)[1].reshape(len(x), -1)[:, 0]
             return deviation**2 + self.alpha
+        from scipy.linalg import cho_solve
+
         shown = self.features.transform(x)
         known = self.alpha * np.einsum("nm,mn->n", shown, cho_solve(self.factor, shown.T))
         return np.maximum(1 - (shown**2).sum(1), 0) + known + self.alpha
@@ -220,6 +226,9 @@ class Gaussians(Family):
         self.start, self.gamma, self.alphas = start(), gamma, alphas
 
     def tries(self, x: Rows, y: Rows, held: Rows) -> Iterator[Rows]:
+        from scipy.linalg import cho_factor, cho_solve
+        from sklearn.metrics.pairwise import rbf_kernel
+
         self.start.fit(x, y)
         begun, rest = self.start.mean(held), y - self.start.mean(x)
         kernel, shown = rbf_kernel(unit(x), gamma=self.gamma), rbf_kernel(unit(held), unit(x), gamma=self.gamma)

@@ -15,7 +15,7 @@ from compat.experience.world import Prior
 from compat.merge import Merge
 from compat.methods.upgrade import Upgrade
 
-Back: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+Queries: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 class SeenItems:
@@ -63,12 +63,12 @@ class Before(NamedTuple):
     """The upgrade that served before own pairs, as a learner sees it.
 
     Attributes:
-        back: (N, D_old) and (N, D_new) of images -> the query by them for items that are not migrated.
+        query_for_old: (N, D_old) and (N, D_new) of images -> the query by them for items that are not migrated.
         prior: its transform, in the direction that it has one.
         passes: of an embedder for each query.
     """
 
-    back: Back
+    query_for_old: Queries
     prior: Prior
     passes: int
 
@@ -78,9 +78,9 @@ def before(upgrade: Upgrade) -> Before:
     one = upgrade.encoder_passes == 1
     prior = Prior(
         forward=(lambda old: old) if upgrade.transforms_gallery else None,
-        back=(lambda new: upgrade.back(new, new)) if one and not upgrade.transforms_gallery else None,
+        back=(lambda new: upgrade.query_for_old(new, new)) if one and not upgrade.transforms_gallery else None,
     )
-    return Before(upgrade.back, prior, upgrade.encoder_passes)
+    return Before(upgrade.query_for_old, prior, upgrade.encoder_passes)
 
 
 class Serving(NamedTuple):
@@ -97,7 +97,7 @@ class Serving(NamedTuple):
         item: what makes `gallery` of the items before their backfill; None: they are searched as they are.
     """
 
-    query: Back
+    query: Queries
     gallery: Tensor
     merge: Merge | None
     passes: int

@@ -3,8 +3,9 @@
 What `__all__` lists is imported when it is first asked for, so that an operator's command does not wait for torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from compat.lazy import on_first_use
 
 if TYPE_CHECKING:
     from compat.live.items import Item, Journal
@@ -39,8 +40,4 @@ PLACES = {
     "Writer": "writer",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in PLACES:
-        return getattr(import_module(f"compat.live.{PLACES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = on_first_use(__name__, PLACES)

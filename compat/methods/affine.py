@@ -90,5 +90,5 @@ class Affine(Upgrade):
             weight, bias = weight * factors, bias * factors
         self.weight, self.bias = weight.float(), bias.float()
 
-    def back(self, old: Tensor, served: Tensor) -> Tensor:
-        return served @ self.weight + self.bias
+    def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:
+        return query_new @ self.weight + self.bias

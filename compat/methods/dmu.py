@@ -77,8 +77,8 @@ class DMU(Joint):
         """A(o): (B, D_old) -> (B, D_new)."""
         return resized(old, self.new.project.out_features) + self.network(old)
 
-    def back(self, old: Tensor, served: Tensor) -> Tensor:
-        return served
+    def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:
+        return query_new
 
     def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         return self.adapted(old), new

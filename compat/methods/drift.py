@@ -43,5 +43,5 @@ class QueryDrift(Upgrade):
         """Set the drift from all training pairs; labels are not looked at."""
         self.drift = (resized(pairs.new, self.dim) - pairs.old).double().mean(0).float()
 
-    def back(self, old: Tensor, served: Tensor) -> Tensor:
-        return resized(served, self.dim) - self.drift
+    def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:
+        return resized(query_new, self.dim) - self.drift

@@ -91,8 +91,8 @@ class FCT(Learned):
     def query(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         return new, new
 
-    def back(self, old: Tensor, served: Tensor) -> Tensor:
-        return served
+    def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:
+        return query_new
 
     def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         return self.transform(old), new

@@ -66,18 +66,18 @@ class ForwardContrast(Learned):
         super().learn(given, fit)
 
     def query(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
-        served = self.rho(new)
-        return served, served
+        query_new = self.rho(new)
+        return query_new, query_new
 
-    def back(self, old: Tensor, served: Tensor) -> Tensor:
-        return served
+    def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:
+        return query_new
 
     def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         return self.ahead(old), self.rho(new)
 
     def terms(self, batch: Pair) -> dict[str, Tensor]:
-        ahead, served = self.gallery(batch.old, batch.new)
+        ahead, ours = self.gallery(batch.old, batch.new)
         contrast = metric_compatible_loss(
-            served, ahead, served, batch.label, temperature=self.temperature, k_neg=self.k_neg
+            ours, ahead, ours, batch.label, temperature=self.temperature, k_neg=self.k_neg
         )
-        return {"alignment": alignment_loss(ahead, served), "mcl": self.mcl_weight * contrast}
+        return {"alignment": alignment_loss(ahead, ours), "mcl": self.mcl_weight * contrast}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,13 +11,16 @@ from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from compat.data import Sample
 from compat.losses import batch_hard_triplet_loss
 from compat.methods.single import SingleModel
-from compat.methods.upgrade import Fit, Upgrade, needed, resized
+from compat.methods.trained import Trained
+from compat.methods.upgrade import Fit, needed, resized
 from compat.models import Classifier, Embedder, load_embedder
 from compat.needs import Given
 from compat.optim import warmup_cosine
+
+if TYPE_CHECKING:
+    from compat.data.images import Sample
 
 
 class Teacher(NamedTuple):
@@ -52,7 +55,7 @@ class Recipe(NamedTuple):
     optimizer: OptimizerCallable
 
 
-class Joint(Upgrade):
+class Joint(Trained):
     """A new model trained so that its queries find items in the old space: nothing is learned afterwards.
 
     The network, optimizer, schedule and budget are those of the plain new model, and so are the backbone's first
@@ -94,8 +97,8 @@ class Joint(Upgrade):
     def query(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         return super().query(old, self.serve(new))
 
-    def back(self, old: Tensor, served: Tensor) -> Tensor:
-        return self.compatible(served)
+    def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:
+        return self.compatible(query_new)
 
     def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         return old, self.serve(new)
@@ -161,9 +164,6 @@ class Joint(Upgrade):
         steps = int(self.trainer.estimated_stepping_batches)
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return warmup_cosine(self.recipe.optimizer(learning), steps, self.recipe.warmup)
-
-    def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:  # type: ignore[override]
-        return batch
 
     def heads(self) -> dict[str, Tensor]:
         return {key: value for key, value in self.state_dict().items() if not key.startswith("old.")}

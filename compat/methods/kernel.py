@@ -8,8 +8,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.kernel_approximation import Nystroem
-from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
 from compat.batch import Pair
@@ -74,6 +72,9 @@ class KernelMap(nn.Module):
 
     def solve(self, inputs: Tensor, outputs: Tensor) -> None:
         """Set the map from rows (N, D_in) and what they are mapped to, (N, D_out)."""
+        from sklearn.kernel_approximation import Nystroem
+        from sklearn.linear_model import RidgeCV
+
         self.check(len(inputs))
         x, y = (F.normalize(rows.double(), dim=1).cpu().numpy() for rows in (inputs, outputs))
         gamma, count = self.given or median_gamma(x), min(len(self.centres), len(x))
@@ -117,8 +118,8 @@ class KernelQuery(Upgrade):
         """Set the map from all training pairs; labels are not looked at."""
         self.map.solve(pairs.new, pairs.old)
 
-    def back(self, old: Tensor, served: Tensor) -> Tensor:
-        return self.map(served)
+    def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:
+        return self.map(query_new)
 
 
 class KernelGallery(Upgrade):
@@ -149,8 +150,8 @@ class KernelGallery(Upgrade):
         """Set the map from all training pairs; labels are not looked at."""
         self.map.solve(pairs.old, pairs.new)
 
-    def back(self, old: Tensor, served: Tensor) -> Tensor:
-        return served
+    def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:
+        return query_new
 
     def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         return self.map(old), new

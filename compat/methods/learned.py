@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from pytorch_lightning.cli import OptimizerCallable
@@ -11,13 +11,17 @@ from torch import Tensor, nn
 
 from compat.batch import Pair
 from compat.errors import InputError
-from compat.methods.upgrade import Fit, Upgrade
+from compat.methods.trained import Trained
+from compat.methods.upgrade import Fit
 from compat.models import Embedder
 from compat.needs import Given
 from compat.optim import warmup_cosine
 
+if TYPE_CHECKING:
+    from compat.data.images import Sample
 
-class Learned(Upgrade):
+
+class Learned(Trained):
     """One encoder pass; heads trained with warm-up and cosine, batch normalisation frozen in the second half (FCT).
 
     A method returns its losses by name from `terms`; the loss is their sum. Batches hold pairs of a class, so labels
@@ -48,6 +52,13 @@ class Learned(Upgrade):
     def terms(self, batch: Pair) -> dict[str, Tensor]:
         """The losses of a batch by name."""
         raise NotImplementedError
+
+    def on_after_batch_transfer(self, batch: Sample | Pair, dataloader_idx: int) -> Pair:
+        """Embed a batch of images, so that the same head trains on cached embeddings or through augmented images."""
+        if isinstance(batch, Pair):
+            return batch
+        with torch.no_grad():
+            return Pair(self.old(batch.image), self.new(batch.image), batch.label)
 
     def on_train_epoch_start(self) -> None:
         if 2 * self.global_step >= self.trainer.estimated_stepping_batches:

@@ -100,8 +100,8 @@ class LambdaOrthogonality(Learned):
         turned = self.turned(new)
         return turned, turned
 
-    def back(self, old: Tensor, served: Tensor) -> Tensor:
-        return served
+    def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:
+        return query_new
 
     def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         return self.onward(old), self.turned(new)

@@ -66,7 +66,7 @@ class Procrustes(Upgrade):
             self.new_mean, self.old_mean = pairs.new.mean(0), pairs.old.mean(0)
         self.rotation = procrustes(pairs.new - self.new_mean, pairs.old - self.old_mean).float()
         if self.scale:
-            self.factors = diagonal_scaling(self.back(pairs.old, pairs.new), pairs.old).float()
+            self.factors = diagonal_scaling(self.query_for_old(pairs.old, pairs.new), pairs.old).float()
 
-    def back(self, old: Tensor, served: Tensor) -> Tensor:
-        return ((served - self.new_mean) @ self.rotation + self.old_mean) * self.factors
+    def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:
+        return ((query_new - self.new_mean) @ self.rotation + self.old_mean) * self.factors

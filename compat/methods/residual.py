@@ -59,8 +59,8 @@ class ResidualMLP(Learned):
         weight, bias = ridge(pairs.new, pairs.old, self.alpha)
         self.linear.weight.data, self.linear.bias.data = weight.T.float().contiguous(), bias.float()
 
-    def back(self, old: Tensor, served: Tensor) -> Tensor:
-        return self.linear(served) + self.outer(F.gelu(self.inner(served)))
+    def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:
+        return self.linear(query_new) + self.outer(F.gelu(self.inner(query_new)))
 
     def terms(self, batch: Pair) -> dict[str, Tensor]:
-        return {"error": F.mse_loss(self.back(batch.old, batch.new), batch.old)}
+        return {"error": F.mse_loss(self.query_for_old(batch.old, batch.new), batch.old)}

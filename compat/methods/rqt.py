@@ -83,8 +83,8 @@ class ReverseQuery(Learned):
     def query(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         return super().query(old, self.rho(new))
 
-    def back(self, old: Tensor, served: Tensor) -> Tensor:
-        return self.psi(served)
+    def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:
+        return self.psi(query_new)
 
     def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         return old, self.rho(new)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compat.data import Sample
 from compat.losses import cosines
 from compat.methods.single import SingleModel
+
+if TYPE_CHECKING:
+    from compat.data.images import Sample
 
 
 def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:

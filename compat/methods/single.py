@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from pytorch_lightning import LightningModule
@@ -9,11 +11,14 @@ from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from compat.data import Sample, TrainingImages
 from compat.errors import InputError, not_negative
 from compat.losses import batch_hard_triplet_loss
 from compat.models import Embedder, vertices_for
 from compat.optim import warmup_cosine
+
+if TYPE_CHECKING:
+    from compat.data.images import Sample
+    from compat.data.training import TrainingImages
 
 
 class SingleModel(LightningModule):

@@ -98,10 +98,10 @@ class Slerp(Upgrade):
         found = []
         for alpha in ALPHAS:
             self.alpha = torch.tensor(alpha)
-            query = self.back(old, pairs.new)
+            query = self.query_for_old(old, pairs.new)
             shown = Embeddings(query, pairs.new, old, pairs.new, pairs.label, pairs.label, rows, rows)
             found.append(float(backfill_curve(shown, rows, [0.0]).mean_ap[0]))
         return found
 
-    def back(self, old: Tensor, served: Tensor) -> Tensor:
-        return slerp(F.normalize(old, dim=1), F.normalize(served, dim=1) @ self.rotation, self.alpha)
+    def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:
+        return slerp(F.normalize(old, dim=1), F.normalize(query_new, dim=1) @ self.rotation, self.alpha)

@@ -15,7 +15,7 @@ from compat import Embeddings
 from compat.methods import Upgrade
 from compat.models import Precomputed
 from compat.results import load_failures, load_query_auc, load_results
-from compat.system import fill
+from compat.system import serve
 from tests.helpers.running import TINY, forget, main
 
 ORDERS = ("Random", "Uncertainty", "Entropy", "Margin", "Density", "ClassDistance", "Clusters", "Oracle")
@@ -31,8 +31,8 @@ class Doubled(Upgrade):
         super().__init__(old, new)
         self.factor = factor
 
-    def back(self, old, served):
-        return self.factor * served[:, : old.shape[1]]
+    def query_for_old(self, old, query_new):
+        return self.factor * query_new[:, : old.shape[1]]
 
 
 class Broken(Upgrade):
@@ -163,8 +163,8 @@ def test_items_that_neither_upgrade_has_reached_go_forward_twice():
     rows, labels = torch.randn(3, 6, 4), torch.arange(6) % 2
     first, second = (Forward(Precomputed(4), Precomputed(4)) for _ in range(2))
     plain = [Embeddings(old, new, old, new, labels, labels) for old, new in pairwise(rows)]
-    torch.testing.assert_close(fill(second, plain[1]).gallery_old, 2 * rows[1])
-    torch.testing.assert_close(fill(second, plain[1], (first, plain[0])).gallery_old, 4 * rows[0])
+    torch.testing.assert_close(serve(second, plain[1]).gallery_old, 2 * rows[1])
+    torch.testing.assert_close(serve(second, plain[1], (first, plain[0])).gallery_old, 4 * rows[0])
 
 
 def test_a_sequence_refuses_a_method_that_serves_another_dimension(config, capsys, monkeypatch):

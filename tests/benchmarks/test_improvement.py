@@ -16,7 +16,7 @@ from benchmarks.config.parse import parse
 from benchmarks.jobs.plan import Planner
 from compat.backfill import backfill_curve
 from compat.progress import backfill_order
-from compat.system import fill
+from compat.system import serve
 from tests import ROOT
 
 METHODS = ROOT / "configs" / "methods"
@@ -62,7 +62,7 @@ class Digits:
     def auc(self, built: Built, upgraded: Upgraded) -> float:
         """The area under the backfill curve."""
         images = upgraded.new.vectors.images
-        embeddings = fill(built.method, plain(built, images))
+        embeddings = serve(built.method, plain(built, images))
         return backfill_curve(embeddings, backfill_order(len(embeddings.gallery_old), 0), 5).auc
 
 

@@ -16,7 +16,7 @@ from benchmarks.config.schema import Replay
 from benchmarks.config.spec import Spec
 from benchmarks.jobs import plan as planning
 from compat.errors import InputError
-from compat.system import fill
+from compat.system import serve
 from tests import ROOT
 from tests.helpers.running import DIGESTS, POINTS, edited, forget, keys, labelled, planned, run
 
@@ -190,8 +190,8 @@ class Mine(Learned):
         self.register_buffer("steps", torch.tensor(0))
         self.register_buffer("labels", torch.tensor(0))
 
-    def back(self, old, served):
-        return self.layer(served)
+    def query_for_old(self, old, query_new):
+        return self.layer(query_new)
 
     def terms(self, batch):
         self.steps += len(batch.old)
@@ -251,10 +251,10 @@ def test_matrices_are_filled_and_rules_fitted_once_for_all_orders(config, monkey
 
     def counted(*arguments):
         calls.append(arguments)
-        return fill(*arguments)
+        return serve(*arguments)
 
-    monkeypatch.setattr(matrices, "fill", counted)
-    monkeypatch.setattr(replayed, "fill", counted)
+    monkeypatch.setattr(matrices, "serve", counted)
+    monkeypatch.setattr(replayed, "serve", counted)
     axes = [
         "--replay.by={random: {class_path: compat.orders.Random}, density: {class_path: compat.orders.Density}}",
         "--replay.merge={raw: {class_path: compat.merge.Raw}, z_score: {class_path: compat.merge.ZScore}}",

@@ -63,7 +63,7 @@ def test_truncated_equals_numpy_s_and_has_the_rank(new_dim, old_dim, rank):
 @pytest.mark.parametrize("rank", [None, 2])
 def test_affine_leaves_residuals_without_a_mean(rank):
     pairs = paired(normal(40, 4, seed=1) + 5, normal(40, 6) - 3)
-    found = solved(Affine, pairs, rank=rank).back(pairs.old, pairs.new)
+    found = solved(Affine, pairs, rank=rank).query_for_old(pairs.old, pairs.new)
     torch.testing.assert_close(found.mean(0), pairs.old.mean(0))
 
 
@@ -176,10 +176,10 @@ def test_slerp_of_a_larger_space_needs_no_padding():
 def test_slerp_goes_from_the_old_query_to_procrustes():
     pairs = paired(normal(40, 4), normal(40, 6, seed=1))
     unit = paired(*(F.normalize(rows, dim=1) for rows in pairs[:2]))
-    ends = unit.old, solved(Procrustes, unit, center=False).back(unit.old, unit.new)
+    ends = unit.old, solved(Procrustes, unit, center=False).query_for_old(unit.old, unit.new)
     for alpha, expected in zip((0.0, 1.0), ends, strict=True):
         method = solved(Slerp, pairs, alpha=alpha)
-        torch.testing.assert_close(method.back(*pairs[:2]), expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(method.query_for_old(*pairs[:2]), expected, atol=1e-4, rtol=0)
         assert method.query(*pairs[:2])[1] is pairs.new
         assert method.encoder_passes == 2
 
@@ -192,7 +192,7 @@ def test_slerp_recovers_a_planted_rotation(new_dim, alpha):
     new = torch.from_numpy(padded(old, new_dim)).float() @ turn.T
     method = solved(Slerp, paired(3 * old, 2 * new), alpha=alpha)
     torch.testing.assert_close(method.rotation, turn[:, :4], atol=1e-5, rtol=0)
-    torch.testing.assert_close(method.back(3 * old, 2 * new), old, atol=1e-4, rtol=0)
+    torch.testing.assert_close(method.query_for_old(3 * old, 2 * new), old, atol=1e-4, rtol=0)
 
 
 def test_slerp_chooses_the_query_that_finds_more():
@@ -262,7 +262,9 @@ def test_the_residual_network_starts_at_ridge_and_learns_what_is_not_linear():
     new = normal(256, 4)
     pairs = paired((new @ rotation(4))[:, :3].abs(), new)
     method = solved(ResidualMLP, pairs, hidden=64)
-    torch.testing.assert_close(method.back(pairs.old, new), solved(Affine, pairs).back(pairs.old, new))
+    torch.testing.assert_close(
+        method.query_for_old(pairs.old, new), solved(Affine, pairs).query_for_old(pairs.old, new)
+    )
     start = error(method, pairs)
     assert method.terms(pairs)["error"].item() == pytest.approx(start)
     assert error(trained(method, pairs), pairs) < 0.2 * start

@@ -108,7 +108,7 @@ def test_what_was_learned_by_a_trained_method_serves_until_own_pairs_do_better()
     base = upgrade(Procrustes)
     base.rotation = rotation(DIM).T
     served = Embeddings(
-        base.back(e.query_old, e.query_new),
+        base.query_for_old(e.query_old, e.query_new),
         e.query_new,
         e.gallery_old,
         e.gallery_new,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from compat import Embeddings, backfill_curve, backfill_order, fill
+from compat import Embeddings, backfill_curve, backfill_order, serve
 from compat.methods import FCT, ForwardContrast, LambdaOrthogonality, Pair, Procrustes, ReverseQuery, Upgrade
 from compat.methods.upgrade import ROWS, through
 from compat.models import Precomputed
@@ -55,7 +55,7 @@ def turned(old: Tensor, new: Tensor) -> Procrustes:
 @pytest.mark.parametrize(("kind", "options"), KINDS, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_each_part_is_the_method_s_own_to_the_bit_in_runs_of_rows(kind, options):
     method, raw = made(kind, options), plain(7, ROWS + 9, options.get("side", 0))
-    found = fill(method, raw)
+    found = serve(method, raw)
     with torch.inference_mode():
         query = method.query(raw.query_old, raw.query_new)
         runs = [slice(0, ROWS), slice(ROWS, ROWS + 9)]
@@ -68,14 +68,14 @@ def test_each_part_is_the_method_s_own_to_the_bit_in_runs_of_rows(kind, options)
 @pytest.mark.parametrize(("kind", "options"), KINDS[3:5], ids=str)
 def test_a_transformed_gallery_is_nothing_of_the_old_model_s(kind, options):
     method, raw = made(kind, options), plain(7, 20, options.get("side", 0))
-    found = fill(method, raw)
+    found = serve(method, raw)
     assert found.gallery_old.shape == (20, 5)
     assert torch.equal(found.query_old, raw.query_new)
 
 
 def test_labels_and_groups_stay():
     raw = plain(7, 20)
-    found = fill(made(ReverseQuery, {"hidden": 8}), raw)
+    found = serve(made(ReverseQuery, {"hidden": 8}), raw)
     for name in ("query_labels", "gallery_labels", "query_groups", "gallery_groups"):
         assert torch.equal(getattr(found, name), getattr(raw, name)), name
 
@@ -94,12 +94,12 @@ def test_the_query_goes_back_through_both_upgrades_to_a_gallery_that_neither_has
     labels = torch.arange(40) % 5
     earlier = Embeddings(oldest[:10], middle[:10], oldest, middle, labels[:10], labels)
     later = Embeddings(middle[:10], newest[:10], middle, newest, labels[:10], labels)
-    stale = fill(upgrades[1], later, (upgrades[0], earlier))
+    stale = serve(upgrades[1], later, (upgrades[0], earlier))
     torch.testing.assert_close(stale.query_old, oldest[:10])
     assert torch.equal(stale.gallery_old, oldest)
     assert torch.equal(stale.query_new, newest[:10])
     assert torch.equal(stale.gallery_new, newest)
-    reached = fill(upgrades[1], later)
+    reached = serve(upgrades[1], later)
     torch.testing.assert_close(reached.query_old, middle[:10])
     assert torch.equal(reached.gallery_old, middle)
 
@@ -111,7 +111,7 @@ def test_a_gallery_that_is_transformed_goes_forward_through_the_first_and_then_t
     old, middle, newest = (normal(20, dim, seed=dim) for dim in (3, 5, 4))
     labels = torch.arange(20) % 5
     earlier, later = (Embeddings(a, b, a, b, labels, labels) for a, b in ((old, middle), (middle, newest)))
-    found = fill(second, later, (first, earlier))
+    found = serve(second, later, (first, earlier))
     with torch.inference_mode():
         assert torch.equal(found.gallery_old, second.transform(first.transform(old)))
     assert torch.equal(found.query_old, newest)
@@ -135,6 +135,6 @@ def test_the_examples_run_and_find_a_planted_rotation(page, heading):
     exec("".join(blocks), scope)
     order = backfill_order(24, seed=0)
     own = backfill_curve(scope["embeddings"], order).mean_ap[0]
-    unsolved = fill(Procrustes(Precomputed(6), Precomputed(6)), scope["embeddings"])
+    unsolved = serve(Procrustes(Precomputed(6), Precomputed(6)), scope["embeddings"])
     assert backfill_curve(unsolved, order).mean_ap[0] < own - 0.1
     np.testing.assert_allclose(scope["curve"].mean_ap, own, atol=1e-9)

@@ -132,8 +132,8 @@ class Ahead(Upgrade):
         matrix = np.random.default_rng(new).standard_normal(dims).astype(np.float32)
         self.register_buffer("matrix", torch.from_numpy(matrix))
 
-    def back(self, old: Tensor, served: Tensor) -> Tensor:
-        return served
+    def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:
+        return query_new
 
     def gallery(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         return old @ self.get_buffer("matrix"), new

@@ -80,7 +80,7 @@ def solved(kind, pairs, **options):
 
 @torch.no_grad()
 def error(method, pairs) -> float:
-    return F.mse_loss(method.back(pairs.old, pairs.new), pairs.old).item()
+    return F.mse_loss(method.query_for_old(pairs.old, pairs.new), pairs.old).item()
 
 
 def padded(rows: Tensor, dim: int) -> np.ndarray:

@@ -31,7 +31,7 @@ from compat.live.verbs.digits import DigitImages, embedded, models, prepare, wri
 from compat.live.verbs.operating import size
 from compat.live.writer import Writer
 from compat.progress import backfill_order
-from compat.system import fill
+from compat.system import serve
 
 SEED, BATCH, K = 0, 16, 10
 STOPS = (0.0, 0.1, "kill", "write", 0.3, 0.4, 0.5, "kill", 0.7, 0.8, 0.9, 1.0)
@@ -106,7 +106,7 @@ def replay(show: Show, progress: list[float]) -> np.ndarray:
     labels = torch.from_numpy(show.digits.labels)
     plain = Embeddings(old[queries], new[queries], old[items], new[items], labels[queries], labels[items])
     upgrade = show.models.between(old.shape[1], new.shape[1])
-    return backfill_curve(fill(upgrade, plain), range(len(items)), progress).mean_ap
+    return backfill_curve(serve(upgrade, plain), range(len(items)), progress).mean_ap
 
 
 def demo(arguments: Namespace) -> int:

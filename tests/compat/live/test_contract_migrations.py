@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.metrics import average_precision_score
 
-from compat import Embeddings, backfill_curve, fill
+from compat import Embeddings, backfill_curve, serve
 from compat.errors import InputError
 from compat.experience import OwnForward, learning_curve
 from compat.live import Item, Journal, Migration, Models, Rows, Searcher, Writer
@@ -92,7 +92,7 @@ def live(store, its: Models) -> list[float]:
 def test_the_live_curve_is_the_replayed_one(opened, kind, distance):
     upgrade = method(kind)
     found = live(filled(opened(), distance), models(upgrade, distance))
-    expected = backfill_curve(fill(upgrade, DATA), backfill_order(ITEMS, SEED), POINTS, distance=distance).mean_ap
+    expected = backfill_curve(serve(upgrade, DATA), backfill_order(ITEMS, SEED), POINTS, distance=distance).mean_ap
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert np.ptp(expected) > 0.01
 
@@ -102,9 +102,9 @@ def test_so_it_is_where_a_learner_learns_on_the_way(opened):
     store = filled(opened())
     found = live(store, models(upgrade, learner=learner))
     order = [backfill_order(ITEMS, SEED)]
-    expected = learning_curve(fill(upgrade, DATA), upgrade, learner, order, REFIT, POINTS)[0].mean_ap
+    expected = learning_curve(serve(upgrade, DATA), upgrade, learner, order, REFIT, POINTS)[0].mean_ap
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    plain = backfill_curve(fill(upgrade, DATA), order, POINTS).mean_ap
+    plain = backfill_curve(serve(upgrade, DATA), order, POINTS).mean_ap
     assert np.abs(expected - plain).max() > 0.01
     assert store.counts().new == ITEMS
 
@@ -144,7 +144,7 @@ def test_a_worker_that_was_overtaken_while_it_learned_spoils_nothing(opened):
     assert calls == [0]
     assert (store.journal().learned, store.counts().new) == (72, 81)
     order = [backfill_order(ITEMS, SEED)]
-    expected = learning_curve(fill(upgrade, DATA), upgrade, learner, order, refit, POINTS)[0].mean_ap[9]
+    expected = learning_curve(serve(upgrade, DATA), upgrade, learner, order, refit, POINTS)[0].mean_ap[9]
     assert mean_ap(Searcher(store, its).search_many(NAMES[:QUERIES], ITEMS)) == pytest.approx(expected, abs=1e-6)
 
 
