@@ -14,12 +14,12 @@ import torch.distributed as dist
 
 from compat.curve import area
 from compat.curve_metrics import CurveMetric, chosen
+from compat.curve_sums import curve_sums, of_all_processes
 from compat.embeddings import Embeddings, warn_of_directions
-from compat.engine.exact import Distance, EngineGallery
+from compat.engine.exact import Distance, EngineGallery, Queries
 from compat.engine.replay import Backend
 from compat.errors import InputError
 from compat.merge import Merge
-from compat.metrics import BackfillCurve
 from compat.progress import backfill_steps, completion_ratios
 
 
@@ -200,39 +200,36 @@ def backfill_curve(
     if before is not None and before.shape != (len(e.query_old),):
         raise InputError(f"correct_before: shape {tuple(before.shape)}, expected ({len(e.query_old)},)")
     steps = torch.from_numpy(step).to(device).split([len(part.gallery_old) for part in whole], dim=1)
-    metric = BackfillCurve(
+    sums = curve_sums(
         [
             EngineGallery(
                 p.gallery_old, p.gallery_new, p.gallery_labels, p.gallery_groups, its, len(points), distance, merge
             )
             for p, its in zip(whole, steps, strict=True)
         ],
+        [Queries(part.query_old, e.query_new, e.query_labels, e.query_groups) for part in whole],
         measured,
-        backend,
-        query_chunk,
+        before,
+        backend=backend,
+        query_chunk=query_chunk,
         gallery_sharded=shard == "gallery",
         per_query=per_query,
         show_progress=show_progress,
-        sync_on_compute=shard == "queries",
-    ).to(device)
-    metric.update([part.query_old for part in whole], e.query_new, e.query_labels, e.query_groups, before)
-    means = metric.compute()
-    if means.queries == 0:
+    )
+    if shard == "queries":
+        sums = of_all_processes(sums)
+    if sums.queries == 0:
         raise InputError(
-            f"query_labels: none of the {means.queries_without_positive} queries has a relevant gallery item, expected "
-            "at least one"
+            f"query_labels: none of the {sums.skipped} queries has a relevant gallery item, expected at least one"
         )
-    curves = len(step), len(points)  # torchmetrics squeezes what has one element
-    each: tuple[np.ndarray | None, ...] = (None, None)
-    if means.average_precision is not None and means.first_rank is not None:
-        each = tuple(v.reshape(-1, *curves).cpu().numpy() for v in (means.average_precision, means.first_rank))
+    means = (sums.sums / sums.queries).cpu().numpy()
     return Curve(
         progress=points,
-        figures={name: values.reshape(curves).cpu().numpy() for name, values in means.figures.items()},
-        queries=means.queries,
-        queries_without_positive=means.queries_without_positive,
-        average_precision=each[0],
-        first_rank=each[1],
+        figures=dict(zip(measured, means, strict=True)),
+        queries=sums.queries,
+        queries_without_positive=sums.skipped,
+        average_precision=None if sums.average_precision is None else sums.average_precision.cpu().numpy(),
+        first_rank=None if sums.first_rank is None else sums.first_rank.cpu().numpy(),
     )
 
 
