@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from compat.curve_metrics import CurveMetric
-from compat.engine.exact import Figures, EngineGallery, Queries
+from compat.engine.exact import EngineGallery, Figures, Queries
 from compat.engine.replay import Backend, choose_engine, replay
 from compat.errors import InputError
 
@@ -126,7 +126,7 @@ def of_all_processes(own: CurveSums) -> CurveSums:
     """Add the sums of all processes of torch.distributed and concatenate their queries by rank."""
     device = own.sums.device
     cpu = [value.cpu() if isinstance(value, Tensor) else value for value in own]
-    parts: list[list[Tensor]] = [[] for _ in range(dist.get_world_size())]
+    parts: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(parts, cpu)
     sums, queries, skipped, *each = zip(*parts, strict=True)
     rows = [None if of[0] is None else torch.cat(of).to(device) for of in each]

@@ -78,7 +78,12 @@ def fit(
         seed: of the epochs' random numbers.
         folder: for logs (CSV and TensorBoard) and the saved state.
         data: yields the training batches.
+
+    Raises:
+        InputError: no LightningModule; no batch to train on.
     """
+    if not isinstance(module, pl.LightningModule):
+        raise InputError(f"methods: fit of a {type(module).__name__}, expected a LightningModule such as Learned")
     state = EpochState(folder, seed)
     runner: Any = build_trainer(
         trainer,

@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score
 
 from benchmarks.faults.processes import call, fork, has_ended, kill
 from benchmarks.faults.roles import Setting
-from compat import Embeddings, backserve_curve, serve
+from compat import Embeddings, backfill_curve, serve
 from compat.experience import OwnForward, learning_curve
 from compat.live import Item, Migration, Models, Rows, Searcher
 from compat.live.items import Journal

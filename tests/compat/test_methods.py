@@ -73,7 +73,7 @@ def test_the_loss_is_alignment_plus_lambda_times_contrast(options):
 
 
 def test_images_are_embedded_on_arrival():
-    method = Upgrade(*embedders())
+    method = ReverseQuery(*embedders(), hidden=8)
     batch = method.on_after_batch_transfer(Sample(IMAGES, LABELS, torch.arange(24)), 0)
     for found, expected in zip(batch, embedded(), strict=True):
         torch.testing.assert_close(found, expected)
