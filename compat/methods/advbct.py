@@ -1,4 +1,4 @@
-"""AdvBCT: an adversary that cannot tell the new space from the old one, and elastic boundaries around old classes."""
+"""AdvBCT: an adversary aligns the new space with the old one; elastic boundaries enclose the old classes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from compat.models import Embedder
 
 
 def class_radii(old: Tensor, labels: Tensor, means: Tensor, quantile: float = 1.0) -> Tensor:
-    """Largest distance of a class's old embeddings from its mean that is no outlier, (C,); 0 for a single image.
+    """Compute each class's radius: its largest old distance to the class mean without outliers, (C,).
 
-    An outlier is farther than the third quartile by more than 1.5 interquartile ranges. As in the public code, classes
-    of fewer than four images have none, and quartiles are the distances at N // 4 and 3 N // 4 of their order.
+    An outlier exceeds the third quartile by more than 1.5 interquartile ranges. As in the public code, quartiles are
+    the sorted distances at N // 4 and 3 N // 4, and classes of fewer than four images have no outliers. A class of one
+    image has radius 0.
 
     Args:
         old: (N, D), unit vectors.
         labels: (N,).
         means: (C, D).
-        quantile: of those that are no outliers, in place of the largest.
+        quantile: of the remaining distances, taken as the radius; 1 is the largest.
     """
     radii = means.new_zeros(len(means))
     for label in range(len(means)):
@@ -40,18 +41,20 @@ def class_radii(old: Tensor, labels: Tensor, means: Tensor, quantile: float = 1.
 
 
 def elastic_radii(radii: Tensor, weight: Tensor, threshold: float = 1.0) -> Tensor:
-    """r + |r - T| sigmoid(w) for radii below T, r - |r - T| sigmoid(w) for the others: (C,)."""
+    """Stretch radii (C,): r + |r - T| sigmoid(w) below T, r - |r - T| sigmoid(w) otherwise."""
     sign = torch.where(radii < threshold, 1.0, -1.0)
     return radii + sign * (radii - threshold).abs() * torch.sigmoid(weight)
 
 
 def point_to_set_loss(new: Tensor, labels: Tensor, means: Tensor, radii: Tensor) -> Tensor:
-    """Mean over those that lie outside of |n(z) - mu_y| - r_y; 0 if none does. Classes of radius 0 are left out.
+    """Average |n(z) - mu_y| - r_y over the embeddings outside their class's ball; 0 if none is outside.
+
+    Classes of radius 0 are left out.
 
     Args:
         new: (B, D).
         labels: (B,).
-        means: (C, D), of unit vectors, not normalised again.
+        means: (C, D), means of unit vectors, not normalised again.
         radii: (C,).
     """
     beyond = (F.normalize(new, dim=1) - means[labels]).norm(dim=1) - radii[labels]
@@ -60,7 +63,7 @@ def point_to_set_loss(new: Tensor, labels: Tensor, means: Tensor, radii: Tensor)
 
 
 class _Reverse(torch.autograd.Function):
-    """The identity, whose gradient is multiplied by -strength."""
+    """The identity with its gradient multiplied by -strength."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, strength: float) -> Tensor:
@@ -73,22 +76,24 @@ class _Reverse(torch.autograd.Function):
 
 
 class AdvBCT(Joint):
-    """AdvBCT (arXiv 2305.01957): CE + point-to-set + (E - e + 1) / E * adversarial, in epoch e = 0 to E - 1.
+    """AdvBCT (arXiv 2305.01957): CE + point-to-set + (E - e + 1) / E * adversarial in epoch e = 0 to E - 1.
 
-    A discriminator (D -> 100 -> BatchNorm -> ReLU -> 2) tells new embeddings from old ones, as they are: its loss is
-    the sum of its cross entropies of a batch of the new and of a batch of the old ones. The new model gets its reversed
-    gradient, times 2 / (1 + exp(-10 p)) - 1 at share p of the training. As in the authors' code the new embedding
-    ends in batch normalisation, without which the adversary can make it collapse; theirs of the old one does too, so
-    the models should have `final_norm` (whose weight does not learn), and one more is added only where the new one has
-    none. Boundaries are of all classes here, of those that the old model was trained on there.
+    A discriminator (D -> 100 -> BatchNorm -> ReLU -> 2) tells raw new embeddings from raw old ones; its loss is the sum
+    of the cross entropies of a new and an old batch. The new model gets the reversed gradient, scaled by 2 / (1 +
+    exp(-10 p)) - 1 at share p of the training.
+
+    As in the authors' code the new embedding ends in batch normalisation; without it the adversary can make the
+    embedding collapse. Their old embedding ends in one too, so both models should have `final_norm` (its weight does
+    not learn). A norm is added only if the new model has none. Boundaries cover all classes here, and the old model's
+    training classes there.
 
     Args:
         old: the old model, frozen.
         new: the architecture of the new model.
         threshold: T of the elastic boundaries.
         hidden: width of the discriminator.
-        radius_quantile: of a class's distances, as its radius: 1 in the authors' code, where a weak old model's balls
-            are so wide that they hold most other classes.
+        radius_quantile: quantile of a class's distances taken as its radius; 1 in the authors' code, where a weak old
+            model's balls also cover most other classes.
     """
 
     means: Tensor

@@ -1,4 +1,4 @@
-"""Ridge regression from new to old embeddings, in closed form, of full or of low rank."""
+"""Ridge regression from new to old embeddings, in closed form, of full or low rank."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from compat.needs import Given
 
 
 def ridge(new: Tensor, old: Tensor, alpha: float = 1e-3) -> tuple[Tensor, Tensor]:
-    """The affine map z W + b that minimises |z W + b - o|^2 + a |W|^2 summed over the rows, b not penalised.
+    """Fit the affine map z W + b that minimises |z W + b - o|^2 + a |W|^2 summed over rows; b is not penalised.
 
-    a is relative to the new embeddings' spread: alpha * trace(C) / D_new with C = sum of (z - mean)(z - mean)^T.
+    The penalty a is relative to the spread of the new embeddings: alpha * trace(C) / D_new, where C is the sum of (z -
+    mean)(z - mean)^T.
 
     Args:
         new: (N, D_new).
         old: (N, D_old).
-        alpha: of the penalty.
+        alpha: strength of the penalty.
 
     Returns:
         W (D_new, D_old) and b (D_old,), in float64.
@@ -37,26 +38,26 @@ def ridge(new: Tensor, old: Tensor, alpha: float = 1e-3) -> tuple[Tensor, Tensor
 
 
 def truncated(weight: Tensor, rank: int) -> Tensor:
-    """The matrix of that rank nearest to `weight` (Eckart and Young)."""
+    """Return the nearest matrix of a given rank (Eckart and Young)."""
     u, s, v = torch.linalg.svd(weight, full_matrices=False)
     return (u[:, :rank] * s[:rank]) @ v[:rank]
 
 
 class Affine(Upgrade):
-    """psi(z) = z W + b by `ridge`; with `rank`, W is truncated to it (Drift-Adapter's low-rank affine, rebasis).
+    """psi(z) = z W + b by `ridge`; `rank` truncates W (Drift-Adapter's low-rank affine, rebasis).
 
-    Least squares shrinks directions that are hard to tell more than others; the part that all have in common does not
-    matter to cosine retrieval.
+    Least squares shrinks directions that are hard to predict more than others; a common scale does not matter to cosine
+    retrieval.
 
     Args:
         old: the old model, frozen.
         new: the new model, frozen.
-        alpha: of the ridge penalty.
-        rank: of W; none: full. Rebasis takes D / 4, as 64 of 768 collapsed there.
+        alpha: strength of the ridge penalty.
+        rank: rank of W; none: full. Rebasis uses D / 4, as 64 of 768 collapsed there.
         scale: multiply each dimension by its factor from `diagonal_scaling` (Drift-Adapter's DSM).
 
     Raises:
-        InputError: a negative alpha, or a rank that W cannot have.
+        InputError: a negative alpha, or an impossible rank.
     """
 
     encoder_passes = 1
@@ -80,7 +81,7 @@ class Affine(Upgrade):
         self.solve(given["training embeddings"])
 
     def solve(self, pairs: Pair) -> None:
-        """Set the map from all training pairs; labels are not looked at."""
+        """Fit the map to all training pairs; labels are ignored."""
         weight, bias = ridge(pairs.new, pairs.old, self.alpha)
         if self.rank is not None:
             weight = truncated(weight, self.rank)

@@ -1,4 +1,4 @@
-"""Backward-compatible training: the old classifier judges the new embedding too."""
+"""Backward-compatible training: the old classifier also judges the new embedding."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from compat.models import Embedder
 
 
 def extended_classifier(weight: Tensor, bias: Tensor | None, teacher: Teacher) -> tuple[Tensor, Tensor]:
-    """The old classifier for all classes: its own rows, and the mean old embedding for each class that it lacks.
+    """Extend the old classifier to all classes; a class it lacks gets its mean old embedding.
 
-    openBCT's author (issue 1) concatenates means as they are; next to a softmax classifier, whose rows are several
-    times shorter than embeddings, those classes would always win. Here the means get the mean length of its rows
-    and its mean bias.
+    openBCT's author (issue 1) concatenates raw means. Rows of a softmax classifier are several times shorter than
+    embeddings, so the added classes would always win. Here added rows get the mean length and the mean bias of the
+    classifier's own rows.
 
     Args:
         weight: (C_old, D_old).
         bias: (C_old,), or None.
-        teacher: of C classes.
+        teacher: with C classes.
 
     Returns:
         Weight (C, D_old) and bias (C,).
@@ -38,11 +38,12 @@ def extended_classifier(weight: Tensor, bias: Tensor | None, teacher: Teacher) -
 
 
 class BCT(Joint):
-    """BCT: CE(W_n z, y) + weight * CE(W_o z, y), with W_o the frozen old classifier (Shen et al., arXiv 2003.11942).
+    """BCT: CE(W_n z, y) + weight * CE(W_o z, y), W_o the frozen old classifier (Shen et al., arXiv 2003.11942).
 
-    W_o is extended to classes that the old model has not seen, see `extended_classifier` (in the open-class setting all
-    its rows are means), or the second loss is the mean over the images of old classes alone, as AdvBCT's code has it
-    (0 for a batch without any). Where the old embedding is normalised, W_o z are scaled cosines as in its own training.
+    With `classes: all`, `extended_classifier` extends W_o to classes the old model has not seen; in the open-class
+    setting all rows are means. With `classes: old`, the second loss averages over images of old classes only, as in
+    AdvBCT's code (0 for a batch without any). If the old embedding is normalised, W_o z are scaled cosines as in the
+    old model's own training.
 
     Args:
         old: the old model, frozen.
@@ -51,8 +52,8 @@ class BCT(Joint):
         classes: whose images the old classifier judges.
 
     Raises:
-        InputError: a negative weight; an old model without a classifier, or old classes alone where the old model has
-            seen none of the new one's (in `check`).
+        InputError: a negative weight; in `check`: an old model without a classifier, or `classes: old` if the old model
+            has seen none of the new model's classes.
     """
 
     needs: ClassVar[tuple[str, ...]] = (
@@ -88,7 +89,7 @@ class BCT(Joint):
         self.register_buffer("targets", targets, persistent=False)
 
     def old_logits(self, new: Tensor) -> Tensor:
-        """What the old classifier, extended or not, makes of new embeddings, (B, C or C_old)."""
+        """Apply the old classifier, extended or not, to new embeddings: (B, C or C_old)."""
         compatible, scale = self.compatible(new), self.old_classifier().scale
         if scale is None:
             return F.linear(compatible, self.old_weight, self.old_bias)

@@ -1,4 +1,4 @@
-"""BiCT: the old gallery goes forward to a new model that was trained to be backward-compatible."""
+"""BiCT: transform the old gallery forward to a new model that was trained to be backward-compatible."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from compat.models import Embedder
 
 
 class BiCT(FCT):
-    """BiCT ("Bidirectional compatible training", arXiv 2204.13919), of which there is no public code.
+    """BiCT ("Bidirectional compatible training", arXiv 2204.13919); no public code exists.
 
-    First `BCT` trains a new model, which is given to this one as `new`; then a transform T without side-information
-    brings old embeddings into its space: |T(o) - z|^2 + CE(W_n T(o), y). Both the form of the second loss and T's
-    network (FCT's) are our choice; the abstract says that the weight of backward compatibility matters, which is BCT's
-    `weight`: at 0.1 the model leans more to the new space.
+    `BCT` first trains a new model, which is this method's `new`. A transform T without side-information then maps old
+    embeddings into its space: |T(o) - z|^2 + CE(W_n T(o), y). The form of the second loss and T's network (FCT's) are
+    our choice. The abstract says the weight of backward compatibility matters: BCT's `weight`, 0.1 in favour of the new
+    space.
 
     Args:
         old: the old model, frozen.
-        new: the new model, frozen; one that `BCT` trained.
+        new: the new model, frozen; trained by `BCT`.
         hidden: width of T's mixer.
         normalize: compare directions, as cosine retrieval does.
         warmup: share of the steps in which the learning rate rises, before its cosine.

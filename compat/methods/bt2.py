@@ -1,4 +1,4 @@
-"""BT2: a basis transformation lets some dimensions be the old space's and keeps all that the new model can do."""
+"""BT2: a basis transformation keeps some dimensions in the old space and all of the new model's information."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ from compat.models import Embedder
 
 
 class BT2(Joint):
-    """BT2 (arXiv 2211.03989), as its public code has it.
+    """BT2 (arXiv 2211.03989), following its public code.
 
-    The projection gives D_new + D_old values u. h = n(u, first D_new); f = n(Linear(ReLU(u))). With v the `extra`
-    first dimensions of f, normalised, followed by P (2 h), the embedding is e = (Q v[: D_old], v[D_old :]), P and Q
-    orthogonal, of extra + D_new dimensions. Loss: CE(W h, y) + (1 - cos(h, z*)) + old * (1 - cos(c, o)) +
-    prototypes * CE(mu . n(c), y), with c the first D_old dimensions of e, z* the plain new model's embedding and mu
-    the class means of old embeddings as they are: unit vectors there where the old model normalises (`unit_means`).
+    The projection outputs D_new + D_old values u. h = n(u, first D_new); f = n(Linear(ReLU(u))). v is the `extra` first
+    dimensions of f, normalised, followed by P (2 h). The embedding is e = (Q v[: D_old], v[D_old :]) with orthogonal P
+    and Q, of extra + D_new dimensions.
+
+    Loss: CE(W h, y) + (1 - cos(h, z*)) + old * (1 - cos(c, o)) + prototypes * CE(mu . n(c), y). c is the first D_old
+    dimensions of e, z* the plain new model's embedding, mu the class means of raw old embeddings. In the public code mu
+    are means of unit vectors if the old model normalises (`unit_means`).
 
     Args:
         old: the old model, frozen.
-        new: the architecture of the new model, whose projection is replaced by one of D_new + D_old dimensions.
+        new: the architecture of the new model; its projection is replaced by one of D_new + D_old dimensions.
         extra: dimensions beside those of the new model.
-        old_weight: of the cosine to the old embedding; 5 in the public code.
-        prototype_weight: of the classification by old class means; 10 there.
+        old_weight: weight of the cosine to the old embedding; 5 in the public code.
+        prototype_weight: weight of the classification by old class means; 10 in the public code.
         unit_means: mu are means of unit vectors.
 
     Raises:
-        InputError: a negative weight; extra dimensions that leave fewer than D_old in all, or more than D_old.
+        InputError: a negative weight; extra dimensions below D_old - D_new or above D_old.
     """
 
     needs: ClassVar[tuple[str, ...]] = (
@@ -73,7 +75,7 @@ class BT2(Joint):
         self.register_buffer("target", teacher.new, persistent=False)
 
     def serve(self, new: Tensor) -> Tensor:
-        """The projection's values u (B, D_new + D_old) -> e, (B, extra + D_new)."""
+        """Map the projection's values u (B, D_new + D_old) to e, (B, extra + D_new)."""
         h = F.normalize(new[:, : self.dim], dim=1)
         f = self.more(new.relu())[:, : self.extra]
         v = torch.cat([F.normalize(f, dim=1), self.inner(2 * h)], 1)

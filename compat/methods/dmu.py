@@ -1,4 +1,4 @@
-"""DMU: the new model inherits what is discriminative in the old space, and the old gallery is adapted to it."""
+"""DMU: the new model inherits discriminative old features, and a module adapts the old gallery to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from compat.models import Embedder, head
 
 
 def discriminativeness(old: Tensor, means: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
-    """How surely the nearest class means tell the class of old embeddings: softmax(cos(o, mu) / t)[y], (B,).
+    """Compute the probability of the true class by nearest class means: softmax(cos(o, mu) / t)[y], (B,).
 
     Args:
         old: (B, D).
@@ -26,15 +26,16 @@ def discriminativeness(old: Tensor, means: Tensor, labels: Tensor, temperature: 
 
 
 class DMU(Joint):
-    """Darwinian model upgrades (AAAI 2023, arXiv 2210.06954), as far as it could be read.
+    """Darwinian model upgrades (AAAI 2023, arXiv 2210.06954), reconstructed from the abstract.
 
-    The new model inherits selectively, "measured by old feature discriminativeness", and a light module takes the old
-    gallery, "especially those of poor quality", forward to the new space; both are trained with the new model. That is
-    its abstract; its equations could not be read, and its public code (TencentARC/OpenCompatible) does not hold them,
-    so the form is our choice: CE(W_n z, y) + inheritance * mean w_i CE(n(z) . n(mu) / t, y) + adaptation * [|n(A(o)) -
-    n(z)|^2 + CE(W_n A(o), y)], w_i = `discriminativeness`, mu the class means of old embeddings, the squared
-    distance without gradient to z, and A(o) = o + a network of one hidden layer, which is zero at first. Queries are z,
-    old items A(o).
+    The abstract: the new model inherits selectively, "measured by old feature discriminativeness", and a light module
+    takes the old gallery, "especially those of poor quality", forward to the new space; both are trained with the new
+    model. The equations were not available, and the public code (TencentARC/OpenCompatible) lacks them, so the form is
+    our choice.
+
+    Loss: CE(W_n z, y) + inheritance * mean w_i CE(n(z) . n(mu) / t, y) + adaptation * [|n(A(o)) - n(z)|^2 + CE(W_n
+    A(o), y)]. w_i = `discriminativeness`, mu the class means of old embeddings. The squared distance has no gradient to
+    z. A(o) = o + a network of one hidden layer, zero at first. Queries are z, old items A(o).
 
     Args:
         old: the old model, frozen.
@@ -74,7 +75,7 @@ class DMU(Joint):
         self.register_buffer("means", teacher.means(normalize=True), persistent=False)
 
     def adapted(self, old: Tensor) -> Tensor:
-        """A(o): (B, D_old) -> (B, D_new)."""
+        """Compute A(o): (B, D_old) -> (B, D_new)."""
         return resized(old, self.new.project.out_features) + self.network(old)
 
     def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Query drift compensation: the mean drift from the old space to the new one, taken from each query again."""
+"""Query drift compensation: subtract the mean drift between the spaces from each query."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from compat.needs import Given
 class QueryDrift(Upgrade):
     """psi(z) = z - mean(z - o) (query drift compensation, Goswami et al., arXiv 2506.00037).
 
-    Its authors fine-tune the new model from the old one, with distillation, and average over training queries; their
-    code subtracts a single vector, of embeddings as they are, from each query, but does not hold how it is averaged
-    (that is second hand). Between models that were trained independently the drift is no translation, and little is to
-    be expected; `query_drift_bct` gives it a new model near the old one. Where the dimensions differ, z is padded with
-    zeros or cut; theirs are equal.
+    The authors fine-tune the new model from the old one with distillation and average over training queries. Their code
+    subtracts one vector from each raw embedding; how it is averaged is known second hand only. Between independently
+    trained models the drift is no translation, so expect little; `query_drift_bct` supplies a new model near the old
+    one. If the dimensions differ, z is padded with zeros or cut; theirs are equal.
 
     Args:
         old: the old model, frozen.
@@ -40,7 +39,7 @@ class QueryDrift(Upgrade):
         self.solve(given["training embeddings"])
 
     def solve(self, pairs: Pair) -> None:
-        """Set the drift from all training pairs; labels are not looked at."""
+        """Set the drift from all training pairs; labels are ignored."""
         self.drift = (resized(pairs.new, self.dim) - pairs.old).double().mean(0).float()
 
     def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""d-Simplex: a fixed classifier, the same for all generations, keeps their spaces together."""
+"""d-Simplex: a fixed classifier shared by all generations keeps their spaces together."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from compat.models import Embedder, vertices_for
 
 
 def turned(vertices: Tensor, means: Tensor) -> Tensor:
-    """The simplex (C, D) turned so that its vertices lie as near as they can to the directions of `means` (C, D)."""
+    """Rotate the simplex (C, D) so that its vertices lie as near as possible to the directions of `means` (C, D)."""
     u, _, v = torch.linalg.svd(vertices.T @ F.normalize(means, dim=1))
     return vertices @ u @ v
 
 
 def higher_order_loss(new: Tensor, old: Tensor, labels: Tensor, scale: float = 10.0) -> Tensor:
-    """Mean of -s <o_i, n_i> + log sum_j exp(s <o_i, n_j> [y_j != y_i]), unit vectors (HOC, iamcl2r's authors).
+    """Average -s <o_i, n_i> + log sum_j exp(s <o_i, n_j> [y_j != y_i]) of unit vectors (HOC, iamcl2r's authors).
 
-    Embeddings of the own class, the image's own too, count exp(0) each, as in the public code; so a batch of a single
-    class has log B in place of the second part.
+    As in the public code, embeddings of the same class, the image's own included, count exp(0) each; a batch of one
+    class therefore has log B as its second part.
 
     Args:
         new: (B, D).
@@ -41,11 +41,11 @@ def higher_order_loss(new: Tensor, old: Tensor, labels: Tensor, scale: float = 1
 
 
 def places(known: Tensor, taken: int) -> Tensor:
-    """The vertex of each class: the old model's for those that it has seen, the next free ones for the others, (C,).
+    """Assign each class a vertex: the old model's if seen, else the next free one, (C,).
 
     Args:
         known: (C,) index of each class in the old classifier, -1 if the old model has not seen it.
-        taken: how many classes the old classifier has.
+        taken: number of classes of the old classifier.
     """
     return torch.where(known >= 0, known, taken - 1 + (known < 0).cumsum(0))
 
@@ -53,24 +53,24 @@ def places(known: Tensor, taken: int) -> Tensor:
 class DSimplex(Joint):
     """CoReS' d-Simplex (arXiv 2111.07632) with HOC's alignment: (1 - weight) * CE(V z, y) + weight * HOC.
 
-    V are vertices of a regular simplex in D_new dimensions, D_new + 1 of them preallocated, one for each class. In
-    CoReS all generations are trained on the same V: so they are with `shared`, for an old model with `simplex: true`.
-    A class that the old model has not seen takes the next vertex after its own, in the open-class setting all do.
-    Otherwise the old model was trained without, and V is turned onto the old class means first (orthogonal
-    Procrustes, ours), which gives both generations the same directions as far as a simplex can.
+    V are vertices of a regular simplex in D_new dimensions, one per class; D_new + 1 are preallocated. In CoReS all
+    generations are trained on the same V: `shared`, with an old model of `simplex: true`. A class the old model has not
+    seen takes the next free vertex; in the open-class setting all do. Without `shared`, V is first rotated onto the old
+    class means (orthogonal Procrustes, ours), which brings the two generations' directions as near as a simplex allows.
 
-    HOC's authors (arXiv 2405.02581, iamcl2r's hoc.py) fine-tune a model pretrained on the simplex, at a small learning
-    rate, with a weight of 0.9; from scratch and against a weaker old model that weight holds the new one at its level.
+    HOC's authors (arXiv 2405.02581, iamcl2r's hoc.py) fine-tune a model pretrained on the simplex at a small learning
+    rate with a weight of 0.9. From scratch and against a weaker old model, that weight keeps the new model at the old
+    one's level.
 
     Args:
         old: the old model, frozen.
-        new: the architecture of the new model, of at least as many dimensions as classes less one.
-        weight: of the alignment, 0 to 1; 0.9 in the public code of HOC, 0 is CoReS.
+        new: the architecture of the new model, with at least as many dimensions as classes less one.
+        weight: weight of the alignment, 0 to 1; 0.9 in HOC's public code, 0 is CoReS.
         shared: the old model was trained on the same simplex; each class keeps its vertex.
 
     Raises:
-        InputError: a weight outside 0 to 1; more classes than vertices, or with `shared` an old model that was not
-            trained on this simplex (in `check`).
+        InputError: a weight outside 0 to 1; in `check`: more classes than vertices, or with `shared` an old model not
+            trained on this simplex.
     """
 
     needs_with: ClassVar[dict[str, str]] = {"shared": "old classifier"}
@@ -95,15 +95,15 @@ class DSimplex(Joint):
         self.register_buffer("vertices", found, persistent=False)
 
     def turned_vertices(self, teacher: Teacher) -> Tensor:
-        """The simplex turned onto the old class means, (C, D_new)."""
+        """Rotate the simplex onto the old class means, (C, D_new)."""
         dim = self.new.project.out_features
         return turned(vertices_for(len(teacher.known), dim, "new.model.embed_dim"), resized(teacher.means(), dim))
 
     def same_vertices(self, known: Tensor) -> Tensor:
-        """Those that the old model was trained on, and the next ones for classes that it has not seen, (C, D_new).
+        """Return the old model's vertices, and the next free ones for unseen classes, (C, D_new).
 
         Args:
-            known: as of `Teacher`.
+            known: as in `Teacher`.
         """
         dim, weight = self.new.project.out_features, self.old_classifier().linear.weight
         if weight.shape[1] != dim:

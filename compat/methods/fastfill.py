@@ -1,4 +1,4 @@
-"""FastFill: a forward transform that also learns how uncertain it is, and with that an order of the backfilling."""
+"""FastFill: a forward transform that learns its own uncertainty, by which the backfill is ordered."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from compat.models import Embedder
 
 
 def uncertainty_loss(errors: Tensor, log_variance: Tensor) -> Tensor:
-    """mean(exp(-s) l / 2 + s / 2): errors l (B,) and log-variances s (B,) -> a scalar."""
+    """Compute mean(exp(-s) l / 2 + s / 2) of errors l (B,) and log-variances s (B,), a scalar."""
     return (0.5 * (-log_variance).exp() * errors + 0.5 * log_variance).mean()
 
 
 class FastFill(FCT):
-    """FastFill (Jaeckle et al., arXiv 2303.04766): FCT's transform h, and s_i = Linear(h_i) read as a log-variance.
+    """FastFill (Jaeckle et al., arXiv 2303.04766): FCT's transform h, and a log-variance s_i = Linear(h_i).
 
-    Loss: `uncertainty_loss` of l_i = mean (z_i - h_i)^2 + classification * CE(W_n h_i, y_i), with W_n the frozen new
-    classifier and label smoothing 0.1. Items are backfilled in descending s, which needs nothing new. Theirs has no
-    bias in W_n; ours is the new model's classifier as it is. With `normalize` the error is 2 - 2 cos, 0 to 4, while
-    the cross entropy is of h as it is; theirs is a mean over dimensions of vectors as they are. So the two parts of l
-    weigh differently against each other there, and s is a variance of something else.
+    Loss: `uncertainty_loss` of l_i = mean (z_i - h_i)^2 + classification * CE(W_n h_i, y_i), W_n the frozen new
+    classifier, label smoothing 0.1. Items are backfilled in descending s, which needs no new embedding.
+
+    Differences: theirs has no bias in W_n; ours is the new model's classifier unchanged. With `normalize` the error is
+    2 - 2 cos, 0 to 4, and the cross entropy is of raw h; theirs is a mean over dimensions of raw vectors. The two parts
+    of l are thus weighted differently, and s is the variance of another quantity.
 
     Args:
         old: the old model, frozen.
@@ -60,7 +61,7 @@ class FastFill(FCT):
         self.log_variance = nn.Linear(new.project.out_features, 1)
 
     def uncertainty(self, old: Tensor) -> Tensor:
-        """Old embeddings (B, D_old + side) -> how uncertain their transform is, (B,)."""
+        """Estimate the log-variance of the transform of old embeddings (B, D_old + side), (B,)."""
         return self.log_variance(self.transform(old)).squeeze(1)
 
     def terms(self, batch: Pair) -> dict[str, Tensor]:

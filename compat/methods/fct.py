@@ -1,4 +1,4 @@
-"""Forward-compatible training: the old gallery is transformed into the new space."""
+"""Forward-compatible training: transform the old gallery into the new space."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from compat.models import Embedder
 
 
 def block(inside: int, outside: int) -> nn.Sequential:
-    """Linear without bias, BatchNorm, ReLU."""
+    """Build Linear without bias, BatchNorm, ReLU."""
     return nn.Sequential(nn.Linear(inside, outside, bias=False), nn.BatchNorm1d(outside), nn.ReLU())
 
 
 class ForwardHead(nn.Module):
-    """h(o, s): two projections, each of two blocks, and a mixer of what they give (apple/ml-fct).
+    """h(o, s): two projections of two blocks each, and a mixer of their outputs (apple/ml-fct).
 
-    [D_old -> 2 D_old -> 2 D_new] beside [D_side -> 2 D_side -> 2 D_new], then 4 D_new -> hidden -> hidden -> D_new,
-    the last one linear.
+    [D_old -> 2 D_old -> 2 D_new] beside [D_side -> 2 D_side -> 2 D_new], then 4 D_new -> hidden -> hidden -> D_new, the
+    last layer linear.
     """
 
     def __init__(self, old_dim: int, side_dim: int, new_dim: int, hidden: int) -> None:
@@ -39,7 +39,7 @@ class ForwardHead(nn.Module):
 
 
 def forward_loss(transformed: Tensor, new: Tensor, normalize: bool) -> Tensor:
-    """Mean squared difference of each row, (B,): (B, D) and (B, D) as they are, or as unit vectors (times D)."""
+    """Compute each row's mean squared difference, (B,), of raw (B, D) or of unit vectors (times D)."""
     if normalize:
         scale = new.shape[1] ** 0.5
         transformed, new = F.normalize(transformed, dim=1) * scale, F.normalize(new, dim=1) * scale
@@ -47,11 +47,11 @@ def forward_loss(transformed: Tensor, new: Tensor, normalize: bool) -> Tensor:
 
 
 class FCT(Learned):
-    """FCT (Ramanujan et al., arXiv 2112.02805): minimise MSE(h(o, s), z); new queries meet h(gallery) and new items.
+    """FCT (Ramanujan et al., arXiv 2112.02805): minimise MSE(h(o, s), z); queries z search h(gallery) and new items.
 
-    Without side-information the head gets o twice, as in the authors' code. With it, s is the embedding by
-    another model, which the old system has to have stored for each item, beside its own. Where retrieval is by cosine,
-    the error is that of unit vectors (`normalize`); theirs is of vectors as they are, with L2 retrieval.
+    Without side-information the head gets o twice, as in the authors' code. With it, s is another model's embedding,
+    which the old system must have stored beside each item's own. Under cosine retrieval the error is that of unit
+    vectors (`normalize`); theirs is of raw vectors, with L2 retrieval.
 
     Args:
         old: the old model, frozen.
@@ -84,7 +84,7 @@ class FCT(Learned):
         self.head = ForwardHead(dim, side or dim, new.project.out_features, hidden)
 
     def transform(self, old: Tensor) -> Tensor:
-        """(B, D_old), or (B, D_old + side), -> (B, D_new)."""
+        """Transform (B, D_old), or (B, D_old + side), to (B, D_new)."""
         dim = self.old.project.out_features
         return self.head(old[:, :dim], old[:, dim:] if self.side else old)
 

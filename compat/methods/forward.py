@@ -1,4 +1,4 @@
-"""The old gallery taken forward to a learned new embedding, both trained for comparable distances."""
+"""Transform the old gallery forward to a learned new embedding, trained so that their distances are comparable."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from compat.needs import Given
 
 
 class ForwardContrast(Learned):
-    """Ours: the seed paper's rho and contrastive loss (arXiv 2301.03767) with a forward transform h in psi's place.
+    """Ours: rho and the contrastive loss of arXiv 2301.03767, with a forward transform h in place of psi.
 
-    Queries and backfilled items are rho(z); items that are not backfilled are h(o), written anew when the backfilling
-    starts, as by FCT (arXiv 2112.02805). So one query meets one index. Loss: mean |h(o) - rho(z)|^2 of unit vectors +
-    mcl_weight * `metric_compatible_loss` whose first system is that of queries rho(z) and items h(o).
+    Queries and backfilled items are rho(z). Items not yet backfilled are h(o), rewritten when the backfill starts as in
+    FCT (arXiv 2112.02805), so one query searches one index. Loss: mean |h(o) - rho(z)|^2 of unit vectors + mcl_weight *
+    `metric_compatible_loss`, whose first system has queries rho(z) and items h(o).
 
     Args:
         old: the old model, frozen.
         new: the new model, frozen.
         blocks: of h and of rho, 1 to 5.
         hidden: width of h and rho; default max(2048, 4 * D).
-        mcl_weight: of the contrastive loss.
+        mcl_weight: weight of the contrastive loss.
         temperature: of the contrastive loss.
-        k_neg: hardest negatives that it keeps for each anchor and system; none keeps all.
+        k_neg: hardest negatives kept per anchor and system; none keeps all.
         warmup: share of the steps in which the learning rate rises, before its cosine.
         optimizer: from parameters to an optimizer; its learning rate is the peak (weight decay 2**-15 as in FCT).
 
     Raises:
-        InputError: a number out of range; training images of a single class (in `learn`).
+        InputError: a number out of range; in `learn`: training images of a single class.
     """
 
     transforms_gallery = True

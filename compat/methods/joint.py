@@ -1,4 +1,4 @@
-"""What the methods share that train the new model together with its compatibility."""
+"""The base class of methods that train the new model together with its compatibility."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 class Teacher(NamedTuple):
-    """What a training may learn from, beside its images: the two frozen models' embeddings of them.
+    """Inputs of a training beside its images: the two frozen models' embeddings of them.
 
     Attributes:
-        old: (N, D_old), extracted once, from images without augmentation.
-        new: (N, D_new), of the plain new model, likewise; None for a method that does not need it.
+        old: (N, D_old), extracted once from images without augmentation.
+        new: (N, D_new) of the plain new model, likewise; None if the method does not need it.
         labels: (N,) 0 to C - 1.
-        known: (C,) the index of each class in the old classifier, -1 if the old model has not seen the class.
+        known: (C,) index of each class in the old classifier, -1 if the old model has not seen it.
     """
 
     old: Tensor
@@ -39,7 +39,9 @@ class Teacher(NamedTuple):
     known: Tensor
 
     def means(self, normalize: bool = False) -> Tensor:
-        """The mean old embedding of each class, of unit vectors if asked for (the mean itself is not one), (C, D)."""
+        """Average each class's old embeddings, (C, D); with `normalize` their unit vectors, the mean itself not
+        normalised.
+        """
         rows = F.normalize(self.old, dim=1) if normalize else self.old
         classes = len(self.known)
         sums = rows.new_zeros(classes, rows.shape[1]).index_add_(0, self.labels, rows)
@@ -47,7 +49,7 @@ class Teacher(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """How the plain new model is trained; see `SingleModel`."""
+    """The training recipe of the plain new model; see `SingleModel`."""
 
     label_smoothing: float
     triplet_margin: float | None
@@ -56,28 +58,25 @@ class Recipe(NamedTuple):
 
 
 class Joint(Trained):
-    """A new model trained so that its queries find items in the old space: nothing is learned afterwards.
+    """A new model trained so that its queries find items in the old space; nothing is learned afterwards.
 
-    The network, optimizer, schedule and budget are those of the plain new model, and so are the backbone's first
-    weights: a method adds its losses, and layers where it says so. `terms` returns the losses by name; the loss is
-    their sum. The old model's embeddings are given, of images without augmentation (some of the authors' codes embed
-    the augmented image instead, which costs a forward pass of the old model in every step).
+    Network, first weights, optimizer, schedule and budget are those of the plain new model. A method adds losses, and
+    layers if it says so. `terms` returns the losses by name; their sum is minimised. Old embeddings are of images
+    without augmentation; some authors' codes embed the augmented image, which costs a forward pass of the old model per
+    step. Losses that compare directions, as most do, suit cosine retrieval.
 
-    Losses that compare directions, as most of them do, go with cosine retrieval.
+    The old model also embeds images of classes it has not seen, so embeddings, class means and radii exist for all
+    classes, in the open-class setting too. Only its classifier and its simplex lack them: see `BCT` and `DSimplex`.
 
-    The old model embeds images of classes that it has not seen too, so what a loss takes from its space (embeddings,
-    class means, radii) is there for all classes, in the open-class setting as well, where it has seen none of them.
-    Only its classifier and its simplex are not: `BCT` and `DSimplex` say what they do then.
-
-    Where the new space has more dimensions than the old one its first D_old are the compatible ones, where it has
-    fewer it is padded with zeros (openBCT).
+    If the new space has more dimensions than the old one, its first D_old are the compatible ones; if it has fewer, it
+    is padded with zeros (openBCT).
 
     Args:
         old: the old model, frozen.
-        new: the architecture of the new model; the method trains a copy of its own.
+        new: the architecture of the new model; the method trains its own copy.
 
     Attributes:
-        recipe: the plain new model's; from `prepare` on.
+        recipe: the plain new model's recipe; set by `prepare`.
     """
 
     encoder_passes = 1
@@ -91,7 +90,7 @@ class Joint(Trained):
         self.new.requires_grad_(True)
 
     def serve(self, new: Tensor) -> Tensor:
-        """The new model's output (B, D) -> the embedding that is compared with backfilled items."""
+        """Map the new model's output (B, D) to the embedding that is compared with backfilled items."""
         return new
 
     def query(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,7 +103,7 @@ class Joint(Trained):
         return old, self.serve(new)
 
     def compatible(self, new: Tensor) -> Tensor:
-        """New embeddings (B, D_new) as the old space has them, (B, D_old)."""
+        """Map new embeddings (B, D_new) to the old space, (B, D_old)."""
         return resized(new, self.old.project.out_features)
 
     def learn(self, given: Given, fit: Fit) -> None:
@@ -115,13 +114,14 @@ class Joint(Trained):
         fit(self)
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Take up again what was learned, the new model and its classifier with it."""
+        """Load the learned state, the new model and its classifier included."""
         own = {name.removeprefix("new."): value for name, value in state.items() if name.startswith("new.")}
         load_embedder(self.new, own, type(self).__name__)
         super().restore(state)
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
-        """Take the plain new model's recipe, and from the teacher what the losses need. Called before a training."""
+        """Take over the plain new model's recipe, and from the teacher what the losses need; called before a training.
+        """
         self.recipe = Recipe(recipe.label_smoothing, recipe.triplet_margin, recipe.warmup, recipe.optimizer)
         self.new.classify(len(teacher.known))
         self.train()
@@ -129,22 +129,22 @@ class Joint(Trained):
 
     @property
     def classifier(self) -> Classifier:
-        """The new model's, in training."""
+        """The new model's classifier, in training."""
         assert self.new.classifier is not None
         return self.new.classifier
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """With the recipe's label smoothing."""
+        """Compute the cross entropy with the recipe's label smoothing."""
         return F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
 
     def terms(self, new: Tensor, old: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        """The losses of a batch by name.
+        """Compute the losses of a batch by name.
 
         Args:
             new: (B, D_new) float32, of augmented images.
             old: (B, D_old), of the same images.
             labels: (B,).
-            rows: (B,) numbers of the images, as in the teacher.
+            rows: (B,) row numbers of the images in the teacher.
         """
         raise NotImplementedError
 
@@ -169,15 +169,15 @@ class Joint(Trained):
         return {key: value for key, value in self.state_dict().items() if not key.startswith("old.")}
 
     def train(self, mode: bool = True) -> Joint:
-        """Train or evaluate all but the old model."""
+        """Set all but the old model to training or evaluation mode."""
         super().train(mode)
         self.new.train(mode)
         return self
 
     def old_classifier(self) -> Classifier:
-        """The old model's own.
+        """Return the old model's classifier.
 
         Raises:
-            InputError: it has none, as its weights came without.
+            InputError: the old model's weights came without a classifier.
         """
         return needed(self.old, "old", type(self).__name__)
