@@ -39,9 +39,7 @@ class Teacher(NamedTuple):
     known: Tensor
 
     def means(self, normalize: bool = False) -> Tensor:
-        """Average each class's old embeddings, (C, D); with `normalize` their unit vectors, the mean itself not
-        normalised.
-        """
+        """Average the old embeddings of each class, or with `normalize` their unit vectors: (C, D), not normalised."""
         rows = F.normalize(self.old, dim=1) if normalize else self.old
         classes = len(self.known)
         sums = rows.new_zeros(classes, rows.shape[1]).index_add_(0, self.labels, rows)
@@ -120,8 +118,7 @@ class Joint(Trained):
         super().restore(state)
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
-        """Take over the plain new model's recipe, and from the teacher what the losses need; called before a training.
-        """
+        """Take over the plain new model's recipe, and what the losses need of the teacher; called before a training."""
         self.recipe = Recipe(recipe.label_smoothing, recipe.triplet_margin, recipe.warmup, recipe.optimizer)
         self.new.classify(len(teacher.known))
         self.train()

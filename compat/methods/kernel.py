@@ -21,7 +21,7 @@ CENTRES = 512
 
 
 def median_gamma(rows: np.ndarray, most: int = 1000) -> float:
-    """1 / (2 s^2) with s the median distance between rows, of `most` at regular steps (the median heuristic).
+    """Compute 1 / (2 s^2), s the median distance between up to `most` evenly spaced rows (the median heuristic).
 
     Args:
         rows: (N, D).
@@ -33,21 +33,20 @@ def median_gamma(rows: np.ndarray, most: int = 1000) -> float:
 
 
 class KernelMap(nn.Module):
-    """x -> sum_j exp(-g |n(x) - c_j|^2) w_j + b, the ridge regression of unit vectors on the Nystroem features of an
-    RBF kernel (Williams and Seeger, 2001), as scikit-learn fits them.
+    """x -> sum_j exp(-g |n(x) - c_j|^2) w_j + b: ridge regression on Nystroem features of an RBF kernel.
 
-    g is the median heuristic's, unless given. The penalty is, among 1e-6, 1e-5, ..., 100, the one of the smallest
-    squared error when each training pair in turn is left out (`RidgeCV`).
+    The features (Williams and Seeger, 2001) are of unit vectors, fitted by scikit-learn. The penalty is the one of
+    1e-6, 1e-5, ..., 100 with the smallest squared leave-one-out error (`RidgeCV`).
 
     Args:
         inputs: D_in.
         outputs: D_out.
-        centres: c_j, training rows drawn at random; none: 512, or all rows where there are fewer (the weights of
-            further centres are zero).
+        centres: number of centres c_j, random training rows; none: 512, or all rows if fewer (surplus centres have
+            weight zero).
         gamma: g; none: by the median heuristic.
 
     Raises:
-        InputError: no centre, or a gamma that is none; more centres than rows (in `check`).
+        InputError: no centre, or a gamma that is not positive; in `check`: more centres than rows.
     """
 
     centres: Tensor
@@ -66,12 +65,12 @@ class KernelMap(nn.Module):
         self.register_buffer("gamma", torch.ones((), dtype=torch.float64))
 
     def check(self, rows: int) -> None:
-        """Refuse to be solved from so few rows."""
+        """Refuse fewer rows than centres."""
         if self.asked is not None and self.asked > rows:
             raise InputError(f"centres: {self.asked}, expected at most {rows}, as there are so many training images")
 
     def solve(self, inputs: Tensor, outputs: Tensor) -> None:
-        """Set the map from rows (N, D_in) and what they are mapped to, (N, D_out)."""
+        """Fit the map from rows (N, D_in) to rows (N, D_out)."""
         from sklearn.kernel_approximation import Nystroem
         from sklearn.linear_model import RidgeCV
 
@@ -86,7 +85,7 @@ class KernelMap(nn.Module):
         self.bias[:] = torch.from_numpy(ridge.intercept_)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """(B, D_in) -> (B, D_out)."""
+        """Map (B, D_in) to (B, D_out)."""
         near = torch.cdist(F.normalize(rows.double(), dim=1), self.centres).square()
         return ((-self.gamma * near).exp() @ self.weight + self.bias).to(rows.dtype)
 
@@ -97,7 +96,7 @@ class KernelQuery(Upgrade):
     Args:
         old: the old model, frozen.
         new: the new model, frozen.
-        centres: of the Nystroem features; none: 512, or all training images where there are fewer.
+        centres: of the Nystroem features; none: 512, or all training images if fewer.
         gamma: of the kernel; none: by the median heuristic.
     """
 
@@ -115,7 +114,7 @@ class KernelQuery(Upgrade):
         self.solve(given["training embeddings"])
 
     def solve(self, pairs: Pair) -> None:
-        """Set the map from all training pairs; labels are not looked at."""
+        """Fit the map to all training pairs; labels are ignored."""
         self.map.solve(pairs.new, pairs.old)
 
     def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:
@@ -123,12 +122,12 @@ class KernelQuery(Upgrade):
 
 
 class KernelGallery(Upgrade):
-    """The old gallery is brought forward by kernel ridge regression from old to new embeddings, see `KernelMap`.
+    """The old gallery mapped forward by kernel ridge regression from old to new embeddings, see `KernelMap`.
 
     Args:
         old: the old model, frozen.
         new: the new model, frozen.
-        centres: of the Nystroem features; none: 512, or all training images where there are fewer.
+        centres: of the Nystroem features; none: 512, or all training images if fewer.
         gamma: of the kernel; none: by the median heuristic.
     """
 
@@ -147,7 +146,7 @@ class KernelGallery(Upgrade):
         self.solve(given["training embeddings"])
 
     def solve(self, pairs: Pair) -> None:
-        """Set the map from all training pairs; labels are not looked at."""
+        """Fit the map to all training pairs; labels are ignored."""
         self.map.solve(pairs.old, pairs.new)
 
     def query_for_old(self, old: Tensor, query_new: Tensor) -> Tensor:

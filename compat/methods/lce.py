@@ -1,4 +1,4 @@
-"""LCE: class weights aligned with the old class means, and each class inside the old one's boundary."""
+"""LCE: class weights aligned with the old class means, and each class kept inside its old boundary."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from compat.models import Embedder
 
 
 def boundary_loss(new: Tensor, means: Tensor, lowest: Tensor, labels: Tensor) -> Tensor:
-    """Mean of max(lowest_y - cos(z, mu_y), 0): nothing for an embedding no farther than its class's worst old one.
+    """Average max(lowest_y - cos(z, mu_y), 0): 0 for an embedding no farther than its class's farthest old one.
 
     Args:
         new: (B, D).
         means: (C, D) class means of old embeddings.
-        lowest: (C,) the smallest cosine of an old embedding to its class's mean.
+        lowest: (C,) smallest cosine of an old embedding to its class mean.
         labels: (B,).
     """
     return (lowest[labels] - F.cosine_similarity(new, means[labels])).clamp_min(0).mean()
@@ -39,16 +39,16 @@ class ResidualBottleneck(nn.Module):
         )
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """(B, D) -> (B, D)."""
+        """Map (B, D) to (B, D)."""
         return embeddings + torch.stack([path(embeddings) for path in self.paths]).sum(0)
 
 
 class LCE(Joint):
-    """LCE (Meng et al., "Learning Compatible Embeddings", ICCV 2021), with unit vectors throughout.
+    """LCE (Meng et al., "Learning Compatible Embeddings", ICCV 2021), on unit vectors throughout.
 
-    Loss: ArcFace + alignment * MSE(n(W_n), n(mu)) + boundary * `boundary_loss`. With `transform`, W_n and z go
-    through a backward transform before they are compared with the old space, which is trained with the rest (the
-    public code never hands its transforms to the optimizer); without, the spaces are compared directly.
+    Loss: ArcFace + alignment * MSE(n(W_n), n(mu)) + boundary * `boundary_loss`. With `transform`, a backward transform
+    maps W_n and z before they are compared with the old space. It is trained with the rest; the public code never
+    passes its transforms to the optimizer. Without it, the spaces are compared directly.
 
     Args:
         old: the old model, frozen.

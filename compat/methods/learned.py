@@ -1,4 +1,4 @@
-"""What the methods share whose heads are learned by gradient, on top of two frozen models."""
+"""The base class of heads learned by gradient on top of two frozen models."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Learned(Trained):
-    """One encoder pass; heads trained with warm-up and cosine, batch normalisation frozen in the second half (FCT).
+    """Heads trained with warm-up and cosine, one encoder pass; batch norm is frozen in the second half (FCT).
 
-    A method returns its losses by name from `terms`; the loss is their sum. Batches hold pairs of a class, so labels
-    are needed even by a head whose losses do not look at them.
+    A method returns its losses by name from `terms`; their sum is minimised. Batches hold pairs of one class, so even a
+    head whose losses ignore labels needs them.
 
     Args:
         old: the old model, frozen.
@@ -34,7 +34,7 @@ class Learned(Trained):
         optimizer: from parameters to an optimizer; its learning rate is the peak.
 
     Raises:
-        InputError: a warm-up that is no share in (0, 1).
+        InputError: a warm-up outside (0, 1).
     """
 
     encoder_passes = 1
@@ -50,7 +50,7 @@ class Learned(Trained):
         fit(self)
 
     def terms(self, batch: Pair) -> dict[str, Tensor]:
-        """The losses of a batch by name."""
+        """Compute the losses of a batch by name."""
         raise NotImplementedError
 
     def on_after_batch_transfer(self, batch: Sample | Pair, dataloader_idx: int) -> Pair:

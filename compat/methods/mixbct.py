@@ -16,9 +16,9 @@ from compat.models import Embedder
 
 
 def credible(old: Tensor, labels: Tensor, share: float = 0.9) -> Tensor:
-    """Which embeddings are among the given share of their class that is closest to its mean, (N,) bool.
+    """Mark each class's given share of embeddings closest to the class mean, (N,) bool.
 
-    The authors' code also normalises each dimension over the images before it takes distances; ours does not.
+    The authors' code also normalises each dimension over the images before it measures distances; ours does not.
 
     Args:
         old: (N, D), unit vectors.
@@ -34,20 +34,20 @@ def credible(old: Tensor, labels: Tensor, share: float = 0.9) -> Tensor:
 
 
 class MixBCT(Joint):
-    """MixBCT (arXiv 2308.06948): ArcFace on a batch of which a share of the new embeddings gives way to old ones.
+    """MixBCT (arXiv 2308.06948): ArcFace on a batch in which old embeddings replace a share of the new ones.
 
-    Only images whose old embeddings are credible (near their class's mean) are exchanged. Where the new space has
-    more dimensions than the old one, those beyond it are not trained.
+    Only images with credible old embeddings (near their class mean) are exchanged. If the new space has more dimensions
+    than the old one, the surplus is not trained.
 
-    In the authors' code both models end in batch normalisation (`final_norm` of the models here) and gradients are
-    clipped at a norm of 5. Their scale and margin are for 35 epochs of faces; other codes take 30 and 0.3, or 16 and
-    0.1, which small budgets and many images of a class may prefer.
+    In the authors' code both models end in batch normalisation (`final_norm` here) and gradients are clipped at norm 5.
+    Their scale and margin suit 35 epochs of faces; other codes take 30 and 0.3, or 16 and 0.1, which small budgets and
+    many images per class may prefer.
 
     Args:
         old: the old model, frozen.
         new: the architecture of the new model.
-        share: of the batch that is exchanged.
-        credible: share of each class's old embeddings that may come in.
+        share: of the batch to exchange.
+        credible: share of each class's old embeddings that may be used.
         scale: of ArcFace.
         margin: of ArcFace, in radians.
     """

@@ -1,4 +1,4 @@
-"""NCCL: a new embedding is drawn to the old ones of its class, each the more the nearer it is to its own old one."""
+"""NCCL: attract a new embedding to the old ones of its class, weighted by their nearness to its own old one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from compat.models import Embedder
 
 
 def neighbourhood_loss(similarities: Tensor, same: Tensor, weights: Tensor, temperature: float = 1.0) -> Tensor:
-    """Mean over i of 1 / |P_i| sum over its positives p of -w_ip log softmax_j(s_ij / t)[p]; without negatives too.
+    """Average -w_ip log softmax_j(s_ij / t)[p] over each anchor i's positives p, then over anchors.
+
+    A batch without negatives is allowed.
 
     Args:
         similarities: s, (B, K) of anchors to old items; each anchor has a positive.
-        same: P, (B, K) bool.
+        same: P, (B, K) bool, the positives.
         weights: w, (B, K).
         temperature: t.
     """
@@ -26,16 +28,16 @@ def neighbourhood_loss(similarities: Tensor, same: Tensor, weights: Tensor, temp
 
 
 class NCCL(Joint):
-    """Neighbourhood consensus contrastive learning (AAAI 2022, arXiv 2108.03372), as MixBCT's code has it.
+    """Neighbourhood consensus contrastive learning (AAAI 2022, arXiv 2108.03372), following MixBCT's code.
 
-    Loss: classification + weight * l(n(z) . n(o)) + logit_weight * l(q(z) . q(o)) with l = `neighbourhood_loss`,
-    w_ij = (1 + <n(o_i), n(o_j)>) / 2 and q the cosines to the new class weights, without gradient for old embeddings.
+    Loss: classification + weight * l(n(z) . n(o)) + logit_weight * l(q(z) . q(o)). l = `neighbourhood_loss`, w_ij = (1
+    + <n(o_i), n(o_j)>) / 2, q the cosines to the new class weights, without gradient for old embeddings.
 
-    That code is not its authors': of the paper the abstract could be read, not the equations. It contrasts with a queue
-    of the 8192 old embeddings seen last; here they are the batch's and others drawn anew at each step, or all where
-    there are no more. Its filter of old embeddings of low credibility keeps all of them (a softmax over a single class
-    has no entropy), and its training leaves it out; so do we. Its logits have ArcFace's margin and scale (ours are
-    plain cosines), and its classification is ArcFace (ours the recipe's).
+    The paper's equations were not available, and MixBCT's code is not its authors'. That code contrasts with a queue of
+    the last 8192 old embeddings; here the queue is the batch's old embeddings and others drawn anew each step, or all
+    if there are no more. Its filter of old embeddings of low credibility keeps all of them (the softmax over one class
+    has no entropy) and is unused in its training; we omit it. Its logits have ArcFace's margin and scale, and its
+    classification is ArcFace; ours are plain cosines and the recipe's classification.
 
     Args:
         old: the old model, frozen.
@@ -43,7 +45,7 @@ class NCCL(Joint):
         weight: alpha, of the contrast of embeddings.
         logit_weight: beta, of the contrast of logits.
         temperature: of both.
-        queue: old embeddings to contrast with.
+        queue: number of old embeddings to contrast with.
 
     Raises:
         InputError: a weight, a temperature or a queue out of range.
@@ -71,7 +73,7 @@ class NCCL(Joint):
         self.register_buffer("labels", teacher.labels, persistent=False)
 
     def shown(self, rows: Tensor) -> Tensor:
-        """The numbers (K,) of the old embeddings that a batch of images is contrasted with, its own among them."""
+        """Draw the old embeddings (K,) that a batch of images is contrasted with, its own included."""
         images = len(self.labels)
         if images <= self.queue:
             return torch.arange(images, device=rows.device)

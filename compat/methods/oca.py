@@ -1,4 +1,4 @@
-"""OCA: the new space has the old one's dimensions and some more, and classifies behind an orthogonal layer."""
+"""OCA: the new space extends the old one by some dimensions and classifies behind an orthogonal layer."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from compat.models import Embedder
 
 
 def cosine_to_means(embeddings: Tensor, means: Tensor, labels: Tensor) -> Tensor:
-    """Mean of 1 - cos(z_i, mu of its class): (B, D), (C, D), (B,) -> a scalar."""
+    """Average 1 - cos(z_i, mu of its class): (B, D), (C, D), (B,) -> a scalar."""
     return (1 - F.cosine_similarity(embeddings, means[labels])).mean()
 
 
 class OCA(Joint):
-    """Orthogonal compatible aligned features (Bowen Zhang et al.): D_old + extra dimensions, unit vectors f.
+    """Orthogonal compatible aligned features (Bowen Zhang et al.): unit vectors f of D_old + extra dimensions.
 
-    Loss: classification * CE(W O f, y) + prototypes * CE(mu . n(c), y) + alignment * (1 - cos(mu_y, c)), with O an
-    orthogonal layer, c the first D_old dimensions of f and mu the class means of old embeddings. The weights 5, 10
-    and 5 are those that the public code (z3n0e/OCA) uses; the ones in its config are ignored there. Its old
-    embeddings are unit vectors, so |mu| <= 1 there (`unit_means`); here mu are of embeddings as they are, and their
-    length is a scale of the second term's logits. Its O has a bias; ours has none, so that f and O f have the same
-    cosines. It says nothing of which of them is served; f is here.
+    Loss: classification * CE(W O f, y) + prototypes * CE(mu . n(c), y) + alignment * (1 - cos(mu_y, c)). O is an
+    orthogonal layer, c the first D_old dimensions of f, mu the class means of old embeddings. Queries and items are f.
+
+    The weights 5, 10 and 5 are those in effect in the public code (z3n0e/OCA), which ignores its config's. Its old
+    embeddings are unit vectors, so |mu| <= 1 (`unit_means`); here mu are means of raw embeddings, whose length scales
+    the second term's logits. Its O has a bias; ours has none, so f and O f have equal cosines. It does not say which of
+    the two is served.
 
     Args:
         old: the old model, frozen.
-        new: the architecture of the new model, whose projection is replaced by one of D_old + extra dimensions.
+        new: the architecture of the new model; its projection is replaced by one of D_old + extra dimensions.
         extra: dimensions that need not be compatible.
         classification: weight of the first term.
         prototypes: weight of the second.
         alignment: weight of the third.
-        scale: of the cosines that W O f are, as plain logits of unit vectors are too flat to learn from.
+        scale: of the cosines W O f; unscaled logits of unit vectors are too flat to learn from.
         unit_means: mu are means of unit vectors.
     """
 

@@ -1,4 +1,4 @@
-"""Lambda-orthogonality: a nearly orthogonal map of the new space, and a forward map of the old one to meet it."""
+"""Lambda-orthogonality: a nearly orthogonal map of the new space, met by a forward map of the old one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from compat.models import Embedder, head
 
 
 def orthogonality_penalty(weight: Tensor, bound: float, sharpness: float = 1.0) -> Tensor:
-    """sigmoid(a (e - lambda)) e with e = |W W^T - I| (Frobenius): next to nothing within the bound, e beyond it.
+    """Compute sigmoid(a (e - lambda)) e, e = |W W^T - I| (Frobenius): near 0 within the bound, e beyond it.
 
     Args:
         weight: (D, D).
@@ -28,21 +28,21 @@ def orthogonality_penalty(weight: Tensor, bound: float, sharpness: float = 1.0) 
 
 
 def off_orthogonality(weight: Tensor) -> Tensor:
-    """|W W^T - I| (Frobenius) of a square matrix, in float32 under autocast too; sqrt(D) for the zero matrix."""
+    """Compute |W W^T - I| (Frobenius) of a square matrix, always in float32; sqrt(D) for the zero matrix."""
     with torch.autocast(weight.device.type, enabled=False):
         return torch.linalg.matrix_norm(weight @ weight.T - torch.eye(len(weight), device=weight.device))
 
 
 class LambdaOrthogonality(Learned):
-    """Lambda-orthogonality (Ricci et al., arXiv 2509.16664): B maps new embeddings, F old ones, to a common space.
+    """Lambda-orthogonality (Ricci et al., arXiv 2509.16664): B maps new, F old embeddings to a common space.
 
-    Loss: forward |F(o) - B(z)|^2 + backward |B(z) - o|^2 + contrast [SupCon(F(o), B(z)) + SupCon(F(o), o)], and the
-    penalty on B. Distances within B(z) are those within z as far as B is orthogonal: strictly without `bound`, within
-    lambda with it. Queries and new items are B(z), old items F(o). Where the dimensions differ, z or o is padded
-    with zeros; errors are those of unit vectors.
+    Loss: forward |F(o) - B(z)|^2 + backward |B(z) - o|^2 + contrast [SupCon(F(o), B(z)) + SupCon(F(o), o)] + the
+    penalty on B. B(z) keeps the distances within z as far as B is orthogonal: strictly without `bound`, within lambda
+    with it. Queries and new items are B(z), old items F(o). If the dimensions differ, z or o is padded with zeros;
+    errors are those of unit vectors.
 
-    |B B^T - I| of the zero matrix is sqrt(D), 11.3 at 128 dimensions: a lambda of 12 then forbids hardly any
-    contraction or loss of rank. What B came to is logged after each epoch: that error, and its singular values' range.
+    |B B^T - I| of the zero matrix is sqrt(D), 11.3 at 128 dimensions; lambda = 12 therefore forbids hardly any
+    contraction or loss of rank. Each epoch logs that error and the range of B's singular values.
 
     Args:
         old: the old model, frozen.
@@ -89,11 +89,11 @@ class LambdaOrthogonality(Learned):
         self.onward = head(old_dim, self.dim, blocks, hidden)
 
     def turned(self, new: Tensor) -> Tensor:
-        """B(z): (B, D_new) -> (B, D)."""
+        """Compute B(z): (B, D_new) -> (B, D)."""
         return self.turn(self.pad(new))
 
     def pad(self, rows: Tensor) -> Tensor:
-        """To the larger of the two dimensions, with zeros."""
+        """Pad rows with zeros to the larger of the two dimensions."""
         return F.pad(rows, (0, self.dim - rows.shape[1]))
 
     def query(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Orthogonal Procrustes: the rotation that brings new queries nearest to old ones, in closed form."""
+"""Orthogonal Procrustes: rotate new queries onto old ones, in closed form."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from compat.needs import Given
 
 
 def procrustes(new: Tensor, old: Tensor) -> Tensor:
-    """The matrix R with orthonormal rows or columns for which new R and old agree most: U V^T of the SVD of new^T old.
+    """Find the matrix R with orthonormal rows or columns that maximises <new R, old>: U V^T of the SVD of new^T old.
 
-    It maximises <new R, old>. Where D_new <= D_old it also minimises |new R - old|; where D_new > D_old it does so
-    against old rows padded with zeros, as SLERP's code has it.
+    If D_new <= D_old, R also minimises |new R - old|; otherwise it does so against old rows padded with zeros, as in
+    SLERP's code.
 
     Args:
         new: (N, D_new).
@@ -61,7 +61,7 @@ class Procrustes(Upgrade):
         self.solve(given["training embeddings"])
 
     def solve(self, pairs: Pair) -> None:
-        """Set the map from all training pairs; labels are not looked at."""
+        """Fit the map to all training pairs; labels are ignored."""
         if self.center:
             self.new_mean, self.old_mean = pairs.new.mean(0), pairs.old.mean(0)
         self.rotation = procrustes(pairs.new - self.new_mean, pairs.old - self.old_mean).float()

@@ -1,4 +1,4 @@
-"""Hot-refresh's regression-alleviating compatible training: contrast with the old space and the new one at once."""
+"""Hot-refresh's regression-alleviating compatible training: contrast with the old and the new space at once."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from compat.models import Embedder
 def regression_alleviating_loss(
     new: Tensor, old: Tensor, labels: Tensor, temperature: float = 0.1, negatives: int = 10
 ) -> Tensor:
-    """Cross entropy of <n_i, o_i> among itself, the largest <n_i, o_j> and the largest <n_i, n_j> with y_j != y_i.
+    """Cross entropy of <n_i, o_i> against the hardest <n_i, o_j> and <n_i, n_j> with y_j != y_i.
 
     Zhang et al., arXiv 2201.09724; OpenCompatible's `contra_ract`. Theirs gathers the new-to-new negatives without
-    gradient; here both sides have one. A batch of a single class has no negatives and a loss of 0.
+    gradient; here both sides have one. A batch of one class has no negatives and a loss of 0.
 
     Args:
         new: (B, D).
         old: (B, D), of the same images.
         labels: (B,).
-        temperature: by which all similarities are divided.
-        negatives: how many to keep of each kind; fewer where the batch has fewer.
+        temperature: divides all similarities.
+        negatives: how many of each kind to keep; fewer if the batch has fewer.
 
     Returns:
         A scalar.
@@ -41,16 +41,16 @@ def regression_alleviating_loss(
 class RACT(Joint):
     """Hot-refresh (arXiv 2201.09724): classification + weight * `regression_alleviating_loss`.
 
-    OpenCompatible's temperature is 0.01, for 1,536 images a batch, 30 epochs and a pretrained network. With one
-    positive for each anchor, its own image, the new model then imitates the old one image by image; so the default
-    here is ten times that.
+    OpenCompatible's temperature is 0.01, for 1,536 images per batch, 30 epochs and a pretrained network. Each anchor
+    has one positive, its own image, so at 0.01 the new model imitates the old one image by image; the default here is
+    ten times that.
 
     Args:
         old: the old model, frozen.
         new: the architecture of the new model.
         weight: of the contrast; 1 in OpenCompatible.
         temperature: of the contrast; 0.01 in OpenCompatible.
-        negatives: hardest negatives in the batch of each kind.
+        negatives: hardest negatives of each kind in the batch.
     """
 
     def __init__(

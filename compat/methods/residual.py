@@ -1,4 +1,4 @@
-"""An affine map and a small network on top of it, from new to old embeddings."""
+"""An affine map plus a small network, from new to old embeddings."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from compat.needs import Given
 
 
 class ResidualMLP(Learned):
-    """psi(z) = z W + b + W_2 GELU(z W_1 + b_1) + b_2 (Drift-Adapter), trained on MSE from a start at ridge regression.
+    """psi(z) = z W + b + W_2 GELU(z W_1 + b_1) + b_2 (Drift-Adapter), trained on MSE.
 
-    W and b start at `ridge`, W_2 and b_2 at zero (rebasis). Its authors stop early on a tenth of the pairs; here the
-    budget is the one of all heads.
+    W and b start at `ridge`, W_2 and b_2 at zero (rebasis). The authors stop early on a tenth of the pairs; here the
+    budget is that of all heads.
 
     Args:
         old: the old model, frozen.
         new: the new model, frozen.
         hidden: width of the network.
-        alpha: of the ridge penalty.
+        alpha: strength of the ridge penalty.
         warmup: share of the steps in which the learning rate rises, before its cosine.
         optimizer: from parameters to an optimizer.
     """

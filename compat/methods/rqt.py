@@ -18,9 +18,9 @@ from compat.needs import Given
 class ReverseQuery(Learned):
     """psi maps the new model's query into the old space (arXiv 2301.03767).
 
-    Loss: L_RQT + mcl_weight * L_MCL, the second only if `mcl` names a mode. With `rho`, the new embedding
-    becomes rho(phi_new(x)) for queries, for backfilled items and as psi's input; without it nothing but psi
-    can learn, and the new space stays as it is.
+    Loss: L_RQT + mcl_weight * L_MCL, the second only if `mcl` names a mode. With `rho`, the new embedding becomes
+    rho(phi_new(x)) for queries, for backfilled items and as psi's input. Without it only psi learns, and the new space
+    is unchanged.
 
     Args:
         old: the old model, frozen.
@@ -31,17 +31,17 @@ class ReverseQuery(Learned):
         mcl: mode of the metric-compatible contrastive loss; none trains the alignment alone.
         mcl_weight: lambda.
         temperature: of the contrastive loss.
-        reduction: where it averages or sums an anchor's positives, see `metric_compatible_loss`.
-        k_pos: hardest positives that it keeps for each anchor and system; none keeps all.
-        k_neg: hardest negatives that it keeps for each anchor and system; none keeps all.
-        self_positive: an image counts among its own positives in the old space.
-        normalize: losses compare directions, as cosine retrieval does; false goes with l2 retrieval.
+        reduction: where the loss averages or sums an anchor's positives, see `metric_compatible_loss`.
+        k_pos: hardest positives kept per anchor and system; none keeps all.
+        k_neg: hardest negatives kept per anchor and system; none keeps all.
+        self_positive: an image is one of its own positives in the old space.
+        normalize: losses compare directions, as cosine retrieval does; false suits l2 retrieval.
         warmup: share of the steps in which the learning rate rises, before its cosine.
         optimizer: from parameters to an optimizer; its learning rate is the peak (weight decay 2**-15 as in FCT).
 
     Raises:
-        InputError: the mode "new_only" without rho, as nothing would learn from it; a number out of range; a
-            contrastive loss of training images of a single class (in `learn`).
+        InputError: mode "new_only" without rho, as nothing would learn from it; a number out of range; in `learn`: a
+            contrastive loss on training images of a single class.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Drift-Adapter's diagonal scaling, which goes on top of an adapter."""
+"""Drift-Adapter's diagonal scaling, on top of an adapter."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 def diagonal_scaling(adapted: Tensor, old: Tensor) -> Tensor:
-    """The factor of each dimension that brings adapted queries nearest to old ones: s_j = <a_j, o_j> / <a_j, a_j>.
+    """Fit the factor of each dimension that brings adapted queries nearest to old ones: s_j = <a_j, o_j> / <a_j, a_j>.
 
-    Drift-Adapter's DSM (arXiv 2509.23471), of which the abstract could be read, not the equations; the least squares
-    are those of the public re-implementation (batuhanzorbeyzengin/rebasis). A dimension that is zero keeps 1. After
-    plain least squares all factors are 1: it says something new after a rotation, or a map of low rank.
+    Drift-Adapter's DSM (arXiv 2509.23471); only its abstract was available, so the least squares are those of the
+    public re-implementation (batuhanzorbeyzengin/rebasis). A dimension of zeros keeps 1. After plain least squares all
+    factors are 1; after a rotation or a map of low rank they differ.
 
     Args:
-        adapted: (N, D), by the adapter below.
+        adapted: (N, D), outputs of the adapter.
         old: (N, D).
 
     Returns:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
-    """Each view's cross entropy of the other view of its image among all other views (arXiv 2002.05709).
+    """Compute each view's cross entropy of its image's other view among all other views (arXiv 2002.05709).
 
     Args:
         first: (B, D), one view of each image.
         second: (B, D), another one.
-        temperature: by which cosines are divided.
+        temperature: divides the cosines.
     """
     views = torch.cat([first, second])
     logits = (cosines(views, views) / temperature).fill_diagonal_(-torch.inf)
@@ -30,10 +30,10 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5) -> Ten
 
 
 class SimCLR(SingleModel):
-    """Side-information as FCT has it: SimCLR on what the old model is trained on, of 128 dimensions there.
+    """FCT's side-information: SimCLR on the old model's training images, of 128 dimensions there.
 
-    Takes `SingleModel`'s arguments; the loss compares two views of each image behind a projection of two layers,
-    which is thrown away. No labels are looked at.
+    Takes `SingleModel`'s arguments. The loss compares two views of each image behind a projection of two layers, which
+    is discarded after the training. Labels are ignored.
     """
 
     views = 2

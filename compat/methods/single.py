@@ -1,4 +1,4 @@
-"""One embedder, trained as a classifier: this gives the old model and the new model."""
+"""One embedder trained as a classifier: the old and the new model."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ if TYPE_CHECKING:
 class SingleModel(LightningModule):
     """Trains an embedder with cross entropy on a linear classifier.
 
-    With `triplet_margin`, the batch-hard triplet loss of the embeddings is added, as in person re-identification;
-    the data's `images_per_class` then makes batches in which every image has positives.
+    `triplet_margin` adds the batch-hard triplet loss of the embeddings, as in person re-identification; the data's
+    `images_per_class` then gives every image of a batch positives.
 
-    With `normalize`, both the embedding and the class weights are unit vectors and the logits are
-    `scale` times their cosine (openBCT's "normed softmax"); otherwise plain softmax, as FCT, BT-2 and
-    openBCT train.
+    With `normalize`, the embedding and the class weights are unit vectors and the logits are `scale` times their cosine
+    (openBCT's "normed softmax"); otherwise plain softmax, as in FCT, BT-2 and openBCT.
 
-    With `simplex`, the classifier is the vertices of a regular simplex and stays so (CoReS, arXiv 2111.07632): models
-    that are trained on the same vertices are compatible as far as they fit them. Class c has vertex c.
+    With `simplex`, the classifier is fixed to the vertices of a regular simplex, class c at vertex c (CoReS, arXiv
+    2111.07632). Models trained on the same vertices are compatible as far as they fit them.
 
     Args:
         backbone: from images (B, 3, H, W) to features (B, F); see `Embedder`.
@@ -47,7 +46,7 @@ class SingleModel(LightningModule):
         optimizer: from parameters to an optimizer; its learning rate is the peak.
 
     Attributes:
-        views: how many random views of each image a training batch holds.
+        views: random views of each image in a training batch.
     """
 
     views = 1
@@ -76,17 +75,17 @@ class SingleModel(LightningModule):
         self.optimizer = optimizer
 
     def setup(self, stage: str) -> None:
-        """Give the embedder its input size, and the classifier its number of classes, from the data."""
+        """Set the embedder's input size and the classifier's number of classes from the data."""
         if stage == "fit":
             data: TrainingImages = self.trainer.datamodule  # type: ignore[attr-defined]
             self.materialize(data.example)
             self.classify(data.num_classes)
 
     def classify(self, classes: int) -> None:
-        """Give the embedder a classifier of so many classes.
+        """Give the embedder a classifier.
 
         Raises:
-            InputError: more of them than a simplex of its dimension has vertices.
+            InputError: more classes than a simplex of its dimension has vertices.
         """
         self.embedder.classify(classes)
         if self.simplex:
@@ -94,7 +93,7 @@ class SingleModel(LightningModule):
             self.embedder.classifier.fix(vertices_for(classes, self.embedder.project.out_features))
 
     def materialize(self, image: Tensor) -> None:
-        """Show the embedder one image, (3, H, W), so that its lazy projection knows the backbone's features.
+        """Pass one image (3, H, W) through the embedder, which sizes its lazy projection.
 
         Raises:
             InputError: the backbone does not take such images.
@@ -126,7 +125,7 @@ class SingleModel(LightningModule):
         return loss
 
     def predict_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Embeddings (B, D) of a batch."""
+        """Embed a batch, (B, D)."""
         return self.embedder(batch.image)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -21,9 +21,9 @@ ALPHAS = tuple(step / 10 for step in range(11))
 
 
 def slerp(start: Tensor, end: Tensor, alpha: Tensor | float) -> Tensor:
-    """[sin((1 - a) t) u + sin(a t) v] / sin t with t the angle between u and v: from u at a = 0 to v at 1 (Shoemake).
+    """Interpolate from u (a = 0) to v (a = 1): [sin((1 - a) t) u + sin(a t) v] / sin t, t their angle (Shoemake).
 
-    v may be the first D coordinates of a longer unit vector, as which u has zeros beyond them; so is the result.
+    v may be the first D coordinates of a longer unit vector; u then has zeros beyond them, and so has the result.
 
     Args:
         start: u, (B, D), unit vectors.
@@ -35,23 +35,25 @@ def slerp(start: Tensor, end: Tensor, alpha: Tensor | float) -> Tensor:
 
 
 class Slerp(Upgrade):
-    """psi(o, z) = slerp(n(o), n(z) R, alpha) with R = `procrustes` of unit vectors ("Spherical Interpolation for
-    Backward-Compatible Multimodal Representations", miccunifi/SLERP_backward_compatibility).
+    """psi(o, z) = slerp(n(o), n(z) R, alpha) with R = `procrustes` of unit vectors (SLERP).
 
-    The old model embeds each query too: alpha = 0 is distance rank merge, alpha = 1 Procrustes. The authors' code
-    takes from 0, 0.1, ..., 1 the alpha of the largest Recall@1 on the support set that R was fitted on, between images
-    and texts; with one modality each image would find itself, so here it is the largest mAP among held-out training
-    images, with R of the others, and then R is fitted on all. Where D_new > D_old they pad with zeros: the order of old
-    items is the same, but their cosines are shorter by the length of the query's first D_old dimensions.
+    "Spherical Interpolation for Backward-Compatible Multimodal Representations",
+    miccunifi/SLERP_backward_compatibility. The old model embeds each query too: alpha = 0 is distance rank merge, alpha
+    = 1 Procrustes.
+
+    The authors' code takes the alpha of 0, 0.1, ..., 1 with the largest Recall@1 between images and texts of the
+    support set that R was fitted on. With one modality each image would find itself; here alpha has the largest mAP
+    among held-out training images, with R of the others, and R is then refitted on all. If D_new > D_old they pad with
+    zeros: old items rank alike, and their cosines shrink by the length of the query's first D_old dimensions.
 
     Args:
         old: the old model, frozen.
         new: the new model, frozen.
         alpha: 0 to 1; none: chosen.
-        held_out: share of the training pairs that alpha is chosen on.
+        held_out: share of the training pairs on which alpha is chosen.
 
     Raises:
-        InputError: a number out of range, or no two held-out images of a class.
+        InputError: a number out of range; no two held-out images of a class.
     """
 
     encoder_passes = 2
@@ -73,7 +75,7 @@ class Slerp(Upgrade):
         self.solve(given["training embeddings"]._replace(label=given["training labels"]))
 
     def solve(self, pairs: Pair) -> None:
-        """Choose alpha if it is not given, and set the rotation from all training pairs."""
+        """Choose alpha unless given, and fit the rotation to all training pairs."""
         if self.choose:
             order = torch.randperm(len(pairs.old), generator=torch.Generator().manual_seed(0)).to(pairs.old.device)
             count = round(self.held_out * len(order))
@@ -83,14 +85,14 @@ class Slerp(Upgrade):
         self.align(pairs)
 
     def align(self, pairs: Pair) -> None:
-        """Set the rotation."""
+        """Fit the rotation."""
         self.rotation = procrustes(F.normalize(pairs.new, dim=1), F.normalize(pairs.old, dim=1)).float()
 
     def found(self, pairs: Pair) -> list[float]:
-        """The mAP at each alpha, of the images among each other.
+        """Measure the mAP of the images among each other at each alpha.
 
         Raises:
-            InputError: no two of a class.
+            InputError: no two images of a class.
         """
         if len(pairs.label.unique()) == len(pairs.label):
             raise InputError(f"held_out: {self.held_out}, expected two images of a class among the {len(pairs.label)}")

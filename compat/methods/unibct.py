@@ -1,4 +1,4 @@
-"""UniBCT: prototypes of the old space, refined by its own structure, judge the new embedding."""
+"""UniBCT: prototypes of the old space, refined by its structure, judge the new embedding."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from compat.models import Embedder
 
 
 def refined_prototype(old: Tensor, new: Tensor, share: float = 0.9, temperature: float = 0.05) -> Tensor:
-    """The mean of one class's old embeddings after diffusion over the new model's similarities (MixBCT's UniBCT).
+    """Average one class's old embeddings after diffusion over the new model's similarities (MixBCT's UniBCT).
 
-    V'_o = (1 - a)(I - a S)^-1 V_o with S = softmax(V_n V_n^T / t), its diagonal masked: an old embedding moves to
-    those of the images that the new model finds similar. S is the identity of a class with a single image.
+    V'_o = (1 - a)(I - a S)^-1 V_o with S = softmax(V_n V_n^T / t), its diagonal masked: an old embedding moves towards
+    those of images the new model finds similar. For a single image, S is the identity.
 
-    The softmax is over each row here. The public code's is over each column (`dim=0`): its columns sum to 1, so that
-    the sum of V'_o is that of V_o and the refined prototype is the plain mean. Its V_n are not unit vectors either.
+    The softmax is over rows here. In the public code it is over columns (`dim=0`), which then sum to 1: V'_o keeps the
+    sum of V_o, and the refined prototype is the plain mean. Its V_n are not unit vectors either.
 
     Args:
-        old: V_o, (N, D_old) of one class, as they are.
+        old: V_o, (N, D_old) of one class, raw.
         new: V_n, (N, D_new), unit vectors.
         share: a.
         temperature: t.
@@ -39,15 +39,15 @@ def refined_prototype(old: Tensor, new: Tensor, share: float = 0.9, temperature:
 
 
 class UniBCT(Joint):
-    """UniBCT (arXiv 2203.01583) as in MixBCT's code: ArcFace, and from a third of the epochs on CE of n(z) . p_c.
+    """UniBCT (arXiv 2203.01583), following MixBCT's code: ArcFace, later with CE of n(z) . p_c.
 
-    The prototypes p_c are class means of old embeddings as they are, whose length is the scale of these logits. They
-    are refined at one and at two thirds of the epochs (10 and 20 of 35 there) with the new embeddings that the training
-    has met last of each image, where the authors extract all images anew; see `refined_prototype` for what differs.
-    In the authors' code both models end in batch normalisation (`final_norm` of the models here).
+    The second loss joins after a third of the epochs. The prototypes p_c are class means of raw old embeddings, whose
+    length scales these logits. They are refined at one and at two thirds of the epochs (10 and 20 of 35 there) with
+    each image's latest new embedding; the authors extract all images anew. See `refined_prototype` for the differences.
+    In the authors' code both models end in batch normalisation (`final_norm` here).
 
-    With `prototype_scale` the second loss is ArcFace of cosines with p_c, as in AdvBCT's code (30, with a margin of
-    0.3, there; over all classes and from a third of the epochs on here, over old ones and from the first one there).
+    With `prototype_scale` the second loss is ArcFace of cosines with p_c, as in AdvBCT's code (30, margin 0.3). There
+    it covers old classes from the first epoch; here all classes after a third of the epochs.
 
     Args:
         old: the old model, frozen.
@@ -95,11 +95,11 @@ class UniBCT(Joint):
             self.refine()
 
     def epoch_at(self, share: float) -> int:
-        """The epoch that begins at a share of the training."""
+        """Return the epoch that begins at a share of the training."""
         return round(share * (self.trainer.max_epochs or 0))
 
     def refine(self) -> None:
-        """Refine all prototypes with the embeddings seen last."""
+        """Refine all prototypes with the latest embeddings."""
         for label in range(len(self.prototypes)):
             rows = self.labels == label
             if rows.any():
@@ -115,7 +115,7 @@ class UniBCT(Joint):
         return terms
 
     def prototype_logits(self, compatible: Tensor, labels: Tensor) -> Tensor:
-        """(B, D_old), (B,) -> (B, C)."""
+        """Compute logits (B, C) of (B, D_old), (B,)."""
         if self.prototype_scale is None:
             return F.normalize(compatible, dim=1) @ self.prototypes.T
         return arcface_logits(compatible, self.prototypes, labels, self.prototype_scale, self.prototype_margin)

@@ -21,8 +21,8 @@ OPTIONS |= {"KernelQuery": {"centres": 8}, "KernelGallery": {"centres": 8}}
 SMALL = ("DMU", "FCT", "ForwardContrast", "FastFill", "BiCT", "ResidualMLP", "LambdaOrthogonality", "ReverseQuery")
 METHODS = [
     kind
-    for kind in vars(methods).values()
-    if inspect.isclass(kind) and issubclass(kind, Upgrade) and kind not in (Joint, methods.Learned)
+    for _, kind in inspect.getmembers(methods, inspect.isclass)
+    if issubclass(kind, Upgrade) and kind not in (Joint, methods.Learned, methods.Trained)
 ]
 WORDS = ("needs", "needs_with", "encoder_passes", "transforms_gallery", "estimates")
 DECLARING = [

@@ -26,8 +26,8 @@ from tests.helpers.pairs import IMAGES, LABELS, embedders, normal
 
 KINDS = {
     name: kind
-    for name, kind in vars(methods).items()
-    if inspect.isclass(kind) and issubclass(kind, (Joint, Learned)) and kind not in (Joint, Learned)
+    for name, kind in inspect.getmembers(methods, inspect.isclass)
+    if issubclass(kind, (Joint, Learned)) and kind not in (Joint, Learned)
 }
 SHARP = {"temperature": 0.01}
 OPTIONS: dict[str, list[dict]] = {

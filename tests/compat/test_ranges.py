@@ -8,7 +8,7 @@ import pytest
 
 from compat import errors, merge, methods, orders
 from compat.errors import InputError
-from compat.methods import Joint, Learned, SingleModel, Upgrade
+from compat.methods import Joint, Learned, SingleModel, Trained, Upgrade
 from compat.models import Embedder
 from tests.helpers.backbones import TinyConv
 from tests.helpers.pairs import embedders
@@ -84,8 +84,8 @@ FAMILIES = ((methods, (Upgrade, SingleModel)), (orders, orders.Order), (merge, m
 KINDS = {
     name: kind
     for module, family in FAMILIES
-    for name, kind in vars(module).items()
-    if inspect.isclass(kind) and issubclass(kind, family) and kind not in (Joint, Learned)
+    for name, kind in inspect.getmembers(module, inspect.isclass)
+    if issubclass(kind, family) and kind not in (Joint, Learned, Trained)
 }
 
 
