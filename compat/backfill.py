@@ -1,4 +1,4 @@
-"""Four matrices and an order of the gallery -> what retrieval does during the backfilling."""
+"""The backfill curve: retrieval during a backfill, from four matrices and an order of the gallery."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from compat.progress import backfill_steps, completion_ratios
 
 @dataclass(frozen=True)
 class Curve:
-    """What `backfill_curve` returns; figures are fractions, means over the queries that have a positive.
+    """The result of `backfill_curve`; figures are fractions, means over the queries that have a positive.
 
     Attributes:
         progress: (T,) completion ratios.
-        figures: name of a metric, see `compat.curve_metrics` -> (S, T), one row for each order.
+        figures: name of a metric, see `compat.curve_metrics` -> (S, T), one row per order.
         queries: number of queries evaluated.
         queries_without_positive: number of queries skipped.
-        average_precision: (Q, S, T) for each query (NaN if skipped), or None if not asked for.
-        first_rank: (Q, S, T) for each query, the rank of its first positive (0 if skipped), likewise.
+        average_precision: (Q, S, T) of each query (NaN if skipped), or None if not asked for.
+        first_rank: (Q, S, T), rank of each query's first positive (0 if skipped), or None if not asked for.
     """
 
     progress: np.ndarray
@@ -44,7 +44,7 @@ class Curve:
     first_rank: np.ndarray | None = None
 
     def mean(self, metric: str) -> np.ndarray:
-        """A metric, (T,), the mean over the orders."""
+        """Average a metric over the orders, (T,)."""
         return self.figures[metric].mean(0)
 
     @property
@@ -59,7 +59,7 @@ class Curve:
 
     @property
     def negative_flip_rate(self) -> np.ndarray:
-        """(T,) share of queries that were correct at rank 1 before and are not any more, the mean over the orders."""
+        """(T,) share of queries correct at rank 1 before and wrong now, the mean over the orders."""
         return self.mean("negative_flip_rate")
 
     @property
@@ -69,7 +69,7 @@ class Curve:
 
 
 def joined(curves: Sequence[Curve], axis: int) -> Curve:
-    """Curves of the same queries one after the other: of other orders (axis 0) or other completion ratios (axis 1)."""
+    """Concatenate curves of the same queries along orders (axis 0) or completion ratios (axis 1)."""
 
     def all_of(name: str) -> np.ndarray | None:
         parts = [getattr(curve, name) for curve in curves]
@@ -100,48 +100,47 @@ def backfill_curve(
     per_query: bool = False,
     show_progress: bool = False,
 ) -> Curve:
-    """Replay a backfilling by distance rank merge and measure retrieval at each completion ratio.
+    """Replay a backfill by distance rank merge and measure retrieval at each completion ratio.
 
-    At ratio p the first floor(p * G) items of the order are backfilled (in floating point, so 0.29 * 100 gives
-    28): an item's distance is the new-space one if it is among them, else the old-space one, and all items are
-    ranked by it (arXiv 2301.03767). All completion ratios and orders come from one pass over the distances; no
-    array of Q x G elements is made.
+    At ratio p the first floor(p * G) items of the order are backfilled (in floating point, so 0.29 * 100 gives 28). A
+    backfilled item's distance is the new-space one, any other's the old-space one, and all items are ranked by it
+    (arXiv 2301.03767). All completion ratios and orders come from one pass over the distances; no array of Q x G
+    elements is made.
 
-    mAP is non-interpolated, with all relevant non-ignored items in the denominator; equally distant items are
-    one group, as in scikit-learn's `average_precision_score`. CMC@k is the share of queries whose first
-    relevant item has a rank <= k, where that rank counts every non-relevant item at its distance before it.
-    So nothing depends on the order of the gallery's rows. Queries without a relevant item are skipped and
-    counted. A query to which every item is relevant has an average precision of 1; a zero vector is at cosine
-    distance 1 from everything.
+    mAP is non-interpolated, with all relevant non-ignored items in the denominator; equally distant items are one
+    group, as in scikit-learn's `average_precision_score`. CMC@k is the share of queries whose first relevant item has a
+    rank <= k; that rank counts every non-relevant item at its distance before it. Hence nothing depends on the order of
+    the gallery's rows. Queries without a relevant item are skipped and counted. A query to which every item is relevant
+    has an average precision of 1; a zero vector is at cosine distance 1 from everything.
 
-    Distances are computed in float64 and then rounded to float32, so equal embeddings are equally far, on every
-    backend and however chunks and processes divide the work: the counts are then the same to the last one.
+    Distances are computed in float64 and rounded to float32: equal embeddings are equally far on every backend, for any
+    division into chunks and processes, and all counts agree exactly.
 
-    Several processes (`torchrun`, any `torch.distributed` group): each passes its own part and all of them return
-    the curve of the whole. With shard="queries" each has the whole gallery and queries of its own; with "gallery"
-    all the queries and rows of its own, where `order` numbers the rows of all processes one after the other by rank.
-    Positives' distances are gathered then, and integer histograms added.
+    Several processes (`torchrun`, any `torch.distributed` group): each passes its own part, and all return the curve of
+    the whole. With shard="queries" each has the whole gallery and its own queries; with "gallery" all queries and its
+    own rows, and `order` numbers the rows of all processes by rank, one after the other. Positives' distances are then
+    gathered, and integer histograms added.
 
     A gallery may come in parts whose items are in different spaces before their backfill, as when an upgrade starts
-    before the one before it has ended. Each part has the same queries in the same order, with a `query_old` of its
-    own; `order` numbers the items of all parts one after the other.
+    before the previous one has ended. Each part has the same queries in the same order, with its own `query_old`;
+    `order` numbers the items of all parts one after the other.
 
     Args:
-        embeddings: the four matrices, labels and groups; or one of these for each part of the gallery.
+        embeddings: the four matrices, labels and groups; or a list of them, one per part of the gallery.
         order: a permutation of the gallery, (G,), or several, (S, G).
         progress: the completion ratios, (T,), ascending, in [0, 1]; or how many, from 0 to 1.
         top_k: the cut-offs of CMC@k.
         metrics: further ones beside mAP, CMC@k and negative flips: names of `compat.curve_metrics.CURVE_METRICS`, or
             metrics by name. All come from the same pass; some read every relevant item's rank, which takes more time.
-        distance: "cosine", or "l2" between the embeddings as they are.
-        merge: the rule by which the two lists are merged, fitted; None: by the distances as they are. Other rules need
-            the whole gallery, in one part, on the CPU.
-        backend: "numba" (compiled, on the CPU), "torch" (on whatever device the embeddings are) or "auto": numba
-            on the CPU, else torch. The CPU is used with `torch.get_num_threads()` threads.
-        query_chunk: queries at a time; by default so many that all chunks under way take about 256 MiB.
-        shard: what each process of torch.distributed has a part of; None if this process has everything.
-        correct_before: (Q,) bool, the queries that the old system answers correctly at rank 1, as reference of
-            the negative flips; by default those correct at the first completion ratio.
+        distance: "cosine", or "l2" between raw embeddings.
+        merge: a fitted rule to merge the two lists; None: by raw distances. Rules need the whole gallery, in one part,
+            on the CPU.
+        backend: "numba" (compiled, on the CPU), "torch" (on the embeddings' device) or "auto": numba on the CPU, else
+            torch. The CPU is used with `torch.get_num_threads()` threads.
+        query_chunk: queries at a time; by default as many as take about 256 MiB over all concurrent chunks.
+        shard: the matrices that each process of torch.distributed has a part of; None if this process has everything.
+        correct_before: (Q,) bool, the queries the old system answers correctly at rank 1, the reference of the negative
+            flips; by default those correct at the first completion ratio.
         per_query: keep each query's average precision and first rank, (Q, S, T).
         show_progress: draw a progress bar.
 
@@ -149,10 +148,10 @@ def backfill_curve(
         The `Curve`.
 
     Raises:
-        InputError: a merge rule for a gallery in parts, in shards or elsewhere than on the CPU, parts whose queries
-            differ or that are to be sharded, an order that is not a permutation, a completion ratio outside [0, 1] or
-            not ascending, no query with a positive, a gallery of 2**31 items or more (ranks are counted in 32 bits),
-            `shard` without torch.distributed, values beyond 1e30 for l2.
+        InputError: a merge rule for a gallery in parts, in shards or on another device than the CPU; parts with
+            different queries or with shards; an order that is not a permutation; a completion ratio outside [0, 1] or
+            not ascending; no query with a positive; a gallery of 2**31 items or more (ranks are counted in 32 bits);
+            `shard` without torch.distributed; values beyond 1e30 for l2.
 
     Example:
         >>> space = torch.eye(4)
@@ -234,7 +233,7 @@ def backfill_curve(
 
 
 def _gallery_sizes(parts: Sequence[Embeddings], shard: str | None) -> list[int]:
-    """Items of each part of the gallery, or of each process's shard of it."""
+    """Count the items of each part of the gallery, or of each process's shard."""
     if shard not in (None, "queries", "gallery"):
         raise InputError(f"shard: {shard!r}, expected queries, gallery or None")
     if shard is not None and not dist.is_initialized():

@@ -1,4 +1,4 @@
-"""What a head's training batch holds."""
+"""A training batch of a head."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Pair(NamedTuple):
-    """A batch as both frozen models see it: phi_old(x) (B, D_old), phi_new(x) (B, D_new), labels (B,)."""
+    """A batch embedded by both frozen models: phi_old(x) (B, D_old), phi_new(x) (B, D_new), labels (B,)."""
 
     old: Tensor
     new: Tensor

@@ -1,8 +1,8 @@
-"""Losses as pure functions: those of the reverse query transform (arXiv 2301.03767), and what several methods share.
+"""Losses as pure functions: those of the reverse query transform (arXiv 2301.03767) and shared ones.
 
-The body of that paper was not available: the forms are consistent with its abstract and the texts that quote it, and
-where a docstring says "our choice" no source was found. Nothing here knows of networks: the caller applies psi
-and rho. A loss that one method alone has is in that method's file.
+The paper's body was not available. The forms agree with its abstract and with texts that quote it; "our choice" in a
+docstring means no source was found. No loss knows networks: the caller applies psi and rho. A loss of one method only
+is in that method's file.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Reduction = Literal["outside", "inside"]
 
 
 def unit(rows: Tensor) -> Tensor:
-    """Unit vectors of rows (N, D), in float32 at least."""
+    """Normalise rows (N, D) to unit vectors, in float32 or float64."""
     return F.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=1)
 
 
 def cosines(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine of each of a (N, D) with each of b (M, D): (N, M), in float32 at least under autocast too.
+    """Compute the cosine of each of a (N, D) with each of b (M, D): (N, M), in float32 or float64 under autocast too.
 
     Example:
         >>> cosines(torch.tensor([[2.0, 0.0]]), torch.tensor([[3.0, 0.0], [0.0, -1.0]])).tolist()
@@ -35,7 +35,7 @@ def cosines(a: Tensor, b: Tensor) -> Tensor:
 
 
 def squared_distances(a: Tensor, b: Tensor, normalize: bool = True) -> Tensor:
-    """Squared L2 distances; on unit vectors these are 2 - 2 cos.
+    """Compute squared L2 distances; 2 - 2 cos on unit vectors.
 
     Args:
         a: (N, D).
@@ -53,12 +53,12 @@ def squared_distances(a: Tensor, b: Tensor, normalize: bool = True) -> Tensor:
 
 
 def alignment_loss(transformed: Tensor, old: Tensor, normalize: bool = True) -> Tensor:
-    """L_RQT = mean_i |psi(z_i) - o_i|^2 (arXiv 2301.03767; squared L2 is our choice).
+    """Compute L_RQT = mean_i |psi(z_i) - o_i|^2 (arXiv 2301.03767; squared L2 is our choice).
 
     Args:
         transformed: psi(z), (B, D_old).
         old: phi_old of the same images, (B, D_old).
-        normalize: compare directions only, as `squared_distances` does.
+        normalize: compare directions only, as in `squared_distances`.
 
     Returns:
         A scalar.
@@ -87,18 +87,18 @@ def metric_compatible_loss(
     self_positive: bool = True,
     normalize: bool = True,
 ) -> Tensor:
-    """L_MCL: a supervised contrastive loss whose negatives come from both retrieval systems.
+    """Compute L_MCL: a supervised contrastive loss with negatives from both retrieval systems.
 
-    With s^o_ij = exp(-dist(psi(z_i), o_j) / t) and s^n_ij = exp(-dist(z_i, z_j) / t), the loss of anchor i is the sum
-    of a term of each system: the mean over its positives p of -log(s_ip / (s_ip + N)), which is L_out of arXiv
-    2004.11362, or -log(P / (P + N)) with P the sum over them ("inside" the logarithm, as in Eq. 11 of arXiv 2301.03767
-    as recollected, not read), which the easiest positive satisfies alone. Positives are the images of i's class, i
-    itself in s^o (the two spaces differ) but not in s^n; N sums s^o + s^n over the images of other classes.
+    With s^o_ij = exp(-dist(psi(z_i), o_j) / t) and s^n_ij = exp(-dist(z_i, z_j) / t), the loss of anchor i sums one
+    term per system: the mean over its positives p of -log(s_ip / (s_ip + N)), L_out of arXiv 2004.11362. With reduction
+    "inside" the term is -log(P / (P + N)), P the sum over the positives (Eq. 11 of arXiv 2301.03767 as recollected, not
+    read); the easiest positive alone satisfies it. Positives are the images of i's class, i itself in s^o (the two
+    spaces differ) but not in s^n; N sums s^o + s^n over the images of other classes.
 
-    The ablations of `mode`: "old_only" is the first term with negatives from s^o alone, "new_only" the second
-    with negatives from s^n alone, "independent" the sum of these two, "joint" the loss above. The paper mines, with
-    numbers not known to us. A term is the mean over the anchors that have a positive in it, and zero if none has or if
-    the batch has a single class. Computed with logsumexp in float32.
+    `mode` selects ablations: "old_only" is the first term with negatives from s^o alone, "new_only" the second with
+    negatives from s^n alone, "independent" the sum of these two, "joint" the loss above. The paper mines, with numbers
+    unknown to us. A term is the mean over the anchors with a positive in it; it is zero without any, or if the batch
+    has a single class. Computed with logsumexp in float32.
 
     Args:
         transformed: psi(z), (B, D_old): queries in the old space.
@@ -107,11 +107,11 @@ def metric_compatible_loss(
         labels: (B,) class indices.
         mode: which terms, and whose negatives.
         temperature: t.
-        reduction: where the positives of an anchor are averaged or summed.
-        k_pos: hardest (most distant) positives to keep for each anchor and system; None keeps all.
+        reduction: average an anchor's positives "outside" the logarithm, or sum them "inside".
+        k_pos: hardest (most distant) positives to keep per anchor and system; None keeps all.
         k_neg: hardest (closest) negatives to keep, likewise.
         self_positive: i counts among its positives in s^o.
-        normalize: compare directions only, as `squared_distances` does.
+        normalize: compare directions only, as in `squared_distances`.
     """
     same = labels[:, None] == labels
     others = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
@@ -129,14 +129,14 @@ def metric_compatible_loss(
 
 
 def _term(logits: Tensor, mask: Tensor, negative: Tensor, k: int | None, reduction: Reduction) -> Tensor:
-    """One system's term, mean over the anchors that have positives.
+    """Compute one system's term, the mean over the anchors with positives.
 
     Args:
         logits: (B, B).
-        mask: (B, B) which are positives.
+        mask: (B, B), the positives.
         negative: (B,) log N.
         k: smallest positives of each row to keep; None keeps all.
-        reduction: as of `metric_compatible_loss`.
+        reduction: as in `metric_compatible_loss`.
     """
     anchors = mask.any(1)
     positives, negative = logits.masked_fill(~mask, torch.inf)[anchors], negative[anchors]
@@ -151,16 +151,16 @@ def _term(logits: Tensor, mask: Tensor, negative: Tensor, k: int | None, reducti
 
 
 def _negatives(logits: Tensor, mask: Tensor, k: int | None) -> Tensor:
-    """log of the sum over the masked entries of each row, of the k largest of them if k is given: (B,)."""
+    """Compute the log of the sum over each row's masked entries, or over the k largest: (B,)."""
     masked = logits.masked_fill(~mask, -torch.inf)
     return (masked if k is None or k >= logits.shape[1] else masked.topk(k, dim=1).values).logsumexp(1)
 
 
 def batch_hard_triplet_loss(embeddings: Tensor, labels: Tensor, margin: float = 0.3) -> Tensor:
-    """Mean over anchors of max(0, margin + farthest positive - nearest negative), Euclidean distances.
+    """Average max(0, margin + farthest positive - nearest negative) over anchors, in Euclidean distances.
 
-    The "batch hard" of Hermans et al., "In Defense of the Triplet Loss" (arXiv 1703.07737, equation 5). An anchor
-    without a positive or without a negative in the batch is left out; if all are, the loss is 0.
+    The "batch hard" loss of Hermans et al., "In Defense of the Triplet Loss" (arXiv 1703.07737, equation 5). Anchors
+    without a positive or a negative in the batch are left out; without any anchor the loss is 0.
 
     Args:
         embeddings: (B, D).
@@ -181,10 +181,10 @@ def batch_hard_triplet_loss(embeddings: Tensor, labels: Tensor, margin: float = 
 def arcface_logits(
     embeddings: Tensor, weight: Tensor, labels: Tensor, scale: float = 64.0, margin: float = 0.5
 ) -> Tensor:
-    """scale * cos(angle), the angle to the own class made larger by `margin` (ArcFace, arXiv 1801.07698).
+    """Compute scale * cos(angle), the own class's angle increased by `margin` (ArcFace, arXiv 1801.07698).
 
-    Where the angle and the margin come to more than pi the cosine is taken as it is less margin * sin(margin), so
-    that it keeps falling (the authors' code).
+    If angle and margin exceed pi together, the cosine is reduced by margin * sin(margin) instead, so that it keeps
+    falling (the authors' code).
 
     Args:
         embeddings: (B, D).
@@ -206,11 +206,11 @@ def arcface_logits(
 
 
 def contrastive_loss(queries: Tensor, references: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
-    """Supervised contrastive loss between two views (SupCon's L_out, arXiv 2004.11362), of unit vectors.
+    """Compute the supervised contrastive loss of two views' unit vectors (SupCon's L_out, arXiv 2004.11362).
 
-    Mean over anchors i and over their positives p of -log(exp(<q_i, r_p> / t) / sum_k exp(<q_i, r_k> / t)); row i of
-    the references is a positive of anchor i as well, so a batch of any labels has one for each anchor. In one of a
-    single class all are positives, and the loss is least where all are equally near.
+    Mean over anchors i and their positives p of -log(exp(<q_i, r_p> / t) / sum_k exp(<q_i, r_k> / t)). Row i of the
+    references is a positive of anchor i, so every anchor has one. In a batch of one class all are positives, and the
+    loss is smallest if all are equally near.
 
     Args:
         queries: (B, D).

@@ -1,7 +1,7 @@
-"""How the distances of two spaces are made one scale before the lists are merged.
+"""Merge rules: bring the distances of two spaces to one scale before the lists are merged.
 
-A rule maps the distances of each space by an increasing function of its own, so within one part of the gallery
-nothing ever changes places: at progress 0 and 1 the ranking is the old and the new part's own.
+A rule maps each space's distances by an increasing function, so the order within one part of the gallery never changes:
+at progress 0 and 1 the ranking is that of the old and of the new part alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from compat.needs import Given
 
 
 class Scale:
-    """An increasing, piecewise linear function, continued beyond its ends at their slopes.
+    """An increasing, piecewise linear function, extrapolated at its end slopes.
 
     Args:
         x: (K,) ascending, K at least 2.
@@ -28,7 +28,7 @@ class Scale:
             raise InputError("replay.merge: distances that are all the same, expected some spread to fit a scale to")
 
     def __call__(self, distance: np.ndarray) -> np.ndarray:
-        """Any shape, float64 out; different distances stay different."""
+        """Map distances of any shape, float64 out; different distances stay different."""
         d = distance.astype(np.float64)
         k = np.clip(np.searchsorted(self.x, d, side="right") - 1, 0, len(self.x) - 2)
         slope = np.diff(self.y) / np.diff(self.x)
@@ -36,12 +36,12 @@ class Scale:
 
 
 class Merge:
-    """How the two lists are merged: as it stands by distances as they are (arXiv 2301.03767), see `Raw`.
+    """The base class of merge rules; used as it is, it compares raw distances (arXiv 2301.03767), see `Raw`.
 
     Attributes:
-        needs: what fitting it takes, see `compat.needs`.
-        by_rank: lists are merged by ranks, not by distances.
-        scales: of the old and the new space, once fitted; None: distances as they are.
+        needs: inputs of `fit`, see `compat.needs`.
+        by_rank: merge by ranks instead of distances.
+        scales: of the old and the new space, once fitted; None: raw distances.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
@@ -50,29 +50,30 @@ class Merge:
 
     @property
     def changes(self) -> bool:
-        """Whether the rule does anything but to compare distances.
+        """Whether the rule does more than compare raw distances.
 
         Raises:
-            InputError: it is not fitted.
+            InputError: the rule is not fitted.
         """
         if self.scales is None and self.needs:
             raise InputError(f"merge: {type(self).__name__} is not fitted, expected a call of fit")
         return self.by_rank or self.scales is not None
 
     def fit(self, given: Given) -> None:
-        """Fit to pairs of training images: (N,) distances, the same pairs in the old and in the new space.
+        """Fit the scales to pairs of training images.
 
         Args:
-            given: what was declared in `needs`; "training labels" is whether both images show one class, (N,).
+            given: the inputs declared in `needs`. "training distances" are (N,) distances of the same pairs in the old
+                and in the new space; "training labels" is whether a pair shows one class, (N,).
         """
 
 
 class Raw(Merge):
-    """Distances as they are."""
+    """Raw distances."""
 
 
 class ZScore(Merge):
-    """Each space's distances less their mean, by their standard deviation, over pairs of training images; no labels."""
+    """Standardise each space's distances by mean and standard deviation over pairs of training images; no labels."""
 
     needs: ClassVar[tuple[str, ...]] = ("training distances",)
 
@@ -87,10 +88,10 @@ def _standard(distance: np.ndarray) -> Scale:
 
 
 class Quantile(Merge):
-    """Each distance's quantile among those of its space, over pairs of training images; no labels.
+    """Replace each distance by its quantile in its space, over pairs of training images; no labels.
 
     Args:
-        knots: quantiles between which it is linear, closer together at the near end, where retrieval happens.
+        knots: quantiles between which it is linear, denser at the near end, where retrieval happens.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("training distances",)
@@ -107,9 +108,9 @@ class Quantile(Merge):
 
 
 class Isotonic(Merge):
-    """The probability that a pair at a distance shows two classes, by isotonic regression: needs training labels.
+    """Estimate the probability that a pair shows two classes by isotonic regression; needs training labels.
 
-    Where the regression is flat, and beyond the sampled distances, a rise of one millionth over their range keeps
+    Where the regression is flat, and beyond the sampled distances, a slope of one millionth over their range keeps
     different distances apart.
     """
 
@@ -131,15 +132,15 @@ def _probability(distance: np.ndarray, relevant: np.ndarray) -> Scale:
 
 
 def _increasing(x: np.ndarray, y: np.ndarray) -> Scale:
-    """A scale through the points whose x differ."""
+    """Build a scale from the points with distinct x."""
     kept = np.concatenate([[True], np.diff(x) > 0])
     return Scale(x[kept], y[kept])
 
 
 class ReciprocalRank(Merge):
-    """Reciprocal rank fusion of the two lists: by 1 / (k + rank in the own list), so by rank for any k.
+    """Reciprocal rank fusion: merge by 1 / (k + rank in the own list), hence by rank for any k.
 
-    Items at one distance share the last of their ranks; equal ranks of both lists are a tie.
+    Items at one distance share the last of their ranks; equal ranks in both lists are a tie.
     """
 
     by_rank = True

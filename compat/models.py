@@ -15,10 +15,10 @@ from compat.errors import InputError, at_least_one, positive
 
 
 def simplex(dim: int) -> Tensor:
-    """The vertices of a regular simplex around the origin, unit vectors (dim + 1, dim), any two equally far apart.
+    """Build the vertices of a regular simplex around the origin: unit vectors (dim + 1, dim), pairwise equally far.
 
-    CoReS: the unit vectors of the axes and one more, (1 - sqrt(dim + 1)) / dim in each coordinate; less their mean.
-    (Its public code divides by the norm of the whole matrix: its vertices are shorter, by about sqrt(dim + 1).)
+    CoReS: the axes' unit vectors and one more, (1 - sqrt(dim + 1)) / dim in each coordinate, minus their mean. (Its
+    public code divides by the norm of the whole matrix: its vertices are shorter, by about sqrt(dim + 1).)
     """
     last = torch.full((1, dim), (1 - math.sqrt(dim + 1)) / dim, dtype=torch.float64)
     vertices = torch.cat([torch.eye(dim, dtype=torch.float64), last])
@@ -26,10 +26,10 @@ def simplex(dim: int) -> Tensor:
 
 
 def vertices_for(classes: int, dim: int, field: str = "embed_dim") -> Tensor:
-    """The first vertices of `simplex(dim)`, one for each class, (C, D).
+    """Return the first vertices of `simplex(dim)`, one per class, (C, D).
 
     Raises:
-        InputError: it has fewer.
+        InputError: more classes than vertices.
     """
     if classes > dim + 1:
         raise InputError(f"{field}: {dim} for {classes} classes, expected at least {classes - 1} for a simplex")
@@ -37,7 +37,7 @@ def vertices_for(classes: int, dim: int, field: str = "embed_dim") -> Tensor:
 
 
 class Classifier(nn.Module):
-    """Logits of the classes that an embedder is trained on.
+    """The linear classifier an embedder is trained with.
 
     Args:
         dim: of the embedding.
@@ -51,28 +51,28 @@ class Classifier(nn.Module):
         self.scale = scale
 
     def without_bias(self) -> None:
-        """For losses of cosines, which leave the bias without a gradient: it stays as it is."""
+        """Freeze the bias, for losses of cosines, which give it no gradient."""
         if self.linear.bias is not None:
             self.linear.bias.requires_grad_(False)
 
     def fix(self, weight: Tensor) -> None:
-        """Make it one that is not trained: the given weight (C, D), no bias."""
+        """Set the weight (C, D), zero the bias, and freeze both."""
         self.linear.weight.data.copy_(weight)
         if self.linear.bias is not None:
             nn.init.zeros_(self.linear.bias)
         self.requires_grad_(False)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """(B, D) -> (B, C)."""
+        """Map (B, D) to (B, C)."""
         if self.scale is None:
             return self.linear(embeddings)
         return self.scale * F.linear(F.normalize(embeddings, dim=1), F.normalize(self.linear.weight, dim=1))
 
 
 class FinalNorm(nn.BatchNorm1d):
-    """Batch normalisation whose weight stays at 1; its bias is learned (the last layer of MixBCT's authors' networks).
+    """Batch normalisation with its weight fixed at 1 and a learned bias (the last layer of MixBCT's networks).
 
-    The weight is a buffer, so that nothing that lets a whole model learn lets it learn too.
+    The weight is a buffer, so unfreezing a whole model does not unfreeze it.
     """
 
     def __init__(self, dim: int) -> None:
@@ -84,22 +84,19 @@ class FinalNorm(nn.BatchNorm1d):
 class Embedder(nn.Module):
     """Backbone -> linear projection to `embed_dim` -> optional batch normalisation -> optional L2 normalisation.
 
-    The classifier of a timm or torchvision model is removed, so that the projection sees its pooled
-    features; a backbone from elsewhere is used as it is and returns features of shape (B, F). F is
-    found at the first forward pass.
+    The classifier of a timm or torchvision model is removed, so the projection gets its pooled features. Any other
+    backbone is used unchanged and returns features of shape (B, F). The first forward pass determines F.
 
     Args:
         backbone: from images (B, 3, H, W) to features (B, F).
         embed_dim: D, the dimension of the embedding.
         normalize: return unit vectors.
         scale: of the cosine logits of its classifier, used with `normalize` only.
-        final_norm: end in a `FinalNorm`, as the old and the new model of MixBCT's, UniBCT's and (with a weight that
-            learns) AdvBCT's authors do.
+        final_norm: end in a `FinalNorm`, as in MixBCT, UniBCT and (with a learned weight) AdvBCT.
 
     Attributes:
-        norm: that layer, or the identity.
-        classifier: what it was trained with, which methods that need the old or the new model's classes use; None
-            before a training, and where the weights came without one.
+        norm: the `FinalNorm`, or the identity.
+        classifier: the classifier it was trained with; None before a training, and if the weights came without one.
     """
 
     def __init__(
@@ -120,16 +117,16 @@ class Embedder(nn.Module):
         self.classifier: Classifier | None = None
 
     def reproject(self, embed_dim: int) -> None:
-        """Give it a new projection, to another dimension, and what normalises it."""
+        """Replace the projection and its normalisation by new ones of another dimension."""
         self.project = nn.Linear(self.project.in_features, embed_dim)
         self.norm = FinalNorm(embed_dim) if self.final_norm else nn.Identity()
 
     def classify(self, classes: int) -> None:
-        """Give it a new classifier of so many classes."""
+        """Add a new classifier."""
         self.classifier = Classifier(self.project.out_features, classes, self.scale if self.normalize else None)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) -> embeddings (B, D)."""
+        """Embed images (B, 3, H, W), (B, D)."""
         features = self.backbone(images.contiguous(memory_format=torch.channels_last))
         if features.ndim != 2:
             raise InputError(
@@ -141,11 +138,11 @@ class Embedder(nn.Module):
 
 
 class Precomputed(Embedder):
-    """Stands for an embedder where there are embeddings only: methods ask it for its dimension and its classifier.
+    """Replaces an embedder if only embeddings exist: methods read its dimension and its classifier.
 
     Args:
         dim: D, of the embeddings.
-        classifier: what the model was trained with, for methods that need it.
+        classifier: the model's classifier, for methods that need it.
     """
 
     def __init__(self, dim: int, classifier: Classifier | None = None) -> None:
@@ -155,7 +152,7 @@ class Precomputed(Embedder):
 
 
 def without_classifier(backbone: nn.Module) -> nn.Module:
-    """Remove the classifier of a timm (`reset_classifier`) or torchvision model; others stay as they are."""
+    """Remove the classifier of a timm (`reset_classifier`) or torchvision model; leave others unchanged."""
     if callable(reset := getattr(backbone, "reset_classifier", None)):
         reset(0)
     elif type(backbone).__module__.startswith("torchvision.models"):
@@ -171,14 +168,14 @@ def without_classifier(backbone: nn.Module) -> nn.Module:
 def resnet(
     model_name: str, pretrained: bool = False, small_images: bool = False, last_stride: Literal[1, 2] = 2
 ) -> nn.Module:
-    """A timm ResNet with the two changes that retrieval papers make to it.
+    """Build a timm ResNet with the two changes retrieval papers make to it.
 
     Args:
         model_name: of a ResNet in timm, such as resnet18 or resnet50.
         pretrained: with timm's weights (a download).
-        small_images: a 3x3 stem of stride 1 without max pooling, for images of 32x32 (He et al.'s for CIFAR);
-            its weights are new even if the others are pretrained.
-        last_stride: 1 leaves the last stage at the resolution of the one before, as in person re-identification.
+        small_images: a 3x3 stem of stride 1 without max pooling, for images of 32x32 (He et al.'s for CIFAR); its
+            weights are new even if the others are pretrained.
+        last_stride: 1 keeps the resolution in the last stage, as in person re-identification.
     """
     import timm
 
@@ -194,7 +191,7 @@ def resnet(
 
 
 def head(in_dim: int, out_dim: int, blocks: int = 3, hidden: int | None = None) -> nn.Sequential:
-    """The network of psi and rho: `blocks` of Linear-BatchNorm-ReLU, the last one Linear only (arXiv 2301.03767).
+    """Build the network of psi and rho: `blocks` of Linear-BatchNorm-ReLU, the last Linear only (arXiv 2301.03767).
 
     Args:
         in_dim: dimension of the input embedding.
@@ -216,7 +213,7 @@ def head(in_dim: int, out_dim: int, blocks: int = 3, hidden: int | None = None) 
 
 
 class ResidualHead(nn.Module):
-    """rho: z + head(z), with the head's last layer at zero at first, so that rho starts at the identity."""
+    """rho: z + head(z); the head's last layer starts at zero, so rho starts at the identity."""
 
     def __init__(self, dim: int, blocks: int = 3, hidden: int | None = None) -> None:
         super().__init__()
@@ -227,14 +224,14 @@ class ResidualHead(nn.Module):
         nn.init.zeros_(last.bias)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """(B, D) -> (B, D)."""
+        """Map (B, D) to (B, D)."""
         return embeddings + self.residual(embeddings)
 
 
 def read_checkpoint(path: str) -> dict[str, Tensor]:
-    """An embedder's state dict from a .safetensors file or a PyTorch or Lightning checkpoint.
+    """Read an embedder's state dict from a .safetensors file or a PyTorch or Lightning checkpoint.
 
-    Nothing pickled is executed (`weights_only=True`). Of a `SingleModel`'s checkpoint the embedder's part is taken.
+    Nothing pickled is executed (`weights_only=True`). From a `SingleModel`'s checkpoint, the embedder's part is read.
 
     Raises:
         InputError: a missing or unreadable file.
@@ -258,7 +255,8 @@ def load_embedder(embedder: Embedder, state: dict[str, Tensor], source: str) -> 
     """Load weights into a fresh embedder and check that they fit.
 
     Raises:
-        InputError: weights of another embedding dimension or another backbone, or with a final norm or without.
+        InputError: weights of another dimension or backbone, or with a final norm if the embedder has none or vice
+            versa.
     """
     weight = state.get("project.weight")
     if isinstance(weight, Tensor) and len(weight) != embedder.project.out_features:

@@ -1,4 +1,4 @@
-"""What a method, an order or a merge rule may look at: it says what, and is handed exactly that."""
+"""Declared inputs: a method, an order or a merge rule names what it needs and is given exactly that."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Need = Literal[
 
 
 class Given:
-    """What was declared, by name; anything else raises.
+    """The declared inputs by name; any other name raises.
 
     Args:
-        needs: what was declared.
-        values: what there is, or functions without arguments that get it when it is asked for; a model is handed over
-            as it is, though it can be called.
-        owner: who declared it, for messages.
+        needs: the declared names.
+        values: the inputs, or functions without arguments that compute them when asked for. A model is handed over
+            itself, though it is callable.
+        owner: the class that declared them, for messages.
 
     Example:
         >>> given = Given(["training labels"], {"training labels": lambda: [0, 1], "old gallery": lambda: [2]}, "Mine")

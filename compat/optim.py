@@ -1,4 +1,4 @@
-"""The learning-rate schedule that every training here uses."""
+"""The learning-rate schedule of every training here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def warmup_cosine(optimizer: Optimizer, steps: int, warmup: float) -> OptimizerL
         warmup: share of the steps, in (0, 1).
 
     Returns:
-        What `LightningModule.configure_optimizers` returns.
+        The value of `LightningModule.configure_optimizers`.
 
     Raises:
         InputError: a share outside (0, 1).

@@ -1,4 +1,4 @@
-"""The order in which a gallery is backfilled: which items first, and what one has to know to say so."""
+"""Backfill orders: rank the gallery's items, with the inputs each order needs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ NEIGHBOURS = 10
 
 
 class OrderGiven(Given):
-    """What an order declared, and what costs nothing to know.
+    """The declared inputs of an order, and facts that cost nothing.
 
     Args:
-        needs: what was declared.
-        values: what there is.
-        owner: who declared it.
+        needs: the declared names.
+        values: the inputs.
+        owner: the class that declared them.
         items: G, of the gallery.
         progress: (T,) completion ratios at which retrieval is measured.
         distance: of the retrieval.
@@ -50,7 +50,7 @@ class Order:
     """An order by scores, the highest first.
 
     Attributes:
-        needs: what has to be known before the backfilling, see `compat.needs`.
+        needs: inputs required before the backfill, see `compat.needs`.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
@@ -59,15 +59,15 @@ class Order:
         """Refuse a gallery of so many items; a run calls it before anything is trained.
 
         Raises:
-            InputError: what the order says; its field is an argument's name, or of the config if it has dots.
+            InputError: the order does not fit. Its field is an argument's name, or a path in the config with dots.
         """
 
     def scores(self, given: OrderGiven) -> Tensor:
-        """(G,), the first to backfill highest."""
+        """Score the gallery's items (G,), the first to backfill highest."""
         raise NotImplementedError
 
     def orders(self, given: OrderGiven, seeds: Sequence[Seed]) -> np.ndarray:
-        """Permutations of the gallery (S, G): one, or one for each seed where the order is random."""
+        """Compute permutations of the gallery (S, G): one, or one per seed if the order is random."""
         return np.argsort(-self.scores(given).double().numpy(), kind="stable")[None]
 
 
@@ -88,7 +88,7 @@ class Uncertainty(Order):
 
 
 class Entropy(Order):
-    """The largest entropy of the old classifier first: items that the old model is unsure of."""
+    """The largest entropy of the old classifier first: items the old model is unsure of."""
 
     needs: ClassVar[tuple[str, ...]] = ("old gallery", "old classifier")
 
@@ -108,7 +108,7 @@ class Margin(Order):
 
 
 def old_logits(given: OrderGiven) -> Tensor:
-    """The old classifier's logits (G, C_old), float64: a confident model's probabilities differ in late digits."""
+    """Compute the old classifier's logits (G, C_old), in float64 as confident probabilities differ in late digits."""
     rows, classifier = given["old gallery"], given["old classifier"]
     if classifier is None:
         raise InputError("replay.by: the old model has no classifier, expected weights with one")
@@ -118,15 +118,15 @@ def old_logits(given: OrderGiven) -> Tensor:
 
 
 class Density(Order):
-    """The densest old neighbourhood first: the smallest mean distance to the nearest neighbours in the old gallery.
+    """The densest old neighbourhood first: the smallest mean distance to the nearest old neighbours.
 
-    Items in a crowd are the ones that queries confuse.
+    Queries confuse items in a crowd.
 
     Args:
-        neighbours: how many; none: 10, or all others where there are fewer.
+        neighbours: how many; none: 10, or all others if fewer.
 
     Raises:
-        InputError: less than 1, or as many as the gallery has items (in `check`).
+        InputError: less than 1; in `check`: as many as the gallery has items.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("old gallery",)
@@ -154,9 +154,9 @@ class Density(Order):
 
 
 class ClassDistance(Order):
-    """The farthest from its class's mean in the old gallery first, as it is served (lambda-orthogonality's policy).
+    """The farthest from its class mean in the served old gallery first (lambda-orthogonality's policy).
 
-    Under cosine retrieval the distances are those of unit vectors, so that an item's length does not matter.
+    Under cosine retrieval the distances are those of unit vectors, so an item's length does not matter.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("served old gallery", "gallery labels")
@@ -171,13 +171,13 @@ class ClassDistance(Order):
 
 
 class Clusters(Order):
-    """k-means of the old gallery (faiss), one cluster after the other, in random order of the clusters.
+    """Cluster after cluster of a k-means of the old gallery (faiss), the clusters in random order.
 
     Args:
         clusters: how many; none: the square root of the gallery's size.
 
     Raises:
-        InputError: less than 1, or more than the gallery has items (in `check`).
+        InputError: less than 1; in `check`: more than the gallery has items.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("old gallery",)
@@ -210,7 +210,7 @@ class Scores(Order):
         path: of an array (G,).
 
     Raises:
-        InputError: a file that is no such array (in `check`).
+        InputError: in `check`: a file without such an array.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("a file",)
@@ -225,7 +225,7 @@ class Scores(Order):
         return torch.from_numpy(self.read(given.items))
 
     def read(self, items: int) -> np.ndarray:
-        """The array (G,), float64."""
+        """Read the array (G,), float64."""
         found = read_npy("replay.by", self.path, expected="scores in a .npy file")
         if found.dtype.kind not in "biuf":
             raise InputError(f"replay.by: {self.path} of type {found.dtype}, expected {items} finite scores")
@@ -236,14 +236,13 @@ class Scores(Order):
 
 
 class Oracle(Order):
-    """Greedy: the items whose backfill alone would raise mAP most, judged anew at each completion ratio.
+    """Greedy: the items whose backfill alone raises mAP most first, judged anew at each completion ratio.
 
-    It sees the labels of queries and gallery and the new embeddings: no order that can be had, but about the ceiling,
-    and reversed about the floor. (Within one step gains are added up as if they were independent, so it is
-    not an upper bound.)
+    It reads the labels of queries and gallery and the new embeddings: not an order for real use, but about the ceiling,
+    and reversed about the floor. Within one step gains are added as if independent, so it is no upper bound.
 
     Args:
-        reverse: those first that would raise mAP least.
+        reverse: the items that raise mAP least first.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("all matrices and labels",)

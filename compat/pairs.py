@@ -1,4 +1,4 @@
-"""What the heads train on: cached embeddings or images, in batches where every class has two images or more."""
+"""Training data of the heads: cached embeddings or images, in batches with two or more images of each class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compat.errors import InputError
 
 
 class Labelled(Protocol):
-    """A dataset that knows the labels of its items, (N,) int64."""
+    """A dataset with the labels of its items, (N,) int64."""
 
     labels: Tensor
 
@@ -50,14 +50,13 @@ class CachedEmbeddings(Dataset[Pair]):
 
 
 class PairSampler(Sampler[int]):
-    """Every item once an epoch, two of a class after each other, so that a batch of even size has pairs only.
+    """Draw every item once an epoch, two of a class in a row; a batch of even size holds whole pairs.
 
-    The contrastive losses need a positive for each anchor. A class with an odd number of items shows one of
-    them twice.
+    The contrastive losses need a positive for each anchor. A class with an odd number of items repeats one of them.
 
     Args:
         labels: (N,).
-        seed: of the order, which is the same each time that the sampler is iterated.
+        seed: of the order, which is the same in each iteration.
 
     Raises:
         InputError: a class with a single item.
@@ -84,7 +83,7 @@ class PairSampler(Sampler[int]):
 
 
 class PairData(pl.LightningDataModule):
-    """Batches of pairs; the order depends on the seed and the epoch alone.
+    """Batches of pairs; their order depends on the seed and the epoch alone.
 
     Args:
         items: `CachedEmbeddings` or `LabelledImages`.

@@ -1,4 +1,4 @@
-"""From two systems and a method to the four matrices that retrieval sees while the gallery is backfilled."""
+"""Compute the four matrices retrieval compares during a backfill, from two systems and a method."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from compat.methods.upgrade import Upgrade, through
 
 
 def serve(method: Upgrade, plain: Embeddings, before: tuple[Upgrade, Embeddings] | None = None) -> Embeddings:
-    """The four matrices as a method serves them.
+    """Apply a method to plain embeddings: queries and gallery before and after each item's backfill.
 
     Args:
-        method: with what it has learned.
-        plain: queries and gallery as the old and the new model embed them; where the method takes side-information,
-            with it beside the old embeddings.
-        before: the upgrade before, with its own plain matrices, for a gallery that it has not reached: items are as it
-            found them, and the query is mapped back through both.
+        method: with its learned state.
+        plain: queries and gallery as the old and the new model embed them; side-information, if the method takes any,
+            follows the old embeddings column-wise.
+        before: the previous upgrade and its plain matrices, for items it has not reached: they stay as it found them,
+            and the query is mapped back through both upgrades.
 
     Returns:
-        Queries and gallery for the part before its backfill and for the part after it.
+        The matrices as retrieval compares them.
 
     Example:
         >>> space = torch.eye(4)

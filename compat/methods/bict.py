@@ -19,8 +19,8 @@ class BiCT(FCT):
 
     `BCT` first trains a new model, which is this method's `new`. A transform T without side-information then maps old
     embeddings into its space: |T(o) - z|^2 + CE(W_n T(o), y). The form of the second loss and T's network (FCT's) are
-    our choice. The abstract says the weight of backward compatibility matters: BCT's `weight`, 0.1 in favour of the new
-    space.
+    our choice. The abstract says the weight of backward compatibility matters; it is BCT's `weight`, and at 0.1 the
+    model favours the new space.
 
     Args:
         old: the old model, frozen.
