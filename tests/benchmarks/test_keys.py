@@ -65,7 +65,7 @@ def with_method(config, **spec):
     [
         ("compat.models", "last.bias)", "last.bias.clone())", {"order random"}),
         ("compat.models", "class Classifier(nn.Module):", "# a comment\nclass Classifier(nn.Module):", None),
-        ("compat.models", '"""Logits of the classes that', '"""The logits of the classes that', None),
+        ("compat.models", '"""The linear classifier an', '"""A linear classifier an', None),
         (
             "compat.system",
             "if before is not None:",
