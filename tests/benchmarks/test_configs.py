@@ -1,18 +1,28 @@
-"""Every shipped config: its header's command parses, its parts can be built, and it runs end to end on small images."""
+"""Every shipped config: its header's command parses, its parts can be built, and it runs end to end on small images.
+
+By default one config of each dataset and setting runs; the others differ from these in numbers alone, which a test
+asserts. All run with the slow tests.
+"""
 
 import shlex
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from benchmarks import run as runner
+from benchmarks.artifacts.artifact import Artifact, graph
 from benchmarks.artifacts.source import arguments as arguments_of_class
 from benchmarks.artifacts.systems import Method
 from benchmarks.config.parse import parse
 from benchmarks.config.schema import Experiment
+from benchmarks.config.spec import Spec
+from benchmarks.jobs.plan import plan
 from compat import merge, orders
 from compat.data import RetrievalData
 from compat.merge import Merge
@@ -86,9 +96,116 @@ WRITE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_it_runs_end_to_end_on_small_images(path, tmp_path, monkeypatch):
+EVERY_METHOD: set[str] = set()
+EXECUTED: dict[str, set[str]] = {  # by default, with these of its methods
+    "digits_methods": {  # `make bench-all` runs all of them
+        "independent",
+        "bct",
+        "fastfill",
+        "fct_side",
+        "rqt",
+        "rqt_mcl_old",
+        "rqt_mcl_rho_new",
+        "rqt_mcl_rho_independent",
+        "rqt_mcl_rho_inside",
+    },
+    "digits_bigger": {"independent", "rqt"},
+    "settings/own_pairs": EVERY_METHOD,
+    "settings/backbones": {"independent", "rqt"},
+    "audit": {
+        "independent",
+        "bct_old_classes",
+        "oca_unit",
+        "orthogonality_strict",
+        "fastfill_raw",
+        "rqt_mcl_rho_not_itself",
+    },
+    "tuned/omniglot": EVERY_METHOD,
+    "cifar100": EVERY_METHOD,
+    "fashion_mnist": EVERY_METHOD,
+    "imagenet_resnet50": EVERY_METHOD,
+    "places365": EVERY_METHOD,
+    "market1501_resnet50": EVERY_METHOD,
+    "tiny_imagenet_sequence": EVERY_METHOD,
+    "settings/cores": EVERY_METHOD,
+    "settings/final_norm": {"independent", "rqt"},
+}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT / "configs").with_suffix(""))
+
+
+def masked(value: Any) -> Any:
+    """A setting, of which a number is only a number."""
+    if isinstance(value, list | tuple):
+        return tuple(dict.fromkeys(map(masked, value)))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return "number"
+    return value if isinstance(value, bool | str | None) else "nested"
+
+
+def settings(value: Any, name: str = "") -> Iterator[tuple]:
+    """Owner, name and masked value of all that a product or a part of a config sets."""
+    if isinstance(value, Spec):
+        value = value.content
+    if is_dataclass(value):
+        for field in fields(value):
+            its = getattr(value, field.name)
+            if field.compare:
+                nested = isinstance(its, Spec) or is_dataclass(its)
+                yield type(value).__name__, field.name, type(its).__name__ if nested else masked(its)
+                if not isinstance(its, Artifact):
+                    yield from settings(its)
+    elif isinstance(value, dict):
+        owner = value.get("class_path", name)
+        for key, its in value.items():
+            if key not in ("init_args", "dict_kwargs"):
+                yield owner, key, masked(its)
+            yield from settings(its, owner)
+    elif isinstance(value, list | tuple):
+        for its in value:
+            yield from settings(its, name)
+
+
+def settings_of(path: Path, methods: set[str] = EVERY_METHOD) -> set[tuple]:
+    """All that the products of a config's plan set, numbers aside; of these methods alone."""
+    jobs = plan(experiment(arguments_of(path), []), ("train", "query", "gallery"), (0.0, 0.5, 1.0))
+    chosen = [job for job in jobs if not methods or dict(job.labels)["method"] in methods]
+    products = {product for job in chosen for product in graph(job.curve)}
+    found = {setting for product in products for setting in settings(product)}
+    return {setting for setting in found if setting[-1] not in ("number", ("number",))}
+
+
+def test_what_is_not_executed_differs_from_what_is_in_numbers_alone(monkeypatch):
     monkeypatch.chdir(ROOT)
+    paths = {name_of(path): path for path in CONFIGS}
+    executed = set().union(*(settings_of(paths[name], methods) for name, methods in EXECUTED.items()))
+    others = {name: settings_of(path) - executed for name, path in paths.items()}
+    assert {name: settings for name, settings in others.items() if settings} == {}
+
+
+def executions() -> Iterator[Any]:
+    """Configs and which of their methods run; all of each config's are slow."""
+    for path in CONFIGS:
+        name = name_of(path)
+        if name in EXECUTED:
+            yield pytest.param(path, EXECUTED[name], id=name)
+        if EXECUTED.get(name) != EVERY_METHOD and name != "digits_methods":
+            yield pytest.param(path, EVERY_METHOD, id=f"{name}-whole", marks=pytest.mark.slow)
+
+
+def few_digits() -> Any:
+    """A hundred of them."""
+    found = load_digits()
+    found.images, found.target = found.images[:100], found.target[:100]
+    return found
+
+
+@pytest.mark.parametrize(("path", "methods"), list(executions()))
+def test_it_runs_end_to_end_on_small_images(path, methods, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("compat.data.digits.load_digits", few_digits)
     arguments = arguments_of(path)
     config = experiment(arguments, [])
     kind = config.data.class_path.rsplit(".", 1)[1]
@@ -120,10 +237,9 @@ def test_it_runs_end_to_end_on_small_images(path, tmp_path, monkeypatch):
         "--replay.progress=3",
     ]
     overrides += [f"--runs={tmp_path / 'runs'}", f"--results={tmp_path / 'results'}", *offline(arguments)]
-    methods = set(config.methods)
-    if path.stem == "digits_methods":  # `make bench-all` runs all of them, in all its orders and under all its rules
-        methods = {"independent", "bct", "fastfill", "rqt"}
+    if methods:
         overrides.append(f"--only={','.join(methods)}")
+    methods = methods or set(config.methods)
     folder, _, _ = runner.run(experiment(arguments, overrides))
 
     assert [failure.reason for failure in load_failures(folder)] == []

@@ -7,9 +7,11 @@ import sys
 
 import pytest
 
+from benchmarks.faults import __main__ as command
 from benchmarks.faults.checker import Answer, Checker, check_store
 from benchmarks.faults.history import NEVER, History, ItemState, Phases, Write
 from benchmarks.faults.oracle import FIELDS, ContentOracle, Told
+from tests.helpers.running import main
 
 ALL = 100
 DE, EN = (json.dumps({FIELDS[0]: name}) for name in ("de", "en"))
@@ -181,9 +183,9 @@ def test_times_of_processes_that_live_are_open():
 
 def faults(path, *arguments):
     """The command in a process of its own, as it forks."""
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.faults", "-o", str(path / "report.json")]
+    start = [sys.executable, "-W", "ignore", "-m", "benchmarks.faults", "-o", str(path / "report.json")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment)
+    return subprocess.run([*start, *arguments], capture_output=True, text=True, env=environment)
 
 
 @pytest.mark.parametrize("store", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
@@ -208,6 +210,6 @@ def test_a_few_kills(tmp_path, store):
     )
 
 
-def test_no_kills_are_refused(tmp_path):
-    ran = faults(tmp_path, "--kills", "0")
-    assert (ran.returncode, ran.stderr) == (2, "error: kills: 0, expected at least 1\n")
+def test_no_kills_are_refused(tmp_path, capsys, monkeypatch):
+    refused = main(capsys, monkeypatch, "-o", tmp_path / "report.json", "--kills", "0", command=command)
+    assert refused == (2, "error: kills: 0, expected at least 1")

@@ -3,13 +3,11 @@
 import gc
 import signal
 import threading
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +21,7 @@ from compat.engine.exact import EngineGallery, Queries, TorchEngine, distances, 
 from compat.errors import InputError
 from compat.merge import ReciprocalRank
 from compat.metrics import BackfillCurve
+from tests.helpers import shards
 from tests.helpers.spaces import BACKENDS, FIELDS, random_embeddings, slow_curve
 
 
@@ -172,32 +171,14 @@ def test_more_positives_than_16_bits_count():
     np.testing.assert_allclose(precision, other_precision, rtol=1e-12)
 
 
-def in_process(rank: int, world: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    meeting = f"file://{folder}/meeting"
-    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world, timeout=timedelta(seconds=60))
-    e, order = random_embeddings(7, 23, 61), [backfill_order(61, s) for s in range(2)]
-    cut = {
-        part: np.array_split(np.arange(len(getattr(e, f"{part}_old"))), world)[rank] for part in ("query", "gallery")
-    }
-    for shard, part in (("queries", "query"), ("gallery", "gallery")):
-        fields = {name: getattr(e, name) for name in FIELDS}
-        mine = {name: values[cut[part]] if name.startswith(part) else values for name, values in fields.items()}
-        for backend in ("numba", "torch"):
-            options: Any = {"shard": shard, "backend": backend, "query_chunk": 5}
-            curve = backfill_curve(Embeddings(**mine), order, 7, per_query=True, metrics=CURVE_METRICS, **options)
-            found = [curve.figures, curve.first_rank, curve.average_precision, curve.queries]
-            torch.save(found, f"{folder}/{shard}-{backend}-{rank}.pt")
-    dist.destroy_process_group()
-
-
-@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_processes_give_the_same_counts(tmp_path, world):
     e, order = random_embeddings(7, 23, 61), [backfill_order(61, s) for s in range(2)]
     whole = backfill_curve(e, order, 7, per_query=True, metrics=CURVE_METRICS)
     assert whole.average_precision is not None
     assert whole.first_rank is not None
-    mp.start_processes(in_process, (world, tmp_path), world, start_method="spawn")
+    fields = {name: getattr(e, name).numpy() for name in FIELDS}
+    mp.start_processes(shards.replay, (world, tmp_path, fields, order), world, start_method="spawn")
     results = list(tmp_path.glob("*.pt"))
     assert len(results) == 4 * world
     for path in results:

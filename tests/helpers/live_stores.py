@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from compat.live.items import Item, Journal, Report
 from compat.live.store import Store
-from tests.helpers.memory_store import MemoryStore
 
 OLD, NEW = 4, 3  # dimensions
 FIELDS = ("lang", "year")
@@ -97,16 +96,14 @@ def lose(path: Path, id: str, generation: int) -> None:
         base.executescript(LOSE.format(generation, id))
 
 
-def tamper(store: Any) -> None:
-    """Write into the journal what the engine did not."""
-    if isinstance(store, MemoryStore):
-        content, digest = store.its.journal or ("", "")
-        store.its.journal = content.replace('"none"', '"finalized"'), digest
-        return
-    if type(store).__name__ != "QdrantStore":
-        with store.transaction() as cursor:
-            cursor.execute("UPDATE journal SET content = replace(content, '\"none\"', '\"finalized\"')")
-        return
+def tamper_row(store: Any) -> None:
+    """Write into the journal of a store in SQL what the engine did not."""
+    with store.transaction() as cursor:
+        cursor.execute("UPDATE journal SET content = replace(content, '\"none\"', '\"finalized\"')")
+
+
+def tamper_point(store: Any) -> None:
+    """The same in a store of points."""
     from compat.live.qdrant.link import models
     from compat.live.qdrant.points import JOURNAL
 
@@ -114,3 +111,21 @@ def tamper(store: Any) -> None:
     content = store.link("retrieve", notes, [JOURNAL])[0].payload["content"]
     wrong = {"content": content.replace('"none"', '"finalized"')}
     store.link("set_payload", notes, wrong, models.PointIdsList(points=[JOURNAL]))
+
+
+def tamper_memory(store: Any) -> None:
+    """The same in a store in memory."""
+    content, digest = store.its.journal
+    store.its.journal = content.replace('"none"', '"finalized"'), digest
+
+
+class Adapter(NamedTuple):
+    """What tests of the contract know of an adapter.
+
+    Attributes:
+        tamper: writes into a store's journal behind its back.
+        near_duplicates: whether cosine distance tells them apart, as it does not where float32 products are compared.
+    """
+
+    tamper: Callable[[Any], None]
+    near_duplicates: bool = True

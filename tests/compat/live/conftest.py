@@ -1,4 +1,7 @@
-"""Stores to test the contract on: of each adapter one at an address of its own, where nothing is yet."""
+"""Stores to test the contract on: of each adapter one at an address of its own, where nothing is yet.
+
+A new adapter is one entry of `ADAPTERS` and one branch of `url`.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,15 @@ import pytest
 from compat.errors import InputError
 from compat.live.open import open_store
 from compat.live.store import Store
-from tests.helpers.live_stores import create
+from tests.helpers.live_stores import Adapter, create, tamper_memory, tamper_point, tamper_row
 
-ADAPTERS = ("sqlite", "postgres", "qdrant", "qdrant_http", "memory")
+ADAPTERS = {
+    "sqlite": Adapter(tamper_row),
+    "postgres": Adapter(tamper_row),
+    "qdrant": Adapter(tamper_point, near_duplicates=False),
+    "qdrant_http": Adapter(tamper_point, near_duplicates=False),
+    "memory": Adapter(tamper_memory),
+}
 
 
 def pytest_collection_modifyitems(items) -> None:
@@ -65,6 +74,11 @@ def unsynced(monkeypatch) -> None:
 @pytest.fixture(params=ADAPTERS)
 def adapter(request) -> str:
     return request.param
+
+
+@pytest.fixture
+def traits(adapter: str) -> Adapter:
+    return ADAPTERS[adapter]
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from tests.helpers.live_stores import (
     report,
     running,
     same,
-    tamper,
     turned,
     vector,
 )
@@ -114,9 +113,9 @@ def test_the_journal_is_replaced_only_as_it_was_read(store, opened):
     assert opened().journal() == second
 
 
-def test_a_journal_that_was_tampered_with_is_refused(store):
+def test_a_journal_that_was_tampered_with_is_refused(store, traits):
     store.add([item(0)])
-    tamper(store)
+    traits.tamper(store)
     with pytest.raises(InputError, match="journal") as error:
         store.journal()
     assert "\n" not in str(error.value)
