@@ -1,11 +1,14 @@
 """The results that are committed: small, whole, and what `benchmarks.run` would write today."""
 
+import importlib
 import re
 import shlex
 from collections.abc import Iterator
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+import yaml
 
 from benchmarks import run as runner
 from benchmarks.config.parse import parse
@@ -46,6 +49,29 @@ def test_they_are_under_three_megabytes_in_under_120_files():
     kept = [path for path in paths if path.parts[0] not in IGNORED and not path.name.startswith(".")]
     assert len(kept) < 120
     assert sum((ROOT / "results" / path).stat().st_size for path in kept) < 3_000_000
+
+
+def class_paths(content: Any) -> set[str]:
+    """All that a config names."""
+    if isinstance(content, list):
+        return set().union(*map(class_paths, content))
+    if not isinstance(content, dict):
+        return set()
+    own = {content["class_path"]} if isinstance(content.get("class_path"), str) else set()
+    return own.union(*map(class_paths, content.values()))
+
+
+def test_every_class_path_of_a_config_or_a_result_is_there():
+    places: dict[str, Path] = {}
+    for path in [*(ROOT / "configs").rglob("*.yaml"), *(ROOT / "results").glob("*/experiment.yaml")]:
+        places |= dict.fromkeys(class_paths(yaml.load(path.read_text(), yaml.CSafeLoader)), path)
+    assert len(places) > 50
+    missing = {}
+    for name, path in places.items():
+        module, _, attribute = name.rpartition(".")
+        if not hasattr(importlib.import_module(module), attribute):
+            missing[name] = path
+    assert missing == {}
 
 
 def test_no_document_has_a_gap_to_be_filled():
