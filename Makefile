@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: bench bench-all site test format lint typecheck
+.PHONY: bench bench-all site test test-slow test-all format lint typecheck
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.run configs/digits.yaml
@@ -15,8 +15,16 @@ site: .venv/installed-docs
 	$(BIN)/python -m mkdocs build --strict
 	$(BIN)/python -m benchmarks.page results -o site
 
+# a file's tests run in one process, which makes what they share once
+PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(PYTEST) -m "not slow"
+
+test-slow: .venv/installed-test
+	$(PYTEST) -m slow
+
+test-all: test test-slow
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .

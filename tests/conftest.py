@@ -7,16 +7,28 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 
+from compat import backfill_curve
 from compat.results import collect
 from tests.helpers.layouts import write_images
 from tests.helpers.running import TINY
+from tests.helpers.spaces import random_embeddings
 from tests.helpers.toy import RESULT, labelled
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = (
     "1"  # of the processes that tests start too, as it is part of what identifies a training
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Of several processes that test, the first compiles the engine's loops and the others load them."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        with FileLock(tmp_path_factory.getbasetemp().parent / "compiling.lock"):
+            for distance in ("cosine", "l2"):
+                backfill_curve(random_embeddings(0), range(30), 3, distance=distance, backend="numba")
 
 
 @pytest.fixture
