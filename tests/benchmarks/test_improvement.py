@@ -1,4 +1,7 @@
-"""Every method of configs/methods finds more after its training than before it, on scikit-learn's digits."""
+"""Every method of configs/methods finds more after its training than before it, on scikit-learn's digits.
+
+Those that train a new model are slow.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +17,7 @@ from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import Built, System, build, upgrade
 from benchmarks.config.parse import parse
 from benchmarks.jobs.plan import Planner
+from compat import methods
 from compat.backfill import backfill_curve
 from compat.progress import backfill_order
 from compat.system import serve
@@ -22,6 +26,12 @@ from tests import ROOT
 METHODS = ROOT / "configs" / "methods"
 EVERY = yaml.safe_load((METHODS / "all.yaml").read_text())
 LEARNING = [METHODS / path for name, path in EVERY.items() if name not in ("independent", "query_drift")]
+
+
+def trains_a_model(path: Path) -> bool:
+    """Whether a method trains a new model, or one that it is based on does."""
+    content = yaml.safe_load(path.read_text())
+    return "based_on" in content or issubclass(getattr(methods, content["class_path"].rsplit(".", 1)[1]), methods.Joint)
 
 
 class Digits:
@@ -71,16 +81,18 @@ def digits(tmp_path_factory) -> Digits:
     return Digits(tmp_path_factory.mktemp("runs"))
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.* zero vectors")  # of a kernel regression without weights
-@pytest.mark.parametrize("path", LEARNING, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.slow] if trains_a_model(path) else []) for path in LEARNING],
+    ids=[path.stem for path in LEARNING],
+)
 def test_it_improves_on_its_untrained_start(path, digits):
     upgraded = digits.upgraded(path)
     before = digits.auc(digits.untrained(upgraded), upgraded)
     assert digits.auc(upgrade(digits.store, upgraded), upgraded) > before + 0.01
 
 
-@pytest.mark.slow
 def test_a_mean_drift_between_models_trained_apart_changes_next_to_nothing(digits):
     """Query drift compensation is made for models that drift: `query_drift_bct`, which improves, is one."""
     upgraded = digits.upgraded(METHODS / "query_drift.yaml")

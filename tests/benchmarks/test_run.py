@@ -1,9 +1,7 @@
 """The benchmark end to end on small images: results, caching, resuming after kill -9, and what a config may say."""
 
-import os
 import re
 import signal
-import subprocess
 import sys
 
 import pytest
@@ -21,6 +19,7 @@ from compat.models import Embedder
 from compat.results import load_experiment
 from tests import ROOT
 from tests.helpers.backbones import TinyConv
+from tests.helpers.killed import killed_at
 from tests.helpers.running import THIRD, by_name, figures, main, run, weights_of
 
 METHODS = ("independent", "rqt", "rqt_mcl_rho")
@@ -114,49 +113,17 @@ def test_queries_without_a_positive_are_counted(config, image_root):
     assert (result.queries, result.queries_without_positive) == (33, 1)
 
 
-@pytest.mark.slow
+SLOW_STAGES = ("an epoch", "extract old", "learn rqt", "order", "ends", "replay rqt")
+
+
 @pytest.mark.parametrize(
-    "stage", ["an epoch", "train new", "extract old", "learn rqt", "order", "ends", "replay rqt", "collect"]
+    "stage", ["train new", "collect", *(pytest.param(stage, marks=pytest.mark.slow) for stage in SLOW_STAGES)]
 )
 def test_killed_at_any_stage_it_resumes_to_the_same_result(config, stage):
     """kill -9 while a stage is at work, then run again."""
     whole = run(config, "--seed=3")
-    code = f"""
-import os, signal, sys
-sys.path.insert(0, {str(ROOT)!r})
-from benchmarks import run
-from benchmarks.artifacts import training
-from benchmarks.artifacts.store import Store
-import compat.results.folder as folder
-def kill():
-    os.kill(os.getpid(), signal.SIGKILL)
-training.SAVE_INTERVAL = 0.0
-end = training.EpochState.on_train_epoch_end
-def on_train_epoch_end(self, *arguments):
-    end(self, *arguments)
-    if {stage!r} == "an epoch":
-        kill()
-training.EpochState.on_train_epoch_end = on_train_epoch_end
-write = Store._write_record
-def write_record(folder, record):
-    if record["label"].startswith({stage!r}):
-        path = folder / "tensors.safetensors"
-        path.write_bytes(path.read_bytes()[:100])
-        kill()
-    write(folder, record)
-Store._write_record = staticmethod(write_record)
-replace = folder.replace
-def torn(path, write):
-    replace(path, write)
-    if {stage!r} == "collect":
-        kill()
-folder.replace = torn
-run.main()
-"""
     other = [f"--runs={config.parent / 'other'}", f"--results={config.parent / 'elsewhere'}", "--seed=3"]
-    command = [sys.executable, "-c", code, str(config), *other]
-    killed = subprocess.run(command, cwd=ROOT, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert killed_at(stage, str(config), *other) == -signal.SIGKILL
     if stage == "an epoch":
         assert list((config.parent / "other").glob("train-*/epoch-00000-*.ckpt"))
     folder, _, _ = runner.run(parse([str(config)], other))
