@@ -46,7 +46,7 @@ def run_until(stage: str, arguments: list[str]) -> None:
         if stage == "collect":
             die()
 
-    training.EpochState.on_train_epoch_end = on_train_epoch_end  # type: ignore[method-assign]
+    training.EpochState.on_train_epoch_end = on_train_epoch_end  # type: ignore[method-assign, assignment]
     ArtifactStore._write_record = staticmethod(write_record_or_die)  # type: ignore[method-assign]
     results.replace = replace_and_die
     sys.argv = ["run", *arguments]
