@@ -12,8 +12,8 @@ import numpy as np
 from compat.errors import InputError
 from compat.live.items import Work
 from compat.live.models import Embed, WrongModel, embedded, passing
-from compat.live.passing import failed_itself, passes, retry_after
 from compat.live.throttle import wait
+from compat.live.transient import failed_itself, passes, retry_after
 
 TRIES = 6
 LONGEST_WAIT = 60.0  # seconds, whatever a service asks for
@@ -44,7 +44,7 @@ def extract(
 ) -> Extracted:
     """Embed a batch; if the model fails on it, item by item, so that one that cannot be read stops no other.
 
-    A failure that passes, see `compat.live.passing`, is tried again. If it is a service that goes on failing by itself
+    A failure that passes, see `compat.live.transient`, is tried again. If it is a service that goes on failing by itself
     (status 500), its items are tried one by one, as one of them may be what it fails at.
 
     Args:

@@ -23,11 +23,11 @@ import numpy as np
 from compat.errors import InputError
 from compat.files import replace as replace_file
 from compat.live import parquet
-from compat.live.believing import believed
 from compat.live.extraction import Extracted
 from compat.live.items import Journal, Pending, Phase
 from compat.live.models import Models
 from compat.live.serving import StoredModel
+from compat.live.spot_check import believed
 from compat.live.store import Store
 from compat.live.vectors import batches, parts, stamp
 from compat.live.worker import RUNS, Worker
@@ -130,7 +130,7 @@ def apply(
 
     Raises:
         InputError: no migration that could run, or other models; no such file, or a file that is refused, see
-            `batches` and `compat.live.believing`. What was written by then stays, and the message says how much it is.
+            `batches` and `compat.live.spot_check`. What was written by then stays, and the message says how much it is.
     """
     journal, worker = _journal(store, "apply"), Worker(store, models, on_batch=on_batch)
     models.check(journal)

@@ -17,7 +17,7 @@ from compat.errors import InputError
 from compat.experience.learners import Learner
 from compat.experience.replay import refit_points
 from compat.live.items import UNDER_WAY, Journal
-from compat.live.returned import described, numbers
+from compat.live.outputs import described, numbers
 from compat.merge import Merge, Raw
 from compat.methods.upgrade import Upgrade
 from compat.models import Embedder, Precomputed
@@ -30,7 +30,7 @@ class Embed(Protocol):
         version: what names the model, its weights and its preprocessing. A migration does not go on under another.
 
     It may have an attribute `passing`, a tuple of exception types after which it is to be asked again, besides those of
-    `compat.live.passing`. Embeddings may be an array, a tensor or a list, of any precision; they are taken as float32.
+    `compat.live.transient`. Embeddings may be an array, a tensor or a list, of any precision; they are taken as float32.
     """
 
     version: str

@@ -19,10 +19,10 @@ from compat.live.extraction import reason
 from compat.live.histogram import Histogram
 from compat.live.items import Candidates, Column, Journal
 from compat.live.models import Embed, Models, embedded, passing
-from compat.live.passing import passes
 from compat.live.process import this_process
 from compat.live.serving import Ways, new_model, old_model, ways
 from compat.live.store import Ask, Conflict, Store, Where
+from compat.live.transient import passes
 from compat.merge import Merge
 
 REMEMBERED = 512  # queries that the slowest in a hundred is of

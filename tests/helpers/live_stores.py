@@ -107,7 +107,7 @@ def tamper(store: Any) -> None:
         with store.transaction() as cursor:
             cursor.execute("UPDATE journal SET content = replace(content, '\"none\"', '\"finalized\"')")
         return
-    from compat.live.qdrant.link import models
+    from compat.live.qdrant.connection import models
     from compat.live.qdrant.points import JOURNAL
 
     notes = store.ledger.notes

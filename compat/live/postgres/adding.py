@@ -12,9 +12,9 @@ from compat.errors import InputError
 from compat.live import sql
 from compat.live.checks import check_adding, check_item
 from compat.live.items import Item, Journal, new_version
+from compat.live.postgres.connection import PostgresConnection
+from compat.live.postgres.errors import line
 from compat.live.postgres.generations import ADDING
-from compat.live.postgres.link import PostgresConnection
-from compat.live.postgres.told import line
 from compat.live.postgres.values import json
 
 AT_ONCE = 2048  # items that are copied at a time

@@ -9,8 +9,8 @@ from typing import Any
 from psycopg import Cursor
 
 from compat.live.items import Journal
-from compat.live.postgres.link import PostgresConnection, replace
-from compat.live.postgres.told import OURS, Taken, Undone
+from compat.live.postgres.connection import PostgresConnection, replace
+from compat.live.postgres.errors import OURS, Taken, Undone
 from compat.live.sql import alive
 from compat.live.store import Conflict
 

@@ -10,8 +10,8 @@ from psycopg import Cursor, NotSupportedError, ProgrammingError, errors
 from compat.errors import InputError
 from compat.live.items import Journal, load_journal, new_store
 from compat.live.postgres import generations
-from compat.live.postgres.link import PostgresConnection
-from compat.live.postgres.told import line
+from compat.live.postgres.connection import PostgresConnection
+from compat.live.postgres.errors import line
 from compat.live.sql import LAYOUT
 
 TABLES = (

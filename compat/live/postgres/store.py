@@ -28,13 +28,13 @@ from compat.live.items import (
 )
 from compat.live.postgres import generations
 from compat.live.postgres.adding import add
-from compat.live.postgres.link import SNAPSHOT, PostgresConnection, replace
+from compat.live.postgres.connection import SNAPSHOT, PostgresConnection, replace
 from compat.live.postgres.schema import make
 from compat.live.postgres.values import json, told_as
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 
 if TYPE_CHECKING:
-    from compat.live.postgres.keeper import Keeper
+    from compat.live.postgres.index_keeper import Keeper
 
 AT_ONCE = 4096  # rows that are fetched at a time
 FILLED = 32  # rows whose vectors are written at a time, which takes milliseconds each if they have an index
@@ -91,7 +91,7 @@ class PostgresStore:
     def keeper(self) -> Keeper:
         """Imported when something is searched for: what only reads or writes items needs no torch."""
         if self.kept is None:
-            from compat.live.postgres.keeper import Keeper
+            from compat.live.postgres.index_keeper import Keeper
 
             self.kept = Keeper(self.url, self.approximate)
         return self.kept
@@ -389,7 +389,7 @@ class PostgresStore:
     def search(
         self, asks: Sequence[Ask], k: int, where: Where | None = None, during: Journal | None = None
     ) -> list[Candidates]:
-        from compat.live.postgres.parts import search
+        from compat.live.postgres.index import search
 
         def step(cursor: Cursor[Any]) -> list[Candidates]:
             check_way(self.link.journal, during)

@@ -6,7 +6,7 @@ import time
 
 from compat.live.items import Work
 from compat.live.process import is_dead
-from compat.live.qdrant.link import READ, WRITE, QdrantConnection, models
+from compat.live.qdrant.connection import READ, WRITE, QdrantConnection, models
 from compat.live.qdrant.points import are, is_one, lacks, where, within
 
 MANY = 100_000  # items that are claimed at a time, by all

@@ -22,7 +22,7 @@ from typing import Any
 
 from compat.errors import InputError
 from compat.live.items import Column, Entry, Journal
-from compat.live.qdrant.link import READ, WRITE, QdrantConnection, Refused, models
+from compat.live.qdrant.connection import READ, WRITE, QdrantConnection, Refused, models
 from compat.live.qdrant.points import JOURNAL, SPACE, JournalPoint, are, fresh, is_one, load_state, raw, where, within
 from compat.live.sql import entry
 from compat.live.store import Conflict

@@ -20,7 +20,7 @@ from compat.engine.exact import Distance, inverse_norms
 from compat.errors import InputError
 from compat.live.checks import check_text
 from compat.live.items import Column, Item, Journal, Phase, load_journal
-from compat.live.qdrant.link import models
+from compat.live.qdrant.connection import models
 
 SPACE = uuid.UUID("6f1f8a0e-5a3c-4b0c-9b6e-2d7a6a0f4c11")  # of the names of points, version 5
 JOURNAL = str(uuid.uuid5(SPACE, "journal"))

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from compat.engine.exact import Distance
-from compat.live.qdrant.link import READ, WRITE, QdrantConnection, Refused, models
+from compat.live.qdrant.connection import READ, WRITE, QdrantConnection, Refused, models
 from compat.live.qdrant.points import are, is_one, point_id, stamp, stored, where, within
 
 CHUNK = 256  # points of one request

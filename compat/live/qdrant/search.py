@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from compat.live.items import Candidates
-from compat.live.qdrant.link import READ, QdrantConnection, models
+from compat.live.qdrant.connection import READ, QdrantConnection, models
 from compat.live.qdrant.points import JournalPoint, has, raw, scaled, where
 from compat.live.store import Ask
 

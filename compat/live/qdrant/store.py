@@ -42,8 +42,8 @@ from compat.live.items import (
     new_version,
 )
 from compat.live.qdrant.claims import claimed, claims, released
+from compat.live.qdrant.connection import READ, WRITE, QdrantConnection, Refused, models
 from compat.live.qdrant.journal import Ledger
-from compat.live.qdrant.link import READ, WRITE, QdrantConnection, Refused, models
 from compat.live.qdrant.points import (
     JournalPoint,
     are,

@@ -18,7 +18,8 @@ import numpy as np
 from compat.errors import InputError
 from compat.live.items import Journal, load_journal
 from compat.live.sql import LAYOUT, entry
-from compat.live.sqlite import generations, reading
+from compat.live.sqlite import generations
+from compat.live.sqlite import readonly as reading
 from compat.live.store import Conflict
 
 Row: TypeAlias = tuple[Any, ...]
@@ -189,7 +190,7 @@ class SqliteConnection:
             self.file = reading.stamp(self.path, self.fixed)
             self.base = connect(self.path)
             try:
-                from compat.live.sqlite.moving import moved
+                from compat.live.sqlite.layout import moved
 
                 moved(self.base, self.path)
             except BaseException:

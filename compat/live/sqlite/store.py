@@ -46,7 +46,6 @@ from compat.live.items import (
 from compat.live.process import is_dead
 from compat.live.sqlite import generations
 from compat.live.sqlite.backup import copied
-from compat.live.sqlite.beats import Beats
 from compat.live.sqlite.file import (
     SqliteConnection,
     check_same,
@@ -57,11 +56,12 @@ from compat.live.sqlite.file import (
     stacked,
     unpacked,
 )
+from compat.live.sqlite.heartbeats import Beats
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 from compat.live.throttle import gently
 
 if TYPE_CHECKING:
-    from compat.live.sqlite.views import SqliteIndexes
+    from compat.live.sqlite.indexes import SqliteIndexes
 
 AT_ONCE = 2048  # rows that are read before they are written
 CHUNK = 500  # rows that are written in one transaction, of many that nobody waits for
@@ -103,7 +103,7 @@ class SqliteStore:
     def views(self) -> SqliteIndexes:
         """Imported when something is searched for: what only reads or writes the file needs no torch."""
         if self.viewed is None:
-            from compat.live.sqlite.views import SqliteIndexes
+            from compat.live.sqlite.indexes import SqliteIndexes
 
             self.viewed = SqliteIndexes(self.path, self.approximate)
         return self.viewed

@@ -20,7 +20,7 @@ from compat.live.store import Approximate, Ask
 from tests.helpers.live_stores import claim, create, item, new, report, running, vector
 
 psycopg = pytest.importorskip("psycopg")
-from compat.live.postgres import link as postgres_link  # noqa: E402
+from compat.live.postgres import connection as postgres_link  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 POOLER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")

@@ -13,7 +13,7 @@ from tests.helpers.live_stores import create, item, new, report, running, vector
 
 pytest.importorskip("qdrant_client")
 
-from compat.live.qdrant.link import Busy, QdrantConnection, Refused, models
+from compat.live.qdrant.connection import Busy, QdrantConnection, Refused, models
 from tests.helpers.qdrant_moments import in_folder, on_both
 
 needs_stand = pytest.mark.skipif("QDRANT_URL" in os.environ, reason="a server does not break when it is told to")
@@ -98,7 +98,7 @@ def test_writes_wait_and_reads_ask_the_majority(stand):
 def test_a_folder_of_none_or_of_another_process_is_told_in_one_line(tmp_path):
     assert "expected one that `init` made" in told(f"qdrant:///{tmp_path}/none/name")
     assert not (tmp_path / "none").exists()
-    with mock.patch("compat.live.qdrant.link.QdrantClient", side_effect=RuntimeError("already accessed")):
+    with mock.patch("compat.live.qdrant.connection.QdrantClient", side_effect=RuntimeError("already accessed")):
         assert "expected one process at a time" in told(f"qdrant:///{tmp_path}/name")
 
 

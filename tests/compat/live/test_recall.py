@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks.perf.recall import CONDITIONS, recall
-from compat.live.sqlite.parts import SqliteIndex
+from compat.live.sqlite.index import SqliteIndex
 from compat.live.store import Approximate
 from compat.orders import Clusters, Density, OrderGiven, Random
 

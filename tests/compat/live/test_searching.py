@@ -11,7 +11,7 @@ from compat.errors import InputError
 from compat.live import Migration, Rows, Searcher, Writer
 from compat.live.items import Candidates
 from compat.live.searcher import top
-from compat.live.sqlite.views import load
+from compat.live.sqlite.indexes import load
 from compat.merge import Raw, ReciprocalRank
 from tests.compat.live.test_models import rqt, z_score
 from tests.helpers.live_galleries import ITEMS, made, matrices, models
@@ -182,7 +182,7 @@ def test_a_warm_searcher_loads_nothing_for_its_first_query(store, monkeypatch):
         loads.append(args[1])
         return load(*args)
 
-    monkeypatch.setattr("compat.live.sqlite.views.load", counted)
+    monkeypatch.setattr("compat.live.sqlite.indexes.load", counted)
     for step in (lambda: None, lambda: (migration.plan(), migration.run(0.4)), lambda: migration.run(1.0)):
         step()
         store.views.close()

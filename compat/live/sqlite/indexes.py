@@ -15,7 +15,7 @@ from compat.live.items import Candidates, Column, Journal
 from compat.live.sql import table
 from compat.live.sqlite.facets import Facets
 from compat.live.sqlite.file import besides, stacked
-from compat.live.sqlite.parts import SqliteIndex
+from compat.live.sqlite.index import SqliteIndex
 from compat.live.store import Approximate, Ask
 
 AT_ONCE = 500  # values that are bound in one statement

@@ -18,7 +18,7 @@ from psycopg import pq
 from compat.errors import InputError
 from compat.live.items import Journal, load_journal
 from compat.live.postgres.address import parsed
-from compat.live.postgres.told import Gone, Undone, line, told
+from compat.live.postgres.errors import Gone, Undone, line, told
 from compat.live.postgres.values import register
 from compat.live.sql import entry
 from compat.live.store import Conflict

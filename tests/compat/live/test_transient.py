@@ -15,7 +15,7 @@ from urllib.error import HTTPError, URLError
 import pytest
 
 from compat.live import extraction
-from compat.live.passing import failed_itself, passes, retry_after
+from compat.live.transient import failed_itself, passes, retry_after
 
 
 def kind(module: str, *names: str, base: type = Exception) -> type:

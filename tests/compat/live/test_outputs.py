@@ -10,7 +10,7 @@ import torch
 from compat.errors import InputError
 from compat.live import Images, Migration, Models, Searcher, Writer
 from compat.live.models import embedded
-from compat.live.returned import numbers
+from compat.live.outputs import numbers
 from compat.models import Embedder
 from tests.helpers.live_galleries import ITEMS, Failing, made, matrices, models
 

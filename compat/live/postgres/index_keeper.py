@@ -11,8 +11,8 @@ import numpy as np
 from psycopg import Cursor
 
 from compat.live.items import Column, Journal
-from compat.live.postgres.link import SNAPSHOT, PostgresConnection
-from compat.live.postgres.parts import WIDTHS, PostgresIndex, part_of
+from compat.live.postgres.connection import SNAPSHOT, PostgresConnection
+from compat.live.postgres.index import WIDTHS, PostgresIndex, part_of
 from compat.live.store import GROWTH, NEAREST, Approximate
 
 CLASS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops"}

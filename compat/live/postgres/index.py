@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from compat.engine.exact import Distance
 from compat.live.items import Candidates, Column, Journal
-from compat.live.postgres.link import PostgresConnection
+from compat.live.postgres.connection import PostgresConnection
 from compat.live.postgres.values import json
 from compat.live.sql import table
 from compat.live.store import Ask, Where

@@ -11,7 +11,7 @@ from tests.helpers.live_stores import planned, turned
 
 pytest.importorskip("psycopg")
 from compat.live.items import Column, Report
-from compat.live.postgres import keeper as postgres_keeper
+from compat.live.postgres import index_keeper as postgres_keeper
 from compat.live.postgres.store import PostgresStore
 
 ABOVE, ITEMS, OLD, NEW = 30, 120, 16, 12

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compat.engine.exact import Distance
+from compat.live.sqlite.index import SqliteIndex
 from compat.live.sqlite.lists import trained
-from compat.live.sqlite.parts import SqliteIndex
 from compat.live.store import Approximate
 
 DIM = 6
@@ -153,7 +153,7 @@ def test_it_looks_at_each_vector_until_its_lists_are_built(monkeypatch):
         ready.wait(30)
         return trained(*args)
 
-    monkeypatch.setattr("compat.live.sqlite.parts.trained", later)
+    monkeypatch.setattr("compat.live.sqlite.index.trained", later)
     part = SqliteIndex(np.arange(3900), gallery[:3900], "l2", Approximate(1000, 0.5))
     for known in (3900, 4000):
         part.add(np.arange(part.count, known), gallery[part.count : known])
