@@ -55,7 +55,7 @@ def agreement(way: CandidateSearch, new: Tensor, share: float, relevant: int) ->
     return (precision * hits).sum(1) / hits.sum(1)
 
 
-def surely_better(gains: Tensor) -> bool:
+def is_better(gains: Tensor) -> bool:
     """Whether the mean of gains (N,) is above 0 by `SIGMA` standard errors."""
     return float(gains.mean()) > SIGMA * float(gains.std()) / len(gains) ** 0.5
 
@@ -86,6 +86,6 @@ def gain(way: CandidateSearch, standard: CandidateSearch, new: Tensor, share: fl
         return agreed(way, migrated, near) - agreed(standard, migrated, near)
 
     alone, mixed = gains(0.0, NEAR), gains(share, NEAR)
-    if not (bool((alone == 0).all()) or surely_better(alone)) or not surely_better(mixed):
+    if not (bool((alone == 0).all()) or is_better(alone)) or not is_better(mixed):
         return 0.0
     return float(mixed.mean()) if gains(share, 0.0).mean() >= 0 else 0.0

@@ -13,7 +13,7 @@ import numpy as np
 
 from compat.errors import InputError
 from compat.experience.maps import AffineMap, Expected, Kernels, Nearest, Query, Rows, Turned
-from compat.experience.seen import Before, Serving
+from compat.experience.seen import Baseline, Serving
 from compat.experience.world import Prior
 from compat.merge import Merge, Scale
 
@@ -59,7 +59,7 @@ def dump(serving: Serving) -> bytes:
     return file.getvalue()
 
 
-def load(content: bytes, known: Before) -> Fit:
+def load(content: bytes, known: Baseline) -> Fit:
     """The fit as it was dumped.
 
     Args:

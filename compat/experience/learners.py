@@ -15,7 +15,7 @@ from compat.engine.exact import distances
 from compat.errors import InputError
 from compat.experience.agreement import CandidateSearch, gain
 from compat.experience.maps import Query
-from compat.experience.seen import Before, SeenItems, Serving, as_before
+from compat.experience.seen import Baseline, SeenItems, Serving, serve_baseline
 from compat.experience.world import SAMPLE, WORLDS, Kind, World, check_pairs
 from compat.merge import Merge, ZScore
 from compat.methods.upgrade import Upgrade
@@ -51,16 +51,16 @@ class Learner(Upgrade):
     Each call of `refit` starts anew: it is handed what is known at that moment, and nothing stays from the one before.
 
     Attributes:
-        learns_on_the_way: a literal, by which a plan replays it with refits.
+        online: a literal, by which a plan replays it with refits.
     """
 
-    learns_on_the_way = True
+    online = True
 
-    def propose(self, seen: SeenItems, known: Before) -> Iterator[Proposal]:
+    def propose(self, seen: SeenItems, known: Baseline) -> Iterator[Proposal]:
         """Ways to search what is not migrated."""
         yield from ()
 
-    def refit(self, seen: SeenItems, known: Before) -> Serving:
+    def refit(self, seen: SeenItems, known: Baseline) -> Serving:
         """How to search from now on.
 
         Args:
@@ -68,15 +68,15 @@ class Learner(Upgrade):
             known: what served before.
         """
         if len(seen.migrated) < ENOUGH:
-            return as_before(seen, known)
+            return serve_baseline(seen, known)
         try:
             check_pairs(seen.before, seen.new)
             proposals = list(self.propose(seen, known))
         except (InputError, np.linalg.LinAlgError) as error:
-            return as_before(seen, known, f"{type(self).__name__} learned nothing from own pairs ({error})")
+            return serve_baseline(seen, known, f"{type(self).__name__} learned nothing from own pairs ({error})")
         share = len(seen.migrated) / len(seen.old)
         most = 0.0
-        serve: Callable[[], Serving] = partial(as_before, seen, known)
+        serve: Callable[[], Serving] = partial(serve_baseline, seen, known)
         for proposal in proposals:
             old, new = seen.before[proposal.rows], seen.new[proposal.rows]
             with torch.inference_mode():
@@ -89,14 +89,17 @@ class Learner(Upgrade):
 class OwnCalibration(Learner):
     """Distances of both spaces are z-scores (`compat.merge.ZScore`), by the pairs so far."""
 
-    def propose(self, seen: SeenItems, known: Before) -> Iterator[Proposal]:
+    def propose(self, seen: SeenItems, known: Baseline) -> Iterator[Proposal]:
         rows = np.random.default_rng(0).permutation(len(seen.new))[:SAMPLE]
         old, new = seen.before[rows], seen.new[rows]
         with torch.inference_mode():
             query = known.query_for_old(old, new)
         merge = z_score(query, old, new)
         yield Proposal(
-            rows, [len(rows)], CandidateSearch(query, old, merge), lambda: as_before(seen, known)._replace(merge=merge)
+            rows,
+            [len(rows)],
+            CandidateSearch(query, old, merge),
+            lambda: serve_baseline(seen, known)._replace(merge=merge),
         )
 
 
@@ -107,7 +110,7 @@ class _ByWorld(Learner):
         super().__init__(old, new)
         self.world = world
 
-    def fitted(self, seen: SeenItems, known: Before) -> World:
+    def fitted(self, seen: SeenItems, known: Baseline) -> World:
         """The world model, started from what served before and fitted to the pairs."""
         world = WORLDS[self.world](known.prior)
         world.fit(seen.before, seen.new)
@@ -123,8 +126,8 @@ class OwnBack(_ByWorld):
         world: the world model, see `WORLDS`; rotation is orthogonal Procrustes.
     """
 
-    def propose(self, seen: SeenItems, known: Before) -> Iterator[Proposal]:
-        here = self.fitted(seen, known).here
+    def propose(self, seen: SeenItems, known: Baseline) -> Iterator[Proposal]:
+        here = self.fitted(seen, known).new_to_old
         held = here.held
         query = torch.from_numpy(held.expected).float()
         old, new = seen.before[held.rows], seen.new[held.rows]
@@ -144,16 +147,18 @@ class OwnForward(_ByWorld):
         world: the world model, see `WORLDS`.
     """
 
-    def propose(self, seen: SeenItems, known: Before) -> Iterator[Proposal]:
-        there = self.fitted(seen, known).there
+    def propose(self, seen: SeenItems, known: Baseline) -> Iterator[Proposal]:
+        there = self.fitted(seen, known).old_to_new
         held = there.held
         way = CandidateSearch(seen.new[held.rows], torch.from_numpy(held.expected).float())
 
         def serve() -> Serving:
             left = torch.ones(len(seen.old), dtype=torch.bool).index_fill(0, seen.migrated, False)
-            doubt = float(there.variance(seen.old[left]).sum(1).mean()) if left.any() else math.nan
+            expected_error = float(there.variance(seen.old[left]).sum(1).mean()) if left.any() else math.nan
             item = there.map
-            return Serving(Query("new"), item(seen.old), None, 1, rewrites=True, doubt=doubt, item=item)
+            return Serving(
+                Query("new"), item(seen.old), None, 1, rewrites=True, expected_error=expected_error, item=item
+            )
 
         yield Proposal(held.rows, held.sizes, way, serve)
 

@@ -87,19 +87,19 @@ class Residual:
 
     def fit(self, x: Rows, y: Rows) -> None:
         self.start.fit(x, y)
-        self.learned = replace(self.start.learned, rest=self.fit_rest(unit(x), y - self.start.mean(x)))
+        self.learned = replace(self.start.learned, rest=self.fit_residuals(unit(x), y - self.start.mean(x)))
 
     def mean(self, x: Rows) -> Rows:
         return self.learned.mean(x)
 
-    def fit_rest(self, x: Rows, rest: Rows) -> AffineMap | Nearest | Kernels:
+    def fit_residuals(self, x: Rows, rest: Rows) -> AffineMap | Nearest | Kernels:
         """Learn the residuals (N, D_out)."""
         raise NotImplementedError
 
     def variance(self, x: Rows) -> Rows:
-        return self.doubt(unit(x))
+        return self.residual_variance(unit(x))
 
-    def doubt(self, x: Rows) -> Rows:
+    def residual_variance(self, x: Rows) -> Rows:
         """See `variance`."""
         return np.ones(len(x))
 
@@ -116,7 +116,7 @@ class Linear(Residual):
         super().__init__(start)
         self.alpha = alpha
 
-    def fit_rest(self, x: Rows, rest: Rows) -> AffineMap:
+    def fit_residuals(self, x: Rows, rest: Rows) -> AffineMap:
         from sklearn.linear_model import Ridge
 
         ridge = Ridge(self.alpha).fit(x, rest)
@@ -136,11 +136,11 @@ class Neighbours(Residual):
         super().__init__(start)
         self.count, self.temperature = count, temperature
 
-    def fit_rest(self, x: Rows, rest: Rows) -> Nearest:
+    def fit_residuals(self, x: Rows, rest: Rows) -> Nearest:
         self.nearest = Nearest(x, rest, self.count, self.temperature)
         return self.nearest
 
-    def doubt(self, x: Rows) -> Rows:
+    def residual_variance(self, x: Rows) -> Rows:
         weights, near = self.nearest.near(x)
         residuals = self.nearest.residuals[near]
         mean = np.einsum("nk,nkd->nd", weights, residuals)
@@ -167,7 +167,7 @@ class Gaussian(Residual):
         super().__init__(start)
         self.gamma, self.alpha = gamma, alpha
 
-    def fit_rest(self, x: Rows, rest: Rows) -> Kernels:
+    def fit_residuals(self, x: Rows, rest: Rows) -> Kernels:
         from scipy.linalg import cho_factor, cho_solve
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import RBF
@@ -184,7 +184,7 @@ class Gaussian(Residual):
         weights = self.features.normalization_.T @ cho_solve(self.factor, shown.T @ rest)
         return Kernels(self.features.components_, weights, self.gamma)
 
-    def doubt(self, x: Rows) -> Rows:
+    def residual_variance(self, x: Rows) -> Rows:
         if self.features is None:
             deviation = self.process.predict(x, return_std=True)[1].reshape(len(x), -1)[:, 0]
             return deviation**2 + self.alpha
@@ -205,7 +205,7 @@ class Family:
     def __init__(self, members: Sequence[Regression]) -> None:
         self.members = members
 
-    def tries(self, x: Rows, y: Rows, held: Rows) -> Iterator[Rows]:
+    def predict_held_back(self, x: Rows, y: Rows, held: Rows) -> Iterator[Rows]:
         """What each member expects of held-back rows, learned from pairs (x, y)."""
         for member in self.members:
             member.fit(x, y)
@@ -225,7 +225,7 @@ class Gaussians(Family):
         super().__init__([Gaussian(start(), gamma, alpha) for alpha in alphas])
         self.start, self.gamma, self.alphas = start(), gamma, alphas
 
-    def tries(self, x: Rows, y: Rows, held: Rows) -> Iterator[Rows]:
+    def predict_held_back(self, x: Rows, y: Rows, held: Rows) -> Iterator[Rows]:
         from scipy.linalg import cho_factor, cho_solve
         from sklearn.metrics.pairwise import rbf_kernel
 

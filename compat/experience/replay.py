@@ -17,7 +17,7 @@ from compat.curve_metrics import CurveMetric
 from compat.embeddings import Embeddings
 from compat.errors import InputError
 from compat.experience.learners import Learner
-from compat.experience.seen import Before, SeenItems, Serving, as_before, before
+from compat.experience.seen import Baseline, SeenItems, Serving, baseline, serve_baseline
 from compat.methods.upgrade import Upgrade
 from compat.progress import backfill_steps, completion_ratios
 
@@ -75,7 +75,7 @@ def learning_curve(
     """
     points, moments = completion_ratios(progress), refit_points(refit)
     backfill_steps(np.asarray(orders), len(served.gallery_old), points)
-    known = before(upgrade)
+    known = baseline(upgrade)
     if correct_before is None:
         start = backfill_curve(served, orders[0], points[:1], per_query=True)
         assert start.first_rank is not None
@@ -86,15 +86,20 @@ def learning_curve(
         parts = []
         for k, (moment, until) in enumerate(zip(moments, [*moments[1:], np.inf], strict=True)):
             started = time.perf_counter()
-            serving = serving_at(served, learner, known, order, moment)
+            serving = refit_at(served, learner, known, order, moment)
             took.seconds[s, k] = time.perf_counter() - started
             took.passes[s, k] = serving.passes
             left = len(order) - int(np.floor(moment * len(order)))
             took.rewritten[s, k] = 4 * left * serving.gallery.shape[1] if serving.rewrites else 0
-            took.expected[s, k], took.observed[s, k] = serving.doubt, error(served, serving, order[len(order) - left :])
+            took.expected[s, k], took.observed[s, k] = (
+                serving.expected_error,
+                observed_error(served, serving, order[len(order) - left :]),
+            )
             failures += [serving.failure] if serving.failure else []
             if len(some := points[(moment <= points) & (points < until)]):
-                parts.append(searched(served, serving, order, some, correct_before=correct_before, metrics=metrics))
+                parts.append(
+                    curve_between(served, serving, order, some, correct_before=correct_before, metrics=metrics)
+                )
         curves.append(joined(parts, 1))
     if failures:
         warnings.warn(f"{failures[0]}; what served before goes on serving", stacklevel=2)
@@ -121,25 +126,25 @@ def refit_points(refit: Sequence[float]) -> np.ndarray:
     return np.concatenate([[0.0], points[points > 0]])
 
 
-def serving_at(served: Embeddings, learner: Learner, known: Before, order: np.ndarray, moment: float) -> Serving:
+def refit_at(served: Embeddings, learner: Learner, known: Baseline, order: np.ndarray, moment: float) -> Serving:
     """How to search from a completion ratio on: of the new gallery the learner is handed what is migrated, copied.
 
     It is a fresh copy of the learner each time: nothing stays from one moment, or one order, to the next.
     """
     rows = torch.from_numpy(order[: int(np.floor(moment * len(order)))].copy())
     seen = SeenItems(served.gallery_old.clone(), rows, served.gallery_new[rows])
-    return copy.deepcopy(learner).refit(seen, known) if len(rows) else as_before(seen, known)
+    return copy.deepcopy(learner).refit(seen, known) if len(rows) else serve_baseline(seen, known)
 
 
-def error(served: Embeddings, serving: Serving, left: np.ndarray) -> float:
+def observed_error(served: Embeddings, serving: Serving, left: np.ndarray) -> float:
     """The mean squared error of what stands for the new embeddings of items; NaN where nothing does."""
-    if np.isnan(serving.doubt):
+    if np.isnan(serving.expected_error):
         return np.nan
     new = torch.nn.functional.normalize(served.gallery_new[left], dim=1)
     return float(((serving.gallery[left] - new) ** 2).sum(1).mean())
 
 
-def searched(served: Embeddings, serving: Serving, order: np.ndarray, points: np.ndarray, **options: Any) -> Curve:
+def curve_between(served: Embeddings, serving: Serving, order: np.ndarray, points: np.ndarray, **options: Any) -> Curve:
     """The curve at completion ratios between two refits; items and rule are settled before a query is shown."""
     gallery, merge = serving.gallery.clone(), copy.deepcopy(serving.merge)
     with torch.inference_mode():

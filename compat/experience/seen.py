@@ -26,7 +26,7 @@ class SeenItems:
         migrated: (N,) rows of the items migrated so far.
         new: (N, D_new), what they were migrated to.
 
-    Attributes: the same names, and `before`, (N, D_old), the old embeddings of the migrated items.
+    Attributes: the same names, and `baseline`, (N, D_old), the old embeddings of the migrated items.
 
     Raises:
         InputError: an item that is not in the gallery or migrated twice, as many rows as items, NaN.
@@ -59,7 +59,7 @@ class SeenItems:
         return SeenItems(self.old, torch.cat([self.migrated, migrated]), torch.cat([self.new, new]))
 
 
-class Before(NamedTuple):
+class Baseline(NamedTuple):
     """The upgrade that served before own pairs, as a learner sees it.
 
     Attributes:
@@ -73,14 +73,14 @@ class Before(NamedTuple):
     passes: int
 
 
-def before(upgrade: Upgrade) -> Before:
+def baseline(upgrade: Upgrade) -> Baseline:
     """What a learner sees of an upgrade: between the embeddings that it serves, not those of the models."""
     one = upgrade.encoder_passes == 1
     prior = Prior(
         forward=(lambda old: old) if upgrade.transforms_gallery else None,
         back=(lambda new: upgrade.query_for_old(new, new)) if one and not upgrade.transforms_gallery else None,
     )
-    return Before(upgrade.query_for_old, prior, upgrade.encoder_passes)
+    return Baseline(upgrade.query_for_old, prior, upgrade.encoder_passes)
 
 
 class Serving(NamedTuple):
@@ -102,11 +102,11 @@ class Serving(NamedTuple):
     merge: Merge | None
     passes: int
     rewrites: bool = False
-    doubt: float = math.nan
+    expected_error: float = math.nan
     failure: str = ""
     item: Expected | None = None
 
 
-def as_before(seen: SeenItems, known: Before, failure: str = "") -> Serving:
+def serve_baseline(seen: SeenItems, known: Baseline, failure: str = "") -> Serving:
     """The old path: nothing is changed."""
     return Serving(Query("old"), seen.old, None, known.passes, failure=failure)

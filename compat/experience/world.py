@@ -72,7 +72,7 @@ class Direction:
         folds, least = held_back(len(x)), np.inf
         rows = np.concatenate([held for _, held in folds])
         for family in self.families():
-            tries = zip(*(family.tries(x[seen], y[seen], x[held]) for seen, held in folds), strict=True)
+            tries = zip(*(family.predict_held_back(x[seen], y[seen], x[held]) for seen, held in folds), strict=True)
             for member, parts in zip(family.members, tries, strict=True):
                 expected = np.concatenate(parts)
                 squared = (expected - y[rows]) ** 2
@@ -81,10 +81,10 @@ class Direction:
                     self.held = HeldBack(rows, [len(held) for _, held in folds], expected)
         if not np.isfinite(least):
             raise np.linalg.LinAlgError("no candidate expects finite embeddings")
-        self.scale = (errors / self._doubts(x, y, folds)[:, None]).mean(0)
+        self.scale = (errors / self._held_back_variance(x, y, folds)[:, None]).mean(0)
         self.chosen.fit(x, y)
 
-    def _doubts(self, x: Rows, y: Rows, folds: list[tuple[Rows, Rows]]) -> Rows:
+    def _held_back_variance(self, x: Rows, y: Rows, folds: list[tuple[Rows, Rows]]) -> Rows:
         """The chosen one's variance of the held-back rows."""
         parts = []
         for seen, held in folds:
@@ -122,12 +122,12 @@ class World:
         prior: to start from; whether that is better than a rotation is asked of the held-back pairs.
     """
 
-    there: Direction
+    old_to_new: Direction
 
     def __init__(self, prior: Prior = NO_PRIOR) -> None:
         self.prior = prior
         self.pairs: tuple[Rows, Rows] | None = None
-        self._here: Direction | None = None
+        self._new_to_old: Direction | None = None
 
     def families(self, start: Callable[[], Regression]) -> Iterator[Family]:
         """The regressions among which is chosen, on top of a start."""
@@ -145,20 +145,20 @@ class World:
             LinAlgError: it does not converge.
         """
         check_pairs(old, new)
-        self.pairs, self._here = (old.double().cpu().numpy(), new.double().cpu().numpy()), None
-        self.there = self._direction(self.prior.forward)
-        self.there.fit(self.pairs[0], unit(new))
+        self.pairs, self._new_to_old = (old.double().cpu().numpy(), new.double().cpu().numpy()), None
+        self.old_to_new = self._direction(self.prior.forward)
+        self.old_to_new.fit(self.pairs[0], unit(new))
 
     def forward(self, old: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of the new embeddings, (N, D_new) each, of old ones (N, D_old)."""
-        return self.there.map(old), self.there.variance(old)
+        return self.old_to_new.map(old), self.old_to_new.variance(old)
 
     def back(self, new: Tensor) -> Tensor:
         """The old embeddings (N, D_old) that are expected of new ones (N, D_new)."""
-        return self.here.map(new)
+        return self.new_to_old.map(new)
 
     @property
-    def here(self) -> Direction:
+    def new_to_old(self) -> Direction:
         """The way back, learned when it is first asked for.
 
         Raises:
@@ -166,12 +166,12 @@ class World:
         """
         if self.pairs is None:
             raise InputError("pairs: none, expected a call of fit")
-        if self._here is None:
+        if self._new_to_old is None:
             direction = self._direction(self.prior.back)
             old, new = self.pairs
             direction.fit(new, unit(old))
-            self._here = direction
-        return self._here
+            self._new_to_old = direction
+        return self._new_to_old
 
     def _direction(self, prior: Transform | None) -> Direction:
         starts: list[Callable[[], Regression]] = [Rotation]

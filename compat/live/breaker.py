@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from compat.live.canaries import CANARIES, again, drawn
+from compat.live.canaries import CANARIES, draw_migrated, reembed
 from compat.live.extraction import Extracted, Unreachable, extract
 from compat.live.items import Counts, Item, Journal, Pending, Work
 from compat.live.models import Embed
@@ -26,9 +26,9 @@ class Broken(Unreachable):
     """A model that fails on most of what it is asked: no item is to blame for it."""
 
 
-def doubtful(work: Sequence[Work], found: Extracted) -> bool:
+def is_suspicious(work: Sequence[Work], found: Extracted) -> bool:
     """Whether half of a batch failed, or of its last items."""
-    dead = {id for id, *_ in found.dead}
+    dead = {id for id, *_ in found.failed}
     failed = [w.id in dead for w in work]
     return bool(failed) and any(2 * sum(some) >= len(some) for some in (failed, failed[-LAST:]))
 
@@ -42,17 +42,17 @@ class Witnesses(NamedTuple):
         counts: of all items.
     """
 
-    known: list[Item]
-    others: list[Work]
+    readable: list[Item]
+    pending: list[Work]
     counts: Counts
 
 
-def witnesses(store: Store, work: Sequence[Work], journal: Journal) -> Witnesses:
+def draw_witnesses(store: Store, work: Sequence[Work], journal: Journal) -> Witnesses:
     """Those of a batch of a migration."""
-    return Witnesses(drawn(store, CANARIES), pending(store, work, journal.items), store.counts())
+    return Witnesses(draw_migrated(store, CANARIES), draw_pending(store, work, journal.items), store.counts())
 
 
-def check(model: Embed, work: Sequence[Work], found: Extracted, by: Witnesses, journal: Journal) -> None:
+def check_model(model: Embed, work: Sequence[Work], found: Extracted, by: Witnesses, journal: Journal) -> None:
     """Refuse a model that fails on what it has read before, or by this measure on most of the gallery.
 
     Args:
@@ -66,25 +66,25 @@ def check(model: Embed, work: Sequence[Work], found: Extracted, by: Witnesses, j
         Broken: it does.
         Unreachable: it does not answer.
     """
-    known = again(model, by.known, "new", journal.distance)
-    lost = len(by.known) - len(known.same)
-    if 2 * lost > len(by.known):
-        raise broken(work, found, f"{lost} of {len(by.known)} that it had read")
-    asked = by.others or work
-    dead = extract(model, by.others, "new", journal.new_dim).dead if by.others else found.dead
+    known = reembed(model, by.readable, "new", journal.distance)
+    lost = len(by.readable) - len(known.unchanged)
+    if 2 * lost > len(by.readable):
+        raise broken_model(work, found, f"{lost} of {len(by.readable)} that it had read")
+    asked = by.pending or work
+    dead = extract(model, by.pending, "new", journal.new_dim).failed if by.pending else found.failed
     if 2 * (by.counts.failed + by.counts.pending * len(dead) / len(asked)) > by.counts.total:
-        raise broken(work, found, f"{len(dead)} of {len(asked)} that are pending")
+        raise broken_model(work, found, f"{len(dead)} of {len(asked)} that are pending")
 
 
-def broken(work: Sequence[Work], found: Extracted, others: str = "") -> Broken:
+def broken_model(work: Sequence[Work], found: Extracted, others: str = "") -> Broken:
     """In one line what failed, and why."""
-    count = "all" if len(found.dead) == len(work) else f"{len(found.dead)} of the"
-    failed = f"it failed on {count} {len(work)} items of a batch ({found.dead[-1][2]})"
+    count = "all" if len(found.failed) == len(work) else f"{len(found.failed)} of the"
+    failed = f"it failed on {count} {len(work)} items of a batch ({found.failed[-1][2]})"
     more = f" and on others ({others})" if others else ""
     return Broken(f"models.new: {failed}{more}, expected a model that reads them")
 
 
-def pending(store: Store, work: Sequence[Work], items: int) -> list[Work]:
+def draw_pending(store: Store, work: Sequence[Work], items: int) -> list[Work]:
     """Items that are pending at random places of an order of so many items, without those of a batch."""
     places = np.random.default_rng().integers(0, max(items, 1), OTHERS).tolist()
     found = {item.id: item for place in places for item in store.pending(1, Pending("", 0, "", place - 1))}

@@ -10,7 +10,7 @@ import numpy as np
 
 from compat.engine.exact import Distance
 from compat.errors import InputError
-from compat.live.extraction import extract, joined
+from compat.live.extraction import extract, join
 from compat.live.items import Column, Item, Work
 from compat.live.models import Embed
 from compat.live.store import Store
@@ -21,7 +21,7 @@ DRAWS = 4  # an item may be drawn twice, so that fewer are found than were asked
 BATCH = 256  # items embedded at a time, unless told otherwise
 
 
-class Again(NamedTuple):
+class Reembedded(NamedTuple):
     """Items that were embedded again.
 
     Attributes:
@@ -30,31 +30,31 @@ class Again(NamedTuple):
         unread: why each of the others could not be read, by id.
     """
 
-    same: list[str]
+    unchanged: list[str]
     drifted: list[str]
     unread: Mapping[str, str]
 
     @property
-    def others(self) -> bool:
+    def mostly_drifted(self) -> bool:
         """Whether most of those that were read are not as they are stored."""
-        return len(self.drifted) > len(self.same)
+        return len(self.drifted) > len(self.unchanged)
 
 
-def again(model: Embed, items: Sequence[Item], column: Column, distance: Distance, batch: int = BATCH) -> Again:
+def reembed(model: Embed, items: Sequence[Item], column: Column, distance: Distance, batch: int = BATCH) -> Reembedded:
     """Embed items again, and compare them with what is stored in a column; under cosine retrieval lengths do not count.
 
     Raises:
         Unreachable: the model does not answer.
     """
     work = [Work(item.id, item.version, item.content) for item in items]
-    found = joined([extract(model, work[n : n + batch], column) for n in range(0, len(work), batch)])
+    found = join([extract(model, work[n : n + batch], column) for n in range(0, len(work), batch)])
     now = {id: vector for id, _, vector in found.done}
-    alike = {i.id: is_same(getattr(i, column), now[i.id], distance) for i in items if i.id in now}
+    alike = {i.id: is_close(getattr(i, column), now[i.id], distance) for i in items if i.id in now}
     same, others = ([id for id, found in alike.items() if found is kind] for kind in (True, False))
-    return Again(same, others, {id: why for id, _, why in found.dead})
+    return Reembedded(same, others, {id: why for id, _, why in found.failed})
 
 
-def drawn(store: Store, count: int) -> list[Item]:
+def draw_migrated(store: Store, count: int) -> list[Item]:
     """So many migrated items at random, each once, or nearly all if there are not more."""
     found: dict[str, Item] = {}
     for draw in range(DRAWS):
@@ -63,7 +63,7 @@ def drawn(store: Store, count: int) -> list[Item]:
     return list(found.values())[:count]
 
 
-def is_same(stored: np.ndarray, now: np.ndarray, distance: Distance) -> bool:
+def is_close(stored: np.ndarray, now: np.ndarray, distance: Distance) -> bool:
     """Whether two embeddings (D,) are but for rounding."""
     if now.shape != stored.shape:
         return False
@@ -72,7 +72,9 @@ def is_same(stored: np.ndarray, now: np.ndarray, distance: Distance) -> bool:
     return float(np.linalg.norm(stored - scale * now)) <= DRIFT * lengths[0]
 
 
-def check(model: Embed, items: Sequence[Item], column: Column, distance: Distance, name: str, expected: str) -> None:
+def check_model(
+    model: Embed, items: Sequence[Item], column: Column, distance: Distance, name: str, expected: str
+) -> None:
     """Refuse a model that embeds most items otherwise than they are stored; a few that differ are warned of by name.
 
     Args:
@@ -87,9 +89,9 @@ def check(model: Embed, items: Sequence[Item], column: Column, distance: Distanc
         InputError: it does.
         Unreachable: it does not answer.
     """
-    found = again(model, items, column, distance)
-    if found.others:
-        like = f"like {len(found.drifted)} of {len(found.drifted) + len(found.same)} drawn"
+    found = reembed(model, items, column, distance)
+    if found.mostly_drifted:
+        like = f"like {len(found.drifted)} of {len(found.drifted) + len(found.unchanged)} drawn"
         raise InputError(
             f"models.{name}: item {found.drifted[0]!r} is not stored as it embeds it, {like}, expected {expected}"
         )

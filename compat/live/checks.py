@@ -63,7 +63,7 @@ def check_way(journal: Journal, during: Journal | None) -> None:
     Raises:
         Conflict: they were.
     """
-    if during is not None and journal.way != during.way:
+    if during is not None and journal.serving_key != during.serving_key:
         raise Conflict
 
 
@@ -133,7 +133,7 @@ def check_report(report: Report, dim: int) -> None:
     Raises:
         InputError: another dimension, NaN or infinite values, an id that is no text.
     """
-    for id, *_ in (*report.done, *report.dead):
+    for id, *_ in (*report.done, *report.failed):
         check_text("id", id)
     vectors = [vector for _, _, vector in report.done]
     if any(vector.shape != (dim,) for vector in vectors) or not np.isfinite(vectors).all():

@@ -11,9 +11,9 @@ import numpy as np
 
 from compat.errors import InputError
 from compat.live.items import Work
-from compat.live.models import Embed, WrongModel, embedded, passing
+from compat.live.models import Embed, WrongModel, embed, passing
 from compat.live.throttle import wait
-from compat.live.transient import failed_itself, passes, retry_after
+from compat.live.transient import is_server_failure, is_transient, retry_after
 
 TRIES = 6
 LONGEST_WAIT = 60.0  # seconds, whatever a service asks for
@@ -35,7 +35,7 @@ class Extracted(NamedTuple):
     """
 
     done: Sequence[tuple[str, int, np.ndarray]] = ()
-    dead: Sequence[tuple[str, int, str]] = ()
+    failed: Sequence[tuple[str, int, str]] = ()
     wrong: WrongModel | None = None
 
 
@@ -59,24 +59,26 @@ def extract(
     """
     failed: BaseException
     try:
-        rows = patiently(
-            lambda: embedded(model, [w.content for w in work], name, dim), partial(passes, more=passing(model)), tries
+        rows = retry(
+            lambda: embed(model, [w.content for w in work], name, dim),
+            partial(is_transient, more=passing(model)),
+            tries,
         )
     except Unreachable as error:
-        if not failed_itself(error.__cause__):
+        if not is_server_failure(error.__cause__):
             raise Unreachable(f"models.{name}: {error}, expected a model that answers") from error
         failed, tries = error.__cause__ or error, 1
     except Exception as error:  # whatever a model raises
         failed = error
     else:
-        return finite(work, rows)
+        return split_finite(work, rows)
     if len(work) == 1:
         wrong = failed if isinstance(failed, WrongModel) else None
-        return Extracted(dead=[(work[0].id, work[0].version, reason(failed))], wrong=wrong)
-    return joined([extract(model, [w], name, dim, tries) for w in work])
+        return Extracted(failed=[(work[0].id, work[0].version, describe_error(failed))], wrong=wrong)
+    return join([extract(model, [w], name, dim, tries) for w in work])
 
 
-def finite(work: Sequence[Work], rows: np.ndarray) -> Extracted:
+def split_finite(work: Sequence[Work], rows: np.ndarray) -> Extracted:
     """A batch with its embeddings (N, D); what is not finite is a dead letter."""
     kept = np.isfinite(rows).all(1)
     return Extracted(
@@ -85,13 +87,13 @@ def finite(work: Sequence[Work], rows: np.ndarray) -> Extracted:
     )
 
 
-def joined(parts: Sequence[Extracted]) -> Extracted:
+def join(parts: Sequence[Extracted]) -> Extracted:
     """Several batches as one."""
     done, dead, wrong = zip(*parts, strict=True) if parts else ((), (), ())
     return Extracted(list(chain(*done)), list(chain(*dead)), next(filter(None, wrong), None))
 
 
-def patiently(step: Callable[[], T], passes: Callable[[Exception], bool], tries: int = TRIES) -> T:
+def retry(step: Callable[[], T], passes: Callable[[Exception], bool], tries: int = TRIES) -> T:
     """Do something, again after a while if it fails in a way that passes.
 
     What an exception says of when to come back is honoured, up to a minute.
@@ -112,9 +114,9 @@ def patiently(step: Callable[[], T], passes: Callable[[Exception], bool], tries:
                 raise
             found = error
             wait(min(retry_after(error) or FIRST_WAIT * 2**tried, LONGEST_WAIT))
-    raise Unreachable(reason(found)) from found
+    raise Unreachable(describe_error(found)) from found
 
 
-def reason(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """In one line."""
     return " ".join((str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}").split())

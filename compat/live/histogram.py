@@ -30,7 +30,7 @@ class Histogram:
         return found | {f"{self.name}_seconds_{n}": count for n, count in enumerate(self.counts) if count}
 
 
-def buckets(name: str, figures: Mapping[str, float]) -> tuple[list[tuple[str, float]], float] | None:
+def cumulative_buckets(name: str, figures: Mapping[str, float]) -> tuple[list[tuple[str, float]], float] | None:
     """What a process has told, as cumulative counts by bound and the sum of all; None: nothing of this name."""
     if f"{name}_seconds_sum" not in figures:
         return None

@@ -11,7 +11,7 @@ import torch
 
 from compat.engine.exact import distances
 from compat.errors import InputError
-from compat.live.canaries import again
+from compat.live.canaries import reembed
 from compat.live.items import Candidates, Item, Journal
 from compat.live.models import Models
 from compat.live.process import this_process
@@ -68,19 +68,19 @@ def check(
     journal = store.journal()
     models.check(journal)
     new = store.sample(sample)
-    others = again(new_model(models, journal), new, "new", journal.distance, journal.batch).drifted
-    old = before(store, models, journal, sample) if rows is None else []
+    others = reembed(new_model(models, journal), new, "new", journal.distance, journal.batch).drifted
+    old = draw_old(store, models, journal, sample) if rows is None else []
     if old:
-        others += again(old_model(models, journal), old, "old", journal.distance, journal.batch).drifted
+        others += reembed(old_model(models, journal), old, "old", journal.distance, journal.batch).drifted
     found = Checked(store.misplaced(LISTED, rows), others, len(new) + len(old))
     if queries and (some := [item.content for item in (*new, *old)][:queries]):
-        found = found._replace(recall=recall(store, models, some, k))
+        found = found._replace(recall=measure_recall(store, models, some, k))
     with suppress(OSError, InputError):
         store.beat(f"{NAME} {this_process()}", found.figures)
     return found
 
 
-def before(store: Store, models: Models, journal: Journal, count: int) -> list[Item]:
+def draw_old(store: Store, models: Models, journal: Journal, count: int) -> list[Item]:
     """Some items with an old embedding, at random; none if its model is not at hand."""
     with suppress(InputError):
         old_model(models, journal)
@@ -90,12 +90,12 @@ def before(store: Store, models: Models, journal: Journal, count: int) -> list[I
     return []
 
 
-def recall(store: Store, models: Models, contents: Sequence[str], k: int) -> float:
+def measure_recall(store: Store, models: Models, contents: Sequence[str], k: int) -> float:
     """The share of the k nearest items by a scan that a `Searcher` finds; equally far ones count as found."""
     searcher = Searcher(store, models)
     searcher.warm()  # until lists are built it scans
     mine = searcher.search_many(contents, k)
-    theirs = Searcher(Scanned(store), models).search_many(contents, k)
+    theirs = Searcher(ScannedStore(store), models).search_many(contents, k)
     shares = []
     for hits, expected in zip(mine, theirs, strict=True):
         farthest = max((hit.distance for hit in expected), default=np.inf)
@@ -103,7 +103,7 @@ def recall(store: Store, models: Models, contents: Sequence[str], k: int) -> flo
     return float(np.mean(shares))
 
 
-class Scanned:
+class ScannedStore:
     """A store that is searched by reading all of its vectors.
 
     Args:

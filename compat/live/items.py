@@ -22,6 +22,7 @@ Phase: TypeAlias = Literal[
     "none", "planned", "running", "paused", "complete", "verified", "finalized", "rolling_back", "rolled_back"
 ]
 UNDER_WAY: tuple[Phase, ...] = ("planned", "running", "paused", "complete", "verified", "rolling_back")
+JSON_NAMES = {"failed_sample": "doubt"}  # fields whose name in JSON differs; it stays, as stores have it
 SERVES_BOTH: tuple[Phase, ...] = ("running", "paused", "complete", "verified", "rolling_back")
 
 
@@ -91,7 +92,7 @@ class Report:
     worker: str
     migration: int
     done: Sequence[tuple[str, int, np.ndarray]] = ()
-    dead: Sequence[tuple[str, int, str]] = ()
+    failed: Sequence[tuple[str, int, str]] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -116,7 +117,7 @@ class Counts(NamedTuple):
     new: int
     pending: int
     failed: int
-    bare: int
+    unserved: int
 
 
 class Candidates(NamedTuple):
@@ -211,12 +212,12 @@ class Journal:
     learned: int = 0
     dual: bool = False
     note: str = ""
-    doubt: int = 0
+    failed_sample: int = 0
     generation: int = 0
     store: str = ""
 
     @property
-    def takes_in(self) -> bool:
+    def accepts_vectors(self) -> bool:
         """Whether what workers hand in is written."""
         return self.phase in ("running", "paused", "complete")
 
@@ -238,7 +239,7 @@ class Journal:
         return "new" if self.phase == "finalized" else "old"
 
     @property
-    def way(self) -> tuple[Any, ...]:
+    def serving_key(self) -> tuple[Any, ...]:
         """What has to stay while a query is answered."""
         return self.store, self.migration, self.mode, self.learned, self.bridged
 
@@ -246,9 +247,13 @@ class Journal:
         """Dimension of what a column has."""
         return self.dim if column == "old" else self.new_dim
 
+    def record(self) -> dict[str, Any]:
+        """Return the fields by their names in JSON."""
+        return {JSON_NAMES.get(name, name): value for name, value in asdict(self).items()}
+
     def dump(self) -> tuple[str, str]:
-        """As JSON, and its digest."""
-        content = json.dumps(asdict(self), sort_keys=True)
+        """Return the journal as JSON, and its SHA-256 digest."""
+        content = json.dumps(self.record(), sort_keys=True)
         return content, hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -261,9 +266,11 @@ def load_journal(content: str, digest: str) -> Journal:
     if hashlib.sha256(content.encode()).hexdigest() != digest:
         raise InputError("journal: its content does not have its digest, expected it as the engine wrote it")
     record = json.loads(content)
-    unknown = set(record) - {f.name for f in fields(Journal)}
+    names = {JSON_NAMES.get(f.name, f.name): f.name for f in fields(Journal)}
+    unknown = set(record) - set(names)
     if unknown or record["phase"] not in get_args(Phase):
         raise InputError(
             f"journal: {', '.join(sorted(unknown)) or record['phase']} is not known, expected this version's"
         )
-    return Journal(**{**record, "fields": tuple(record["fields"])})
+    values = {names[name]: value for name, value in record.items()}
+    return Journal(**{**values, "fields": tuple(record["fields"])})

@@ -27,9 +27,9 @@ from compat.live.extraction import Extracted
 from compat.live.items import Journal, Pending, Phase
 from compat.live.models import Models
 from compat.live.serving import StoredModel
-from compat.live.spot_check import believed
+from compat.live.spot_check import spot_check
 from compat.live.store import Store
-from compat.live.vectors import batches, parts, stamp
+from compat.live.vectors import list_files, migration_stamp, read_batches
 from compat.live.worker import RUNS, Worker
 
 GROUP = 16384  # rows in a row group of a manifest: what is in memory at a time
@@ -66,8 +66,8 @@ def export(store: Store, path: str | Path) -> int:
         InputError: no migration that could run; a file that cannot be written.
     """
     check_path(path)
-    pyarrow = parquet.arrow()
-    journal = _journal(store, "export")
+    pyarrow = parquet.import_pyarrow()
+    journal = _runnable_journal(store, "export")
     known = json.dumps({"migration": journal.migration, "fingerprint": dict(journal.fingerprint)})
     kinds = {"id": pyarrow.string(), "version": pyarrow.int64(), "content": pyarrow.string()}
     kinds |= {"place": pyarrow.int64(), "migration": pyarrow.string()}
@@ -79,7 +79,7 @@ def export(store: Store, path: str | Path) -> int:
         with pyarrow.parquet.ParquetWriter(file, schema, write_page_checksum=True) as writer:
             for page in _pages(store):
                 columns = [list(column) for column in zip(*page, strict=True)]
-                writer.write_table(pyarrow.table([*columns, [stamp(journal)] * len(page)], schema=schema))
+                writer.write_table(pyarrow.table([*columns, [migration_stamp(journal)] * len(page)], schema=schema))
                 count += len(page)
 
     try:
@@ -97,7 +97,7 @@ def check_path(path: str | Path) -> None:
     """
     if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
         raise InputError(f"manifest: {str(path)!r}, expected a file that can be written, in a folder that is there")
-    parquet.arrow()
+    parquet.import_pyarrow()
 
 
 def fingerprint(path: str | Path) -> dict[str, str]:
@@ -106,7 +106,7 @@ def fingerprint(path: str | Path) -> dict[str, str]:
     Raises:
         InputError: it is no manifest.
     """
-    with parquet.opened("manifest", path, "a file that `export` wrote") as file:
+    with parquet.open_file("manifest", path, "a file that `export` wrote") as file:
         metadata = file.schema_arrow.metadata or {}
         if METADATA.encode() not in metadata:
             raise ValueError("it does not say of which migration")
@@ -124,41 +124,41 @@ def apply(
     Args:
         store: the store.
         models: of the migration.
-        path: a parquet file or a folder of such, see `compat.live.vectors.batches`, of embeddings as the new model
+        path: a parquet file or a folder of such, see `compat.live.vectors.read_batches`, of embeddings as the new model
             makes them.
         on_batch: called after each batch with how many items it had and how many vectors it wrote.
 
     Raises:
         InputError: no migration that could run, or other models; no such file, or a file that is refused, see
-            `batches` and `compat.live.spot_check`. What was written by then stays, and the message says how much it is.
+            `read_batches` and `compat.live.spot_check`. What was written by then stays, and the message says how much it is.
     """
-    journal, worker = _journal(store, "apply"), Worker(store, models, on_batch=on_batch)
+    journal, worker = _runnable_journal(store, "apply"), Worker(store, models, on_batch=on_batch)
     models.check(journal)
-    dim = models.between(journal.dim, journal.new_dim).new.project.out_features
-    read = partial(batches, count=journal.batch, dim=dim, migration=stamp(journal))
-    files = parts(path)
+    dim = models.upgrade_for(journal.dim, journal.new_dim).new.project.out_features
+    read = partial(read_batches, count=journal.batch, dim=dim, migration=migration_stamp(journal))
+    files = list_files(path)
     for file in files:
         for batch in read(file):
-            believed(store, models, batch, file, journal)
+            spot_check(store, models, batch, file, journal)
             break
     number, journal = journal.migration, worker.start()
     started = time.perf_counter()
-    for batch in _believed(worker, files, read, journal):
-        journal, left = _hand_in(worker, journal, _served(batch, worker.served))
+    for batch in _checked_batches(worker, files, read, journal):
+        journal, left = _hand_in(worker, journal, _as_stored(batch, worker.stored_model))
         if journal.migration != number or journal.phase not in RUNS:
             now = f"migration {journal.migration} is {journal.phase}"
             raise InputError(f"apply: {now} by now, expected migration {number} to run")
         if journal.phase == "paused":
             break
-        worker.rest(worker.pause(journal, len(batch.done), time.perf_counter() - started), journal)
+        worker.wait(worker.delay(journal, len(batch.done), time.perf_counter() - started), journal)
         started = time.perf_counter()
     if not left:
-        journal = worker.amended(journal, partial(replace, phase="complete"))
+        journal = worker.change_if_running(journal, partial(replace, phase="complete"))
     written, late, failures = (int(worker.figures[name]) for name in ("written", "conflicts", "dead_letters"))
     return Applied(written, late, failures, journal.phase)
 
 
-def _journal(store: Store, verb: str) -> Journal:
+def _runnable_journal(store: Store, verb: str) -> Journal:
     journal = store.journal()
     if journal.phase not in RUNS:
         raise InputError(f"{verb}: the store is in phase {journal.phase}, expected a migration that was planned")
@@ -173,7 +173,7 @@ def _pages(store: Store) -> Iterator[list[Pending]]:
         page = store.pending(GROUP, page[-1])
 
 
-def _believed(
+def _checked_batches(
     worker: Worker, files: Sequence[Path], read: Callable[[Path], Iterator[Extracted]], journal: Journal
 ) -> Iterator[Extracted]:
     """The batches of files as they are believed, and an empty one.
@@ -184,25 +184,25 @@ def _believed(
     try:
         for file in files:
             for batch in read(file):
-                yield believed(worker.store, worker.models, batch, file, journal)
+                yield spot_check(worker.store, worker.models, batch, file, journal)
     except InputError as error:
         raise InputError(f"{error}; {int(worker.figures['written']):,} vectors were written before") from error
     yield Extracted()
 
 
-def _served(batch: Extracted, served: StoredModel) -> Extracted:
+def _as_stored(batch: Extracted, served: StoredModel) -> Extracted:
     """A batch of embeddings as they are stored."""
     if not batch.done:
         return batch
     rows = served.stored(np.stack([vector for _, _, vector in batch.done]))
     done = [(id, version, row) for (id, version, _), row in zip(batch.done, rows, strict=True)]
-    return Extracted(done, batch.dead)
+    return Extracted(done, batch.failed)
 
 
 def _hand_in(worker: Worker, journal: Journal, batch: Extracted) -> tuple[Journal, bool]:
     """Hand in a batch, and learn if that was all that a refit waited for; whether anything is left to be migrated."""
     while True:
-        limit, learns = worker.limit(journal, 1.0)
+        limit, learns = worker.next_stop(journal, 1.0)
         turn = worker.exchange(journal, batch, 0, limit)
         journal, batch = worker.store.journal(), Extracted()
         if turn.left or not learns or journal.phase != "running":

@@ -16,10 +16,10 @@ from compat.live.canaries import CANARIES
 from compat.live.extraction import extract
 from compat.live.items import UNDER_WAY, Column, Item, Journal, Work
 from compat.live.models import Models
-from compat.live.serving import ahead, onward
-from compat.live.store import Conflict, Store, amended
-from compat.live.throttle import gently
-from compat.live.verification import Verified, verified
+from compat.live.serving import transform_new, transform_old
+from compat.live.store import Conflict, Store, change_journal
+from compat.live.throttle import repeat_with_pauses
+from compat.live.verification import Verification, verify
 from compat.live.worker import LEASE, Worker
 from compat.methods.upgrade import Upgrade
 from compat.orders import Order, OrderGiven, Random
@@ -82,7 +82,7 @@ class Migration:
         order = order or Random()
         if before.phase == "finalized":
             self._check_next(order, before)
-            ended, before = before, onward_of(before)
+            ended, before = before, next_journal(before)
             try:
                 self.store.advance(ended, before)
             except Conflict as error:
@@ -105,7 +105,7 @@ class Migration:
             before.migration + 1,
             "planned",
             len(rows),
-            onward(upgrade, probe).shape[1],
+            transform_new(upgrade, probe).shape[1],
             self.models.fingerprint,
             f"{type(order).__name__} {seed}",
             int(batch),
@@ -150,14 +150,14 @@ class Migration:
             raise InputError(f"rollback: the store is in phase {journal.phase}, expected a migration under way")
         if self.models.old is None:
             self._restore(journal)
-        self._check_old(canaries.drawn(self.store, CANARIES), "old", journal)
+        self._check_old(canaries.draw_migrated(self.store, CANARIES), "old", journal)
 
         def going_back(now: Journal) -> Journal:
             begun = now.migration == journal.migration and now.phase in UNDER_WAY
             return replace(now, phase="rolling_back") if begun and now.phase != "planned" else now
 
         while True:
-            before = amended(self.store, going_back)
+            before = change_journal(self.store, going_back)
             if (before.migration, before.phase) == (journal.migration, "rolled_back"):
                 return before
             if before.migration != journal.migration or before.phase not in ("planned", "rolling_back"):
@@ -180,12 +180,12 @@ class Migration:
             if self.models.old is None:
                 raise InputError(f"rollback: item {work[0].id!r} has no old embedding, expected models.old to make it")
             found = extract(self.models.old, work, "old")
-            if found.dead:
-                id, _, why = found.dead[0]
+            if found.failed:
+                id, _, why = found.failed[0]
                 raise InputError(f"rollback: item {id!r} ({why}), expected the old model to read it; or delete it")
             self.store.fill("old", found.done, journal)
 
-    def verify(self, sample: int = 300) -> Verified:
+    def verify(self, sample: int = 300) -> Verification:
         """Check that every item is migrated, and that the new model still embeds some of them as they are stored.
 
         If so, the migration may be finalized. If not, that is remembered until a larger sample is sound, or all items.
@@ -197,7 +197,7 @@ class Migration:
         Raises:
             InputError: a migration that is not complete; a sample that is not positive; a model that does not answer.
         """
-        return verified(self.store, self.models, sample)
+        return verify(self.store, self.models, sample)
 
     def finalize(self) -> Journal:
         """Drop all old embeddings: from then on there is no way back.
@@ -206,10 +206,10 @@ class Migration:
             InputError: a migration that is not verified, items that are not migrated.
         """
         counts, before = self.store.counts(), self.store.journal()
-        if before.phase != "verified" or before.doubt:
+        if before.phase != "verified" or before.failed_sample:
             expected = "a verified migration: run, then verify"
-            if before.doubt:
-                expected += f", with a sample of more than {before.doubt}, as one of {before.doubt} was not sound"
+            if before.failed_sample:
+                expected += f", with a sample of more than {before.failed_sample}, as one of {before.failed_sample} was not sound"
             raise InputError(f"finalize: the store is in phase {before.phase}, expected {expected}")
         if counts.new < counts.total:
             missing = f"{counts.pending} pending items and {counts.failed} dead letters"
@@ -224,7 +224,7 @@ class Migration:
 
     def _sweep(self) -> None:
         """Delete the vectors that no phase serves any more. Users write meanwhile, and the next plan would go on."""
-        gently(self.store.sweep)
+        repeat_with_pauses(self.store.sweep)
 
     def _check_next(self, order: Order, finalized: Journal) -> None:
         """Refuse what the next migration cannot begin with, while the store still answers as after the last one."""
@@ -241,7 +241,7 @@ class Migration:
 
     def _upgrade(self, dim: int, new_dim: int) -> Upgrade:
         """That of the models, if it is of these dimensions."""
-        upgrade = self.models.between(dim, new_dim)
+        upgrade = self.models.upgrade_for(dim, new_dim)
         found = upgrade.old.project.out_features, upgrade.new.project.out_features
         if found != (dim, new_dim):
             raise InputError(f"models.upgrade: from {found[0]} to {found[1]} dimensions, expected {dim} to {new_dim}")
@@ -252,8 +252,8 @@ class Migration:
         old = torch.from_numpy(rows.copy())
         values = {
             "old gallery": lambda: old,
-            "served old gallery": lambda: ahead(upgrade, rows) if upgrade.transforms_gallery else old,
-            "old classifier": lambda: classifier(order, upgrade),
+            "served old gallery": lambda: transform_old(upgrade, rows) if upgrade.transforms_gallery else old,
+            "old classifier": lambda: old_classifier(order, upgrade),
             "uncertainty": lambda: upgrade.uncertainty(old),
         }
         points, distance = completion_ratios(11), self.models.distance
@@ -264,7 +264,7 @@ class Migration:
         if self.models.old is None:
             return
         known = [item for item in items if getattr(item, column) is not None]
-        canaries.check(self.models.old, known, column, journal.distance, "old", "the model of the store")
+        canaries.check_model(self.models.old, known, column, journal.distance, "old", "the model of the store")
 
     def _probe(self, contents: Iterable[str]) -> np.ndarray:
         """The embedding of the first content that the new model reads, (1, D_new)."""
@@ -274,19 +274,19 @@ class Migration:
             found = extract(self.models.new, [Work("", 0, content)])
             if found.done:
                 return found.done[0][2][None]
-            why, wrong = found.dead[0][2], found.wrong or wrong
+            why, wrong = found.failed[0][2], found.wrong or wrong
         if wrong is not None:
             raise wrong
         raise InputError(f"models.new: it reads none of the first {tried} items ({why}), expected one that reads them")
 
 
-def onward_of(finalized: Journal) -> Journal:
+def next_journal(finalized: Journal) -> Journal:
     """The journal with which the next migration begins: new embeddings are the old ones."""
     dim, generation = finalized.new_dim, finalized.migration
     return replace(finalized, phase="none", dim=dim, new_dim=0, dual=False, generation=generation)
 
 
-def classifier(order: Order, upgrade: Upgrade) -> nn.Module:
+def old_classifier(order: Order, upgrade: Upgrade) -> nn.Module:
     """That of the old model.
 
     Raises:

@@ -17,7 +17,7 @@ from compat.errors import InputError
 from compat.experience.learners import Learner
 from compat.experience.replay import refit_points
 from compat.live.items import UNDER_WAY, Journal
-from compat.live.outputs import described, numbers
+from compat.live.outputs import describe_type, to_float32
 from compat.merge import Merge, Raw
 from compat.methods.upgrade import Upgrade
 from compat.models import Embedder, Precomputed
@@ -157,9 +157,9 @@ class Models:
             if (found := mine.get(name, "none")) != known and (name != "old" or self.old is not None):
                 raise InputError(f"models.{name}: {found}, expected {known}, which the migration began with")
 
-    def between(self, dim: int, new_dim: int) -> Upgrade:
+    def upgrade_for(self, dim: int, new_dim: int) -> Upgrade:
         """The upgrade, or that of independent systems of these dimensions."""
-        return self.upgrade or independent(dim, new_dim)
+        return self.upgrade or independent_upgrade(dim, new_dim)
 
 
 def passing(model: Embed | None) -> tuple[type[Exception], ...]:
@@ -174,7 +174,7 @@ def check_passing(name: str, kinds: object) -> None:
 
 
 @cache
-def independent(dim: int, new_dim: int) -> Upgrade:
+def independent_upgrade(dim: int, new_dim: int) -> Upgrade:
     """Independent systems of these dimensions."""
     return Upgrade(Precomputed(dim), Precomputed(new_dim))
 
@@ -198,7 +198,7 @@ class WrongModel(InputError):
     """A model that does not return a row of numbers for each content."""
 
 
-def embedded(model: Embed, contents: Sequence[str], name: str, dim: int | None = None) -> np.ndarray:
+def embed(model: Embed, contents: Sequence[str], name: str, dim: int | None = None) -> np.ndarray:
     """Embeddings (N, D) float32 of contents.
 
     Args:
@@ -211,9 +211,9 @@ def embedded(model: Embed, contents: Sequence[str], name: str, dim: int | None =
         WrongModel: something else than one row for each, or rows of another length.
     """
     returned = model(contents)
-    rows = numbers(returned)
+    rows = to_float32(returned)
     if rows is None:
-        found = f"it returned {described(returned)}"
+        found = f"it returned {describe_type(returned)}"
         raise WrongModel(f"models.{name}: {found}, expected embeddings (N, D) as numbers")
     if rows.ndim != 2 or len(rows) != len(contents) or rows.shape[1] == 0:
         raise WrongModel(f"models.{name}: shape {rows.shape} for {len(contents)} contents, expected a row for each")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def numbers(returned: Any) -> np.ndarray | None:
+def to_float32(returned: Any) -> np.ndarray | None:
     """What a model returned as float32: an array, a tensor of any kind and place, or a list; None: no real numbers."""
     if isinstance(returned, list | tuple) and returned and all(isinstance(row, Tensor) for row in returned):
         if len({row.shape for row in returned}) > 1:
@@ -27,7 +27,7 @@ def numbers(returned: Any) -> np.ndarray | None:
         return None
 
 
-def described(returned: Any) -> str:
+def describe_type(returned: Any) -> str:
     """The type of something, with that of its elements."""
     found = type(returned).__name__
     if isinstance(returned, list | tuple) and returned:

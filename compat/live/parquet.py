@@ -11,7 +11,7 @@ from compat.arrays import readable
 from compat.errors import InputError
 
 
-def arrow() -> Any:
+def import_pyarrow() -> Any:
     """The package `pyarrow`, with its `parquet`.
 
     Raises:
@@ -26,7 +26,7 @@ def arrow() -> Any:
 
 
 @contextmanager
-def opened(field: str, path: str | Path, expected: str = "a whole parquet file") -> Iterator[Any]:
+def open_file(field: str, path: str | Path, expected: str = "a whole parquet file") -> Iterator[Any]:
     """A file, as a `pyarrow.parquet.ParquetFile`.
 
     Args:
@@ -38,12 +38,12 @@ def opened(field: str, path: str | Path, expected: str = "a whole parquet file")
         InputError: it cannot be read, is damaged or of another format, also where that is found while it is open;
             pyarrow is not installed.
     """
-    pyarrow = arrow()
+    pyarrow = import_pyarrow()
     with readable(field, path, expected), pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
         yield file
 
 
-def batches(file: Any, count: int, columns: list[str] | None = None) -> Iterator[Any]:
+def read_batches(file: Any, count: int, columns: list[str] | None = None) -> Iterator[Any]:
     """All rows of an open file, at most `count` at a time; their text is UTF-8.
 
     Raises:

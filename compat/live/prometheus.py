@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 
 from compat.errors import InputError
 from compat.live import control
-from compat.live.histogram import buckets
+from compat.live.histogram import cumulative_buckets
 from compat.live.items import Phase
 from compat.live.store import Store
 
@@ -72,7 +72,7 @@ class BackfillCollector:
 
     def collect(self) -> Iterator[Any]:
         """Families of samples."""
-        core = client().core
+        core = import_client().core
         try:
             status, fresh, kept = control.status(self.store), self.store.beats(control.FRESH), self.store.beats(KEPT)
         except (InputError, OSError):
@@ -85,14 +85,14 @@ class BackfillCollector:
         yield items
         phases = {phase: phase == status["phase"] for phase in get_args(Phase)}
         yield core.StateSetMetricFamily("backfill_phase", "Phase of the migration.", value=phases)
-        yield from checks(kept, core)
-        yield from histograms(fresh, core)
+        yield from check_families(kept, core)
+        yield from histogram_families(fresh, core)
         for name, key, help in FIGURES:
             if status[key] is not None:
                 yield core.GaugeMetricFamily(name, help, value=status[key])
 
 
-def checks(told: Beats, core: Any) -> Iterator[Any]:
+def check_families(told: Beats, core: Any) -> Iterator[Any]:
     """What each process found when it last looked at the store's invariants."""
     for key, (name, help) in CHECKED.items():
         family = core.GaugeMetricFamily(name, help, labels=["process"])
@@ -102,17 +102,17 @@ def checks(told: Beats, core: Any) -> Iterator[Any]:
         yield family
 
 
-def histograms(told: Beats, core: Any) -> Iterator[Any]:
+def histogram_families(told: Beats, core: Any) -> Iterator[Any]:
     """How long queries and batches took, by process."""
     for name, help in TIMED.items():
         family = core.HistogramMetricFamily(f"{name}_seconds", help, labels=["process"])
         for process, figures in told.items():
-            if found := buckets(name, figures):
+            if found := cumulative_buckets(name, figures):
                 family.add_metric([process], found[0], sum_value=found[1])
         yield family
 
 
-def client() -> Any:
+def import_client() -> Any:
     """The package `prometheus_client`.
 
     Raises:
@@ -139,7 +139,7 @@ def serve(store: Store, port: int, address: str = "127.0.0.1") -> None:
     Raises:
         InputError: no store is here; a port or an address that cannot be had.
     """
-    package = client()
+    package = import_client()
     store.journal()
     registry = package.CollectorRegistry()
     registry.register(BackfillCollector(store))

@@ -21,12 +21,12 @@ import numpy as np
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError, at_least_one, not_negative
 from compat.live import canaries, parquet
-from compat.live.breaker import LAST, broken, doubtful
+from compat.live.breaker import LAST, broken_model, is_suspicious
 from compat.live.canaries import CANARIES
 from compat.live.extraction import Extracted, extract
 from compat.live.items import Item, Work
 from compat.live.manifest import fingerprint
-from compat.live.verbs.arguments import models_of
+from compat.live.verbs.arguments import load_models
 
 PART = 16384  # rows of a part file, at most
 SHARES = 4  # parts that each actor gets, at least
@@ -44,7 +44,7 @@ class Extract:
     """
 
     def __init__(self, models: str, version: str) -> None:
-        self.model = models_of(models).new
+        self.model = load_models(models).new
         if self.model.version != version:
             raise InputError(f"models.new: {self.model.version}, expected {version}, which the migration began with")
         self.read: list[Work] = []
@@ -55,18 +55,18 @@ class Extract:
         Raises:
             InputError: a model that does not answer, is broken, or embeds an item otherwise when it is asked again.
         """
-        pyarrow = parquet.arrow()
+        pyarrow = parquet.import_pyarrow()
         work = [Work(row["id"], row["version"], row["content"]) for row in batch.to_pylist()]
         extracted = extract(self.model, work)
-        if doubtful(work, extracted):
+        if is_suspicious(work, extracted):
             self.check(work, extracted)
         vectors = {id: vector for id, _, vector in extracted.done}
         read = [one for one in work if one.id in vectors]
         drawn = [read[n] for n in np.random.default_rng().permutation(len(read))[:CANARIES]]
         items = [Item(one.id, one.content, {}, one.version, new=vectors[one.id]) for one in drawn]
-        canaries.check(self.model, items, "new", "l2", "new", "the same vectors again")
+        canaries.check_model(self.model, items, "new", "l2", "new", "the same vectors again")
         self.read = drawn or self.read
-        failures = {id: why for id, _, why in extracted.dead}
+        failures = {id: why for id, _, why in extracted.failed}
         ids = batch.column("id").to_pylist()
         return pyarrow.table(
             {
@@ -84,11 +84,11 @@ class Extract:
         Raises:
             Broken: it does.
         """
-        lost = len(extract(self.model, self.read).dead) if self.read else 0
+        lost = len(extract(self.model, self.read).failed) if self.read else 0
         if 2 * lost > len(self.read):
-            raise broken(work, found, f"{lost} of {len(self.read)} that it had read")
+            raise broken_model(work, found, f"{lost} of {len(self.read)} that it had read")
         if not self.read and len(work) >= LAST:
-            raise broken(work, found)
+            raise broken_model(work, found)
 
 
 def pipeline(
@@ -110,11 +110,11 @@ def pipeline(
     at_least_one(concurrency=concurrency, batch=batch)
     not_negative(gpus=gpus)
     version = fingerprint(manifest)["new"]
-    with parquet.opened("manifest", manifest) as file:
+    with parquet.open_file("manifest", manifest) as file:
         count = file.metadata.num_rows
     if count == 0:
         return 0
-    ray = started(concurrency)
+    ray = start_ray(concurrency)
     rows = max(min(PART, count // (SHARES * concurrency)), batch)
     needs: dict[str, float] = {"num_gpus": gpus} if gpus else {}
     try:
@@ -129,11 +129,13 @@ def pipeline(
         )
         vectors.write_parquet(str(out), write_page_checksum=True)
     except Exception as error:
-        raise InputError(f"ray: {reason(error)}; what is in {out} may be applied, expected all vectors") from error
+        raise InputError(
+            f"ray: {describe_error(error)}; what is in {out} may be applied, expected all vectors"
+        ) from error
     return count
 
 
-def started(concurrency: int) -> Any:
+def start_ray(concurrency: int) -> Any:
     """Ray, on its cluster or on this machine; it tells nobody about it.
 
     Raises:
@@ -152,7 +154,7 @@ def started(concurrency: int) -> Any:
     return ray
 
 
-def reason(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """What happened in an actor, in one line."""
     texts = [str(one) for one in causes(error)]
     for text in texts:

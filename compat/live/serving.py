@@ -12,16 +12,16 @@ from torch import Tensor
 
 from compat.errors import InputError
 from compat.experience.fits import Fit, load
-from compat.experience.seen import SeenItems, Serving, as_before, before
+from compat.experience.seen import SeenItems, Serving, baseline, serve_baseline
 from compat.live.items import Column, Journal, StoredGallery
-from compat.live.models import Embed, Models, embedded, passing
+from compat.live.models import Embed, Models, embed, passing
 from compat.live.store import Conflict, Store
 from compat.merge import Merge
 from compat.methods.upgrade import Upgrade, through
 
 
 @dataclass(frozen=True)
-class Ways:
+class ServingPlan:
     """How queries are served in a phase of a migration.
 
     Attributes:
@@ -38,20 +38,20 @@ class Ways:
     merge: Merge
 
 
-def ways(store: Store, models: Models, journal: Journal) -> Ways:
+def serving_plan(store: Store, models: Models, journal: Journal) -> ServingPlan:
     """How queries are served now: by what a learner learned, as it is stored.
 
     Raises:
         InputError: it was learned, but is not stored.
         Conflict: the store serves in another way by now.
     """
-    upgrade = models.between(journal.dim, journal.new_dim)
+    upgrade = models.upgrade_for(journal.dim, journal.new_dim)
     column: Column = "bridge" if journal.bridged else "old"
     if journal.learned == 0:
         passes = ("new",) if upgrade.encoder_passes == 1 else ("old", "new")
-        return Ways(upgrade.query, passes, column, models.merge)
-    if (fit := fitted(store, models, journal)) is None:
-        if store.journal().way != journal.way:
+        return ServingPlan(upgrade.query, passes, column, models.merge)
+    if (fit := load_fit(store, models, journal)) is None:
+        if store.journal().serving_key != journal.serving_key:
             raise Conflict
         found = f"none of migration {journal.migration} at {journal.learned} items"
         raise InputError(f"fit: {found}, expected one that a worker stored: run the migration, or roll it back")
@@ -61,16 +61,16 @@ def ways(store: Store, models: Models, journal: Journal) -> Ways:
         return fit.query(*served), served[1]
 
     passes = ("new",) if fit.passes == 1 else ("old", "new")
-    return Ways(query, passes, column, models.merge if fit.merge is None else fit.merge)
+    return ServingPlan(query, passes, column, models.merge if fit.merge is None else fit.merge)
 
 
-def fitted(store: Store, models: Models, journal: Journal) -> Fit | None:
+def load_fit(store: Store, models: Models, journal: Journal) -> Fit | None:
     """What a learner had learned at this moment; None: it is not stored."""
     content = store.fit(journal)
-    return None if content is None else load(content, before(models.between(journal.dim, journal.new_dim)))
+    return None if content is None else load(content, baseline(models.upgrade_for(journal.dim, journal.new_dim)))
 
 
-def learned(gallery: StoredGallery, models: Models, journal: Journal) -> Serving:
+def refit(gallery: StoredGallery, models: Models, journal: Journal) -> Serving:
     """What a learner makes of the pairs among the first `journal.learned` items of the order.
 
     Items that were written or deleted since, and dead letters, are no pairs.
@@ -81,27 +81,27 @@ def learned(gallery: StoredGallery, models: Models, journal: Journal) -> Serving
         journal: of the store.
     """
     assert models.learner is not None
-    upgrade = models.between(journal.dim, journal.new_dim)
+    upgrade = models.upgrade_for(journal.dim, journal.new_dim)
     first = (gallery.place >= 0) & (gallery.place < journal.learned) & ~np.isnan(gallery.new).any(1)
     rows = first.nonzero()[0]
     rows = torch.from_numpy(rows[np.argsort(gallery.place[rows])])
-    seen = SeenItems(unmigrated(upgrade, gallery.old), rows, torch.from_numpy(gallery.new)[rows])
-    known = before(upgrade)
-    return copy.deepcopy(models.learner).refit(seen, known) if len(rows) else as_before(seen, known)
+    seen = SeenItems(search_vectors(upgrade, gallery.old), rows, torch.from_numpy(gallery.new)[rows])
+    known = baseline(upgrade)
+    return copy.deepcopy(models.learner).refit(seen, known) if len(rows) else serve_baseline(seen, known)
 
 
-def unmigrated(upgrade: Upgrade, old: np.ndarray) -> Tensor:
+def search_vectors(upgrade: Upgrade, old: np.ndarray) -> Tensor:
     """Old embeddings (N, D_old) as a method searches them before their backfill."""
-    return ahead(upgrade, old) if upgrade.transforms_gallery else torch.from_numpy(old)
+    return transform_old(upgrade, old) if upgrade.transforms_gallery else torch.from_numpy(old)
 
 
-def ahead(upgrade: Upgrade, old: np.ndarray) -> Tensor:
+def transform_old(upgrade: Upgrade, old: np.ndarray) -> Tensor:
     """Old embeddings (N, D_old) as a method serves them before their backfill, (N, D)."""
     blank = torch.zeros(len(old), upgrade.new.project.out_features)
     return through(upgrade.gallery, torch.from_numpy(old.copy()), blank)[0]
 
 
-def onward(upgrade: Upgrade, new: np.ndarray) -> np.ndarray:
+def transform_new(upgrade: Upgrade, new: np.ndarray) -> np.ndarray:
     """New embeddings (N, D_new) as a method serves them after their backfill, (N, D)."""
     blank = torch.zeros(len(new), upgrade.old.project.out_features)
     return through(upgrade.gallery, blank, torch.from_numpy(new.copy()))[1].numpy()
@@ -119,11 +119,11 @@ class StoredModel:
 
     def __call__(self, contents: Sequence[str]) -> np.ndarray:
         dim = None if self.models.upgrade is None else self.models.upgrade.new.project.out_features
-        return self.stored(embedded(self.models.new, contents, "new", dim))
+        return self.stored(embed(self.models.new, contents, "new", dim))
 
     def stored(self, rows: np.ndarray) -> np.ndarray:
         """Embeddings of the new model (N, D_new) as they are stored, (N, D)."""
-        return rows if self.models.upgrade is None else onward(self.models.upgrade, rows)
+        return rows if self.models.upgrade is None else transform_new(self.models.upgrade, rows)
 
 
 def new_model(models: Models, journal: Journal) -> Embed:

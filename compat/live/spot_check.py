@@ -11,7 +11,7 @@ import numpy as np
 
 from compat.errors import InputError
 from compat.live import breaker
-from compat.live.canaries import CANARIES, again
+from compat.live.canaries import CANARIES, reembed
 from compat.live.extraction import Extracted, extract
 from compat.live.items import Item, Journal, Work
 from compat.live.models import Models
@@ -21,7 +21,7 @@ from compat.live.store import Store
 NAMED = 8  # items that a warning names
 
 
-def believed(store: Store, models: Models, batch: Extracted, file: Path, journal: Journal) -> Extracted:
+def spot_check(store: Store, models: Models, batch: Extracted, file: Path, journal: Journal) -> Extracted:
     """A batch of a file, once the new model was asked for items at random rows of it.
 
     If one of them is not what it makes, or none can be read here, it is asked for all, and those that differ are left
@@ -39,15 +39,15 @@ def believed(store: Store, models: Models, batch: Extracted, file: Path, journal
             the new model reads these, or is broken here too.
     """
     check_failures(store, models, batch, file, journal)
-    found = again(models.new, list(islice(known(store, batch.done), CANARIES)), "new", journal.distance)
-    if not found.drifted and (found.same or not found.unread):
+    found = reembed(models.new, list(islice(unchanged_items(store, batch.done), CANARIES)), "new", journal.distance)
+    if not found.drifted and (found.unchanged or not found.unread):
         return batch
-    found = again(models.new, list(known(store, batch.done)), "new", journal.distance, journal.batch)
-    if found.others:
-        like = f"like {len(found.drifted)} of {len(found.drifted) + len(found.same)}"
+    found = reembed(models.new, list(unchanged_items(store, batch.done)), "new", journal.distance, journal.batch)
+    if found.mostly_drifted:
+        like = f"like {len(found.drifted)} of {len(found.drifted) + len(found.unchanged)}"
         made = f"is not what models.new makes of it, {like}"
         raise InputError(f"vector: of item {found.drifted[0]!r} in {file} {made}, expected its embedding")
-    if not found.same:
+    if not found.unchanged:
         id, why = next(iter(found.unread.items()))
         raise InputError(f"vector: of item {id!r} in {file}, but {why}, expected some that models.new reads here")
     if found.drifted:
@@ -56,10 +56,10 @@ def believed(store: Store, models: Models, batch: Extracted, file: Path, journal
             f"{len(found.drifted)} of {len(batch.done)} ({ids}) are not what models.new makes of them, and are left out"
         )
         warnings.warn(f"vector: in {file} {left}", stacklevel=2)
-    return Extracted([row for row in batch.done if row[0] not in found.drifted], batch.dead)
+    return Extracted([row for row in batch.done if row[0] not in found.drifted], batch.failed)
 
 
-def known(store: Store, rows: Sequence[tuple[str, int, np.ndarray]]) -> Iterator[Item]:
+def unchanged_items(store: Store, rows: Sequence[tuple[str, int, np.ndarray]]) -> Iterator[Item]:
     """The items of rows in a random order, as they would be written, without those that were written since."""
     first = {id: (version, vector) for id, version, vector in reversed(rows)}  # of two of an id, the first is written
     ids = list(first)
@@ -71,11 +71,11 @@ def known(store: Store, rows: Sequence[tuple[str, int, np.ndarray]]) -> Iterator
 
 def check_failures(store: Store, models: Models, batch: Extracted, file: Path, journal: Journal) -> None:
     """Refuse failures of most of a batch, unless the new model cannot read these here either."""
-    work = [Work(id, version, "") for id, version, _ in (*batch.done, *batch.dead)]
-    if not breaker.doubtful(work, batch):
+    work = [Work(id, version, "") for id, version, _ in (*batch.done, *batch.failed)]
+    if not breaker.is_suspicious(work, batch):
         return
-    rows = np.random.default_rng().permutation(len(batch.dead))[:CANARIES]
-    items = [(store.get(id), version) for id, version, _ in (batch.dead[n] for n in rows)]
+    rows = np.random.default_rng().permutation(len(batch.failed))[:CANARIES]
+    items = [(store.get(id), version) for id, version, _ in (batch.failed[n] for n in rows)]
     some = [Work(item.id, version, item.content) for item, version in items if item and item.version == version]
     read = [id for id, *_ in extract(models.new, some).done]
     if 2 * len(read) > len(some):
@@ -83,4 +83,4 @@ def check_failures(store: Store, models: Models, batch: Extracted, file: Path, j
             f"failure: of item {read[0]!r} in {file}, which models.new reads, like {len(read)} of {len(some)}, expected"
             " failures of what it cannot read"
         )
-    breaker.check(StoredModel(models), work, batch, breaker.witnesses(store, work, journal), journal)
+    breaker.check_model(StoredModel(models), work, batch, breaker.draw_witnesses(store, work, journal), journal)

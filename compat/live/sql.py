@@ -14,7 +14,6 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 
 import numpy as np
 
@@ -25,7 +24,7 @@ SPARSE = 256  # draws for each row that is wanted
 LAYOUT = 2  # version of the tables; 1 had all vectors in `items`
 
 
-def table(column: Column, journal: Journal) -> str | None:
+def table_of(column: Column, journal: Journal) -> str | None:
     """The table of a column; None while there is none."""
     if column == "bridge":
         return None if journal.new_generation is None or journal.phase == "finalized" else f"bridge_{journal.migration}"
@@ -33,51 +32,51 @@ def table(column: Column, journal: Journal) -> str | None:
     return None if generation is None else f"vectors_{generation}"
 
 
-def lacking(column: Column, journal: Journal) -> str | None:
+def lacking_table(column: Column, journal: Journal) -> str | None:
     """The table of the items that lack a vector of a column; None while there is none."""
-    found = None if column == "bridge" else table(column, journal)
+    found = None if column == "bridge" else table_of(column, journal)
     return None if found is None else found.replace("vectors", "lacking")
 
 
-def whole(journal: Journal) -> str:
+def select_items(journal: Journal) -> str:
     """Selects items whole, `i` being the table of items."""
     joins, vectors = "", []
     for column in ("old", "bridge", "new"):
-        name = table(column, journal)
+        name = table_of(column, journal)
         vectors.append(f"{column}_.vector" if name else "NULL")
         joins += f" LEFT JOIN {name} {column}_ ON {column}_.row = i.row" if name else ""
-    name, failure = lacking("new", journal), "NULL"
+    name, failure = lacking_table("new", journal), "NULL"
     if name:
         joins, failure = f"{joins} LEFT JOIN {name} l ON l.row = i.row", "l.failure"
     return f"SELECT i.id, i.content, i.meta, i.version, {', '.join(vectors)}, {failure} FROM items i{joins}"
 
 
-def galleries(journal: Journal, new: bool, old: bool) -> str | None:
+def select_gallery(journal: Journal, new: bool, old: bool) -> str | None:
     """Selects id, version, place, old and new vector of the items that have an old one; None: no item has."""
-    if (its := table("old", journal)) is None:
+    if (its := table_of("old", journal)) is None:
         return None
-    name, place, vector, joins = table("new", journal), "-1", "NULL", ""
+    name, place, vector, joins = table_of("new", journal), "-1", "NULL", ""
     if name:
         place, vector = "coalesce(n.place, l.place, -1)", "n.vector" if new else "NULL"
         joins = f" LEFT JOIN {name} n ON n.row = i.row"
-        joins += f" LEFT JOIN {lacking('new', journal)} l ON l.row = i.row"
+        joins += f" LEFT JOIN {lacking_table('new', journal)} l ON l.row = i.row"
     return (
         f"SELECT i.id, i.version, {place}, {'o.vector' if old else 'NULL'}, {vector} FROM {its} o"
         f" JOIN items i ON i.row = o.row{joins} ORDER BY i.row"
     )
 
 
-def misplaced(column: Column, journal: Journal, among: str = "items") -> str | None:
+def select_misplaced(column: Column, journal: Journal, among: str = "items") -> str | None:
     """Selects ids of items that have their row in none or in both of a generation's tables; None: no generation."""
-    if (vectors := table(column, journal)) is None:
+    if (vectors := table_of(column, journal)) is None:
         return None
     return (
         f"SELECT i.id FROM {among} i LEFT JOIN {vectors} v ON v.row = i.row"
-        f" LEFT JOIN {lacking(column, journal)} l ON l.row = i.row WHERE (v.row IS NULL) = (l.row IS NULL)"
+        f" LEFT JOIN {lacking_table(column, journal)} l ON l.row = i.row WHERE (v.row IS NULL) = (l.row IS NULL)"
     )
 
 
-def among(last: int | None, rows: int | None) -> str:
+def items_table(last: int | None, rows: int | None) -> str:
     """The table of items, or so many rows of it from a random one on."""
     if rows is None:
         return "items"
@@ -85,26 +84,26 @@ def among(last: int | None, rows: int | None) -> str:
     return f"(SELECT row, id FROM items WHERE row >= {first} ORDER BY row LIMIT {int(rows)})"
 
 
-def part(column: Column, journal: Journal) -> str | None:
+def select_part(column: Column, journal: Journal) -> str | None:
     """Selects row, id and vector of the part that is searched by a column, `v` being its table; None: there is none."""
-    if (name := table(column, journal)) is None:
+    if (name := table_of(column, journal)) is None:
         return None
     select = f"SELECT v.row, i.id, v.vector FROM {name} v JOIN items i ON i.row = v.row"
-    hidden = None if column == "new" else table("new", journal)
+    hidden = None if column == "new" else table_of("new", journal)
     unless = f"NOT EXISTS (SELECT 1 FROM {hidden} n WHERE n.row = v.row)" if hidden else "true"
     return f"{select} WHERE {unless}"
 
 
-def alive(journal: Journal) -> set[str]:
+def live_tables(journal: Journal) -> set[str]:
     """The tables that a journal needs."""
-    found = {table(column, journal) for column in ("old", "bridge", "new")}
-    found |= {lacking(column, journal) for column in ("old", "new")}
+    found = {table_of(column, journal) for column in ("old", "bridge", "new")}
+    found |= {lacking_table(column, journal) for column in ("old", "new")}
     return {name for name in found if name}
 
 
-def entry(before: Journal, after: Journal) -> tuple[float, str, str, str]:
+def audit_row(before: Journal, after: Journal) -> tuple[float, str, str, str]:
     """A row of the audit: when, who, by which version of this package, and which fields changed, as JSON."""
-    was, now = asdict(before), asdict(after)
+    was, now = before.record(), after.record()
     changes = {name: [was[name], now[name]] for name in now if was[name] != now[name]}
     try:
         user = getpass.getuser()
@@ -114,7 +113,7 @@ def entry(before: Journal, after: Journal) -> tuple[float, str, str, str]:
     return time.time(), who, __version__, json.dumps(changes, sort_keys=True)
 
 
-def drawn(first: int, last: int, count: int, after: Callable[[int, int], list[int]]) -> list[int]:
+def draw_rows(first: int, last: int, count: int, after: Callable[[int, int], list[int]]) -> list[int]:
     """Rows of a table, drawn at random, each as likely as the others as long as the table is not nearly empty.
 
     Args:

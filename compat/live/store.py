@@ -276,7 +276,7 @@ class Store(Protocol):
 Change = Callable[[Journal], Journal]
 
 
-def amended(store: Store, change: Change) -> Journal:
+def change_journal(store: Store, change: Change) -> Journal:
     """Change the journal, whoever else does so at the moment.
 
     Args:

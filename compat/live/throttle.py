@@ -19,7 +19,7 @@ class Throttle:
     def __init__(self) -> None:
         self.share = 1.0
 
-    def pause(self, items: int, seconds: float, rate: float | None, target: float | None, p99: float | None) -> float:
+    def delay(self, items: int, seconds: float, rate: float | None, target: float | None, p99: float | None) -> float:
         """Seconds to wait after a batch.
 
         Args:
@@ -44,7 +44,7 @@ def wait(seconds: float) -> None:
         time.sleep(seconds)
 
 
-def gently(step: Callable[[], bool]) -> None:
+def repeat_with_pauses(step: Callable[[], bool]) -> None:
     """Do a step until it says that nothing is left, waiting after each as long as it took, so that others get a turn.
 
     A writer that waits for SQLite's lock looks again every now and then; without a pause it would look in vain.

@@ -53,7 +53,7 @@ DEPTH = 8  # causes that are looked at
 NOWHERE = ("unknown url type", "no host given")  # URLs at which nothing will ever answer
 
 
-def passes(error: BaseException, more: tuple[type[BaseException], ...] = ()) -> bool:
+def is_transient(error: BaseException, more: tuple[type[BaseException], ...] = ()) -> bool:
     """Whether an exception is one that passes, or was raised from one.
 
     Args:
@@ -63,16 +63,16 @@ def passes(error: BaseException, more: tuple[type[BaseException], ...] = ()) -> 
     for one in causes(error):
         if isinstance(one, more):
             return True
-        if (found := verdict(one)) is not None:
+        if (found := judge(one)) is not None:
             return found
     return False
 
 
-def verdict(error: BaseException) -> bool | None:
+def judge(error: BaseException) -> bool | None:
     """Whether one exception passes; None: it says nothing, and its cause is asked."""
-    if THROTTLED.search(str(part(part(error, "response"), "Error", "Code") or "")):
+    if THROTTLED.search(str(get_nested(get_nested(error, "response"), "Error", "Code") or "")):
         return True
-    if (found := status(error)) is not None:
+    if (found := http_status(error)) is not None:
         return found in STATUSES or found >= FAILED
     if type(error) is urllib.error.URLError and not isinstance(error.reason, BaseException):
         return not str(error.reason).startswith(NOWHERE)
@@ -84,42 +84,48 @@ def verdict(error: BaseException) -> bool | None:
     return True if isinstance(error, KINDS) or any(map(NAMES.search, names)) else None
 
 
-def status(error: BaseException) -> int | None:
+def http_status(error: BaseException) -> int | None:
     """The HTTP status of a refusal, from 400 on, that an exception tells of; of a gRPC call what stands for it."""
-    code = part(error, "code")
+    code = get_nested(error, "code")
     if callable(code):
         try:
             code = code()
         except Exception:
             return None
-        if found := CALLS.get(str(part(code, "name") or code).rpartition(".")[2].upper()):
+        if found := CALLS.get(str(get_nested(code, "name") or code).rpartition(".")[2].upper()):
             return found
-    response = part(error, "response")
-    held = [part(response, name) for name in ("status_code", "status")]
-    held += [part(response, "ResponseMetadata", "HTTPStatusCode")]
-    held += [part(error, "status_code"), part(error, "status"), code]
+    response = get_nested(error, "response")
+    held = [get_nested(response, name) for name in ("status_code", "status")]
+    held += [get_nested(response, "ResponseMetadata", "HTTPStatusCode")]
+    held += [get_nested(error, "status_code"), get_nested(error, "status"), code]
     numbers = (int(value) for value in held if isinstance(value, int) or str(value).isdecimal())
     return next((number for number in numbers if HTTPStatus.BAD_REQUEST <= number < 600), None)
 
 
-def failed_itself(error: BaseException | None) -> bool:
+def is_server_failure(error: BaseException | None) -> bool:
     """Whether a service is there but failed at what it was asked for, which may be the item's fault after all."""
-    return any(status(one) == FAILED for one in causes(error))
+    return any(http_status(one) == FAILED for one in causes(error))
 
 
 def retry_after(error: BaseException) -> float | None:
     """Seconds after which a service wants to be asked again, as the exception or the headers of its answer say."""
     for one in causes(error):
-        response = part(one, "response")
-        headers = [part(one, "headers"), part(response, "headers"), part(response, "ResponseMetadata", "HTTPHeaders")]
-        named = (value for some in headers if some for name, value in pairs(some) if name.lower() == "retry-after")
-        for value in (part(one, "retry_after"), *named):
-            if (found := seconds(value)) is not None:
+        response = get_nested(one, "response")
+        headers = [
+            get_nested(one, "headers"),
+            get_nested(response, "headers"),
+            get_nested(response, "ResponseMetadata", "HTTPHeaders"),
+        ]
+        named = (
+            value for some in headers if some for name, value in list_headers(some) if name.lower() == "retry-after"
+        )
+        for value in (get_nested(one, "retry_after"), *named):
+            if (found := parse_seconds(value)) is not None:
                 return found
     return None
 
 
-def seconds(value: Any) -> float | None:
+def parse_seconds(value: Any) -> float | None:
     """Of a number, text that is one, or an HTTP date; None: it is none of these, or past."""
     try:
         found = float(value)
@@ -137,11 +143,11 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         if error is None:
             return
         yield error
-        reason = part(error, "reason")
+        reason = get_nested(error, "reason")
         error = error.__cause__ or (reason if isinstance(reason, BaseException) else None)
 
 
-def part(whole: Any, *names: str) -> Any:
+def get_nested(whole: Any, *names: str) -> Any:
     """An attribute, or a mapping's value, and of that the next; None: it has none."""
     for name in names:
         try:
@@ -151,7 +157,7 @@ def part(whole: Any, *names: str) -> Any:
     return whole
 
 
-def pairs(headers: Any) -> list[tuple[str, Any]]:
+def list_headers(headers: Any) -> list[tuple[str, Any]]:
     """Names and values of headers, of whatever type they are."""
     try:
         return [(str(name), value) for name, value in (headers.items() if hasattr(headers, "items") else headers)]

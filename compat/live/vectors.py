@@ -19,7 +19,7 @@ COLUMNS = ("id", "version", "migration", "vector")
 VERSIONS = 2**63  # none is as large
 
 
-def stamp(journal: Journal) -> str:
+def migration_stamp(journal: Journal) -> str:
     """What names a migration in each row of its files: its number, and a digest of its fingerprint.
 
     A column outlives engines that drop a file's metadata.
@@ -28,7 +28,7 @@ def stamp(journal: Journal) -> str:
     return f"{journal.migration} {hashlib.sha256(fingerprint.encode()).hexdigest()[:16]}"
 
 
-def parts(path: str | Path) -> list[Path]:
+def list_files(path: str | Path) -> list[Path]:
     """A file, or the parquet files of a folder by name.
 
     Raises:
@@ -40,7 +40,7 @@ def parts(path: str | Path) -> list[Path]:
     return found
 
 
-def batches(file: Path, count: int, dim: int, migration: str) -> Iterator[Extracted]:
+def read_batches(file: Path, count: int, dim: int, migration: str) -> Iterator[Extracted]:
     """The rows of a file, at most `count` at a time.
 
     Columns: `id`, `version` and `migration` as the manifest has them, `vector` a list of floats, and, where some items
@@ -56,18 +56,18 @@ def batches(file: Path, count: int, dim: int, migration: str) -> Iterator[Extrac
         InputError: a file that is damaged, lacks a column or is of another migration; a row with neither a finite
             vector (D_new,) nor a failure.
     """
-    with parquet.opened("vectors", file) as its:
+    with parquet.open_file("vectors", file) as its:
         names = its.schema_arrow.names
         if missing := [name for name in COLUMNS if name not in names]:
             raise InputError(f"{missing[0]}: no such column in {file}, expected {', '.join(COLUMNS)}")
-        for batch in parquet.batches(its, count, [name for name in (*COLUMNS, "failure") if name in names]):
+        for batch in parquet.read_batches(its, count, [name for name in (*COLUMNS, "failure") if name in names]):
             if of := set(batch.column("migration").to_pylist()) - {migration}:
                 found = " and ".join(sorted(map(repr, of)))
                 raise InputError(f"migration: {found} in {file}, expected {migration!r} as the store has it")
-            yield _extracted(batch, dim, file)
+            yield _check_batch(batch, dim, file)
 
 
-def _extracted(batch: Any, dim: int, file: Path) -> Extracted:
+def _check_batch(batch: Any, dim: int, file: Path) -> Extracted:
     ids, versions = (batch.column(name).to_pylist() for name in ("id", "version"))
     strange = [("id", id) for id in ids if type(id) is not str]
     strange += [("version", version) for version in versions if type(version) is not int or version >= VERSIONS]
@@ -79,16 +79,16 @@ def _extracted(batch: Any, dim: int, file: Path) -> Extracted:
         if vector == (failure is not None):
             raise InputError(f"vector: of item {id!r} in {file}, expected either one or a failure")
     read = [row for row, vector in enumerate(there) if vector]
-    vectors = _vectors(batch.column("vector").drop_null(), [ids[row] for row in read], dim, file)
+    vectors = _to_matrix(batch.column("vector").drop_null(), [ids[row] for row in read], dim, file)
     return Extracted(
         [(ids[row], versions[row], vector) for row, vector in zip(read, vectors, strict=True)],
         [(ids[row], versions[row], str(failures[row])) for row, vector in enumerate(there) if not vector],
     )
 
 
-def _vectors(column: Any, ids: Sequence[str], dim: int, file: Path) -> np.ndarray:
+def _to_matrix(column: Any, ids: Sequence[str], dim: int, file: Path) -> np.ndarray:
     """A column of lists without nulls as a matrix (N, D_new) float32."""
-    pyarrow = parquet.arrow()
+    pyarrow = parquet.import_pyarrow()
     if not ids:
         return np.zeros((0, dim), np.float32)
     inner = getattr(column.type, "value_type", pyarrow.null())

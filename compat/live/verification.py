@@ -8,17 +8,17 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from compat.errors import InputError, at_least_one, whole
-from compat.live.canaries import again, drawn
+from compat.live.canaries import draw_migrated, reembed
 from compat.live.items import Counts, Journal
 from compat.live.models import Models
 from compat.live.serving import StoredModel
-from compat.live.store import Store, amended
+from compat.live.store import Store, change_journal
 
 COMPLETE = ("complete", "verified")
 RULE = 3  # of three: if none of n is wrong, below 3/n of all are, with 95 % confidence
 
 
-class Verified(NamedTuple):
+class Verification(NamedTuple):
     """What `Migration.verify` found.
 
     Attributes:
@@ -33,7 +33,7 @@ class Verified(NamedTuple):
     drifted: list[str]
     sampled: int
     unread: Mapping[str, str] = MappingProxyType({})
-    doubt: int = 0
+    failed_sample: int = 0
 
     @property
     def compared(self) -> int:
@@ -55,10 +55,10 @@ class Verified(NamedTuple):
     @property
     def sound(self) -> bool:
         """Whether all is migrated, nothing in the sample is wrong, and no doubt is left."""
-        return self.counts.new == self.counts.total and self.readable and not self.drifted and not self.doubt
+        return self.counts.new == self.counts.total and self.readable and not self.drifted and not self.failed_sample
 
 
-def verified(store: Store, models: Models, sample: int) -> Verified:
+def verify(store: Store, models: Models, sample: int) -> Verification:
     """Embed some items again, see `Migration.verify`.
 
     Raises:
@@ -69,17 +69,21 @@ def verified(store: Store, models: Models, sample: int) -> Verified:
     journal = store.journal()
     if journal.phase not in COMPLETE:
         raise InputError(f"verify: the store is in phase {journal.phase}, expected a complete migration")
-    known = drawn(store, min(sample, store.counts().new))
-    read = again(StoredModel(models), known, "new", journal.distance, journal.batch)
-    found = Verified(store.counts(), read.drifted, len(known), read.unread)
+    known = draw_migrated(store, min(sample, store.counts().new))
+    read = reembed(StoredModel(models), known, "new", journal.distance, journal.batch)
+    found = Verification(store.counts(), read.drifted, len(known), read.unread)
 
     def told(now: Journal) -> Journal:
         if now.migration != journal.migration or now.phase not in COMPLETE:
             return now
-        larger = found.compared > now.doubt or found.sampled == found.counts.total
-        doubt = max(now.doubt, found.sampled) if found.drifted else now.doubt
+        larger = found.compared > now.failed_sample or found.sampled == found.counts.total
+        failed_sample = max(now.failed_sample, found.sampled) if found.drifted else now.failed_sample
         if found.readable and larger and not found.drifted:
-            doubt = 0
-        return replace(now, phase="verified" if found._replace(doubt=doubt).sound else "complete", doubt=doubt)
+            failed_sample = 0
+        return replace(
+            now,
+            phase="verified" if found._replace(failed_sample=failed_sample).sound else "complete",
+            failed_sample=failed_sample,
+        )
 
-    return found._replace(doubt=amended(store, told).doubt)
+    return found._replace(failed_sample=change_journal(store, told).failed_sample)

@@ -15,14 +15,14 @@ from compat.errors import InputError, not_negative
 from compat.experience.fits import dump
 from compat.live import breaker, canaries, invariants
 from compat.live.canaries import CANARIES
-from compat.live.control import slowest
-from compat.live.extraction import Extracted, Unreachable, extract, patiently
+from compat.live.control import slowest_query
+from compat.live.extraction import Extracted, Unreachable, extract, retry
 from compat.live.histogram import Histogram
 from compat.live.items import Journal, Report, StoredGallery, Turn, Work
 from compat.live.models import Models
 from compat.live.process import this_process
-from compat.live.serving import StoredModel, learned, unmigrated
-from compat.live.store import Conflict, Store, amended
+from compat.live.serving import StoredModel, refit, search_vectors
+from compat.live.store import Conflict, Store, change_journal
 from compat.live.throttle import Throttle, wait
 from compat.methods.upgrade import Upgrade
 
@@ -53,8 +53,8 @@ class Worker:
         self, store: Store, models: Models, lease: float = LEASE, on_batch: Callable[[int, int], None] | None = None
     ) -> None:
         self.store, self.models, self.lease, self.on_batch = store, models, lease, on_batch
-        self.served, self.throttle, self.stopping = StoredModel(models), Throttle(), False
-        self.histogram, self.looked = Histogram("batch"), time.monotonic()
+        self.stored_model, self.throttle, self.stopping = StoredModel(models), Throttle(), False
+        self.histogram, self.last_check = Histogram("batch"), time.monotonic()
         self.figures = {"written": 0.0, "conflicts": 0.0, "dead_letters": 0.0, "items_per_second": 0.0}
 
     def stop(self) -> None:
@@ -81,30 +81,30 @@ class Worker:
         journal, extracted = self.start(), Extracted()
         while True:
             started, stopping = time.perf_counter(), self.stopping
-            limit, learns = self.limit(journal, until)
+            limit, learns = self.next_stop(journal, until)
             turn = self.exchange(journal, extracted, journal.batch, limit)
-            journal, extracted = self.same(journal), Extracted()
+            journal, extracted = self.reload(journal), Extracted()
             if journal.phase != "running" or stopping:
                 return journal
             if turn.work:
                 try:
-                    extracted = self.extracted(turn.work, journal)
+                    extracted = self.extract(turn.work, journal)
                 except Unreachable as error:
-                    return self.amended(journal, partial(replace, phase="paused", note=str(error)))
+                    return self.change_if_running(journal, partial(replace, phase="paused", note=str(error)))
                 self.histogram.add(time.perf_counter() - started)
-                self.look()
-                if pause := self.pause(journal, len(turn.work), time.perf_counter() - started):
+                self.check_invariants()
+                if pause := self.delay(journal, len(turn.work), time.perf_counter() - started):
                     self.exchange(journal, extracted, 0, limit)  # its lease may end while it waits
                     extracted = Extracted()
-                    self.rest(pause, journal)
+                    self.wait(pause, journal)
             elif turn.left:
-                self.rest(WAITING, journal)  # others have claimed it
+                self.wait(WAITING, journal)  # others have claimed it
             elif learns:
                 journal = self.learn(journal, limit)
             elif until < 1:
                 return journal
             else:
-                return self.amended(journal, partial(replace, phase="complete"))
+                return self.change_if_running(journal, partial(replace, phase="complete"))
 
     def start(self) -> Journal:
         """Let the migration run."""
@@ -112,15 +112,17 @@ class Worker:
         self.models.check(journal)
         if journal.phase not in RUNS:
             raise InputError(f"run: the store is in phase {journal.phase}, expected a migration that was planned")
-        known = canaries.drawn(self.store, CANARIES)
-        canaries.check(self.served, known, "new", journal.distance, "new", "the same model")
-        upgrade = self.models.between(journal.dim, journal.new_dim)
+        known = canaries.draw_migrated(self.store, CANARIES)
+        canaries.check_model(self.stored_model, known, "new", journal.distance, "new", "the same model")
+        upgrade = self.models.upgrade_for(journal.dim, journal.new_dim)
         if journal.phase == "planned" and upgrade.transforms_gallery:
             gallery = self.store.gallery()
             try:
-                self.bridge(gallery, unmigrated(upgrade, gallery.old).numpy(), np.arange(len(gallery.ids)), journal)
+                self.write_bridge(
+                    gallery, search_vectors(upgrade, gallery.old).numpy(), np.arange(len(gallery.ids)), journal
+                )
             except Conflict:
-                return self.same(journal)  # another worker began with it, and has learned since
+                return self.reload(journal)  # another worker began with it, and has learned since
         else:
             gallery = None
         bridged = upgrade.transforms_gallery or journal.bridged
@@ -129,21 +131,21 @@ class Worker:
             runs = now.migration == journal.migration and now.phase in RUNS
             return replace(now, phase="running", bridged=bridged, note="") if runs else now
 
-        amended(self.store, running)
-        journal = self.same(journal)
-        if gallery is not None and self.store.counts().bare:
-            self.bridge_later(gallery, upgrade, journal)
+        change_journal(self.store, running)
+        journal = self.reload(journal)
+        if gallery is not None and self.store.counts().unserved:
+            self.write_added_bridge(gallery, upgrade, journal)
         if journal.learned and self.store.fit(journal) is None:  # it was learned before fits were stored
             return self.learn(journal, journal.learned)
         return journal
 
-    def same(self, journal: Journal) -> Journal:
+    def reload(self, journal: Journal) -> Journal:
         """The journal now.
 
         Raises:
             InputError: it is of another migration, which has models of its own.
         """
-        now = answered(self.store.journal)
+        now = retry_store(self.store.journal)
         if now.migration != journal.migration:
             mine = f"{journal.migration}, which this worker began with"
             raise InputError(f"run: migration {now.migration} is {now.phase}, expected {mine}")
@@ -152,45 +154,45 @@ class Worker:
     def exchange(self, journal: Journal, extracted: Extracted, count: int, limit: int | None) -> Turn:
         """Hand in a batch and claim so many items."""
         figures = {**self.figures, **self.histogram.figures}
-        report = Report(this_process(), journal.migration, extracted.done, extracted.dead, figures)
+        report = Report(this_process(), journal.migration, extracted.done, extracted.failed, figures)
         some = 0 if self.stopping else count
-        turn = answered(lambda: self.store.exchange(report, some, self.lease, limit))
+        turn = retry_store(lambda: self.store.exchange(report, some, self.lease, limit))
         self.figures["written"] += turn.written
         self.figures["conflicts"] += len(extracted.done) - turn.written
-        self.figures["dead_letters"] += len(extracted.dead)
-        if self.on_batch is not None and (items := len(extracted.done) + len(extracted.dead)):
+        self.figures["dead_letters"] += len(extracted.failed)
+        if self.on_batch is not None and (items := len(extracted.done) + len(extracted.failed)):
             self.on_batch(items, turn.written)
         return turn
 
-    def extracted(self, work: Sequence[Work], journal: Journal) -> Extracted:
+    def extract(self, work: Sequence[Work], journal: Journal) -> Extracted:
         """A batch by the new model; where much of it failed, only if the items are at fault.
 
         Raises:
             Unreachable: it does not answer, or is broken.
         """
-        found = extract(self.served, work, "new", journal.new_dim)
-        if breaker.doubtful(work, found):
-            by = answered(lambda: breaker.witnesses(self.store, work, journal))
-            breaker.check(self.served, work, found, by, journal)
+        found = extract(self.stored_model, work, "new", journal.new_dim)
+        if breaker.is_suspicious(work, found):
+            by = retry_store(lambda: breaker.draw_witnesses(self.store, work, journal))
+            breaker.check_model(self.stored_model, work, found, by, journal)
         return found
 
-    def pause(self, journal: Journal, items: int, seconds: float) -> float:
+    def delay(self, journal: Journal, items: int, seconds: float) -> float:
         """Seconds to wait after a batch, as the rate and the latency of queries call for."""
-        beats = answered(lambda: self.store.beats(FRESH)).values() if journal.latency is not None else ()
-        pause = self.throttle.pause(items, seconds, journal.rate, journal.latency, slowest(beats))
+        beats = retry_store(lambda: self.store.beats(FRESH)).values() if journal.latency is not None else ()
+        pause = self.throttle.delay(items, seconds, journal.rate, journal.latency, slowest_query(beats))
         now, before = items / max(seconds + pause, 1e-9), self.figures["items_per_second"]
         self.figures["items_per_second"] = SMOOTH * before + (1 - SMOOTH) * now if before else now
         return pause
 
-    def rest(self, seconds: float, during: Journal) -> None:
+    def wait(self, seconds: float, during: Journal) -> None:
         """Wait, unless it is told to stop, or the journal changes: a rate, a pause."""
         while seconds > 0 and not self.stopping:
             wait(min(seconds, GLANCE))
             seconds -= GLANCE
-            if seconds > 0 and answered(self.store.journal) != during:
+            if seconds > 0 and retry_store(self.store.journal) != during:
                 return
 
-    def limit(self, journal: Journal, until: float) -> tuple[int | None, bool]:
+    def next_stop(self, journal: Journal, until: float) -> tuple[int | None, bool]:
         """The place up to which to go now, and whether there is to be learned from the pairs then."""
         stop = None if until == 1 else int(np.floor(until * journal.items))
         moments = [] if self.models.learner is None else [int(np.floor(m * journal.items)) for m in self.models.refit]
@@ -200,24 +202,24 @@ class Worker:
     def learn(self, journal: Journal, limit: int | None) -> Journal:
         """Refit the learner to all pairs up to a place, and store what it learned with the journal that says so."""
         assert limit is not None
-        moment, gallery = replace(journal, learned=limit), answered(lambda: self.store.gallery(new=True))
-        serving = learned(gallery, self.models, moment)
+        moment, gallery = replace(journal, learned=limit), retry_store(lambda: self.store.gallery(new=True))
+        serving = refit(gallery, self.models, moment)
         fit = dump(serving)
-        bridged = serving.rewrites or self.models.between(journal.dim, journal.new_dim).transforms_gallery
+        bridged = serving.rewrites or self.models.upgrade_for(journal.dim, journal.new_dim).transforms_gallery
         try:
             if bridged:
-                self.bridge(gallery, serving.gallery.numpy(), np.isnan(gallery.new).any(1).nonzero()[0], journal)
+                self.write_bridge(gallery, serving.gallery.numpy(), np.isnan(gallery.new).any(1).nonzero()[0], journal)
         except Conflict:
-            return self.same(journal)  # another worker was faster
+            return self.reload(journal)  # another worker was faster
         while True:
-            now = self.same(journal)
-            taught = answered(lambda: self.store.fit(moment)) is not None
+            now = self.reload(journal)
+            taught = retry_store(lambda: self.store.fit(moment)) is not None
             if now.phase != "running" or now.learned != journal.learned or taught:
                 return now
             with suppress(Conflict):
-                answered(partial(self.store.amend, now, replace(now, learned=limit, bridged=bridged), fit))
+                retry_store(partial(self.store.amend, now, replace(now, learned=limit, bridged=bridged), fit))
 
-    def bridge(self, gallery: StoredGallery, vectors: np.ndarray, rows: np.ndarray, during: Journal) -> None:
+    def write_bridge(self, gallery: StoredGallery, vectors: np.ndarray, rows: np.ndarray, during: Journal) -> None:
         """Write what these rows of the gallery (N,) are searched by.
 
         While they are searched it is one step, so that no answer is of two fits, where the store has transactions.
@@ -230,37 +232,37 @@ class Worker:
             found = ((gallery.ids[n], int(gallery.version[n]), vectors[n]) for n in some)
             self.store.fill("bridge", found, during)
 
-    def bridge_later(self, known: StoredGallery, upgrade: Upgrade, during: Journal) -> None:
+    def write_added_bridge(self, known: StoredGallery, upgrade: Upgrade, during: Journal) -> None:
         """Write what items are searched by that were added since the gallery was read."""
         gallery, before = self.store.gallery(), set(known.ids)
         rows = np.array([n for n, id in enumerate(gallery.ids) if id not in before], np.int64)
         with suppress(Conflict):  # another worker has learned since, from these too
-            self.bridge(gallery, unmigrated(upgrade, gallery.old).numpy(), rows, during)
+            self.write_bridge(gallery, search_vectors(upgrade, gallery.old).numpy(), rows, during)
 
-    def look(self) -> None:
+    def check_invariants(self) -> None:
         """Check some of the store's invariants every now and then, for whoever watches its figures."""
-        if time.monotonic() - self.looked >= LOOK_EVERY:
+        if time.monotonic() - self.last_check >= LOOK_EVERY:
             with suppress(InputError, OSError):  # a model that breaks is another's to tell
                 invariants.check(self.store, self.models, sample=LOOKED_AT, queries=0, rows=LOOKED_THROUGH)
-            self.looked = time.monotonic()
+            self.last_check = time.monotonic()
 
-    def amended(self, journal: Journal, change: Callable[[Journal], Journal]) -> Journal:
+    def change_if_running(self, journal: Journal, change: Callable[[Journal], Journal]) -> Journal:
         """Change the journal if the migration still runs."""
-        amended(
+        change_journal(
             self.store,
             lambda now: change(now) if (now.phase, now.migration) == ("running", journal.migration) else now,
         )
-        return self.same(journal)
+        return self.reload(journal)
 
 
-def answered(step: Callable[[], T]) -> T:
+def retry_store(step: Callable[[], T]) -> T:
     """What a store answers; it is asked again after a while if it is away.
 
     Raises:
         InputError: it stays away.
     """
     try:
-        return patiently(step, lambda error: isinstance(error, OSError))
+        return retry(step, lambda error: isinstance(error, OSError))
     except Unreachable as error:
         kept = "what it has stays, and run goes on from there"
         raise InputError(f"store: {error}, expected one that answers; {kept}") from error

@@ -12,7 +12,7 @@ from compat.live.checks import check_text
 from compat.live.extraction import extract
 from compat.live.items import Item, Journal, Work, new_version
 from compat.live.models import Embed, Models
-from compat.live.serving import ahead, new_model, old_model
+from compat.live.serving import new_model, old_model, transform_old
 from compat.live.store import Conflict, Store
 
 
@@ -42,7 +42,7 @@ class Writer:
         while True:
             journal = self.store.journal()
             self.models.check(journal)
-            item = self._embedded(Item(id, content, meta or {}, new_version()), journal)
+            item = self._embed(Item(id, content, meta or {}, new_version()), journal)
             try:
                 self.store.put(item, journal)
             except Conflict:
@@ -57,27 +57,27 @@ class Writer:
         """Delete an item; False if there is none of this id."""
         return self.store.delete(id)
 
-    def _embedded(self, item: Item, journal: Journal) -> Item:
-        upgrade = self.models.between(journal.dim, journal.new_dim or 1)
+    def _embed(self, item: Item, journal: Journal) -> Item:
+        upgrade = self.models.upgrade_for(journal.dim, journal.new_dim or 1)
         before = journal.phase in ("none", "planned", "rolled_back")
         dual = journal.dual and journal.phase != "finalized"  # then no way leads back
         if before or journal.phase == "rolling_back" or dual:
             model = old_model(self.models, journal) if before else self.models.old
-            item = item._replace(old=self._read(model, item, "old", journal.dim))
+            item = item._replace(old=self._embed_one(model, item, "old", journal.dim))
         if journal.phase == "planned" and upgrade.transforms_gallery:
-            item = item._replace(bridge=ahead(upgrade, item.old[None])[0].numpy())  # type: ignore[index]
+            item = item._replace(bridge=transform_old(upgrade, item.old[None])[0].numpy())  # type: ignore[index]
         if not before:
-            item = item._replace(new=self._read(new_model(self.models, journal), item, "new", journal.new_dim))
+            item = item._replace(new=self._embed_one(new_model(self.models, journal), item, "new", journal.new_dim))
         return item
 
-    def _read(self, model: Embed | None, item: Item, name: str, dim: int) -> np.ndarray:
+    def _embed_one(self, model: Embed | None, item: Item, name: str, dim: int) -> np.ndarray:
         if model is None:
             raise InputError(f"models.{name}: none, expected one, as the old embedding is written too")
         found = extract(model, [Work(item.id, item.version, item.content)], name, dim)
         if found.wrong:
             raise found.wrong
-        if found.dead:
+        if found.failed:
             raise InputError(
-                f"content: {item.content!r} ({found.dead[0][2]}), expected one that the {name} model reads"
+                f"content: {item.content!r} ({found.failed[0][2]}), expected one that the {name} model reads"
             )
         return found.done[0][2]

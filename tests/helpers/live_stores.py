@@ -110,7 +110,7 @@ def tamper(store: Any) -> None:
     from compat.live.qdrant.connection import models
     from compat.live.qdrant.points import JOURNAL
 
-    notes = store.ledger.notes
+    notes = store.journals.notes
     content = store.link("retrieve", notes, [JOURNAL])[0].payload["content"]
     wrong = {"content": content.replace('"none"', '"finalized"')}
     store.link("set_payload", notes, wrong, models.PointIdsList(points=[JOURNAL]))

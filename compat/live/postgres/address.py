@@ -24,16 +24,16 @@ class Address(NamedTuple):
         schema: a plain name.
     """
 
-    given: dict[str, Any]
+    parameters: dict[str, Any]
     schema: str
 
-    def hidden(self, text: str) -> str:
+    def hide_password(self, text: str) -> str:
         """A text without the password."""
-        password = self.given.get("password")
+        password = self.parameters.get("password")
         return text.replace(password, "***") if password else text
 
 
-def parsed(url: str) -> Address:
+def parse(url: str) -> Address:
     """The parts of an address.
 
     Raises:

@@ -17,10 +17,10 @@ from psycopg import pq
 
 from compat.errors import InputError
 from compat.live.items import Journal, load_journal
-from compat.live.postgres.address import parsed
-from compat.live.postgres.errors import Gone, Undone, line, told
+from compat.live.postgres.address import parse
+from compat.live.postgres.errors import Gone, Undone, one_line, translate_errors
 from compat.live.postgres.values import register
-from compat.live.sql import entry
+from compat.live.sql import audit_row
 from compat.live.store import Conflict
 
 KNOWN = """SELECT pg_backend_pid(), e.extversion, n.nspname, has_schema_privilege(n.oid, 'USAGE'), current_user, t.oid
@@ -70,12 +70,12 @@ class PostgresConnection:
     """
 
     def __init__(self, url: str) -> None:
-        self.address = parsed(url)
+        self.address = parse(url)
         self.schema, self.extension, self.pooled = self.address.schema, "", False
         self.lock = threading.RLock()
         self.open: psycopg.Connection[Any] | None = None
-        self.reached, self.settled, self.store = False, False, ""
-        self.known: Journal | None = None
+        self.connected_before, self.layout_checked, self.store = False, False, ""
+        self.last_journal: Journal | None = None
         LINKS.add(self)
 
     @property
@@ -89,13 +89,13 @@ class PostgresConnection:
             self.open = None
         if self.open is None:
             try:
-                self.open = psycopg.connect(autocommit=True, prepare_threshold=None, **self.address.given)
+                self.open = psycopg.connect(autocommit=True, prepare_threshold=None, **self.address.parameters)
             except (psycopg.Error, UnicodeError) as error:
-                if self.reached and isinstance(error, psycopg.Error):
+                if self.connected_before and isinstance(error, psycopg.Error):
                     raise
-                said = self.address.hidden(line(error))
+                said = self.address.hide_password(one_line(error))
                 raise InputError(f"store: {said}; expected a PostgreSQL server that lets us in") from None
-            self.reached = True
+            self.connected_before = True
             self._prepare(self.open)
         return self.open
 
@@ -120,17 +120,17 @@ class PostgresConnection:
             OSError: the server is gone, or cannot go on.
         """
         reads = f"; {READ} {lock}" if journal else ""
-        with self.lock, told():
+        with self.lock, translate_errors():
             self._check_idle()
-            if journal and not self.settled:
-                from compat.live.postgres.schema import settle
+            if journal and not self.layout_checked:
+                from compat.live.postgres.schema import update_layout
 
-                settle(self)
-                self.settled = True
+                update_layout(self)
+                self.layout_checked = True
             try:
                 begun = self._begin(f"BEGIN {mode}; {LOCAL.format(schema=self.schema)}{reads}")
                 if journal:
-                    self._recognise(begun.fetchone())
+                    self._accept_journal(begun.fetchone())
                 with begun.connection.cursor(binary=True) as cursor:
                     yield cursor
                 begun.connection.execute("COMMIT")
@@ -141,12 +141,12 @@ class PostgresConnection:
     @property
     def journal(self) -> Journal:
         """That of the transaction under way."""
-        assert self.known is not None
-        return self.known
+        assert self.last_journal is not None
+        return self.last_journal
 
-    def again(self, cursor: psycopg.Cursor[Any], lock: str) -> Journal:
+    def reload_journal(self, cursor: psycopg.Cursor[Any], lock: str) -> Journal:
         """The journal once more in a transaction under way, with a lock."""
-        self._recognise(cursor.execute(f"{READ} {lock}").fetchone())
+        self._accept_journal(cursor.execute(f"{READ} {lock}").fetchone())
         return self.journal
 
     def write(self, step: Callable[[psycopg.Cursor[Any]], T], **options: Any) -> T:
@@ -161,18 +161,18 @@ class PostgresConnection:
                 raise InputError(f"store: {found}, expected the tables that its journal names") from found
             if n + 1 < TRIES:
                 time.sleep(min(PAUSES[0] * 2**n, PAUSES[1]) * random.uniform(0.5, 1))
-        raise OSError(f"{found}; {self.holder()}") from found
+        raise OSError(f"{found}; {self.describe_lock_holder()}") from found
 
     def read(self, step: Callable[[psycopg.Cursor[Any]], T]) -> T:
         """Read one state of the store; a later one if tables of it were dropped meanwhile."""
         return self.write(step, mode=SNAPSHOT)
 
-    def outside(self, statement: str) -> None:
+    def execute_alone(self, statement: str) -> None:
         """Do something that no transaction may hold; it names schemas."""
-        with self.lock, told():
+        with self.lock, translate_errors():
             self.connection.execute(statement)
 
-    def holder(self) -> str:
+    def describe_lock_holder(self) -> str:
         """Who has held a lock in the schema for longest."""
         with self.transaction(journal=False) as cursor:
             found = cursor.execute(HOLDERS, (f'"{self.schema}"',)).fetchone()
@@ -212,11 +212,11 @@ class PostgresConnection:
         with suppress(psycopg.Error):
             self.open.execute("ROLLBACK")
 
-    def _recognise(self, row: tuple[str, str] | None) -> None:
+    def _accept_journal(self, row: tuple[str, str] | None) -> None:
         """Take the journal that was read, if it is that of the store that was here before."""
         if row is None:
             raise InputError("journal: none, expected that of the store")
-        self.known = journal = load_journal(*row)
+        self.last_journal = journal = load_journal(*row)
         if self.store and journal.store and journal.store != self.store:
             raise InputError(f"store: {journal.store!r} is at this address now, expected {self.store!r} as before")
         self.store = journal.store or self.store
@@ -246,20 +246,22 @@ LINKS: weakref.WeakSet[PostgresConnection] = weakref.WeakSet()
 INHERITED: list[Any] = []  # connections of the process that this one was forked from: neither used nor closed
 
 
-def orphan() -> None:
+def abandon_inherited() -> None:
     """In a process that was forked: leave all connections to its parent, and locks that its threads may hold."""
     for link in LINKS:
         INHERITED.append(link.open)
         link.open, link.lock = None, threading.RLock()
 
 
-os.register_at_fork(after_in_child=orphan)
+os.register_at_fork(after_in_child=abandon_inherited)
 
 
-def replace(cursor: psycopg.Cursor[Any], before: Journal, after: Journal) -> None:
+def replace_journal(cursor: psycopg.Cursor[Any], before: Journal, after: Journal) -> None:
     """Replace the journal, in the transaction of the cursor, if it is as it was, and tell the audit."""
     update = "UPDATE journal SET content = %s, digest = %s WHERE digest = %s"
     if cursor.execute(update, (*after.dump(), before.dump()[1])).rowcount != 1:
         raise Conflict
     if after != before:
-        cursor.execute("INSERT INTO history (at, who, version, changes) VALUES (%s, %s, %s, %s)", entry(before, after))
+        cursor.execute(
+            "INSERT INTO history (at, who, version, changes) VALUES (%s, %s, %s, %s)", audit_row(before, after)
+        )

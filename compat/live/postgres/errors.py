@@ -27,7 +27,7 @@ class Taken(InputError):
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """The server's errors as this library's, each one line.
 
     Raises:
@@ -39,21 +39,21 @@ def told() -> Iterator[None]:
     try:
         yield
     except (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable) as error:
-        raise Undone(line(error)) from error
+        raise Undone(one_line(error)) from error
     except errors.DuplicateTable as error:
-        raise Taken(f"store: {line(error)}, expected none") from error
+        raise Taken(f"store: {one_line(error)}, expected none") from error
     except (errors.UndefinedTable, errors.InvalidSchemaName) as error:
         if re.search(OURS, str(error)):  # dropped since its journal was read, and of no use to the one of now
-            raise Gone(line(error)) from error
-        raise InputError(f"store: {line(error)}, expected a store that `init` made") from error
+            raise Gone(one_line(error)) from error
+        raise InputError(f"store: {one_line(error)}, expected a store that `init` made") from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise OSError(line(error)) from error
+        raise OSError(one_line(error)) from error
     except psycopg.Error as error:
-        raise InputError(f"store: {line(error)}, expected what the server takes") from error
+        raise InputError(f"store: {one_line(error)}, expected what the server takes") from error
     except UnicodeEncodeError as error:
         raise InputError(f"store: {error.object[:80]!r} is not UTF-8, expected text") from error
 
 
-def line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """What a server says, in one line."""
     return " ".join(str(error).split())

@@ -9,9 +9,9 @@ from typing import Any
 from psycopg import Cursor
 
 from compat.live.items import Journal
-from compat.live.postgres.connection import PostgresConnection, replace
+from compat.live.postgres.connection import PostgresConnection, replace_journal
 from compat.live.postgres.errors import OURS, Taken, Undone
-from compat.live.sql import alive
+from compat.live.sql import live_tables
 from compat.live.store import Conflict
 
 # a move leaves a dead row and dead entries in the indexes: the server clears them once a twentieth is dead
@@ -63,9 +63,9 @@ def tables(cursor: Cursor[Any]) -> list[str]:
     return sorted(name for (name,) in rows if re.fullmatch(OURS, name))
 
 
-def turn(link: PostgresConnection, cursor: Cursor[Any], before: Journal, after: Journal) -> None:
+def change_journal(link: PostgresConnection, cursor: Cursor[Any], before: Journal, after: Journal) -> None:
     """Replace the journal, and make the tables that the new one needs."""
-    replace(cursor, before, after)
+    replace_journal(cursor, before, after)
     if (after.generation, after.new_generation) != (before.generation, before.new_generation):
         ensure(cursor, after, link.extension)
 
@@ -79,7 +79,7 @@ def plan(link: PostgresConnection, ids: Sequence[str], before: Journal, after: J
     Raises:
         Conflict: the journal is not `before`.
     """
-    last = link.write(lambda cursor: committed(link, cursor, before))
+    last = link.write(lambda cursor: last_committed_row(link, cursor, before))
     queue = f"lacking_{after.migration}"
 
     def step(cursor: Cursor[Any]) -> None:
@@ -90,7 +90,7 @@ def plan(link: PostgresConnection, ids: Sequence[str], before: Journal, after: J
                 copy.write_row((id, place))
         make(cursor, after.migration, after.new_dim, link.extension, PLACED.format(last=last))
         cursor.execute("DROP TABLE given")
-        replace(cursor, before, after)
+        replace_journal(cursor, before, after)
         cursor.execute(LATER.format(queue), (last,))
         cursor.execute("DELETE FROM fits")
         cursor.execute("DELETE FROM claims")
@@ -100,13 +100,13 @@ def plan(link: PostgresConnection, ids: Sequence[str], before: Journal, after: J
     except Taken as error:  # another plan made these tables
         raise Conflict from error
     link.write(lambda cursor: cursor.execute(DANGLING.format(queue)))
-    link.outside(f'ANALYZE "{link.schema}".{queue}')
+    link.execute_alone(f'ANALYZE "{link.schema}".{queue}')
 
 
-def committed(link: PostgresConnection, cursor: Cursor[Any], before: Journal) -> int:
+def last_committed_row(link: PostgresConnection, cursor: Cursor[Any], before: Journal) -> int:
     """The last row number, once every item up to it is committed; items that are being added are waited for."""
     cursor.execute(f"SELECT pg_advisory_xact_lock({ADDING})")
-    if link.again(cursor, "FOR UPDATE") != before:  # every other write of items shares it
+    if link.reload_journal(cursor, "FOR UPDATE") != before:  # every other write of items shares it
         raise Conflict
     found = cursor.execute("SELECT max(row) FROM items").fetchone()
     return found[0] or 0 if found else 0
@@ -114,19 +114,19 @@ def committed(link: PostgresConnection, cursor: Cursor[Any], before: Journal) ->
 
 def sweep(link: PostgresConnection) -> bool:
     """Drop a table that no phase serves any more; whether there is another. What somebody still reads is left."""
-    for name in link.read(lambda cursor: dead(link, cursor)):
+    for name in link.read(lambda cursor: unused_tables(link, cursor)):
         try:
             with link.transaction(lock="FOR SHARE") as cursor:
-                if name in dead(link, cursor):
+                if name in unused_tables(link, cursor):
                     cursor.execute("SET LOCAL lock_timeout = '100ms'")  # whoever comes behind us waits for no longer
                     cursor.execute(f"DROP TABLE {name}")
                     cursor.execute("DELETE FROM near WHERE part = %s", (name,))
-                return len(dead(link, cursor)) > 0
+                return len(unused_tables(link, cursor)) > 0
         except Undone:
             continue
     return False
 
 
-def dead(link: PostgresConnection, cursor: Cursor[Any]) -> list[str]:
+def unused_tables(link: PostgresConnection, cursor: Cursor[Any]) -> list[str]:
     """Tables that no phase serves any more."""
-    return [name for name in tables(cursor) if name not in alive(link.journal)]
+    return [name for name in tables(cursor) if name not in live_tables(link.journal)]

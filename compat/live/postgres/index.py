@@ -11,8 +11,8 @@ from psycopg.types.json import Jsonb
 from compat.engine.exact import Distance
 from compat.live.items import Candidates, Column, Journal
 from compat.live.postgres.connection import PostgresConnection
-from compat.live.postgres.values import json
-from compat.live.sql import table
+from compat.live.postgres.values import to_json
+from compat.live.sql import table_of
 from compat.live.store import Ask, Where
 
 OPERATOR = {"cosine": "<=>", "l2": "<->"}
@@ -61,10 +61,10 @@ class PostgresIndex(NamedTuple):
         if where:
             joins += " JOIN items i ON i.row = v.row"
             tests = ["coalesce(i.meta -> %s::text, 'null') = ANY(%s::jsonb[])" for _ in where]
-        bound = [part for name, value in where.items() for part in (name, alike(value))]
+        bound = [part for name, value in where.items() for part in (name, equal_values(value))]
         if self.width:
             width = max(self.width, min(2 * k, WIDTHS[-1]))
-            cursor.execute(setting({**INDEXED, "hnsw.ef_search": str(width)}))
+            cursor.execute(set_parameters({**INDEXED, "hnsw.ef_search": str(width)}))
         distant = f"(v.vector OPERATOR({self.extension}.{OPERATOR[self.distance]}) %s)"
         order = distant if self.width else f"{distant} + 0.0"  # a sum has no index
         if not self.width and self.distance == "cosine":  # from products, near-equal vectors would all be equal
@@ -74,20 +74,20 @@ class PostgresIndex(NamedTuple):
         select = f"SELECT v.row FROM {self.table} v {joins} WHERE {' AND '.join(tests)} ORDER BY {order} LIMIT %s"
         rows = [row for (row,) in cursor.execute(select, (*bound, query.astype(np.float32), k))]
         if self.width:
-            cursor.execute(setting({name: "on" for name, value in INDEXED.items() if value == "off"}))
+            cursor.execute(set_parameters({name: "on" for name, value in INDEXED.items() if value == "off"}))
             if len(rows) < k:
                 return self._replace(width=0).nearest(cursor, query, k, where)
         return rows
 
 
-def setting(values: dict[str, str]) -> str:
+def set_parameters(values: dict[str, str]) -> str:
     """Sets parameters for the rest of a transaction, at once."""
     return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in values.items())
 
 
-def part_of(link: PostgresConnection, column: Column, journal: Journal) -> PostgresIndex | None:
+def index_of(link: PostgresConnection, column: Column, journal: Journal) -> PostgresIndex | None:
     """The part of a column, without its index; None while there is none."""
-    name = table(column, journal)
+    name = table_of(column, journal)
     if name is None:
         return None
     over = None if column == "new" or journal.new_generation is None else f"lacking_{journal.new_generation}"
@@ -96,10 +96,10 @@ def part_of(link: PostgresConnection, column: Column, journal: Journal) -> Postg
 
 def search(link: PostgresConnection, cursor: Cursor[Any], ask: Ask, k: int, where: Where) -> Candidates:
     """The nearest items of a part, in the transaction of the cursor."""
-    part, count = part_of(link, ask.column, link.journal), len(ask.queries)
+    part, count = index_of(link, ask.column, link.journal), len(ask.queries)
     if part is None:
         return Candidates([], [], np.empty((0, ask.queries.shape[1]), np.float32), np.full((count, 0), -1))
-    part = part._replace(width=searched_with(cursor, part, k))
+    part = part._replace(width=search_width(cursor, part, k))
     lists = [part.nearest(cursor, query, k, where) for query in ask.queries]
     rows = np.unique(np.array([row for found in lists for row in found], np.int64))
     select = (
@@ -114,12 +114,12 @@ def search(link: PostgresConnection, cursor: Cursor[Any], ask: Ask, k: int, wher
     return Candidates([id for id, *_ in known], [meta for _, meta, _ in known], vectors, places)
 
 
-def alike(value: Any) -> list[Jsonb]:
+def equal_values(value: Any) -> list[Jsonb]:
     """All that is equal to a value: JSON's 1 and true differ, where a filter's do not."""
-    return [json(value), *(json(other) for other in (True, False, 1, 0) if other == value)]
+    return [to_json(value), *(to_json(other) for other in (True, False, 1, 0) if other == value)]
 
 
-def searched_with(cursor: Cursor[Any], part: PostgresIndex, k: int) -> int:
+def search_width(cursor: Cursor[Any], part: PostgresIndex, k: int) -> int:
     """The width that a part's index is searched with; 0: there is none that is good enough, or few items are left."""
     found = cursor.execute("SELECT ef, over, here FROM near WHERE part = %s", (part.table,)).fetchone()
     if found is None or k > WIDTHS[-1]:

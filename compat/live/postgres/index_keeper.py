@@ -12,7 +12,7 @@ from psycopg import Cursor
 
 from compat.live.items import Column, Journal
 from compat.live.postgres.connection import SNAPSHOT, PostgresConnection
-from compat.live.postgres.index import WIDTHS, PostgresIndex, part_of
+from compat.live.postgres.index import WIDTHS, PostgresIndex, index_of
 from compat.live.store import GROWTH, NEAREST, Approximate
 
 CLASS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops"}
@@ -29,7 +29,7 @@ KNOWN = f"SELECT items, ef FROM near WHERE part = %s AND {VALID}"
 NOTE = f"INSERT INTO near SELECT * FROM (SELECT %s, %s::bigint, %s::int, %s, %s::bigint) WHERE {VALID}"
 
 
-class Keeper:
+class IndexKeeper:
     """Keeps an index for each table of vectors that is large, by a thread and a connection of its own.
 
     It is made when the table outgrows the limit, and searched once it was measured to be good enough. It is measured
@@ -45,13 +45,13 @@ class Keeper:
         self.approximate = approximate
         self.link = PostgresConnection(url)
         self.thread: threading.Thread | None = None
-        self.looked = -LOOK_EVERY
+        self.last_start = -LOOK_EVERY
 
-    def look(self, columns: Sequence[Column]) -> None:
+    def start_if_due(self, columns: Sequence[Column]) -> None:
         """See to the parts of these columns, every now and then, and without keeping the caller waiting."""
         busy = self.thread is not None and self.thread.is_alive()
-        if not busy and time.monotonic() - self.looked >= LOOK_EVERY:
-            self.looked = time.monotonic()
+        if not busy and time.monotonic() - self.last_start >= LOOK_EVERY:
+            self.last_start = time.monotonic()
             self.thread = threading.Thread(target=self.keep_quietly, args=(columns,), daemon=True)
             self.thread.start()
 
@@ -76,50 +76,50 @@ class Keeper:
         try:
             self.keep(columns)
         except (OSError, ValueError):  # the next look is another chance
-            self.looked = time.monotonic()
+            self.last_start = time.monotonic()
 
     def _keep(self, column: Column) -> None:
         link, above = self.link, self.approximate.above
         with link.transaction(SNAPSHOT) as cursor:
-            journal, part = link.journal, part_of(link, column, link.journal)
+            journal, part = link.journal, index_of(link, column, link.journal)
             if part is None or cursor.execute(BUSY, (part.table,)).fetchone() != (False,):
                 return
             index = f"near_{part.table}"
             known = cursor.execute(KNOWN, (part.table, index)).fetchone()
-            items = count(cursor, part.table)
-            here = count(cursor, part.over) if part.over else items
+            items = count_rows(cursor, part.table)
+            here = count_rows(cursor, part.over) if part.over else items
         if items <= above or journal.dim_of(column) > WIDEST:
             return drop(link, part.table) if known is not None else None
         if known is None:
-            make(link, part.table, journal)
+            build(link, part.table, journal)
         measured, width = known or (0, 0)
         if not items / GROWN <= measured <= items * GROWTH:
             measured, width = items, measure(link, part, self.approximate.recall)
             if known is not None and width == 0:
-                remake(link, part.table)
+                rebuild(link, part.table)
                 width = measure(link, part, self.approximate.recall)
         with link.transaction() as cursor:
             cursor.execute("DELETE FROM near WHERE part = %s", (part.table,))
             cursor.execute(NOTE, (part.table, measured, width, part.over, here if here > above else 0, index))
 
 
-def count(cursor: Cursor[Any], table: str) -> int:
+def count_rows(cursor: Cursor[Any], table: str) -> int:
     return (cursor.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,))[0]
 
 
-def make(link: PostgresConnection, table: str, journal: Journal) -> None:
+def build(link: PostgresConnection, table: str, journal: Journal) -> None:
     """Make a table's index while the store is read and written."""
     drop(link, table)
-    link.outside(
+    link.execute_alone(
         f'CREATE INDEX CONCURRENTLY IF NOT EXISTS near_{table} ON "{link.schema}".{table}'
         f" USING hnsw (vector {link.extension}.{CLASS[journal.distance]})"
     )
 
 
-def remake(link: PostgresConnection, table: str) -> None:
+def rebuild(link: PostgresConnection, table: str) -> None:
     """Make it anew without what is no longer in the table; the one that is there is searched until then."""
     drop(link, table, "_ccnew", "_ccold")
-    link.outside(f'REINDEX INDEX CONCURRENTLY "{link.schema}".near_{table}')
+    link.execute_alone(f'REINDEX INDEX CONCURRENTLY "{link.schema}".near_{table}')
 
 
 def drop(link: PostgresConnection, table: str, *ends: str) -> None:
@@ -145,24 +145,24 @@ def measure(link: PostgresConnection, part: PostgresIndex, recall: float) -> int
     whole = part._replace(over=None)
 
     def step(cursor: Cursor[Any]) -> int:
-        tried = [some for some in (anywhere(cursor, part.table), latest(cursor, part.table)) if some]
+        tried = [some for some in (draw_vectors(cursor, part.table), draw_latest(cursor, part.table)) if some]
         exact = [[whole.nearest(cursor, query, NEAREST, {}) for query in some] for some in tried]
         for width in WIDTHS:
             its = whole._replace(width=width)
             lists = [[its.nearest(cursor, query, NEAREST, {}) for query in some] for some in tried]
-            if min((share(a, b) for a, b in zip(lists, exact, strict=True)), default=0.0) >= (1 + recall) / 2:
+            if min((mean_recall(a, b) for a, b in zip(lists, exact, strict=True)), default=0.0) >= (1 + recall) / 2:
                 return width
         return 0
 
     return link.read(step)
 
 
-def share(lists: list[list[int]], exact: list[list[int]]) -> float:
+def mean_recall(lists: list[list[int]], exact: list[list[int]]) -> float:
     """Of what is nearest, how much was found."""
     return float(np.mean([len(np.intersect1d(a, b)) / max(len(b), 1) for a, b in zip(lists, exact, strict=True)]))
 
 
-def anywhere(cursor: Cursor[Any], table: str) -> list[np.ndarray]:
+def draw_vectors(cursor: Cursor[Any], table: str) -> list[np.ndarray]:
     """Some vectors of a table, from random rows on."""
     last = (cursor.execute(f"SELECT max(row) FROM {table}").fetchone() or (0,))[0] or 0
     one = f"SELECT vector FROM {table} WHERE row >= %s ORDER BY row LIMIT 1"
@@ -170,7 +170,7 @@ def anywhere(cursor: Cursor[Any], table: str) -> list[np.ndarray]:
     return [found[0] for row in rows if (found := cursor.execute(one, (row,)).fetchone())]
 
 
-def latest(cursor: Cursor[Any], table: str) -> list[np.ndarray]:
+def draw_latest(cursor: Cursor[Any], table: str) -> list[np.ndarray]:
     """Some vectors of those that came last: the server writes rows to the end of a table's file."""
     size = "SELECT pg_relation_size(%s::regclass) / current_setting('block_size')::int"
     blocks = (cursor.execute(size, (table,)).fetchone() or (0,))[0]

@@ -11,7 +11,7 @@ from compat.errors import InputError
 from compat.live.items import Journal, load_journal, new_store
 from compat.live.postgres import generations
 from compat.live.postgres.connection import PostgresConnection
-from compat.live.postgres.errors import line
+from compat.live.postgres.errors import one_line
 from compat.live.sql import LAYOUT
 
 TABLES = (
@@ -47,17 +47,17 @@ def make(link: PostgresConnection, journal: Journal) -> None:
     with link.transaction(journal=False) as cursor:
         cursor.execute(ONE_AT_A_TIME)
         try:
-            if not found(cursor, "pg_extension WHERE extname = 'vector'"):
+            if not in_catalog(cursor, "pg_extension WHERE extname = 'vector'"):
                 cursor.execute("CREATE EXTENSION vector SCHEMA public")
-            if not found(cursor, f"pg_namespace WHERE nspname = '{link.schema}'"):
+            if not in_catalog(cursor, f"pg_namespace WHERE nspname = '{link.schema}'"):
                 cursor.execute(f'CREATE SCHEMA "{link.schema}"')
         except (ProgrammingError, NotSupportedError, errors.UndefinedFile) as error:
             expected = "expected a server with pgvector, and a database in which we may make it"
-            raise InputError(f"store: {line(error)}, {expected}") from error
+            raise InputError(f"store: {one_line(error)}, {expected}") from error
     link.close()  # the next connection knows vectors
     with link.transaction(journal=False) as cursor:
         cursor.execute(ONE_AT_A_TIME)
-        if there(cursor, "journal"):
+        if has_table(cursor, "journal"):
             raise InputError(f"store: schema {link.schema} has one, expected another schema")
         for statement in (*FIRST, *TABLES):
             cursor.execute(statement)
@@ -65,28 +65,28 @@ def make(link: PostgresConnection, journal: Journal) -> None:
         generations.ensure(cursor, journal, link.extension)
 
 
-def found(cursor: Cursor[Any], test: str) -> bool:
+def in_catalog(cursor: Cursor[Any], test: str) -> bool:
     """Whether the catalog has it."""
     return cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {test})").fetchone() == (True,)
 
 
-def there(cursor: Cursor[Any], name: str) -> bool:
+def has_table(cursor: Cursor[Any], name: str) -> bool:
     """Whether a table of the store is there."""
     return cursor.execute("SELECT to_regclass(%s)", (name,)).fetchone() != (None,)
 
 
-def settle(link: PostgresConnection) -> None:
+def update_layout(link: PostgresConnection) -> None:
     """Move the store to today's layout, if it is of the first one, which had all vectors in the table of items.
 
     Raises:
         InputError: its layout is a later one.
     """
     with link.transaction(journal=False) as cursor:
-        if not there(cursor, "layout") and there(cursor, "journal"):
+        if not has_table(cursor, "layout") and has_table(cursor, "journal"):
             cursor.execute("LOCK TABLE journal, items IN ACCESS EXCLUSIVE MODE")
-            if not there(cursor, "layout"):  # else another process was faster
-                move(cursor, link.extension)
-        if there(cursor, "layout"):
+            if not has_table(cursor, "layout"):  # else another process was faster
+                move_first_layout(cursor, link.extension)
+        if has_table(cursor, "layout"):
             version = cursor.execute("SELECT version FROM layout").fetchone()
             if version is not None and version[0] > LAYOUT:
                 raise InputError(
@@ -95,7 +95,7 @@ def settle(link: PostgresConnection) -> None:
                 )
 
 
-def move(cursor: Cursor[Any], extension: str) -> None:
+def move_first_layout(cursor: Cursor[Any], extension: str) -> None:
     """Move a store of the first layout, in the transaction of the cursor."""
     row = cursor.execute("SELECT content, digest FROM journal").fetchone()
     if row is None:

@@ -28,13 +28,13 @@ from compat.live.items import (
 )
 from compat.live.postgres import generations
 from compat.live.postgres.adding import add
-from compat.live.postgres.connection import SNAPSHOT, PostgresConnection, replace
+from compat.live.postgres.connection import SNAPSHOT, PostgresConnection, replace_journal
 from compat.live.postgres.schema import make
-from compat.live.postgres.values import json, told_as
+from compat.live.postgres.values import storable_text, to_json
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 
 if TYPE_CHECKING:
-    from compat.live.postgres.index_keeper import Keeper
+    from compat.live.postgres.index_keeper import IndexKeeper
 
 AT_ONCE = 4096  # rows that are fetched at a time
 FILLED = 32  # rows whose vectors are written at a time, which takes milliseconds each if they have an index
@@ -85,16 +85,16 @@ class PostgresStore:
     def __init__(self, url: str, approximate: Approximate = DEFAULT) -> None:
         self.url, self.approximate, self.link = url, approximate, PostgresConnection(url)
         self.transaction, self.read, self.write = self.link.transaction, self.link.read, self.link.write
-        self.kept: Keeper | None = None
+        self.loaded_keeper: IndexKeeper | None = None
 
     @property
-    def keeper(self) -> Keeper:
+    def keeper(self) -> IndexKeeper:
         """Imported when something is searched for: what only reads or writes items needs no torch."""
-        if self.kept is None:
-            from compat.live.postgres.index_keeper import Keeper
+        if self.loaded_keeper is None:
+            from compat.live.postgres.index_keeper import IndexKeeper
 
-            self.kept = Keeper(self.url, self.approximate)
-        return self.kept
+            self.loaded_keeper = IndexKeeper(self.url, self.approximate)
+        return self.loaded_keeper
 
     def create(self, journal: Journal) -> None:
         make(self.link, changed(journal, store=journal.store or new_store()))
@@ -107,7 +107,7 @@ class PostgresStore:
 
     def amend(self, before: Journal, after: Journal, fit: bytes | None = None) -> None:
         def step(cursor: Cursor[Any]) -> None:
-            generations.turn(self.link, cursor, before, after)
+            generations.change_journal(self.link, cursor, before, after)
             if fit is not None:
                 insert = "INSERT INTO fits VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
                 if cursor.execute(insert, (after.migration, after.learned, fit)).rowcount == 0:
@@ -131,12 +131,12 @@ class PostgresStore:
             if (journal.migration, journal.phase) != (during.migration, during.phase):
                 raise Conflict
             check_item(item, journal)
-            found = cursor.execute(PUT, (item.id, item.content, json(dict(item.meta)), item.version)).fetchone()
+            found = cursor.execute(PUT, (item.id, item.content, to_json(dict(item.meta)), item.version)).fetchone()
             row = found[0] if found else None
             with cursor.connection.pipeline():
                 self._set(cursor, "old", row, item.old)
                 self._set(cursor, "new", row, item.new)
-                if bridge := sql.table("bridge", journal):
+                if bridge := sql.table_of("bridge", journal):
                     cursor.execute(f"DELETE FROM {bridge} WHERE row = %s", (row,))
                     if item.bridge is not None:
                         cursor.execute(f"INSERT INTO {bridge} VALUES (%s, %s)", (row, item.bridge))
@@ -145,7 +145,7 @@ class PostgresStore:
 
     def _set(self, cursor: Cursor[Any], column: Column, row: Any, vector: np.ndarray | None) -> None:
         """Write a vector of a generation, or that there is none; its place in the order is open."""
-        vectors, missing = sql.table(column, self.link.journal), sql.lacking(column, self.link.journal)
+        vectors, missing = sql.table_of(column, self.link.journal), sql.lacking_table(column, self.link.journal)
         if vectors is None:
             return
         if vector is not None:
@@ -164,7 +164,7 @@ class PostgresStore:
 
     def describe(self, id: str, meta: Mapping[str, Any]) -> bool:
         check_meta(id, meta)
-        return self._changed("UPDATE items SET meta = %s WHERE id = %s", (json(dict(meta)), id)) == 1
+        return self._execute("UPDATE items SET meta = %s WHERE id = %s", (to_json(dict(meta)), id)) == 1
 
     def delete(self, id: str) -> bool:
         check_text("id", id)
@@ -173,7 +173,7 @@ class PostgresStore:
             found = cursor.execute("DELETE FROM items WHERE id = %s RETURNING row", (id,)).fetchone()
             if found:
                 with cursor.connection.pipeline():
-                    for name in sql.alive(self.link.journal):
+                    for name in sql.live_tables(self.link.journal):
                         cursor.execute(f"DELETE FROM {name} WHERE row = %s", found)
             return found is not None
 
@@ -181,20 +181,20 @@ class PostgresStore:
 
     def get(self, id: str) -> Item | None:
         check_text("id", id)
-        found = self.read(lambda cursor: self._whole(cursor, "WHERE i.id = %s", (id,)))
+        found = self.read(lambda cursor: self._select_items(cursor, "WHERE i.id = %s", (id,)))
         return found[0] if found else None
 
     def exchange(self, report: Report, count: int, lease: float, below: int | None = None) -> Turn:
         def step(cursor: Cursor[Any]) -> Turn:
             journal = self.link.journal
             ours, written = journal.migration == report.migration, 0
-            if ours and journal.takes_in:
+            if ours and journal.accepts_vectors:
                 check_report(report, journal.new_dim)
-                written = self._take(cursor, report)
+                written = self._write_report(cursor, report)
             cursor.execute(FREE, (report.worker,))
             if report.figures:
-                cursor.execute(BEAT, (report.worker, json(dict(report.figures))))
-            if (queue := sql.lacking("new", journal)) is None:
+                cursor.execute(BEAT, (report.worker, to_json(dict(report.figures))))
+            if (queue := sql.lacking_table("new", journal)) is None:
                 return Turn(written, [], cursor.execute("SELECT EXISTS (SELECT 1 FROM items)").fetchone() == (True,))
             limit, work = 2**62 if below is None else below, []
             if ours and journal.phase == "running" and count >= 1:
@@ -205,13 +205,13 @@ class PostgresStore:
 
         return self.write(step, lock="FOR SHARE")
 
-    def _take(self, cursor: Cursor[Any], report: Report) -> int:
+    def _write_report(self, cursor: Cursor[Any], report: Report) -> int:
         """Write what a worker hands in; how many vectors."""
-        vectors, queue = sql.table("new", self.link.journal), sql.lacking("new", self.link.journal)
-        done, dead = report.done, report.dead
+        vectors, queue = sql.table_of("new", self.link.journal), sql.lacking_table("new", self.link.journal)
+        done, dead = report.done, report.failed
         written = 0
         if done:
-            number = dict(reversed(self._locked(cursor, [line[:2] for line in done])))  # the first of two
+            number = dict(reversed(self._lock_rows(cursor, [line[:2] for line in done])))  # the first of two
             moved = f"DELETE FROM {queue} WHERE row = ANY(%s) RETURNING row, place"
             rows = cursor.execute(moved, (list(number),)).fetchall()
             written = len(rows)
@@ -219,13 +219,13 @@ class PostgresStore:
                 insert = f"INSERT INTO {vectors} VALUES (%s, %s, %s)"
                 cursor.executemany(insert, [(row, place, done[number[row]][2]) for row, place in rows])
         if dead:
-            here = self._locked(cursor, [line[:2] for line in dead])
+            here = self._lock_rows(cursor, [line[:2] for line in dead])
             failed = f"UPDATE {queue} SET failure = %s WHERE row = %s"
             if here:
-                cursor.executemany(failed, [(told_as(dead[n][2]), row) for row, n in here])
+                cursor.executemany(failed, [(storable_text(dead[n][2]), row) for row, n in here])
         return written
 
-    def _locked(self, cursor: Cursor[Any], items: Sequence[tuple[str, int]]) -> list[tuple[int, int]]:
+    def _lock_rows(self, cursor: Cursor[Any], items: Sequence[tuple[str, int]]) -> list[tuple[int, int]]:
         """Lock the rows of those items that still have the versions; the row of each, and which of them it is."""
         ids, versions = map(list, zip(*items, strict=True))
         return [(row, n - 1) for row, n in cursor.execute(LOCKED, (ids, versions))]
@@ -234,7 +234,7 @@ class PostgresStore:
         place, id = (-2, "") if after is None else (after.place, after.id)
 
         def step(cursor: Cursor[Any]) -> list[Pending]:
-            if (queue := sql.lacking("new", self.link.journal)) is None:
+            if (queue := sql.lacking_table("new", self.link.journal)) is None:
                 return []
             select = (
                 f"SELECT i.id, i.version, i.content, l.place {OPEN.format(queue)} AND l.place >= %s"
@@ -246,28 +246,28 @@ class PostgresStore:
 
     def retry(self) -> int:
         def step(cursor: Cursor[Any]) -> int:
-            if (queue := sql.lacking("new", self.link.journal)) is None:
+            if (queue := sql.lacking_table("new", self.link.journal)) is None:
                 return 0
             return cursor.execute(f"UPDATE {queue} SET failure = NULL WHERE failure IS NOT NULL").rowcount
 
         return self.write(step, lock="FOR SHARE")
 
     def beat(self, name: str, figures: Mapping[str, float]) -> None:
-        self._changed(BEAT, (name, json(dict(figures))))
+        self._execute(BEAT, (name, to_json(dict(figures))))
 
     def beats(self, since: float) -> dict[str, Mapping[str, float]]:
         select = "SELECT name, figures FROM beats WHERE at > clock_timestamp() - make_interval(secs => %s)"
-        return dict(self._unlogged(select, (since,)))
+        return dict(self._read_unlogged(select, (since,)))
 
     def claims(self) -> dict[str, tuple[int, float]]:
         ends = "extract(epoch FROM min(until) - clock_timestamp())::float8"
-        rows = self._unlogged(f"SELECT worker, count(*), {ends} FROM claims GROUP BY worker")
+        rows = self._read_unlogged(f"SELECT worker, count(*), {ends} FROM claims GROUP BY worker")
         return {worker: (count, ends) for worker, count, ends in rows}
 
     def counts(self) -> Counts:
         def step(cursor: Cursor[Any]) -> Counts:
             journal = self.link.journal
-            rootless, queue = sql.lacking("old", journal), sql.lacking("new", journal)
+            rootless, queue = sql.lacking_table("old", journal), sql.lacking_table("new", journal)
 
             def count(of: str) -> int:
                 return (cursor.execute(f"SELECT count(*) FROM {of}").fetchone() or (0,))[0]
@@ -275,10 +275,10 @@ class PostgresStore:
             total, bare = count("items"), 0
             if queue is None:
                 return Counts(total, 0, total, 0, count(f"{rootless} JOIN items USING (row)"))
-            of, new = f"{queue} l JOIN items i USING (row)", count(str(sql.table("new", journal)))
+            of, new = f"{queue} l JOIN items i USING (row)", count(str(sql.table_of("new", journal)))
             failed = count(f"{of} WHERE l.failure IS NOT NULL")
             if journal.bridged:
-                bridge = sql.table("bridge", journal)
+                bridge = sql.table_of("bridge", journal)
                 bare = count(f"{of} WHERE NOT EXISTS (SELECT 1 FROM {bridge} b WHERE b.row = l.row)")
             elif rootless:
                 bare = count(f"{of} JOIN {rootless} USING (row)")
@@ -288,7 +288,7 @@ class PostgresStore:
 
     def without_old(self, count: int) -> list[Work]:
         def step(cursor: Cursor[Any]) -> list[Work]:
-            if (rootless := sql.lacking("old", self.link.journal)) is None:
+            if (rootless := sql.lacking_table("old", self.link.journal)) is None:
                 return []
             select = f"SELECT id, version, content FROM {rootless} JOIN items USING (row) LIMIT %s"
             return [Work(*row) for row in cursor.execute(select, (count,))]
@@ -297,7 +297,7 @@ class PostgresStore:
 
     def sample(self, count: int) -> list[Item]:
         def step(cursor: Cursor[Any]) -> list[Item]:
-            if not count or (vectors := sql.table("new", self.link.journal)) is None:
+            if not count or (vectors := sql.table_of("new", self.link.journal)) is None:
                 return []
             first, last = cursor.execute(f"SELECT min(row), max(row) FROM {vectors}").fetchone() or (None, None)
             if first is None or last is None:
@@ -307,15 +307,15 @@ class PostgresStore:
                 select = f"SELECT row FROM {vectors} WHERE row >= %s ORDER BY row LIMIT %s"
                 return [found for (found,) in cursor.execute(select, (row, limit))]
 
-            return self._whole(cursor, "WHERE i.row = ANY(%s)", (sql.drawn(first, last, count, after),))
+            return self._select_items(cursor, "WHERE i.row = ANY(%s)", (sql.draw_rows(first, last, count, after),))
 
         return self.read(step)
 
     def misplaced(self, count: int, rows: int | None = None) -> list[str]:
         def step(cursor: Cursor[Any]) -> list[str]:
             last = cursor.execute("SELECT max(row) FROM items").fetchone() or (None,)
-            some = sql.among(last[0], rows)
-            selects = [sql.misplaced(column, self.link.journal, some) for column in ("old", "new")]
+            some = sql.items_table(last[0], rows)
+            selects = [sql.select_misplaced(column, self.link.journal, some) for column in ("old", "new")]
             found = [cursor.execute(f"{one} LIMIT %s", (count,)).fetchall() for one in selects if one]
             return [id for some in found for (id,) in some][:count]
 
@@ -325,7 +325,7 @@ class PostgresStore:
         last = 0
 
         def step(cursor: Cursor[Any]) -> list[tuple[Any, ...]]:
-            if (select := sql.part(column, self.link.journal)) is None:
+            if (select := sql.select_part(column, self.link.journal)) is None:
                 return []
             return cursor.execute(f"{select} AND v.row > %s ORDER BY v.row LIMIT %s", (last, AT_ONCE)).fetchall()
 
@@ -336,9 +336,9 @@ class PostgresStore:
 
     def failures(self, count: int) -> list[Item]:
         def step(cursor: Cursor[Any]) -> list[Item]:
-            if sql.lacking("new", self.link.journal) is None:
+            if sql.lacking_table("new", self.link.journal) is None:
                 return []
-            return self._whole(cursor, "WHERE l.failure IS NOT NULL ORDER BY l.row LIMIT %s", (count,))
+            return self._select_items(cursor, "WHERE l.failure IS NOT NULL ORDER BY l.row LIMIT %s", (count,))
 
         return self.read(step)
 
@@ -349,7 +349,7 @@ class PostgresStore:
             journal = self.link.journal
             dims = journal.dim if old else 0, journal.new_dim if new else 0
             blank, missing = np.empty(0, np.float32), np.full(dims[1], np.nan, np.float32)
-            if select := sql.galleries(journal, new, old):
+            if select := sql.select_gallery(journal, new, old):
                 rows = cursor.connection.cursor("gallery", binary=True).execute(select)
                 while some := rows.fetchmany(AT_ONCE):
                     names, versions, places, before, after = zip(*some, strict=True)
@@ -373,10 +373,10 @@ class PostgresStore:
     def _fill(self, column: Column, given: Sequence[tuple[str, int, np.ndarray]], during: Journal) -> int:
         def step(cursor: Cursor[Any]) -> int:
             check_moment(self.link.journal, during)
-            if not given or (name := sql.table(column, self.link.journal)) is None:
+            if not given or (name := sql.table_of(column, self.link.journal)) is None:
                 return 0
-            here = self._locked(cursor, [line[:2] for line in given])
-            if missing := sql.lacking(column, self.link.journal):
+            here = self._lock_rows(cursor, [line[:2] for line in given])
+            if missing := sql.lacking_table(column, self.link.journal):
                 cursor.execute(f"DELETE FROM {missing} WHERE row = ANY(%s)", ([row for row, _ in here],))
             into = "(row, vector) VALUES (%s, %s)" if column == "bridge" else "(row, place, vector) VALUES (%s, -1, %s)"
             write = f"INSERT INTO {name} {into} ON CONFLICT (row) DO UPDATE SET vector = excluded.vector"
@@ -397,31 +397,31 @@ class PostgresStore:
             return [search(self.link, cursor, ask, k, filters) for ask in asks]
 
         found = self.read(step)
-        self.keeper.look([ask.column for ask in asks])
+        self.keeper.start_if_due([ask.column for ask in asks])
         return found
 
     def warm(self, columns: Sequence[Column]) -> None:
         self.keeper.keep_quietly(columns)
 
     def revert(self, before: Journal, after: Journal) -> None:
-        self._turn("old", before, after)
+        self._replace_if_complete("old", before, after)
 
     def drop_old(self, before: Journal, after: Journal) -> None:
-        self._turn("new", before, after)
+        self._replace_if_complete("new", before, after)
 
     def advance(self, before: Journal, after: Journal) -> None:
         self.amend(before, after)
 
-    def _turn(self, column: Column, before: Journal, after: Journal) -> None:
+    def _replace_if_complete(self, column: Column, before: Journal, after: Journal) -> None:
         """Replace the journal, if no item lacks a vector of a column."""
-        missing = f"SELECT EXISTS (SELECT 1 FROM {sql.lacking(column, before)} JOIN items USING (row))"
+        missing = f"SELECT EXISTS (SELECT 1 FROM {sql.lacking_table(column, before)} JOIN items USING (row))"
 
         def check(cursor: Cursor[Any]) -> None:
             if cursor.execute(missing).fetchone() == (True,):
                 raise Conflict
 
         def step(cursor: Cursor[Any]) -> None:
-            replace(cursor, before, after)
+            replace_journal(cursor, before, after)
             check(cursor)
 
         if self.journal() != before:
@@ -440,14 +440,14 @@ class PostgresStore:
         return int(found[0] or 0) if found else 0
 
     def close(self) -> None:
-        if self.kept is not None:
-            self.kept.close()
+        if self.loaded_keeper is not None:
+            self.loaded_keeper.close()
         self.link.close()
 
-    def _whole(self, cursor: Cursor[Any], where: str, values: Sequence[Any]) -> list[Item]:
-        return [Item(*row) for row in cursor.execute(f"{sql.whole(self.link.journal)} {where}", values)]
+    def _select_items(self, cursor: Cursor[Any], where: str, values: Sequence[Any]) -> list[Item]:
+        return [Item(*row) for row in cursor.execute(f"{sql.select_items(self.link.journal)} {where}", values)]
 
-    def _unlogged(self, select: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def _read_unlogged(self, select: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """What a table has that a server which follows another does not."""
 
         def step(cursor: Cursor[Any]) -> list[tuple[Any, ...]]:
@@ -455,5 +455,5 @@ class PostgresStore:
 
         return self.read(step)
 
-    def _changed(self, statement: str, values: Sequence[Any] = ()) -> int:
+    def _execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         return self.write(lambda cursor: cursor.execute(statement, values).rowcount)

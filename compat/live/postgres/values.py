@@ -45,11 +45,11 @@ def register(connection: Connection[Any], oid: int) -> None:
     connection.adapters.types.add(TypeInfo("vector", oid, 0))
 
 
-def json(value: Any) -> Jsonb:
+def to_json(value: Any) -> Jsonb:
     """As it travels: letters as they are, which databases of other encodings than UTF-8 do not read from escapes."""
     return Jsonb(value, partial(dumps, ensure_ascii=False))
 
 
-def told_as(reason: str) -> str:
+def storable_text(reason: str) -> str:
     """A reason as a text that PostgreSQL holds."""
     return reason.replace("\0", "").encode(errors="backslashreplace").decode()

@@ -51,7 +51,7 @@ class SharedClient:
     """
 
     def __init__(self, client: QdrantClient, alone: AbstractContextManager[Any]) -> None:
-        self.client, self.alone, self.users = client, alone, 0
+        self.client, self.lock, self.users = client, alone, 0
 
 
 FOLDERS: dict[Path, SharedClient] = {}  # a folder is opened once, whatever number of stores a process has there
@@ -96,11 +96,11 @@ class QdrantConnection:
             OSError: no answer, or not in time; the disk is full. It may be tried again.
         """
         engine = self.open()
-        with engine.alone:
+        with engine.lock:
             try:
                 found = getattr(engine.client, step)(*args, **options)
             except Exception as error:
-                self._tell(error)
+                self._raise_translated(error)
         for result in found if isinstance(found, list) else [found]:
             if isinstance(result, models.UpdateResult) and result.status != models.UpdateStatus.COMPLETED:
                 raise OSError(f"{self.shown}: {step} is {result.status}, expected it to be done in time")
@@ -149,7 +149,7 @@ class QdrantConnection:
             raise InputError(f"store: Qdrant {version} at {self.shown}, expected {OLDEST[0]}.{OLDEST[1]} or newer")
         return SharedClient(client, nullcontext())
 
-    def _tell(self, error: Exception) -> NoReturn:
+    def _raise_translated(self, error: Exception) -> NoReturn:
         if isinstance(error, ResourceExhaustedResponse):
             raise Busy(f"{self.shown}: {_line(error)}", error.retry_after_s) from error
         code = error.status_code if isinstance(error, UnexpectedResponse) else None

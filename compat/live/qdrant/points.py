@@ -63,7 +63,7 @@ class JournalPoint:
             journal=journal,
             **names,
             retired=(*self.retired, *(name for name in gone if name not in kept)),
-            era=self.era + (kind(journal.phase) != kind(self.journal.phase)),
+            era=self.era + (phase_kind(journal.phase) != phase_kind(self.journal.phase)),
             marks=(*self.marks[-REMEMBERED:], secrets.token_hex(8)),
             fits=self.fits if journal.migration == self.journal.migration else {},
         )
@@ -77,7 +77,7 @@ class JournalPoint:
 
     def names(self, *columns: Column) -> list[str]:
         """Names of vectors as they were given, of those columns that there are."""
-        return [raw(name, self.journal.distance) for column in columns if (name := getattr(self, column))]
+        return [raw_name(name, self.journal.distance) for column in columns if (name := getattr(self, column))]
 
     def vectors(self, item: Item) -> dict[str, Any]:
         """The vectors of an item by name.
@@ -92,7 +92,7 @@ class JournalPoint:
                 continue
             if name is None:
                 raise InputError(f"{column}: one of item {item.id!r}, expected none in phase {self.journal.phase}")
-            found |= stored(name, vector, self.journal.distance)
+            found |= named_vectors(name, vector, self.journal.distance)
         return found
 
     def point(self, item: Item, seq: int, place: int = -1, **more: Any) -> models.PointStruct:
@@ -105,12 +105,12 @@ class JournalPoint:
             "place": place,
             "era": self.era,
             "seq": seq,
-            **self.described(item.meta),
+            **self.meta_payload(item.meta),
             **more,
         }
         return models.PointStruct(id=point_id(item.id), vector=self.vectors(item), payload=payload)
 
-    def described(self, meta: Mapping[str, Any]) -> dict[str, Any]:
+    def meta_payload(self, meta: Mapping[str, Any]) -> dict[str, Any]:
         """Payload that queries are filtered by: each field with its value as one keyword."""
         values = {**dict.fromkeys(self.journal.fields), **meta}
         return {"meta": dict(meta), "tags": [tag(name, value) for name, value in values.items()]}
@@ -147,22 +147,22 @@ def load_state(payload: Mapping[str, Any]) -> JournalPoint:
     )
 
 
-def kind(phase: Phase) -> int:
+def phase_kind(phase: Phase) -> int:
     """Phases of one kind call for the same embeddings of what is written."""
     return KINDS.get(phase, DURING)
 
 
-def fresh(column: Column, migration: int) -> str:
+def new_name(column: Column, migration: int) -> str:
     """A name of vectors that none ever had."""
     return f"{column}-{migration}-{secrets.token_hex(4)}"
 
 
-def raw(name: str, distance: Distance) -> str:
+def raw_name(name: str, distance: Distance) -> str:
     """Where the vectors of a name are as they were given."""
     return name + RAW if distance == "cosine" else name
 
 
-def scaled(rows: np.ndarray, distance: Distance) -> np.ndarray:
+def scale(rows: np.ndarray, distance: Distance) -> np.ndarray:
     """Vectors (N, D) as they are searched, under cosine of length 1, scaled in float64."""
     if distance == "l2":
         return rows
@@ -170,10 +170,10 @@ def scaled(rows: np.ndarray, distance: Distance) -> np.ndarray:
     return (found.double() * inverse_norms(found)[:, None]).float().numpy()
 
 
-def stored(name: str, vector: np.ndarray, distance: Distance) -> dict[str, Any]:
+def named_vectors(name: str, vector: np.ndarray, distance: Distance) -> dict[str, Any]:
     """A vector by the names under which it is stored; floats are those of float32, to the last bit."""
     vector = np.asarray(vector, np.float32)
-    return {name: scaled(vector[None], distance)[0].tolist(), raw(name, distance): vector.tolist()}
+    return {name: scale(vector[None], distance)[0].tolist(), raw_name(name, distance): vector.tolist()}
 
 
 def point_id(id: str) -> str:
@@ -197,41 +197,43 @@ def tag(name: str, value: Any) -> str:
     return json.dumps([name, value], sort_keys=True)
 
 
-def is_one(key: str, *values: Any) -> models.FieldCondition:
+def matches_any(key: str, *values: Any) -> models.FieldCondition:
     """The payload has one of these under a key."""
     return models.FieldCondition(key=key, match=models.MatchAny(any=list(values)))
 
 
-def within(key: str, **bounds: float) -> models.FieldCondition:
+def in_range(key: str, **bounds: float) -> models.FieldCondition:
     """The payload has a number within bounds (lt, lte, gt, gte) under a key."""
     return models.FieldCondition(key=key, range=models.Range(**bounds))
 
 
-def lacks(key: str) -> models.IsEmptyCondition:
+def is_missing(key: str) -> models.IsEmptyCondition:
     """The payload has nothing under a key."""
     return models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
 
 
-def are(ids: Iterable[str]) -> models.HasIdCondition:
+def has_ids(ids: Iterable[str]) -> models.HasIdCondition:
     """It is one of these points."""
     return models.HasIdCondition(has_id=list(ids))
 
 
-def has(name: str | None) -> list[Any]:
+def has_vector(name: str | None) -> list[Any]:
     """The conditions that hold for points with a vector of this name; of no name, for none."""
-    return [are([]) if name is None else models.HasVectorCondition(has_vector=name)]
+    return [has_ids([]) if name is None else models.HasVectorCondition(has_vector=name)]
 
 
-def where(must: Sequence[Any] = (), unless: Sequence[Any] = ()) -> models.Filter:
+def all_of(must: Sequence[Any] = (), unless: Sequence[Any] = ()) -> models.Filter:
     """All of these, and none of those."""
     return models.Filter(must=list(must), must_not=list(unless))
 
 
-def failed(state: JournalPoint) -> list[Any]:
+def failed_conditions(state: JournalPoint) -> list[Any]:
     """The conditions that hold for dead letters of this migration."""
-    return [is_one("failed", state.new)] if state.new else []
+    return [matches_any("failed", state.new)] if state.new else []
 
 
-def due(state: JournalPoint, below: int | None = None) -> models.Filter:
+def pending_filter(state: JournalPoint, below: int | None = None) -> models.Filter:
     """Items that are to be migrated, whoever has claimed them."""
-    return where([] if below is None else [within("place", lt=below)], has(state.new) + failed(state))
+    return all_of(
+        [] if below is None else [in_range("place", lt=below)], has_vector(state.new) + failed_conditions(state)
+    )

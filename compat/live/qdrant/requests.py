@@ -9,7 +9,7 @@ import numpy as np
 
 from compat.engine.exact import Distance
 from compat.live.qdrant.connection import READ, WRITE, QdrantConnection, Refused, models
-from compat.live.qdrant.points import are, is_one, point_id, stamp, stored, where, within
+from compat.live.qdrant.points import all_of, has_ids, in_range, matches_any, named_vectors, point_id, stamp
 
 CHUNK = 256  # points of one request
 PAGE = 1000
@@ -36,11 +36,11 @@ class Points:
 
     def after(self, some: models.Filter, place: int, id: str | None, count: int) -> list[Any]:
         """Those that come after a place and an id there, by place."""
-        here = models.Filter(must=[some, within("place", gte=place, lte=place)])
+        here = models.Filter(must=[some, in_range("place", gte=place, lte=place)])
         found = self.link("scroll", self.items, here, count + 1, offset=id, with_payload=True, **READ)[0]
         found = [record for record in found if record.id != id][:count]
         if len(found) < count:
-            later, by_place = models.Filter(must=[some, within("place", gt=place)]), models.OrderBy(key="place")
+            later, by_place = models.Filter(must=[some, in_range("place", gt=place)]), models.OrderBy(key="place")
             found += self.link("scroll", self.items, later, count - len(found), by_place, with_payload=True, **READ)[0]
         return found
 
@@ -53,7 +53,7 @@ class Points:
             if after is None:
                 return
 
-    def each(self, some: models.Filter, step: Callable[[list[str]], None]) -> int:
+    def for_each(self, some: models.Filter, step: Callable[[list[str]], None]) -> int:
         """Do a step on at most a chunk of points; once more without those that are deleted meanwhile. How many.
 
         Raises:
@@ -81,20 +81,20 @@ class Points:
         while rows:
             now: dict[str, tuple[str, int, np.ndarray]] = {}
             later = [row for row in rows if len(now) == CHUNK or now.setdefault(point_id(row[0]), row) is not row]
-            these = where([is_one("stamp", *(stamp(id, version) for id, version, _ in now.values()))], unless)
+            these = all_of([matches_any("stamp", *(stamp(id, version) for id, version, _ in now.values()))], unless)
 
             def step(there: list[str], now: Any = now, these: models.Filter = these) -> None:
-                vectors = (stored(name, now[id][2], distance) for id in there)
+                vectors = (named_vectors(name, now[id][2], distance) for id in there)
                 points = [models.PointVectors(id=id, vector=v) for id, v in zip(there, vectors, strict=True)]
                 self.link("update_vectors", self.items, points, update_filter=these, **WRITE)
 
-            count += self.each(models.Filter(must=[are(now), these]), step)
+            count += self.for_each(models.Filter(must=[has_ids(now), these]), step)
             rows = later
         return count
 
     def place(self, ids: Sequence[str]) -> None:
         """Number these items by place, and no others."""
-        self.link("set_payload", self.items, {"place": -1}, where([within("place", gte=0)]), **WRITE)
+        self.link("set_payload", self.items, {"place": -1}, all_of([in_range("place", gte=0)]), **WRITE)
         for start in range(0, len(ids), CHUNK):
             places = {point_id(id): start + n for n, id in enumerate(ids[start : start + CHUNK])}
 
@@ -103,4 +103,4 @@ class Points:
                 steps = [models.SetPayloadOperation(set_payload=one) for one in each]
                 self.link("batch_update_points", self.items, steps, **WRITE)
 
-            self.each(where([are(places)]), step)
+            self.for_each(all_of([has_ids(places)]), step)

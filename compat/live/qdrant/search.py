@@ -14,13 +14,13 @@ import numpy as np
 
 from compat.live.items import Candidates
 from compat.live.qdrant.connection import READ, QdrantConnection, models
-from compat.live.qdrant.points import JournalPoint, has, raw, scaled, where
+from compat.live.qdrant.points import JournalPoint, all_of, has_vector, raw_name, scale
 from compat.live.store import Ask
 
 AT_ONCE = 64  # queries of one request
 
 
-def found(
+def search(
     link: QdrantConnection, state: JournalPoint, ask: Ask, k: int, filters: Sequence[Any], above: int
 ) -> Candidates:
     """The k nearest items to each query of an ask.
@@ -36,17 +36,17 @@ def found(
     name, dim = getattr(state, ask.column), ask.queries.shape[1]
     if name is None or len(ask.queries) == 0:
         return Candidates([], [], np.empty((0, dim), np.float32), np.empty((len(ask.queries), 0), np.int64))
-    part = where([*has(name), *filters], [] if ask.column == "new" else has(state.new))
+    part = all_of([*has_vector(name), *filters], [] if ask.column == "new" else has_vector(state.new))
     params = None  # the engine in a folder knows none, it is exact
     if link.folder is None:
         exact = link("count", link.collection, part, exact=False).count <= above
         params = models.SearchParams(exact=exact)
-    kept = raw(name, state.journal.distance)
+    kept = raw_name(name, state.journal.distance)
     wanted: dict[str, Any] = {"limit": k, "with_payload": ["id", "meta"], "with_vector": [kept]}
     wanted |= {"using": name, "filter": part, "params": params}
     lists: list[Any] = []
     for start in range(0, len(ask.queries), AT_ONCE):
-        rows = scaled(ask.queries[start : start + AT_ONCE], state.journal.distance)
+        rows = scale(ask.queries[start : start + AT_ONCE], state.journal.distance)
         requests = [models.QueryRequest(query=row.tolist(), **wanted) for row in rows]
         lists += [answer.points for answer in link("query_batch_points", link.collection, requests, **READ)]
     points = {point.id: point for some in lists for point in some}

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from compat.errors import InputError
 from compat.live.items import Journal, new_store
-from compat.live.sqlite.file import SqliteConnection, besides, read_journal, replace, told
+from compat.live.sqlite.file import SqliteConnection, read_journal, replace_journal, second_connection, translate_errors
 
 
-def copied(link: SqliteConnection, path: Path) -> Journal:
+def copy_store(link: SqliteConnection, path: Path) -> Journal:
     """Copy a store as it is at a moment into a new file, which is there whole or not at all.
 
     The copy has an id of its own: processes that were opened on the store refuse it in the store's place, and workers
@@ -36,8 +36,8 @@ def copied(link: SqliteConnection, path: Path) -> Journal:
     begun = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with (
-            told(link.path),
-            besides(link.path) as base,
+            translate_errors(link.path),
+            second_connection(link.path) as base,
             closing(sqlite3.connect(begun, isolation_level=None)) as copy,
         ):
             base.backup(copy)
@@ -47,7 +47,7 @@ def copied(link: SqliteConnection, path: Path) -> Journal:
                 raise InputError(f"backup: the copy of {link.path} is damaged ({found}), expected a sound store")
             cursor = copy.execute("BEGIN IMMEDIATE")
             journal = read_journal(cursor)
-            replace(cursor, journal, own := changed(journal, store=new_store()))
+            replace_journal(cursor, journal, own := changed(journal, store=new_store()))
             cursor.execute("DELETE FROM claims")
             copy.execute("COMMIT")
             copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")

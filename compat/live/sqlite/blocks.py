@@ -46,7 +46,7 @@ class Blocks:
             np.take(block, ids, 0, rows[place], "clip")
         return rows
 
-    def apart(self, query: np.ndarray, slots: np.ndarray) -> np.ndarray:
+    def distances(self, query: np.ndarray, slots: np.ndarray) -> np.ndarray:
         """Distances (N,) of a query (D,) to slots (N,) int64, sorted."""
         found = np.empty(len(slots), np.float32)
         for block, ids, place in self._pieces(slots):

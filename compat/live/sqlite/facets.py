@@ -36,12 +36,12 @@ class Facets:
         select, bound = (WITHOUT, (field,)) if value is None else (WITH, (field, value))
         if known < first - 1 or known > seq:
             rows = np.zeros(end, bool)
-            rows[numbers(cursor, select, bound)] = True
+            rows[select_rows(cursor, select, bound)] = True
         elif known < seq:
             rows = np.pad(rows, (0, max(end - len(rows), 0)))
-            changed = numbers(cursor, SINCE, (known,))
+            changed = select_rows(cursor, SINCE, (known,))
             rows[changed[changed < len(rows)]] = False
-            still = numbers(
+            still = select_rows(
                 cursor, f"{select} {'AND' if value is not None else 'WHERE'} row IN ({SINCE})", (*bound, known)
             )
             rows[still] = True
@@ -51,5 +51,5 @@ class Facets:
         return rows[:end]
 
 
-def numbers(cursor: sqlite3.Cursor, select: str, bound: tuple[Any, ...]) -> np.ndarray:
+def select_rows(cursor: sqlite3.Cursor, select: str, bound: tuple[Any, ...]) -> np.ndarray:
     return np.array(cursor.execute(select, bound).fetchall(), np.int64).reshape(-1)

@@ -17,9 +17,8 @@ import numpy as np
 
 from compat.errors import InputError
 from compat.live.items import Journal, load_journal
-from compat.live.sql import LAYOUT, entry
-from compat.live.sqlite import generations
-from compat.live.sqlite import readonly as reading
+from compat.live.sql import LAYOUT, audit_row
+from compat.live.sqlite import generations, readonly
 from compat.live.store import Conflict
 
 Row: TypeAlias = tuple[Any, ...]
@@ -72,8 +71,8 @@ BUSY = 60.0  # seconds that a write waits for another
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection whose commits are on disk when they return; one that only reads, where nothing can be written."""
-    if path.is_file() and not reading.writable(path):
-        return reading.connect(path, BUSY)
+    if path.is_file() and not readonly.is_writable(path):
+        return readonly.connect_readonly(path, BUSY)
     base = None
     try:
         base = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
@@ -85,7 +84,7 @@ def connect(path: Path) -> sqlite3.Connection:
             base.close()
         if "locked" in str(error):
             raise OSError(f"{path}: {error}") from error
-        raise reading.refused(path, error) from error
+        raise readonly.explain_error(path, error) from error
     return base
 
 
@@ -97,7 +96,7 @@ def read_journal(cursor: sqlite3.Cursor) -> Journal:
     return load_journal(*row)
 
 
-def check_same(cursor: sqlite3.Cursor, before: Journal) -> None:
+def check_unchanged(cursor: sqlite3.Cursor, before: Journal) -> None:
     """Look whether the journal is as it was, in the transaction of the cursor.
 
     Raises:
@@ -107,13 +106,13 @@ def check_same(cursor: sqlite3.Cursor, before: Journal) -> None:
         raise Conflict
 
 
-def replace(cursor: sqlite3.Cursor, before: Journal, after: Journal) -> None:
+def replace_journal(cursor: sqlite3.Cursor, before: Journal, after: Journal) -> None:
     """Replace the journal, in the transaction of the cursor, if it is as it was, and tell the audit."""
     cursor.execute("UPDATE journal SET content = ?, digest = ? WHERE digest = ?", (*after.dump(), before.dump()[1]))
     if cursor.rowcount != 1:
         raise Conflict
     if after != before:
-        cursor.execute("INSERT INTO history (at, who, version, changes) VALUES (?, ?, ?, ?)", entry(before, after))
+        cursor.execute("INSERT INTO history (at, who, version, changes) VALUES (?, ?, ?, ?)", audit_row(before, after))
     if (after.generation, after.new_generation) != (before.generation, before.new_generation):
         generations.ensure(cursor, after)
 
@@ -137,7 +136,7 @@ def _before_fork() -> None:
 def _after_fork(child: bool = False) -> None:
     while HELD:
         link = HELD.pop()
-        link.amid = child and link.base is not None
+        link.forked_in_transaction = child and link.base is not None
         link.lock.release()
     GATE.release()
 
@@ -148,7 +147,7 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def besides(path: Path) -> Iterator[sqlite3.Connection]:
+def second_connection(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection besides a link's, such as a thread needs that reads for long; forks wait for its end."""
     with GATE, closing(connect(path)) as base:
         yield base
@@ -164,19 +163,21 @@ class SqliteConnection:
     def __init__(self, path: Path) -> None:
         self.path, self.lock = path, threading.RLock()
         self.base: sqlite3.Connection | None = None
-        self.file: reading.Stamp | None = None  # of the file that is open
-        self.fixed = False  # whether it is taken for one that never changes
+        self.file: readonly.Stamp | None = None  # of the file that is open
+        self.immutable = False  # whether it is taken for one that never changes
         self.store: str | None = None
-        self.amid = False  # whether this process was forked amid a transaction, whose connection is the parent's
-        self.long = LONG
+        self.forked_in_transaction = (
+            False  # whether this process was forked amid a transaction, whose connection is the parent's
+        )
+        self.log_limit = LONG
         LINKS.add(self)
 
     @property
     def connection(self) -> sqlite3.Connection:
         """Opened when it is first needed."""
-        if self.amid:
+        if self.forked_in_transaction:
             raise InputError(f"store: {self.path} was in a transaction when this process was forked, expected none")
-        now = reading.stamp(self.path, self.fixed)
+        now = readonly.file_stamp(self.path, self.immutable)
         if self.base is not None and now != self.file:
             if now is None or self.file is None or now[:2] != self.file[:2]:
                 raise InputError(f"store: {self.path} was deleted or replaced, expected the file that was opened")
@@ -186,13 +187,13 @@ class SqliteConnection:
         if self.base is None:
             if now is None or not self.path.is_file():
                 raise InputError(f"store: no file {self.path}, expected one that `init` made")
-            self.fixed = reading.is_fixed(self.path)
-            self.file = reading.stamp(self.path, self.fixed)
+            self.immutable = readonly.is_fixed(self.path)
+            self.file = readonly.file_stamp(self.path, self.immutable)
             self.base = connect(self.path)
             try:
-                from compat.live.sqlite.layout import moved
+                from compat.live.sqlite.layout import update_layout
 
-                moved(self.base, self.path)
+                update_layout(self.base, self.path)
             except BaseException:
                 self.close()
                 raise
@@ -206,23 +207,23 @@ class SqliteConnection:
             InputError: the file is no store.
             OSError: the disk is full, or the file is not to be read or written.
         """
-        with self.lock, told(self.path):
+        with self.lock, translate_errors(self.path):
             cursor = self.connection.cursor()
             cursor.execute(f"BEGIN {kind}")
             try:
-                self._known(cursor)
+                self._check_store_id(cursor)
                 yield cursor
                 cursor.execute("COMMIT")
-                if reading.stamp(self.path, self.fixed) != self.file:
+                if readonly.file_stamp(self.path, self.immutable) != self.file:
                     raise OSError(f"{self.path}: deleted, replaced, or changed while it was read")
                 if kind == "IMMEDIATE":
-                    self.shorten()
+                    self.truncate_log()
             finally:
                 if self.base is not None and self.base.in_transaction:
                     cursor.execute("ROLLBACK")
 
     @contextmanager
-    def aside(
+    def staging_table(
         self, table: str, name: str
     ) -> Iterator[tuple[Callable[[Iterable[Row]], None], Callable[[], AbstractContextManager[None]]]]:
         """A temporary database to draw rows into, which nobody sees and no writer or fork waits for.
@@ -249,7 +250,7 @@ class SqliteConnection:
                         last = row[0]
                         yield (None, *row)
 
-                with told(self.path):
+                with translate_errors(self.path):
                     apart.execute("BEGIN")
                     try:
                         apart.executemany(f"INSERT INTO {name} VALUES ({marks})", noted())
@@ -260,7 +261,7 @@ class SqliteConnection:
 
             @contextmanager
             def here() -> Iterator[None]:
-                with self.lock, told(self.path):
+                with self.lock, translate_errors(self.path):
                     base = self.connection
                     base.execute(table.format(name))
                     try:
@@ -273,7 +274,7 @@ class SqliteConnection:
 
             yield stage, here
 
-    def _known(self, cursor: sqlite3.Cursor) -> None:
+    def _check_store_id(self, cursor: sqlite3.Cursor) -> None:
         """Refuse the file if it is another store than it was."""
         if (found := cursor.execute(STORE_ID).fetchone()) is None:
             return
@@ -283,17 +284,17 @@ class SqliteConnection:
             raise InputError(f"store: {self.path} has id {found[0]!r}, expected {self.store!r}, which was opened")
         self.store = found[0]
 
-    def shorten(self) -> None:
+    def truncate_log(self) -> None:
         """Move the write-ahead log into the file once it is long: while queries follow each other SQLite never does."""
         log = Path(f"{self.path}-wal")
-        if not log.is_file() or (size := log.stat().st_size) < self.long:
+        if not log.is_file() or (size := log.stat().st_size) < self.log_limit:
             return
         busy = True
         with suppress(sqlite3.OperationalError):  # what was written is written
             self.connection.execute(f"PRAGMA busy_timeout = {SHORTLY}")
             busy = bool(self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
         self.connection.execute(f"PRAGMA busy_timeout = {int(1000 * BUSY)}")
-        self.long = 2 * size if busy else LONG  # a reader takes long: later
+        self.log_limit = 2 * size if busy else LONG  # a reader takes long: later
 
     def make(self, journal: Journal) -> None:
         """Make the tables, empty; what was begun is removed where it fails.
@@ -312,13 +313,13 @@ class SqliteConnection:
                     raise InputError(f"store: {self.path} is a store already, expected a new file")
         new = not self.path.exists()
         try:
-            with told(self.path), closing(connect(self.path)) as base:
+            with translate_errors(self.path), closing(connect(self.path)) as base:
                 base.execute("BEGIN IMMEDIATE")
                 cursor = base.cursor()
-                generations.run(cursor, SCHEMA)
+                generations.run_statements(cursor, SCHEMA)
                 cursor.execute("INSERT INTO journal VALUES (1, ?, ?)", journal.dump())
                 generations.ensure(cursor, journal)
-                header(cursor)
+                write_header(cursor)
                 base.execute("COMMIT")
         except OSError:
             for suffix in ("", "-wal", "-shm") if new else ():
@@ -342,7 +343,7 @@ class SqliteConnection:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def translate_errors(path: Path) -> Iterator[None]:
     """SQLite's errors as this library's, each one line.
 
     Raises:
@@ -355,29 +356,29 @@ def told(path: Path) -> Iterator[None]:
         if "no such table" in str(error):
             raise InputError(f"store: {path} ({error}), expected one that `init` made") from error
         if any(word in str(error) for word in ("readonly", "full", "I/O")):
-            raise reading.refused(path, error) from error
+            raise readonly.explain_error(path, error) from error
         held = f" for {BUSY:g} s by another process, which may stand still" if "locked" in str(error) else ""
         raise OSError(f"{path}: {error}{held}") from error
     except sqlite3.DatabaseError as error:
         raise InputError(f"store: {path} ({error}), expected a file that `init` made") from error
 
 
-def header(cursor: sqlite3.Cursor) -> None:
+def write_header(cursor: sqlite3.Cursor) -> None:
     """Let the file say whose it is, and the version of its tables."""
     cursor.execute(f"PRAGMA application_id = {APPLICATION}")
     cursor.execute(f"PRAGMA user_version = {LAYOUT}")
 
 
-def packed(vector: np.ndarray | None) -> bytes | None:
+def pack(vector: np.ndarray | None) -> bytes | None:
     return None if vector is None else np.asarray(vector, np.float32).tobytes()
 
 
-def unpacked(id: str, blob: bytes | None) -> np.ndarray | None:
+def unpack(id: str, blob: bytes | None) -> np.ndarray | None:
     """A vector of an item, of whatever dimension."""
-    return None if blob is None else stacked([id], [blob], len(blob) // 4)[0]
+    return None if blob is None else unpack_many([id], [blob], len(blob) // 4)[0]
 
 
-def stacked(ids: Sequence[str], blobs: Sequence[bytes], dim: int) -> np.ndarray:
+def unpack_many(ids: Sequence[str], blobs: Sequence[bytes], dim: int) -> np.ndarray:
     """Vectors (N, D) of items.
 
     Raises:
@@ -389,5 +390,5 @@ def stacked(ids: Sequence[str], blobs: Sequence[bytes], dim: int) -> np.ndarray:
     return np.frombuffer(bytearray().join(blobs), np.float32).reshape(len(blobs), dim)
 
 
-def dumped(values: Mapping[str, Any]) -> str:
+def dump_json(values: Mapping[str, Any]) -> str:
     return json.dumps(dict(values), sort_keys=True)

@@ -6,7 +6,7 @@ import re
 import sqlite3
 
 from compat.live.items import Journal
-from compat.live.sql import alive
+from compat.live.sql import live_tables
 
 LACKING = """
 CREATE TABLE {lacking} (row INTEGER PRIMARY KEY, place INTEGER NOT NULL, failure TEXT);
@@ -64,25 +64,25 @@ def make(cursor: sqlite3.Cursor, generation: int, staged: str | None = None) -> 
     """
     names = {"vectors": f"vectors_{generation}", "lacking": f"lacking_{generation}", "bridge": f"bridge_{generation}"}
     if staged is None:
-        run(cursor, LACKING, **names)
+        run_statements(cursor, LACKING, **names)
     else:
-        silence(cursor, staged)
+        drop_triggers(cursor, staged)
         cursor.execute(f"ALTER TABLE {staged} RENAME TO {names['lacking']}")
-    run(cursor, VECTORS, **names)
+    run_statements(cursor, VECTORS, **names)
     if generation:  # the first one is no migration's
-        run(cursor, BRIDGE, **names)
+        run_statements(cursor, BRIDGE, **names)
 
 
 def stage(cursor: sqlite3.Cursor, name: str) -> None:
     """Make a table in which an order is prepared, and which follows what users add and delete meanwhile."""
-    run(cursor, LACKING, lacking=name)
-    run(cursor, STAGED, staged=name)
+    run_statements(cursor, LACKING, lacking=name)
+    run_statements(cursor, STAGED, staged=name)
 
 
 def ensure(cursor: sqlite3.Cursor, journal: Journal) -> None:
     """Make the tables that a journal needs and that are not there, with every item open in the order."""
     there = tables(cursor)
-    for name in alive(journal):
+    for name in live_tables(journal):
         if name.startswith("vectors") and name not in there:
             generation = int(name.split("_")[1])
             make(cursor, generation)
@@ -97,9 +97,11 @@ def tables(cursor: sqlite3.Cursor) -> list[str]:
 
 def sweep(cursor: sqlite3.Cursor, journal: Journal, rows: int) -> bool:
     """Delete some rows of tables that no phase serves any more, then the tables; whether any are left."""
-    dead = sorted(set(tables(cursor)) - alive(journal), reverse=True)  # vectors first, whose triggers know the others
+    dead = sorted(
+        set(tables(cursor)) - live_tables(journal), reverse=True
+    )  # vectors first, whose triggers know the others
     for name in dead:
-        silence(cursor, name)
+        drop_triggers(cursor, name)
     for name in dead:
         of = f"SELECT row FROM {name} LIMIT ?"
         if (deleted := cursor.execute(f"DELETE FROM {name} WHERE row IN ({of})", (rows,)).rowcount) == rows:
@@ -109,7 +111,7 @@ def sweep(cursor: sqlite3.Cursor, journal: Journal, rows: int) -> bool:
     return False
 
 
-def abandoned(cursor: sqlite3.Cursor) -> list[str]:
+def abandoned_tables(cursor: sqlite3.Cursor) -> list[str]:
     """Names of the tables in which an order was prepared that is none."""
     found = cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'staged%'")
     return [name for (name,) in found.fetchall()]
@@ -117,11 +119,11 @@ def abandoned(cursor: sqlite3.Cursor) -> list[str]:
 
 def drop(cursor: sqlite3.Cursor, name: str) -> None:
     """Drop a table with its triggers, if it is there."""
-    silence(cursor, name)
+    drop_triggers(cursor, name)
     cursor.execute(f"DROP TABLE IF EXISTS {name}")
 
 
-def silence(cursor: sqlite3.Cursor, name: str) -> None:
+def drop_triggers(cursor: sqlite3.Cursor, name: str) -> None:
     """Drop the triggers of a table that serves no more, so that nobody follows its end."""
     for (trigger,) in cursor.execute(
         "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE ? ESCAPE '\\'",
@@ -130,6 +132,6 @@ def silence(cursor: sqlite3.Cursor, name: str) -> None:
         cursor.execute(f"DROP TRIGGER {trigger}")
 
 
-def run(cursor: sqlite3.Cursor, statements: str, **names: str) -> None:
+def run_statements(cursor: sqlite3.Cursor, statements: str, **names: str) -> None:
     for statement in statements.split(";\n\n"):
         cursor.execute(statement.format(**names))

@@ -15,7 +15,7 @@ T = TypeVar("T")
 BUSY = 0.02  # seconds that a write waits for another
 
 
-class Beats:
+class Heartbeats:
     """Figures by name of a process. They may be lost, so no write waits for the disk.
 
     Args:
@@ -25,7 +25,7 @@ class Beats:
     def __init__(self, path: Path) -> None:
         self.path = Path(f"{path}-beats")
 
-    def tell(self, name: str, figures: Mapping[str, float]) -> None:
+    def write(self, name: str, figures: Mapping[str, float]) -> None:
         """Leave figures under a name.
 
         Raises:
@@ -38,9 +38,9 @@ class Beats:
             base.execute("DELETE FROM beats WHERE at < ?", (now - OLD,))
             base.execute("INSERT OR REPLACE INTO beats VALUES (?, ?, ?)", (name, now, json.dumps(dict(figures))))
 
-        self._opened(written)
+        self._with_file(written)
 
-    def told(self, since: float) -> dict[str, Mapping[str, float]]:
+    def read(self, since: float) -> dict[str, Mapping[str, float]]:
         """Figures of each process that left some in the last seconds, by name."""
 
         def read(base: sqlite3.Connection) -> list[tuple[str, str]]:
@@ -49,10 +49,10 @@ class Beats:
             select = "SELECT name, figures FROM beats WHERE at > ?"
             return base.execute(select, (time.time() - since,)).fetchall()
 
-        rows = self._opened(read) if self.path.is_file() else None
+        rows = self._with_file(read) if self.path.is_file() else None
         return {name: json.loads(figures) for name, figures in rows or []}
 
-    def _opened(self, step: Callable[[sqlite3.Connection], T]) -> T | None:
+    def _with_file(self, step: Callable[[sqlite3.Connection], T]) -> T | None:
         """Do something with the file; None if others hold it, or if it is damaged: then it is begun anew."""
         try:
             with closing(sqlite3.connect(self.path, timeout=BUSY, isolation_level=None)) as base:

@@ -12,7 +12,7 @@ import torch
 
 from compat.engine.exact import Distance, inverse_norms
 from compat.live.sqlite.blocks import Blocks
-from compat.live.sqlite.lists import Lists, trained
+from compat.live.sqlite.lists import Lists, train_lists
 from compat.live.store import DEFAULT, GROWTH, NEAREST, Approximate
 
 ASKED = 200  # real queries that recall is measured with
@@ -43,7 +43,7 @@ class SqliteIndex:
         self.power: int | None = None
         self.row_of = np.empty(0, np.int64)
         self.slot_of = np.empty(0, np.int32)
-        self.here, self.shown = np.empty(0, bool), np.empty(0, bool)
+        self.present, self.visible = np.empty(0, bool), np.empty(0, bool)
         self.lists: Lists | None = None
         self.builder: threading.Thread | None = None
         self.asked: deque[np.ndarray] = deque(maxlen=ASKED)
@@ -68,7 +68,7 @@ class SqliteIndex:
     @property
     def count(self) -> int:
         """Rows that are here, hidden ones too."""
-        return int(np.count_nonzero(self.here))
+        return int(np.count_nonzero(self.present))
 
     @property
     def outgrown(self) -> bool:
@@ -86,35 +86,35 @@ class SqliteIndex:
             return
         first, end = self.blocks.count, self.blocks.count + len(rows)
         for start in range(0, len(rows), AT_ONCE):
-            self.blocks.add(self.scaled(vectors[start : start + AT_ONCE]))
-        self.row_of = room(self.row_of, end, 0)
-        self.here, self.shown = room(self.here, end, False), room(self.shown, end, False)
-        self.slot_of = room(self.slot_of, int(rows.max()) + 1, -1)
+            self.blocks.add(self.scale(vectors[start : start + AT_ONCE]))
+        self.row_of = grow(self.row_of, end, 0)
+        self.present, self.visible = grow(self.present, end, False), grow(self.visible, end, False)
+        self.slot_of = grow(self.slot_of, int(rows.max()) + 1, -1)
         self.row_of[first:end], self.slot_of[rows] = rows, np.arange(first, end)
-        self.here[first:end] = self.shown[first:end] = True
+        self.present[first:end] = self.visible[first:end] = True
         self.changes += len(rows)
 
     def remove(self, rows: np.ndarray) -> None:
         """Remove rows (N,); those that are not here do not matter."""
-        slots = self._slots(rows)
+        slots = self._slots_of(rows)
         self.slot_of[self.row_of[slots]] = -1
-        self.here[slots] = self.shown[slots] = False
+        self.present[slots] = self.visible[slots] = False
         self.changes += len(slots)
 
     def hide(self, rows: np.ndarray) -> None:
         """Keep rows (N,) out of all answers until they are shown; those that are not here do not matter."""
-        slots = self._slots(rows)
-        self.shown[slots] = False
+        slots = self._slots_of(rows)
+        self.visible[slots] = False
         self.changes += len(slots)
 
     def show(self, rows: np.ndarray | None = None) -> None:
         """Let rows (N,) be found again; None: all that are here."""
         if rows is None:
-            self.changes += int(np.count_nonzero(self.here) - np.count_nonzero(self.shown))
-            self.shown = self.here.copy()
+            self.changes += int(np.count_nonzero(self.present) - np.count_nonzero(self.visible))
+            self.visible = self.present.copy()
         else:
-            slots = self._slots(rows)
-            self.shown[slots] = self.here[slots]
+            slots = self._slots_of(rows)
+            self.visible[slots] = self.present[slots]
             self.changes += len(slots)
 
     def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> np.ndarray:
@@ -125,7 +125,7 @@ class SqliteIndex:
             k: how many.
             allowed: (R,) whether a row is one that may be found, by row; None: all.
         """
-        kept = self.shown[: self.blocks.count]
+        kept = self.visible[: self.blocks.count]
         if allowed is not None:
             missing = max(len(self.slot_of) - len(allowed), 0)
             kept = kept & np.pad(allowed, (0, missing))[self.row_of[: len(kept)]]
@@ -134,21 +134,21 @@ class SqliteIndex:
         if k == 0 or len(queries) == 0:
             return np.empty((len(queries), k), np.int64)
         if self.queries:  # a process that asks once builds nothing
-            self.keep_up()
-        scaled = self.scaled(queries)
+            self.update_lists()
+        scaled = self.scale(queries)
         self.asked.extend(scaled[-ASKED:].copy())
         self.queries += len(queries)
         lists = self.lists
         if lists is None or count <= self.approximate.above or k > count / 100:
             slots = self.blocks.scan(scaled, k, kept)[1]
         else:
-            slots = np.stack([lists.near(query, k, kept, self.blocks)[1] for query in scaled])
+            slots = np.stack([lists.search(query, k, kept, self.blocks)[1] for query in scaled])
         return np.where(slots >= 0, self.row_of[slots], -1)
 
-    def keep_up(self) -> None:
+    def update_lists(self) -> None:
         """Let the thread build lists, take up rows that are in none, or measure recall again, if it is time to."""
         count, lists = self.blocks.count, self.lists
-        few = np.count_nonzero(self.shown) <= self.approximate.above
+        few = np.count_nonzero(self.visible) <= self.approximate.above
         if few or (self.builder is not None and self.builder.is_alive()):
             return
         changes, queries = self.measured
@@ -156,7 +156,7 @@ class SqliteIndex:
         if lists is None or measure or count - lists.listed > self.approximate.above // 10:
             if lists is None or measure:
                 self.measured = self.changes, max(self.queries, ASKED // 2)
-            args = self.here[:count].copy(), self.shown[:count].copy(), measure, np.array(self.asked)
+            args = self.present[:count].copy(), self.visible[:count].copy(), measure, np.array(self.asked)
             self.builder = threading.Thread(target=self._build, args=args)
             self.builder.start()
 
@@ -165,7 +165,7 @@ class SqliteIndex:
         if self.builder is not None:
             self.builder.join()
 
-    def scaled(self, vectors: np.ndarray) -> np.ndarray:
+    def scale(self, vectors: np.ndarray) -> np.ndarray:
         """As they are compared, by differences, float32: by cosine of length 1, and a zero vector equally far from all.
 
         Their middle is taken away before they are rounded, so that near-equal ones keep their digits. Others are
@@ -182,7 +182,7 @@ class SqliteIndex:
             self.middle = unit.mean(0)
         return np.concatenate([unit - self.middle, inverse.numpy()[:, None] == 0], 1, dtype=np.float32)
 
-    def _slots(self, rows: np.ndarray) -> np.ndarray:
+    def _slots_of(self, rows: np.ndarray) -> np.ndarray:
         """Of rows (N,) those that are here, by slot."""
         slots = self.slot_of[rows[rows < len(self.slot_of)]]
         return slots[slots >= 0]
@@ -193,17 +193,17 @@ class SqliteIndex:
         slots, lists = np.flatnonzero(here).astype(np.int32), self.lists
         for anew in (False, True):
             if lists is None or anew or not lists.trained / GROWTH < len(slots) < lists.trained * GROWTH:
-                lists, measure = trained(self.blocks, slots, len(here), self.approximate), True
+                lists, measure = train_lists(self.blocks, slots, len(here), self.approximate), True
             elif lists.listed < len(here):
-                lists = lists.extended(self.blocks, len(here))
+                lists = lists.extend(self.blocks, len(here))
             if measure and np.count_nonzero(shown) > NEAREST:
-                lists = lists.tuned(self.blocks, shown, asked)
+                lists = lists.tune(self.blocks, shown, asked)
             if lists.probes <= len(lists.centres) // 4 or len(slots) < lists.trained * (1 + CHANGED):
                 break  # else the lists are to blame
         self.lists = lists
 
 
-def room(array: np.ndarray, count: int, blank: int) -> np.ndarray:
+def grow(array: np.ndarray, count: int, blank: int) -> np.ndarray:
     """An array with room for a count of values, a quarter more if it has to grow."""
     if count <= len(array):
         return array

@@ -12,9 +12,9 @@ from typing import Any, get_args
 import numpy as np
 
 from compat.live.items import Candidates, Column, Journal
-from compat.live.sql import table
+from compat.live.sql import table_of
 from compat.live.sqlite.facets import Facets
-from compat.live.sqlite.file import besides, stacked
+from compat.live.sqlite.file import second_connection, unpack_many
 from compat.live.sqlite.index import SqliteIndex
 from compat.live.store import Approximate, Ask
 
@@ -23,7 +23,7 @@ CHUNK = 2**12  # vectors that are read at a time
 MANY = 10_000  # changes beyond as many as the part has items, and it is loaded anew
 
 
-class View:
+class ColumnIndex:
     """A part, the table that it is of, the one whose items it hides, and the last change that it has taken up.
 
     Attributes:
@@ -34,8 +34,8 @@ class View:
         seq: of the change.
     """
 
-    def __init__(self, part: SqliteIndex, name: str, over: str | None, whole: bool, seq: int) -> None:
-        self.part, self.name, self.over, self.whole, self.seq = part, name, over, whole, seq
+    def __init__(self, index: SqliteIndex, name: str, hidden: str | None, whole: bool, seq: int) -> None:
+        self.index, self.name, self.hidden, self.whole, self.seq = index, name, hidden, whole, seq
 
 
 class SqliteIndexes:
@@ -48,23 +48,23 @@ class SqliteIndexes:
 
     def __init__(self, path: Path, approximate: Approximate) -> None:
         self.path, self.approximate = path, approximate
-        self.views: dict[Column, View] = {}
+        self.columns: dict[Column, ColumnIndex] = {}
         self.builders: dict[Column, threading.Thread] = {}
-        self.built: dict[Column, View] = {}
+        self.built: dict[Column, ColumnIndex] = {}
         self.facets = Facets()
 
-    def allowed(self, cursor: sqlite3.Cursor, where: Mapping[str, Any]) -> np.ndarray:
+    def allowed_rows(self, cursor: sqlite3.Cursor, where: Mapping[str, Any]) -> np.ndarray:
         """Which rows a filter leaves, by row number."""
         return self.facets.rows(cursor, where)
 
-    def found(
+    def search(
         self, cursor: sqlite3.Cursor, ask: Ask, k: int, allowed: np.ndarray | None, journal: Journal
     ) -> Candidates:
         """The nearest items of a part, in the transaction of the cursor."""
-        name, dim = table(ask.column, journal), ask.queries.shape[1]
+        name, dim = table_of(ask.column, journal), ask.queries.shape[1]
         if name is None:
             return Candidates([], [], np.empty((0, dim), np.float32), np.empty((len(ask.queries), 0), np.int64))
-        nearest = self.current(cursor, ask.column, journal).part.search(ask.queries, k, allowed)
+        nearest = self.current(cursor, ask.column, journal).index.search(ask.queries, k, allowed)
         rows, at = np.unique(nearest[nearest >= 0], return_inverse=True)
         places = np.full(nearest.shape, -1)
         places[nearest >= 0] = at
@@ -78,25 +78,25 @@ class SqliteIndexes:
             known |= {row: rest for row, *rest in cursor.execute(select, some)}
         kept = [known[row] for row in rows.tolist()]
         ids = [id for id, *_ in kept]
-        vectors = stacked(ids, [vector for *_, vector in kept], journal.dim_of(ask.column))
+        vectors = unpack_many(ids, [vector for *_, vector in kept], journal.dim_of(ask.column))
         return Candidates(ids, [json.loads(meta) for _, meta, _ in kept], vectors, places)
 
-    def current(self, cursor: sqlite3.Cursor, column: Column, journal: Journal) -> View:
+    def current(self, cursor: sqlite3.Cursor, column: Column, journal: Journal) -> ColumnIndex:
         """The part as it is in the state of the file that the cursor sees."""
         if column in self.builders and not self.builders[column].is_alive():
             built = self.built.get(column)
-            if built is None or built.seq <= last(cursor):  # else it knows what is not in this state yet
+            if built is None or built.seq <= last_change(cursor):  # else it knows what is not in this state yet
                 del self.builders[column]
                 if built is not None:
-                    self.views[column] = self.built.pop(column)
-        view, name = self.views.get(column), table(column, journal)
+                    self.columns[column] = self.built.pop(column)
+        view, name = self.columns.get(column), table_of(column, journal)
         if view is None or view.name != name:
             view = self._renamed(name)
-        if view is None or not follow(cursor, view, over(column, journal)):
+        if view is None or not follow(cursor, view, hidden_table(column, journal)):
             view = load(cursor, column, journal, self.approximate)
-        served = {table(each, journal) for each in get_args(Column)}
-        self.views = {each: its for each, its in self.views.items() if its.name in served} | {column: view}
-        if view.part.outgrown and column not in self.builders:
+        served = {table_of(each, journal) for each in get_args(Column)}
+        self.columns = {each: its for each, its in self.columns.items() if its.name in served} | {column: view}
+        if view.index.outgrown and column not in self.builders:
             thread = threading.Thread(target=self._build, args=(column, journal), daemon=True)
             self.builders[column] = thread
             thread.start()
@@ -104,17 +104,17 @@ class SqliteIndexes:
 
     def warm(self, cursor: sqlite3.Cursor, columns: Sequence[Column], journal: Journal) -> list[SqliteIndex]:
         """Load what is searched; parts whose lists are being built."""
-        parts = [self.current(cursor, column, journal).part for column in columns if table(column, journal)]
+        parts = [self.current(cursor, column, journal).index for column in columns if table_of(column, journal)]
         for part in parts:
-            part.keep_up()
+            part.update_lists()
         return parts
 
-    def _renamed(self, name: str | None) -> View | None:
+    def _renamed(self, name: str | None) -> ColumnIndex | None:
         """The part of a table that served as another column before: new embeddings become the old ones."""
-        return next((view for view in self.views.values() if view.name == name), None)
+        return next((view for view in self.columns.values() if view.name == name), None)
 
     def _build(self, column: Column, journal: Journal) -> None:
-        with besides(self.path) as base:
+        with second_connection(self.path) as base:
             base.execute("BEGIN")
             self.built[column] = load(base.cursor(), column, journal, self.approximate)
 
@@ -122,23 +122,23 @@ class SqliteIndexes:
         """Wait for what is being built, and forget all."""
         for thread in self.builders.values():
             thread.join()
-        self.views, self.builders, self.built, self.facets = {}, {}, {}, Facets()
+        self.columns, self.builders, self.built, self.facets = {}, {}, {}, Facets()
 
 
-def last(cursor: sqlite3.Cursor) -> int:
+def last_change(cursor: sqlite3.Cursor) -> int:
     """The last change of the file; no number comes twice."""
     return cursor.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
 
 
-def over(column: Column, journal: Journal) -> str | None:
+def hidden_table(column: Column, journal: Journal) -> str | None:
     """The table whose items are not in the part of a column."""
-    return None if column == "new" else table("new", journal)
+    return None if column == "new" else table_of("new", journal)
 
 
-def load(cursor: sqlite3.Cursor, column: Column, journal: Journal, approximate: Approximate) -> View:
+def load(cursor: sqlite3.Cursor, column: Column, journal: Journal, approximate: Approximate) -> ColumnIndex:
     """A part from the whole file."""
-    seq, dim = last(cursor), journal.dim_of(column)
-    name, hidden = str(table(column, journal)), over(column, journal)
+    seq, dim = last_change(cursor), journal.dim_of(column)
+    name, hidden = str(table_of(column, journal)), hidden_table(column, journal)
     unless = f" WHERE v.row NOT IN (SELECT row FROM {hidden})" if hidden else ""
     whole = not hidden or cursor.execute(f"SELECT 1 FROM {hidden} LIMIT 1").fetchone() is None
 
@@ -146,46 +146,46 @@ def load(cursor: sqlite3.Cursor, column: Column, journal: Journal, approximate: 
         cursor.execute(f"SELECT v.row, id, vector FROM {name} v JOIN items i ON i.row = v.row{unless}")
         while some := cursor.fetchmany(CHUNK):
             rows, ids, blobs = zip(*some, strict=True)
-            yield np.array(rows, np.int64), stacked(ids, blobs, dim)
+            yield np.array(rows, np.int64), unpack_many(ids, blobs, dim)
 
-    return View(SqliteIndex.build(chunks(), dim, journal.distance, approximate), name, hidden, whole, seq)
+    return ColumnIndex(SqliteIndex.build(chunks(), dim, journal.distance, approximate), name, hidden, whole, seq)
 
 
-def follow(cursor: sqlite3.Cursor, view: View, hidden: str | None) -> bool:
+def follow(cursor: sqlite3.Cursor, view: ColumnIndex, hidden: str | None) -> bool:
     """Take up what was committed since; False if the part is sooner loaded anew."""
-    if view.over != hidden:
+    if view.hidden != hidden:
         if not view.whole:
             return False
-        view.part.show(None)
-        view.over = hidden
+        view.index.show(None)
+        view.hidden = hidden
         if hidden:
             rows = cursor.execute(f"SELECT row FROM {hidden}").fetchall()
-            view.part.hide(np.array(rows, np.int64).reshape(-1))
-    seq = last(cursor)
+            view.index.hide(np.array(rows, np.int64).reshape(-1))
+    seq = last_change(cursor)
     if seq == view.seq:
         return True
     first = cursor.execute("SELECT min(seq) FROM changes").fetchone()[0]
-    if seq - view.seq > view.part.count + MANY or view.seq < first - 1:
+    if seq - view.seq > view.index.count + MANY or view.seq < first - 1:
         return False
-    take_up(cursor, view)
+    apply_changes(cursor, view)
     view.seq = seq
     return True
 
 
-def take_up(cursor: sqlite3.Cursor, view: View) -> None:
+def apply_changes(cursor: sqlite3.Cursor, view: ColumnIndex) -> None:
     """Apply the changes of a part's table, and of the table whose items it hides."""
-    covered = f"EXISTS (SELECT 1 FROM {view.over} n WHERE n.row = c.row)" if view.over else "0"
+    covered = f"EXISTS (SELECT 1 FROM {view.hidden} n WHERE n.row = c.row)" if view.hidden else "0"
     changed = cursor.execute(
         f"SELECT c.row, c.own, {covered}, i.id, v.vector FROM (SELECT row, max(part = :own) AS own FROM changes"
         " WHERE seq > :seq AND part IN (:own, :over) GROUP BY row) c"
         f" LEFT JOIN {view.name} v ON v.row = c.row LEFT JOIN items i ON i.row = c.row",
-        {"own": view.name, "over": view.over or view.name, "seq": view.seq},
+        {"own": view.name, "over": view.hidden or view.name, "seq": view.seq},
     ).fetchall()
     hidden = [row for row, own, covers, *_ in changed if covers and not own]
-    view.part.hide(np.array(hidden, np.int64))
+    view.index.hide(np.array(hidden, np.int64))
     others = [line for line in changed if line[1] or not line[2]]
     here = [(row, id, vector) for row, _, covers, id, vector in others if vector is not None and not covers]
     view.whole = view.whole and not any(covers and own for _, own, covers, *_ in changed)
-    view.part.remove(np.array([row for row, *_ in others], np.int64))
+    view.index.remove(np.array([row for row, *_ in others], np.int64))
     rows, ids, blobs = zip(*here, strict=True) if here else [()] * 3
-    view.part.add(np.array(rows, np.int64), stacked(ids, blobs, view.part.dim))
+    view.index.add(np.array(rows, np.int64), unpack_many(ids, blobs, view.index.dim))

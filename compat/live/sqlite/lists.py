@@ -39,7 +39,7 @@ class Lists:
     recall: float
     probes: int = LEAST
 
-    def near(self, query: np.ndarray, k: int, kept: np.ndarray, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, query: np.ndarray, k: int, kept: np.ndarray, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest to a query (D,) of all that are kept, most of them found: distances and slots (k,).
 
         What is in no list is looked at whole. Then lists are, those of the nearest centres first, until there are as
@@ -54,7 +54,7 @@ class Lists:
         """
         order = np.argsort(self._to_centres(query), kind="stable")
         slots = np.flatnonzero(kept[self.listed :]) + self.listed
-        apart, slots = nearest(blocks.apart(query, slots), slots, k)
+        apart, slots = nearest(blocks.distances(query, slots), slots, k)
         enough = max(self.probes * self.listed / len(order), 2 * k, FEWEST)
         allowed = (1 - self.recall) / 2 * k
         seen = checked = changes = looked = 0
@@ -62,7 +62,7 @@ class Lists:
             some = np.concatenate([self.slots[n] for n in order[looked : looked + max(self.probes, looked)]])
             looked += max(self.probes, looked)
             some = np.sort(some[kept[some]]).astype(np.int64)
-            more = blocks.apart(query, some)
+            more = blocks.distances(query, some)
             seen += len(some)
             changes += min(k, int(np.count_nonzero(more < apart[-1]))) if len(apart) == k else len(some)
             apart, slots = nearest(np.concatenate([apart, more]), np.concatenate([slots, some]), k)
@@ -72,7 +72,7 @@ class Lists:
                 checked, changes = seen, 0
         return apart, slots
 
-    def extended(self, blocks: Blocks, count: int) -> Lists:
+    def extend(self, blocks: Blocks, count: int) -> Lists:
         """Take up slots below a count, in lists of their own too: what comes last may be like nothing before.
 
         Args:
@@ -81,13 +81,13 @@ class Lists:
         """
         more = np.arange(self.listed, count, dtype=np.int32)
         size = max(self.listed // len(self.centres), 1)
-        centres = np.concatenate([self.centres, centres_of(blocks, more, max(len(more) // size, 1))])
+        centres = np.concatenate([self.centres, train_centres(blocks, more, max(len(more) // size, 1))])
         slots = self.slots + [np.empty(0, np.int32)] * (len(centres) - len(self.centres))
-        for number, some in filed(blocks, centres, more):
+        for number, some in assign(blocks, centres, more):
             slots[number] = np.concatenate([slots[number], some])
         return replace(self, centres=centres, slots=slots, listed=count)
 
-    def tuned(self, blocks: Blocks, kept: np.ndarray, queries: np.ndarray) -> Lists:
+    def tune(self, blocks: Blocks, kept: np.ndarray, queries: np.ndarray) -> Lists:
         """Look at as many lists, a power of 2, as each kind of query needs: late vectors, any vectors, real queries.
 
         It costs a scan for at most 4 * TRIED queries.
@@ -107,8 +107,8 @@ class Lists:
         lists = replace(self, probes=LEAST)
         for (some, own), limit in zip(kinds, far, strict=True):
             while lists.probes < len(lists.centres):
-                go_on()
-                apart = np.stack([lists.near(query, NEAREST + own, kept, blocks)[0] for query in some])
+                exit_with_program()
+                apart = np.stack([lists.search(query, NEAREST + own, kept, blocks)[0] for query in some])
                 if ((apart <= limit).sum(1) - own).mean() / NEAREST >= (1 + self.recall) / 2:
                     break
                 lists = replace(lists, probes=2 * lists.probes)
@@ -121,16 +121,16 @@ class Lists:
         return found
 
 
-def trained(blocks: Blocks, slots: np.ndarray, count: int, approximate: Approximate) -> Lists:
+def train_lists(blocks: Blocks, slots: np.ndarray, count: int, approximate: Approximate) -> Lists:
     """Lists of slots (n,) int32 below a count, as many as the square root of their number."""
-    centres = centres_of(blocks, slots, round(len(slots) ** 0.5))
+    centres = train_centres(blocks, slots, round(len(slots) ** 0.5))
     lists = [np.empty(0, np.int32)] * len(centres)
-    for number, some in filed(blocks, centres, slots):
+    for number, some in assign(blocks, centres, slots):
         lists[number] = np.concatenate([lists[number], some])
     return Lists(centres, lists, count, len(slots), approximate.recall)
 
 
-def centres_of(blocks: Blocks, slots: np.ndarray, count: int) -> np.ndarray:
+def train_centres(blocks: Blocks, slots: np.ndarray, count: int) -> np.ndarray:
     """Centres (count, D) of a sample of slots (n,), by k-means."""
     chosen = np.random.default_rng(0).choice(len(slots), min(len(slots), TRAINING * count), replace=False)
     some = blocks.take(slots[np.sort(chosen)])
@@ -141,14 +141,14 @@ def centres_of(blocks: Blocks, slots: np.ndarray, count: int) -> np.ndarray:
     return means.centroids + middle
 
 
-def filed(blocks: Blocks, centres: np.ndarray, slots: np.ndarray) -> list[tuple[int, np.ndarray]]:
+def assign(blocks: Blocks, centres: np.ndarray, slots: np.ndarray) -> list[tuple[int, np.ndarray]]:
     """Slots (n,) int32 by the nearest of the centres (L, D): its number, and (m,) sorted."""
     middle = centres.mean(0)
     index = faiss.IndexFlatL2(blocks.dim)
     index.add(centres - middle)
     number = np.empty(len(slots), np.int32)
     for start in range(0, len(slots), AT_ONCE):
-        go_on()
+        exit_with_program()
         some = blocks.take(slots[start : start + AT_ONCE])
         some -= middle
         number[start : start + AT_ONCE] = index.search(some, 1)[1][:, 0]
@@ -157,7 +157,7 @@ def filed(blocks: Blocks, centres: np.ndarray, slots: np.ndarray) -> list[tuple[
     return list(zip(numbers.tolist(), np.split(slots[order], starts[1:]), strict=True))
 
 
-def go_on() -> None:
+def exit_with_program() -> None:
     """End the thread that builds if the program has come to its end."""
     if not threading.main_thread().is_alive():
         raise SystemExit

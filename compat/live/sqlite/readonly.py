@@ -17,14 +17,14 @@ LITTLE = 2**16  # bytes that are left on a disk: less than the index of a write-
 EFFECTIVE = os.access in os.supports_effective_ids  # whether rights can be asked for as `open` has them
 
 
-def may_change(path: Path) -> bool:
+def may_write(path: Path) -> bool:
     """Whether this process may write to a file, or make others in a folder."""
     return os.access(path, os.W_OK, effective_ids=EFFECTIVE)
 
 
-def writable(path: Path) -> bool:
+def is_writable(path: Path) -> bool:
     """Whether the file may be changed, and others made beside it."""
-    return (not path.exists() or may_change(path)) and may_change(path.absolute().parent)
+    return (not path.exists() or may_write(path)) and may_write(path.absolute().parent)
 
 
 def is_fixed(path: Path) -> bool:
@@ -32,16 +32,16 @@ def is_fixed(path: Path) -> bool:
 
     Else it makes files beside it, or finds those of others.
     """
-    return path.is_file() and not may_change(path.absolute().parent) and not logged(path)
+    return path.is_file() and not may_write(path.absolute().parent) and not has_log(path)
 
 
-def logged(path: Path) -> bool:
+def has_log(path: Path) -> bool:
     """Whether there is a write-ahead log with something in it."""
     log = Path(f"{path}-wal")
     return log.is_file() and log.stat().st_size > 0
 
 
-def connect(path: Path, busy: float) -> sqlite3.Connection:
+def connect_readonly(path: Path, busy: float) -> sqlite3.Connection:
     """A connection that only reads.
 
     Args:
@@ -57,24 +57,24 @@ def connect(path: Path, busy: float) -> sqlite3.Connection:
         base.execute("SELECT 1 FROM sqlite_master").fetchone()
     except sqlite3.DatabaseError as error:
         base.close()
-        if isinstance(error, sqlite3.OperationalError) and logged(path):
+        if isinstance(error, sqlite3.OperationalError) and has_log(path):
             why = f"{path} is read-only, and has a write-ahead log that was not moved into it ({error})"
             raise InputError(f"store: {why}, expected one that its last user closed, or a `backup`") from error
-        raise refused(path, error) from error
+        raise explain_error(path, error) from error
     return base
 
 
-def refused(path: Path, error: Exception) -> InputError | OSError:
+def explain_error(path: Path, error: Exception) -> InputError | OSError:
     """Why a file cannot be used as it was asked for."""
     if "full" in str(error) or "I/O" in str(error):
         full = "full" in str(error) or shutil.disk_usage(path.absolute().parent).free < LITTLE
         return OSError(f"{path}: {error}{', as the disk is full' if full and 'full' not in str(error) else ''}")
-    if not writable(path) or "readonly" in str(error):
+    if not is_writable(path) or "readonly" in str(error):
         return InputError(f"store: {path} is read-only ({error}), expected a file and a folder that can be written")
     return InputError(f"store: {path} ({error}), expected a file that `init` made")
 
 
-def stamp(path: Path, whole: bool) -> Stamp | None:
+def file_stamp(path: Path, whole: bool) -> Stamp | None:
     """What tells a file from another one, its device and number; None if there is none.
 
     Args:
@@ -85,5 +85,5 @@ def stamp(path: Path, whole: bool) -> Stamp | None:
         found = path.stat()
     except FileNotFoundError:
         return None
-    changes = (found.st_mtime_ns, found.st_size, logged(path)) if whole else ()
+    changes = (found.st_mtime_ns, found.st_size, has_log(path)) if whole else ()
     return found.st_dev, found.st_ino, *changes

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from compat.command import one_line
 from compat.errors import InputError
 from compat.importing import ANYTHING, reason, resolved
-from compat.live.verbs.columns import value
+from compat.live.verbs.columns import parse_value
 
 if TYPE_CHECKING:
     from compat.live.models import Models
     from compat.orders import Order
 
 
-def pairs(field: str, given: Sequence[str]) -> dict[str, Any]:
+def parse_pairs(field: str, given: Sequence[str]) -> dict[str, Any]:
     """`name=value`, several times; values as `table.value` reads them.
 
     Raises:
@@ -29,11 +29,11 @@ def pairs(field: str, given: Sequence[str]) -> dict[str, Any]:
         name, equals, content = one.partition("=")
         if not name or not equals or name in found:
             raise InputError(f"{field}: {one!r}{' twice' if name in found else ''}, expected NAME=VALUE")
-        found[name] = value(content)
+        found[name] = parse_value(content)
     return found
 
 
-def here(field: str, given: str, expected: str) -> Any:
+def import_object(field: str, given: str, expected: str) -> Any:
     """What an import path stands for; modules of the current folder are found.
 
     Raises:
@@ -44,7 +44,7 @@ def here(field: str, given: str, expected: str) -> Any:
     return resolved(field, given, expected)
 
 
-def models_of(given: str) -> Models:
+def load_models(given: str) -> Models:
     """What a function of this import path returns.
 
     Raises:
@@ -52,7 +52,7 @@ def models_of(given: str) -> Models:
     """
     from compat.live.models import Models
 
-    function: Callable[[], object] = here("models", given, "module.function")
+    function: Callable[[], object] = import_object("models", given, "module.function")
     if not callable(function) or isinstance(function, type):
         raise InputError(f"models: {given} is no function, expected one that returns compat.live.Models")
     try:
@@ -70,7 +70,7 @@ def models_of(given: str) -> Models:
     return found
 
 
-def order_of(given: Sequence[str]) -> Order:
+def load_order(given: Sequence[str]) -> Order:
     """An order by its class and arguments, such as `Clusters clusters=20` or `mine.Newest`.
 
     Raises:
@@ -85,10 +85,10 @@ def order_of(given: Sequence[str]) -> Order:
     known = [n for n, kind in vars(orders).items() if isinstance(kind, type) and kind.__module__ == orders.__name__]
     path = name if "." in name else f"compat.orders.{name}"
     shown = ", ".join(n for n in known if issubclass(getattr(orders, n), orders.Order) and n != "Order")
-    kind = here("order", path, f"{shown}, or module.Class")
+    kind = import_object("order", path, f"{shown}, or module.Class")
     if not isinstance(kind, type) or not issubclass(kind, orders.Order) or kind is orders.Order:
         raise InputError(f"order: {name}, expected {shown}, or module.Class of an order")
-    pairs("order", arguments)
+    parse_pairs("order", arguments)
     for argument, _, content in (one.partition("=") for one in arguments):
         check_yaml(f"order: {argument}", content)
     parser = ArgumentParser(exit_on_error=False)

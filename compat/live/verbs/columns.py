@@ -22,7 +22,7 @@ ATTOSECONDS = {"W": 7 * 86400 * 10**18, "D": 86400 * 10**18, "h": 3600 * 10**18,
 NAMES = "expected text or whole numbers (pandas makes floats of whole numbers where one is missing)"
 
 
-def meta_of(path: Path, names: Sequence[str], needed: Sequence[str] = NEEDED) -> list[str]:
+def meta_columns(path: Path, names: Sequence[str], needed: Sequence[str] = NEEDED) -> list[str]:
     """The names of all columns that are neither needed nor an index of pandas.
 
     Raises:
@@ -36,7 +36,7 @@ def meta_of(path: Path, names: Sequence[str], needed: Sequence[str] = NEEDED) ->
     return [name for name in names if name not in NEEDED and not INDEX.fullmatch(name)]
 
 
-def of_array(path: Path, name: str, column: np.ndarray) -> list[Any]:
+def from_array(path: Path, name: str, column: np.ndarray) -> list[Any]:
     """The values of an array (N,).
 
     Raises:
@@ -50,10 +50,10 @@ def of_array(path: Path, name: str, column: np.ndarray) -> list[Any]:
         raise InputError(f"{name}: of type {kind} in {path}, expected text or numbers")
     if kind.kind == "m" and np.datetime_data(kind)[0] not in ATTOSECONDS:
         raise InputError(f"{name}: of type {kind} in {path}, expected durations in days or in smaller units")
-    return moments(column) if kind.kind in "mM" else column.tolist()
+    return format_times(column) if kind.kind in "mM" else column.tolist()
 
 
-def moments(column: np.ndarray, zone: str = "") -> list[str | None]:
+def format_times(column: np.ndarray, zone: str = "") -> list[str | None]:
     """Dates, times and durations (N,) as text, the same in whatever unit they are; what is missing is nothing.
 
     Example:
@@ -66,12 +66,12 @@ def moments(column: np.ndarray, zone: str = "") -> list[str | None]:
         unit, count = np.datetime_data(column.dtype)
         missing, size = np.isnat(column).tolist(), count * ATTOSECONDS[unit]
         given = zip(column.astype(np.int64).tolist(), missing, strict=True)
-        return [None if absent else duration(size * one) for one, absent in given]
+        return [None if absent else format_duration(size * one) for one, absent in given]
     texts = np.datetime_as_string(column, unit="auto").tolist()
     return [None if text == "NaT" else text + zone for text in texts]
 
 
-def duration(attoseconds: int) -> str:
+def format_duration(attoseconds: int) -> str:
     """A duration as Python's timedelta writes it, exact however long or short it is.
 
     Example:
@@ -115,17 +115,17 @@ def _holds_bytes(kind: Any) -> bool:
     return any(map(_holds_bytes, parts)) if parts[0] is not None else "binary" in str(kind)
 
 
-def of_arrow(column: Any) -> list[Any]:
+def from_arrow(column: Any) -> list[Any]:
     """The values of a column of a parquet file (N,)."""
     from pyarrow import types
 
     kind = column.type
     if types.is_timestamp(kind) or types.is_date(kind) or types.is_duration(kind):
-        return moments(column.to_numpy(zero_copy_only=False), "Z" if getattr(kind, "tz", None) else "")
+        return format_times(column.to_numpy(zero_copy_only=False), "Z" if getattr(kind, "tz", None) else "")
     return column.to_pylist()
 
 
-def matrix(path: Path, column: Any) -> np.ndarray:
+def to_matrix(path: Path, column: Any) -> np.ndarray:
     """Embeddings of a parquet file (N, D).
 
     Raises:
@@ -140,7 +140,7 @@ def matrix(path: Path, column: Any) -> np.ndarray:
     return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), *lengths or (0,))
 
 
-def value(given: str) -> Any:
+def parse_value(given: str) -> Any:
     """What a text stands for: a number, true, false, null or a quoted string as in JSON; anything else is itself.
 
     So are numbers that have no place in 64 bits.
@@ -157,13 +157,13 @@ def value(given: str) -> Any:
     return given if far or isinstance(found, (dict, list)) else found
 
 
-def storable(found: Any) -> Any:
+def to_json_value(found: Any) -> Any:
     """A value of `meta` as JSON has it: what it does not know, such as a time, as text, and NaN as nothing."""
     if isinstance(found, float) and not math.isfinite(found):
         return None
     return found if found is None or isinstance(found, (str, int, float, bool)) else str(found)
 
 
-def text(found: Any) -> str:
+def to_text(found: Any) -> str:
     """An id or a content; nothing is an empty one."""
     return "" if found is None else str(found)

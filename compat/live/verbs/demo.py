@@ -27,7 +27,7 @@ from compat.live.open import open_store
 from compat.live.searcher import Searcher
 from compat.live.store import Store
 from compat.live.throttle import wait
-from compat.live.verbs.digits import DigitImages, embedded, models, prepare, write
+from compat.live.verbs.digits import DigitImages, embed, load_models, prepare, write
 from compat.live.verbs.operating import size
 from compat.live.writer import Writer
 from compat.progress import backfill_order
@@ -105,7 +105,7 @@ def replay(show: Show, progress: list[float]) -> np.ndarray:
     old, new = show.vectors
     labels = torch.from_numpy(show.digits.labels)
     plain = Embeddings(old[queries], new[queries], old[items], new[items], labels[queries], labels[items])
-    upgrade = show.models.between(old.shape[1], new.shape[1])
+    upgrade = show.models.upgrade_for(old.shape[1], new.shape[1])
     return backfill_curve(serve(upgrade, plain), range(len(items)), progress).mean_ap
 
 
@@ -119,28 +119,28 @@ def demo(arguments: Namespace) -> int:
         raise InputError(f"output: {output}, expected a file that ends in {', '.join(PICTURES)}")
     with TemporaryDirectory() as name:
         folder = Path(name)
-        workers = [worker(folder) for _ in range(STOPS.count("kill"))]
+        workers = [start_worker(folder) for _ in range(STOPS.count("kill"))]
         try:
-            show, curves = told(folder, workers)
+            show, curves = run_story(folder, workers)
         finally:
             for process in workers:
                 process.kill()
                 process.communicate()
     worst = max(abs(point.live - point.replayed) for point in show.points)
-    picture(show.points, curves).savefig(output, dpi=100)
+    draw(show.points, curves).savefig(output, dpi=100)
     print(f"{show.answered:,} queries were answered on the way; the picture is in {output}")
     took = time.perf_counter() - started
     print(f"largest difference of live and replayed mAP: {worst:.1e}, expected below {ALLOWED:.0e}; {took:.0f} s")
     return 0 if worst < ALLOWED else 1
 
 
-def told(folder: Path, workers: list[subprocess.Popen[bytes]]) -> tuple[Show, list[tuple[np.ndarray, np.ndarray]]]:
+def run_story(folder: Path, workers: list[subprocess.Popen[bytes]]) -> tuple[Show, list[tuple[np.ndarray, np.ndarray]]]:
     """The story: what was measured, and the replayed curves before and after users wrote."""
     digits = write(folder)
     prepare(folder, digits)
     print(f"two small networks were trained on {len(digits.train)} digits, the old one on 0 to 4 alone", flush=True)
-    its = models(folder)
-    vectors = embedded(its, digits.files)
+    its = load_models(folder)
+    vectors = embed(its, digits.files)
     store = open_store(f"sqlite:///{folder / 'gallery.db'}")
     store.create(Journal(vectors[0].shape[1], its.distance))
     store.add(Item(str(n), digits.files[n], {}, old=vectors[0][n].numpy()) for n in digits.gallery)
@@ -149,13 +149,13 @@ def told(folder: Path, workers: list[subprocess.Popen[bytes]]) -> tuple[Show, li
     order = backfill_order(len(digits.gallery), (SEED,))
     show = Show(digits, vectors, store, its, {str(n): int(n) for n in digits.gallery[order]})
     print(f"{len(order)} items, {len(digits.queries)} queries, {size(store.size())} on disk before the migration")
-    curves = [foretold(show)]
+    curves = [replay_curve(show)]
     for stop in STOPS:
         if stop == "kill":
-            show.measure(killed(show, workers.pop(0)))
+            show.measure(kill_worker(show, workers.pop(0)))
         elif stop == "write":
-            show.measure(written(show))
-            curves.append(foretold(show))
+            show.measure(write_items(show))
+            curves.append(replay_curve(show))
         else:
             migration.run(float(stop), show.ask)
             show.measure()
@@ -167,13 +167,13 @@ def told(folder: Path, workers: list[subprocess.Popen[bytes]]) -> tuple[Show, li
     return show, curves
 
 
-def foretold(show: Show) -> tuple[np.ndarray, np.ndarray]:
+def replay_curve(show: Show) -> tuple[np.ndarray, np.ndarray]:
     """The whole curve, as it is replayed: shares of the items, and mAP."""
     shares = np.linspace(0, 1, 101)
     return shares, replay(show, shares.tolist())
 
 
-def worker(folder: Path) -> subprocess.Popen[bytes]:
+def start_worker(folder: Path) -> subprocess.Popen[bytes]:
     """A process that migrates once it is told to: it is started early, as imports take a while."""
     return subprocess.Popen([sys.executable, "-c", WORKER, str(folder)], stdin=subprocess.PIPE)
 
@@ -181,10 +181,10 @@ def worker(folder: Path) -> subprocess.Popen[bytes]:
 def work(folder: str) -> None:
     """What that process does."""
     if sys.stdin.readline():
-        Migration(open_store(f"sqlite:///{Path(folder) / 'gallery.db'}"), models(Path(folder))).run()
+        Migration(open_store(f"sqlite:///{Path(folder) / 'gallery.db'}"), load_models(Path(folder))).run()
 
 
-def killed(show: Show, process: subprocess.Popen[bytes]) -> str:
+def kill_worker(show: Show, process: subprocess.Popen[bytes]) -> str:
     """Let a worker migrate some items while queries are answered, and kill it."""
     throttle(show.store, SPEED)
     end = show.store.counts().new + BEYOND * len(show.image)
@@ -202,7 +202,7 @@ def killed(show: Show, process: subprocess.Popen[bytes]) -> str:
     return f"a worker was killed (SIGKILL) with {sum(count for count, _ in show.store.claims().values())} items claimed"
 
 
-def written(show: Show) -> str:
+def write_items(show: Show) -> str:
     """Insert, update and delete some items, as users do."""
     writer = Writer(show.store, show.models)
     images, ids = [int(n) for n in show.digits.reserve], list(show.image)
@@ -218,7 +218,7 @@ def written(show: Show) -> str:
     return f"{WRITES} items each were inserted, updated and deleted"
 
 
-def picture(points: list[DemoPoint], curves: list[tuple[np.ndarray, np.ndarray]]) -> Figure:
+def draw(points: list[DemoPoint], curves: list[tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Live figures as dots over the replayed curves, with what happened."""
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     panel = figure.subplots()

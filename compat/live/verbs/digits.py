@@ -100,7 +100,7 @@ def prepare(folder: Path, digits: DigitImages) -> None:
     labels = torch.from_numpy(digits.labels[digits.train])
     for name in ("old", "new"):
         save(folder / f"{name}.safetensors", train(name, images, labels).state_dict())
-    old, new = (loaded(folder, name) for name in ("old", "new"))
+    old, new = (load(folder, name) for name in ("old", "new"))
     upgrade = Affine(old, new)
     with torch.inference_mode():
         upgrade.solve(Pair(old(images).float(), new(images).float(), labels))
@@ -112,22 +112,22 @@ def save(file: Path, state: Mapping[str, Tensor]) -> None:
     save_file({name: value.contiguous() for name, value in state.items()}, file)
 
 
-def loaded(folder: Path, name: str) -> Embedder:
+def load(folder: Path, name: str) -> Embedder:
     """A network with its weights, in float64."""
     embedder = network(name)
     embedder.load_state_dict(load_file(folder / f"{name}.safetensors"))
     return embedder.double().eval()
 
 
-def models(folder: Path) -> Models:
+def load_models(folder: Path) -> Models:
     """Of the migration, from the weights in the folder: every process reads the same."""
-    old, new = (loaded(folder, name) for name in ("old", "new"))
+    old, new = (load(folder, name) for name in ("old", "new"))
     upgrade = Affine(old, new)
     upgrade.restore(load_file(folder / "upgrade.safetensors"))
     return Models(Images(new, read, "gray"), Images(old, read, "gray"), upgrade.eval())
 
 
-def embedded(models: Models, files: Sequence[str]) -> tuple[Tensor, Tensor]:
+def embed(models: Models, files: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Images as both models embed them, (N, D_old) and (N, D_new) float32."""
     assert models.old is not None
     old, new = (torch.from_numpy(np.asarray(model(files), np.float32)) for model in (models.old, models.new))

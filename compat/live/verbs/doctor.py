@@ -35,7 +35,7 @@ class Finding(NamedTuple):
 
 def doctor(arguments: Namespace, store: Store) -> int:
     """Check all, and print a line for each; 1 if anything is an error."""
-    lines = list(checked(store, arguments.models))
+    lines = list(findings(store, arguments.models))
     if arguments.json:
         print(json.dumps([line._asdict() for line in lines]))
     else:
@@ -45,7 +45,7 @@ def doctor(arguments: Namespace, store: Store) -> int:
     return 1 if any(line.level == "error" for line in lines) else 0
 
 
-def checked(store: Store, models: str | None) -> Iterator[Finding]:
+def findings(store: Store, models: str | None) -> Iterator[Finding]:
     """One line after the other; a check that fails stops none of the others, unless the store cannot be read."""
     yield environment()
     try:
@@ -61,9 +61,9 @@ def checked(store: Store, models: str | None) -> Iterator[Finding]:
     yield dimensions(store, journal)
     yield unserved(store)
     yield from claims(store)
-    yield dead_letters(store)
+    yield failed_items(store)
     yield from disk(store, journal)
-    yield from with_models(store, journal, models)
+    yield from check_models(store, journal, models)
 
 
 def environment() -> Finding:
@@ -117,7 +117,7 @@ def dimensions(store: Store, journal: Journal) -> Finding:
 
 def unserved(store: Store) -> Finding:
     """Items that no query finds."""
-    bare = store.counts().bare
+    bare = store.counts().unserved
     if bare:
         return Finding("warning", "unserved", f"{bare:,} items have no embedding at all", "`run` embeds them")
     return Finding("ok", "unserved", "every item has an embedding")
@@ -134,7 +134,7 @@ def claims(store: Store) -> Iterator[Finding]:
     yield Finding("ok", "claims", f"{len(live)} workers have {sum(live):,} items")
 
 
-def dead_letters(store: Store) -> Finding:
+def failed_items(store: Store) -> Finding:
     """Items that the new model could not read."""
     failed = store.counts().failed
     if not failed:
@@ -157,16 +157,16 @@ def disk(store: Store, journal: Journal) -> Iterator[Finding]:
         yield Finding("ok", "disk", found)
 
 
-def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[Finding]:
+def check_models(store: Store, journal: Journal, given: str | None) -> Iterator[Finding]:
     """Whether models are those of the migration, and still embed items as they are stored."""
     if given is None:
         yield Finding("warning", "models", "not looked at", "give --models module.function")
         return
     from compat.live.serving import new_model
-    from compat.live.verbs.arguments import models_of
+    from compat.live.verbs.arguments import load_models
 
     try:
-        models = models_of(given)
+        models = load_models(given)
         models.check(journal)
     except InputError as error:
         yield Finding("error", "models", str(error), "take the models that the migration began with, or roll back")
@@ -183,20 +183,20 @@ def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[F
     ]
     for name, model, items in checks:
         if model is not None and items:
-            yield canaries(model, items, name, journal)
+            yield check_canaries(model, items, name, journal)
 
 
-def canaries(model: Embed, items: Sequence[Item], name: Column, journal: Journal) -> Finding:
+def check_canaries(model: Embed, items: Sequence[Item], name: Column, journal: Journal) -> Finding:
     """Whether a model embeds items as they are stored."""
-    from compat.live.canaries import again
+    from compat.live.canaries import reembed
 
     try:
-        found = again(model, items, name, journal.distance)
+        found = reembed(model, items, name, journal.distance)
     except InputError as error:
         return Finding("error", f"{name} model", str(error), "see that it answers")
     advice = "find out what changed in weights, preprocessing or contents"
     if found.drifted:
-        level = "error" if found.others else "warning"
+        level = "error" if found.mostly_drifted else "warning"
         text = f"{len(found.drifted)} of {len(items)} items are embedded otherwise by now, such as {found.drifted[0]!r}"
         return Finding(level, f"{name} model", text, advice)
     if found.unread:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from compat.errors import InputError
-from compat.experience.agreement import CandidateSearch, agreement, surely_better
+from compat.experience.agreement import CandidateSearch, agreement, is_better
 from compat.live.extraction import Unreachable, extract
 from compat.live.items import Journal, Work
 from compat.live.models import Models
@@ -47,7 +47,7 @@ def forecast(store: Store, models: Models, journal: Journal, seed: int = 0) -> F
     Raises:
         InputError: a new model whose embeddings change their dimension from call to call.
     """
-    upgrade = models.between(journal.dim, journal.new_dim)
+    upgrade = models.upgrade_for(journal.dim, journal.new_dim)
     columns = 2 if upgrade.transforms_gallery or models.learner is not None else 1
     size = store.size()
     peak = size + journal.items * journal.new_dim * BYTES * columns
@@ -55,7 +55,7 @@ def forecast(store: Store, models: Models, journal: Journal, seed: int = 0) -> F
     chosen = np.random.default_rng(seed).permutation(len(ids))[:SAMPLE]
     items = [item for n in chosen if (item := store.get(ids[n])) is not None and item.old is not None]
     try:
-        seconds, new = extracted(models, [Work(i.id, i.version, i.content) for i in items], journal.batch)
+        seconds, new = time_extraction(models, [Work(i.id, i.version, i.content) for i in items], journal.batch)
     except Unreachable:
         return Forecast(journal.items, (size, peak), None, None, False)
     pairs = [(item.old, new[item.id]) for item in items if item.id in new and item.old is not None]
@@ -66,11 +66,11 @@ def forecast(store: Store, models: Models, journal: Journal, seed: int = 0) -> F
         raise InputError(f"models.new: {shape}, expected ({dim},), as when the migration was planned")
     if len(pairs) >= FEWEST and journal.distance == "cosine" and not models.merge.by_rank:
         old, after = (torch.from_numpy(np.stack(rows)) for rows in zip(*pairs, strict=True))
-        found, worse = compared(models, journal, old, after)
+        found, worse = compare(models, journal, old, after)
     return Forecast(journal.items, (size, peak), seconds * journal.items, found, worse)
 
 
-def extracted(models: Models, work: list[Work], batch: int) -> tuple[float, dict[str, np.ndarray]]:
+def time_extraction(models: Models, work: list[Work], batch: int) -> tuple[float, dict[str, np.ndarray]]:
     """Seconds for each item, the first batch left out where there are more, and embeddings by id."""
     step = min(batch, max(len(work) // 2, 1))
     took, new = [], {}
@@ -81,13 +81,13 @@ def extracted(models: Models, work: list[Work], batch: int) -> tuple[float, dict
     return float(np.mean(took[1:] or took)), new
 
 
-def compared(
+def compare(
     models: Models, journal: Journal, old: torch.Tensor, new: torch.Tensor
 ) -> tuple[tuple[float, float, float], bool]:
     """`Forecast.agreement` and `worse`, by embeddings of some items (N, D_old) and (N, D_new), each a query too."""
-    upgrade = models.between(journal.dim, journal.new_dim)
+    upgrade = models.upgrade_for(journal.dim, journal.new_dim)
     queries, items = through(upgrade.query, old, new), through(upgrade.gallery, old, new)
     way = CandidateSearch(queries[0], items[0], models.merge if models.merge.changes else None)
     before, half, after = (agreement(way, items[1], share, NEAREST) for share in (0.0, 0.5, 1.0))
     means = float(before.mean()), float(half.mean()), float(after.mean())
-    return means, surely_better(before - half)
+    return means, is_better(before - half)

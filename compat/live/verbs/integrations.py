@@ -20,11 +20,11 @@ def export(arguments: Namespace, store: Store) -> int:
 def apply(arguments: Namespace, store: Store) -> int:
     """Take vectors that another engine made; 1 if the migration was paused meanwhile."""
     from compat.live import manifest
-    from compat.live.verbs.arguments import models_of
-    from compat.live.verbs.progress import shown
+    from compat.live.verbs.arguments import load_models
+    from compat.live.verbs.progress import show_progress
 
-    models = models_of(arguments.models)
-    with shown(store) as on_batch:
+    models = load_models(arguments.models)
+    with show_progress(store) as on_batch:
         found = manifest.apply(store, models, arguments.vectors, on_batch)
     if arguments.json:
         print(json.dumps(found._asdict()))

@@ -15,11 +15,11 @@ from compat.live.manifest import check_path, export
 from compat.live.migration import Migration
 from compat.live.searcher import Searcher
 from compat.live.store import Store
-from compat.live.verbs.arguments import models_of, order_of, pairs
+from compat.live.verbs.arguments import load_models, load_order, parse_pairs
 from compat.live.verbs.forecast import Forecast, forecast
-from compat.live.verbs.operating import duration, line, size
-from compat.live.verbs.progress import Signals, shown
-from compat.live.verification import Verified
+from compat.live.verbs.operating import duration, size, status_line
+from compat.live.verbs.progress import Signals, show_progress
+from compat.live.verification import Verification
 from compat.live.worker import Worker
 
 LISTED = 20  # dead letters and other items that are named
@@ -27,8 +27,8 @@ LISTED = 20  # dead letters and other items that are named
 
 def plan(arguments: Namespace, store: Store) -> int:
     """Fix models and order, and say what is to be expected."""
-    models = models_of(arguments.models)
-    order = order_of(arguments.order)
+    models = load_models(arguments.models)
+    order = load_order(arguments.order)
     if arguments.export is not None:
         check_path(arguments.export)
     journal = Migration(store, models).plan(order, arguments.seed, arguments.batch, arguments.dual)
@@ -38,7 +38,7 @@ def plan(arguments: Namespace, store: Store) -> int:
     if arguments.json:
         print(json.dumps({"migration": journal.migration, "order": journal.order, **found._asdict()}))
     else:
-        print(told(found, journal.order, journal.migration))
+        print(forecast_text(found, journal.order, journal.migration))
     if found.worse:
         warn(
             "halfway, queries agree less with the new model than before the migration: distances of the two parts are"
@@ -47,7 +47,7 @@ def plan(arguments: Namespace, store: Store) -> int:
     return 0
 
 
-def told(found: Forecast, order: str, migration: int) -> str:
+def forecast_text(found: Forecast, order: str, migration: int) -> str:
     """A forecast in words."""
     if found.seconds is None:
         took = "unknown, as the new model did not answer"
@@ -72,16 +72,16 @@ def told(found: Forecast, order: str, migration: int) -> str:
 def run(arguments: Namespace, store: Store) -> int:
     """Migrate, until nothing is left, `--until`, or a signal; the code is then the shell's for that signal."""
     positive(lease=arguments.lease)
-    models = models_of(arguments.models)
+    models = load_models(arguments.models)
     Migration(store, models)
     if arguments.retry_failed and (again := store.retry()):
         print(f"{again:,} dead letters are tried again")
-    with shown(store) as on_batch:
+    with show_progress(store) as on_batch:
         worker = Worker(store, models, arguments.lease, on_batch)
         with Signals(worker.stop) as signals:
             journal = worker.run(arguments.until)
     found = control.status(store)
-    print(json.dumps(found) if arguments.json else line(found))
+    print(json.dumps(found) if arguments.json else status_line(found))
     if signals.number:
         print("stopped after its batch; `run` goes on from there", file=sys.stderr)
         return 128 + signals.number
@@ -95,8 +95,8 @@ def run(arguments: Namespace, store: Store) -> int:
 
 def query(arguments: Namespace, store: Store) -> int:
     """Answer one query."""
-    where = pairs("where", arguments.where)
-    hits = Searcher(store, models_of(arguments.models)).search(arguments.content, arguments.k, where)
+    where = parse_pairs("where", arguments.where)
+    hits = Searcher(store, load_models(arguments.models)).search(arguments.content, arguments.k, where)
     if arguments.json:
         print(json.dumps([hit._asdict() for hit in hits]))
         return 0
@@ -110,17 +110,22 @@ def query(arguments: Namespace, store: Store) -> int:
 def verify(arguments: Namespace, store: Store) -> int:
     """Look whether all is migrated as the new model has it; 1 if not."""
     at_least_one(sample=arguments.sample)
-    models = models_of(arguments.models)
+    models = load_models(arguments.models)
     found = Migration(store, models).verify(arguments.sample)
     failed = store.failures(LISTED)
     if arguments.json:
         dead = {item.id: item.failure for item in failed}
-        shown = {"sampled": found.sampled, "bound": found.bound, "unread": dict(found.unread), "doubt": found.doubt}
+        shown = {
+            "sampled": found.sampled,
+            "bound": found.bound,
+            "unread": dict(found.unread),
+            "doubt": found.failed_sample,
+        }
         shown |= {"drifted": found.drifted, "dead_letters": dead}
         print(json.dumps({"sound": found.sound, **found.counts._asdict(), **shown}))
         return 0 if found.sound else 1
     print(f"{found.counts.new:,} of {found.counts.total:,} items are migrated, {found.counts.pending:,} are pending")
-    print(compared(found))
+    print(sample_text(found))
     for id in found.drifted[:LISTED]:
         print(f"  {id}")
     for id, why in islice(found.unread.items(), LISTED):
@@ -132,13 +137,15 @@ def verify(arguments: Namespace, store: Store) -> int:
         print("mend or delete them, then: run --retry-failed")
     elif found.counts.pending:
         print("next: run")
-    elif found.doubt and not found.drifted:
-        print(f"next: verify --sample of more than {found.doubt}, as one of {found.doubt} was not sound")
+    elif found.failed_sample and not found.drifted:
+        print(
+            f"next: verify --sample of more than {found.failed_sample}, as one of {found.failed_sample} was not sound"
+        )
     print("sound; next: finalize --yes" if found.sound else "not sound")
     return 0 if found.sound else 1
 
 
-def compared(found: Verified) -> str:
+def sample_text(found: Verification) -> str:
     """What a sample says, in a line."""
     wrong = f"{found.compared} were embedded again: {len(found.drifted)} are not as they are stored"
     if found.drifted:
@@ -150,28 +157,30 @@ def check(arguments: Namespace, store: Store) -> int:
     """Check the store's invariants; 1 if one does not hold."""
     at_least_one(sample=arguments.sample)
     not_negative(queries=arguments.queries)
-    found = invariants.check(store, models_of(arguments.models), arguments.sample, arguments.queries)
+    found = invariants.check(store, load_models(arguments.models), arguments.sample, arguments.queries)
     floor = store.approximate.recall  # type: ignore[attr-defined]
     sound = not found.misplaced and not found.drifted and (found.recall is None or found.recall >= floor)
     if arguments.json:
         print(json.dumps({"sound": sound, **found._asdict()}))
         return 0 if sound else 1
-    print(f"{len(found.misplaced)} items are in none or both of the parts{named(found.misplaced)}")
-    print(f"{found.sampled} were embedded again: {len(found.drifted)} are not as they are stored{named(found.drifted)}")
+    print(f"{len(found.misplaced)} items are in none or both of the parts{list_ids(found.misplaced)}")
+    print(
+        f"{found.sampled} were embedded again: {len(found.drifted)} are not as they are stored{list_ids(found.drifted)}"
+    )
     if found.recall is not None:
         print(f"a search finds {found.recall:.1%} of what a scan finds, expected {floor:.0%}")
     print("sound" if sound else "not sound: see `doctor`")
     return 0 if sound else 1
 
 
-def named(ids: list[str]) -> str:
+def list_ids(ids: list[str]) -> str:
     """Some ids, where there are any."""
     return f": {', '.join(ids[:LISTED])}" if ids else ""
 
 
 def rollback(arguments: Namespace, store: Store) -> int:
     """Go back to the old system."""
-    migration = Migration(store, models_of(arguments.models))
+    migration = Migration(store, load_models(arguments.models))
     if (phase := store.journal().phase) not in UNDER_WAY:
         raise InputError(f"rollback: the store is in phase {phase}, expected a migration under way")
     counts = store.counts()
@@ -192,6 +201,6 @@ def finalize(arguments: Namespace, store: Store) -> int:
     """Drop all old embeddings."""
     if not arguments.yes:
         raise InputError("finalize: without --yes, expected it, as from then on there is no way back")
-    Migration(store, models_of(arguments.models)).finalize()
+    Migration(store, load_models(arguments.models)).finalize()
     print(f"finalized: {store.counts().total:,} items have their new embedding alone, {size(store.size())} on disk")
     return 0

@@ -34,14 +34,14 @@ def init(arguments: Namespace, store: Store) -> int:
     try:
         store.create(journal)
     except InputError:
-        if not left_empty(store, journal):
+        if not is_left_empty(store, journal):
             raise
     count = store.add(table.items())
     print(f"{count:,} items of dimension {table.dim}, {size(store.size())}; next: plan")
     return 0
 
 
-def left_empty(store: Store, journal: Journal) -> bool:
+def is_left_empty(store: Store, journal: Journal) -> bool:
     """Whether a store like this is there, without items."""
     with suppress(InputError):
         return replace(store.journal(), store="") == journal and store.counts().total == 0
@@ -56,9 +56,9 @@ def status(arguments: Namespace, store: Store) -> int:
         if arguments.json:
             print(json.dumps(found), flush=True)
         elif arguments.watch:
-            print(line(found), flush=True)
+            print(status_line(found), flush=True)
         else:
-            print(described(found))
+            print(status_table(found))
         if not arguments.watch or found["phase"] in ENDED:
             return 0
         wait(arguments.watch)
@@ -106,11 +106,11 @@ def resume(arguments: Namespace, store: Store) -> int:
 def throttle(arguments: Namespace, store: Store) -> int:
     """Set how fast workers may go."""
     journal = control.throttle(store, arguments.rate, arguments.latency)
-    print(limits(journal.rate, journal.latency))
+    print(limits_text(journal.rate, journal.latency))
     return 0
 
 
-def line(found: dict[str, Any]) -> str:
+def status_line(found: dict[str, Any]) -> str:
     """A status in one line."""
     parts = [found["phase"], f"{found['migrated']:,} of {found['items']:,} ({found['progress']:.1%})"]
     if found["pending"] and found["eta_seconds"] is not None:
@@ -120,7 +120,7 @@ def line(found: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def described(found: dict[str, Any]) -> str:
+def status_table(found: dict[str, Any]) -> str:
     """A status in a table."""
     speed = f"{found['items_per_second']:,.0f} items/s by {found['workers']} workers"
     left = "" if found["eta_seconds"] is None else f", about {duration(found['eta_seconds'])} left"
@@ -134,13 +134,13 @@ def described(found: dict[str, Any]) -> str:
         "unserved": f"{found['unserved']:,}",
         "speed": f"{speed}{left}" if found["workers"] else "no worker",
         "slowest query in 100": "not told" if slow is None else f"{1000 * slow:.1f} ms",
-        "limits": limits(found["rate"], found["latency"]),
+        "limits": limits_text(found["rate"], found["latency"]),
         "on disk": size(found["bytes"]),
     }
     return "\n".join(f"{name:<21}{text}" for name, text in rows.items())
 
 
-def limits(rate: float | None, latency: float | None) -> str:
+def limits_text(rate: float | None, latency: float | None) -> str:
     """Of workers, in words."""
     fast = "as fast as they can" if rate is None else f"at most {rate:g} items/s each"
     return f"workers go {fast}" + ("" if latency is None else f", less while queries take over {latency:g} s")

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 
 from compat.live import control
 from compat.live.store import Store
-from compat.live.verbs.operating import line
+from compat.live.verbs.operating import status_line
 
 EVERY = 5.0  # seconds between two lines
 GLANCE = 0.5  # seconds between two looks at the store, at least
@@ -22,7 +22,7 @@ SHARE = 20  # times what a look takes, at least
 
 
 @contextmanager
-def shown(store: Store) -> Iterator[Callable[[int, int], None]]:
+def show_progress(store: Store) -> Iterator[Callable[[int, int], None]]:
     """A function to call after each batch, with its items and how many of them were written.
 
     Items are counted in the store, as other workers migrate some, and users write some.
@@ -35,7 +35,7 @@ def shown(store: Store) -> Iterator[Callable[[int, int], None]]:
             nonlocal last
             if time.monotonic() - last >= EVERY:
                 last = time.monotonic()
-                print(line(control.status(store)), flush=True)
+                print(status_line(control.status(store)), flush=True)
 
         yield told
         return

@@ -5,7 +5,7 @@ import pytest
 
 from compat.errors import InputError
 from compat.live import Item, Journal, Migration, Models, Rows, Searcher, Writer
-from compat.live.invariants import Scanned, check
+from compat.live.invariants import ScannedStore, check
 from compat.live.sqlite.store import SqliteStore
 from compat.live.store import Approximate
 
@@ -104,7 +104,7 @@ def test_a_search_that_misses_what_a_scan_finds_has_a_recall_below_1(half, monke
 
 
 def test_a_scan_finds_what_a_search_does(half):
-    mine, scanned = Searcher(half, MODELS), Searcher(Scanned(half), MODELS)
+    mine, scanned = Searcher(half, MODELS), Searcher(ScannedStore(half), MODELS)
     for k in (1, 7, ITEMS):
         expected, found = ([hit[:3] for hit in its.search("i42", k)] for its in (mine, scanned))
         assert found == expected

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from hashlib import sha256
 from itertools import pairwise
 
@@ -40,7 +40,7 @@ def first(path, phase, migrated=0, failed=()):
     """A store as the first layout had it, 8 items planned from the last to the first, of which some are migrated."""
     begun = (1, phase, 8, 4, MODELS.fingerprint, "Random 0", 3)
     its = Journal(3, "cosine", ("lang",), *(() if phase == "none" else begun))
-    content = json.dumps({k: v for k, v in asdict(its).items() if k not in ADDED}, sort_keys=True)
+    content = json.dumps({k: v for k, v in its.record().items() if k not in ADDED}, sort_keys=True)
     with closing(sqlite3.connect(path)) as base:
         base.executescript(FIRST)
         base.execute("INSERT INTO journal VALUES (1, ?, ?)", (content, sha256(content.encode()).hexdigest()))

@@ -10,7 +10,7 @@ from compat.live import Journal, Migration, Rows, Searcher, Writer, open_store
 from compat.live.control import throttle
 from compat.live.items import Phase
 from compat.live.sqlite.store import SqliteStore
-from compat.live.store import amended
+from compat.live.store import change_journal
 from compat.methods.affine import Affine
 from compat.models import Precomputed
 from compat.orders import Density, Entropy, Random, Uncertainty
@@ -42,7 +42,7 @@ def next_models(**options):
 def test_one_migration_at_a_time(store, phase: Phase):
     its = models()
     Migration(store, its).plan()
-    amended(store, lambda journal: replace(journal, phase=phase))
+    change_journal(store, lambda journal: replace(journal, phase=phase))
     with pytest.raises(InputError, match=f"plan: migration 1 is {phase}, expected none under way"):
         Migration(store, its).plan()
 

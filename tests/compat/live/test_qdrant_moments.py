@@ -235,7 +235,7 @@ def test_a_plan_that_lost_leaves_no_columns(store, opened):
 
     with Between(store, "set_payload", meanwhile), pytest.raises(Conflict):
         store.amend(first, replace(first, migration=1, phase="planned", new_dim=NEW + 1))
-    state = store.ledger.state()
+    state = store.journals.state()
     assert names() == {state.old, state.bridge, state.new}
     turned(store, phase="running")
     before = turned(store, phase="rolling_back")
@@ -250,10 +250,10 @@ def test_what_a_change_of_the_journal_left_to_do_is_done_later(store, opened):
     store.exchange(report(0), 0, 60.0)
     before = turned(store, phase="rolling_back")
     dying = opened()
-    dies = mock.patch.object(dying.ledger, "settle", side_effect=[None, KeyboardInterrupt])
+    dies = mock.patch.object(dying.journals, "settle", side_effect=[None, KeyboardInterrupt])
     with dies, pytest.raises(KeyboardInterrupt):
         dying.revert(before, replace(before, phase="rolled_back"))
-    gone = store.ledger.state().retired
+    gone = store.journals.state().retired
     there = store.link("get_collection", store.items).config.params.vectors
     assert set(gone) <= set(there)
     assert [same(i, item(n)) for n, i in enumerate(everything(store))] == [True, True]

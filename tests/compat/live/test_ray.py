@@ -11,7 +11,7 @@ import pytest
 from compat.errors import InputError
 from compat.live import Item, Journal, Migration, Models, Rows, open_store, ray_pipeline
 from compat.live.manifest import apply, export
-from compat.live.ray_pipeline import Extract, pipeline, reason
+from compat.live.ray_pipeline import Extract, describe_error, pipeline
 from tests.helpers.running import main
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
@@ -154,7 +154,7 @@ def test_an_actor_with_another_model(migration):
 
 
 def test_bad_input_ends_before_ray_starts(migration, tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_pipeline, "started", lambda *_: pytest.fail("Ray was started"))
+    monkeypatch.setattr(ray_pipeline, "start_ray", lambda *_: pytest.fail("Ray was started"))
     for options, message in (
         ({"concurrency": 0}, "concurrency: 0, expected at least 1"),
         ({"batch": 0}, "batch: 0, expected at least 1"),
@@ -178,9 +178,9 @@ def test_without_ray(migration, tmp_path, monkeypatch):
 def test_reasons_are_one_line():
     error = RuntimeError("")
     error.__cause__ = ValueError("Traceback\n  File x\ncompat.errors.InputError: models: none, expected some\n\nmore\n")
-    assert reason(error) == "models: none, expected some"
-    assert reason(ValueError("first\nlast\n\n")) == "last"
-    assert reason(ValueError()) == "ValueError"
+    assert describe_error(error) == "models: none, expected some"
+    assert describe_error(ValueError("first\nlast\n\n")) == "last"
+    assert describe_error(ValueError()) == "ValueError"
 
 
 @pytest.fixture(scope="module")

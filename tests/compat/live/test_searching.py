@@ -10,7 +10,7 @@ from compat.engine.exact import distances
 from compat.errors import InputError
 from compat.live import Migration, Rows, Searcher, Writer
 from compat.live.items import Candidates
-from compat.live.searcher import top
+from compat.live.searcher import merge_hits
 from compat.live.sqlite.indexes import load
 from compat.merge import Raw, ReciprocalRank
 from tests.compat.live.test_models import rqt, z_score
@@ -94,7 +94,7 @@ def test_filters_hold_on_both_parts(store):
     searcher = Searcher(store, its)
     hits = searcher.search("query 1", ITEMS, {"red": True, "size": 1})
     assert {hit.id for hit in hits} == {f"i{n}" for n in range(ITEMS) if n % 2 == 0 and n % 3 == 1}
-    assert {hit.part for hit in hits} == {"old", "new"}
+    assert {hit.index for hit in hits} == {"old", "new"}
     assert searcher.search("query 1", 5, {"size": "1' OR 1=1 --"}) == []
     with pytest.raises(InputError, match="where: 'colour', expected red, size"):
         searcher.search("query 1", 5, {"colour": "red"})
@@ -170,8 +170,8 @@ def test_an_item_found_in_both_parts_counts_as_migrated():
     ones = np.ones((1, 2), np.float32)
     found = {"old": (ones, Candidates(["a", "b"], [{}, {}], np.eye(2, dtype=np.float32), np.array([[0, 1]])))}
     found["new"] = (ones, Candidates(["b"], [{}], -ones, np.array([[0]])))
-    hits = top(found, 0, None, "cosine", 5)
-    assert [(hit.id, hit.part) for hit in hits] == [("a", "old"), ("b", "new")]
+    hits = merge_hits(found, 0, None, "cosine", 5)
+    assert [(hit.id, hit.index) for hit in hits] == [("a", "old"), ("b", "new")]
 
 
 def test_a_warm_searcher_loads_nothing_for_its_first_query(store, monkeypatch):
@@ -185,7 +185,7 @@ def test_a_warm_searcher_loads_nothing_for_its_first_query(store, monkeypatch):
     monkeypatch.setattr("compat.live.sqlite.indexes.load", counted)
     for step in (lambda: None, lambda: (migration.plan(), migration.run(0.4)), lambda: migration.run(1.0)):
         step()
-        store.views.close()
+        store.indexes.close()
         searcher = Searcher(store, its)
         searcher.warm()
         warm = list(loads)

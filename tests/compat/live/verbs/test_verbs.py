@@ -13,7 +13,7 @@ import torch
 
 from compat.live import Writer, open_store, worker
 from compat.live.items import Journal
-from compat.live.verbs.forecast import compared
+from compat.live.verbs.forecast import compare
 from tests import ROOT
 from tests.helpers.live_doubles import DOUBLES, ITEMS, OLD, OURS, SPACES, URL, columns, models, refused
 from tests.helpers.live_stores import lose
@@ -231,10 +231,10 @@ def test_spaces_that_do_not_compare_are_warned_of():
     rows = rng.normal(size=(200, 8)).astype(np.float32)
     near = (10 * np.eye(8, dtype=np.float32)[0] + rows).astype(np.float32)
     journal = Journal(8, "cosine", new_dim=8)
-    (before, half, after), worse = compared(models(), journal, torch.from_numpy(near), torch.from_numpy(rows))
+    (before, half, after), worse = compare(models(), journal, torch.from_numpy(near), torch.from_numpy(rows))
     assert worse
     assert half < before < after == 1
-    (before, half, after), worse = compared(models(), journal, torch.from_numpy(rows), torch.from_numpy(rows))
+    (before, half, after), worse = compare(models(), journal, torch.from_numpy(rows), torch.from_numpy(rows))
     assert not worse
     assert before == half == after == 1
 
@@ -266,7 +266,7 @@ def test_a_bar_counts_what_the_store_has(planned, monkeypatch, capsys):
 
     monkeypatch.setattr(progress, "Console", lambda file: Console(file=file, force_terminal=True, width=120))
     monkeypatch.setattr(progress, "GLANCE", 0.0)
-    with progress.shown(planned) as moved:
+    with progress.show_progress(planned) as moved:
         planned.delete("i0")
         moved(7, 7)
     assert "0/59" in capsys.readouterr().err
