@@ -34,7 +34,7 @@ from compat.live.verbs.parser import parser
 
 
 def main(given: Sequence[str] | None = None) -> None:
-    """Command line of `python -m compat.live`."""
+    """Run `python -m compat.live`."""
     assert __doc__
     given = sys.argv[1:] if given is None else given
     with exit_on_input_error(signals=[signal.SIGTERM]):  # an interrupt ends without a word

@@ -1,8 +1,7 @@
-"""A breaker: where many of the last items failed, it is found out whether they are at fault or the model is.
+"""Circuit breaker: when many recent items failed, decide whether the items or the model are at fault.
 
-A model that is broken fails on whatever it is asked, be it by exceptions, NaN or rows of another shape. So it is asked
-for items that it has read before, and for items from all over the order: those of one folder that is gone are next to
-each other.
+A broken model fails on any input, by exceptions, NaN or rows of the wrong shape. So it is asked for items which it has
+read before, and for items from all over the order, since neighbours in the order may share a cause (a lost folder).
 """
 
 from __future__ import annotations
@@ -23,23 +22,23 @@ OTHERS = 32  # items that are drawn from the order
 
 
 class Broken(Unreachable):
-    """A model that fails on most of what it is asked: no item is to blame for it."""
+    """A model which fails on most inputs, so no item is to blame."""
 
 
 def is_suspicious(work: Sequence[Work], found: Extracted) -> bool:
-    """Whether half of a batch failed, or of its last items."""
+    """Return whether half of a batch failed, or half of its last items."""
     dead = {id for id, *_ in found.failed}
     failed = [w.id in dead for w in work]
     return bool(failed) and any(2 * sum(some) >= len(some) for some in (failed, failed[-LAST:]))
 
 
 class Witnesses(NamedTuple):
-    """What a model is asked for besides a batch.
+    """Items for which a model is asked besides those of a batch.
 
     Attributes:
-        known: items that it has read before.
-        others: items that are pending.
-        counts: of all items.
+        readable: items which it has read before.
+        pending: pending items.
+        counts: counts of all items.
     """
 
     readable: list[Item]
@@ -48,23 +47,23 @@ class Witnesses(NamedTuple):
 
 
 def draw_witnesses(store: Store, work: Sequence[Work], journal: Journal) -> Witnesses:
-    """Those of a batch of a migration."""
+    """Draw the witnesses for a batch of a migration."""
     return Witnesses(draw_migrated(store, CANARIES), draw_pending(store, work, journal.items), store.counts())
 
 
 def check_model(model: Embed, work: Sequence[Work], found: Extracted, by: Witnesses, journal: Journal) -> None:
-    """Refuse a model that fails on what it has read before, or by this measure on most of the gallery.
+    """Refuse a model which fails on items it has read before, or, by extrapolation, on most of the gallery.
 
     Args:
-        model: as what is migrated is stored.
+        model: the model whose output is stored.
         work: a batch.
-        found: what came of it.
-        by: what the model is asked for besides.
-        journal: of the migration.
+        found: the result of the batch.
+        by: the witnesses.
+        journal: journal of the migration.
 
     Raises:
-        Broken: it does.
-        Unreachable: it does not answer.
+        Broken: the model is broken.
+        Unreachable: the model does not answer.
     """
     known = reembed(model, by.readable, "new", journal.distance)
     lost = len(by.readable) - len(known.unchanged)
@@ -77,7 +76,7 @@ def check_model(model: Embed, work: Sequence[Work], found: Extracted, by: Witnes
 
 
 def broken_model(work: Sequence[Work], found: Extracted, others: str = "") -> Broken:
-    """In one line what failed, and why."""
+    """Make the error for a broken model, with the failures in one line."""
     count = "all" if len(found.failed) == len(work) else f"{len(found.failed)} of the"
     failed = f"it failed on {count} {len(work)} items of a batch ({found.failed[-1][2]})"
     more = f" and on others ({others})" if others else ""
@@ -85,7 +84,7 @@ def broken_model(work: Sequence[Work], found: Extracted, others: str = "") -> Br
 
 
 def draw_pending(store: Store, work: Sequence[Work], items: int) -> list[Work]:
-    """Items that are pending at random places of an order of so many items, without those of a batch."""
+    """Draw pending items at random places of an order of `items` items, without those of a batch."""
     places = np.random.default_rng().integers(0, max(items, 1), OTHERS).tolist()
     found = {item.id: item for place in places for item in store.pending(1, Pending("", 0, "", place - 1))}
     mine = {w.id for w in work}

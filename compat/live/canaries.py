@@ -1,4 +1,4 @@
-"""Items that are embedded again, to see whether a model still makes of them what is stored."""
+"""Canaries: items embedded again to check that a model still reproduces the stored embeddings."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ BATCH = 256  # items embedded at a time, unless told otherwise
 
 
 class Reembedded(NamedTuple):
-    """Items that were embedded again.
+    """Result of embedding items again.
 
     Attributes:
-        same: ids of those that are as they are stored.
-        drifted: ids of those that are not.
-        unread: why each of the others could not be read, by id.
+        unchanged: ids of items equal to the stored ones up to rounding.
+        drifted: ids of items which differ.
+        unread: reasons why the others could not be read, by id.
     """
 
     unchanged: list[str]
@@ -36,12 +36,12 @@ class Reembedded(NamedTuple):
 
     @property
     def mostly_drifted(self) -> bool:
-        """Whether most of those that were read are not as they are stored."""
+        """Whether most of the items read have drifted."""
         return len(self.drifted) > len(self.unchanged)
 
 
 def reembed(model: Embed, items: Sequence[Item], column: Column, distance: Distance, batch: int = BATCH) -> Reembedded:
-    """Embed items again, and compare them with what is stored in a column; under cosine retrieval lengths do not count.
+    """Embed items again and compare them with a stored column; under cosine, lengths are ignored.
 
     Raises:
         Unreachable: the model does not answer.
@@ -55,7 +55,7 @@ def reembed(model: Embed, items: Sequence[Item], column: Column, distance: Dista
 
 
 def draw_migrated(store: Store, count: int) -> list[Item]:
-    """So many migrated items at random, each once, or nearly all if there are not more."""
+    """Draw `count` distinct migrated items at random, or nearly all of them if there are fewer."""
     found: dict[str, Item] = {}
     for draw in range(DRAWS):
         if len(found) < count:
@@ -64,7 +64,7 @@ def draw_migrated(store: Store, count: int) -> list[Item]:
 
 
 def is_close(stored: np.ndarray, now: np.ndarray, distance: Distance) -> bool:
-    """Whether two embeddings (D,) are but for rounding."""
+    """Return whether two embeddings (D,) are equal up to rounding."""
     if now.shape != stored.shape:
         return False
     lengths = [max(float(np.linalg.norm(v)), 1e-12) for v in (stored, now)]
@@ -75,19 +75,19 @@ def is_close(stored: np.ndarray, now: np.ndarray, distance: Distance) -> bool:
 def check_model(
     model: Embed, items: Sequence[Item], column: Column, distance: Distance, name: str, expected: str
 ) -> None:
-    """Refuse a model that embeds most items otherwise than they are stored; a few that differ are warned of by name.
+    """Refuse a model for which most items have drifted; warn of a few drifted items by name.
 
     Args:
         model: the model.
-        items: some that were drawn.
-        column: where they are stored.
-        distance: of the retrieval.
-        name: of the model.
-        expected: in the message.
+        items: the items drawn.
+        column: column in which they are stored.
+        distance: distance of the retrieval.
+        name: name of the model in messages.
+        expected: end of the error message.
 
     Raises:
-        InputError: it does.
-        Unreachable: it does not answer.
+        InputError: most items have drifted.
+        Unreachable: the model does not answer.
     """
     found = reembed(model, items, column, distance)
     if found.mostly_drifted:

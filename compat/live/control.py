@@ -1,4 +1,4 @@
-"""What an operator does to a migration without its models: hold it, let it go, slow it down, look at it."""
+"""Operations on a migration which need no models: pause, resume, throttle, status."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FRESH = 30.0  # seconds for which a process counts as running
 
 
 def pause(store: Store, note: str = "by hand") -> Journal:
-    """Let no worker begin another batch.
+    """Stop workers from starting another batch.
 
     Args:
         store: the store.
-        note: why, in a line.
+        note: the reason, one line.
 
     Raises:
-        InputError: no migration runs.
+        InputError: no migration is running.
     """
     return _change_phase(store, "pause", "running", "paused", " ".join(note.split()))
 
@@ -37,12 +37,12 @@ def resume(store: Store) -> Journal:
 
 
 def throttle(store: Store, rate: float | None = None, latency: float | None = None) -> Journal:
-    """Set how fast workers may go, also while they run.
+    """Set the speed limits of workers; running workers follow.
 
     Args:
         store: the store.
-        rate: items a second of each worker, at most; None: no limit.
-        latency: seconds that the slowest query in a hundred may take, else workers make way; None: no limit.
+        rate: maximum items per second and worker; None: no limit.
+        latency: target for the 99th percentile of query time in seconds, above which workers slow down; None: none.
     """
     positive(rate=rate, latency=latency)
     speed, most = (None if value is None else float(value) for value in (rate, latency))
@@ -50,7 +50,7 @@ def throttle(store: Store, rate: float | None = None, latency: float | None = No
 
 
 def status(store: Store) -> dict[str, Any]:
-    """All that is to be known of a migration, as figures."""
+    """Return the state of a migration as figures."""
     journal, counts, beats = store.journal(), store.counts(), store.beats(FRESH)
     workers = {name: beat for name, beat in beats.items() if "items_per_second" in beat and not is_dead(name)}
     speed = sum(beat["items_per_second"] for beat in workers.values())
@@ -77,7 +77,7 @@ def status(store: Store) -> dict[str, Any]:
 
 
 def slowest_query(beats: Iterable[Mapping[str, float]]) -> float | None:
-    """Seconds that the slowest query in a hundred takes, of the searcher where it takes longest; None if none tells."""
+    """Return the highest 99th percentile of query time over all searchers, in seconds; None if none is reported."""
     return max((beat["p99"] for beat in beats if "p99" in beat), default=None)
 
 

@@ -1,4 +1,4 @@
-"""A batch of items through a model: what it cannot read becomes a dead letter, what it cannot reach is tried again."""
+"""Extraction of a batch: unreadable items are recorded as failed, transient failures are retried."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ T = TypeVar("T")
 
 
 class Unreachable(InputError):
-    """What was tried again and again did not come back; wherever nobody waits for it, that is one line as well."""
+    """A failure which persisted through all tries; shown to users as one line."""
 
 
 class Extracted(NamedTuple):
-    """Vectors and dead letters of a batch, as a `Report` has them.
+    """Result of a batch, in the form a `Report` takes.
 
     Attributes:
-        done: id, version and embedding.
-        dead: id, version and the reason.
-        wrong: why, if what the model returned for some item was no embedding at all.
+        done: id, version and embedding of each item.
+        failed: id, version and reason of each failed item.
+        wrong: the error, if the model returned something other than embeddings for an item.
     """
 
     done: Sequence[tuple[str, int, np.ndarray]] = ()
@@ -42,20 +42,20 @@ class Extracted(NamedTuple):
 def extract(
     model: Embed, work: Sequence[Work], name: str = "new", dim: int | None = None, tries: int = TRIES
 ) -> Extracted:
-    """Embed a batch; if the model fails on it, item by item, so that one that cannot be read stops no other.
+    """Embed a batch; if the model fails on it, embed item by item, so one unreadable item stops no other.
 
-    A failure that passes, see `compat.live.transient`, is tried again. If it is a service that goes on failing by itself
-    (status 500), its items are tried one by one, as one of them may be what it fails at.
+    Transient failures (see `compat.live.transient`) are retried. If a service keeps failing with status 500, its items
+    are tried one by one, as one of them may be the cause.
 
     Args:
         model: the model.
         work: the batch.
-        name: of the model.
-        dim: D, where it is known; what is longer or shorter is a dead letter.
-        tries: of what fails in a way that passes.
+        name: name of the model in messages.
+        dim: D, if known; an item with another dimension counts as failed.
+        tries: number of tries for transient failures.
 
     Raises:
-        Unreachable: it failed so often in a way that passes.
+        Unreachable: all tries ended in transient failures.
     """
     failed: BaseException
     try:
@@ -79,7 +79,7 @@ def extract(
 
 
 def split_finite(work: Sequence[Work], rows: np.ndarray) -> Extracted:
-    """A batch with its embeddings (N, D); what is not finite is a dead letter."""
+    """Split a batch with embeddings (N, D) into done items and failed ones (NaN or infinite values)."""
     kept = np.isfinite(rows).all(1)
     return Extracted(
         [(w.id, w.version, row) for w, row, good in zip(work, rows, kept, strict=True) if good],
@@ -88,23 +88,23 @@ def split_finite(work: Sequence[Work], rows: np.ndarray) -> Extracted:
 
 
 def join(parts: Sequence[Extracted]) -> Extracted:
-    """Several batches as one."""
+    """Join several results into one."""
     done, dead, wrong = zip(*parts, strict=True) if parts else ((), (), ())
     return Extracted(list(chain(*done)), list(chain(*dead)), next(filter(None, wrong), None))
 
 
 def retry(step: Callable[[], T], passes: Callable[[Exception], bool], tries: int = TRIES) -> T:
-    """Do something, again after a while if it fails in a way that passes.
+    """Call a function, retrying after a wait while it fails transiently.
 
-    What an exception says of when to come back is honoured, up to a minute.
+    A delay requested by an exception is honoured, up to one minute.
 
     Args:
-        step: what is done.
-        passes: whether an exception is of such a kind.
-        tries: how often.
+        step: the function.
+        passes: returns whether an exception is transient.
+        tries: number of tries.
 
     Raises:
-        Unreachable: it failed each time; its cause is the last failure.
+        Unreachable: every try failed; its cause is the last failure.
     """
     for tried in range(tries):
         try:
@@ -118,5 +118,5 @@ def retry(step: Callable[[], T], passes: Callable[[Exception], bool], tries: int
 
 
 def describe_error(error: BaseException) -> str:
-    """In one line."""
+    """Describe an error in one line."""
     return " ".join((str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}").split())

@@ -1,4 +1,4 @@
-"""What must hold whenever one looks: items in one part each, vectors as the model makes them, answers as by a scan."""
+"""Invariants of a store: each item is in one part, vectors are the model's, a search finds what a scan finds."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ NAME = "check"  # what the name of a check's beats begins with
 
 
 class Checked(NamedTuple):
-    """What a check found.
+    """Result of a check.
 
     Attributes:
-        misplaced: ids of items that neither have a vector nor lack one, or both; at most 20.
-        drifted: ids of sampled items whose stored vector is not what the model makes of their content.
-        sampled: how many items were embedded again.
-        recall: share of the nearest items by a scan of all vectors that a search finds; None: not looked at.
+        misplaced: ids of items recorded both as having and as lacking a vector, or as neither; at most 20.
+        drifted: ids of sampled items whose stored vector the model does not reproduce.
+        sampled: number of items embedded again.
+        recall: share of the exact nearest items which a search finds; None: not measured.
     """
 
     misplaced: list[str]
@@ -40,7 +40,7 @@ class Checked(NamedTuple):
 
     @property
     def figures(self) -> dict[str, float]:
-        """As numbers, for Prometheus."""
+        """The result as numbers, for Prometheus."""
         found: dict[str, float] = {
             "misplaced": len(self.misplaced),
             "drifted": len(self.drifted),
@@ -52,18 +52,18 @@ class Checked(NamedTuple):
 def check(
     store: Store, models: Models, sample: int = 30, queries: int = 20, k: int = 10, rows: int | None = None
 ) -> Checked:
-    """Check the invariants of a store, and leave the figures among its beats.
+    """Check the invariants of a store, and write the figures to its heartbeats.
 
     Args:
         store: the store.
-        models: of the migration.
-        sample: items that are embedded again, of those that are migrated and of those with an old embedding each.
-        queries: of these items, whose contents are searched for, compared with a scan of all vectors; 0: none.
-        k: nearest items that are compared.
-        rows: items that are counted, from a random one on; None: all.
+        models: models of the migration.
+        sample: number of migrated items, and of items with an old embedding, to embed again.
+        queries: number of these items to search for and compare with a full scan; 0: none.
+        k: number of nearest items to compare.
+        rows: number of items to count, from a random one on; None: all.
 
     Raises:
-        InputError: other models than the migration's; a model that does not answer.
+        InputError: other models than the migration's; a model which does not answer.
     """
     journal = store.journal()
     models.check(journal)
@@ -81,7 +81,7 @@ def check(
 
 
 def draw_old(store: Store, models: Models, journal: Journal, count: int) -> list[Item]:
-    """Some items with an old embedding, at random; none if its model is not at hand."""
+    """Draw items with an old embedding at random; none if the old model is missing."""
     with suppress(InputError):
         old_model(models, journal)
         ids = store.gallery(old=False).ids
@@ -91,7 +91,7 @@ def draw_old(store: Store, models: Models, journal: Journal, count: int) -> list
 
 
 def measure_recall(store: Store, models: Models, contents: Sequence[str], k: int) -> float:
-    """The share of the k nearest items by a scan that a `Searcher` finds; equally far ones count as found."""
+    """Return the share of the k exact nearest items which a `Searcher` finds; ties count as found."""
     searcher = Searcher(store, models)
     searcher.warm()  # until lists are built it scans
     mine = searcher.search_many(contents, k)
@@ -104,10 +104,10 @@ def measure_recall(store: Store, models: Models, contents: Sequence[str], k: int
 
 
 class ScannedStore:
-    """A store that is searched by reading all of its vectors.
+    """A store whose searches read all vectors.
 
     Args:
-        store: the store, which does all else.
+        store: the underlying store, used for everything else.
     """
 
     def __init__(self, store: Store) -> None:
@@ -119,7 +119,7 @@ class ScannedStore:
     def search(
         self, asks: Sequence[Ask], k: int, where: Where | None = None, during: Journal | None = None
     ) -> list[Candidates]:
-        """The k nearest items of each part, without their meta; filters are not looked at."""
+        """Find the k nearest items of each part by a scan, without meta; filters are ignored."""
         return [self._nearest(ask, k) for ask in asks]
 
     def _nearest(self, ask: Ask, k: int) -> Candidates:

@@ -1,11 +1,11 @@
-"""Extraction by another engine: what is to be embedded goes out as a file, and vectors come back as files.
+"""Extraction by another engine: pending items are exported to a file, vectors are imported from files.
 
     export(store, "manifest.parquet")          # id, version, content, place, migration
     # any engine: the new model's embedding of each content, to id, version, migration, vector
-    apply(store, models, "vectors.parquet")    # a file or a folder of files, as often as one likes
+    apply(store, models, "vectors.parquet")    # a file or a folder of files, any number of times
 
-Nothing is to be kept in step: workers may run meanwhile, items may be written and deleted. A vector is taken if its
-item still has the version that it was extracted from, and none yet; what is missing is in the next manifest.
+Nothing has to be synchronised: workers may run, and items may be written and deleted meanwhile. A vector is written if
+its item still has the version of the manifest and no new embedding; items left out are in the next manifest.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ METADATA = "compat"
 
 
 class Applied(NamedTuple):
-    """What came of files of vectors.
+    """Result of applying files of vectors.
 
     Attributes:
-        written: vectors that were.
-        late: those that were not: their item has one, was written since, or is gone.
-        failures: dead letters in the files.
-        phase: of the migration, "complete" once nothing is pending, "paused" if it was paused on the way.
+        written: number of vectors written.
+        late: number of vectors refused, as the item has one already, was rewritten or deleted.
+        failures: number of failed items in the files.
+        phase: phase of the migration: "complete" if nothing is pending, "paused" if it was paused meanwhile.
     """
 
     written: int
@@ -53,17 +53,20 @@ class Applied(NamedTuple):
 
 
 def export(store: Store, path: str | Path) -> int:
-    """Write down what is to be embedded, in the order of the migration; how many items that is.
+    """Write the pending items to a file, in the order of the migration.
 
-    What is written meanwhile may be missing.
+    Items written meanwhile may be missing.
 
     Args:
         store: the store.
-        path: of the file: columns `id`, `version`, `content`, `place` (-1: written since the plan), and `migration`,
-            which goes into each row of what comes back; the fingerprint of the models is in its metadata, as JSON.
+        path: path of the file. Columns `id`, `version`, `content`, `place` (-1: written since the plan) and
+            `migration`, which each row of vectors must repeat; the models' fingerprint is in the metadata, as JSON.
+
+    Returns:
+        The number of items.
 
     Raises:
-        InputError: no migration that could run; a file that cannot be written.
+        InputError: no migration to run; a file which cannot be written.
     """
     check_path(path)
     pyarrow = parquet.import_pyarrow()
@@ -90,10 +93,10 @@ def export(store: Store, path: str | Path) -> int:
 
 
 def check_path(path: str | Path) -> None:
-    """Refuse a path at which no manifest can be written.
+    """Refuse a path to which no manifest can be written.
 
     Raises:
-        InputError: it is a folder, or in none that is there; without pyarrow.
+        InputError: a folder, a path in a missing folder; pyarrow is not installed.
     """
     if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
         raise InputError(f"manifest: {str(path)!r}, expected a file that can be written, in a folder that is there")
@@ -101,10 +104,10 @@ def check_path(path: str | Path) -> None:
 
 
 def fingerprint(path: str | Path) -> dict[str, str]:
-    """The fingerprint of the models that a manifest is for.
+    """Read the fingerprint of the models from a manifest.
 
     Raises:
-        InputError: it is no manifest.
+        InputError: the file is no manifest.
     """
     with parquet.open_file("manifest", path, "a file that `export` wrote") as file:
         metadata = file.schema_arrow.metadata or {}
@@ -116,21 +119,21 @@ def fingerprint(path: str | Path) -> dict[str, str]:
 def apply(
     store: Store, models: Models, path: str | Path, on_batch: Callable[[int, int], None] | None = None
 ) -> Applied:
-    """Hand in vectors that another engine extracted, at the rate of the migration; nothing else need have run it.
+    """Write vectors extracted by another engine, at the rate of the migration.
 
-    Of each batch some items at random rows are embedded again before it is written; of each file's first one before
-    anything is.
+    Some random rows of each batch are embedded again before it is written; those of each file's first batch before
+    anything is written.
 
     Args:
         store: the store.
-        models: of the migration.
-        path: a parquet file or a folder of such, see `compat.live.vectors.read_batches`, of embeddings as the new model
-            makes them.
-        on_batch: called after each batch with how many items it had and how many vectors it wrote.
+        models: models of the migration.
+        path: a parquet file or a folder of parquet files (see `compat.live.vectors.read_batches`) with embeddings as
+            the new model returns them.
+        on_batch: called after each batch with its number of items and of vectors written.
 
     Raises:
-        InputError: no migration that could run, or other models; no such file, or a file that is refused, see
-            `read_batches` and `compat.live.spot_check`. What was written by then stays, and the message says how much it is.
+        InputError: no migration to run; other models; a missing or refused file (see `read_batches` and
+            `compat.live.spot_check`). Vectors written before stay, and the message states their number.
     """
     journal, worker = _runnable_journal(store, "apply"), Worker(store, models, on_batch=on_batch)
     models.check(journal)
@@ -166,7 +169,7 @@ def _runnable_journal(store: Store, verb: str) -> Journal:
 
 
 def _pages(store: Store) -> Iterator[list[Pending]]:
-    """What is pending, some at a time."""
+    """Yield the pending items, page by page."""
     page = store.pending(GROUP)
     while page:
         yield page
@@ -176,10 +179,10 @@ def _pages(store: Store) -> Iterator[list[Pending]]:
 def _checked_batches(
     worker: Worker, files: Sequence[Path], read: Callable[[Path], Iterator[Extracted]], journal: Journal
 ) -> Iterator[Extracted]:
-    """The batches of files as they are believed, and an empty one.
+    """Yield the checked batches of files, and an empty one at the end.
 
     Raises:
-        InputError: one is refused; it says what was written before.
+        InputError: a batch is refused; the message states the number of vectors written before.
     """
     try:
         for file in files:
@@ -191,7 +194,7 @@ def _checked_batches(
 
 
 def _as_stored(batch: Extracted, served: StoredModel) -> Extracted:
-    """A batch of embeddings as they are stored."""
+    """Convert embeddings of a batch to the form in which they are stored."""
     if not batch.done:
         return batch
     rows = served.stored(np.stack([vector for _, _, vector in batch.done]))
@@ -200,7 +203,11 @@ def _as_stored(batch: Extracted, served: StoredModel) -> Extracted:
 
 
 def _hand_in(worker: Worker, journal: Journal, batch: Extracted) -> tuple[Journal, bool]:
-    """Hand in a batch, and learn if that was all that a refit waited for; whether anything is left to be migrated."""
+    """Hand in a batch, and refit the online method if it was waiting for it.
+
+    Returns:
+        The journal, and whether any item is still pending.
+    """
     while True:
         limit, learns = worker.next_stop(journal, 1.0)
         turn = worker.exchange(journal, batch, 0, limit)

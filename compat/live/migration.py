@@ -1,4 +1,4 @@
-"""A migration: planned, run by workers that may die at any moment, verified, and finalized or rolled back."""
+"""A migration: plan, run by workers which may die at any moment, verify, and finalize or roll back."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ PROBED = 8  # items of which the new model has to read one
 
 @dataclass(frozen=True)
 class Migration:
-    """The migration of a store to a new model. It holds no state: what is to be done is what the store says.
+    """The migration of a store to a new model; its state is entirely in the store.
 
     Args:
         store: the store.
-        models: old and new model and the upgrade between them.
+        models: old and new model, and the upgrade between them.
 
     Raises:
-        InputError: other models than those that the migration under way began with.
+        InputError: other models than those of the migration under way.
     """
 
     store: Store
@@ -52,20 +52,22 @@ class Migration:
         self.models.check(replace(journal, phase="none") if ended else journal)
 
     def plan(self, order: Order | None = None, seed: int = 0, batch: int = 256, dual: bool = False) -> Journal:
-        """Begin a migration: fix the models, and the order in which items are migrated.
+        """Begin a migration: fix the models and the order in which items are migrated.
 
         Args:
-            order: which first, by what is known before; default: uniformly random.
-            seed: of the order.
-            batch: items extracted at a time.
-            dual: whether what is written meanwhile gets an old embedding too, so that a rollback has nothing to embed.
+            order: the order; default: uniformly random.
+            seed: seed of the order.
+            batch: items per batch.
+            dual: whether items written during the migration also get an old embedding, so a rollback has nothing to
+                embed.
 
         Returns:
             The journal.
 
         Raises:
-            InputError: a store that cannot do it, an empty one, a migration under way, an order that needs what is not
-                known, a new model that cannot read any of the first items, an old model that is not that of the store.
+            InputError: a store without compare-and-set, an empty store, a migration under way, an order with unknown
+                needs, a new model which reads none of the first items, or a models.old which does not reproduce the
+                stored old embeddings.
         """
         whole(seed=seed, batch=batch)
         not_negative(seed=seed)
@@ -118,7 +120,7 @@ class Migration:
         return self._begin([gallery.ids[row] for row in rows], before, after)
 
     def _begin(self, ids: Sequence[str], before: Journal, after: Journal) -> Journal:
-        """Set the order; again if only the speed of workers was set meanwhile."""
+        """Set the order; retry if only the speed limits changed meanwhile."""
         while True:
             try:
                 self.store.place(ids, before, after)
@@ -133,17 +135,17 @@ class Migration:
     def run(
         self, until: float = 1.0, on_batch: Callable[[int, int], None] | None = None, lease: float = LEASE
     ) -> Journal:
-        """Migrate items until none is left, see `Worker`, whose arguments these are."""
+        """Migrate items until none is left; see `Worker` for the arguments."""
         return Worker(self.store, self.models, lease, on_batch).run(until)
 
     def rollback(self) -> Journal:
-        """Go back to the old system: items that lack an old embedding get one, then all new ones are cleared at once.
+        """Return to the old system: embed items without an old embedding, then drop all new embeddings at once.
 
-        A migration that was only planned is served by the old part alone until then, and is given up in one step.
+        A migration which was only planned is abandoned in one step.
 
         Raises:
-            InputError: nothing to roll back; items without an old embedding, and no old model that reads them, or one
-                that is not that of the store.
+            InputError: nothing to roll back; items without an old embedding, and models.old is missing, cannot read
+                them or is not the store's model.
         """
         journal = self.store.journal()
         if journal.phase not in UNDER_WAY:
@@ -175,7 +177,7 @@ class Migration:
             return after
 
     def _restore(self, journal: Journal) -> None:
-        """Embed what has no old embedding by the old model."""
+        """Embed the items without an old embedding with the old model."""
         while work := self.store.without_old(journal.batch):
             if self.models.old is None:
                 raise InputError(f"rollback: item {work[0].id!r} has no old embedding, expected models.old to make it")
@@ -186,24 +188,24 @@ class Migration:
             self.store.fill("old", found.done, journal)
 
     def verify(self, sample: int = 300) -> Verification:
-        """Check that every item is migrated, and that the new model still embeds some of them as they are stored.
+        """Check that all items are migrated and that the new model reproduces a sample of them.
 
-        If so, the migration may be finalized. If not, that is remembered until a larger sample is sound, or all items.
+        A sound result allows `finalize`. A failed one is remembered until a larger sample, or all items, are sound.
 
         Args:
-            sample: items that are embedded again; if none of n is wrong, at most a share of 3/n of all is, with 95 %
-                confidence.
+            sample: number of items to embed again; if none of n is wrong, at most a share of 3/n of all items is, with
+                95 % confidence.
 
         Raises:
-            InputError: a migration that is not complete; a sample that is not positive; a model that does not answer.
+            InputError: a migration which is not complete; a sample below 1; a model which does not answer.
         """
         return verify(self.store, self.models, sample)
 
     def finalize(self) -> Journal:
-        """Drop all old embeddings: from then on there is no way back.
+        """Drop all old embeddings; a rollback is no longer possible.
 
         Raises:
-            InputError: a migration that is not verified, items that are not migrated.
+            InputError: a migration which is not verified; items which are not migrated.
         """
         counts, before = self.store.counts(), self.store.journal()
         if before.phase != "verified" or before.failed_sample:
@@ -223,11 +225,11 @@ class Migration:
         return after
 
     def _sweep(self) -> None:
-        """Delete the vectors that no phase serves any more. Users write meanwhile, and the next plan would go on."""
+        """Delete unused vectors, pausing for users' writes. If it is cut short, the next plan continues."""
         repeat_with_pauses(self.store.sweep)
 
     def _check_next(self, order: Order, finalized: Journal) -> None:
-        """Refuse what the next migration cannot begin with, while the store still answers as after the last one."""
+        """Refuse arguments of the next migration while the store still serves the finalized one."""
         known, items = self.store.sample(CANARIES), self.store.counts().total
         if not known:
             raise InputError("store: no item has an embedding, expected some to migrate")
@@ -240,7 +242,7 @@ class Migration:
             _ = need == "a file" or given[need]
 
     def _upgrade(self, dim: int, new_dim: int) -> Upgrade:
-        """That of the models, if it is of these dimensions."""
+        """Return the models' upgrade after checking its dimensions."""
         upgrade = self.models.upgrade_for(dim, new_dim)
         found = upgrade.old.project.out_features, upgrade.new.project.out_features
         if found != (dim, new_dim):
@@ -248,7 +250,7 @@ class Migration:
         return upgrade
 
     def _given(self, order: Order, upgrade: Upgrade, rows: np.ndarray, items: int) -> OrderGiven:
-        """What an order may know of a gallery, or of some rows (N, D_old) of it."""
+        """Make the inputs of an order from old embeddings (N, D_old): of the gallery, or of some rows to check them."""
         old = torch.from_numpy(rows.copy())
         values = {
             "old gallery": lambda: old,
@@ -260,14 +262,14 @@ class Migration:
         return OrderGiven(order.needs, values, type(order).__name__, items=items, progress=points, distance=distance)
 
     def _check_old(self, items: Iterable[Item], column: Column, journal: Journal) -> None:
-        """Refuse an old model that most of some items were not embedded by."""
+        """Refuse an old model which does not reproduce most of some stored items."""
         if self.models.old is None:
             return
         known = [item for item in items if getattr(item, column) is not None]
         canaries.check_model(self.models.old, known, column, journal.distance, "old", "the model of the store")
 
     def _probe(self, contents: Iterable[str]) -> np.ndarray:
-        """The embedding of the first content that the new model reads, (1, D_new)."""
+        """Embed the first content which the new model reads, (1, D_new)."""
         tried, why, wrong = 0, "", None
         for content in itertools.islice(contents, PROBED):
             tried += 1
@@ -281,16 +283,16 @@ class Migration:
 
 
 def next_journal(finalized: Journal) -> Journal:
-    """The journal with which the next migration begins: new embeddings are the old ones."""
+    """Make the journal with which the next migration begins: new embeddings become the old ones."""
     dim, generation = finalized.new_dim, finalized.migration
     return replace(finalized, phase="none", dim=dim, new_dim=0, dual=False, generation=generation)
 
 
 def old_classifier(order: Order, upgrade: Upgrade) -> nn.Module:
-    """That of the old model.
+    """Return the classifier of the old model.
 
     Raises:
-        InputError: it has none.
+        InputError: the old model has none.
     """
     if (found := upgrade.old.classifier) is None:
         raise InputError(f"order: {type(order).__name__}, but the old model has no classifier, expected one that has")

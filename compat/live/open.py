@@ -15,10 +15,10 @@ def open_store(url: str, **options: Any) -> Store:
     Args:
         url: `sqlite:///path`, `postgresql://...`, `qdrant://host:port/collection` (experimental), or
             `module.Class://rest` for a store of your own, which gets the whole address.
-        options: of the adapter.
+        options: arguments of the adapter.
 
     Raises:
-        InputError: no adapter for it, or the adapter's package is missing.
+        InputError: no adapter for the address, or the adapter's package is not installed.
     """
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/"):

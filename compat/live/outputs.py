@@ -1,4 +1,4 @@
-"""What a model returned, as embeddings: frameworks have types of their own, and not each has numbers."""
+"""Conversion of a model's output: frameworks have array types of their own, and some outputs are not numeric."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def to_float32(returned: Any) -> np.ndarray | None:
-    """What a model returned as float32: an array, a tensor of any kind and place, or a list; None: no real numbers."""
+    """Convert a model's output (an array, a tensor or a list) to float32 on the CPU; None unless it is real-valued."""
     if isinstance(returned, list | tuple) and returned and all(isinstance(row, Tensor) for row in returned):
         if len({row.shape for row in returned}) > 1:
             return None
@@ -28,7 +28,7 @@ def to_float32(returned: Any) -> np.ndarray | None:
 
 
 def describe_type(returned: Any) -> str:
-    """The type of something, with that of its elements."""
+    """Name the type of a value and of its elements."""
     found = type(returned).__name__
     if isinstance(returned, list | tuple) and returned:
         return f"a {found} of {type(returned[0]).__name__}"

@@ -1,6 +1,6 @@
-"""Figures of a migration for Prometheus, read from the store whenever they are asked for.
+"""Prometheus metrics of a migration, read from the store at each scrape.
 
-All but the histograms are gauges: they are of the store and of the processes that work on it now, and so may fall.
+All metrics but the histograms are gauges: they describe the store and the processes working on it now, and may fall.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from compat.live.store import Store
 
 
 class Figure(NamedTuple):
-    """One of `control.status`, as Prometheus knows it."""
+    """A figure of `control.status` as a Prometheus metric."""
 
     name: str
     key: str
@@ -57,7 +57,7 @@ STATES = {"migrated": "migrated", "pending": "pending", "dead_letter": "dead_let
 
 
 class BackfillCollector:
-    """Reads a store at each scrape; `backfill_up` is 0, and alone, while the store does not answer.
+    """Reads a store at each scrape; while the store does not answer, only `backfill_up` (0) is reported.
 
     Args:
         store: the store.
@@ -67,11 +67,11 @@ class BackfillCollector:
         self.store = store
 
     def describe(self) -> list[Any]:
-        """Nothing, so that to register it reads no store."""
+        """Return nothing, so registration reads no store."""
         return []
 
     def collect(self) -> Iterator[Any]:
-        """Families of samples."""
+        """Yield the metric families."""
         core = import_client().core
         try:
             status, fresh, kept = control.status(self.store), self.store.beats(control.FRESH), self.store.beats(KEPT)
@@ -93,7 +93,7 @@ class BackfillCollector:
 
 
 def check_families(told: Beats, core: Any) -> Iterator[Any]:
-    """What each process found when it last looked at the store's invariants."""
+    """Yield the results of each process's last check of invariants."""
     for key, (name, help) in CHECKED.items():
         family = core.GaugeMetricFamily(name, help, labels=["process"])
         for process, figures in told.items():
@@ -103,7 +103,7 @@ def check_families(told: Beats, core: Any) -> Iterator[Any]:
 
 
 def histogram_families(told: Beats, core: Any) -> Iterator[Any]:
-    """How long queries and batches took, by process."""
+    """Yield histograms of query and batch durations, by process."""
     for name, help in TIMED.items():
         family = core.HistogramMetricFamily(f"{name}_seconds", help, labels=["process"])
         for process, figures in told.items():
@@ -113,7 +113,7 @@ def histogram_families(told: Beats, core: Any) -> Iterator[Any]:
 
 
 def import_client() -> Any:
-    """The package `prometheus_client`.
+    """Import `prometheus_client`.
 
     Raises:
         InputError: it is not installed.
@@ -129,15 +129,15 @@ def import_client() -> Any:
 
 
 def serve(store: Store, port: int, address: str = "127.0.0.1") -> None:
-    """Answer scrapes at http://<address>:<port>/metrics, until it is interrupted.
+    """Answer scrapes at http://<address>:<port>/metrics until interrupted.
 
     Args:
         store: the store.
-        port: of the server.
-        address: that it listens at; by default only this machine reaches it.
+        port: port of the server.
+        address: address to listen at; by default only this machine reaches it.
 
     Raises:
-        InputError: no store is here; a port or an address that cannot be had.
+        InputError: no store; a port or an address which is not available.
     """
     package = import_client()
     store.journal()

@@ -1,10 +1,10 @@
-"""Extraction on many machines by Ray Data: actors that hold the new model take a manifest to files of vectors.
+"""Extraction on many machines by Ray Data: actors with the new model turn a manifest into files of vectors.
 
     python -m compat.live.ray_pipeline manifest.parquet vectors --models my_models.models --concurrency 8 --gpus 1
 
-Ray starts on this machine, or is the cluster of `RAY_ADDRESS` or of `ray job submit`; manifest and vectors then have to
-be where all its machines see them. If it is cut short, what is there may be applied, but for a part file that is half
-written, which is refused by name; another manifest then has what is left.
+Ray starts on this machine, or connects to the cluster of `RAY_ADDRESS` or `ray job submit`; manifest and vectors must
+then be on storage shared by all machines. After an interruption the finished part files can be applied; a half-written
+part file is refused by name. The next manifest has the remaining items.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ SHARES = 4  # parts that each actor gets, at least
 
 
 class Extract:
-    """Embeds batches of a manifest; Ray makes one in each actor.
+    """Embeds batches of a manifest; Ray creates one in each actor.
 
     Args:
-        models: import path of a function that returns `compat.live.Models`.
-        version: of the new model that the migration is for.
+        models: import path of a function which returns `compat.live.Models`.
+        version: version of the migration's new model.
 
     Raises:
         InputError: another model.
@@ -50,10 +50,10 @@ class Extract:
         self.read: list[Work] = []
 
     def __call__(self, batch: Any) -> Any:
-        """A table of a manifest -> one of vectors, and of failures for what cannot be read.
+        """Turn a table of a manifest into one of vectors, and of failures for unreadable items.
 
         Raises:
-            InputError: a model that does not answer, is broken, or embeds an item otherwise when it is asked again.
+            InputError: a model which does not answer, is broken, or does not reproduce its own embeddings.
         """
         pyarrow = parquet.import_pyarrow()
         work = [Work(row["id"], row["version"], row["content"]) for row in batch.to_pylist()]
@@ -79,10 +79,10 @@ class Extract:
         )
 
     def check(self, work: Sequence[Work], found: Extracted) -> None:
-        """Refuse a model that reads no more of what it has read before, or, if it has read nothing, of a large batch.
+        """Refuse a model which no longer reads earlier items, or, with none read so far, fails on a large batch.
 
         Raises:
-            Broken: it does.
+            Broken: the model is broken.
         """
         lost = len(extract(self.model, self.read).failed) if self.read else 0
         if 2 * lost > len(self.read):
@@ -94,18 +94,21 @@ class Extract:
 def pipeline(
     manifest: str | Path, out: str | Path, models: str, concurrency: int = 1, gpus: float = 0, batch: int = 256
 ) -> int:
-    """Embed all items of a manifest; how many they are.
+    """Embed all items of a manifest.
 
     Args:
-        manifest: that `compat.live.manifest.export` wrote.
+        manifest: file written by `compat.live.manifest.export`.
         out: folder of the part files.
-        models: import path of a function that returns `compat.live.Models`.
-        concurrency: actors.
-        gpus: of each actor.
-        batch: items extracted at a time.
+        models: import path of a function which returns `compat.live.Models`.
+        concurrency: number of actors.
+        gpus: GPUs per actor.
+        batch: items per batch.
+
+    Returns:
+        The number of items.
 
     Raises:
-        InputError: no manifest, or one for another model; Ray is not installed, or gave up.
+        InputError: no manifest, or one for another model; Ray is not installed, or failed.
     """
     at_least_one(concurrency=concurrency, batch=batch)
     not_negative(gpus=gpus)
@@ -136,7 +139,7 @@ def pipeline(
 
 
 def start_ray(concurrency: int) -> Any:
-    """Ray, on its cluster or on this machine; it tells nobody about it.
+    """Start or connect to Ray, with usage statistics disabled.
 
     Raises:
         InputError: it is not installed.
@@ -155,7 +158,7 @@ def start_ray(concurrency: int) -> Any:
 
 
 def describe_error(error: BaseException) -> str:
-    """What happened in an actor, in one line."""
+    """Describe an actor's failure in one line."""
     texts = [str(one) for one in causes(error)]
     for text in texts:
         if found := re.findall(r"(?:InputError|Unreachable|Broken): (.+)", text):
@@ -164,14 +167,14 @@ def describe_error(error: BaseException) -> str:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception, and what it came of."""
+    """Yield an exception and the chain of its causes."""
     while error is not None:
         yield error
         error = error.__cause__
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line of `python -m compat.live.ray_pipeline`."""
+    """Make the parser of `python -m compat.live.ray_pipeline`."""
     assert __doc__
     head, usage = __doc__.split("\n\n", 1)
     parser = Parser(
@@ -190,7 +193,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Command line of `python -m compat.live.ray_pipeline`."""
+    """Run `python -m compat.live.ray_pipeline`."""
     with exit_on_input_error():
         given = parser().parse_args()
         count = pipeline(given.manifest, given.out, given.models, given.concurrency, given.gpus, given.batch)

@@ -1,4 +1,4 @@
-"""Queries while the gallery is backfilled: both parts are searched, and their lists merged."""
+"""Queries during a backfill: both parts are searched and their results merged."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ TOLD_EVERY = 1.0  # seconds between two notes of it in the store
 
 
 class Hit(NamedTuple):
-    """An item that was found.
+    """An item found by a query.
 
     Attributes:
-        id: of the item.
-        distance: on the scale of the merge rule; under reciprocal rank fusion the rank in its own list.
+        id: id of the item.
+        distance: distance on the scale of the merge rule; under reciprocal rank fusion, the rank in its own list.
         part: "old" or "new".
-        meta: of the item.
+        meta: meta of the item.
     """
 
     id: str
@@ -46,19 +46,19 @@ class Hit(NamedTuple):
 
 
 class Searcher:
-    """Answers queries in whatever phase the store is; whoever writes to it meanwhile, no item is missing or twice.
+    """Answers queries in any phase; whatever is written meanwhile, no item is missing or returned twice.
 
-    An answer is of one state of a store that has snapshots.
+    With a store which has snapshots, an answer reflects one state.
 
-    Distances are computed anew from the stored vectors, in float64 and rounded to float32 as the replay does, so no
-    store's convention matters. With k as the gallery's size, the ranking is the replay's.
+    Distances are recomputed from the stored vectors in float64 and rounded to float32, as in the replay, so they do not
+    depend on the store. With k equal to the gallery's size the ranking is the replay's.
 
     Args:
         store: the store.
-        models: of the migration.
+        models: models of the migration.
 
     Raises:
-        InputError: other models than those of the migration that is under way.
+        InputError: other models than those of the migration under way.
     """
 
     def __init__(self, store: Store, models: Models) -> None:
@@ -72,21 +72,21 @@ class Searcher:
         self.checked: Mapping[str, str] | None = None
 
     def search(self, content: str, k: int = 10, where: Where | None = None) -> list[Hit]:
-        """The k nearest items of a query.
+        """Return the k nearest items of a query.
 
         Args:
-            content: of the query, as the models read it.
-            k: how many.
-            where: field -> value that items must have.
+            content: content of the query, as the models read it.
+            k: number of items.
+            where: field -> value which items must have.
 
         Raises:
-            InputError: k below 1 or no whole number, a field that the store does not know, a content that cannot be
-                read, or other models than those of a migration that began since.
+            InputError: k below 1 or not an integer, an unknown field, an unreadable content, or other models than those
+                of a migration begun since.
         """
         return self.search_many([content], k, where)[0]
 
     def search_many(self, contents: Sequence[str], k: int = 10, where: Where | None = None) -> list[list[Hit]]:
-        """Likewise for several queries, all in one state of the store."""
+        """Answer several queries in one state of the store; see `search`."""
         check_k(k)
         started = time.perf_counter()
         while True:
@@ -105,10 +105,10 @@ class Searcher:
         return hits
 
     def warm(self, contents: Sequence[str] = ()) -> None:
-        """Load what queries need, so that the first one takes no longer than others.
+        """Load everything queries need, so the first one takes no longer than the next.
 
         Args:
-            contents: of queries to ask, so that the models are loaded too.
+            contents: queries to ask, which loads the models too.
         """
         journal = self.store.journal()
         columns: list[Column] = ["new" if journal.mode == "new" else "old"]
@@ -121,7 +121,7 @@ class Searcher:
     def _search(
         self, contents: Sequence[str], k: int, where: Where | None, journal: Journal
     ) -> tuple[dict[str, tuple[np.ndarray, Candidates]], Merge | None]:
-        """Of each part the queries as it sees them, and what they find."""
+        """Return the queries and candidates of each part, and the merge rule."""
         if journal.mode == "both":
             its = self._plan(journal)
             with torch.inference_mode():
@@ -150,7 +150,7 @@ class Searcher:
         return self.plan[1]
 
     def _embed(self, contents: Sequence[str], passes: Sequence[str], journal: Journal) -> list[np.ndarray]:
-        """Queries by the models that they go through; of the other, zeros."""
+        """Embed queries with the models they pass through; zeros for the other model."""
         upgrade = self.models.upgrade_for(journal.dim, journal.new_dim)
         rows = []
         for name, module in (("old", upgrade.old), ("new", upgrade.new)):
@@ -164,14 +164,14 @@ class Searcher:
         return rows
 
     def _new_queries(self, contents: Sequence[str], journal: Journal) -> np.ndarray:
-        """Queries for a gallery that is migrated."""
+        """Embed queries for a fully migrated gallery."""
         upgrade = self.models.upgrade_for(journal.dim, journal.new_dim)
         blank, new = self._embed(contents, ("new",), journal)
         with torch.inference_mode():
             return upgrade.query(torch.from_numpy(blank), torch.from_numpy(new))[1].numpy()
 
     def _record(self, seconds: float) -> None:
-        """Remember what a query took, and tell the store, so that workers know where they have to make way."""
+        """Record a query's duration, and report it to the store for the workers."""
         if self.warmed_up:  # the first one loads what is searched
             self.latencies.append(seconds)
         self.warmed_up = True
@@ -183,12 +183,16 @@ class Searcher:
 
     @property
     def p99(self) -> float:
-        """Seconds that the slowest query in a hundred took lately."""
+        """99th percentile of recent query durations, in seconds."""
         return float(np.percentile(self.latencies, 99)) if self.latencies else 0.0
 
 
 def check_k(k: object) -> None:
-    """Raises InputError for what is no number of items."""
+    """Check a number of items.
+
+    Raises:
+        InputError: not an integer, or below 1.
+    """
     try:
         count = operator.index(k)  # type: ignore[arg-type]
     except TypeError as error:
@@ -198,11 +202,12 @@ def check_k(k: object) -> None:
 
 
 def embed_queries(model: Embed, contents: Sequence[str], name: str, dim: int) -> np.ndarray:
-    """Embeddings of queries (Q, D).
+    """Embed queries, (Q, D).
 
     Raises:
-        InputError: one that the model cannot read, or embeddings that are not of this many dimensions.
-        ConnectionError, TimeoutError: of a model that is a service.
+        InputError: an unreadable query, or embeddings of another dimension.
+        ConnectionError: a service which does not answer.
+        TimeoutError: a service which does not answer in time.
     """
     try:
         rows = embed(model, contents, name, dim)
@@ -221,7 +226,7 @@ def embed_queries(model: Embed, contents: Sequence[str], name: str, dim: int) ->
 def merge_hits(
     found: Mapping[str, tuple[np.ndarray, Candidates]], row: int, merge: Merge | None, distance: Distance, k: int
 ) -> list[Hit]:
-    """The first k of a query's lists, merged; of equally far items the new part's first, then by id."""
+    """Merge a query's lists and return the first k hits; at equal distance the new part comes first, then by id."""
     hits: list[Hit] = []
     for part in ("new", "old"):
         if part not in found:

@@ -1,4 +1,4 @@
-"""How the two parts are searched at a moment: the same functions as in the replay, on what a store knows."""
+"""Serving during a migration: the functions of the replay applied to a store's state."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class ServingPlan:
     """How queries are served in a phase of a migration.
 
     Attributes:
-        query: embeddings of both models (Q, D_old) and (Q, D_new) -> queries for the old and for the new part; those of
-            a model that is not needed are zeros.
-        passes: which models a query goes through.
-        column: that the old part is searched by.
-        merge: rule.
+        query: maps embeddings of both models (Q, D_old), (Q, D_new) to queries for the old and the new part; inputs of
+            a model which is not needed are zeros.
+        passes: models through which a query passes.
+        column: column by which the old part is searched.
+        merge: merge rule.
     """
 
     query: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -39,11 +39,11 @@ class ServingPlan:
 
 
 def serving_plan(store: Store, models: Models, journal: Journal) -> ServingPlan:
-    """How queries are served now: by what a learner learned, as it is stored.
+    """Return the current serving plan, with the stored fit of an online method if there is one.
 
     Raises:
-        InputError: it was learned, but is not stored.
-        Conflict: the store serves in another way by now.
+        InputError: a fit is missing from the store.
+        Conflict: the store's serving plan has changed.
     """
     upgrade = models.upgrade_for(journal.dim, journal.new_dim)
     column: Column = "bridge" if journal.bridged else "old"
@@ -65,20 +65,20 @@ def serving_plan(store: Store, models: Models, journal: Journal) -> ServingPlan:
 
 
 def load_fit(store: Store, models: Models, journal: Journal) -> Fit | None:
-    """What a learner had learned at this moment; None: it is not stored."""
+    """Load the fit of an online method at a journal's state; None if it is not stored."""
     content = store.fit(journal)
     return None if content is None else load(content, baseline(models.upgrade_for(journal.dim, journal.new_dim)))
 
 
 def refit(gallery: StoredGallery, models: Models, journal: Journal) -> Serving:
-    """What a learner makes of the pairs among the first `journal.learned` items of the order.
+    """Fit an online method to the pairs among the first `journal.learned` items of the order.
 
-    Items that were written or deleted since, and dead letters, are no pairs.
+    Rewritten, deleted and failed items are no pairs.
 
     Args:
-        gallery: of the store, with new embeddings.
-        models: of the migration.
-        journal: of the store.
+        gallery: gallery of the store, with new embeddings.
+        models: models of the migration.
+        journal: journal of the store.
     """
     assert models.learner is not None
     upgrade = models.upgrade_for(journal.dim, journal.new_dim)
@@ -91,27 +91,27 @@ def refit(gallery: StoredGallery, models: Models, journal: Journal) -> Serving:
 
 
 def search_vectors(upgrade: Upgrade, old: np.ndarray) -> Tensor:
-    """Old embeddings (N, D_old) as a method searches them before their backfill."""
+    """Return the vectors by which old embeddings (N, D_old) are searched before their backfill."""
     return transform_old(upgrade, old) if upgrade.transforms_gallery else torch.from_numpy(old)
 
 
 def transform_old(upgrade: Upgrade, old: np.ndarray) -> Tensor:
-    """Old embeddings (N, D_old) as a method serves them before their backfill, (N, D)."""
+    """Transform old embeddings (N, D_old) to the vectors which a method serves before their backfill, (N, D)."""
     blank = torch.zeros(len(old), upgrade.new.project.out_features)
     return through(upgrade.gallery, torch.from_numpy(old.copy()), blank)[0]
 
 
 def transform_new(upgrade: Upgrade, new: np.ndarray) -> np.ndarray:
-    """New embeddings (N, D_new) as a method serves them after their backfill, (N, D)."""
+    """Transform new embeddings (N, D_new) to the vectors which a method serves after their backfill, (N, D)."""
     blank = torch.zeros(len(new), upgrade.old.project.out_features)
     return through(upgrade.gallery, blank, torch.from_numpy(new.copy()))[1].numpy()
 
 
 class StoredModel:
-    """A new model as what is migrated is stored.
+    """A new model whose output is in the form in which vectors are stored.
 
     Args:
-        models: of the migration.
+        models: models of the migration.
     """
 
     def __init__(self, models: Models) -> None:
@@ -122,14 +122,14 @@ class StoredModel:
         return self.stored(embed(self.models.new, contents, "new", dim))
 
     def stored(self, rows: np.ndarray) -> np.ndarray:
-        """Embeddings of the new model (N, D_new) as they are stored, (N, D)."""
+        """Convert embeddings of the new model (N, D_new) to the stored form (N, D)."""
         return rows if self.models.upgrade is None else transform_new(self.models.upgrade, rows)
 
 
 def new_model(models: Models, journal: Journal) -> Embed:
-    """What new embeddings are by.
+    """Return the model which reproduces the stored new embeddings.
 
-    Once a migration ended, whoever serves may have the models of the next one already, whose old model it is.
+    After a migration a process may already have the models of the next one, whose old model is the one asked for.
     """
     known = journal.fingerprint.get("new")
     if journal.phase == "finalized" and models.old is not None and models.new.version != known == models.old.version:
@@ -138,10 +138,10 @@ def new_model(models: Models, journal: Journal) -> Embed:
 
 
 def old_model(models: Models, journal: Journal) -> Embed:
-    """What old embeddings are by.
+    """Return the model which reproduces the stored old embeddings.
 
-    Once a migration ended and the next begins, that is the new model of the one that ended. So whoever serves with its
-    models goes on until the next one runs.
+    Between two migrations it is the new model of the finished one, so a process with its models can serve until the
+    next one runs.
 
     Raises:
         InputError: it is not among these models.

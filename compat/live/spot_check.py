@@ -1,4 +1,4 @@
-"""What is believed of vectors that another engine made: what the new model, asked for some of them here, makes too."""
+"""Spot checks of vectors from another engine: the new model embeds some of the items again."""
 
 from __future__ import annotations
 
@@ -22,21 +22,24 @@ NAMED = 8  # items that a warning names
 
 
 def spot_check(store: Store, models: Models, batch: Extracted, file: Path, journal: Journal) -> Extracted:
-    """A batch of a file, once the new model was asked for items at random rows of it.
+    """Check a batch of a file by embedding random rows of it again.
 
-    If one of them is not what it makes, or none can be read here, it is asked for all, and those that differ are left
-    out, with a warning.
+    If one row differs, or none can be read here, every row is embedded again; rows that differ are dropped with a
+    warning.
 
     Args:
         store: the store.
-        models: of the migration.
-        batch: of embeddings as the new model makes them, and of failures.
-        file: which it is from.
-        journal: of the migration.
+        models: models of the migration.
+        batch: embeddings as the new model returns them, and failures.
+        file: file of the batch.
+        journal: journal of the migration.
+
+    Returns:
+        The batch, without the rows that differ.
 
     Raises:
-        InputError: most vectors are not what the new model makes, or none can be compared; most of it are failures, and
-            the new model reads these, or is broken here too.
+        InputError: most vectors differ from the new model's, or none can be compared; or most rows are failures, and
+            the new model reads these items here or is broken here too.
     """
     check_failures(store, models, batch, file, journal)
     found = reembed(models.new, list(islice(unchanged_items(store, batch.done), CANARIES)), "new", journal.distance)
@@ -60,7 +63,7 @@ def spot_check(store: Store, models: Models, batch: Extracted, file: Path, journ
 
 
 def unchanged_items(store: Store, rows: Sequence[tuple[str, int, np.ndarray]]) -> Iterator[Item]:
-    """The items of rows in a random order, as they would be written, without those that were written since."""
+    """Yield the items of rows in random order, with their vectors; items written since the extraction are skipped."""
     first = {id: (version, vector) for id, version, vector in reversed(rows)}  # of two of an id, the first is written
     ids = list(first)
     for n in np.random.default_rng().permutation(len(ids)):
@@ -70,7 +73,7 @@ def unchanged_items(store: Store, rows: Sequence[tuple[str, int, np.ndarray]]) -
 
 
 def check_failures(store: Store, models: Models, batch: Extracted, file: Path, journal: Journal) -> None:
-    """Refuse failures of most of a batch, unless the new model cannot read these here either."""
+    """Refuse a batch of mostly failures, unless the new model fails on these items here too."""
     work = [Work(id, version, "") for id, version, _ in (*batch.done, *batch.failed)]
     if not breaker.is_suspicious(work, batch):
         return

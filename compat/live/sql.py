@@ -1,8 +1,8 @@
-"""Tables of SQLite and PostgreSQL, and what both are asked in the same words.
+"""Tables of SQLite and PostgreSQL, and the SQL common to both.
 
-Embeddings of one model are a *generation*: `vectors_<g>` of the items that have one, `lacking_<g>` of those that lack
-one: pending, by place, or dead letters. Each item has its row in one of the two. `bridge_<m>` has what is searched in
-place of the old embedding during migration m. The journal names the generations that serve, so plan, rollback and
+Embeddings of one model are a *generation*: `vectors_<g>` has the items with a vector, `lacking_<g>` those without
+(pending, by place, or failed). Each item has a row in exactly one of them. `bridge_<m>` has the vectors searched in
+place of the old embedding during migration m. The journal names the generations which serve, so plan, rollback and
 finalize are one write of the journal; `sweep` deletes the others.
 """
 
@@ -25,7 +25,7 @@ LAYOUT = 2  # version of the tables; 1 had all vectors in `items`
 
 
 def table_of(column: Column, journal: Journal) -> str | None:
-    """The table of a column; None while there is none."""
+    """Return the table of a column; None if there is none."""
     if column == "bridge":
         return None if journal.new_generation is None or journal.phase == "finalized" else f"bridge_{journal.migration}"
     generation = journal.old_generation if column == "old" else journal.new_generation
@@ -33,13 +33,13 @@ def table_of(column: Column, journal: Journal) -> str | None:
 
 
 def lacking_table(column: Column, journal: Journal) -> str | None:
-    """The table of the items that lack a vector of a column; None while there is none."""
+    """Return the table of the items without a vector of a column; None if there is none."""
     found = None if column == "bridge" else table_of(column, journal)
     return None if found is None else found.replace("vectors", "lacking")
 
 
 def select_items(journal: Journal) -> str:
-    """Selects items whole, `i` being the table of items."""
+    """Return a SELECT of whole items; `i` is the table of items."""
     joins, vectors = "", []
     for column in ("old", "bridge", "new"):
         name = table_of(column, journal)
@@ -52,7 +52,7 @@ def select_items(journal: Journal) -> str:
 
 
 def select_gallery(journal: Journal, new: bool, old: bool) -> str | None:
-    """Selects id, version, place, old and new vector of the items that have an old one; None: no item has."""
+    """Return a SELECT of id, version, place, old and new vector of items with an old one; None if there are none."""
     if (its := table_of("old", journal)) is None:
         return None
     name, place, vector, joins = table_of("new", journal), "-1", "NULL", ""
@@ -67,7 +67,7 @@ def select_gallery(journal: Journal, new: bool, old: bool) -> str | None:
 
 
 def select_misplaced(column: Column, journal: Journal, among: str = "items") -> str | None:
-    """Selects ids of items that have their row in none or in both of a generation's tables; None: no generation."""
+    """Return a SELECT of ids with a row in none or both of a generation's tables; None without the generation."""
     if (vectors := table_of(column, journal)) is None:
         return None
     return (
@@ -77,7 +77,7 @@ def select_misplaced(column: Column, journal: Journal, among: str = "items") -> 
 
 
 def items_table(last: int | None, rows: int | None) -> str:
-    """The table of items, or so many rows of it from a random one on."""
+    """Return the table of items, or a subquery of `rows` items from a random one on."""
     if rows is None:
         return "items"
     first = int(np.random.default_rng().integers(0, max((last or 0) - rows, 0), endpoint=True))
@@ -85,7 +85,7 @@ def items_table(last: int | None, rows: int | None) -> str:
 
 
 def select_part(column: Column, journal: Journal) -> str | None:
-    """Selects row, id and vector of the part that is searched by a column, `v` being its table; None: there is none."""
+    """Return a SELECT of row, id and vector of a searched part, whose table is `v`; None if there is none."""
     if (name := table_of(column, journal)) is None:
         return None
     select = f"SELECT v.row, i.id, v.vector FROM {name} v JOIN items i ON i.row = v.row"
@@ -95,14 +95,14 @@ def select_part(column: Column, journal: Journal) -> str | None:
 
 
 def live_tables(journal: Journal) -> set[str]:
-    """The tables that a journal needs."""
+    """Return the tables which a journal needs."""
     found = {table_of(column, journal) for column in ("old", "bridge", "new")}
     found |= {lacking_table(column, journal) for column in ("old", "new")}
     return {name for name in found if name}
 
 
 def audit_row(before: Journal, after: Journal) -> tuple[float, str, str, str]:
-    """A row of the audit: when, who, by which version of this package, and which fields changed, as JSON."""
+    """Make a row of the audit log: time, user, package version, and changed fields as JSON."""
     was, now = before.record(), after.record()
     changes = {name: [was[name], now[name]] for name in now if was[name] != now[name]}
     try:
@@ -114,13 +114,13 @@ def audit_row(before: Journal, after: Journal) -> tuple[float, str, str, str]:
 
 
 def draw_rows(first: int, last: int, count: int, after: Callable[[int, int], list[int]]) -> list[int]:
-    """Rows of a table, drawn at random, each as likely as the others as long as the table is not nearly empty.
+    """Draw rows of a table at random, uniformly unless the table is nearly empty.
 
     Args:
-        first: its first row number.
-        last: its last one.
-        count: how many rows, at most.
-        after: a row number and a limit -> the rows from it on, at most so many.
+        first: first row number.
+        last: last row number.
+        count: maximum number of rows.
+        after: maps a row number and a limit to the rows from there on.
     """
     chance = np.random.default_rng()
     if last - first < SPARSE * count:

@@ -1,6 +1,6 @@
-"""Which failures pass: those of a network or a service, whichever library raises them, and not those of an item.
+"""Transient failures: those of a network or a service, whichever library raises them, as opposed to an item's.
 
-Nothing is imported for it: exceptions are known by their class, its name, an error number, or the status of an answer.
+No library is imported: exceptions are recognised by class, class name, error number, or HTTP status.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ NOWHERE = ("unknown url type", "no host given")  # URLs at which nothing will ev
 
 
 def is_transient(error: BaseException, more: tuple[type[BaseException], ...] = ()) -> bool:
-    """Whether an exception is one that passes, or was raised from one.
+    """Return whether an exception or one of its causes is transient.
 
     Args:
         error: the exception.
-        more: kinds that pass as well, whatever they say.
+        more: further transient exception types.
     """
     for one in causes(error):
         if isinstance(one, more):
@@ -69,7 +69,7 @@ def is_transient(error: BaseException, more: tuple[type[BaseException], ...] = (
 
 
 def judge(error: BaseException) -> bool | None:
-    """Whether one exception passes; None: it says nothing, and its cause is asked."""
+    """Return whether one exception is transient; None: undecided, ask its cause."""
     if THROTTLED.search(str(get_nested(get_nested(error, "response"), "Error", "Code") or "")):
         return True
     if (found := http_status(error)) is not None:
@@ -85,7 +85,7 @@ def judge(error: BaseException) -> bool | None:
 
 
 def http_status(error: BaseException) -> int | None:
-    """The HTTP status of a refusal, from 400 on, that an exception tells of; of a gRPC call what stands for it."""
+    """Return the HTTP error status (400 or more) of an exception; gRPC codes are mapped to one."""
     code = get_nested(error, "code")
     if callable(code):
         try:
@@ -103,12 +103,12 @@ def http_status(error: BaseException) -> int | None:
 
 
 def is_server_failure(error: BaseException | None) -> bool:
-    """Whether a service is there but failed at what it was asked for, which may be the item's fault after all."""
+    """Return whether a service answered but failed on the request (status 500), possibly due to the item."""
     return any(http_status(one) == FAILED for one in causes(error))
 
 
 def retry_after(error: BaseException) -> float | None:
-    """Seconds after which a service wants to be asked again, as the exception or the headers of its answer say."""
+    """Return the retry delay in seconds requested by an exception or its response headers; None: none."""
     for one in causes(error):
         response = get_nested(one, "response")
         headers = [
@@ -126,7 +126,7 @@ def retry_after(error: BaseException) -> float | None:
 
 
 def parse_seconds(value: Any) -> float | None:
-    """Of a number, text that is one, or an HTTP date; None: it is none of these, or past."""
+    """Parse seconds from a number, its text, or an HTTP date; None if it is none of these or past."""
     try:
         found = float(value)
     except (TypeError, ValueError):
@@ -138,7 +138,7 @@ def parse_seconds(value: Any) -> float | None:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception, and what it was raised from or gives as its reason."""
+    """Yield an exception and the chain of its causes and reasons."""
     for _ in range(DEPTH):
         if error is None:
             return
@@ -148,7 +148,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def get_nested(whole: Any, *names: str) -> Any:
-    """An attribute, or a mapping's value, and of that the next; None: it has none."""
+    """Return a nested attribute or mapping value; None if there is none."""
     for name in names:
         try:
             whole = whole.get(name) if isinstance(whole, Mapping) else getattr(whole, name, None)
@@ -158,7 +158,7 @@ def get_nested(whole: Any, *names: str) -> Any:
 
 
 def list_headers(headers: Any) -> list[tuple[str, Any]]:
-    """Names and values of headers, of whatever type they are."""
+    """List names and values of headers of any type."""
     try:
         return [(str(name), value) for name, value in (headers.items() if hasattr(headers, "items") else headers)]
     except (TypeError, ValueError):

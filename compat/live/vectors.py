@@ -1,4 +1,4 @@
-"""Files of vectors that another engine extracted: parquet, read in batches, of which nothing is believed."""
+"""Files of vectors from another engine: parquet, read in batches and checked."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ VERSIONS = 2**63  # none is as large
 
 
 def migration_stamp(journal: Journal) -> str:
-    """What names a migration in each row of its files: its number, and a digest of its fingerprint.
+    """Return the name of a migration in the rows of its files: its number and a digest of its fingerprint.
 
-    A column outlives engines that drop a file's metadata.
+    It is a column, as some engines drop a file's metadata.
     """
     fingerprint = json.dumps(dict(journal.fingerprint), sort_keys=True)
     return f"{journal.migration} {hashlib.sha256(fingerprint.encode()).hexdigest()[:16]}"
 
 
 def list_files(path: str | Path) -> list[Path]:
-    """A file, or the parquet files of a folder by name.
+    """List a file, or the parquet files of a folder by name.
 
     Raises:
         InputError: there are none.
@@ -41,19 +41,19 @@ def list_files(path: str | Path) -> list[Path]:
 
 
 def read_batches(file: Path, count: int, dim: int, migration: str) -> Iterator[Extracted]:
-    """The rows of a file, at most `count` at a time.
+    """Yield the rows of a file, at most `count` at a time.
 
-    Columns: `id`, `version` and `migration` as the manifest has them, `vector` a list of floats, and, where some items
-    could not be read, `failure`, which says why and is null for all others.
+    Columns: `id`, `version` and `migration` as in the manifest, `vector` (a list of floats), and for unreadable items
+    `failure` (the reason, null for all others).
 
     Args:
         file: the file.
-        count: of rows.
+        count: rows per batch.
         dim: D_new.
-        migration: its stamp.
+        migration: stamp of the migration.
 
     Raises:
-        InputError: a file that is damaged, lacks a column or is of another migration; a row with neither a finite
+        InputError: a file which is damaged, lacks a column or is of another migration; a row with neither a finite
             vector (D_new,) nor a failure.
     """
     with parquet.open_file("vectors", file) as its:
@@ -87,7 +87,7 @@ def _check_batch(batch: Any, dim: int, file: Path) -> Extracted:
 
 
 def _to_matrix(column: Any, ids: Sequence[str], dim: int, file: Path) -> np.ndarray:
-    """A column of lists without nulls as a matrix (N, D_new) float32."""
+    """Convert a column of lists without nulls to a matrix (N, D_new) float32."""
     pyarrow = parquet.import_pyarrow()
     if not ids:
         return np.zeros((0, dim), np.float32)

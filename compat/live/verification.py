@@ -1,4 +1,4 @@
-"""Whether all is migrated as the new model has it, by a sample, and how much that says."""
+"""Verification of a migration by a sample, with its statistical bound."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ RULE = 3  # of three: if none of n is wrong, below 3/n of all are, with 95 % con
 
 
 class Verification(NamedTuple):
-    """What `Migration.verify` found.
+    """Result of `Migration.verify`.
 
     Attributes:
-        counts: of the items.
-        drifted: ids of sampled items that the new model now embeds otherwise.
-        sampled: how many were drawn.
-        unread: why some of them could not be read any more, by id.
-        doubt: size of the sample that was not sound, now or before, if no larger one was since; else 0.
+        counts: counts of the items.
+        drifted: ids of sampled items which the new model does not reproduce.
+        sampled: number of items drawn.
+        unread: reasons why some of them could not be read, by id.
+        failed_sample: size of the last unsound sample, unless a larger one was sound since; else 0.
     """
 
     counts: Counts
@@ -37,32 +37,32 @@ class Verification(NamedTuple):
 
     @property
     def compared(self) -> int:
-        """How many items could be."""
+        """Number of sampled items which could be read."""
         return self.sampled - len(self.unread)
 
     @property
     def readable(self) -> bool:
-        """Whether most of the sample could be read, or there was nothing to read."""
+        """Whether most of the sample could be read, or the sample is empty."""
         return 2 * len(self.unread) < self.sampled or not self.sampled
 
     @property
     def bound(self) -> float:
-        """Share of all items that is wrong, at most, with 95 % confidence, if none of those compared is."""
+        """Upper bound of the share of wrong items with 95 % confidence, if none of the compared ones is wrong."""
         if self.compared == self.counts.total:
             return 0.0
         return min(RULE / max(self.compared, 1), 1.0)
 
     @property
     def sound(self) -> bool:
-        """Whether all is migrated, nothing in the sample is wrong, and no doubt is left."""
+        """Whether all items are migrated, the sample is sound, and no unsound sample is outstanding."""
         return self.counts.new == self.counts.total and self.readable and not self.drifted and not self.failed_sample
 
 
 def verify(store: Store, models: Models, sample: int) -> Verification:
-    """Embed some items again, see `Migration.verify`.
+    """Embed a sample of items again; see `Migration.verify`.
 
     Raises:
-        InputError: a migration that is not complete; a sample below 1; a model that does not answer.
+        InputError: a migration which is not complete; a sample below 1; a model which does not answer.
     """
     whole(sample=sample)
     at_least_one(sample=sample)

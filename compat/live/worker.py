@@ -1,4 +1,4 @@
-"""A worker: it claims a batch, extracts it and hands it in, until nothing is left. It may die at any moment."""
+"""Workers: claim a batch, extract it and hand it in until nothing is left. They may die at any moment."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ RUNS = ("planned", "running", "paused", "complete")
 
 
 class Worker:
-    """Migrates items. It keeps nothing that the store does not have but a batch and figures.
+    """Migrates items; its only state besides the store is one batch and figures.
 
     Args:
         store: the store.
-        models: of the migration.
-        lease: seconds after which another worker may take over a batch of one that is stopped.
-        on_batch: called after each batch with how many items it had and how many vectors it wrote.
+        models: models of the migration.
+        lease: seconds after which another worker may take over the batch of a stopped one.
+        on_batch: called after each batch with its number of items and of vectors written.
     """
 
     def __init__(
@@ -58,22 +58,22 @@ class Worker:
         self.figures = {"written": 0.0, "conflicts": 0.0, "dead_letters": 0.0, "items_per_second": 0.0}
 
     def stop(self) -> None:
-        """Let `run` end once it has handed in its batch, and claim none any more; for handlers of signals."""
+        """Make `run` return after handing in its current batch; for signal handlers."""
         self.stopping = True
 
     def run(self, until: float = 1.0) -> Journal:
-        """Migrate items until none is left; a run that was stopped, by whatever, goes on so.
+        """Migrate items until none is left; an interrupted run is continued by the next.
 
         Args:
-            until: share of the gallery, as it was planned, at which to stop.
+            until: share of the planned gallery at which to stop.
 
         Returns:
-            The journal: complete, running if it stopped at `until` or was told to, or paused, with the reason in its
+            The journal: complete, running if it stopped at `until` or on request, or paused, with the reason in its
             note.
 
         Raises:
-            InputError: no migration that could run; models that changed; another migration that was planned since; a
-                store that stays away when it was tried again: it is as its last batch left it.
+            InputError: no migration to run; models which changed; another migration planned since; a store which does
+                not answer after several tries (its state is that of the last batch).
         """
         not_negative(until=until)
         if until > 1:
@@ -107,7 +107,7 @@ class Worker:
                 return self.change_if_running(journal, partial(replace, phase="complete"))
 
     def start(self) -> Journal:
-        """Let the migration run."""
+        """Set the migration running, and return the journal."""
         journal = self.store.journal()
         self.models.check(journal)
         if journal.phase not in RUNS:
@@ -140,10 +140,10 @@ class Worker:
         return journal
 
     def reload(self, journal: Journal) -> Journal:
-        """The journal now.
+        """Read the journal again.
 
         Raises:
-            InputError: it is of another migration, which has models of its own.
+            InputError: another migration has begun, with models of its own.
         """
         now = retry_store(self.store.journal)
         if now.migration != journal.migration:
@@ -152,7 +152,7 @@ class Worker:
         return now
 
     def exchange(self, journal: Journal, extracted: Extracted, count: int, limit: int | None) -> Turn:
-        """Hand in a batch and claim so many items."""
+        """Hand in a batch and claim up to `count` items."""
         figures = {**self.figures, **self.histogram.figures}
         report = Report(this_process(), journal.migration, extracted.done, extracted.failed, figures)
         some = 0 if self.stopping else count
@@ -165,10 +165,10 @@ class Worker:
         return turn
 
     def extract(self, work: Sequence[Work], journal: Journal) -> Extracted:
-        """A batch by the new model; where much of it failed, only if the items are at fault.
+        """Extract a batch; if much of it failed, check that the items are at fault.
 
         Raises:
-            Unreachable: it does not answer, or is broken.
+            Unreachable: the model does not answer, or is broken.
         """
         found = extract(self.stored_model, work, "new", journal.new_dim)
         if breaker.is_suspicious(work, found):
@@ -177,7 +177,7 @@ class Worker:
         return found
 
     def delay(self, journal: Journal, items: int, seconds: float) -> float:
-        """Seconds to wait after a batch, as the rate and the latency of queries call for."""
+        """Return the seconds to wait after a batch, from the rate limit and the latency of queries."""
         beats = retry_store(lambda: self.store.beats(FRESH)).values() if journal.latency is not None else ()
         pause = self.throttle.delay(items, seconds, journal.rate, journal.latency, slowest_query(beats))
         now, before = items / max(seconds + pause, 1e-9), self.figures["items_per_second"]
@@ -185,7 +185,7 @@ class Worker:
         return pause
 
     def wait(self, seconds: float, during: Journal) -> None:
-        """Wait, unless it is told to stop, or the journal changes: a rate, a pause."""
+        """Wait, but return early on `stop` or when the journal changes (a rate, a pause)."""
         while seconds > 0 and not self.stopping:
             wait(min(seconds, GLANCE))
             seconds -= GLANCE
@@ -193,14 +193,14 @@ class Worker:
                 return
 
     def next_stop(self, journal: Journal, until: float) -> tuple[int | None, bool]:
-        """The place up to which to go now, and whether there is to be learned from the pairs then."""
+        """Return the place up to which to migrate now, and whether the online method is refitted there."""
         stop = None if until == 1 else int(np.floor(until * journal.items))
         moments = [] if self.models.learner is None else [int(np.floor(m * journal.items)) for m in self.models.refit]
         due = [m for m in moments if journal.learned < m < (journal.items if stop is None else stop + 1)]
         return (min(due), True) if due else (stop, False)
 
     def learn(self, journal: Journal, limit: int | None) -> Journal:
-        """Refit the learner to all pairs up to a place, and store what it learned with the journal that says so."""
+        """Refit the online method to all pairs up to a place, and store the fit with the journal."""
         assert limit is not None
         moment, gallery = replace(journal, learned=limit), retry_store(lambda: self.store.gallery(new=True))
         serving = refit(gallery, self.models, moment)
@@ -220,12 +220,12 @@ class Worker:
                 retry_store(partial(self.store.amend, now, replace(now, learned=limit, bridged=bridged), fit))
 
     def write_bridge(self, gallery: StoredGallery, vectors: np.ndarray, rows: np.ndarray, during: Journal) -> None:
-        """Write what these rows of the gallery (N,) are searched by.
+        """Write the bridge vectors of these rows of the gallery (N,).
 
-        While they are searched it is one step, so that no answer is of two fits, where the store has transactions.
+        While the bridge is being searched this is one step (in stores with transactions), so no answer mixes two fits.
 
         Raises:
-            Conflict: it was made for a moment that is past.
+            Conflict: the vectors were made for an earlier state.
         """
         at_once = CHUNK if during.phase == "planned" else max(len(rows), 1)
         for some in np.array_split(rows, range(at_once, len(rows), at_once)):
@@ -233,21 +233,21 @@ class Worker:
             self.store.fill("bridge", found, during)
 
     def write_added_bridge(self, known: StoredGallery, upgrade: Upgrade, during: Journal) -> None:
-        """Write what items are searched by that were added since the gallery was read."""
+        """Write the bridge vectors of items added since the gallery was read."""
         gallery, before = self.store.gallery(), set(known.ids)
         rows = np.array([n for n, id in enumerate(gallery.ids) if id not in before], np.int64)
         with suppress(Conflict):  # another worker has learned since, from these too
             self.write_bridge(gallery, search_vectors(upgrade, gallery.old).numpy(), rows, during)
 
     def check_invariants(self) -> None:
-        """Check some of the store's invariants every now and then, for whoever watches its figures."""
+        """Check some of the store's invariants now and then, and report the result as figures."""
         if time.monotonic() - self.last_check >= LOOK_EVERY:
             with suppress(InputError, OSError):  # a model that breaks is another's to tell
                 invariants.check(self.store, self.models, sample=LOOKED_AT, queries=0, rows=LOOKED_THROUGH)
             self.last_check = time.monotonic()
 
     def change_if_running(self, journal: Journal, change: Callable[[Journal], Journal]) -> Journal:
-        """Change the journal if the migration still runs."""
+        """Change the journal if the migration is still running, and return it."""
         change_journal(
             self.store,
             lambda now: change(now) if (now.phase, now.migration) == ("running", journal.migration) else now,
@@ -256,10 +256,10 @@ class Worker:
 
 
 def retry_store(step: Callable[[], T]) -> T:
-    """What a store answers; it is asked again after a while if it is away.
+    """Call a store, retrying while it does not answer.
 
     Raises:
-        InputError: it stays away.
+        InputError: it still does not answer.
     """
     try:
         return retry(step, lambda error: isinstance(error, OSError))

@@ -1,4 +1,4 @@
-"""What an application writes while the gallery is migrated: embedded as the phase calls for, in one step."""
+"""Writes of an application during a migration: items are embedded as the phase requires, in one step."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from compat.live.store import Conflict, Store
 
 
 class Writer:
-    """Writes items with the embeddings that the store's phase calls for.
+    """Writes items with the embeddings which the store's phase requires.
 
-    Before a migration runs and after it was rolled back that is the old one; while it runs the new one (with `dual` the
-    old one too), so that what is written is migrated from the start; while it is rolled back both.
+    Before a migration runs and after a rollback: the old embedding. While it runs: the new one (and with `dual` the old
+    one), so these items count as migrated. During a rollback: both.
 
     Args:
         store: the store.
-        models: of the migration.
+        models: models of the migration.
     """
 
     def __init__(self, store: Store, models: Models) -> None:
         self.store, self.models = store, models
 
     def put(self, id: str, content: str, meta: Mapping[str, Any] | None = None) -> Item:
-        """Write an item, new or in place of the one of this id; when it returns, it is written for good.
+        """Write an item, new or replacing one of this id; on return it is durable.
 
         Raises:
-            InputError: a content that cannot be read, a model that does not answer or is not the migration's; an id or
-                content that is no text.
+            InputError: an unreadable content, a model which does not answer or is not the migration's; an id or content
+                which is not text.
         """
         check_text("id", id)
         check_text("content", content)
@@ -50,11 +50,11 @@ class Writer:
             return item
 
     def describe(self, id: str, meta: Mapping[str, Any]) -> bool:
-        """Replace what an item is filtered by; False if there is none of this id."""
+        """Replace the meta of an item; False if there is no such item."""
         return self.store.describe(id, meta)
 
     def delete(self, id: str) -> bool:
-        """Delete an item; False if there is none of this id."""
+        """Delete an item; False if there is no such item."""
         return self.store.delete(id)
 
     def _embed(self, item: Item, journal: Journal) -> Item:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from compat.errors import InputError
 from compat.experience import (
     WORLDS,
-    Before,
+    Baseline,
     Learner,
     OwnBack,
     OwnCalibration,
@@ -95,7 +95,7 @@ def test_a_transform_that_was_started_from_is_that_of_what_served_before(kind, w
     if kind is OwnForward:
         pairs = SeenItems(pairs.old, pairs.migrated, F.normalize(bent(pairs.before), dim=1))
     prior = Prior(bent, lambda new: new @ rotation(DIM).T + 2 * torch.eye(DIM)[0])
-    known = Before(upgrade().query_for_old, prior, 2)
+    known = Baseline(upgrade().query_for_old, prior, 2)
     serving = learner(kind, world=world).refit(pairs, known)
     found = serving.item or serving.query.map
     assert found is not None
