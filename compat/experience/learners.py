@@ -1,4 +1,4 @@
-"""Methods that learn on the way, from the pairs of the gallery that is being backfilled."""
+"""Online methods, which learn from the pairs of the gallery being backfilled."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ ENOUGH = 10  # pairs to learn from
 
 
 class Proposal(NamedTuple):
-    """A way to search, tried on held-back pairs, and how it would serve.
+    """A way to search, evaluated on held-back pairs, and how it would serve.
 
     Attributes:
-        rows: of the pairs that it was tried on, (N,).
-        sizes: of the folds in which they were held back.
-        way: on them.
-        serve: makes it, if it is chosen.
+        rows: (N,) the held-back pairs.
+        sizes: sizes of the folds in which they were held back.
+        way: the search on them.
+        serve: makes the `Serving`, if the proposal is chosen.
     """
 
     rows: np.ndarray
@@ -42,30 +42,30 @@ class Proposal(NamedTuple):
 
 
 class Learner(Upgrade):
-    """Learns from own pairs; as it stands it proposes nothing, and what served before goes on serving.
+    """Base of online methods; it proposes nothing itself, so the baseline keeps serving.
 
-    What it proposes serves only where it finds more of the new system's nearest items among held-back pairs than what
-    served before, by three standard errors (`compat.experience.agreement`): independent systems, or the method that it
-    is `based_on`. No label is looked at.
+    A proposal serves only if it finds more of the new system's nearest items among held-back pairs than the baseline,
+    by three standard errors (`compat.experience.agreement`). The baseline is independent systems, or the method it is
+    `based_on`. No label is used.
 
-    Each call of `refit` starts anew: it is handed what is known at that moment, and nothing stays from the one before.
+    Each call of `refit` starts anew, without state of an earlier one.
 
     Attributes:
-        online: a literal, by which a plan replays it with refits.
+        online: a literal, read from the source by a plan, which then replays it with refits.
     """
 
     online = True
 
     def propose(self, seen: SeenItems, known: Baseline) -> Iterator[Proposal]:
-        """Ways to search what is not migrated."""
+        """Yield ways to search the items not migrated."""
         yield from ()
 
     def refit(self, seen: SeenItems, known: Baseline) -> Serving:
-        """How to search from now on.
+        """Decide how to search from now on.
 
         Args:
             seen: the pairs so far.
-            known: what served before.
+            known: the baseline.
         """
         if len(seen.migrated) < ENOUGH:
             return serve_baseline(seen, known)
@@ -87,7 +87,7 @@ class Learner(Upgrade):
 
 
 class OwnCalibration(Learner):
-    """Distances of both spaces are z-scores (`compat.merge.ZScore`), by the pairs so far."""
+    """Merges both spaces by z-scores (`compat.merge.ZScore`) of the distances among the pairs so far."""
 
     def propose(self, seen: SeenItems, known: Baseline) -> Iterator[Proposal]:
         rows = np.random.default_rng(0).permutation(len(seen.new))[:SAMPLE]
@@ -104,21 +104,21 @@ class OwnCalibration(Learner):
 
 
 class _ByWorld(Learner):
-    """By a world model of the pairs so far; arguments as of its children."""
+    """Base of methods with a world model of the pairs so far; see the subclasses for arguments."""
 
     def __init__(self, old: Embedder, new: Embedder, world: Kind = "gaussian") -> None:
         super().__init__(old, new)
         self.world = world
 
     def fitted(self, seen: SeenItems, known: Baseline) -> World:
-        """The world model, started from what served before and fitted to the pairs."""
+        """Fit the world model to the pairs, starting from the baseline."""
         world = WORLDS[self.world](known.prior)
         world.fit(seen.before, seen.new)
         return world
 
 
 class OwnBack(_ByWorld):
-    """The query is mapped back by a world model, and merged by raw distances or by z-scores: held-back pairs say.
+    """Maps the query back by a world model; raw distances or z-scores are chosen on held-back pairs.
 
     Args:
         old: the old model.
@@ -137,9 +137,9 @@ class OwnBack(_ByWorld):
 
 
 class OwnForward(_ByWorld):
-    """Items that are not migrated are searched by the new embedding that a world model expects of them.
+    """Searches items not migrated by the new embeddings which a world model predicts.
 
-    One query, one index: the old query is not needed any more, and what is not migrated is written anew at each refit.
+    One query and one index: the old query is not needed, and the predictions are rewritten at each refit.
 
     Args:
         old: the old model.
@@ -164,12 +164,12 @@ class OwnForward(_ByWorld):
 
 
 def z_score(query: Tensor, old: Tensor, new: Tensor) -> Merge:
-    """The rule fitted on the distances among pairs, each to the others.
+    """Fit the rule to the distances among pairs.
 
     Args:
-        query: (N, D) of the pairs as queries for what is not migrated.
-        old: (N, D) as items that are not migrated.
-        new: (N, D_new).
+        query: (N, D) pairs as queries for items not migrated.
+        old: (N, D) pairs as items not migrated.
+        new: (N, D_new) new embeddings of the pairs.
     """
     others = ~torch.eye(len(new), dtype=torch.bool)
     spaces = tuple(distances(*space)[others].numpy() for space in ((query, old), (new, new)))

@@ -1,4 +1,4 @@
-"""Regressions from one space to another, each on top of a start: what one direction of a world model is made of."""
+"""Regressions from one space to another, each on top of a start; they make up one direction of a world model."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CENTRES = 512  # of its Nystroem features beyond
 
 
 class Regression(Protocol):
-    """From rows (N, D_in), of which the directions count, to unit vectors (N, D_out).
+    """A map from directions of rows (N, D_in) to unit vectors (N, D_out).
 
     Attributes:
-        learned: from the pairs that it was fitted to last.
+        learned: the map of the last fit.
     """
 
     learned: Expected
@@ -32,17 +32,17 @@ class Regression(Protocol):
         """Learn from pairs."""
 
     def mean(self, x: Rows) -> Rows:
-        """What is expected of rows, (N, D_out)."""
+        """Predict rows, (N, D_out)."""
 
     def variance(self, x: Rows) -> Rows:
-        """How uncertain it is of each row, (N,), up to a factor for each dimension."""
+        """Return the variance of each row's prediction, (N,), up to a factor for each dimension."""
 
 
 class Fixed:
-    """A map that is there already, such as one learned on a training set.
+    """An existing map, such as one learned on a training set.
 
     Args:
-        transform: (N, D_in) -> (N, D_out), of rows as they are.
+        transform: maps unnormalised rows (N, D_in) -> (N, D_out).
     """
 
     def __init__(self, transform: Transform) -> None:
@@ -74,10 +74,10 @@ class Rotation:
 
 
 class Residual:
-    """A start, and what is learned of what it leaves: (x, y - start(x)).
+    """A start, plus a regression of its residuals: (x, y - start(x)).
 
     Args:
-        start: fitted to the same pairs first.
+        start: regression fitted first, to the same pairs.
     """
 
     learned: Expected
@@ -100,7 +100,7 @@ class Residual:
         return self.residual_variance(unit(x))
 
     def residual_variance(self, x: Rows) -> Rows:
-        """See `variance`."""
+        """Return the variance for unit vectors, see `variance`."""
         return np.ones(len(x))
 
 
@@ -124,12 +124,12 @@ class Linear(Residual):
 
 
 class Neighbours(Residual):
-    """The residuals of the nearest pairs, weighted by softmax(cos / temperature).
+    """Averages the residuals of the nearest pairs, weighted by softmax(cos / temperature).
 
     Args:
         start: see `Residual`.
-        count: of the nearest.
-        temperature: of the weights.
+        count: number of nearest pairs.
+        temperature: temperature of the weights.
     """
 
     def __init__(self, start: Regression, count: int, temperature: float) -> None:
@@ -153,12 +153,12 @@ class Gaussian(Residual):
 
     Exact up to `EXACT` pairs; beyond, ridge regression on the Nystroem features of `CENTRES` of them (Williams and
     Seeger, 2001), with the variance of the deterministic training conditional (Quinonero-Candela and Rasmussen, 2005).
-    The variance is in units of the process's own.
+    The variance is in the process's units.
 
     Args:
         start: see `Residual`.
-        gamma: of the kernel.
-        alpha: variance of the noise, of the pairs and of what is predicted.
+        gamma: parameter of the kernel.
+        alpha: variance of the noise of pairs and predictions.
     """
 
     features: Nystroem | None
@@ -196,7 +196,7 @@ class Gaussian(Residual):
 
 
 class Family:
-    """Regressions of which one is to be chosen by pairs that are held back.
+    """Regressions among which held-back pairs choose one.
 
     Args:
         members: the regressions.
@@ -206,18 +206,18 @@ class Family:
         self.members = members
 
     def predict_held_back(self, x: Rows, y: Rows, held: Rows) -> Iterator[Rows]:
-        """What each member expects of held-back rows, learned from pairs (x, y)."""
+        """Yield each member's prediction of held-back rows, learned from pairs (x, y)."""
         for member in self.members:
             member.fit(x, y)
             yield member.mean(held)
 
 
 class Gaussians(Family):
-    """Gaussian processes that differ in their noise alone: start and kernel are computed once for all of them.
+    """Gaussian processes which differ only in their noise: start and kernel are computed once.
 
     Args:
-        start: of each, anew at every call.
-        gamma: of the kernel.
+        start: makes a start, anew at every call.
+        gamma: parameter of the kernel.
         alphas: variances of the noise.
     """
 

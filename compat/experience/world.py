@@ -1,4 +1,4 @@
-"""World models: what an item's new embedding will be, learned from the pairs of the items migrated so far."""
+"""World models: predict an item's new embedding, learned from the pairs migrated so far."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOLDS = 4
 
 
 class Prior(NamedTuple):
-    """A transform of the training set to start from, in either direction, where there is one.
+    """A transform learned on the training set to start from, in either direction, if there is one.
 
     Attributes:
         forward: (N, D_old) -> (N, D_new).
@@ -36,12 +36,12 @@ NO_PRIOR = Prior()
 
 
 class HeldBack(NamedTuple):
-    """Pairs that were held back, and what was expected of them by models that had not seen them.
+    """Held-back pairs, and their predictions by models which had not seen them.
 
     Attributes:
-        rows: of the pairs, (N,), fold after fold.
-        sizes: of the folds; a model saw the other folds of its own.
-        expected: (N, D_out).
+        rows: (N,) the pairs, fold after fold.
+        sizes: sizes of the folds; a model saw the folds other than its own.
+        expected: (N, D_out) predictions.
     """
 
     rows: Rows
@@ -50,12 +50,12 @@ class HeldBack(NamedTuple):
 
 
 class Direction:
-    """From one space to the other: the candidate that expects held-back pairs best, then fitted to all.
+    """A map from one space to the other: the candidate which best predicts held-back pairs, fitted to all.
 
-    What the chosen one expected of them is a little better than what it expects of others, as it was chosen by them.
+    Its predictions of them are slightly optimistic, as they were used to choose it.
 
     Args:
-        families: of regressions, anew at every call.
+        families: makes families of regressions, anew at every call.
     """
 
     held: HeldBack
@@ -67,7 +67,7 @@ class Direction:
         """Choose and learn from rows (N, D_in) and unit vectors (N, D_out).
 
         Raises:
-            LinAlgError: none of the candidates converges.
+            LinAlgError: no candidate converges.
         """
         folds, least = held_back(len(x)), np.inf
         rows = np.concatenate([held for _, held in folds])
@@ -85,7 +85,7 @@ class Direction:
         self.chosen.fit(x, y)
 
     def _held_back_variance(self, x: Rows, y: Rows, folds: list[tuple[Rows, Rows]]) -> Rows:
-        """The chosen one's variance of the held-back rows."""
+        """Return the chosen candidate's variance for the held-back rows."""
         parts = []
         for seen, held in folds:
             self.chosen.fit(x[seen], y[seen])
@@ -94,17 +94,17 @@ class Direction:
 
     @property
     def map(self) -> Expected:
-        """What is expected of rows."""
+        """The chosen and fitted map."""
         return self.chosen.learned
 
     def variance(self, rows: Tensor) -> Tensor:
-        """Of each dimension: (N, D_in) -> (N, D_out), in chunks."""
+        """Return the variance of each dimension: (N, D_in) -> (N, D_out), in chunks."""
         parts = [self.chosen.variance(some.double().cpu().numpy()) for some in rows.split(ROWS)]
         return torch.from_numpy(np.concatenate(parts)[:, None] * self.scale).float()
 
 
 def held_back(pairs: int) -> list[tuple[Rows, Rows]]:
-    """Rows to learn from and rows held back: each of few pairs once, of many a quarter, of more of `SAMPLE` of them."""
+    """Split pairs into rows to learn from and rows held back: each of few pairs once, else a quarter of `SAMPLE`."""
     some = np.random.default_rng(0).permutation(pairs)[:SAMPLE]
     parts = np.array_split(some, min(FOLDS, pairs))
     folds = [(np.concatenate([other for other in parts if other is not part]), part) for part in parts]
@@ -112,14 +112,14 @@ def held_back(pairs: int) -> list[tuple[Rows, Rows]]:
 
 
 class World:
-    """What is known of the new space: old embeddings forward, with a variance, and new ones back.
+    """A model of the new space: maps old embeddings forward, with a variance, and new ones back.
 
-    Its embeddings are unit vectors, as cosine retrieval compares them. Hyper-parameters are those that expect held-back
-    pairs best: up to `SAMPLE` of those seen, of which a quarter is held back. The variance is that of the chosen
-    regression, scaled for each dimension so that it is that of the held-back pairs.
+    Its embeddings are unit vectors, as in cosine retrieval. Hyper-parameters are chosen by the prediction of held-back
+    pairs: a quarter of up to `SAMPLE` seen ones. The variance is the chosen regression's, scaled for each dimension to
+    the held-back pairs' errors.
 
     Args:
-        prior: to start from; whether that is better than a rotation is asked of the held-back pairs.
+        prior: a transform to start from; held-back pairs decide between it and a rotation.
     """
 
     old_to_new: Direction
@@ -130,7 +130,7 @@ class World:
         self._new_to_old: Direction | None = None
 
     def families(self, start: Callable[[], Regression]) -> Iterator[Family]:
-        """The regressions among which is chosen, on top of a start."""
+        """Yield the candidate regressions on top of a start."""
         raise NotImplementedError
 
     def fit(self, old: Tensor, new: Tensor) -> None:
@@ -141,7 +141,7 @@ class World:
             new: (N, D_new).
 
         Raises:
-            InputError: fewer than two pairs, all of them equal, NaN, as many rows in one as in the other.
+            InputError: fewer than two pairs, all of them equal, NaN, different numbers of rows.
             LinAlgError: it does not converge.
         """
         check_pairs(old, new)
@@ -150,16 +150,16 @@ class World:
         self.old_to_new.fit(self.pairs[0], unit(new))
 
     def forward(self, old: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of the new embeddings, (N, D_new) each, of old ones (N, D_old)."""
+        """Return mean and variance (N, D_new) of the new embeddings predicted from old ones (N, D_old)."""
         return self.old_to_new.map(old), self.old_to_new.variance(old)
 
     def back(self, new: Tensor) -> Tensor:
-        """The old embeddings (N, D_old) that are expected of new ones (N, D_new)."""
+        """Return the old embeddings (N, D_old) predicted from new ones (N, D_new)."""
         return self.new_to_old.map(new)
 
     @property
     def new_to_old(self) -> Direction:
-        """The way back, learned when it is first asked for.
+        """The map back, learned on first use.
 
         Raises:
             InputError: nothing was fitted.
@@ -188,7 +188,7 @@ class RotationWorld(World):
 
 
 class RidgeWorld(World):
-    """Ridge regression of what the rotation leaves."""
+    """A rotation, and ridge regression of its residuals."""
 
     def families(self, start: Callable[[], Regression]) -> Iterator[Family]:
         yield Family([Linear(start(), alpha) for alpha in (0.01, 0.1, 1.0, 10.0, 100.0)])
@@ -217,10 +217,10 @@ WORLDS: dict[str, type[World]] = {
 
 
 def check_pairs(old: Tensor, new: Tensor) -> None:
-    """Refuse what no map between two spaces can be learned from.
+    """Refuse pairs from which no map can be learned.
 
     Raises:
-        InputError: another number of rows, fewer than two pairs, NaN, or all pairs equal.
+        InputError: different numbers of rows, fewer than two pairs, NaN, or all pairs equal.
     """
     if len(old) != len(new):
         raise InputError(f"pairs: {len(old)} old and {len(new)} new embeddings, expected as many of each")

@@ -1,4 +1,4 @@
-"""Many items at once, copied into a store in PostgreSQL."""
+"""Bulk insertion of items into a PostgreSQL store by COPY."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ NUMBERS = "SELECT nextval(pg_get_serial_sequence('items', 'row')) FROM generate_
 
 
 def add(link: PostgresConnection, items: Iterable[Item]) -> int:
-    """Add items with their old embeddings, all or none; how many.
+    """Add items with their old embeddings, all or none.
 
-    The journal is held only at the end: whoever makes the items slowly keeps no writer waiting.
+    The journal is locked only at the end, so a slow source of items blocks no writer.
+
+    Returns:
+        The number of items.
     """
     numbers: list[int] = []
     with link.transaction() as cursor:

@@ -1,4 +1,4 @@
-"""The address of a store in PostgreSQL: what libpq reads, and a schema besides. No message shows any of it."""
+"""The address of a PostgreSQL store: libpq's parameters and a schema. No message shows any of it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ DEFAULTS = {"connect_timeout": "10", "tcp_user_timeout": "60000", "keepalives_id
 
 
 class Address(NamedTuple):
-    """Where a store is.
+    """Location of a store.
 
     Attributes:
-        given: parameters of libpq.
+        parameters: parameters of libpq.
         schema: a plain name.
     """
 
@@ -28,16 +28,16 @@ class Address(NamedTuple):
     schema: str
 
     def hide_password(self, text: str) -> str:
-        """A text without the password."""
+        """Replace the password in a text."""
         password = self.parameters.get("password")
         return text.replace(password, "***") if password else text
 
 
 def parse(url: str) -> Address:
-    """The parts of an address.
+    """Parse an address.
 
     Raises:
-        InputError: libpq cannot read it, or takes a part of a password for something else; a schema that is no plain
+        InputError: libpq cannot read it, or takes a part of a password for something else; a schema which is no plain
             name.
     """
     found = PARTS.fullmatch(url)

@@ -1,4 +1,4 @@
-"""The link to a PostgreSQL server: its connections and transactions."""
+"""Connections to a PostgreSQL server, and transactions."""
 
 from __future__ import annotations
 
@@ -52,21 +52,21 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it ignore
 
 
 class PostgresConnection:
-    """A connection, opened when it is first needed, and again when it was lost, or in a process that was forked.
+    """A connection, opened on first use, and again after a loss or a fork.
 
-    Nothing that it relies on is kept by the server from one transaction to the next, so a pooler may be between.
+    It relies on no server state between transactions, so it works through a pooler.
 
     Args:
-        url: as libpq reads it, with `schema` among its parameters.
+        url: libpq's address, with `schema` among its parameters.
 
     Attributes:
-        schema: of the store.
-        extension: the schema of pgvector, quoted.
-        pooled: whether a pooler is between; then no connection of the server is this process's own.
-        known: the journal as the transaction found it.
+        schema: schema of the store.
+        extension: schema of pgvector, quoted.
+        pooled: whether there is a pooler, so no server connection belongs to this process.
+        last_journal: journal read by the transaction.
 
     Raises:
-        InputError: an address that libpq cannot read; a schema that is no plain name.
+        InputError: an address which libpq cannot read; a schema which is no plain name.
     """
 
     def __init__(self, url: str) -> None:
@@ -80,10 +80,10 @@ class PostgresConnection:
 
     @property
     def connection(self) -> psycopg.Connection[Any]:
-        """One that is open, as far as is known.
+        """An open connection, as far as is known.
 
         Raises:
-            InputError: there was never any.
+            InputError: none could ever be opened.
         """
         if self.open is not None and self.open.closed:
             self.open = None
@@ -100,7 +100,7 @@ class PostgresConnection:
         return self.open
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         with self.lock:
             if self.open is not None:
                 self.open.close()
@@ -108,16 +108,16 @@ class PostgresConnection:
 
     @contextmanager
     def transaction(self, mode: str = WRITES, lock: str = "", journal: bool = True) -> Iterator[psycopg.Cursor[Any]]:
-        """One transaction, on disk when it ends well, and undone otherwise. It begins by reading the journal.
+        """Run a transaction which begins by reading the journal; durable on success, rolled back otherwise.
 
         Args:
-            mode: of the transaction.
-            lock: of the journal's row, which lasts as long.
-            journal: whether there is one to read.
+            mode: mode of the transaction.
+            lock: lock of the journal's row, held until the end.
+            journal: whether to read the journal.
 
         Raises:
-            InputError: no store is here, or another one; something that the server refuses.
-            OSError: the server is gone, or cannot go on.
+            InputError: no store here, or another one; a statement which the server refuses.
+            OSError: the server does not answer, or cannot continue.
         """
         reads = f"; {READ} {lock}" if journal else ""
         with self.lock, translate_errors():
@@ -140,17 +140,17 @@ class PostgresConnection:
 
     @property
     def journal(self) -> Journal:
-        """That of the transaction under way."""
+        """Journal of the current transaction."""
         assert self.last_journal is not None
         return self.last_journal
 
     def reload_journal(self, cursor: psycopg.Cursor[Any], lock: str) -> Journal:
-        """The journal once more in a transaction under way, with a lock."""
+        """Read the journal again within a transaction, with a lock."""
         self._accept_journal(cursor.execute(f"{READ} {lock}").fetchone())
         return self.journal
 
     def write(self, step: Callable[[psycopg.Cursor[Any]], T], **options: Any) -> T:
-        """Do something in one transaction; again if it got in the way of another, later and later."""
+        """Run a step in a transaction, retrying with growing delays on conflicts with other transactions."""
         for n in range(TRIES):
             try:
                 with self.transaction(**options) as cursor:
@@ -164,16 +164,16 @@ class PostgresConnection:
         raise OSError(f"{found}; {self.describe_lock_holder()}") from found
 
     def read(self, step: Callable[[psycopg.Cursor[Any]], T]) -> T:
-        """Read one state of the store; a later one if tables of it were dropped meanwhile."""
+        """Run a step on one state of the store, retrying on a later one if its tables were dropped."""
         return self.write(step, mode=SNAPSHOT)
 
     def execute_alone(self, statement: str) -> None:
-        """Do something that no transaction may hold; it names schemas."""
+        """Execute a statement which cannot run in a transaction; it must name schemas."""
         with self.lock, translate_errors():
             self.connection.execute(statement)
 
     def describe_lock_holder(self) -> str:
-        """Who has held a lock in the schema for longest."""
+        """Describe the process which has held a lock in the schema for longest."""
         with self.transaction(journal=False) as cursor:
             found = cursor.execute(HOLDERS, (f'"{self.schema}"',)).fetchone()
         if found is None:
@@ -182,14 +182,14 @@ class PostgresConnection:
         return f"held by process {process} ({name} of {user}, {state}, for {seconds} s)"
 
     def _check_idle(self) -> None:
-        """Refuse a transaction within another, which would end that one."""
+        """Refuse a nested transaction, which would end the outer one."""
         if self.open is not None and self.open.info.transaction_status not in BETWEEN:
             raise InputError("store: used within a step of its own, as by a generator of items, expected one at a time")
 
     def _begin(self, statements: str) -> psycopg.Cursor[Any]:
-        """Begin a transaction, and give what its last statement finds.
+        """Begin a transaction and return its cursor at the last statement's result.
 
-        If the connection was lost since the one before, as an idle one may be, on another.
+        A connection lost since the last transaction, such as an idle one, is replaced.
         """
         kept = self.open
         try:
@@ -204,7 +204,7 @@ class PostgresConnection:
         return cursor
 
     def _undo(self) -> None:
-        """Undo the transaction under way; a connection that is amid a statement is given up."""
+        """Roll back the current transaction; close a connection in the middle of a statement."""
         if self.open is None:
             return
         if self.open.info.transaction_status == pq.TransactionStatus.ACTIVE:
@@ -213,7 +213,7 @@ class PostgresConnection:
             self.open.execute("ROLLBACK")
 
     def _accept_journal(self, row: tuple[str, str] | None) -> None:
-        """Take the journal that was read, if it is that of the store that was here before."""
+        """Accept a journal, if it belongs to the same store as before."""
         if row is None:
             raise InputError("journal: none, expected that of the store")
         self.last_journal = journal = load_journal(*row)
@@ -222,10 +222,10 @@ class PostgresConnection:
         self.store = journal.store or self.store
 
     def _prepare(self, connection: psycopg.Connection[Any]) -> None:
-        """Learn how vectors travel, and whether a pooler is between.
+        """Register the vector type, and detect a pooler.
 
         Raises:
-            InputError: a pgvector that is too old, or that the role may not use.
+            InputError: pgvector is too old, or the role may not use it.
         """
         backend, version, schema, usable, role, oid = connection.execute(KNOWN).fetchone() or (None,) * 6
         self.pooled = backend != connection.info.backend_pid
@@ -247,7 +247,7 @@ INHERITED: list[Any] = []  # connections of the process that this one was forked
 
 
 def abandon_inherited() -> None:
-    """In a process that was forked: leave all connections to its parent, and locks that its threads may hold."""
+    """Leave all connections to the parent after a fork, and replace locks its threads may hold."""
     for link in LINKS:
         INHERITED.append(link.open)
         link.open, link.lock = None, threading.RLock()
@@ -257,7 +257,7 @@ os.register_at_fork(after_in_child=abandon_inherited)
 
 
 def replace_journal(cursor: psycopg.Cursor[Any], before: Journal, after: Journal) -> None:
-    """Replace the journal, in the transaction of the cursor, if it is as it was, and tell the audit."""
+    """Replace the journal if it is unchanged, in the cursor's transaction, and write the audit log."""
     update = "UPDATE journal SET content = %s, digest = %s WHERE digest = %s"
     if cursor.execute(update, (*after.dump(), before.dump()[1])).rowcount != 1:
         raise Conflict

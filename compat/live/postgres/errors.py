@@ -1,4 +1,4 @@
-"""What the errors of a PostgreSQL server mean."""
+"""Translation of a PostgreSQL server's errors."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ OURS = r"\b(vectors|lacking|bridge)_\d+\b"  # tables of generations
 
 
 class Undone(OSError):
-    """The server undid a transaction in favour of another."""
+    """The server rolled back a transaction in favour of another."""
 
 
 class Gone(Undone):
-    """A table of a generation is not there: it was dropped since the journal was read."""
+    """A generation's table was dropped since the journal was read."""
 
 
 class Taken(InputError):
-    """A table of this name was made meanwhile."""
+    """Another process created a table of this name."""
 
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """The server's errors as this library's, each one line.
+    """Translate the server's errors to this library's, each one line.
 
     Raises:
-        Interrupted: a deadlock, a table that others did not let go of in time.
-        OSError: the server is gone, is starting, or its disk is full.
-        Taken: a table that is there.
-        InputError: all others.
+        Undone: a deadlock, or a lock which others held too long.
+        OSError: the server does not answer, is starting, or its disk is full.
+        Taken: the table exists.
+        InputError: any other error.
     """
     try:
         yield
@@ -55,5 +55,5 @@ def translate_errors() -> Iterator[None]:
 
 
 def one_line(error: Exception) -> str:
-    """What a server says, in one line."""
+    """Return a server's message in one line."""
     return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Tables of generations in PostgreSQL: prepared aside when a migration is planned, dropped once none serves them."""
+"""Tables of generations in PostgreSQL: prepared aside when a migration is planned, dropped when unused."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ DANGLING = "DELETE FROM {0} q WHERE NOT EXISTS (SELECT 1 FROM items i WHERE i.ro
 
 
 def make(cursor: Cursor[Any], generation: int, dim: int, extension: str, queue: str) -> None:
-    """Make the tables of a generation.
+    """Create the tables of a generation.
 
     Args:
-        cursor: in a transaction.
+        cursor: cursor in a transaction.
         generation: its number.
-        dim: of its vectors.
+        dim: dimension of its vectors.
         extension: schema of pgvector.
-        queue: selects row, place and failure of the items that lack a vector.
+        queue: SELECT of row, place and failure of the items without a vector.
     """
     cursor.execute(f"CREATE TABLE lacking_{generation} (row bigint, place bigint NOT NULL, failure text) {OFTEN}")
     cursor.execute(f"INSERT INTO lacking_{generation} {queue}")
@@ -49,7 +49,7 @@ def make(cursor: Cursor[Any], generation: int, dim: int, extension: str, queue: 
 
 
 def ensure(cursor: Cursor[Any], journal: Journal, extension: str) -> None:
-    """Make the tables that a journal needs and that are not there, with every item open in the order."""
+    """Create the missing tables of a journal, with all items pending and without a place."""
     known = tables(cursor)
     for generation, dim in ((journal.old_generation, journal.dim), (journal.new_generation, journal.new_dim)):
         if generation is not None and f"vectors_{generation}" not in known:
@@ -58,13 +58,13 @@ def ensure(cursor: Cursor[Any], journal: Journal, extension: str) -> None:
 
 
 def tables(cursor: Cursor[Any]) -> list[str]:
-    """Names of the tables of all generations."""
+    """Return the names of the tables of all generations."""
     rows = cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").fetchall()
     return sorted(name for (name,) in rows if re.fullmatch(OURS, name))
 
 
 def change_journal(link: PostgresConnection, cursor: Cursor[Any], before: Journal, after: Journal) -> None:
-    """Replace the journal, and make the tables that the new one needs."""
+    """Replace the journal, and create the tables which the new one needs."""
     replace_journal(cursor, before, after)
     if (after.generation, after.new_generation) != (before.generation, before.new_generation):
         ensure(cursor, after, link.extension)
@@ -73,8 +73,8 @@ def change_journal(link: PostgresConnection, cursor: Cursor[Any], before: Journa
 def plan(link: PostgresConnection, ids: Sequence[str], before: Journal, after: Journal) -> None:
     """Prepare the tables of a generation, and publish them with the journal, in one transaction.
 
-    Only its end holds the journal. Items that users add meanwhile are told by their row numbers: all up to a number
-    were there when the order was prepared.
+    The journal is locked only at its end. Items added meanwhile are recognised by their row numbers, as all rows up to
+    a known number were there before.
 
     Raises:
         Conflict: the journal is not `before`.
@@ -104,7 +104,7 @@ def plan(link: PostgresConnection, ids: Sequence[str], before: Journal, after: J
 
 
 def last_committed_row(link: PostgresConnection, cursor: Cursor[Any], before: Journal) -> int:
-    """The last row number, once every item up to it is committed; items that are being added are waited for."""
+    """Return a row number up to which every item is committed, after waiting for running additions."""
     cursor.execute(f"SELECT pg_advisory_xact_lock({ADDING})")
     if link.reload_journal(cursor, "FOR UPDATE") != before:  # every other write of items shares it
         raise Conflict
@@ -113,7 +113,7 @@ def last_committed_row(link: PostgresConnection, cursor: Cursor[Any], before: Jo
 
 
 def sweep(link: PostgresConnection) -> bool:
-    """Drop a table that no phase serves any more; whether there is another. What somebody still reads is left."""
+    """Drop an unused table and return whether there is another; a table still being read is left."""
     for name in link.read(lambda cursor: unused_tables(link, cursor)):
         try:
             with link.transaction(lock="FOR SHARE") as cursor:
@@ -128,5 +128,5 @@ def sweep(link: PostgresConnection) -> bool:
 
 
 def unused_tables(link: PostgresConnection, cursor: Cursor[Any]) -> list[str]:
-    """Tables that no phase serves any more."""
+    """Return the tables which no phase serves."""
     return [name for name in tables(cursor) if name not in live_tables(link.journal)]

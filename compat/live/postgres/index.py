@@ -1,4 +1,4 @@
-"""Nearest items in PostgreSQL: by a scan while a part is small, by the index of a table above that."""
+"""Nearest items in PostgreSQL: by a scan of a small part, by its table's index above."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ TINY = 1e-300  # no length is below it but 0
 
 
 class PostgresIndex(NamedTuple):
-    """The items that a column is searched for.
+    """The items searched by a column.
 
     Attributes:
-        table: of their vectors, and of others.
-        over: the table that their rows are in too, those that are not migrated; None: it is all of them.
-        distance: of the retrieval.
+        table: table of their vectors, which may hold others.
+        over: table of the items not migrated, to which the search is restricted; None: no restriction.
+        distance: distance of the retrieval.
         extension: schema of pgvector.
-        width: that the index is searched with; 0: it is not.
+        width: search width of the index; 0: do not use it.
     """
 
     table: str
@@ -52,10 +52,9 @@ class PostgresIndex(NamedTuple):
     width: int = 0
 
     def nearest(self, cursor: Cursor[Any], query: np.ndarray, k: int, where: Where) -> list[int]:
-        """Rows of the k items that are nearest to a query (D,), by the index if it has a width, else by a scan.
+        """Return the rows of the k items nearest to a query (D,), by the index if it has a width, else by a scan.
 
-        An index that finds too few, as it goes through too many that are migrated or filtered out, is no answer: then
-        by a scan.
+        If the index finds fewer than k, as too many items are migrated or filtered out, the part is scanned.
         """
         joins, tests = f"JOIN {self.over} l ON l.row = v.row" if self.over else "", ["true"]
         if where:
@@ -81,12 +80,12 @@ class PostgresIndex(NamedTuple):
 
 
 def set_parameters(values: dict[str, str]) -> str:
-    """Sets parameters for the rest of a transaction, at once."""
+    """Return a SELECT which sets parameters for the rest of a transaction."""
     return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in values.items())
 
 
 def index_of(link: PostgresConnection, column: Column, journal: Journal) -> PostgresIndex | None:
-    """The part of a column, without its index; None while there is none."""
+    """Return a column's part, without an index; None if there is none."""
     name = table_of(column, journal)
     if name is None:
         return None
@@ -95,7 +94,7 @@ def index_of(link: PostgresConnection, column: Column, journal: Journal) -> Post
 
 
 def search(link: PostgresConnection, cursor: Cursor[Any], ask: Ask, k: int, where: Where) -> Candidates:
-    """The nearest items of a part, in the transaction of the cursor."""
+    """Find the nearest items of a part, in the cursor's transaction."""
     part, count = index_of(link, ask.column, link.journal), len(ask.queries)
     if part is None:
         return Candidates([], [], np.empty((0, ask.queries.shape[1]), np.float32), np.full((count, 0), -1))
@@ -115,12 +114,12 @@ def search(link: PostgresConnection, cursor: Cursor[Any], ask: Ask, k: int, wher
 
 
 def equal_values(value: Any) -> list[Jsonb]:
-    """All that is equal to a value: JSON's 1 and true differ, where a filter's do not."""
+    """List the JSON values equal to a filter's value: 1 and true are equal in a filter, but not in JSON."""
     return [to_json(value), *(to_json(other) for other in (True, False, 1, 0) if other == value)]
 
 
 def search_width(cursor: Cursor[Any], part: PostgresIndex, k: int) -> int:
-    """The width that a part's index is searched with; 0: there is none that is good enough, or few items are left."""
+    """Return the search width of a part's index; 0 if no index is good enough, or few items are left."""
     found = cursor.execute("SELECT ef, over, here FROM near WHERE part = %s", (part.table,)).fetchone()
     if found is None or k > WIDTHS[-1]:
         return 0

@@ -1,4 +1,4 @@
-"""Indexes of large tables of vectors: made, measured and made anew aside, while items come and go."""
+"""HNSW indexes of large tables of vectors: built, measured and rebuilt while items come and go."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ NOTE = f"INSERT INTO near SELECT * FROM (SELECT %s, %s::bigint, %s::int, %s, %s:
 
 
 class IndexKeeper:
-    """Keeps an index for each table of vectors that is large, by a thread and a connection of its own.
+    """Maintains an index for each large table of vectors, in a thread with its own connection.
 
-    It is made when the table outgrows the limit, and searched once it was measured to be good enough. It is measured
-    again when the table has grown by a tenth, and made anew when it is not good enough any more. It stays while items
-    are migrated, as those that are left are still found by it. Of several processes one does it.
+    An index is built when the table exceeds the limit, and used once its measured recall suffices. It is measured again
+    when the table has grown by a tenth, and rebuilt when its recall no longer suffices. It stays during a migration, as
+    it still finds the remaining items. Of several processes only one maintains it.
 
     Args:
-        url: of the store.
-        approximate: from how many items on, and how well.
+        url: address of the store.
+        approximate: number of items above which an index is built, and its recall.
     """
 
     def __init__(self, url: str, approximate: Approximate) -> None:
@@ -48,7 +48,7 @@ class IndexKeeper:
         self.last_start = -LOOK_EVERY
 
     def start_if_due(self, columns: Sequence[Column]) -> None:
-        """See to the parts of these columns, every now and then, and without keeping the caller waiting."""
+        """Maintain the indexes of these columns in the thread, if the last time is long enough ago."""
         busy = self.thread is not None and self.thread.is_alive()
         if not busy and time.monotonic() - self.last_start >= LOOK_EVERY:
             self.last_start = time.monotonic()
@@ -56,14 +56,14 @@ class IndexKeeper:
             self.thread.start()
 
     def close(self) -> None:
-        """Break off what it does; the index that it leaves is not searched, and the next look drops it."""
+        """Cancel the thread's work; a partial index is not used, and the next run drops it."""
         if self.thread is not None and self.thread.is_alive():
             if (connection := self.link.open) is not None:
                 connection.cancel()
             self.thread.join()
 
     def keep(self, columns: Sequence[Column]) -> None:
-        """See to the parts of these columns now."""
+        """Maintain the indexes of these columns now."""
         with self.link.lock:
             try:
                 for column in columns:
@@ -72,7 +72,7 @@ class IndexKeeper:
                 self.link.close()
 
     def keep_quietly(self, columns: Sequence[Column]) -> None:
-        """Likewise, unless something stands in the way: then parts are scanned."""
+        """Maintain the indexes, ignoring errors; parts are then scanned."""
         try:
             self.keep(columns)
         except (OSError, ValueError):  # the next look is another chance
@@ -108,7 +108,7 @@ def count_rows(cursor: Cursor[Any], table: str) -> int:
 
 
 def build(link: PostgresConnection, table: str, journal: Journal) -> None:
-    """Make a table's index while the store is read and written."""
+    """Build a table's index while the store is in use."""
     drop(link, table)
     link.execute_alone(
         f'CREATE INDEX CONCURRENTLY IF NOT EXISTS near_{table} ON "{link.schema}".{table}'
@@ -117,16 +117,16 @@ def build(link: PostgresConnection, table: str, journal: Journal) -> None:
 
 
 def rebuild(link: PostgresConnection, table: str) -> None:
-    """Make it anew without what is no longer in the table; the one that is there is searched until then."""
+    """Rebuild an index without deleted entries; the present one serves until then."""
     drop(link, table, "_ccnew", "_ccold")
     link.execute_alone(f'REINDEX INDEX CONCURRENTLY "{link.schema}".near_{table}')
 
 
 def drop(link: PostgresConnection, table: str, *ends: str) -> None:
-    """Drop a table's index, and what one that was cut short has left, or only what has such an end to its name.
+    """Drop a table's index and remains of interrupted builds, or only those with such suffixes.
 
     Raises:
-        Interrupted: somebody is at it, or others did not let go of the table in time.
+        Undone: another process is working on it, or holds a lock on the table for too long.
     """
     with link.transaction() as cursor:
         cursor.execute("SET LOCAL lock_timeout = '100ms'")
@@ -138,9 +138,9 @@ def drop(link: PostgresConnection, table: str, *ends: str) -> None:
 
 
 def measure(link: PostgresConnection, part: PostgresIndex, recall: float) -> int:
-    """The least width with which the index loses at most half of what it may of the nearest items; 0 if none does.
+    """Return the least search width at which the index loses at most half of the allowed recall; 0 if none does.
 
-    Of vectors of the whole table as of those that came last, in each case.
+    Vectors of the whole table and the latest ones are measured separately.
     """
     whole = part._replace(over=None)
 
@@ -158,12 +158,12 @@ def measure(link: PostgresConnection, part: PostgresIndex, recall: float) -> int
 
 
 def mean_recall(lists: list[list[int]], exact: list[list[int]]) -> float:
-    """Of what is nearest, how much was found."""
+    """Return the mean share of the exact nearest rows which were found."""
     return float(np.mean([len(np.intersect1d(a, b)) / max(len(b), 1) for a, b in zip(lists, exact, strict=True)]))
 
 
 def draw_vectors(cursor: Cursor[Any], table: str) -> list[np.ndarray]:
-    """Some vectors of a table, from random rows on."""
+    """Draw vectors of a table from random rows on."""
     last = (cursor.execute(f"SELECT max(row) FROM {table}").fetchone() or (0,))[0] or 0
     one = f"SELECT vector FROM {table} WHERE row >= %s ORDER BY row LIMIT 1"
     rows = np.random.default_rng(1).integers(0, last + 1, TRIED // 2).tolist()
@@ -171,7 +171,7 @@ def draw_vectors(cursor: Cursor[Any], table: str) -> list[np.ndarray]:
 
 
 def draw_latest(cursor: Cursor[Any], table: str) -> list[np.ndarray]:
-    """Some vectors of those that came last: the server writes rows to the end of a table's file."""
+    """Draw some of the latest vectors: the server writes them to the end of a table's file."""
     size = "SELECT pg_relation_size(%s::regclass) / current_setting('block_size')::int"
     blocks = (cursor.execute(size, (table,)).fetchone() or (0,))[0]
     one = f"SELECT vector FROM {table} WHERE ctid >= format('(%%s,0)', %s::bigint)::tid LIMIT 1 OFFSET %s"

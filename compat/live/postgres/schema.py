@@ -1,4 +1,4 @@
-"""The tables of a store in PostgreSQL: made in a schema, and moved to the layout of today from the first one."""
+"""Tables of a PostgreSQL store: created in a schema, and converted from the first layout."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('compat'))"  # two at onc
 
 
 def make(link: PostgresConnection, journal: Journal) -> None:
-    """Make the extension and all tables, and the schema if nobody has.
+    """Create all tables, and the extension and the schema if missing.
 
     Raises:
-        InputError: there is a store, or the server has no pgvector, or does not let us.
+        InputError: the store exists; the server has no pgvector, or lacks permissions.
     """
     with link.transaction(journal=False) as cursor:
         cursor.execute(ONE_AT_A_TIME)
@@ -66,20 +66,20 @@ def make(link: PostgresConnection, journal: Journal) -> None:
 
 
 def in_catalog(cursor: Cursor[Any], test: str) -> bool:
-    """Whether the catalog has it."""
+    """Return whether the catalog has a matching row."""
     return cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {test})").fetchone() == (True,)
 
 
 def has_table(cursor: Cursor[Any], name: str) -> bool:
-    """Whether a table of the store is there."""
+    """Return whether the store has a table."""
     return cursor.execute("SELECT to_regclass(%s)", (name,)).fetchone() != (None,)
 
 
 def update_layout(link: PostgresConnection) -> None:
-    """Move the store to today's layout, if it is of the first one, which had all vectors in the table of items.
+    """Convert the store from the first layout, which had all vectors in the table of items.
 
     Raises:
-        InputError: its layout is a later one.
+        InputError: a newer layout.
     """
     with link.transaction(journal=False) as cursor:
         if not has_table(cursor, "layout") and has_table(cursor, "journal"):
@@ -96,7 +96,7 @@ def update_layout(link: PostgresConnection) -> None:
 
 
 def move_first_layout(cursor: Cursor[Any], extension: str) -> None:
-    """Move a store of the first layout, in the transaction of the cursor."""
+    """Convert a store of the first layout, in the cursor's transaction."""
     row = cursor.execute("SELECT content, digest FROM journal").fetchone()
     if row is None:
         raise InputError("journal: none, expected that of the store")

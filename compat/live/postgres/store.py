@@ -1,4 +1,4 @@
-"""A store in PostgreSQL with pgvector: many processes and machines may work on it at once."""
+"""A store in PostgreSQL with pgvector, for many processes and machines at once."""
 
 from __future__ import annotations
 
@@ -64,20 +64,20 @@ STANDBY = "SELECT pg_is_in_recovery()"  # a server that follows another lacks wh
 
 
 class PostgresStore:
-    """A store in a schema of a database; several may be in one. The server needs pgvector >= 0.8.
+    """A store in a schema of a database, which may hold several; the server needs pgvector >= 0.8.
 
-    Each write is one transaction, on the server's disk when it returns. Writes of items share the journal's row while
-    they last, and its change has it alone. What a process claimed is free when its connection is gone, or its lease by
-    the server's clock.
+    Each write is one transaction, durable on the server when it returns. Writes of items share a lock on the journal's
+    row, and its change takes it exclusively. Claims are released when the process's connection ends, or when their
+    lease ends by the server's clock.
 
-    A pooler may be between, in whatever mode; then what a process claimed is free when its lease ends.
+    A pooler may be between, in any mode; then claims are released only when their lease ends.
 
     Args:
-        url: `postgresql://user@host/database?schema=name`, the schema is "compat" if none is named.
-        approximate: when a part is searched by an index, and how well; above 2,000 dimensions none is.
+        url: `postgresql://user@host/database?schema=name`; default schema: "compat".
+        approximate: when and how well to search by an index; above 2,000 dimensions there is none.
 
     Raises:
-        InputError: an address that libpq cannot read; a schema that is no plain name.
+        InputError: an address which libpq cannot read; a schema which is no plain name.
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({"compare and set", "snapshot", "many workers"})
@@ -89,7 +89,7 @@ class PostgresStore:
 
     @property
     def keeper(self) -> IndexKeeper:
-        """Imported when something is searched for: what only reads or writes items needs no torch."""
+        """Index keeper, imported on first search, as reads and writes need no torch."""
         if self.loaded_keeper is None:
             from compat.live.postgres.index_keeper import IndexKeeper
 
@@ -144,7 +144,7 @@ class PostgresStore:
         self.write(step, lock="FOR SHARE")
 
     def _set(self, cursor: Cursor[Any], column: Column, row: Any, vector: np.ndarray | None) -> None:
-        """Write a vector of a generation, or that there is none; its place in the order is open."""
+        """Write a vector of a generation or its absence; the item has no place in the order."""
         vectors, missing = sql.table_of(column, self.link.journal), sql.lacking_table(column, self.link.journal)
         if vectors is None:
             return
@@ -206,7 +206,7 @@ class PostgresStore:
         return self.write(step, lock="FOR SHARE")
 
     def _write_report(self, cursor: Cursor[Any], report: Report) -> int:
-        """Write what a worker hands in; how many vectors."""
+        """Write a worker's report, and return the number of vectors written."""
         vectors, queue = sql.table_of("new", self.link.journal), sql.lacking_table("new", self.link.journal)
         done, dead = report.done, report.failed
         written = 0
@@ -226,7 +226,7 @@ class PostgresStore:
         return written
 
     def _lock_rows(self, cursor: Cursor[Any], items: Sequence[tuple[str, int]]) -> list[tuple[int, int]]:
-        """Lock the rows of those items that still have the versions; the row of each, and which of them it is."""
+        """Lock the rows of items which still have these versions; return pairs of row and index into `items`."""
         ids, versions = map(list, zip(*items, strict=True))
         return [(row, n - 1) for row, n in cursor.execute(LOCKED, (ids, versions))]
 
@@ -365,7 +365,7 @@ class PostgresStore:
         generations.plan(self.link, [check_text("id", id) for id in ids], before, after)
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
-        """Some rows in each transaction: a user who writes one of them waits for no more than these."""
+        """Write some rows per transaction, so users' writes of the same rows wait only briefly."""
         given = [(check_text("id", id), version, vector) for id, version, vector in rows]
         some = [given[start : start + FILLED] for start in range(0, max(len(given), 1), FILLED)]
         return sum(self._fill(column, rows, during) for rows in some)
@@ -413,7 +413,7 @@ class PostgresStore:
         self.amend(before, after)
 
     def _replace_if_complete(self, column: Column, before: Journal, after: Journal) -> None:
-        """Replace the journal, if no item lacks a vector of a column."""
+        """Replace the journal, if every item has a vector of a column."""
         missing = f"SELECT EXISTS (SELECT 1 FROM {sql.lacking_table(column, before)} JOIN items USING (row))"
 
         def check(cursor: Cursor[Any]) -> None:
@@ -430,7 +430,7 @@ class PostgresStore:
         self.write(step)
 
     def sweep(self, rows: int = 1000) -> bool:
-        """Tables are dropped whole, however many rows they have."""
+        """Drop tables whole, whatever the number of their rows."""
         return generations.sweep(self.link)
 
     def size(self) -> int:
@@ -448,7 +448,7 @@ class PostgresStore:
         return [Item(*row) for row in cursor.execute(f"{sql.select_items(self.link.journal)} {where}", values)]
 
     def _read_unlogged(self, select: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """What a table has that a server which follows another does not."""
+        """Read an unlogged table; empty on a standby server, which does not have it."""
 
         def step(cursor: Cursor[Any]) -> list[tuple[Any, ...]]:
             return [] if cursor.execute(STANDBY).fetchone() == (True,) else cursor.execute(select, values).fetchall()

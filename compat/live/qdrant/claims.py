@@ -1,4 +1,4 @@
-"""Which items of a Qdrant a worker may extract next, without transactions: offered, taken under a condition, read."""
+"""Claims of items in Qdrant (experimental) without transactions: offer, take under a condition, read back."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ MANY = 100_000  # items that are claimed at a time, by all
 
 
 def release(link: QdrantConnection, worker: str, due: models.Filter) -> None:
-    """What a worker claimed and did not migrate is free again."""
+    """Release a worker's claims of items not migrated."""
     its = models.Filter(must=[due, matches_any("worker", worker)])
     link("delete_payload", link.collection, ["worker", "until"], its, **WRITE)
 
 
 def count_claims(link: QdrantConnection, due: models.Filter) -> dict[str, tuple[int, float]]:
-    """How many of the items that are due each worker has claimed, and in how many seconds the first is free."""
+    """Return each worker's number of claimed pending items and seconds until its first claim ends."""
     held, now, found = all_of([due], [is_missing("until")]), time.time(), dict[str, tuple[int, float]]()
     for record in link("scroll", link.collection, held, MANY, with_payload=["worker", "until"], **READ)[0]:
         name, until = record.payload["worker"], record.payload["until"]
@@ -29,7 +29,7 @@ def count_claims(link: QdrantConnection, due: models.Filter) -> dict[str, tuple[
 
 
 def claim(link: QdrantConnection, worker: str, due: models.Filter, count: int, lease: float) -> list[Work]:
-    """The first items that are due and free, now this worker's; fewer if others took some at the same moment."""
+    """Claim the first free pending items for a worker; fewer if others claim some at the same moment."""
     now = time.time()
     dead = [name for name in count_claims(link, due) if is_dead(name)]
     free = models.Filter(should=[is_missing("until"), in_range("until", lte=now), matches_any("worker", *dead)])

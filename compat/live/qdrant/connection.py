@@ -1,4 +1,4 @@
-"""The way to a Qdrant: a server by its address, or the client's own engine in a folder of this process."""
+"""Connection to Qdrant (experimental): a server, or the client's own engine in a folder of this process."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ READ: dict[str, Any] = {"consistency": models.ReadConsistencyType.MAJORITY}
 
 
 class Refused(InputError):
-    """A request that does not fit what is there: a collection, a named vector or a point is missing."""
+    """A request for a missing collection, named vector or point."""
 
 
 class Busy(OSError):
-    """A server that has too much to do.
+    """An overloaded server.
 
     Attributes:
         retry_after: seconds.
@@ -44,10 +44,10 @@ class Busy(OSError):
 
 
 class SharedClient:
-    """A client, and how many links use it.
+    """A client, and the number of its users.
 
     Attributes:
-        alone: held during a call; the engine in a folder takes one at a time.
+        lock: held during a call, as the engine in a folder takes one at a time.
     """
 
     def __init__(self, client: QdrantClient, alone: AbstractContextManager[Any]) -> None:
@@ -60,17 +60,17 @@ OPENING = threading.RLock()
 
 @atexit.register
 def _close_folders() -> None:
-    """While the client still can, of which what a process left open would complain."""
+    """Close folders which a process left open, before the client complains about them."""
     for engine in FOLDERS.values():
         engine.client.close()
 
 
 class QdrantConnection:
-    """Calls methods of a client, and tells its errors apart.
+    """Calls a client's methods and translates its errors.
 
     Args:
-        url: `qdrant://host:port/collection`, or `qdrants://` for TLS, with the server's key in QDRANT_API_KEY if it has
-            one; or `qdrant:///folder/collection`.
+        url: `qdrant://host:port/collection`, or `qdrants://` for TLS, with a key in QDRANT_API_KEY; or
+            `qdrant:///folder/collection`.
 
     Raises:
         InputError: another address.
@@ -92,8 +92,8 @@ class QdrantConnection:
 
         Raises:
             Refused: see there.
-            InputError: no server that is new enough; a folder without a store, or one that another process has open.
-            OSError: no answer, or not in time; the disk is full. It may be tried again.
+            InputError: no server, or one which is too old; a folder without a store, or open in another process.
+            OSError: no answer in time, or a full disk; it may be retried.
         """
         engine = self.open()
         with engine.lock:
@@ -107,7 +107,7 @@ class QdrantConnection:
         return found
 
     def open(self, make: bool = False) -> SharedClient:
-        """The client, which is opened when it is first needed; with `make` the folder too."""
+        """Open the client on first use; with `make`, create the folder."""
         if self.engine is None:
             with OPENING:
                 self.engine = self._folder(self.folder, make) if self.folder else self._server()
@@ -115,7 +115,7 @@ class QdrantConnection:
         return self.engine
 
     def close(self) -> None:
-        """Let go of the client."""
+        """Release the client."""
         with OPENING:
             engine, self.engine = self.engine, None
             if engine is None:
@@ -162,7 +162,7 @@ class QdrantConnection:
 
 
 def _is_server(where: str) -> bool:
-    """Whether it is a host and a port."""
+    """Return whether a text is a host and a port."""
     try:
         return "/" not in where and bool(urlsplit(f"//{where}").hostname) and urlsplit(f"//{where}").port is not None
     except ValueError:
@@ -170,5 +170,5 @@ def _is_server(where: str) -> bool:
 
 
 def _line(error: Exception) -> str:
-    """In one line."""
+    """Return an error's message in one line."""
     return " ".join(str(error).split())

@@ -1,12 +1,12 @@
-"""The journal of a store in Qdrant, and the columns that it names.
+"""The journal of a store in Qdrant (experimental), and the columns which it names.
 
-It is one point of a collection of its own, replaced under the condition that it still has the mark, drawn at random, of
-the state that was read; the marks of the last changes tell who won. So no file has to be shared by several machines.
+The journal is one point of a collection of its own. It is replaced under the condition that it still has the random
+mark of the state which was read; the marks of the last changes tell whose change won. So machines need no shared file.
 
-Columns are named vectors, and the journal has their names. Each migration has names of its own, which never come again.
-So to roll back, to finalize and to go on to the next migration is one change of the journal, whatever the number of
-items; the vectors that it retires are deleted afterwards. What a worker of an earlier migration writes, however late,
-has no vector of that name to go to, and Qdrant refuses it.
+Columns are named vectors, and the journal has their names. Each migration has its own names, never reused. So a
+rollback, a finalize and the step to the next migration are one change of the journal, whatever the number of items;
+retired vectors are deleted afterwards. A late write of an earlier migration's worker names a missing vector, and Qdrant
+refuses it.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ INDEXED = {"place": models.PayloadSchemaType.INTEGER} | dict.fromkeys(
 
 
 class JournalStore:
-    """Two collections: of the items, and beside it of the journal and of what processes say of themselves.
+    """Two collections: the items, and beside it the journal with heartbeats, fits and the audit log.
 
     Args:
-        link: the way to them.
+        link: connection to them.
     """
 
     def __init__(self, link: QdrantConnection) -> None:
         self.link, self.items, self.notes = link, link.collection, f"{link.collection}_journal"
 
     def create(self, journal: Journal) -> None:
-        """Make both, the journal's point last.
+        """Create both, the journal's point last.
 
         Raises:
-            InputError: there is a store, or a collection of another kind.
+            InputError: the store exists, or a collection of another kind.
         """
         self.link.open(make=True)
         there = {name: self.link("collection_exists", name) for name in (self.items, self.notes)}
@@ -87,7 +87,7 @@ class JournalStore:
             raise InputError(f"store: {self.items!r} at {self.link.shown} was made just now, expected a new collection")
 
     def state(self) -> JournalPoint:
-        """What the journal says.
+        """Read the journal's point.
 
         Raises:
             InputError: there is none; it was tampered with.
@@ -101,10 +101,10 @@ class JournalStore:
         return load_state(found[0].payload)
 
     def unchanged_state(self, before: Journal) -> JournalPoint:
-        """What the journal says, if it is as it was.
+        """Read the journal's point, if the journal is unchanged.
 
         Raises:
-            Conflict: it is not.
+            Conflict: it has changed.
         """
         state = self.state()
         if state.journal.dump() != before.dump():
@@ -112,10 +112,10 @@ class JournalStore:
         return state
 
     def replace(self, state: JournalPoint, after: Journal, **names: str | None) -> None:
-        """Let another state follow.
+        """Replace the journal's point.
 
         Raises:
-            Conflict: another has followed.
+            Conflict: another change came first.
         """
         following = state.after(after, **names)
         unchanged = all_of([has_ids([JOURNAL]), matches_any("mark", state.marks[-1])])
@@ -130,16 +130,16 @@ class JournalStore:
             self.settle(following)
 
     def settle(self, state: JournalPoint) -> None:
-        """Let no point be replaced by what was prepared before this era, and delete what was retired.
+        """Block writes prepared before this era, and delete the retired columns.
 
-        Whoever changes the journal does so; if it died then, whoever is about to rely on it.
+        Each change of the journal does so; if its process died, the next one which relies on it does.
         """
         self.link("set_payload", self.items, {"era": state.era}, all_of([in_range("era", lt=state.era)]), **WRITE)
         for name in state.retired:
             self.drop_column(name, state.journal)
 
     def create_column(self, column: Column, journal: Journal, dim: int) -> str:
-        """Make a new column, and return its name."""
+        """Create a column, and return its name."""
         name = new_name(column, journal.migration)
         for each, params in self._params(name, journal, dim).items():
             config = models.DenseVectorConfig(size=dim, distance=params.distance)
@@ -150,17 +150,17 @@ class JournalStore:
         return name
 
     def drop_column(self, name: str, journal: Journal) -> None:
-        """Delete a column, if it is still there."""
+        """Delete a column, if it still exists."""
         for each in dict.fromkeys((name, raw_name(name, journal.distance))):
             self.link("delete_vector_name", self.items, each, **WRITE)
 
     def store_fit(self, state: JournalPoint, after: Journal, fit: bytes) -> JournalPoint:
-        """Write a fit, in parts as a server takes no request of any size; the state as it is to be followed.
+        """Write a fit in parts, as a server limits the size of a request; return the state to replace.
 
-        The parts have a name drawn at random, and count once the journal has it.
+        The parts have a random name, and count once the journal has it.
 
         Raises:
-            Conflict: there is one for `after.learned`.
+            Conflict: there is a fit for `after.learned`.
         """
         if str(after.learned) in state.fits:
             raise Conflict
@@ -172,7 +172,7 @@ class JournalStore:
         return dataclasses.replace(state, fits={**state.fits, str(after.learned): name})
 
     def load_fit(self, journal: Journal) -> bytes | None:
-        """See `Store.fit`."""
+        """Implement `Store.fit`."""
         at = str(journal.learned)
         state = self.state()
         if state.journal.migration != journal.migration or at not in state.fits:
@@ -184,24 +184,24 @@ class JournalStore:
         return b"".join(base64.b64decode(part) for _, part in parts)
 
     def delete_earlier_fits(self, journal: Journal) -> None:
-        """Delete the fits of the migrations before."""
+        """Delete the fits of earlier migrations."""
         earlier = all_of([in_range("of", lt=journal.migration)])
         self.link("delete", self.notes, models.FilterSelector(filter=earlier), **WRITE)
 
     def beat(self, name: str, figures: Mapping[str, float]) -> None:
-        """See `Store.beat`."""
+        """Implement `Store.beat`."""
         self._write_note(
             str(uuid.uuid5(SPACE, f"beat {name}")), {"name": name, "at": time.time(), "figures": dict(figures)}
         )
 
     def beats(self, since: float) -> dict[str, Mapping[str, float]]:
-        """See `Store.beats`."""
+        """Implement `Store.beats`."""
         recent = all_of([in_range("at", gt=time.time() - since)])
         found = self.link("scroll", self.notes, recent, limit=MANY, **READ)[0]
         return {record.payload["name"]: record.payload["figures"] for record in found}
 
     def history(self, count: int) -> list[Entry]:
-        """See `Store.history`."""
+        """Implement `Store.history`."""
         found = self.link("scroll", self.notes, all_of([in_range("told", gt=0.0)]), limit=MANY, **READ)[0]
         rows = sorted((record.payload for record in found), key=lambda row: row["told"], reverse=True)
         return [Entry(row["told"], row["who"], row["version"], json.loads(row["changes"])) for row in rows[:count]]
@@ -213,7 +213,7 @@ class JournalStore:
         self.link("upsert", self.notes, [point], update_mode=mode, **WRITE)
 
     def _params(self, name: str, journal: Journal, dim: int) -> dict[str, models.VectorParams]:
-        """Of the vectors of a column."""
+        """Return the parameters of a column's vectors."""
         distance = models.Distance.EUCLID if journal.distance == "l2" else models.Distance.DOT
         found = {name: models.VectorParams(size=dim, distance=distance)}
         if (kept := raw_name(name, journal.distance)) != name:
@@ -222,7 +222,7 @@ class JournalStore:
         return found
 
     def _describe_missing(self) -> str:
-        """What is there in place of a store."""
+        """Describe what is there instead of a store."""
         found = f"no collection {self.items!r}"
         if self.link("collection_exists", self.items):
             found = f"collection {self.items!r} without a journal"

@@ -1,4 +1,4 @@
-"""Requests on the items of a Qdrant that are more than one call."""
+"""Operations on the items in Qdrant (experimental) which take more than one request."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ class Points:
     """The collection of the items.
 
     Args:
-        link: the way to it.
+        link: connection to it.
     """
 
     def __init__(self, link: QdrantConnection) -> None:
         self.link, self.items = link, link.collection
 
     def count(self, some: models.Filter) -> int:
-        """How many there are."""
+        """Count matching points."""
         return self.link("count", self.items, some, exact=True).count
 
     def first(self, some: models.Filter, count: int = 1, payload: Any = False) -> list[Any]:
-        """The first of them by the id of the point, at most so many."""
+        """Return the first matching points by point id, at most `count`."""
         return self.link("scroll", self.items, some, count, with_payload=payload, **READ)[0] if count else []
 
     def after(self, some: models.Filter, place: int, id: str | None, count: int) -> list[Any]:
-        """Those that come after a place and an id there, by place."""
+        """Return matching points after a place and an id there, by place."""
         here = models.Filter(must=[some, in_range("place", gte=place, lte=place)])
         found = self.link("scroll", self.items, here, count + 1, offset=id, with_payload=True, **READ)[0]
         found = [record for record in found if record.id != id][:count]
@@ -45,7 +45,7 @@ class Points:
         return found
 
     def all(self, some: models.Filter, vectors: list[str]) -> Iterator[Any]:
-        """All of them, page by page."""
+        """Yield all matching points, page by page."""
         after, options = None, {"with_payload": True, "with_vectors": vectors, **READ}
         while True:
             found, after = self.link("scroll", self.items, some, PAGE, offset=after, **options)
@@ -54,10 +54,13 @@ class Points:
                 return
 
     def for_each(self, some: models.Filter, step: Callable[[list[str]], None]) -> int:
-        """Do a step on at most a chunk of points; once more without those that are deleted meanwhile. How many.
+        """Run a step on matching points, at most a chunk, retrying without points deleted meanwhile.
+
+        Returns:
+            The number of points.
 
         Raises:
-            Refused: by the same points twice.
+            Refused: the step failed twice on the same points.
         """
         before: list[str] = []
         while there := [record.id for record in self.first(some, CHUNK)]:
@@ -72,7 +75,10 @@ class Points:
         return len(self.link("retrieve", self.items, list(met), False, **READ)) if before else len(met)
 
     def write(self, name: str, rows: Rows, distance: Distance, unless: Sequence[Any]) -> int:
-        """Write vectors (D,) to items of these ids and versions; how many. Those of one id one after the other.
+        """Write vectors (D,) to items of these ids and versions, those of one id in order.
+
+        Returns:
+            The number of vectors written.
 
         Raises:
             Refused: there are no vectors of this name.

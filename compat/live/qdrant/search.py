@@ -1,8 +1,8 @@
-"""The nearest items of a part of a Qdrant.
+"""Nearest items of a part in Qdrant (experimental).
 
-Two parts are not read at one moment. But under the names of one migration all that is done takes items from the old
-part to the new one, also while it is rolled back, which ends at once by taking the names away. So the old part is read
-first: an item is found in both, and the searcher keeps the new one's, or in one, and never in none.
+Two parts cannot be read at one moment. But under one migration's names items only move from the old part to the new
+one, even during a rollback, which ends at once by dropping the names. So the old part is read first: an item is found
+in one part or in both, never in none, and the searcher keeps the new part's.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ AT_ONCE = 64  # queries of one request
 def search(
     link: QdrantConnection, state: JournalPoint, ask: Ask, k: int, filters: Sequence[Any], above: int
 ) -> Candidates:
-    """The k nearest items to each query of an ask.
+    """Find the k nearest items for each query of an ask.
 
     Args:
-        link: the way to them.
-        state: with the names of the columns.
-        ask: what is searched.
-        k: how many.
-        filters: conditions that items have to meet.
-        above: items from which on the index of a server is used.
+        link: connection to them.
+        state: state with the names of the columns.
+        ask: queries and column.
+        k: number of items.
+        filters: conditions on items.
+        above: number of items above which a server's index is used.
     """
     name, dim = getattr(state, ask.column), ask.queries.shape[1]
     if name is None or len(ask.queries) == 0:

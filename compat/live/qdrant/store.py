@@ -1,16 +1,16 @@
-"""A store in Qdrant, which takes over where one machine is too small for serving.
+"""A store in Qdrant, for galleries too large for one machine. Experimental.
 
-Qdrant has no transactions. An item is a point, and changed in one step by `update_vectors` or `upsert` on a condition:
-what a worker hands in is written where the point has the version that it was extracted from, and no new embedding; what
-an application writes does not replace a point of a later kind of phase, and the journal is read once more before that
-counts. The journal is compared and set (`journal.py`), and with it the names of all columns, so that a rollback is
-one step and workers of an earlier migration harm nothing. `search.py` has the order in which parts are searched.
+Qdrant has no transactions. An item is a point, changed in one step by a conditional `update_vectors` or `upsert`. A
+worker's vector is written if the point has the version from which it was extracted and no new embedding. An
+application's write replaces no point of a later kind of phase, and the journal is read once more before it counts. The
+journal is compared and set (`journal.py`) together with the names of all columns, so a rollback is one step and workers
+of an earlier migration do no harm. `search.py` defines the order in which parts are searched.
 
-What it does not promise: counts are not of one moment; a batch that is cut short has moved some items, each of them
-whole; of two plans made at once one is begun, but the order may be a mixture; of two who add an id at once one wins.
+Not guaranteed: counts are not of one moment; an interrupted batch has moved some items, each completely; of two
+concurrent plans one begins, but its order may be a mixture; of two concurrent additions of an id one wins.
 
-No server has been run where this was written, as none could be installed. The tests use the engine in the client, also
-over HTTP, and Qdrant Edge, the server's engine as a library; `.github/workflows/qdrant.yml` runs them on a server.
+It has never been run against a Qdrant server, as none could be installed. The tests use the client's engine, also over
+HTTP, and Qdrant Edge, the server's engine as a library; `.github/workflows/qdrant.yml` runs them against a server.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ COLUMNS: tuple[Column, ...] = ("old", "bridge", "new")
 
 
 class QdrantStore:
-    """A store in a collection of a Qdrant server, or in a folder of this process for tests and what is small.
+    """A store in a collection of a Qdrant server, or in a folder of this process for tests. Experimental.
 
     Args:
         url: `qdrant://host:port/collection`, `qdrants://` for TLS (a key in QDRANT_API_KEY), or
             `qdrant:///folder/collection`.
-        approximate: above how many items a part is searched by the server's index; its recall is what the settings of
-            the collection make it.
+        approximate: number of items above which the server's index is used; its recall depends on the collection's
+            settings.
     """
 
     def __init__(self, url: str, approximate: Approximate = DEFAULT) -> None:
@@ -81,14 +81,14 @@ class QdrantStore:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Several processes need a server."""
+        """Capabilities; several processes need a server."""
         return frozenset({"compare and set"} if self.link.folder else {"compare and set", "many workers"})
 
     def create(self, journal: Journal) -> None:
         self.journals.create(replace(journal, store=journal.store or new_store()))
 
     def add(self, items: Iterable[Item]) -> int:
-        """Items show up by and by; those of a call that was cut short are taken as not there by the next."""
+        """Add items one chunk after the other; those of an interrupted call are overwritten by the next."""
         state, token, start = self.journals.state(), secrets.token_hex(8), time.time_ns()
         check_adding(state.journal)
         mine, seen, left = all_of([matches_any("adding", token)]), set[str](), iter(items)
@@ -170,7 +170,7 @@ class QdrantStore:
         return state.item(found[0]) if found else None
 
     def exchange(self, report: Report, count: int, lease: float, below: int | None = None) -> Turn:
-        """What is written is counted just before: of two who hand in the same at once, both may count it."""
+        """Exchange a report; of two concurrent reports of a vector both may count it as written."""
         state = self.journals.state()
         ours, written = state.journal.migration == report.migration, 0
         if ours and state.journal.accepts_vectors:
@@ -235,7 +235,7 @@ class QdrantStore:
         return [state.item(record) for record in found.points]
 
     def misplaced(self, count: int, rows: int | None = None) -> list[str]:
-        """None: a point's own vectors say what it has."""
+        """Return nothing: a point's own vectors say what it has."""
         return []
 
     def scan(self, column: Column) -> Iterator[tuple[list[str], np.ndarray]]:
@@ -283,7 +283,9 @@ class QdrantStore:
         self.journals.delete_earlier_fits(after)
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
-        """The journal is looked at before each request: what was learned since may be overwritten by one at most."""
+        """Write vectors; the journal is read before each request, so an outdated fit overwrites one request's items at
+        most.
+        """
         left, count = iter(rows), 0
         while some := list(islice(left, CHUNK)):
             check_moment((state := self.journals.state()).journal, during)
@@ -293,7 +295,7 @@ class QdrantStore:
     def search(
         self, asks: Sequence[Ask], k: int, where: Where | None = None, during: Journal | None = None
     ) -> list[Candidates]:
-        """The old part first, then the new one: see above."""
+        """Search the old part first, then the new one; see `search.py`."""
         while True:
             state = self.journals.state()
             check_way(state.journal, during)
@@ -309,7 +311,7 @@ class QdrantStore:
                 return [its[n] for n in range(len(asks))]
 
     def warm(self, columns: Sequence[Column]) -> None:
-        """The server has what is searched."""
+        """Do nothing: the server loads its data itself."""
 
     def revert(self, before: Journal, after: Journal) -> None:
         self.journals.replace(self._all_have(before, "old"), after, bridge=None, new=None)
@@ -322,11 +324,11 @@ class QdrantStore:
         self.journals.replace(state, after, old=state.new, bridge=None, new=None)
 
     def sweep(self, rows: int = 1000) -> bool:
-        """Nothing is left: whoever changes the journal deletes what it retires, see `Ledger.settle`."""
+        """Do nothing: whoever changes the journal deletes what it retires, see `JournalStore.settle`."""
         return False
 
     def size(self) -> int:
-        """Of a folder. A server does not tell; then what its vectors need, of 4 bytes a number."""
+        """Return the size of a folder; for a server, which reports none, 4 bytes per number of its vectors."""
         if self.link.folder:
             return sum(file.stat().st_size for file in self.link.folder.rglob("*") if file.is_file())
         state = self.journals.state()
@@ -340,7 +342,7 @@ class QdrantStore:
         self.link.close()
 
     def _write(self, state: JournalPoint, column: Column, rows: Rows, unless: Sequence[Any] = ()) -> int:
-        """Write vectors to a column, if it is still there; how many."""
+        """Write vectors to a column if it still exists, and return their number."""
         name = getattr(state, column)
         try:
             return self.points.write(name, rows, state.journal.distance, unless) if name else 0
@@ -350,7 +352,7 @@ class QdrantStore:
             return 0
 
     def _all_have(self, before: Journal, column: Column) -> JournalPoint:
-        """The state, if it is as it was and all items have a vector of a column."""
+        """Return the state, if it is unchanged and all items have a vector of a column."""
         state = self.journals.unchanged_state(before)
         self.journals.settle(state)
         lacking = all_of(unless=has_vector(getattr(state, column)))

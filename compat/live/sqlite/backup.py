@@ -1,4 +1,4 @@
-"""A copy of a store, taken while it is used."""
+"""Backup of a store while it is in use."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from compat.live.sqlite.file import SqliteConnection, read_journal, replace_jour
 
 
 def copy_store(link: SqliteConnection, path: Path) -> Journal:
-    """Copy a store as it is at a moment into a new file, which is there whole or not at all.
+    """Copy a consistent state of a store to a new file, completely or not at all.
 
-    The copy has an id of its own: processes that were opened on the store refuse it in the store's place, and workers
-    hand nothing in to it that they extracted before.
+    The copy gets its own id: processes opened on the store refuse the copy in its place, and workers cannot hand in
+    batches extracted before.
 
     Args:
-        link: to the store.
-        path: of the copy.
+        link: connection to the store.
+        path: path of the copy.
 
     Returns:
         The journal of the copy.
 
     Raises:
-        InputError: there is a file, or no folder for it; the copy is damaged.
+        InputError: the file exists, or its folder does not; the copy is damaged.
     """
     if path.exists() or not path.absolute().parent.is_dir():
         raise InputError(f"backup: {str(path)!r}, expected a new file in a folder that is there")

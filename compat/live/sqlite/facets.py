@@ -1,4 +1,4 @@
-"""Which rows a filter leaves: kept in memory by field and value, and following the file."""
+"""Filters of queries: rows by field and value, cached in memory and kept up to date with the file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SINCE = "SELECT DISTINCT row FROM changes WHERE seq > ? AND part = 'facets'"
 
 
 class Facets:
-    """Rows by field and value, as arrays of truth values by row number."""
+    """A cache of boolean arrays over row numbers, by field and value."""
 
     def __init__(self) -> None:
         self.kept: OrderedDict[tuple[str, Any], tuple[int, np.ndarray]] = OrderedDict()
 
     def rows(self, cursor: sqlite3.Cursor, where: Mapping[str, Any]) -> np.ndarray:
-        """Which rows (R,) have all of these values, as the cursor sees the file; None as a value: no such field."""
+        """Return which rows (R,) have all of these values in the cursor's state; None as a value matches a missing field."""
         end = cursor.execute("SELECT coalesce(max(row), -1) + 1 FROM items").fetchone()[0]
         found = np.ones(end, bool)
         for field, value in where.items():
@@ -52,4 +52,5 @@ class Facets:
 
 
 def select_rows(cursor: sqlite3.Cursor, select: str, bound: tuple[Any, ...]) -> np.ndarray:
+    """Return the row numbers (N,) of a SELECT."""
     return np.array(cursor.execute(select, bound).fetchall(), np.int64).reshape(-1)

@@ -1,4 +1,4 @@
-"""The file of the embedded store: its tables, its journal, transactions, and which processes work on it."""
+"""The file of the embedded store: tables, journal, transactions and connections."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ BUSY = 60.0  # seconds that a write waits for another
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection whose commits are on disk when they return; one that only reads, where nothing can be written."""
+    """Open a connection with durable commits; a read-only one if the file cannot be written."""
     if path.is_file() and not readonly.is_writable(path):
         return readonly.connect_readonly(path, BUSY)
     base = None
@@ -89,7 +89,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def read_journal(cursor: sqlite3.Cursor) -> Journal:
-    """The journal, in the transaction of the cursor."""
+    """Read the journal in the cursor's transaction."""
     row = cursor.execute("SELECT content, digest FROM journal").fetchone()
     if row is None:
         raise InputError("journal: none, expected that of the store")
@@ -97,17 +97,17 @@ def read_journal(cursor: sqlite3.Cursor) -> Journal:
 
 
 def check_unchanged(cursor: sqlite3.Cursor, before: Journal) -> None:
-    """Look whether the journal is as it was, in the transaction of the cursor.
+    """Check that the journal is unchanged, in the cursor's transaction.
 
     Raises:
-        Conflict: it is not.
+        Conflict: it has changed.
     """
     if read_journal(cursor) != before:
         raise Conflict
 
 
 def replace_journal(cursor: sqlite3.Cursor, before: Journal, after: Journal) -> None:
-    """Replace the journal, in the transaction of the cursor, if it is as it was, and tell the audit."""
+    """Replace the journal if it is unchanged, in the cursor's transaction, and write the audit log."""
     cursor.execute("UPDATE journal SET content = ?, digest = ? WHERE digest = ?", (*after.dump(), before.dump()[1]))
     if cursor.rowcount != 1:
         raise Conflict
@@ -123,7 +123,7 @@ HELD: list[SqliteConnection] = []  # whose locks the thread that forks has
 
 
 def _before_fork() -> None:
-    """Wait for transactions to end, and close all connections: SQLite's locks are of a process, and do not fork."""
+    """Wait for transactions and close all connections: SQLite's locks belong to a process and must not be forked."""
     GATE.acquire()
     for link in list(LINKS):
         link.lock.acquire()
@@ -148,16 +148,16 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def second_connection(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection besides a link's, such as a thread needs that reads for long; forks wait for its end."""
+    """Open another connection, as a thread with a long read needs; forks wait for its end."""
     with GATE, closing(connect(path)) as base:
         yield base
 
 
 class SqliteConnection:
-    """A process's connection to the file, one for all its threads, which take turns.
+    """A process's connection to the file, shared by its threads in turn.
 
     Args:
-        path: of the file.
+        path: path of the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -174,7 +174,7 @@ class SqliteConnection:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """Opened when it is first needed."""
+        """The connection, opened on first use."""
         if self.forked_in_transaction:
             raise InputError(f"store: {self.path} was in a transaction when this process was forked, expected none")
         now = readonly.file_stamp(self.path, self.immutable)
@@ -201,11 +201,11 @@ class SqliteConnection:
 
     @contextmanager
     def transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Cursor]:
-        """One state of the file; what is written is on disk when it ends well, and undone otherwise.
+        """Run a transaction on one state of the file; durable on success, rolled back otherwise.
 
         Raises:
             InputError: the file is no store.
-            OSError: the disk is full, or the file is not to be read or written.
+            OSError: the disk is full, or the file cannot be read or written.
         """
         with self.lock, translate_errors(self.path):
             cursor = self.connection.cursor()
@@ -226,15 +226,15 @@ class SqliteConnection:
     def staging_table(
         self, table: str, name: str
     ) -> Iterator[tuple[Callable[[Iterable[Row]], None], Callable[[], AbstractContextManager[None]]]]:
-        """A temporary database to draw rows into, which nobody sees and no writer or fork waits for.
+        """Collect rows in a temporary database, which blocks no writer and no fork.
 
         Args:
-            table: the statement that makes a table in it, with a field for its name.
-            name: of the table.
+            table: CREATE statement of the table, with a placeholder for its name.
+            name: name of the table.
 
         Yields:
-            What writes rows into all of its columns but the first, whose second one is an id; and a context in which
-            the table is one of this connection, to which this thread then has the lock.
+            A function which writes rows to all columns but the first (the second one is the id), and a context manager
+            which makes the table visible to this connection and holds its lock.
         """
 
         marks = ", ".join("?" * (1 + table.count(",")))
@@ -275,7 +275,7 @@ class SqliteConnection:
             yield stage, here
 
     def _check_store_id(self, cursor: sqlite3.Cursor) -> None:
-        """Refuse the file if it is another store than it was."""
+        """Refuse the file if it is another store than the one opened."""
         if (found := cursor.execute(STORE_ID).fetchone()) is None:
             return
         if found[1] > LAYOUT:
@@ -285,7 +285,7 @@ class SqliteConnection:
         self.store = found[0]
 
     def truncate_log(self) -> None:
-        """Move the write-ahead log into the file once it is long: while queries follow each other SQLite never does."""
+        """Move a long write-ahead log into the file; SQLite does not while queries overlap."""
         log = Path(f"{self.path}-wal")
         if not log.is_file() or (size := log.stat().st_size) < self.log_limit:
             return
@@ -297,10 +297,10 @@ class SqliteConnection:
         self.log_limit = 2 * size if busy else LONG  # a reader takes long: later
 
     def make(self, journal: Journal) -> None:
-        """Make the tables, empty; what was begun is removed where it fails.
+        """Create the tables, empty; partial work is removed on failure.
 
         Raises:
-            InputError: they are there.
+            InputError: they exist.
             OSError: the disk is full.
         """
         try:
@@ -327,7 +327,7 @@ class SqliteConnection:
             raise
 
     def journal(self) -> Journal:
-        """The journal, also within a transaction of this thread."""
+        """Read the journal, also within a transaction of this thread."""
         with self.lock:
             if not self.connection.in_transaction:
                 with self.transaction("DEFERRED") as cursor:
@@ -335,7 +335,7 @@ class SqliteConnection:
             return read_journal(self.connection.cursor())
 
     def close(self) -> None:
-        """Close the connection; it is opened again when it is needed."""
+        """Close the connection; the next use opens it again."""
         with self.lock:
             if self.base is not None:
                 self.base.close()
@@ -344,11 +344,11 @@ class SqliteConnection:
 
 @contextmanager
 def translate_errors(path: Path) -> Iterator[None]:
-    """SQLite's errors as this library's, each one line.
+    """Translate SQLite's errors to this library's, each one line.
 
     Raises:
         InputError: the file is no store, or is damaged.
-        OSError: the disk is full, or the file is not to be read or written.
+        OSError: the disk is full, or the file cannot be read or written.
     """
     try:
         yield
@@ -364,7 +364,7 @@ def translate_errors(path: Path) -> Iterator[None]:
 
 
 def write_header(cursor: sqlite3.Cursor) -> None:
-    """Let the file say whose it is, and the version of its tables."""
+    """Write the application id and the version of the tables to the file's header."""
     cursor.execute(f"PRAGMA application_id = {APPLICATION}")
     cursor.execute(f"PRAGMA user_version = {LAYOUT}")
 
@@ -374,12 +374,12 @@ def pack(vector: np.ndarray | None) -> bytes | None:
 
 
 def unpack(id: str, blob: bytes | None) -> np.ndarray | None:
-    """A vector of an item, of whatever dimension."""
+    """Convert a stored vector of any dimension."""
     return None if blob is None else unpack_many([id], [blob], len(blob) // 4)[0]
 
 
 def unpack_many(ids: Sequence[str], blobs: Sequence[bytes], dim: int) -> np.ndarray:
-    """Vectors (N, D) of items.
+    """Convert stored vectors of items to a matrix (N, D).
 
     Raises:
         InputError: one is damaged.

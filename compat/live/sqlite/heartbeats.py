@@ -1,4 +1,4 @@
-"""What processes say of themselves, in a file beside the store's, so that nobody waits for the store's lock."""
+"""Heartbeats of processes, in a file beside the store's, so nobody waits for the store's lock."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ BUSY = 0.02  # seconds that a write waits for another
 
 
 class Heartbeats:
-    """Figures by name of a process. They may be lost, so no write waits for the disk.
+    """Figures by name of process; they may be lost, so no write waits for the disk.
 
     Args:
-        path: of the store.
+        path: path of the store.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(f"{path}-beats")
 
     def write(self, name: str, figures: Mapping[str, float]) -> None:
-        """Leave figures under a name.
+        """Write figures under a name.
 
         Raises:
             OSError: the file cannot be written.
@@ -41,7 +41,7 @@ class Heartbeats:
         self._with_file(written)
 
     def read(self, since: float) -> dict[str, Mapping[str, float]]:
-        """Figures of each process that left some in the last seconds, by name."""
+        """Return the figures of each process written in the last `since` seconds, by name."""
 
         def read(base: sqlite3.Connection) -> list[tuple[str, str]]:
             if not base.execute("SELECT 1 FROM sqlite_master WHERE name = 'beats'").fetchone():
@@ -53,7 +53,7 @@ class Heartbeats:
         return {name: json.loads(figures) for name, figures in rows or []}
 
     def _with_file(self, step: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Do something with the file; None if others hold it, or if it is damaged: then it is begun anew."""
+        """Run a step on the file; None if it is locked, or damaged (then it is deleted)."""
         try:
             with closing(sqlite3.connect(self.path, timeout=BUSY, isolation_level=None)) as base:
                 base.execute("PRAGMA synchronous = OFF")

@@ -1,4 +1,4 @@
-"""One part of a gallery in memory: rows that come and go, searched exactly while they are few, else by lists."""
+"""One part of a gallery in memory: a changing set of rows, searched exactly while it is small, else by lists."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ CHANGED = 0.1  # share of the rows; recall is measured again after as many chang
 
 
 class SqliteIndex:
-    """Vectors by row number, in memory once, and about 20 bytes a row beside them.
+    """Vectors by row number, stored once in memory, with about 20 bytes per row of bookkeeping.
 
-    What is removed is masked, and so is what is hidden. Lists are built, and recall is measured, by a thread of the
-    part; until they are ready, and for rows that are in none yet, it looks at each vector.
+    Removed and hidden rows are masked. A thread builds lists and measures recall; until then, and for rows in no list
+    yet, vectors are scanned.
 
     Args:
-        rows: (N,) that it begins with.
-        vectors: (N, D) of them.
-        distance: of the retrieval.
-        approximate: when, and how well.
+        rows: (N,) initial rows.
+        vectors: (N, D) their vectors.
+        distance: distance of the retrieval.
+        approximate: when and how well to search approximately.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class SqliteIndex:
         distance: Distance,
         approximate: Approximate = DEFAULT,
     ) -> SqliteIndex:
-        """A part of rows (N,) and vectors (N, D) that come in chunks, none of which is kept."""
+        """Make an index of rows (N,) and vectors (N, D) which come in chunks; no chunk is kept."""
         part = cls(np.empty(0, np.int64), np.empty((0, dim), np.float32), distance, approximate)
         for rows, vectors in chunks:
             part.add(rows, vectors)
@@ -67,21 +67,21 @@ class SqliteIndex:
 
     @property
     def count(self) -> int:
-        """Rows that are here, hidden ones too."""
+        """Number of rows, including hidden ones."""
         return int(np.count_nonzero(self.present))
 
     @property
     def outgrown(self) -> bool:
-        """Whether it should be loaded anew, as most of its vectors were removed."""
+        """Whether most vectors were removed, so the index should be loaded again."""
         return self.blocks.count > 2 * self.count + 1000
 
     @property
     def exact(self) -> bool:
-        """Whether it looks at each vector."""
+        """Whether every vector is scanned."""
         return self.lists is None
 
     def add(self, rows: np.ndarray, vectors: np.ndarray) -> None:
-        """Add rows (N,) that are not here, with their vectors (N, D)."""
+        """Add rows (N,) which are not present, with their vectors (N, D)."""
         if len(rows) == 0:
             return
         first, end = self.blocks.count, self.blocks.count + len(rows)
@@ -95,20 +95,20 @@ class SqliteIndex:
         self.changes += len(rows)
 
     def remove(self, rows: np.ndarray) -> None:
-        """Remove rows (N,); those that are not here do not matter."""
+        """Remove rows (N,); absent ones are ignored."""
         slots = self._slots_of(rows)
         self.slot_of[self.row_of[slots]] = -1
         self.present[slots] = self.visible[slots] = False
         self.changes += len(slots)
 
     def hide(self, rows: np.ndarray) -> None:
-        """Keep rows (N,) out of all answers until they are shown; those that are not here do not matter."""
+        """Exclude rows (N,) from answers until they are shown; absent ones are ignored."""
         slots = self._slots_of(rows)
         self.visible[slots] = False
         self.changes += len(slots)
 
     def show(self, rows: np.ndarray | None = None) -> None:
-        """Let rows (N,) be found again; None: all that are here."""
+        """Include rows (N,) in answers again; None: all present ones."""
         if rows is None:
             self.changes += int(np.count_nonzero(self.present) - np.count_nonzero(self.visible))
             self.visible = self.present.copy()
@@ -118,12 +118,12 @@ class SqliteIndex:
             self.changes += len(slots)
 
     def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> np.ndarray:
-        """The rows nearest to queries (Q, D), (Q, min(k, N)) nearest first.
+        """Return the rows nearest to queries (Q, D), (Q, min(k, N)), nearest first.
 
         Args:
-            queries: as the models give them.
-            k: how many.
-            allowed: (R,) whether a row is one that may be found, by row; None: all.
+            queries: embeddings of the models.
+            k: number of rows.
+            allowed: (R,) whether each row may be found; None: all.
         """
         kept = self.visible[: self.blocks.count]
         if allowed is not None:
@@ -146,7 +146,7 @@ class SqliteIndex:
         return np.where(slots >= 0, self.row_of[slots], -1)
 
     def update_lists(self) -> None:
-        """Let the thread build lists, take up rows that are in none, or measure recall again, if it is time to."""
+        """Start the thread which builds or extends lists or measures recall, if due."""
         count, lists = self.blocks.count, self.lists
         few = np.count_nonzero(self.visible) <= self.approximate.above
         if few or (self.builder is not None and self.builder.is_alive()):
@@ -161,15 +161,15 @@ class SqliteIndex:
             self.builder.start()
 
     def wait(self) -> None:
-        """Wait for what is being built."""
+        """Wait for the thread."""
         if self.builder is not None:
             self.builder.join()
 
     def scale(self, vectors: np.ndarray) -> np.ndarray:
-        """As they are compared, by differences, float32: by cosine of length 1, and a zero vector equally far from all.
+        """Scale vectors for the distance: under cosine to length 1, with zero vectors equally far from all; float32.
 
-        Their middle is taken away before they are rounded, so that near-equal ones keep their digits. Others are
-        multiplied by a power of 2, so that squares of huge and of tiny ones are finite.
+        Under cosine a mean is subtracted before rounding, so nearly equal vectors keep their precision. Under L2 they
+        are multiplied by a power of 2, so the squares of huge and tiny values are finite.
         """
         if self.distance == "l2":
             if self.power is None:
@@ -183,12 +183,12 @@ class SqliteIndex:
         return np.concatenate([unit - self.middle, inverse.numpy()[:, None] == 0], 1, dtype=np.float32)
 
     def _slots_of(self, rows: np.ndarray) -> np.ndarray:
-        """Of rows (N,) those that are here, by slot."""
+        """Return the slots of the present ones of rows (N,)."""
         slots = self.slot_of[rows[rows < len(self.slot_of)]]
         return slots[slots >= 0]
 
     def _build(self, here: np.ndarray, shown: np.ndarray, measure: bool, asked: np.ndarray) -> None:
-        """Make lists of the vectors as they were, one thread's work; they serve when they are ready."""
+        """Build lists from a state of the vectors, in the thread; they serve when ready."""
         faiss.omp_set_num_threads(1)  # of this thread; queries have the others
         slots, lists = np.flatnonzero(here).astype(np.int32), self.lists
         for anew in (False, True):
@@ -204,7 +204,7 @@ class SqliteIndex:
 
 
 def grow(array: np.ndarray, count: int, blank: int) -> np.ndarray:
-    """An array with room for a count of values, a quarter more if it has to grow."""
+    """Return an array with room for `count` values, growing by a quarter more than needed."""
     if count <= len(array):
         return array
     grown = np.full(count + count // 4, blank, array.dtype)

@@ -1,4 +1,4 @@
-"""What the embedded store has in memory: a part for each table that is searched, which follows the file."""
+"""Indexes of the embedded store in memory: one for each searched column, kept up to date with the file."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ MANY = 10_000  # changes beyond as many as the part has items, and it is loaded 
 
 
 class ColumnIndex:
-    """A part, the table that it is of, the one whose items it hides, and the last change that it has taken up.
+    """An index, its table, the table whose items it hides, and the last change applied.
 
     Attributes:
-        part: the vectors.
-        name: of their table.
-        over: the table of new embeddings, whose items are in another part; None: there is none.
-        whole: whether the part has the vectors of what it hides too.
-        seq: of the change.
+        index: the vectors.
+        name: name of their table.
+        hidden: table of new embeddings, whose items belong to another part; None: no such table.
+        whole: whether the index holds the vectors of hidden items too.
+        seq: number of the last change applied.
     """
 
     def __init__(self, index: SqliteIndex, name: str, hidden: str | None, whole: bool, seq: int) -> None:
@@ -39,10 +39,10 @@ class ColumnIndex:
 
 
 class SqliteIndexes:
-    """Parts by column. A part that outgrew its index is built anew by a thread, and takes its place when it is ready.
+    """Indexes by column; an outgrown index is rebuilt by a thread and replaced when ready.
 
     Args:
-        path: of the file.
+        path: path of the file.
         approximate: see `SqliteIndex`.
     """
 
@@ -54,13 +54,13 @@ class SqliteIndexes:
         self.facets = Facets()
 
     def allowed_rows(self, cursor: sqlite3.Cursor, where: Mapping[str, Any]) -> np.ndarray:
-        """Which rows a filter leaves, by row number."""
+        """Return which rows pass a filter, by row number."""
         return self.facets.rows(cursor, where)
 
     def search(
         self, cursor: sqlite3.Cursor, ask: Ask, k: int, allowed: np.ndarray | None, journal: Journal
     ) -> Candidates:
-        """The nearest items of a part, in the transaction of the cursor."""
+        """Find the nearest items of a part, in the cursor's transaction."""
         name, dim = table_of(ask.column, journal), ask.queries.shape[1]
         if name is None:
             return Candidates([], [], np.empty((0, dim), np.float32), np.empty((len(ask.queries), 0), np.int64))
@@ -82,7 +82,7 @@ class SqliteIndexes:
         return Candidates(ids, [json.loads(meta) for _, meta, _ in kept], vectors, places)
 
     def current(self, cursor: sqlite3.Cursor, column: Column, journal: Journal) -> ColumnIndex:
-        """The part as it is in the state of the file that the cursor sees."""
+        """Return a column's index in the state of the file which the cursor sees."""
         if column in self.builders and not self.builders[column].is_alive():
             built = self.built.get(column)
             if built is None or built.seq <= last_change(cursor):  # else it knows what is not in this state yet
@@ -103,14 +103,14 @@ class SqliteIndexes:
         return view
 
     def warm(self, cursor: sqlite3.Cursor, columns: Sequence[Column], journal: Journal) -> list[SqliteIndex]:
-        """Load what is searched; parts whose lists are being built."""
+        """Load the indexes of these columns and start building their lists."""
         parts = [self.current(cursor, column, journal).index for column in columns if table_of(column, journal)]
         for part in parts:
             part.update_lists()
         return parts
 
     def _renamed(self, name: str | None) -> ColumnIndex | None:
-        """The part of a table that served as another column before: new embeddings become the old ones."""
+        """Return the index of a table which served as another column before, as new embeddings become old ones."""
         return next((view for view in self.columns.values() if view.name == name), None)
 
     def _build(self, column: Column, journal: Journal) -> None:
@@ -119,24 +119,24 @@ class SqliteIndexes:
             self.built[column] = load(base.cursor(), column, journal, self.approximate)
 
     def close(self) -> None:
-        """Wait for what is being built, and forget all."""
+        """Wait for threads, and drop all indexes."""
         for thread in self.builders.values():
             thread.join()
         self.columns, self.builders, self.built, self.facets = {}, {}, {}, Facets()
 
 
 def last_change(cursor: sqlite3.Cursor) -> int:
-    """The last change of the file; no number comes twice."""
+    """Return the number of the last change in the file; numbers are never reused."""
     return cursor.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
 
 
 def hidden_table(column: Column, journal: Journal) -> str | None:
-    """The table whose items are not in the part of a column."""
+    """Return the table whose items are not in a column's part."""
     return None if column == "new" else table_of("new", journal)
 
 
 def load(cursor: sqlite3.Cursor, column: Column, journal: Journal, approximate: Approximate) -> ColumnIndex:
-    """A part from the whole file."""
+    """Load a column's index from the file."""
     seq, dim = last_change(cursor), journal.dim_of(column)
     name, hidden = str(table_of(column, journal)), hidden_table(column, journal)
     unless = f" WHERE v.row NOT IN (SELECT row FROM {hidden})" if hidden else ""
@@ -152,7 +152,7 @@ def load(cursor: sqlite3.Cursor, column: Column, journal: Journal, approximate: 
 
 
 def follow(cursor: sqlite3.Cursor, view: ColumnIndex, hidden: str | None) -> bool:
-    """Take up what was committed since; False if the part is sooner loaded anew."""
+    """Apply the changes committed since; False if loading again is faster."""
     if view.hidden != hidden:
         if not view.whole:
             return False
@@ -173,7 +173,7 @@ def follow(cursor: sqlite3.Cursor, view: ColumnIndex, hidden: str | None) -> boo
 
 
 def apply_changes(cursor: sqlite3.Cursor, view: ColumnIndex) -> None:
-    """Apply the changes of a part's table, and of the table whose items it hides."""
+    """Apply the logged changes of an index's table, and of the table whose items it hides."""
     covered = f"EXISTS (SELECT 1 FROM {view.hidden} n WHERE n.row = c.row)" if view.hidden else "0"
     changed = cursor.execute(
         f"SELECT c.row, c.own, {covered}, i.id, v.vector FROM (SELECT row, max(part = :own) AS own FROM changes"

@@ -1,4 +1,4 @@
-"""Files of earlier versions: moved to the tables of today when they are opened, in one transaction."""
+"""Files of earlier versions, converted to the current tables when opened, in one transaction."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from compat.live.sqlite import file, generations
 
 
 def update_layout(base: sqlite3.Connection, path: Path) -> None:
-    """Move the file's tables to today's layout, if they are of an earlier one.
+    """Convert the file's tables to the current layout.
 
     Raises:
-        InputError: they are of a later one.
+        InputError: a newer layout.
     """
     version = base.execute("PRAGMA user_version").fetchone()[0]
     ours = base.execute("PRAGMA application_id").fetchone()[0] == file.APPLICATION
@@ -38,13 +38,13 @@ def update_layout(base: sqlite3.Connection, path: Path) -> None:
 
 
 def is_first_layout(base: sqlite3.Connection) -> bool:
-    """Whether it is a store of the first layout, with all vectors in the table of items."""
+    """Return whether the store has the first layout, with all vectors in the table of items."""
     found = {name for (name,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     return {"journal", "items", "changes"} <= found and "history" not in found
 
 
 def move_first_layout(cursor: sqlite3.Cursor) -> None:
-    """Move a store of the first layout, in the transaction of the cursor."""
+    """Convert a store of the first layout, in the cursor's transaction."""
     before = file.read_journal(cursor)
     journal = replace(before, store=new_store())
     for kind in ("trigger", "index"):

@@ -1,4 +1,4 @@
-"""Inverted lists over the vectors of a part, which are searched until looking further finds nothing nearer."""
+"""Inverted lists over the vectors of a part; a search stops when further lists add nothing nearer."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ TRIED = 100  # vectors of each kind that recall is measured with
 
 @dataclass(frozen=True)
 class Lists:
-    """Slots by the nearest of some centres. It is never changed, so that queries go on while another is made of it.
+    """Slots by nearest centre; immutable, so queries continue while another is built from it.
 
     Attributes:
         centres: (L, D) float32.
-        slots: of each list (n,) int32, sorted.
-        listed: slots below it are in a list, and no others.
-        trained: how many there were when all centres were made.
-        probes: lists that are looked at before it is checked whether more are needed.
-        recall: share of the nearest items to find.
+        slots: sorted slots (n,) int32 of each list.
+        listed: exactly the slots below this are in lists.
+        trained: number of slots when all centres were trained.
+        probes: number of lists searched before the first check for more.
+        recall: target share of nearest items to find.
     """
 
     centres: np.ndarray
@@ -40,15 +40,15 @@ class Lists:
     probes: int = LEAST
 
     def search(self, query: np.ndarray, k: int, kept: np.ndarray, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
-        """The k nearest to a query (D,) of all that are kept, most of them found: distances and slots (k,).
+        """Find most of the k nearest kept slots of a query (D,): distances and slots (k,).
 
-        What is in no list is looked at whole. Then lists are, those of the nearest centres first, until there are as
-        many candidates as `probes` lists have, FEWEST at least, and twice as many change next to nothing: what is far
-        from all centres, or has few neighbours that are kept, is looked for in more of them.
+        Slots in no list are scanned. Lists are searched by distance of their centres until there are as many candidates
+        as `probes` lists hold (at least FEWEST) and doubling them changes almost nothing. A query far from all centres,
+        or with few kept neighbours, thus searches more lists.
 
         Args:
-            query: as the blocks have vectors.
-            k: at most as many as are kept.
+            query: in the form of the blocks' vectors.
+            k: at most the number of kept slots.
             kept: (N,) bool.
             blocks: the vectors.
         """
@@ -73,7 +73,7 @@ class Lists:
         return apart, slots
 
     def extend(self, blocks: Blocks, count: int) -> Lists:
-        """Take up slots below a count, in lists of their own too: what comes last may be like nothing before.
+        """Add the slots below a count, with new centres too, as late vectors may resemble no earlier one.
 
         Args:
             blocks: the vectors.
@@ -88,14 +88,14 @@ class Lists:
         return replace(self, centres=centres, slots=slots, listed=count)
 
     def tune(self, blocks: Blocks, kept: np.ndarray, queries: np.ndarray) -> Lists:
-        """Look at as many lists, a power of 2, as each kind of query needs: late vectors, any vectors, real queries.
+        """Raise `probes`, by powers of 2, until late vectors, any vectors and real queries reach the recall.
 
-        It costs a scan for at most 4 * TRIED queries.
+        This costs a scan for at most 4 * TRIED queries.
 
         Args:
             blocks: the vectors.
-            kept: (N,) bool, of which more than NEAREST are.
-            queries: (Q, D) that were asked lately.
+            kept: (N,) bool, more than NEAREST of them true.
+            queries: (Q, D) recent queries.
         """
         slots = np.flatnonzero(kept)
         chance = np.random.default_rng(0)
@@ -115,14 +115,14 @@ class Lists:
         return lists
 
     def _to_centres(self, query: np.ndarray) -> np.ndarray:
-        """Distances of a query (D,) to the centres, (L,)."""
+        """Return the distances of a query (D,) to the centres, (L,)."""
         found = np.empty(len(self.centres), np.float32)
         kernels.fvec_L2sqr_ny(at(found), at(query), at(self.centres), *self.centres.shape[::-1])
         return found
 
 
 def train_lists(blocks: Blocks, slots: np.ndarray, count: int, approximate: Approximate) -> Lists:
-    """Lists of slots (n,) int32 below a count, as many as the square root of their number."""
+    """Train lists of slots (n,) int32 below a count, as many as the square root of their number."""
     centres = train_centres(blocks, slots, round(len(slots) ** 0.5))
     lists = [np.empty(0, np.int32)] * len(centres)
     for number, some in assign(blocks, centres, slots):
@@ -131,7 +131,7 @@ def train_lists(blocks: Blocks, slots: np.ndarray, count: int, approximate: Appr
 
 
 def train_centres(blocks: Blocks, slots: np.ndarray, count: int) -> np.ndarray:
-    """Centres (count, D) of a sample of slots (n,), by k-means."""
+    """Train centres (count, D) on a sample of slots (n,), by k-means."""
     chosen = np.random.default_rng(0).choice(len(slots), min(len(slots), TRAINING * count), replace=False)
     some = blocks.take(slots[np.sort(chosen)])
     middle = some.mean(0, dtype=np.float64).astype(np.float32)  # products lose the digits of what is far from 0
@@ -142,7 +142,7 @@ def train_centres(blocks: Blocks, slots: np.ndarray, count: int) -> np.ndarray:
 
 
 def assign(blocks: Blocks, centres: np.ndarray, slots: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Slots (n,) int32 by the nearest of the centres (L, D): its number, and (m,) sorted."""
+    """Assign slots (n,) int32 to the nearest of centres (L, D); return pairs of centre number and sorted slots (m,)."""
     middle = centres.mean(0)
     index = faiss.IndexFlatL2(blocks.dim)
     index.add(centres - middle)
@@ -158,6 +158,6 @@ def assign(blocks: Blocks, centres: np.ndarray, slots: np.ndarray) -> list[tuple
 
 
 def exit_with_program() -> None:
-    """End the thread that builds if the program has come to its end."""
+    """End a building thread when the program ends."""
     if not threading.main_thread().is_alive():
         raise SystemExit

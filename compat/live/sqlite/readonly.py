@@ -1,4 +1,4 @@
-"""A file that may only be read: of another user, or on a file system that nobody may write to."""
+"""Read-only files: of another user, or on a read-only file system."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ EFFECTIVE = os.access in os.supports_effective_ids  # whether rights can be aske
 
 
 def may_write(path: Path) -> bool:
-    """Whether this process may write to a file, or make others in a folder."""
+    """Return whether this process may write to a file, or create files in a folder."""
     return os.access(path, os.W_OK, effective_ids=EFFECTIVE)
 
 
 def is_writable(path: Path) -> bool:
-    """Whether the file may be changed, and others made beside it."""
+    """Return whether the file may be changed, and others created beside it."""
     return (not path.exists() or may_write(path)) and may_write(path.absolute().parent)
 
 
 def is_fixed(path: Path) -> bool:
-    """Whether SQLite can read a file only by taking it for one that never changes.
+    """Return whether SQLite can only read the file as immutable.
 
-    Else it makes files beside it, or finds those of others.
+    Otherwise it creates files beside it, or finds those of others.
     """
     return path.is_file() and not may_write(path.absolute().parent) and not has_log(path)
 
 
 def has_log(path: Path) -> bool:
-    """Whether there is a write-ahead log with something in it."""
+    """Return whether there is a non-empty write-ahead log."""
     log = Path(f"{path}-wal")
     return log.is_file() and log.stat().st_size > 0
 
 
 def connect_readonly(path: Path, busy: float) -> sqlite3.Connection:
-    """A connection that only reads.
+    """Open a read-only connection.
 
     Args:
-        path: of the file.
+        path: path of the file.
         busy: seconds to wait for a lock.
 
     Raises:
-        InputError: it cannot be read as it is.
+        InputError: the file cannot be read in its present state.
     """
     address = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if is_fixed(path) else ''}"
     base = sqlite3.connect(address, uri=True, timeout=busy, isolation_level=None, check_same_thread=False)
@@ -65,7 +65,7 @@ def connect_readonly(path: Path, busy: float) -> sqlite3.Connection:
 
 
 def explain_error(path: Path, error: Exception) -> InputError | OSError:
-    """Why a file cannot be used as it was asked for."""
+    """Make the error which says why a file cannot be used."""
     if "full" in str(error) or "I/O" in str(error):
         full = "full" in str(error) or shutil.disk_usage(path.absolute().parent).free < LITTLE
         return OSError(f"{path}: {error}{', as the disk is full' if full and 'full' not in str(error) else ''}")
@@ -75,11 +75,11 @@ def explain_error(path: Path, error: Exception) -> InputError | OSError:
 
 
 def file_stamp(path: Path, whole: bool) -> Stamp | None:
-    """What tells a file from another one, its device and number; None if there is none.
+    """Return the identity of a file (device and inode); None if there is none.
 
     Args:
-        path: of the file.
-        whole: whether it is taken for one that never changes: then also whatever shows that it did.
+        path: path of the file.
+        whole: whether it is read as immutable; then include everything which shows a change.
     """
     try:
         found = path.stat()

@@ -1,4 +1,4 @@
-"""The embedded store: SQLite is the truth, each part's vectors are in memory in a FAISS index that follows it."""
+"""The embedded store: SQLite holds the data, a FAISS index of each part's vectors in memory follows it."""
 
 from __future__ import annotations
 
@@ -75,20 +75,19 @@ UPSERT = """INSERT INTO {} (row, place, vector) VALUES (?, -1, ?) ON CONFLICT (r
 
 
 class SqliteStore:
-    """A store in one file, and no server. Several processes may work on it at once.
+    """A store in one file, without a server, for several processes at once.
 
-    Every write is one transaction, on disk when it returns (`synchronous=FULL`); of a process that is killed, by
-    whatever, it is there whole or not at all. A search first takes up what was committed since the last one, from a log
-    of changes that triggers keep, and then sees one state of the file. What processes tell of themselves is in a file
-    of its own, `<path>-beats`.
+    Every write is one transaction, durable on return (`synchronous=FULL`); after a kill it is there completely or not
+    at all. A search first applies the changes committed since the last one, from a log kept by triggers, and then sees
+    one state of the file. Heartbeats are in a file of their own, `<path>-beats`.
 
-    A store that may only be read answers, and refuses what writes; of a read-only folder the file itself has to be
-    whole, without a write-ahead log. A file that is deleted or replaced is noticed before anything more is told of it.
-    A process that stands still in a transaction holds up writes, which then fail, but no queries.
+    A read-only store answers queries and refuses writes; in a read-only folder the file must have no pending
+    write-ahead log. A deleted or replaced file is detected before the next answer. A process stopped within a
+    transaction blocks writes, which then fail, but no queries.
 
     Args:
-        path: of the file.
-        approximate: when a part is searched approximately, and how well.
+        path: path of the file.
+        approximate: when and how well to search approximately.
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({"compare and set", "snapshot", "many workers"})
@@ -101,7 +100,7 @@ class SqliteStore:
 
     @property
     def indexes(self) -> SqliteIndexes:
-        """Imported when something is searched for: what only reads or writes the file needs no torch."""
+        """Indexes, imported on first search, as reads and writes need no torch."""
         if self.loaded is None:
             from compat.live.sqlite.indexes import SqliteIndexes
 
@@ -112,7 +111,7 @@ class SqliteStore:
         self.link.make(changed(journal, store=journal.store or new_store()))
 
     def add(self, items: Iterable[Item]) -> int:
-        """Items are drawn into a temporary table first: whoever makes them slowly keeps no writer waiting."""
+        """Collect the items in a temporary table first, so a slow source of items blocks no writer."""
         journal, left, count = self.journal(), iter(items), 0
         check_adding(journal)
         name = f"adding_{secrets.token_hex(8)}"
@@ -185,7 +184,7 @@ class SqliteStore:
                     cursor.execute(f"INSERT INTO {bridge} VALUES (?, ?)", (row, pack(item.bridge)))
 
     def _set(self, cursor: sqlite3.Cursor, journal: Journal, column: Column, row: int, vector: bytes | None) -> None:
-        """Write a vector of a generation, or that there is none; its place in the order is open."""
+        """Write a vector of a generation or its absence; the item has no place in the order."""
         if (vectors := sql.table_of(column, journal)) is None:
             return
         if vector is not None:
@@ -242,7 +241,7 @@ class SqliteStore:
             return Turn(written, [Work(*rest) for _, *rest in work], left)
 
     def _write_report(self, cursor: sqlite3.Cursor, report: Report, journal: Journal) -> int:
-        """Write what a worker hands in; how many vectors."""
+        """Write a worker's report, and return the number of vectors written."""
         vectors, queue = sql.table_of("new", journal), sql.lacking_table("new", journal)
         done = [(pack(vector), id, version) for id, version, vector in report.done]
         move = (
@@ -349,10 +348,10 @@ class SqliteStore:
             yield list(ids), unpack_many(ids, blobs, journal.dim_of(column))
 
     def backup(self, path: str | Path) -> Journal:
-        """Copy the store as it is at a moment into a new file, a store with an id of its own; users write meanwhile.
+        """Copy a consistent state of the store to a new file, with an id of its own; users can write meanwhile.
 
         Raises:
-            InputError: there is a file.
+            InputError: the file exists.
         """
         return copy_store(self.link, Path(path))
 
@@ -387,7 +386,7 @@ class SqliteStore:
         return StoredGallery(ids, *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
-        """The order is prepared in a table of its own, some items at a time, which is then given its name."""
+        """Prepare the order in a table of its own, chunk by chunk, and publish it by renaming the table."""
         place, name = {check_text("id", id): n for n, id in enumerate(ids)}, f"staged_{secrets.token_hex(8)}"
         with self.transaction() as cursor:
             check_unchanged(cursor, before)
@@ -458,7 +457,7 @@ class SqliteStore:
         self.amend(before, after)
 
     def _replace_if_complete(self, column: Column, before: Journal, after: Journal) -> None:
-        """Replace the journal, if no item lacks a vector of a column."""
+        """Replace the journal, if every item has a vector of a column."""
         with self.transaction() as cursor:
             missing = sql.lacking_table(column, before)
             replace_journal(cursor, before, after)

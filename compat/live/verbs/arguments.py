@@ -1,4 +1,4 @@
-"""What is given on the command line by name: models, an order, a filter."""
+"""Command-line arguments given by name: models, an order, a filter."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def parse_pairs(field: str, given: Sequence[str]) -> dict[str, Any]:
-    """`name=value`, several times; values as `table.value` reads them.
+    """Parse repeated `name=value` arguments; values as in `columns.parse_value`.
 
     Raises:
-        InputError: one without a name or a value, a name twice.
+        InputError: a missing name or value, a repeated name.
     """
     found: dict[str, Any] = {}
     for one in given:
@@ -34,10 +34,10 @@ def parse_pairs(field: str, given: Sequence[str]) -> dict[str, Any]:
 
 
 def import_object(field: str, given: str, expected: str) -> Any:
-    """What an import path stands for; modules of the current folder are found.
+    """Import an object by its path, including modules of the current folder.
 
     Raises:
-        InputError: nothing, or its module cannot be imported.
+        InputError: no such object, or its module cannot be imported.
     """
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -45,7 +45,7 @@ def import_object(field: str, given: str, expected: str) -> Any:
 
 
 def load_models(given: str) -> Models:
-    """What a function of this import path returns.
+    """Call a function by its import path, and return its models.
 
     Raises:
         InputError: no such function, or it returns something else.
@@ -71,7 +71,7 @@ def load_models(given: str) -> Models:
 
 
 def load_order(given: Sequence[str]) -> Order:
-    """An order by its class and arguments, such as `Clusters clusters=20` or `mine.Newest`.
+    """Make an order from its class and arguments, such as `Clusters clusters=20` or `mine.Newest`.
 
     Raises:
         InputError: no such class, or other arguments.

@@ -1,4 +1,4 @@
-"""Columns of a table of items as Python's values: text, numbers, true, false, nothing; dates become text."""
+"""Conversion of a table's columns to Python values: text, numbers, true, false, None; dates become text."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ NAMES = "expected text or whole numbers (pandas makes floats of whole numbers wh
 
 
 def meta_columns(path: Path, names: Sequence[str], needed: Sequence[str] = NEEDED) -> list[str]:
-    """The names of all columns that are neither needed nor an index of pandas.
+    """Return the names of all columns which are neither required nor an index of pandas.
 
     Raises:
-        InputError: a column is missing, or there twice.
+        InputError: a missing or repeated column.
     """
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"items: {path} has {twice[0]!r} twice, expected each column once")
@@ -37,11 +37,11 @@ def meta_columns(path: Path, names: Sequence[str], needed: Sequence[str] = NEEDE
 
 
 def from_array(path: Path, name: str, column: np.ndarray) -> list[Any]:
-    """The values of an array (N,).
+    """Convert an array (N,) to values.
 
     Raises:
-        InputError: bytes, complex or extended numbers, durations in years, in months or without a unit; ids or
-            contents that are neither text nor whole numbers.
+        InputError: bytes, complex or extended numbers, durations in years, in months or without a unit; ids or contents
+            which are neither text nor integers.
     """
     kind = column.dtype
     if name in NEEDED and kind.kind not in "Uiu":
@@ -54,12 +54,12 @@ def from_array(path: Path, name: str, column: np.ndarray) -> list[Any]:
 
 
 def format_times(column: np.ndarray, zone: str = "") -> list[str | None]:
-    """Dates, times and durations (N,) as text, the same in whatever unit they are; what is missing is nothing.
+    """Format dates, times and durations (N,) as text, independent of their unit; missing ones become None.
 
     Example:
-        >>> moments(np.array(["2020-01-01", "2020-01-01T12:30"], "M8[ns]"))
+        >>> format_times(np.array(["2020-01-01", "2020-01-01T12:30"], "M8[ns]"))
         ['2020-01-01', '2020-01-01T12:30']
-        >>> moments(np.array([90, "NaT"], "m8[s]"))
+        >>> format_times(np.array([90, "NaT"], "m8[s]"))
         ['0:01:30', None]
     """
     if column.dtype.kind == "m":
@@ -72,10 +72,10 @@ def format_times(column: np.ndarray, zone: str = "") -> list[str | None]:
 
 
 def format_duration(attoseconds: int) -> str:
-    """A duration as Python's timedelta writes it, exact however long or short it is.
+    """Format a duration like Python's timedelta, exactly and for any length.
 
     Example:
-        >>> [duration(10**18 * 86400 * 10**10), duration(-(10**18)), duration(10**9)]
+        >>> [format_duration(seconds) for seconds in (10**18 * 86400 * 10**10, -(10**18), 10**9)]
         ['10000000000 days, 0:00:00', '-1 day, 23:59:59', '0:00:00.000000001']
     """
     seconds, fraction = divmod(attoseconds, 10**18)
@@ -87,10 +87,10 @@ def format_duration(attoseconds: int) -> str:
 
 
 def check_types(path: Path, schema: Any) -> None:
-    """Refuse columns of a parquet file of which no items can be made.
+    """Refuse parquet columns which cannot be converted to items.
 
     Raises:
-        InputError: ids or contents that are neither text nor whole numbers, bytes, embeddings that are no lists of
+        InputError: ids or contents which are neither text nor integers, bytes, embeddings which are no lists of
             numbers.
     """
     from pyarrow import types
@@ -110,13 +110,13 @@ def check_types(path: Path, schema: Any) -> None:
 
 
 def _holds_bytes(kind: Any) -> bool:
-    """Whether a type of Arrow is one of bytes, or has such parts."""
+    """Return whether an Arrow type is bytes or contains bytes."""
     parts = [kind.field(at).type for at in range(kind.num_fields)] or [getattr(kind, "value_type", None)]
     return any(map(_holds_bytes, parts)) if parts[0] is not None else "binary" in str(kind)
 
 
 def from_arrow(column: Any) -> list[Any]:
-    """The values of a column of a parquet file (N,)."""
+    """Convert a column of a parquet file (N,) to values."""
     from pyarrow import types
 
     kind = column.type
@@ -126,10 +126,10 @@ def from_arrow(column: Any) -> list[Any]:
 
 
 def to_matrix(path: Path, column: Any) -> np.ndarray:
-    """Embeddings of a parquet file (N, D).
+    """Convert a column of a parquet file to embeddings (N, D).
 
     Raises:
-        InputError: rows of several lengths, or none in a row.
+        InputError: rows of several lengths, or a missing row.
     """
     from pyarrow.compute import list_value_length
 
@@ -141,12 +141,12 @@ def to_matrix(path: Path, column: Any) -> np.ndarray:
 
 
 def parse_value(given: str) -> Any:
-    """What a text stands for: a number, true, false, null or a quoted string as in JSON; anything else is itself.
+    """Parse a number, true, false, null or a quoted string as in JSON; other text is returned unchanged.
 
-    So are numbers that have no place in 64 bits.
+    So are numbers outside 64 bits.
 
     Example:
-        >>> [value(given) for given in ("2020", "en", '"2020"', "007", "true", "NaN")]
+        >>> [parse_value(given) for given in ("2020", "en", '"2020"', "007", "true", "NaN")]
         [2020, 'en', '2020', '007', True, 'NaN']
     """
     try:
@@ -158,12 +158,12 @@ def parse_value(given: str) -> Any:
 
 
 def to_json_value(found: Any) -> Any:
-    """A value of `meta` as JSON has it: what it does not know, such as a time, as text, and NaN as nothing."""
+    """Convert a value of `meta` to JSON: unknown types, such as times, become text, and NaN becomes None."""
     if isinstance(found, float) and not math.isfinite(found):
         return None
     return found if found is None or isinstance(found, (str, int, float, bool)) else str(found)
 
 
 def to_text(found: Any) -> str:
-    """An id or a content; nothing is an empty one."""
+    """Convert an id or content to text; None becomes empty."""
     return "" if found is None else str(found)

@@ -1,4 +1,4 @@
-"""A whole migration of digits: killed twice, written to and asked on the way, and drawn over its replay."""
+"""Demonstration: a whole migration of digits with two killed workers, writes and queries, plotted over its replay."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ WORKER = "import sys; from compat.live.verbs.demo import work; work(sys.argv[1])
 
 
 class DemoPoint(NamedTuple):
-    """What was measured at a moment: share of the items that are migrated, mAP live and replayed, what happened."""
+    """A measurement: share of items migrated, live and replayed mAP, and the event before it."""
 
     share: float
     live: float
@@ -54,16 +54,16 @@ class DemoPoint(NamedTuple):
 
 @dataclass
 class Show:
-    """The store, and what is known of it besides.
+    """The demonstration's store and data.
 
     Attributes:
         digits: all images.
-        vectors: of all images, as both models embed them.
+        vectors: embeddings of all images by both models.
         store: the store.
-        models: of the migration.
-        image: number of the image of each item, by id, in the order in which they are migrated.
-        points: measured so far.
-        answered: queries.
+        models: models of the migration.
+        image: image number of each item by id, in the order of the migration.
+        points: measurements so far.
+        answered: number of queries answered.
     """
 
     digits: DigitImages
@@ -86,7 +86,7 @@ class Show:
         self.answered += 1
 
     def measure(self, event: str = "") -> None:
-        """Rank all items for all queries, live and in the replay, and tell both figures."""
+        """Rank all items for all queries, live and in the replay, and print both mAP."""
         labels = self.digits.labels
         items, migrated = np.array(list(self.image.values())), self.store.counts().new
         found = []
@@ -100,7 +100,7 @@ class Show:
 
 
 def replay(show: Show, progress: list[float]) -> np.ndarray:
-    """mAP at completion ratios (T,), of the items as they are now, which were or will be migrated in this order."""
+    """Replay the migration of the present items at completion ratios (T,), and return the mAP."""
     queries, items = show.digits.queries, np.array(list(show.image.values()))
     old, new = show.vectors
     labels = torch.from_numpy(show.digits.labels)
@@ -110,7 +110,7 @@ def replay(show: Show, progress: list[float]) -> np.ndarray:
 
 
 def demo(arguments: Namespace) -> int:
-    """The whole of it; 1 if live and replayed figures differ."""
+    """Run the demonstration; return 1 if live and replayed figures differ."""
     started = time.perf_counter()
     output = Path(arguments.output)
     if not output.absolute().parent.is_dir() or output.is_dir():
@@ -135,7 +135,7 @@ def demo(arguments: Namespace) -> int:
 
 
 def run_story(folder: Path, workers: list[subprocess.Popen[bytes]]) -> tuple[Show, list[tuple[np.ndarray, np.ndarray]]]:
-    """The story: what was measured, and the replayed curves before and after users wrote."""
+    """Run the migration; return the measurements, and the replayed curves before and after the writes."""
     digits = write(folder)
     prepare(folder, digits)
     print(f"two small networks were trained on {len(digits.train)} digits, the old one on 0 to 4 alone", flush=True)
@@ -168,18 +168,18 @@ def run_story(folder: Path, workers: list[subprocess.Popen[bytes]]) -> tuple[Sho
 
 
 def replay_curve(show: Show) -> tuple[np.ndarray, np.ndarray]:
-    """The whole curve, as it is replayed: shares of the items, and mAP."""
+    """Replay the whole curve: shares of the items, and mAP."""
     shares = np.linspace(0, 1, 101)
     return shares, replay(show, shares.tolist())
 
 
 def start_worker(folder: Path) -> subprocess.Popen[bytes]:
-    """A process that migrates once it is told to: it is started early, as imports take a while."""
+    """Start a process which migrates once it is told to; imports take a while, so it is started early."""
     return subprocess.Popen([sys.executable, "-c", WORKER, str(folder)], stdin=subprocess.PIPE)
 
 
 def work(folder: str) -> None:
-    """What that process does."""
+    """Wait for a line on standard input, then migrate."""
     if sys.stdin.readline():
         Migration(open_store(f"sqlite:///{Path(folder) / 'gallery.db'}"), load_models(Path(folder))).run()
 
@@ -219,7 +219,7 @@ def write_items(show: Show) -> str:
 
 
 def draw(points: list[DemoPoint], curves: list[tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Live figures as dots over the replayed curves, with what happened."""
+    """Plot live figures as dots over the replayed curves, with the events."""
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     panel = figure.subplots()
     wrote = next(point.share for point in points if "inserted" in point.event)

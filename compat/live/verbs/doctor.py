@@ -1,4 +1,4 @@
-"""What may be wrong with a store, its migration and the machine, and what to do about each."""
+"""Diagnosis of a store, its migration and the machine, with advice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LISTED = 3  # dead letters that are named
 
 
 class Finding(NamedTuple):
-    """What one check found: "ok", "warning" or "error", of what, what it is, and what to do."""
+    """Result of a check: its level ("ok", "warning" or "error"), name, finding and advice."""
 
     level: str
     name: str
@@ -34,7 +34,7 @@ class Finding(NamedTuple):
 
 
 def doctor(arguments: Namespace, store: Store) -> int:
-    """Check all, and print a line for each; 1 if anything is an error."""
+    """Run all checks and print a line for each; return 1 on an error."""
     lines = list(findings(store, arguments.models))
     if arguments.json:
         print(json.dumps([line._asdict() for line in lines]))
@@ -46,7 +46,7 @@ def doctor(arguments: Namespace, store: Store) -> int:
 
 
 def findings(store: Store, models: str | None) -> Iterator[Finding]:
-    """One line after the other; a check that fails stops none of the others, unless the store cannot be read."""
+    """Yield the result of each check; a failed check stops no other, unless the store cannot be read."""
     yield environment()
     try:
         journal = store.journal()
@@ -67,7 +67,7 @@ def findings(store: Store, models: str | None) -> Iterator[Finding]:
 
 
 def environment() -> Finding:
-    """Versions of what matters."""
+    """Report the versions of Python and the main packages."""
     found = [f"Python {platform.python_version()}"]
     for name in PACKAGES:
         try:
@@ -78,7 +78,7 @@ def environment() -> Finding:
 
 
 def capabilities(store: Store) -> Iterator[Finding]:
-    """What the store lacks."""
+    """Check the store's capabilities."""
     if "compare and set" not in store.capabilities:
         yield Finding(
             "error", "capabilities", "no compare and set", "no migration can be planned here: take another store"
@@ -90,7 +90,7 @@ def capabilities(store: Store) -> Iterator[Finding]:
 
 
 def phase(journal: Journal) -> Finding:
-    """The phase; its journal has its digest, or it had not been read."""
+    """Report the phase; reading the journal has verified its digest."""
     found = f"{journal.phase}, migration {journal.migration}" if journal.migration else "no migration yet"
     if journal.phase == "paused":
         return Finding("warning", "journal", f"{found} ({journal.note})", "go on with `run`")
@@ -100,7 +100,7 @@ def phase(journal: Journal) -> Finding:
 
 
 def dimensions(store: Store, journal: Journal) -> Finding:
-    """Whether embeddings are as long as the journal says."""
+    """Check the dimensions of stored embeddings."""
     wrong = [
         item.id
         for item in store.sample(CANARIES)
@@ -116,7 +116,7 @@ def dimensions(store: Store, journal: Journal) -> Finding:
 
 
 def unserved(store: Store) -> Finding:
-    """Items that no query finds."""
+    """Check for items which no query can find."""
     bare = store.counts().unserved
     if bare:
         return Finding("warning", "unserved", f"{bare:,} items have no embedding at all", "`run` embeds them")
@@ -124,7 +124,7 @@ def unserved(store: Store) -> Finding:
 
 
 def claims(store: Store) -> Iterator[Finding]:
-    """Who works, and whose lease ran out."""
+    """Report the workers' claims, and expired leases."""
     held = store.claims()
     for name, (count, seconds) in held.items():
         if seconds < 0:
@@ -135,7 +135,7 @@ def claims(store: Store) -> Iterator[Finding]:
 
 
 def failed_items(store: Store) -> Finding:
-    """Items that the new model could not read."""
+    """Check for items which the new model could not read."""
     failed = store.counts().failed
     if not failed:
         return Finding("ok", "dead letters", "none")
@@ -145,7 +145,7 @@ def failed_items(store: Store) -> Finding:
 
 
 def disk(store: Store, journal: Journal) -> Iterator[Finding]:
-    """Whether what is to be written has room; of a server this is not known from here."""
+    """Check the free disk space of a local store."""
     path = getattr(store, "path", None)
     if not isinstance(path, Path):
         return
@@ -158,7 +158,7 @@ def disk(store: Store, journal: Journal) -> Iterator[Finding]:
 
 
 def check_models(store: Store, journal: Journal, given: str | None) -> Iterator[Finding]:
-    """Whether models are those of the migration, and still embed items as they are stored."""
+    """Check that models are the migration's, and reproduce stored embeddings."""
     if given is None:
         yield Finding("warning", "models", "not looked at", "give --models module.function")
         return
@@ -187,7 +187,7 @@ def check_models(store: Store, journal: Journal, given: str | None) -> Iterator[
 
 
 def check_canaries(model: Embed, items: Sequence[Item], name: Column, journal: Journal) -> Finding:
-    """Whether a model embeds items as they are stored."""
+    """Check that a model reproduces stored embeddings."""
     from compat.live.canaries import reembed
 
     try:

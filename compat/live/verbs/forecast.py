@@ -1,4 +1,4 @@
-"""What a migration will take and what queries will see of it, by a sample: no label is looked at."""
+"""Forecast of a migration's cost and effect on queries, from a sample without labels."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ BYTES = 4  # of a number
 
 
 class Forecast(NamedTuple):
-    """What is to be expected.
+    """Expected cost and effect.
 
     Attributes:
-        items: that will be extracted.
-        bytes: of the store now, and at the peak, when all items have all their embeddings.
-        seconds: for one worker, by the speed of extraction alone; None: the model did not answer.
-        agreement: of the ranking of queries with that of the new model: mean average precision with which the items
-            that it finds nearest are found, before the migration, halfway and after it; None: it was not looked at.
-        worse: whether it surely is worse halfway than before.
+        items: number of items to extract.
+        bytes: size of the store now, and at its peak, when all items have all embeddings.
+        seconds: extraction time of one worker; None: the model did not answer.
+        agreement: agreement of the ranking with the new model's before the migration, halfway and after it: mean
+            average precision, with the items nearest under the new model as relevant; None: not measured.
+        worse: whether it is significantly lower halfway than before.
     """
 
     items: int
@@ -42,10 +42,10 @@ class Forecast(NamedTuple):
 
 
 def forecast(store: Store, models: Models, journal: Journal, seed: int = 0) -> Forecast:
-    """Of a migration that was planned, from some of its items.
+    """Forecast a planned migration from some of its items.
 
     Raises:
-        InputError: a new model whose embeddings change their dimension from call to call.
+        InputError: a new model whose dimension changes from call to call.
     """
     upgrade = models.upgrade_for(journal.dim, journal.new_dim)
     columns = 2 if upgrade.transforms_gallery or models.learner is not None else 1
@@ -71,7 +71,7 @@ def forecast(store: Store, models: Models, journal: Journal, seed: int = 0) -> F
 
 
 def time_extraction(models: Models, work: list[Work], batch: int) -> tuple[float, dict[str, np.ndarray]]:
-    """Seconds for each item, the first batch left out where there are more, and embeddings by id."""
+    """Return the seconds per item, without the first of several batches, and embeddings by id."""
     step = min(batch, max(len(work) // 2, 1))
     took, new = [], {}
     for start in range(0, len(work), step):
@@ -84,7 +84,7 @@ def time_extraction(models: Models, work: list[Work], batch: int) -> tuple[float
 def compare(
     models: Models, journal: Journal, old: torch.Tensor, new: torch.Tensor
 ) -> tuple[tuple[float, float, float], bool]:
-    """`Forecast.agreement` and `worse`, by embeddings of some items (N, D_old) and (N, D_new), each a query too."""
+    """Compute `Forecast.agreement` and `worse` from embeddings (N, D_old), (N, D_new) of items, each also a query."""
     upgrade = models.upgrade_for(journal.dim, journal.new_dim)
     queries, items = through(upgrade.query, old, new), through(upgrade.gallery, old, new)
     way = CandidateSearch(queries[0], items[0], models.merge if models.merge.changes else None)

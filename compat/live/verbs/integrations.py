@@ -1,4 +1,4 @@
-"""The verbs for other programs: engines that extract, and Prometheus."""
+"""Verbs for other programs: extraction engines and Prometheus."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from compat.live.store import Store
 
 
 def export(arguments: Namespace, store: Store) -> int:
-    """Write down what is still to be embedded."""
+    """Export the pending items."""
     from compat.live import manifest
 
     count = manifest.export(store, arguments.manifest)
@@ -18,7 +18,7 @@ def export(arguments: Namespace, store: Store) -> int:
 
 
 def apply(arguments: Namespace, store: Store) -> int:
-    """Take vectors that another engine made; 1 if the migration was paused meanwhile."""
+    """Apply vectors of another engine; return 1 if the migration was paused meanwhile."""
     from compat.live import manifest
     from compat.live.verbs.arguments import load_models
     from compat.live.verbs.progress import show_progress
@@ -36,7 +36,7 @@ def apply(arguments: Namespace, store: Store) -> int:
 
 
 def serve_metrics(arguments: Namespace, store: Store) -> int:
-    """Answer scrapes of Prometheus."""
+    """Serve metrics to Prometheus."""
     from compat.live.prometheus import serve
 
     serve(store, arguments.port, arguments.address)

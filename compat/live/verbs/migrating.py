@@ -1,4 +1,4 @@
-"""The verbs that need models: plan, run, query, verify, roll back and finalize."""
+"""Verbs which need models: plan, run, query, verify, check, rollback and finalize."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LISTED = 20  # dead letters and other items that are named
 
 
 def plan(arguments: Namespace, store: Store) -> int:
-    """Fix models and order, and say what is to be expected."""
+    """Plan a migration and print a forecast."""
     models = load_models(arguments.models)
     order = load_order(arguments.order)
     if arguments.export is not None:
@@ -48,7 +48,7 @@ def plan(arguments: Namespace, store: Store) -> int:
 
 
 def forecast_text(found: Forecast, order: str, migration: int) -> str:
-    """A forecast in words."""
+    """Format a forecast."""
     if found.seconds is None:
         took = "unknown, as the new model did not answer"
     else:
@@ -70,7 +70,7 @@ def forecast_text(found: Forecast, order: str, migration: int) -> str:
 
 
 def run(arguments: Namespace, store: Store) -> int:
-    """Migrate, until nothing is left, `--until`, or a signal; the code is then the shell's for that signal."""
+    """Migrate until nothing is left, `--until`, or a signal; return 128 + the signal's number after a signal."""
     positive(lease=arguments.lease)
     models = load_models(arguments.models)
     Migration(store, models)
@@ -108,7 +108,7 @@ def query(arguments: Namespace, store: Store) -> int:
 
 
 def verify(arguments: Namespace, store: Store) -> int:
-    """Look whether all is migrated as the new model has it; 1 if not."""
+    """Verify the migration; return 1 if it is not sound."""
     at_least_one(sample=arguments.sample)
     models = load_models(arguments.models)
     found = Migration(store, models).verify(arguments.sample)
@@ -146,7 +146,7 @@ def verify(arguments: Namespace, store: Store) -> int:
 
 
 def sample_text(found: Verification) -> str:
-    """What a sample says, in a line."""
+    """Format the result of a sample in one line."""
     wrong = f"{found.compared} were embedded again: {len(found.drifted)} are not as they are stored"
     if found.drifted:
         return wrong
@@ -154,7 +154,7 @@ def sample_text(found: Verification) -> str:
 
 
 def check(arguments: Namespace, store: Store) -> int:
-    """Check the store's invariants; 1 if one does not hold."""
+    """Check the store's invariants; return 1 if one is violated."""
     at_least_one(sample=arguments.sample)
     not_negative(queries=arguments.queries)
     found = invariants.check(store, load_models(arguments.models), arguments.sample, arguments.queries)
@@ -174,12 +174,12 @@ def check(arguments: Namespace, store: Store) -> int:
 
 
 def list_ids(ids: list[str]) -> str:
-    """Some ids, where there are any."""
+    """Format some ids, if there are any."""
     return f": {', '.join(ids[:LISTED])}" if ids else ""
 
 
 def rollback(arguments: Namespace, store: Store) -> int:
-    """Go back to the old system."""
+    """Return to the old system."""
     migration = Migration(store, load_models(arguments.models))
     if (phase := store.journal().phase) not in UNDER_WAY:
         raise InputError(f"rollback: the store is in phase {phase}, expected a migration under way")

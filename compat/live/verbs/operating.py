@@ -1,4 +1,4 @@
-"""The verbs that need no models: make a store, look at it, hold a migration and let it go. They import no torch."""
+"""Verbs which need no models: create a store, inspect it, pause and resume a migration. They import no torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENDED = ("none", "complete", "verified", "finalized", "rolled_back")
 
 
 def init(arguments: Namespace, store: Store) -> int:
-    """Make a store of the items of a file; one that was left empty by a process that was killed is filled."""
+    """Create a store from a file of items; an empty store left by a killed process is filled."""
     table = read(arguments.items)
     fields = tuple(dict.fromkeys(name for name in arguments.fields.split(",") if name))
     for name in fields:
@@ -42,14 +42,14 @@ def init(arguments: Namespace, store: Store) -> int:
 
 
 def is_left_empty(store: Store, journal: Journal) -> bool:
-    """Whether a store like this is there, without items."""
+    """Return whether there is an empty store with the same journal."""
     with suppress(InputError):
         return replace(store.journal(), store="") == journal and store.counts().total == 0
     return False
 
 
 def status(arguments: Namespace, store: Store) -> int:
-    """Tell how far it is, with --watch until the migration ends."""
+    """Print the state of the migration; with --watch until it ends."""
     positive(watch=arguments.watch)
     while True:
         found = control.status(store)
@@ -65,7 +65,7 @@ def status(arguments: Namespace, store: Store) -> int:
 
 
 def history(arguments: Namespace, store: Store) -> int:
-    """Tell who changed the journal, a line for each change."""
+    """Print the changes of the journal, one per line."""
     at_least_one(count=arguments.count)
     store.journal()
     entries = store.history(arguments.count)
@@ -80,7 +80,7 @@ def history(arguments: Namespace, store: Store) -> int:
 
 
 def backup(arguments: Namespace, store: Store) -> int:
-    """Copy the store into a new file."""
+    """Copy the store to a new file."""
     copied = getattr(store, "backup", None)
     if copied is None:
         raise InputError("backup: of a server, expected sqlite:///path; a server's own tools copy it whole")
@@ -90,7 +90,7 @@ def backup(arguments: Namespace, store: Store) -> int:
 
 
 def pause(arguments: Namespace, store: Store) -> int:
-    """Let workers end after the batch that they have."""
+    """Let workers end after their current batch."""
     control.pause(store, arguments.note)
     print("paused: workers end after the batch that they have; queries are answered; `resume` or `run` goes on")
     return 0
@@ -104,14 +104,14 @@ def resume(arguments: Namespace, store: Store) -> int:
 
 
 def throttle(arguments: Namespace, store: Store) -> int:
-    """Set how fast workers may go."""
+    """Set the speed limits of workers."""
     journal = control.throttle(store, arguments.rate, arguments.latency)
     print(limits_text(journal.rate, journal.latency))
     return 0
 
 
 def status_line(found: dict[str, Any]) -> str:
-    """A status in one line."""
+    """Format a status in one line."""
     parts = [found["phase"], f"{found['migrated']:,} of {found['items']:,} ({found['progress']:.1%})"]
     if found["pending"] and found["eta_seconds"] is not None:
         parts.append(f"{found['items_per_second']:,.0f} items/s, about {duration(found['eta_seconds'])} left")
@@ -121,7 +121,7 @@ def status_line(found: dict[str, Any]) -> str:
 
 
 def status_table(found: dict[str, Any]) -> str:
-    """A status in a table."""
+    """Format a status as a table."""
     speed = f"{found['items_per_second']:,.0f} items/s by {found['workers']} workers"
     left = "" if found["eta_seconds"] is None else f", about {duration(found['eta_seconds'])} left"
     slow = found["query_p99_seconds"]
@@ -141,13 +141,13 @@ def status_table(found: dict[str, Any]) -> str:
 
 
 def limits_text(rate: float | None, latency: float | None) -> str:
-    """Of workers, in words."""
+    """Format the limits of workers."""
     fast = "as fast as they can" if rate is None else f"at most {rate:g} items/s each"
     return f"workers go {fast}" + ("" if latency is None else f", less while queries take over {latency:g} s")
 
 
 def duration(seconds: float) -> str:
-    """In the unit that suits it.
+    """Format seconds in a suitable unit.
 
     Example:
         >>> duration(42.4), duration(600), duration(90_000)
@@ -159,7 +159,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in the unit that suits them.
+    """Format bytes in a suitable unit.
 
     Example:
         >>> size(2048), size(3 * 2**20)

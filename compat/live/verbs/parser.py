@@ -1,4 +1,4 @@
-"""The verbs and their options."""
+"""Parser of the verbs and their options."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ ITEMS = ".parquet or .npz with id, content and old, all else is meta; or .csv wi
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """The command line of `python -m compat.live`; the parsed arguments have a verb's function in `place`.
+    """Make the parser of `python -m compat.live`; `place` of the parsed arguments is the path of a verb's function.
 
     Args:
-        description: with usage after the first empty line.
+        description: description, and usage after the first empty line.
     """
     head, usage = description.split("\n\n", 1)
     shape: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
@@ -23,7 +23,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     verbs = whole.add_subparsers(dest="verb", required=True, metavar="verb")
     operating(verbs)
     migrating(verbs)
-    elsewhere(verbs)
+    integrations(verbs)
     one = verb(verbs, "doctor", "doctor", "what may be wrong, and what to do about it", json=True)
     one.add_argument("--models", metavar="MODULE.FUNCTION", help="returns compat.live.Models, to look at them as well")
     one = verbs.add_parser("demo", help="a whole migration of digits, killed twice on the way, in about a minute")
@@ -33,7 +33,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def verb(verbs: Any, place: str, name: str, help: str, models: bool = False, json: bool = False) -> Any:
-    """Its parser, with what most verbs have."""
+    """Add a verb with the common options."""
     one = verbs.add_parser(name, help=help, description=help)
     one.set_defaults(place=f"{ROOM}.{place}.{name.replace('-', '_')}")
     one.add_argument("store", help="sqlite:///path, postgresql://... or qdrant://...")
@@ -45,7 +45,7 @@ def verb(verbs: Any, place: str, name: str, help: str, models: bool = False, jso
 
 
 def operating(verbs: Any) -> None:
-    """Verbs without models."""
+    """Add the verbs without models."""
     one = verb(verbs, "operating", "init", "make a store of a table of items")
     one.add_argument("--items", required=True, metavar="FILE", help=ITEMS)
     one.add_argument("--distance", choices=["cosine", "l2"], default="cosine", help="of the retrieval (default cosine)")
@@ -67,7 +67,7 @@ def operating(verbs: Any) -> None:
 
 
 def migrating(verbs: Any) -> None:
-    """Verbs with models."""
+    """Add the verbs with models."""
     text = "begin a migration: fix models and order, and say what to expect"
     one = verb(verbs, "migrating", "plan", text, models=True, json=True)
     text = "of compat.orders, such as Clusters clusters=20, or module.Class (default Random)"
@@ -101,15 +101,15 @@ def migrating(verbs: Any) -> None:
     one.add_argument("--yes", action="store_true", help="needed")
 
 
-def elsewhere(verbs: Any) -> None:
-    """Verbs for other programs: engines that extract, and Prometheus."""
-    one = verb(verbs, "elsewhere", "export", "what is still to be embedded, for another engine")
+def integrations(verbs: Any) -> None:
+    """Add the verbs for other programs."""
+    one = verb(verbs, "integrations", "export", "what is still to be embedded, for another engine")
     one.add_argument("manifest", metavar="FILE.parquet", help="columns id, version, content, place, migration")
     text = "take vectors that another engine made; late or doubled ones do no harm"
-    one = verb(verbs, "elsewhere", "apply", text, models=True, json=True)
+    one = verb(verbs, "integrations", "apply", text, models=True, json=True)
     text = "file or folder with id, version, migration as exported, vector, and failure of what could not be read"
     one.add_argument("vectors", metavar="VECTORS.parquet", help=text)
-    one = verb(verbs, "elsewhere", "serve-metrics", "tell Prometheus how far it is, until it is interrupted")
+    one = verb(verbs, "integrations", "serve-metrics", "tell Prometheus how far it is, until it is interrupted")
     one.add_argument("--port", type=int, default=9464, help="of http://.../metrics (default 9464)")
     text = "to listen at (default 127.0.0.1, which only this machine reaches; 0.0.0.0: all)"
     one.add_argument("--address", default="127.0.0.1", help=text)

@@ -1,4 +1,4 @@
-"""How far a run is: a bar in a terminal, a line now and then elsewhere; and its end by a signal."""
+"""Progress of a run: a bar in a terminal, otherwise a line every few seconds; and its end by a signal."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ SHARE = 20  # times what a look takes, at least
 
 @contextmanager
 def show_progress(store: Store) -> Iterator[Callable[[int, int], None]]:
-    """A function to call after each batch, with its items and how many of them were written.
+    """Yield a function to call after each batch, with its items and the number of vectors written.
 
-    Items are counted in the store, as other workers migrate some, and users write some.
+    Progress is counted in the store, as other workers and users write too.
     """
     console = Console(file=sys.stderr)
     last, pause = 0.0, GLANCE
@@ -63,7 +63,7 @@ def show_progress(store: Store) -> Iterator[Callable[[int, int], None]]:
 
 
 class Signals:
-    """Which signal came, if any: the first one lets a worker end after its batch, the next one ends the process."""
+    """Handles signals: the first lets a worker end after its batch, the second ends the process."""
 
     def __init__(self, stop: Callable[[], None]) -> None:
         self.stop, self.number, self.before = stop, 0, {}  # type: ignore[var-annotated]

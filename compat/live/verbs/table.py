@@ -1,4 +1,4 @@
-"""A table of items in files: ids, contents, old embeddings, and what queries may be filtered by."""
+"""Tables of items in files: ids, contents, old embeddings and meta."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class ItemTable(NamedTuple):
     """Items of a file.
 
     Attributes:
-        ids: (N,) of them, no two alike.
+        ids: (N,) distinct ids.
         dim: D_old.
         meta: names of all other columns.
-        items: reads them.
+        items: function which yields the items.
     """
 
     ids: list[str]
@@ -47,16 +47,16 @@ class ItemTable(NamedTuple):
 
 
 def read(given: str) -> ItemTable:
-    """The table in a file, which is read once to its end.
+    """Read the table in a file once, to its end.
 
     `.parquet` has columns `id`, `content` and `old` (a list of numbers), `.npz` arrays of these names, (N,), (N,) and
-    (N, D_old). `.csv` has `id` and `content`, and its old embeddings are in the .npy file beside it that is called the
-    same. All other columns but an index of pandas are meta; a date in it is text. In .csv what reads as a JSON number,
-    true, false or null is one, as after --where.
+    (N, D_old). `.csv` has `id` and `content`, with the old embeddings in a .npy file of the same name beside it. All
+    other columns but an index of pandas are meta; dates become text. In .csv a JSON number, true, false or null is
+    parsed as one, as after --where.
 
     Raises:
-        InputError: no such file, one of another format or damaged, a column that is missing or of another type, an id
-            twice or empty, no items.
+        InputError: a missing or damaged file or another format, a missing column or one of another type, a repeated or
+            empty id, no items.
     """
     path = Path(given)
     formats = {".parquet": from_parquet, ".npz": from_archive, ".csv": from_csv}
@@ -75,7 +75,7 @@ def read(given: str) -> ItemTable:
 
 
 def from_parquet(path: Path) -> ItemTable:
-    """Of a Parquet file, which is read in parts."""
+    """Read a Parquet file in parts."""
     ids: list[str] = []
     dims, meta = set(), []
     for columns, old in _read_parts(path):
@@ -91,7 +91,7 @@ def from_parquet(path: Path) -> ItemTable:
 
 
 def _read_parts(path: Path) -> Iterator[tuple[dict[str, list[Any]], np.ndarray]]:
-    """Columns and embeddings of some rows of a Parquet file at a time."""
+    """Yield columns and embeddings of a Parquet file, some rows at a time."""
     with parquet.open_file("items", path, EXPECTED) as file:
         meta = meta_columns(path, file.schema_arrow.names)
         check_types(path, file.schema_arrow)
@@ -100,7 +100,7 @@ def _read_parts(path: Path) -> Iterator[tuple[dict[str, list[Any]], np.ndarray]]
 
 
 def from_archive(path: Path) -> ItemTable:
-    """Of an archive of arrays."""
+    """Read an archive of arrays."""
     with Archive("items", path, EXPECTED) as file:
         meta = meta_columns(path, list(file))
         arrays = dict(file)
@@ -113,7 +113,7 @@ def from_archive(path: Path) -> ItemTable:
 
 
 def from_csv(path: Path) -> ItemTable:
-    """Of a CSV file and the .npy file beside it."""
+    """Read a CSV file and the .npy file beside it."""
     with open(path, newline="", encoding="utf-8-sig") as file:
         names, *records = [cells for cells in csv.reader(file, strict=True) if cells] or [[]]
     meta = meta_columns(path, names, NEEDED[:2])
@@ -131,7 +131,7 @@ def from_csv(path: Path) -> ItemTable:
 
 
 def make_items(columns: Mapping[str, Sequence[Any]], old: np.ndarray) -> Iterator[Item]:
-    """Items of some columns; all but `id` and `content` are meta."""
+    """Yield items of columns; all but `id` and `content` are meta."""
     meta = [name for name in columns if name not in NEEDED]
     for number, vector in enumerate(old):
         described = {name: to_json_value(columns[name][number]) for name in meta}
@@ -141,7 +141,7 @@ def make_items(columns: Mapping[str, Sequence[Any]], old: np.ndarray) -> Iterato
 
 
 def check_rows(path: Path, old: np.ndarray, count: int) -> np.ndarray:
-    """The matrix, if it is one of a row for each item."""
+    """Check that a matrix has one row per item, and return it."""
     if old.ndim != 2 or len(old) != count or old.dtype.kind not in "iuf":
         raise InputError(f"items: embeddings {old.dtype} {old.shape} for {count} rows of {path}, expected ({count}, D)")
     warn_of_packed_bits("old", old.dtype)
