@@ -12,8 +12,8 @@ from torch import Tensor
 from compat.engine.exact import distances
 from compat.merge import Merge
 
-NEAR = 0.2  # share of the items that counts as near
-SIGMA = 3.0  # standard errors by which a way has to be better
+NEAR = 0.2  # share of the items considered near
+SIGMA = 3.0  # standard errors required of an improvement
 
 
 class CandidateSearch(NamedTuple):

@@ -34,7 +34,7 @@ class Fit(NamedTuple):
 
 
 def dump(serving: Serving) -> bytes:
-    """Serialise a fit as an .npz archive of a header and the arrays of its maps (`side.part.kind.field`) and merge rule.
+    """Serialise a fit as .npz: a header, and the arrays of its maps (`side.part.kind.field`) and merge rule.
 
     Raises:
         InputError: a learner whose result is not made of arrays, such as a function or ranks.
@@ -81,7 +81,7 @@ def load(content: bytes, known: Baseline) -> Fit:
     except InputError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"fit: damaged ({' '.join(str(error).split())}), expected what a worker stored") from error
+        raise InputError(f"fit: damaged ({' '.join(str(error).split())}), expected a fit stored by a worker") from error
 
 
 def _arrays(side: str, map: Expected | None) -> dict[str, Rows]:
@@ -105,7 +105,7 @@ def _map(side: str, arrays: dict[str, Rows], prior: Prior) -> Expected:
     made: dict[str, Any] = {name: PARTS[kind](**values) for name, (kind, values) in parts.items()}
     transform = None if "start" in made else prior.back if side == "query" else prior.forward
     if "start" not in made and transform is None:
-        raise ValueError(f"the {side} starts from a transform, and what served before has none")
+        raise ValueError(f"the {side} starts from a transform, and the baseline has none")
     return Expected(made.get("start"), made.get("rest"), transform)
 
 

@@ -22,7 +22,7 @@ from compat.methods.upgrade import Upgrade
 from compat.models import Embedder
 from compat.needs import Given
 
-ENOUGH = 10  # pairs to learn from
+ENOUGH = 10  # minimum number of pairs
 
 
 class Proposal(NamedTuple):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Rows: TypeAlias = np.ndarray
 Transform: TypeAlias = Callable[[Tensor], Tensor]
-ROWS = 2**11  # mapped at a time
+ROWS = 2**11  # rows mapped at a time
 
 
 def unit(rows: Tensor | Rows) -> Rows:
@@ -67,7 +67,7 @@ class Nearest:
     def near(self, x: Rows) -> tuple[Rows, Rows]:
         """Return weights and numbers of the nearest pairs, (M, K) each."""
         distance, near = self.index.kneighbors(x)
-        logits = -(distance**2) / (2 * self.temperature)  # of unit vectors cos = 1 - d^2 / 2
+        logits = -(distance**2) / (2 * self.temperature)  # for unit vectors cos = 1 - d^2 / 2
         weights = np.exp(logits - logits.max(1, keepdims=True))
         return weights / weights.sum(1, keepdims=True), near
 

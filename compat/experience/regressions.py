@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sklearn.kernel_approximation import Nystroem
 
 EXACT = 1024  # pairs up to which a Gaussian process is exact
-CENTRES = 512  # of its Nystroem features beyond
+CENTRES = 512  # Nystroem features above that
 
 
 class Regression(Protocol):
@@ -145,7 +145,7 @@ class Neighbours(Residual):
         residuals = self.nearest.residuals[near]
         mean = np.einsum("nk,nkd->nd", weights, residuals)
         spread = np.einsum("nk,nkd->n", weights, (residuals - mean[:, None]) ** 2)
-        return spread + self.nearest.residuals.var(0).sum()  # few neighbours know little of their own spread
+        return spread + self.nearest.residuals.var(0).sum()  # few neighbours underestimate their spread
 
 
 class Gaussian(Residual):

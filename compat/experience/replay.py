@@ -103,7 +103,7 @@ def learning_curve(
                 )
         curves.append(joined(parts, 1))
     if failures:
-        warnings.warn(f"{failures[0]}; what served before goes on serving", stacklevel=2)
+        warnings.warn(f"{failures[0]}; the baseline keeps serving", stacklevel=2)
     return joined(curves, 0), took
 
 

@@ -15,8 +15,8 @@ from compat.experience.maps import ROWS, Expected, Rows, Transform, unit
 from compat.experience.regressions import Family, Fixed, Gaussians, Linear, Neighbours, Regression, Rotation
 
 Kind: TypeAlias = Literal["rotation", "ridge", "neighbours", "gaussian"]
-SAMPLE = 1000  # pairs that hyper-parameters are chosen on
-FEW = 400  # up to so many each is held back once, of more a quarter
+SAMPLE = 1000  # pairs for choosing hyper-parameters
+FEW = 400  # up to this number each pair is held back once, above it a quarter
 FOLDS = 4
 
 
@@ -231,4 +231,4 @@ def check_pairs(old: Tensor, new: Tensor) -> None:
             pair = int((~finite).nonzero()[0])
             raise InputError(f"pairs: NaN or infinite in the {name} embedding of pair {pair}, expected finite ones")
         if (rows == rows[0]).all():
-            raise InputError(f"pairs: all {len(rows)} {name} embeddings are equal, expected some that differ")
+            raise InputError(f"pairs: all {len(rows)} {name} embeddings are equal, expected different ones")

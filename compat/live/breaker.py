@@ -17,8 +17,8 @@ from compat.live.items import Counts, Item, Journal, Pending, Work
 from compat.live.models import Embed
 from compat.live.store import Store
 
-LAST = 16  # items of a batch that are looked at by themselves, so that a model that breaks within it is seen
-OTHERS = 32  # items that are drawn from the order
+LAST = 16  # last items of a batch, checked separately to detect a model which breaks within it
+OTHERS = 32  # items drawn from the order
 
 
 class Broken(Unreachable):
@@ -68,11 +68,11 @@ def check_model(model: Embed, work: Sequence[Work], found: Extracted, by: Witnes
     known = reembed(model, by.readable, "new", journal.distance)
     lost = len(by.readable) - len(known.unchanged)
     if 2 * lost > len(by.readable):
-        raise broken_model(work, found, f"{lost} of {len(by.readable)} that it had read")
+        raise broken_model(work, found, f"{lost} of {len(by.readable)} it had read before")
     asked = by.pending or work
     dead = extract(model, by.pending, "new", journal.new_dim).failed if by.pending else found.failed
     if 2 * (by.counts.failed + by.counts.pending * len(dead) / len(asked)) > by.counts.total:
-        raise broken_model(work, found, f"{len(dead)} of {len(asked)} that are pending")
+        raise broken_model(work, found, f"{len(dead)} of {len(asked)} pending ones")
 
 
 def broken_model(work: Sequence[Work], found: Extracted, others: str = "") -> Broken:
@@ -80,7 +80,7 @@ def broken_model(work: Sequence[Work], found: Extracted, others: str = "") -> Br
     count = "all" if len(found.failed) == len(work) else f"{len(found.failed)} of the"
     failed = f"it failed on {count} {len(work)} items of a batch ({found.failed[-1][2]})"
     more = f" and on others ({others})" if others else ""
-    return Broken(f"models.new: {failed}{more}, expected a model that reads them")
+    return Broken(f"models.new: {failed}{more}, expected a model which reads them")
 
 
 def draw_pending(store: Store, work: Sequence[Work], items: int) -> list[Work]:

@@ -15,10 +15,10 @@ from compat.live.items import Column, Item, Work
 from compat.live.models import Embed
 from compat.live.store import Store
 
-CANARIES = 8  # items that are embedded again before a run goes on
-DRIFT = 1e-3  # relative difference beyond which an item embedded again is another
-DRAWS = 4  # an item may be drawn twice, so that fewer are found than were asked for
-BATCH = 256  # items embedded at a time, unless told otherwise
+CANARIES = 8  # items embedded again before a run
+DRIFT = 1e-3  # relative difference above which an embedding has drifted
+DRAWS = 4  # retries, as an item may be drawn twice
+BATCH = 256  # default batch
 
 
 class Reembedded(NamedTuple):
@@ -92,12 +92,10 @@ def check_model(
     found = reembed(model, items, column, distance)
     if found.mostly_drifted:
         like = f"like {len(found.drifted)} of {len(found.drifted) + len(found.unchanged)} drawn"
-        raise InputError(
-            f"models.{name}: item {found.drifted[0]!r} is not stored as it embeds it, {like}, expected {expected}"
-        )
+        raise InputError(f"models.{name}: item {found.drifted[0]!r} is not reproduced, {like}, expected {expected}")
     if found.drifted:
         ids = ", ".join(map(repr, found.drifted))
-        warnings.warn(f"models.{name}: of {len(items)} items, {ids} are not stored as it embeds them", stacklevel=2)
+        warnings.warn(f"models.{name}: of {len(items)} items, {ids} are not reproduced", stacklevel=2)
     if found.unread:
         why = "; ".join(f"{id!r} ({why})" for id, why in found.unread.items())
         warnings.warn(f"models.{name}: of {len(items)} items, it cannot read {why}", stacklevel=2)

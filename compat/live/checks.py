@@ -154,4 +154,4 @@ def check_meta(id: str, meta: Mapping[str, Any]) -> None:
     try:
         json.dumps(dict(meta), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise InputError(f"meta: of item {id!r} ({error}), expected what JSON has") from error
+        raise InputError(f"meta: of item {id!r} ({error}), expected JSON values") from error

@@ -16,7 +16,7 @@ from compat.live.throttle import wait
 from compat.live.transient import is_server_failure, is_transient, retry_after
 
 TRIES = 6
-LONGEST_WAIT = 60.0  # seconds, whatever a service asks for
+LONGEST_WAIT = 60.0  # maximum seconds between two tries
 FIRST_WAIT = 0.2  # seconds, doubled with each try
 T = TypeVar("T")
 
@@ -66,9 +66,9 @@ def extract(
         )
     except Unreachable as error:
         if not is_server_failure(error.__cause__):
-            raise Unreachable(f"models.{name}: {error}, expected a model that answers") from error
+            raise Unreachable(f"models.{name}: {error}, expected a model which answers") from error
         failed, tries = error.__cause__ or error, 1
-    except Exception as error:  # whatever a model raises
+    except Exception as error:  # a model may raise anything
         failed = error
     else:
         return split_finite(work, rows)

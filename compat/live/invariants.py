@@ -19,8 +19,8 @@ from compat.live.searcher import Searcher
 from compat.live.serving import new_model, old_model
 from compat.live.store import Ask, Store, Where
 
-LISTED = 20  # misplaced items that are named
-NAME = "check"  # what the name of a check's beats begins with
+LISTED = 20  # misplaced items named
+NAME = "check"  # prefix of a check's name in the heartbeats
 
 
 class Checked(NamedTuple):
@@ -93,7 +93,7 @@ def draw_old(store: Store, models: Models, journal: Journal, count: int) -> list
 def measure_recall(store: Store, models: Models, contents: Sequence[str], k: int) -> float:
     """Return the share of the k exact nearest items which a `Searcher` finds; ties count as found."""
     searcher = Searcher(store, models)
-    searcher.warm()  # until lists are built it scans
+    searcher.warm()  # before lists are built it would scan
     mine = searcher.search_many(contents, k)
     theirs = Searcher(ScannedStore(store), models).search_many(contents, k)
     shares = []

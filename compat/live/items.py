@@ -22,7 +22,7 @@ Phase: TypeAlias = Literal[
     "none", "planned", "running", "paused", "complete", "verified", "finalized", "rolling_back", "rolled_back"
 ]
 UNDER_WAY: tuple[Phase, ...] = ("planned", "running", "paused", "complete", "verified", "rolling_back")
-JSON_NAMES = {"failed_sample": "doubt"}  # fields whose name in JSON differs; it stays, as stores have it
+JSON_NAMES = {"failed_sample": "doubt"}  # fields with another name in JSON, kept for existing stores
 SERVES_BOTH: tuple[Phase, ...] = ("running", "paused", "complete", "verified", "rolling_back")
 
 

@@ -32,7 +32,7 @@ from compat.live.store import Store
 from compat.live.vectors import list_files, migration_stamp, read_batches
 from compat.live.worker import RUNS, Worker
 
-GROUP = 16384  # rows in a row group of a manifest: what is in memory at a time
+GROUP = 16384  # rows of a row group, in memory at a time
 METADATA = "compat"
 
 
@@ -88,7 +88,7 @@ def export(store: Store, path: str | Path) -> int:
     try:
         replace_file(Path(path), write)
     except OSError as error:
-        raise InputError(f"manifest: {error}, expected a file that can be written") from error
+        raise InputError(f"manifest: {error}, expected a writable file") from error
     return count
 
 
@@ -99,7 +99,7 @@ def check_path(path: str | Path) -> None:
         InputError: a folder, a path in a missing folder; pyarrow is not installed.
     """
     if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
-        raise InputError(f"manifest: {str(path)!r}, expected a file that can be written, in a folder that is there")
+        raise InputError(f"manifest: {str(path)!r}, expected a writable file in an existing folder")
     parquet.import_pyarrow()
 
 
@@ -150,7 +150,7 @@ def apply(
         journal, left = _hand_in(worker, journal, _as_stored(batch, worker.stored_model))
         if journal.migration != number or journal.phase not in RUNS:
             now = f"migration {journal.migration} is {journal.phase}"
-            raise InputError(f"apply: {now} by now, expected migration {number} to run")
+            raise InputError(f"apply: {now} now, expected migration {number} to run")
         if journal.phase == "paused":
             break
         worker.wait(worker.delay(journal, len(batch.done), time.perf_counter() - started), journal)
@@ -164,7 +164,7 @@ def apply(
 def _runnable_journal(store: Store, verb: str) -> Journal:
     journal = store.journal()
     if journal.phase not in RUNS:
-        raise InputError(f"{verb}: the store is in phase {journal.phase}, expected a migration that was planned")
+        raise InputError(f"{verb}: the store is in phase {journal.phase}, expected a planned migration")
     return journal
 
 

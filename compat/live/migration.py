@@ -25,10 +25,10 @@ from compat.methods.upgrade import Upgrade
 from compat.orders import Order, OrderGiven, Random
 from compat.progress import completion_ratios
 
-OVERTAKEN = "plan: another migration was planned just now, expected none"
-BATCH = 2**31 - 1  # items extracted at a time, at most
-READ = {"old gallery", "served old gallery", "uncertainty"}  # what orders need that is made of all old embeddings
-PROBED = 8  # items of which the new model has to read one
+OVERTAKEN = "plan: another migration has just been planned, expected none"
+BATCH = 2**31 - 1  # maximum batch
+READ = {"old gallery", "served old gallery", "uncertainty"}  # needs of orders computed from all old embeddings
+PROBED = 8  # items of which the new model must read at least one
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Migration:
 
     def __post_init__(self) -> None:
         journal = self.store.journal()
-        ended = journal.phase == "finalized"  # then only another can be planned, with other models
+        ended = journal.phase == "finalized"  # only the next migration can follow, with its own models
         self.models.check(replace(journal, phase="none") if ended else journal)
 
     def plan(self, order: Order | None = None, seed: int = 0, batch: int = 256, dual: bool = False) -> Journal:
@@ -74,7 +74,7 @@ class Migration:
         if not 1 <= batch <= BATCH:
             raise InputError(f"batch: {batch}, expected 1 to {BATCH}")
         if "compare and set" not in self.store.capabilities:
-            raise InputError(f"store: {type(self.store).__name__} cannot compare and set, expected a store that can")
+            raise InputError(f"store: {type(self.store).__name__} cannot compare and set, expected a store which can")
         if dual and self.models.old is None:
             raise InputError("dual: without an old model, expected models.old")
         before = self.store.journal()
@@ -209,18 +209,18 @@ class Migration:
         """
         counts, before = self.store.counts(), self.store.journal()
         if before.phase != "verified" or before.failed_sample:
-            expected = "a verified migration: run, then verify"
-            if before.failed_sample:
-                expected += f", with a sample of more than {before.failed_sample}, as one of {before.failed_sample} was not sound"
+            expected, size = "a verified migration: run, then verify", before.failed_sample
+            if size:
+                expected += f", with a sample of more than {size}, as one of {size} was not sound"
             raise InputError(f"finalize: the store is in phase {before.phase}, expected {expected}")
         if counts.new < counts.total:
-            missing = f"{counts.pending} pending items and {counts.failed} dead letters"
+            missing = f"{counts.pending} pending items and {counts.failed} failed items"
             raise InputError(f"finalize: {missing}, expected all items migrated")
         after = replace(before, phase="finalized", bridged=False, learned=0, dual=False)
         try:
             self.store.drop_old(before, after)
         except Conflict as error:
-            raise InputError("finalize: the store changed just now, expected a verified migration") from error
+            raise InputError("finalize: the store has just changed, expected a verified migration") from error
         self._sweep()
         return after
 
@@ -279,7 +279,7 @@ class Migration:
             why, wrong = found.failed[0][2], found.wrong or wrong
         if wrong is not None:
             raise wrong
-        raise InputError(f"models.new: it reads none of the first {tried} items ({why}), expected one that reads them")
+        raise InputError(f"models.new: it reads none of the first {tried} items ({why}), expected one which reads them")
 
 
 def next_journal(finalized: Journal) -> Journal:
@@ -295,5 +295,5 @@ def old_classifier(order: Order, upgrade: Upgrade) -> nn.Module:
         InputError: the old model has none.
     """
     if (found := upgrade.old.classifier) is None:
-        raise InputError(f"order: {type(order).__name__}, but the old model has no classifier, expected one that has")
+        raise InputError(f"order: {type(order).__name__}, but the old model has no classifier, expected one")
     return found

@@ -111,11 +111,11 @@ class Models:
             if model is not None and not (version and isinstance(version, str)):
                 found = f"a version of type {type(version).__name__}" if version else "no version"
                 raise InputError(
-                    f"models.{name}: {found}, expected an attribute, text that names weights and preprocessing"
+                    f"models.{name}: {found}, expected an attribute, text naming weights and preprocessing"
                 )
             check_passing(name, passing(model))
         if "training labels" in self.merge.needs:
-            raise InputError(f"models.merge: {type(self.merge).__name__} needs labels, expected a rule that needs none")
+            raise InputError(f"models.merge: {type(self.merge).__name__} needs labels, expected a rule without labels")
         _ = self.merge.changes
         if self.learner is not None:
             refit_points(self.refit)
@@ -151,7 +151,7 @@ class Models:
         if journal.phase not in (*UNDER_WAY, "finalized"):
             return
         if journal.phase == "finalized" and self.old is not None and self.old.version == journal.fingerprint["new"]:
-            return  # the models of the next one
+            return  # the models of the next migration
         mine = self.fingerprint
         for name, known in journal.fingerprint.items():
             if journal.phase == "finalized" and name not in ("new", "upgrade"):

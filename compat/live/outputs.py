@@ -21,7 +21,7 @@ def to_float32(returned: Any) -> np.ndarray | None:
         return returned.detach().to_dense().to("cpu", torch.float32, copy=True).numpy()
     try:
         rows = np.asarray(returned)
-        with np.errstate(over="ignore"):  # what is too large is infinite, and told by item
+        with np.errstate(over="ignore"):  # overflow becomes infinite, and is reported by item
             return rows.astype(np.float32) if rows.ndim and rows.dtype.kind in "biufOV" else None
     except (TypeError, ValueError):
         return None

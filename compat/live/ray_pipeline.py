@@ -29,7 +29,7 @@ from compat.live.manifest import fingerprint
 from compat.live.verbs.arguments import load_models
 
 PART = 16384  # rows of a part file, at most
-SHARES = 4  # parts that each actor gets, at least
+SHARES = 4  # minimum number of parts per actor
 
 
 class Extract:
@@ -86,7 +86,7 @@ class Extract:
         """
         lost = len(extract(self.model, self.read).failed) if self.read else 0
         if 2 * lost > len(self.read):
-            raise broken_model(work, found, f"{lost} of {len(self.read)} that it had read")
+            raise broken_model(work, found, f"{lost} of {len(self.read)} it had read before")
         if not self.read and len(work) >= LAST:
             raise broken_model(work, found)
 
@@ -132,9 +132,7 @@ def pipeline(
         )
         vectors.write_parquet(str(out), write_page_checksum=True)
     except Exception as error:
-        raise InputError(
-            f"ray: {describe_error(error)}; what is in {out} may be applied, expected all vectors"
-        ) from error
+        raise InputError(f"ray: {describe_error(error)}; the vectors in {out} can be applied, expected all") from error
     return count
 
 
@@ -152,7 +150,7 @@ def start_ray(concurrency: int) -> Any:
         raise InputError("ray: not installed, expected it: pip install compat-bench[ray]") from error
     if not ray.is_initialized():
         alone = "RAY_ADDRESS" not in os.environ
-        # an actor keeps one of Ray's CPUs, and one is to be left to read and write
+        # each actor holds a CPU, and one is left to read and write
         ray.init(include_dashboard=False, num_cpus=max(os.cpu_count() or 1, concurrency + 1) if alone else None)
     return ray
 
@@ -183,12 +181,12 @@ def parser() -> argparse.ArgumentParser:
         epilog=usage,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("manifest", help="that `python -m compat.live plan --export` wrote")
-    parser.add_argument("out", help="folder of the vectors, for `python -m compat.live apply`")
-    parser.add_argument("--models", required=True, metavar="MODULE.FUNCTION", help="returns compat.live.Models")
-    parser.add_argument("--concurrency", type=int, default=1, help="actors that hold a model (default 1)")
-    parser.add_argument("--gpus", type=float, default=0, help="of each actor (default 0)")
-    parser.add_argument("--batch", type=int, default=256, help="items extracted at a time (default 256)")
+    parser.add_argument("manifest", help="file written by `python -m compat.live plan --export`")
+    parser.add_argument("out", help="folder for the vectors, input of `python -m compat.live apply`")
+    parser.add_argument("--models", required=True, metavar="MODULE.FUNCTION", help="function which returns Models")
+    parser.add_argument("--concurrency", type=int, default=1, help="number of actors with a model (default 1)")
+    parser.add_argument("--gpus", type=float, default=0, help="GPUs per actor (default 0)")
+    parser.add_argument("--batch", type=int, default=256, help="items per batch (default 256)")
     return parser
 
 

@@ -25,8 +25,8 @@ from compat.live.store import Ask, Conflict, Store, Where
 from compat.live.transient import is_transient
 from compat.merge import Merge
 
-REMEMBERED = 512  # queries that the slowest in a hundred is of
-TOLD_EVERY = 1.0  # seconds between two notes of it in the store
+REMEMBERED = 512  # recent queries for the 99th percentile
+TOLD_EVERY = 1.0  # seconds between two heartbeats
 
 
 class Hit(NamedTuple):
@@ -172,13 +172,13 @@ class Searcher:
 
     def _record(self, seconds: float) -> None:
         """Record a query's duration, and report it to the store for the workers."""
-        if self.warmed_up:  # the first one loads what is searched
+        if self.warmed_up:  # the first query loads the indexes
             self.latencies.append(seconds)
         self.warmed_up = True
         self.histogram.add(seconds)
         if self.latencies and time.monotonic() - self.last_beat > TOLD_EVERY:
             self.last_beat = time.monotonic()
-            with suppress(OSError, InputError):  # an answer does not depend on it
+            with suppress(OSError, InputError):  # the answer does not depend on it
                 self.store.beat(f"searcher {this_process()} {id(self)}", {"p99": self.p99, **self.histogram.figures})
 
     @property
@@ -213,10 +213,10 @@ def embed_queries(model: Embed, contents: Sequence[str], name: str, dim: int) ->
         rows = embed(model, contents, name, dim)
     except (InputError, ConnectionError, TimeoutError):
         raise
-    except Exception as error:  # whatever a model raises
+    except Exception as error:  # a model may raise anything
         if is_transient(error, passing(model)):
-            raise ConnectionError(f"models.{name}: {describe_error(error)}, expected a model that answers") from error
-        raise InputError(f"content: {describe_error(error)}, expected queries that the {name} model reads") from error
+            raise ConnectionError(f"models.{name}: {describe_error(error)}, expected a model which answers") from error
+        raise InputError(f"content: {describe_error(error)}, expected queries which the {name} model reads") from error
     if not np.isfinite(rows).all():
         content = contents[int(np.flatnonzero(~np.isfinite(rows).all(1))[0])]
         raise InputError(f"content: {content!r} is NaN or infinite to the {name} model, expected finite embeddings")

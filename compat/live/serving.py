@@ -54,7 +54,7 @@ def serving_plan(store: Store, models: Models, journal: Journal) -> ServingPlan:
         if store.journal().serving_key != journal.serving_key:
             raise Conflict
         found = f"none of migration {journal.migration} at {journal.learned} items"
-        raise InputError(f"fit: {found}, expected one that a worker stored: run the migration, or roll it back")
+        raise InputError(f"fit: {found}, expected one stored by a worker: run the migration, or roll it back")
 
     def query(old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         served = upgrade.query(old, new)

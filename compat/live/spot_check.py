@@ -18,7 +18,7 @@ from compat.live.models import Models
 from compat.live.serving import StoredModel
 from compat.live.store import Store
 
-NAMED = 8  # items that a warning names
+NAMED = 8  # items named in a warning
 
 
 def spot_check(store: Store, models: Models, batch: Extracted, file: Path, journal: Journal) -> Extracted:
@@ -48,23 +48,21 @@ def spot_check(store: Store, models: Models, batch: Extracted, file: Path, journ
     found = reembed(models.new, list(unchanged_items(store, batch.done)), "new", journal.distance, journal.batch)
     if found.mostly_drifted:
         like = f"like {len(found.drifted)} of {len(found.drifted) + len(found.unchanged)}"
-        made = f"is not what models.new makes of it, {like}"
+        made = f"is not reproduced by models.new, {like}"
         raise InputError(f"vector: of item {found.drifted[0]!r} in {file} {made}, expected its embedding")
     if not found.unchanged:
         id, why = next(iter(found.unread.items()))
-        raise InputError(f"vector: of item {id!r} in {file}, but {why}, expected some that models.new reads here")
+        raise InputError(f"vector: of item {id!r} in {file}, but {why}, expected items which models.new reads here")
     if found.drifted:
         ids = ", ".join(map(repr, found.drifted[:NAMED]))
-        left = (
-            f"{len(found.drifted)} of {len(batch.done)} ({ids}) are not what models.new makes of them, and are left out"
-        )
+        left = f"{len(found.drifted)} of {len(batch.done)} ({ids}) are not reproduced by models.new, and are left out"
         warnings.warn(f"vector: in {file} {left}", stacklevel=2)
     return Extracted([row for row in batch.done if row[0] not in found.drifted], batch.failed)
 
 
 def unchanged_items(store: Store, rows: Sequence[tuple[str, int, np.ndarray]]) -> Iterator[Item]:
     """Yield the items of rows in random order, with their vectors; items written since the extraction are skipped."""
-    first = {id: (version, vector) for id, version, vector in reversed(rows)}  # of two of an id, the first is written
+    first = {id: (version, vector) for id, version, vector in reversed(rows)}  # first row of an id
     ids = list(first)
     for n in np.random.default_rng().permutation(len(ids)):
         version, vector = first[ids[n]]

@@ -20,8 +20,8 @@ import numpy as np
 from compat import __version__
 from compat.live.items import Column, Journal
 
-SPARSE = 256  # draws for each row that is wanted
-LAYOUT = 2  # version of the tables; 1 had all vectors in `items`
+SPARSE = 256  # draws for each row wanted
+LAYOUT = 2  # version of the tables; version 1 had all vectors in `items`
 
 
 def table_of(column: Column, journal: Journal) -> str | None:
@@ -107,7 +107,7 @@ def audit_row(before: Journal, after: Journal) -> tuple[float, str, str, str]:
     changes = {name: [was[name], now[name]] for name in now if was[name] != now[name]}
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a process without a name in the list of users
+    except (KeyError, OSError):  # the user has no name
         user = str(os.getuid())
     who = f"{user}@{socket.gethostname()}:{os.getpid()}"
     return time.time(), who, __version__, json.dumps(changes, sort_keys=True)
@@ -130,7 +130,7 @@ def draw_rows(first: int, last: int, count: int, after: Callable[[int, int], lis
     nearest: list[int] = []
     for row in chance.integers(first, last, SPARSE * count, endpoint=True).tolist():
         nearest = after(row, 1)
-        if nearest[0] == row:  # else rows after gaps would be more likely
+        if nearest[0] == row:  # otherwise rows after gaps would be more likely
             found[row] = None
         if len(found) == count:
             break

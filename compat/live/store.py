@@ -29,8 +29,8 @@ class Conflict(Exception):
     """The journal has changed since a write was prepared; the caller reads it again."""
 
 
-NEAREST = 10  # items at which recall is measured
-GROWTH = 2  # times more or less items than an approximate index was built for, and it is built again
+NEAREST = 10  # number of nearest items for measuring recall
+GROWTH = 2  # factor of growth or shrinkage after which an index is rebuilt
 
 
 class Approximate(NamedTuple):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 SLOWER, FASTER = 0.5, 1.1  # multiplicative decrease while queries are too slow, increase otherwise
-LEAST = 0.01  # share of the speed found so far that is kept at least
+LEAST = 0.01  # minimum share of the speed
 
 
 class Throttle:

@@ -35,7 +35,7 @@ NUMBERS = {
     )
     if hasattr(errno, name)
 }
-# of requests, urllib3, httpx, httpcore, aiohttp, botocore, google.api_core, openai, each or what it derives from
+# class names of requests, urllib3, httpx, httpcore, aiohttp, botocore, google.api_core and openai, or of their bases
 NAMES = re.compile(
     r"Timeout(?!Expired)|Connection|ConnectError|NetworkError|TransportError|ProtocolError|ProxyError|SSLError"
     r"|ChunkedEncoding|IncompleteRead|MaxRetry|PayloadError|NameResolution|HTTPClientError"
@@ -43,14 +43,14 @@ NAMES = re.compile(
 )
 NEVER = re.compile(r"UnsupportedProtocol|LocalProtocolError|Invalid(URL|Schema)|MissingSchema|LocationParseError")
 BUSY, FAILED = HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INTERNAL_SERVER_ERROR
-CALLS = {  # of gRPC
+CALLS = {  # gRPC codes
     **dict.fromkeys(("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED"), BUSY),
     **dict.fromkeys(("INTERNAL", "UNKNOWN"), FAILED),
 }
 THROTTLED = re.compile(r"Throttl|TooManyRequests|SlowDown|LimitExceeded|ThroughputExceeded|RequestTimeout|Unavailable")
 STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}  # and all from 500 on
-DEPTH = 8  # causes that are looked at
-NOWHERE = ("unknown url type", "no host given")  # URLs at which nothing will ever answer
+DEPTH = 8  # maximum depth of causes
+NOWHERE = ("unknown url type", "no host given")  # invalid URLs
 
 
 def is_transient(error: BaseException, more: tuple[type[BaseException], ...] = ()) -> bool:
@@ -152,7 +152,7 @@ def get_nested(whole: Any, *names: str) -> Any:
     for name in names:
         try:
             whole = whole.get(name) if isinstance(whole, Mapping) else getattr(whole, name, None)
-        except Exception:  # of a property
+        except Exception:  # raised by a property
             return None
     return whole
 

@@ -16,7 +16,7 @@ from compat.live.extraction import Extracted
 from compat.live.items import Journal
 
 COLUMNS = ("id", "version", "migration", "vector")
-VERSIONS = 2**63  # none is as large
+VERSIONS = 2**63  # above any version
 
 
 def migration_stamp(journal: Journal) -> str:

@@ -15,7 +15,7 @@ from compat.live.serving import StoredModel
 from compat.live.store import Store, change_journal
 
 COMPLETE = ("complete", "verified")
-RULE = 3  # of three: if none of n is wrong, below 3/n of all are, with 95 % confidence
+RULE = 3  # rule of three: if none of n is wrong, at most 3/n of all are, with 95 % confidence
 
 
 class Verification(NamedTuple):
@@ -73,7 +73,7 @@ def verify(store: Store, models: Models, sample: int) -> Verification:
     read = reembed(StoredModel(models), known, "new", journal.distance, journal.batch)
     found = Verification(store.counts(), read.drifted, len(known), read.unread)
 
-    def told(now: Journal) -> Journal:
+    def record(now: Journal) -> Journal:
         if now.migration != journal.migration or now.phase not in COMPLETE:
             return now
         larger = found.compared > now.failed_sample or found.sampled == found.counts.total
@@ -86,4 +86,4 @@ def verify(store: Store, models: Models, sample: int) -> Verification:
             failed_sample=failed_sample,
         )
 
-    return found._replace(failed_sample=change_journal(store, told).failed_sample)
+    return found._replace(failed_sample=change_journal(store, record).failed_sample)

@@ -26,15 +26,15 @@ from compat.live.store import Conflict, Store, change_journal
 from compat.live.throttle import Throttle, wait
 from compat.methods.upgrade import Upgrade
 
-CHUNK = 4096  # items that are written anew in one transaction
-FRESH = 10.0  # seconds for which what searchers say of their queries counts
-LEASE = 60.0  # seconds for which a batch is a worker's
-SMOOTH = 0.9  # of the figure of speed, what the batches before count
-WAITING = 0.1  # seconds between two looks at what others have claimed
-GLANCE = 0.5  # seconds of waiting after which it looks whether it is to stop
+CHUNK = 4096  # items rewritten in one transaction
+FRESH = 10.0  # seconds for which searchers' figures count
+LEASE = 60.0  # seconds for which a batch is claimed
+SMOOTH = 0.9  # weight of earlier batches in the speed
+WAITING = 0.1  # seconds between two looks at others' claims
+GLANCE = 0.5  # seconds between two checks for a stop while waiting
 LOOK_EVERY = 60.0  # seconds between two checks of invariants
-LOOKED_AT = 4  # items that are embedded again for it
-LOOKED_THROUGH = 1000  # rows that are counted for it
+LOOKED_AT = 4  # items embedded again by such a check
+LOOKED_THROUGH = 1000  # rows counted by such a check
 T = TypeVar("T")
 RUNS = ("planned", "running", "paused", "complete")
 
@@ -94,11 +94,11 @@ class Worker:
                 self.histogram.add(time.perf_counter() - started)
                 self.check_invariants()
                 if pause := self.delay(journal, len(turn.work), time.perf_counter() - started):
-                    self.exchange(journal, extracted, 0, limit)  # its lease may end while it waits
+                    self.exchange(journal, extracted, 0, limit)  # the lease may end during the wait
                     extracted = Extracted()
                     self.wait(pause, journal)
             elif turn.left:
-                self.wait(WAITING, journal)  # others have claimed it
+                self.wait(WAITING, journal)  # claimed by others
             elif learns:
                 journal = self.learn(journal, limit)
             elif until < 1:
@@ -111,7 +111,7 @@ class Worker:
         journal = self.store.journal()
         self.models.check(journal)
         if journal.phase not in RUNS:
-            raise InputError(f"run: the store is in phase {journal.phase}, expected a migration that was planned")
+            raise InputError(f"run: the store is in phase {journal.phase}, expected a planned migration")
         known = canaries.draw_migrated(self.store, CANARIES)
         canaries.check_model(self.stored_model, known, "new", journal.distance, "new", "the same model")
         upgrade = self.models.upgrade_for(journal.dim, journal.new_dim)
@@ -122,7 +122,7 @@ class Worker:
                     gallery, search_vectors(upgrade, gallery.old).numpy(), np.arange(len(gallery.ids)), journal
                 )
             except Conflict:
-                return self.reload(journal)  # another worker began with it, and has learned since
+                return self.reload(journal)  # another worker began, and has refitted since
         else:
             gallery = None
         bridged = upgrade.transforms_gallery or journal.bridged
@@ -135,7 +135,7 @@ class Worker:
         journal = self.reload(journal)
         if gallery is not None and self.store.counts().unserved:
             self.write_added_bridge(gallery, upgrade, journal)
-        if journal.learned and self.store.fit(journal) is None:  # it was learned before fits were stored
+        if journal.learned and self.store.fit(journal) is None:  # the fit is older than their storage
             return self.learn(journal, journal.learned)
         return journal
 
@@ -236,13 +236,13 @@ class Worker:
         """Write the bridge vectors of items added since the gallery was read."""
         gallery, before = self.store.gallery(), set(known.ids)
         rows = np.array([n for n, id in enumerate(gallery.ids) if id not in before], np.int64)
-        with suppress(Conflict):  # another worker has learned since, from these too
+        with suppress(Conflict):  # another worker has refitted since, to these too
             self.write_bridge(gallery, search_vectors(upgrade, gallery.old).numpy(), rows, during)
 
     def check_invariants(self) -> None:
         """Check some of the store's invariants now and then, and report the result as figures."""
         if time.monotonic() - self.last_check >= LOOK_EVERY:
-            with suppress(InputError, OSError):  # a model that breaks is another's to tell
+            with suppress(InputError, OSError):  # a broken model is reported elsewhere
                 invariants.check(self.store, self.models, sample=LOOKED_AT, queries=0, rows=LOOKED_THROUGH)
             self.last_check = time.monotonic()
 
@@ -264,5 +264,5 @@ def retry_store(step: Callable[[], T]) -> T:
     try:
         return retry(step, lambda error: isinstance(error, OSError))
     except Unreachable as error:
-        kept = "what it has stays, and run goes on from there"
-        raise InputError(f"store: {error}, expected one that answers; {kept}") from error
+        kept = "its state is kept, and run continues from there"
+        raise InputError(f"store: {error}, expected an answer; {kept}") from error

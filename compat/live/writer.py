@@ -60,7 +60,7 @@ class Writer:
     def _embed(self, item: Item, journal: Journal) -> Item:
         upgrade = self.models.upgrade_for(journal.dim, journal.new_dim or 1)
         before = journal.phase in ("none", "planned", "rolled_back")
-        dual = journal.dual and journal.phase != "finalized"  # then no way leads back
+        dual = journal.dual and journal.phase != "finalized"  # no rollback is possible any more
         if before or journal.phase == "rolling_back" or dual:
             model = old_model(self.models, journal) if before else self.models.old
             item = item._replace(old=self._embed_one(model, item, "old", journal.dim))
@@ -78,6 +78,6 @@ class Writer:
             raise found.wrong
         if found.failed:
             raise InputError(
-                f"content: {item.content!r} ({found.failed[0][2]}), expected one that the {name} model reads"
+                f"content: {item.content!r} ({found.failed[0][2]}), expected one which the {name} model reads"
             )
         return found.done[0][2]

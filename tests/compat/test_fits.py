@@ -115,7 +115,7 @@ def test_what_is_damaged_or_of_a_newer_version_is_refused_in_one_line():
     pickled = io.BytesIO()
     np.savez(pickled, header=np.array([print], dtype=object))
     for wrong in (b"", b"x" * 99, content[:-1], content[: len(content) // 2], bytes(middle), pickled.getvalue()):
-        with pytest.raises(InputError, match=r"^fit: damaged \(.*\), expected what a worker stored$"):
+        with pytest.raises(InputError, match=r"^fit: damaged \(.*\), expected a fit stored by a worker$"):
             load(wrong, known)
     newer = io.BytesIO()
     np.savez(newer, header=np.array(json.dumps({"version": VERSION + 1})))

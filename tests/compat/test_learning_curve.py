@@ -133,7 +133,7 @@ def test_a_model_that_does_not_converge_is_told_of_once_and_the_old_path_serves(
     with pytest.warns(UserWarning, match="OwnForward learned nothing from own pairs") as told:
         found, took = curve(e, orders=2)
     assert len(told) == 1
-    assert "(singular matrix); what served before goes on serving" in str(told[0].message)
+    assert "(singular matrix); the baseline keeps serving" in str(told[0].message)
     plain, _ = curve(e, Learner, orders=2)
     assert found.mean_ap.tolist() == plain.mean_ap.tolist()
     assert (took.passes == 2).all()

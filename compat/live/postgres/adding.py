@@ -17,7 +17,7 @@ from compat.live.postgres.errors import one_line
 from compat.live.postgres.generations import ADDING
 from compat.live.postgres.values import to_json
 
-AT_ONCE = 2048  # items that are copied at a time
+AT_ONCE = 2048  # items copied at a time
 NUMBERS = "SELECT nextval(pg_get_serial_sequence('items', 'row')) FROM generate_series(1, %s)"
 
 
@@ -34,7 +34,7 @@ def add(link: PostgresConnection, items: Iterable[Item]) -> int:
         journal, left = link.journal, iter(items)
         check_adding(journal)
         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '1h'")
-        cursor.execute(f"SELECT pg_advisory_xact_lock_shared({ADDING})")  # whoever plans waits for us
+        cursor.execute(f"SELECT pg_advisory_xact_lock_shared({ADDING})")  # `plan` waits for this lock
         while some := list(islice(left, AT_ONCE)):
             for item in some:
                 check_item(item, journal)
@@ -47,7 +47,7 @@ def add(link: PostgresConnection, items: Iterable[Item]) -> int:
         now = link.reload_journal(cursor, "FOR SHARE")
         check_adding(now)
         if (now.dim, now.old_generation) != (journal.dim, journal.old_generation):
-            raise InputError("add: another migration was finalized meanwhile, expected the store as it was")
+            raise InputError("add: another migration was finalized meanwhile, expected an unchanged store")
         if queue := sql.lacking_table("new", now):
             copy_rows(cursor, f"{queue} (row, place)", ["int8", "int8"], ((row, -1) for row in numbers))
     return len(numbers)

@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from compat.errors import InputError
 
-PARTS = re.compile(r"(postgres(?:ql)?://(?:[^@/]*@)?)([^?]*)(?:\?(.*))?", re.DOTALL)  # as libpq finds them
+PARTS = re.compile(r"(postgres(?:ql)?://(?:[^@/]*@)?)([^?]*)(?:\?(.*))?", re.DOTALL)  # as libpq splits them
 EXPECTED = "expected postgresql://user:password@host/database?schema=name, special characters as %40, %23, %2F"
 DEFAULTS = {"connect_timeout": "10", "tcp_user_timeout": "60000", "keepalives_idle": "60"}
 
@@ -42,7 +42,7 @@ def parse(url: str) -> Address:
     """
     found = PARTS.fullmatch(url)
     if found is None or "@" in found[2]:
-        raise InputError(f"store: an address whose parts are not told apart, {EXPECTED}")
+        raise InputError(f"store: an ambiguous address, {EXPECTED}")
     kept, schema = [], "compat"
     for part in (found[3] or "").split("&"):
         name, _, value = part.partition("=")

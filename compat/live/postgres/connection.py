@@ -27,9 +27,8 @@ KNOWN = """SELECT pg_backend_pid(), e.extversion, n.nspname, has_schema_privileg
     FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
     JOIN pg_catalog.pg_type t ON t.typnamespace = n.oid AND t.typname = 'vector'
     WHERE e.extname = 'vector' UNION ALL SELECT pg_backend_pid(), NULL, NULL, NULL, NULL, NULL LIMIT 1"""
-# for one transaction, as a pooler may give the next one to another connection of the server; what is temporary comes
-# last, as it may be another client's; a process that was stopped in the middle holds no lock for more than 10 s, and
-# whoever waits for a lock in vain says who has it
+# settings are local, as a pooler may use another server connection for the next transaction; pg_temp comes last, as it
+# may be another client's; a process stopped in a transaction holds locks for at most 10 s; lock waits end with an error
 LOCAL = """SET LOCAL search_path = "{schema}", pg_temp; SET LOCAL jit = off;
 SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lock_timeout = '5s';
 SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"""
@@ -41,14 +40,14 @@ HOLDERS = """SELECT a.pid, coalesce(nullif(a.application_name, ''), a.backend_ty
     FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid
     WHERE c.relnamespace = %s::regnamespace AND l.granted AND a.pid <> pg_backend_pid()
     ORDER BY a.xact_start LIMIT 1"""
-OLDEST = (0, 8)  # of pgvector: searches of an index go on until they have found enough
-BETWEEN = (pq.TransactionStatus.IDLE, pq.TransactionStatus.UNKNOWN)  # transactions, or connections
+OLDEST = (0, 8)  # version of pgvector with iterative index scans
+BETWEEN = (pq.TransactionStatus.IDLE, pq.TransactionStatus.UNKNOWN)  # between transactions or connections
 TRIES = 20
-AGAIN = 3  # tries after the first to read tables that are gone
-PAUSES = 0.01, 5.0  # seconds before the second try, twice as long before each other, and at most
+AGAIN = 3  # retries if tables are missing
+PAUSES = 0.01, 5.0  # seconds before the second try (then doubled), and at most
 T = TypeVar("T")
 
-logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it ignores is printed only if it is asked for
+logging.getLogger("psycopg").addHandler(logging.NullHandler())  # its warnings are printed only on request
 
 
 class PostgresConnection:
@@ -94,7 +93,7 @@ class PostgresConnection:
                 if self.connected_before and isinstance(error, psycopg.Error):
                     raise
                 said = self.address.hide_password(one_line(error))
-                raise InputError(f"store: {said}; expected a PostgreSQL server that lets us in") from None
+                raise InputError(f"store: {said}; expected a PostgreSQL server which accepts the login") from None
             self.connected_before = True
             self._prepare(self.open)
         return self.open
@@ -158,7 +157,7 @@ class PostgresConnection:
             except Undone as error:
                 found = error
             if isinstance(found, Gone) and n == AGAIN:
-                raise InputError(f"store: {found}, expected the tables that its journal names") from found
+                raise InputError(f"store: {found}, expected the tables named in its journal") from found
             if n + 1 < TRIES:
                 time.sleep(min(PAUSES[0] * 2**n, PAUSES[1]) * random.uniform(0.5, 1))
         raise OSError(f"{found}; {self.describe_lock_holder()}") from found
@@ -215,7 +214,7 @@ class PostgresConnection:
     def _accept_journal(self, row: tuple[str, str] | None) -> None:
         """Accept a journal, if it belongs to the same store as before."""
         if row is None:
-            raise InputError("journal: none, expected that of the store")
+            raise InputError("journal: none, expected the store's")
         self.last_journal = journal = load_journal(*row)
         if self.store and journal.store and journal.store != self.store:
             raise InputError(f"store: {journal.store!r} is at this address now, expected {self.store!r} as before")
@@ -243,7 +242,7 @@ class PostgresConnection:
 
 
 LINKS: weakref.WeakSet[PostgresConnection] = weakref.WeakSet()
-INHERITED: list[Any] = []  # connections of the process that this one was forked from: neither used nor closed
+INHERITED: list[Any] = []  # connections of the parent process, neither used nor closed
 
 
 def abandon_inherited() -> None:

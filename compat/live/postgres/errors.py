@@ -43,13 +43,13 @@ def translate_errors() -> Iterator[None]:
     except errors.DuplicateTable as error:
         raise Taken(f"store: {one_line(error)}, expected none") from error
     except (errors.UndefinedTable, errors.InvalidSchemaName) as error:
-        if re.search(OURS, str(error)):  # dropped since its journal was read, and of no use to the one of now
+        if re.search(OURS, str(error)):  # dropped since the journal was read
             raise Gone(one_line(error)) from error
-        raise InputError(f"store: {one_line(error)}, expected a store that `init` made") from error
+        raise InputError(f"store: {one_line(error)}, expected a store made by `init`") from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise OSError(one_line(error)) from error
     except psycopg.Error as error:
-        raise InputError(f"store: {one_line(error)}, expected what the server takes") from error
+        raise InputError(f"store: {one_line(error)}, expected a statement the server accepts") from error
     except UnicodeEncodeError as error:
         raise InputError(f"store: {error.object[:80]!r} is not UTF-8, expected text") from error
 

@@ -14,14 +14,14 @@ from compat.live.postgres.errors import OURS, Taken, Undone
 from compat.live.sql import live_tables
 from compat.live.store import Conflict
 
-# a move leaves a dead row and dead entries in the indexes: the server clears them once a twentieth is dead
+# each migrated item leaves a dead row and index entries; vacuum at 5 % of them
 OFTEN = "WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05)"
 KEYS = (
     "ALTER TABLE lacking_{0} ADD PRIMARY KEY (row)",
     "CREATE INDEX ON lacking_{0} (place, row) WHERE failure IS NULL",
     "CREATE INDEX ON lacking_{0} (row) WHERE failure IS NOT NULL",
 )
-ADDING = "hashtext('adding'), 'items'::regclass::oid::int"  # the lock that `add` shares while it lasts
+ADDING = "hashtext('adding'), 'items'::regclass::oid::int"  # lock shared by running calls of `add`
 OPEN = "SELECT row, -1, NULL FROM items"
 PLACED = """SELECT i.row, coalesce(g.place, -1), NULL FROM items i LEFT JOIN given g USING (id) WHERE i.row <= {last}"""
 LATER = "INSERT INTO {0} SELECT row, -1, NULL FROM items WHERE row > %s"
@@ -44,7 +44,7 @@ def make(cursor: Cursor[Any], generation: int, dim: int, extension: str, queue: 
         cursor.execute(statement.format(generation))
     vector = f"vector {extension}.vector{f'({dim})' if dim else ''} NOT NULL"
     cursor.execute(f"CREATE TABLE vectors_{generation} (row bigint PRIMARY KEY, place bigint NOT NULL, {vector})")
-    if generation:  # the first one is no migration's
+    if generation:  # the first generation belongs to no migration
         cursor.execute(f"CREATE TABLE bridge_{generation} (row bigint PRIMARY KEY, {vector})")
 
 
@@ -106,7 +106,7 @@ def plan(link: PostgresConnection, ids: Sequence[str], before: Journal, after: J
 def last_committed_row(link: PostgresConnection, cursor: Cursor[Any], before: Journal) -> int:
     """Return a row number up to which every item is committed, after waiting for running additions."""
     cursor.execute(f"SELECT pg_advisory_xact_lock({ADDING})")
-    if link.reload_journal(cursor, "FOR UPDATE") != before:  # every other write of items shares it
+    if link.reload_journal(cursor, "FOR UPDATE") != before:  # all other writes of items share this lock
         raise Conflict
     found = cursor.execute("SELECT max(row) FROM items").fetchone()
     return found[0] or 0 if found else 0
@@ -118,7 +118,7 @@ def sweep(link: PostgresConnection) -> bool:
         try:
             with link.transaction(lock="FOR SHARE") as cursor:
                 if name in unused_tables(link, cursor):
-                    cursor.execute("SET LOCAL lock_timeout = '100ms'")  # whoever comes behind us waits for no longer
+                    cursor.execute("SET LOCAL lock_timeout = '100ms'")  # queued requests wait no longer
                     cursor.execute(f"DROP TABLE {name}")
                     cursor.execute("DELETE FROM near WHERE part = %s", (name,))
                 return len(unused_tables(link, cursor)) > 0

@@ -16,9 +16,9 @@ from compat.live.sql import table_of
 from compat.live.store import Ask, Where
 
 OPERATOR = {"cosine": "<=>", "l2": "<->"}
-WIDTHS = (40, 80, 160, 320, 640, 1000)  # candidates that a search of the index keeps, pgvector's `ef_search`
-FEW = 20_000  # vectors that a search goes through, at most, before the rest of its part is scanned
-# no way to the nearest items but by their index, which goes on until it has enough; its part's others are looked up
+WIDTHS = (40, 80, 160, 320, 640, 1000)  # values of pgvector's `ef_search`
+FEW = 20_000  # vectors an index search visits at most, before a scan takes over
+# force the index, with an iterative scan, and look up the joined rows
 INDEXED = {
     "enable_seqscan": "off",
     "enable_sort": "off",
@@ -30,8 +30,8 @@ INDEXED = {
 }
 
 
-ORTHOGONAL = 2**0.5  # the distance of unit vectors whose cosine is 0, as a vector of length 0 has with all
-TINY = 1e-300  # no length is below it but 0
+ORTHOGONAL = 2**0.5  # distance of orthogonal unit vectors, and of a zero vector to all
+TINY = 1e-300  # below any length but 0
 
 
 class PostgresIndex(NamedTuple):
@@ -65,8 +65,8 @@ class PostgresIndex(NamedTuple):
             width = max(self.width, min(2 * k, WIDTHS[-1]))
             cursor.execute(set_parameters({**INDEXED, "hnsw.ef_search": str(width)}))
         distant = f"(v.vector OPERATOR({self.extension}.{OPERATOR[self.distance]}) %s)"
-        order = distant if self.width else f"{distant} + 0.0"  # a sum has no index
-        if not self.width and self.distance == "cosine":  # from products, near-equal vectors would all be equal
+        order = distant if self.width else f"{distant} + 0.0"  # a sum cannot use the index
+        if not self.width and self.distance == "cosine":  # products cannot tell nearly equal vectors apart
             unit = f"({self.extension}.l2_normalize(v.vector) OPERATOR({self.extension}.<->) %s)"
             order = f"CASE WHEN {self.extension}.vector_norm(v.vector) > 0 THEN {unit} ELSE {ORTHOGONAL} END"
             query = query / max(float(np.linalg.norm(query.astype(np.float64))), TINY)

@@ -16,12 +16,12 @@ from compat.live.postgres.index import WIDTHS, PostgresIndex, index_of
 from compat.live.store import GROWTH, NEAREST, Approximate
 
 CLASS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops"}
-WIDEST = 2000  # dimensions that pgvector's index takes; parts of more are scanned
-TRIED = 50  # vectors that recall is measured with, half of them of those that came last
-GROWN = 1.1  # times more vectors than when recall was measured, and it is measured again
-LATEST = 10  # one in so many of a table's blocks has those that came last
-LOOK_EVERY = 30.0  # seconds between two looks at how large the parts are
-# a server that only follows another, or whoever changes indexes now; a vacuum too: then the next look does it
+WIDEST = 2000  # maximum dimension of pgvector's index; larger parts are scanned
+TRIED = 50  # vectors for measuring recall, half of them the latest
+GROWN = 1.1  # growth of the table after which recall is measured again
+LATEST = 10  # the last 1/10 of a table's blocks has the latest vectors
+LOOK_EVERY = 30.0  # seconds between two checks of the parts' sizes
+# a standby server, or an index change or vacuum in progress: left to the next check
 BUSY = """SELECT pg_is_in_recovery() OR EXISTS (SELECT 1 FROM pg_locks WHERE relation = %s::regclass
     AND mode = 'ShareUpdateExclusiveLock' AND pid <> pg_backend_pid())"""
 VALID = "EXISTS (SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(%s) AND indisvalid)"
@@ -75,7 +75,7 @@ class IndexKeeper:
         """Maintain the indexes, ignoring errors; parts are then scanned."""
         try:
             self.keep(columns)
-        except (OSError, ValueError):  # the next look is another chance
+        except (OSError, ValueError):  # the next check retries
             self.last_start = time.monotonic()
 
     def _keep(self, column: Column) -> None:

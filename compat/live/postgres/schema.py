@@ -21,12 +21,12 @@ TABLES = (
     " version text NOT NULL, changes text NOT NULL)",
     "CREATE TABLE fits (migration int NOT NULL, learned int NOT NULL, content bytea NOT NULL,"
     " PRIMARY KEY (migration, learned))",
-    # who claimed what, and from which connection, if it has one of its own: unlogged, as a crash ends all claims
+    # claims, with the server connection unless pooled; unlogged, as a crash ends all claims
     "CREATE UNLOGGED TABLE claims (row bigint PRIMARY KEY, worker text NOT NULL, backend int,"
     " born timestamptz, until timestamptz NOT NULL)",
     "CREATE UNLOGGED TABLE beats (name text PRIMARY KEY, at timestamptz NOT NULL, figures jsonb NOT NULL)",
-    # of each index that was measured: its table, vectors then, candidates that a search keeps, and how many of them
-    # are in another table still, whose other items are searched elsewhere
+    # measured indexes: table, number of vectors, ef_search, the table which restricts the search, and its number of
+    # vectors if an index search is worth while
     "CREATE TABLE near (part text PRIMARY KEY, items bigint NOT NULL, ef int NOT NULL, over text,"
     " here bigint NOT NULL)",
 )
@@ -35,7 +35,7 @@ FIRST = (
     "CREATE TABLE items (row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL UNIQUE,"
     " content text NOT NULL, meta jsonb NOT NULL, version bigint NOT NULL)",
 )
-ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('compat'))"  # two at once would trip over each other
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('compat'))"  # concurrent creations would conflict
 
 
 def make(link: PostgresConnection, journal: Journal) -> None:
@@ -54,7 +54,7 @@ def make(link: PostgresConnection, journal: Journal) -> None:
         except (ProgrammingError, NotSupportedError, errors.UndefinedFile) as error:
             expected = "expected a server with pgvector, and a database in which we may make it"
             raise InputError(f"store: {one_line(error)}, {expected}") from error
-    link.close()  # the next connection knows vectors
+    link.close()  # the next connection registers the vector type
     with link.transaction(journal=False) as cursor:
         cursor.execute(ONE_AT_A_TIME)
         if has_table(cursor, "journal"):
@@ -99,7 +99,7 @@ def move_first_layout(cursor: Cursor[Any], extension: str) -> None:
     """Convert a store of the first layout, in the cursor's transaction."""
     row = cursor.execute("SELECT content, digest FROM journal").fetchone()
     if row is None:
-        raise InputError("journal: none, expected that of the store")
+        raise InputError("journal: none, expected the store's")
     journal = replace(load_journal(*row), store=new_store())
     for statement in ("DROP TABLE claims, beats, near", *TABLES):
         cursor.execute(statement)
@@ -116,6 +116,6 @@ def move_first_layout(cursor: Cursor[Any], extension: str) -> None:
         )
     if new is not None:
         cursor.execute(f"INSERT INTO bridge_{new} SELECT row, bridge FROM items WHERE bridge IS NOT NULL")
-    columns = ("old", "bridge", "new", "place", "failure")  # their indexes go with them
+    columns = ("old", "bridge", "new", "place", "failure")  # drops their indexes too
     cursor.execute(f"ALTER TABLE items {', '.join(f'DROP {name}' for name in columns)}")
     generations.ensure(cursor, journal, extension)

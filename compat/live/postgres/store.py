@@ -36,8 +36,8 @@ from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, W
 if TYPE_CHECKING:
     from compat.live.postgres.index_keeper import IndexKeeper
 
-AT_ONCE = 4096  # rows that are fetched at a time
-FILLED = 32  # rows whose vectors are written at a time, which takes milliseconds each if they have an index
+AT_ONCE = 4096  # rows fetched at a time
+FILLED = 32  # vectors written at a time; each takes milliseconds with an index
 OPEN = "FROM {} l JOIN items i ON i.row = l.row WHERE l.failure IS NULL"
 FREE = """DELETE FROM claims WHERE row IN (
     SELECT row FROM claims c WHERE worker = %s OR until < clock_timestamp() OR backend IS NOT NULL AND NOT EXISTS (
@@ -55,12 +55,12 @@ claimed AS (
 SELECT id, version, content FROM chosen JOIN claimed USING (row) ORDER BY place, row"""
 PUT = """INSERT INTO items (id, content, meta, version) VALUES (%s, %s, %s, %s) ON CONFLICT (id) DO UPDATE
     SET content = excluded.content, meta = excluded.meta, version = excluded.version RETURNING row"""
-# the row of an item is locked while its vectors are written, which are in other tables
+# lock the items' rows while their vectors in other tables are written
 LOCKED = """SELECT i.row, n FROM items i JOIN unnest(%s::text[], %s::bigint[]) WITH ORDINALITY given (id, version, n)
     USING (id, version) ORDER BY i.row, n FOR UPDATE OF i"""
 BEAT = """INSERT INTO beats VALUES (%s, clock_timestamp(), %s)
     ON CONFLICT (name) DO UPDATE SET at = excluded.at, figures = excluded.figures"""
-STANDBY = "SELECT pg_is_in_recovery()"  # a server that follows another lacks what a crash of that one clears
+STANDBY = "SELECT pg_is_in_recovery()"  # a standby server lacks unlogged tables
 
 
 class PostgresStore:
@@ -211,7 +211,7 @@ class PostgresStore:
         done, dead = report.done, report.failed
         written = 0
         if done:
-            number = dict(reversed(self._lock_rows(cursor, [line[:2] for line in done])))  # the first of two
+            number = dict(reversed(self._lock_rows(cursor, [line[:2] for line in done])))  # first row of an id
             moved = f"DELETE FROM {queue} WHERE row = ANY(%s) RETURNING row, place"
             rows = cursor.execute(moved, (list(number),)).fetchall()
             written = len(rows)
@@ -267,30 +267,30 @@ class PostgresStore:
     def counts(self) -> Counts:
         def step(cursor: Cursor[Any]) -> Counts:
             journal = self.link.journal
-            rootless, queue = sql.lacking_table("old", journal), sql.lacking_table("new", journal)
+            without_old, queue = sql.lacking_table("old", journal), sql.lacking_table("new", journal)
 
             def count(of: str) -> int:
                 return (cursor.execute(f"SELECT count(*) FROM {of}").fetchone() or (0,))[0]
 
-            total, bare = count("items"), 0
+            total, unserved = count("items"), 0
             if queue is None:
-                return Counts(total, 0, total, 0, count(f"{rootless} JOIN items USING (row)"))
+                return Counts(total, 0, total, 0, count(f"{without_old} JOIN items USING (row)"))
             of, new = f"{queue} l JOIN items i USING (row)", count(str(sql.table_of("new", journal)))
             failed = count(f"{of} WHERE l.failure IS NOT NULL")
             if journal.bridged:
                 bridge = sql.table_of("bridge", journal)
-                bare = count(f"{of} WHERE NOT EXISTS (SELECT 1 FROM {bridge} b WHERE b.row = l.row)")
-            elif rootless:
-                bare = count(f"{of} JOIN {rootless} USING (row)")
-            return Counts(total, new, total - new - failed, failed, bare)
+                unserved = count(f"{of} WHERE NOT EXISTS (SELECT 1 FROM {bridge} b WHERE b.row = l.row)")
+            elif without_old:
+                unserved = count(f"{of} JOIN {without_old} USING (row)")
+            return Counts(total, new, total - new - failed, failed, unserved)
 
         return self.read(step)
 
     def without_old(self, count: int) -> list[Work]:
         def step(cursor: Cursor[Any]) -> list[Work]:
-            if (rootless := sql.lacking_table("old", self.link.journal)) is None:
+            if (without_old := sql.lacking_table("old", self.link.journal)) is None:
                 return []
-            select = f"SELECT id, version, content FROM {rootless} JOIN items USING (row) LIMIT %s"
+            select = f"SELECT id, version, content FROM {without_old} JOIN items USING (row) LIMIT %s"
             return [Work(*row) for row in cursor.execute(select, (count,))]
 
         return self.read(step)
@@ -426,7 +426,7 @@ class PostgresStore:
 
         if self.journal() != before:
             raise Conflict
-        self.read(check)  # before anybody waits: it goes past all that is dead, and marks it
+        self.read(check)  # before the lock: this scan marks dead rows
         self.write(step)
 
     def sweep(self, rows: int = 1000) -> bool:

@@ -9,7 +9,7 @@ from compat.live.process import is_dead
 from compat.live.qdrant.connection import READ, WRITE, QdrantConnection, models
 from compat.live.qdrant.points import all_of, has_ids, in_range, is_missing, matches_any
 
-MANY = 100_000  # items that are claimed at a time, by all
+MANY = 100_000  # maximum number of items claimed by all workers
 
 
 def release(link: QdrantConnection, worker: str, due: models.Filter) -> None:

@@ -20,7 +20,7 @@ try:
 except ImportError as error:
     raise InputError("qdrant-client: not installed, expected it: pip install compat-bench[qdrant]") from error
 
-OLDEST = (1, 18)  # named vectors come and go while a collection is served
+OLDEST = (1, 18)  # version with named vectors added and deleted online
 TIMEOUT = 60  # seconds for one request
 TOO_MANY = 429
 WRITE: dict[str, Any] = {"wait": True, "ordering": models.WriteOrdering.STRONG}
@@ -54,7 +54,7 @@ class SharedClient:
         self.client, self.lock, self.users = client, alone, 0
 
 
-FOLDERS: dict[Path, SharedClient] = {}  # a folder is opened once, whatever number of stores a process has there
+FOLDERS: dict[Path, SharedClient] = {}  # a process opens a folder once for all of its stores
 OPENING = threading.RLock()
 
 
@@ -83,7 +83,7 @@ class QdrantConnection:
         self.address = str(self.folder) if self.folder else f"{'https' if scheme == 'qdrants' else 'http'}://{where}"
         if scheme not in ("qdrant", "qdrants") or not self.collection or not (self.folder or _is_server(where)):
             expected = "qdrant://host:port/collection or qdrant:///folder/collection"
-            raise InputError(f"store: an address that is none of a Qdrant, expected {expected}")
+            raise InputError(f"store: no Qdrant address, expected {expected}")
         self.shown = self.address if self.folder else f"{self.address.partition(':')[0]}://{where.rpartition('@')[2]}"
         self.engine: SharedClient | None = None
 
@@ -129,7 +129,7 @@ class QdrantConnection:
     def _folder(self, folder: Path, make: bool) -> SharedClient:
         if folder not in FOLDERS:
             if not make and not folder.is_dir():
-                raise InputError(f"store: no folder {folder}, expected one that `init` made")
+                raise InputError(f"store: no folder {folder}, expected one made by `init`")
             try:
                 client = QdrantClient(path=str(folder), force_disable_check_same_thread=True)
             except RuntimeError as error:
@@ -155,7 +155,7 @@ class QdrantConnection:
         code = error.status_code if isinstance(error, UnexpectedResponse) else None
         if isinstance(error, (KeyError, ValueError)) or (code and 400 <= code < 500 and code != TOO_MANY):
             found = f"{self.collection!r} at {self.shown} ({_line(error)})"
-            raise Refused(f"store: {found}, expected a request that it takes") from error
+            raise Refused(f"store: {found}, expected an accepted request") from error
         if isinstance(error, (ApiException, sqlite3.OperationalError)):
             raise OSError(f"{self.shown}: {_line(error)}") from error
         raise error

@@ -38,7 +38,7 @@ from compat.live.qdrant.points import (
 from compat.live.sql import audit_row
 from compat.live.store import Conflict
 
-MANY = 10_000  # processes, or parts
+MANY = 10_000  # maximum number of heartbeats, or of parts of a fit
 PART = 2**20  # bytes of a part of a fit
 INDEXED = {"place": models.PayloadSchemaType.INTEGER} | dict.fromkeys(
     ("stamp", "tags", "worker"), models.PayloadSchemaType.KEYWORD
@@ -84,7 +84,7 @@ class JournalStore:
         state = JournalPoint(journal).after(journal, **names)
         self._write_note(JOURNAL, state.dump(), models.UpdateMode.INSERT_ONLY)
         if state.marks[-1] not in self.state().marks:
-            raise InputError(f"store: {self.items!r} at {self.link.shown} was made just now, expected a new collection")
+            raise InputError(f"store: {self.items!r} at {self.link.shown} was made by another process, expected a new collection")
 
     def state(self) -> JournalPoint:
         """Read the journal's point.
@@ -124,8 +124,8 @@ class JournalStore:
             raise Conflict
         if after != state.journal:
             at, who, version, changes = audit_row(state.journal, after)
-            told = {"told": at, "who": who, "version": version, "changes": changes}
-            self._write_note(str(uuid.uuid4()), told)
+            change = {"told": at, "who": who, "version": version, "changes": changes}
+            self._write_note(str(uuid.uuid4()), change)
         if (following.era, following.retired) != (state.era, state.retired):
             self.settle(following)
 
@@ -229,4 +229,4 @@ class JournalStore:
             vectors = self.link("get_collection", self.items).config.params.vectors
             if isinstance(vectors, models.VectorParams):
                 found = f"collection {self.items!r} has one vector without a name"
-        return f"store: {found} at {self.link.shown}, expected one that `init` made, with a journal and named vectors"
+        return f"store: {found} at {self.link.shown}, expected one made by `init`, with a journal and named vectors"

@@ -22,10 +22,10 @@ from compat.live.checks import check_text
 from compat.live.items import Column, Item, Journal, Phase, load_journal
 from compat.live.qdrant.connection import models
 
-SPACE = uuid.UUID("6f1f8a0e-5a3c-4b0c-9b6e-2d7a6a0f4c11")  # of the names of points, version 5
+SPACE = uuid.UUID("6f1f8a0e-5a3c-4b0c-9b6e-2d7a6a0f4c11")  # namespace of the points' UUIDs, version 5
 JOURNAL = str(uuid.uuid5(SPACE, "journal"))
-RAW = "-raw"  # a cosine's second vector: as it was given
-REMEMBERED = 64  # changes of the journal that can still be told to have been made
+RAW = "-raw"  # suffix of the original vector under cosine
+REMEMBERED = 64  # number of last changes whose marks are kept
 KINDS: Mapping[Phase, int] = {"none": 0, "planned": 0, "rolled_back": 0, "rolling_back": 2, "finalized": 3}
 DURING = 1
 

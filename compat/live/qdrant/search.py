@@ -37,7 +37,7 @@ def search(
     if name is None or len(ask.queries) == 0:
         return Candidates([], [], np.empty((0, dim), np.float32), np.empty((len(ask.queries), 0), np.int64))
     part = all_of([*has_vector(name), *filters], [] if ask.column == "new" else has_vector(state.new))
-    params = None  # the engine in a folder knows none, it is exact
+    params = None  # the engine in a folder is always exact
     if link.folder is None:
         exact = link("count", link.collection, part, exact=False).count <= above
         params = models.SearchParams(exact=exact)

@@ -221,8 +221,8 @@ class QdrantStore:
         )
 
     def without_old(self, count: int) -> list[Work]:
-        bare = all_of(unless=has_vector(self.journals.state().old))
-        found = self.points.first(bare, count, ["id", "version", "content"])
+        without_old = all_of(unless=has_vector(self.journals.state().old))
+        found = self.points.first(without_old, count, ["id", "version", "content"])
         return [Work(**record.payload) for record in found]
 
     def sample(self, count: int) -> list[Item]:
@@ -283,9 +283,7 @@ class QdrantStore:
         self.journals.delete_earlier_fits(after)
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
-        """Write vectors; the journal is read before each request, so an outdated fit overwrites one request's items at
-        most.
-        """
+        """Write vectors; the journal is read before each request, so an outdated fit overwrites at most one request."""
         left, count = iter(rows), 0
         while some := list(islice(left, CHUNK)):
             check_moment((state := self.journals.state()).journal, during)

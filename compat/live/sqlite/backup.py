@@ -31,8 +31,8 @@ def copy_store(link: SqliteConnection, path: Path) -> Journal:
         InputError: the file exists, or its folder does not; the copy is damaged.
     """
     if path.exists() or not path.absolute().parent.is_dir():
-        raise InputError(f"backup: {str(path)!r}, expected a new file in a folder that is there")
-    link.journal()  # a store is there
+        raise InputError(f"backup: {str(path)!r}, expected a new file in an existing folder")
+    link.journal()  # refuse a path without a store
     begun = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with (
@@ -53,7 +53,7 @@ def copy_store(link: SqliteConnection, path: Path) -> Journal:
             copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         os.replace(begun, path)
         folder = os.open(path.absolute().parent, os.O_RDONLY)
-        os.fsync(folder)  # else a loss of power may undo its name
+        os.fsync(folder)  # otherwise a power loss may undo the rename
         os.close(folder)
     finally:
         for end in ("", "-wal", "-shm"):

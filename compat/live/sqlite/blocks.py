@@ -12,11 +12,11 @@ import numpy as np
 BLOCK = 2**15  # vectors
 
 at: Any = faiss.swig_ptr
-kernels: Any = faiss  # whose stubs lack some
+kernels: Any = faiss  # its stubs are incomplete
 
 
 class Blocks:
-    """Vectors (N, D) float32 by slot, in blocks which never move: adding copies nothing, and threads may read meanwhile.
+    """Vectors (N, D) float32 by slot, in blocks which never move: adding copies nothing, and threads can keep reading.
 
     Distances are squared and summed from differences, so those of nearly equal vectors keep their precision.
 
@@ -73,11 +73,11 @@ class Blocks:
             if most:
                 shape = len(queries), most
                 near, ids = np.empty(shape, np.float32), np.empty(shape, np.int64)
-                chosen = faiss.IDSelectorBitmap(len(few), at(few))  # with it, faiss takes no short cut by products
+                chosen = faiss.IDSelectorBitmap(len(few), at(few))  # makes faiss compute differences
                 args = at(queries), at(self.blocks[number]), self.dim, len(queries), count, most
                 kernels.knn_L2sqr(*args, at(near), at(ids), None, chosen)
                 apart.append(near)
-                slots.append(np.where(ids < 0, -1, ids + start))  # distances that overflow have none
+                slots.append(np.where(ids < 0, -1, ids + start))  # overflowing distances have no slot
         return nearest(np.concatenate(apart, 1), np.concatenate(slots, 1), k)
 
     def _pieces(self, slots: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, slice]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-KEPT = 64  # pairs of a field and a value that are remembered
+KEPT = 64  # (field, value) pairs cached
 WITH = "SELECT row FROM facets WHERE field = ? AND value = ?"
 WITHOUT = "SELECT row FROM (SELECT row FROM items EXCEPT SELECT row FROM facets WHERE field = ?)"
 SINCE = "SELECT DISTINCT row FROM changes WHERE seq > ? AND part = 'facets'"
@@ -22,7 +22,7 @@ class Facets:
         self.kept: OrderedDict[tuple[str, Any], tuple[int, np.ndarray]] = OrderedDict()
 
     def rows(self, cursor: sqlite3.Cursor, where: Mapping[str, Any]) -> np.ndarray:
-        """Return which rows (R,) have all of these values in the cursor's state; None as a value matches a missing field."""
+        """Return which rows (R,) have all of these values in the cursor's state; the value None means no such field."""
         end = cursor.execute("SELECT coalesce(max(row), -1) + 1 FROM items").fetchone()[0]
         found = np.ones(end, bool)
         for field, value in where.items():

@@ -22,8 +22,8 @@ from compat.live.sqlite import generations, readonly
 from compat.live.store import Conflict
 
 Row: TypeAlias = tuple[Any, ...]
-KEPT = 2**20  # changes that are remembered; whoever has seen none of them loads anew
-APPLICATION = 0x636D7074  # in the file's header: a store of this package
+KEPT = 2**20  # changes kept in the log; an index further behind is loaded again
+APPLICATION = 0x636D7074  # application id in the file's header
 FACETS = """INSERT INTO facets SELECT j.key, CASE WHEN j.type IN ('array', 'object') THEN x'' ELSE j.value END, new.row
     FROM json_each(new.meta) j
     WHERE j.value IS NOT NULL AND j.key IN (SELECT value FROM json_each((SELECT content FROM journal), '$.fields'));
@@ -64,9 +64,9 @@ STORE_ID = (
     " FROM journal, pragma_user_version"
 )
 LONG = 2**26  # bytes of the write-ahead log
-SHORTLY = 250  # milliseconds to wait for readers until it is shortened
+SHORTLY = 250  # milliseconds to wait for readers before truncation
 CACHE = 2**16  # KiB of pages in memory
-BUSY = 60.0  # seconds that a write waits for another
+BUSY = 60.0  # seconds for which a write waits for another
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -92,7 +92,7 @@ def read_journal(cursor: sqlite3.Cursor) -> Journal:
     """Read the journal in the cursor's transaction."""
     row = cursor.execute("SELECT content, digest FROM journal").fetchone()
     if row is None:
-        raise InputError("journal: none, expected that of the store")
+        raise InputError("journal: none, expected the store's")
     return load_journal(*row)
 
 
@@ -118,8 +118,8 @@ def replace_journal(cursor: sqlite3.Cursor, before: Journal, after: Journal) -> 
 
 
 LINKS: weakref.WeakSet[SqliteConnection] = weakref.WeakSet()
-GATE = threading.RLock()  # whoever opens a connection besides a link's has it meanwhile
-HELD: list[SqliteConnection] = []  # whose locks the thread that forks has
+GATE = threading.RLock()  # held while a second connection is open
+HELD: list[SqliteConnection] = []  # connections locked by the forking thread
 
 
 def _before_fork() -> None:
@@ -163,12 +163,10 @@ class SqliteConnection:
     def __init__(self, path: Path) -> None:
         self.path, self.lock = path, threading.RLock()
         self.base: sqlite3.Connection | None = None
-        self.file: readonly.Stamp | None = None  # of the file that is open
-        self.immutable = False  # whether it is taken for one that never changes
+        self.file: readonly.Stamp | None = None  # of the open file
+        self.immutable = False  # whether it is read as immutable
         self.store: str | None = None
-        self.forked_in_transaction = (
-            False  # whether this process was forked amid a transaction, whose connection is the parent's
-        )
+        self.forked_in_transaction = False  # forked during a transaction of the parent
         self.log_limit = LONG
         LINKS.add(self)
 
@@ -180,13 +178,13 @@ class SqliteConnection:
         now = readonly.file_stamp(self.path, self.immutable)
         if self.base is not None and now != self.file:
             if now is None or self.file is None or now[:2] != self.file[:2]:
-                raise InputError(f"store: {self.path} was deleted or replaced, expected the file that was opened")
-            if not self.base.in_transaction:  # else the transaction fails when it ends
+                raise InputError(f"store: {self.path} was deleted or replaced, expected the opened file")
+            if not self.base.in_transaction:  # otherwise the transaction fails at its end
                 self.base.close()
                 self.base = None
         if self.base is None:
             if now is None or not self.path.is_file():
-                raise InputError(f"store: no file {self.path}, expected one that `init` made")
+                raise InputError(f"store: no file {self.path}, expected one made by `init`")
             self.immutable = readonly.is_fixed(self.path)
             self.file = readonly.file_stamp(self.path, self.immutable)
             self.base = connect(self.path)
@@ -279,7 +277,7 @@ class SqliteConnection:
         if (found := cursor.execute(STORE_ID).fetchone()) is None:
             return
         if found[1] > LAYOUT:
-            raise InputError(f"store: {self.path} has tables of version {found[1]} by now, expected {LAYOUT}")
+            raise InputError(f"store: {self.path} now has tables of version {found[1]}, expected {LAYOUT}")
         if self.store not in (None, found[0]):
             raise InputError(f"store: {self.path} has id {found[0]!r}, expected {self.store!r}, which was opened")
         self.store = found[0]
@@ -290,11 +288,11 @@ class SqliteConnection:
         if not log.is_file() or (size := log.stat().st_size) < self.log_limit:
             return
         busy = True
-        with suppress(sqlite3.OperationalError):  # what was written is written
+        with suppress(sqlite3.OperationalError):  # the commit itself succeeded
             self.connection.execute(f"PRAGMA busy_timeout = {SHORTLY}")
             busy = bool(self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
         self.connection.execute(f"PRAGMA busy_timeout = {int(1000 * BUSY)}")
-        self.log_limit = 2 * size if busy else LONG  # a reader takes long: later
+        self.log_limit = 2 * size if busy else LONG  # a long reader blocks it: try later
 
     def make(self, journal: Journal) -> None:
         """Create the tables, empty; partial work is removed on failure.
@@ -306,7 +304,7 @@ class SqliteConnection:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"store: {error}, expected a folder that can be written") from error
+            raise InputError(f"store: {error}, expected a writable folder") from error
         if self.path.is_file() and self.path.stat().st_size:
             with closing(connect(self.path)) as base:
                 if base.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal'").fetchone():
@@ -354,13 +352,13 @@ def translate_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
-            raise InputError(f"store: {path} ({error}), expected one that `init` made") from error
+            raise InputError(f"store: {path} ({error}), expected one made by `init`") from error
         if any(word in str(error) for word in ("readonly", "full", "I/O")):
             raise readonly.explain_error(path, error) from error
         held = f" for {BUSY:g} s by another process, which may stand still" if "locked" in str(error) else ""
         raise OSError(f"{path}: {error}{held}") from error
     except sqlite3.DatabaseError as error:
-        raise InputError(f"store: {path} ({error}), expected a file that `init` made") from error
+        raise InputError(f"store: {path} ({error}), expected a file made by `init`") from error
 
 
 def write_header(cursor: sqlite3.Cursor) -> None:

@@ -69,7 +69,7 @@ def make(cursor: sqlite3.Cursor, generation: int, staged: str | None = None) -> 
         drop_triggers(cursor, staged)
         cursor.execute(f"ALTER TABLE {staged} RENAME TO {names['lacking']}")
     run_statements(cursor, VECTORS, **names)
-    if generation:  # the first one is no migration's
+    if generation:  # the first generation belongs to no migration
         run_statements(cursor, BRIDGE, **names)
 
 
@@ -99,7 +99,7 @@ def sweep(cursor: sqlite3.Cursor, journal: Journal, rows: int) -> bool:
     """Delete at most `rows` rows of unused tables, drop empty ones, and return whether any are left."""
     dead = sorted(
         set(tables(cursor)) - live_tables(journal), reverse=True
-    )  # vectors first, whose triggers know the others
+    )  # vectors first, as their triggers name the other tables
     for name in dead:
         drop_triggers(cursor, name)
     for name in dead:

@@ -10,9 +10,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-OLD = 86_400.0  # seconds after which figures of a process are forgotten
+OLD = 86_400.0  # seconds after which figures are deleted
 T = TypeVar("T")
-BUSY = 0.02  # seconds that a write waits for another
+BUSY = 0.02  # seconds for which a write waits for another
 
 
 class Heartbeats:

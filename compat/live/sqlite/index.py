@@ -15,9 +15,9 @@ from compat.live.sqlite.blocks import Blocks
 from compat.live.sqlite.lists import Lists, train_lists
 from compat.live.store import DEFAULT, GROWTH, NEAREST, Approximate
 
-ASKED = 200  # real queries that recall is measured with
-AT_ONCE = 2**10  # vectors that are scaled at a time
-CHANGED = 0.1  # share of the rows; recall is measured again after as many changes
+ASKED = 200  # real queries for measuring recall
+AT_ONCE = 2**10  # vectors scaled at a time
+CHANGED = 0.1  # share of changed rows after which recall is measured again
 
 
 class SqliteIndex:
@@ -48,7 +48,7 @@ class SqliteIndex:
         self.builder: threading.Thread | None = None
         self.asked: deque[np.ndarray] = deque(maxlen=ASKED)
         self.changes = self.queries = 0
-        self.measured = 0, ASKED // 2  # changes and queries when recall was
+        self.measured = 0, ASKED // 2  # changes and queries at the last measurement
         self.add(rows, vectors)
 
     @classmethod
@@ -133,7 +133,7 @@ class SqliteIndex:
         k = min(k, count)
         if k == 0 or len(queries) == 0:
             return np.empty((len(queries), k), np.int64)
-        if self.queries:  # a process that asks once builds nothing
+        if self.queries:  # a process with one query builds nothing
             self.update_lists()
         scaled = self.scale(queries)
         self.asked.extend(scaled[-ASKED:].copy())
@@ -189,7 +189,7 @@ class SqliteIndex:
 
     def _build(self, here: np.ndarray, shown: np.ndarray, measure: bool, asked: np.ndarray) -> None:
         """Build lists from a state of the vectors, in the thread; they serve when ready."""
-        faiss.omp_set_num_threads(1)  # of this thread; queries have the others
+        faiss.omp_set_num_threads(1)  # the others are left to queries
         slots, lists = np.flatnonzero(here).astype(np.int32), self.lists
         for anew in (False, True):
             if lists is None or anew or not lists.trained / GROWTH < len(slots) < lists.trained * GROWTH:
@@ -199,7 +199,7 @@ class SqliteIndex:
             if measure and np.count_nonzero(shown) > NEAREST:
                 lists = lists.tune(self.blocks, shown, asked)
             if lists.probes <= len(lists.centres) // 4 or len(slots) < lists.trained * (1 + CHANGED):
-                break  # else the lists are to blame
+                break  # otherwise the lists are bad: train again
         self.lists = lists
 
 

@@ -18,9 +18,9 @@ from compat.live.sqlite.file import second_connection, unpack_many
 from compat.live.sqlite.index import SqliteIndex
 from compat.live.store import Approximate, Ask
 
-AT_ONCE = 500  # values that are bound in one statement
-CHUNK = 2**12  # vectors that are read at a time
-MANY = 10_000  # changes beyond as many as the part has items, and it is loaded anew
+AT_ONCE = 500  # values bound in one statement
+CHUNK = 2**12  # vectors read at a time
+MANY = 10_000  # changes beyond the part's size after which it is loaded again
 
 
 class ColumnIndex:
@@ -85,7 +85,7 @@ class SqliteIndexes:
         """Return a column's index in the state of the file which the cursor sees."""
         if column in self.builders and not self.builders[column].is_alive():
             built = self.built.get(column)
-            if built is None or built.seq <= last_change(cursor):  # else it knows what is not in this state yet
+            if built is None or built.seq <= last_change(cursor):  # otherwise it is ahead of this state
                 del self.builders[column]
                 if built is not None:
                     self.columns[column] = self.built.pop(column)

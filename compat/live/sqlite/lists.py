@@ -12,11 +12,11 @@ from compat.live.sqlite.blocks import Blocks, at, kernels, nearest
 from compat.live.store import NEAREST, Approximate
 
 TRAINING = 32  # vectors per list
-LEAST = 4  # lists, and
-FEWEST = 2000  # vectors that are looked at before the first check
-ROUNDS = 10  # of k-means
-AT_ONCE = 2**10  # vectors that are compared with all centres at a time
-TRIED = 100  # vectors of each kind that recall is measured with
+LEAST = 4  # minimum number of lists, and
+FEWEST = 2000  # minimum number of vectors before the first check
+ROUNDS = 10  # iterations of k-means
+AT_ONCE = 2**10  # vectors compared with all centres at a time
+TRIED = 100  # vectors of each kind for measuring recall
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def train_centres(blocks: Blocks, slots: np.ndarray, count: int) -> np.ndarray:
     """Train centres (count, D) on a sample of slots (n,), by k-means."""
     chosen = np.random.default_rng(0).choice(len(slots), min(len(slots), TRAINING * count), replace=False)
     some = blocks.take(slots[np.sort(chosen)])
-    middle = some.mean(0, dtype=np.float64).astype(np.float32)  # products lose the digits of what is far from 0
+    middle = some.mean(0, dtype=np.float64).astype(np.float32)  # products lose precision far from 0
     some -= middle
     means = faiss.Kmeans(blocks.dim, count, niter=ROUNDS, min_points_per_centroid=1, max_points_per_centroid=TRAINING)
     means.train(some)

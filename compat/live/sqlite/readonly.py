@@ -12,9 +12,9 @@ from urllib.parse import quote
 from compat.errors import InputError
 
 Stamp: TypeAlias = tuple[int, ...]
-LITTLE = 2**16  # bytes that are left on a disk: less than the index of a write-ahead log takes
+LITTLE = 2**16  # free bytes: less than the index of a write-ahead log needs
 
-EFFECTIVE = os.access in os.supports_effective_ids  # whether rights can be asked for as `open` has them
+EFFECTIVE = os.access in os.supports_effective_ids  # whether permissions can be checked as `open` does
 
 
 def may_write(path: Path) -> bool:
@@ -58,8 +58,8 @@ def connect_readonly(path: Path, busy: float) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         base.close()
         if isinstance(error, sqlite3.OperationalError) and has_log(path):
-            why = f"{path} is read-only, and has a write-ahead log that was not moved into it ({error})"
-            raise InputError(f"store: {why}, expected one that its last user closed, or a `backup`") from error
+            why = f"{path} is read-only, and has a pending write-ahead log ({error})"
+            raise InputError(f"store: {why}, expected a store closed by its last user, or a `backup`") from error
         raise explain_error(path, error) from error
     return base
 
@@ -70,8 +70,8 @@ def explain_error(path: Path, error: Exception) -> InputError | OSError:
         full = "full" in str(error) or shutil.disk_usage(path.absolute().parent).free < LITTLE
         return OSError(f"{path}: {error}{', as the disk is full' if full and 'full' not in str(error) else ''}")
     if not is_writable(path) or "readonly" in str(error):
-        return InputError(f"store: {path} is read-only ({error}), expected a file and a folder that can be written")
-    return InputError(f"store: {path} ({error}), expected a file that `init` made")
+        return InputError(f"store: {path} is read-only ({error}), expected a writable file and folder")
+    return InputError(f"store: {path} ({error}), expected a file made by `init`")
 
 
 def file_stamp(path: Path, whole: bool) -> Stamp | None:

@@ -63,8 +63,8 @@ from compat.live.throttle import repeat_with_pauses
 if TYPE_CHECKING:
     from compat.live.sqlite.indexes import SqliteIndexes
 
-AT_ONCE = 2048  # rows that are read before they are written
-CHUNK = 500  # rows that are written in one transaction, of many that nobody waits for
+AT_ONCE = 2048  # rows collected before they are written
+CHUNK = 500  # rows written in one background transaction
 OPEN = "FROM {} l JOIN items i ON i.row = l.row WHERE l.failure IS NULL"
 ADDING = """CREATE TEMP TABLE {} (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, content TEXT NOT NULL,
     meta TEXT NOT NULL, version INTEGER NOT NULL, old BLOB)"""
@@ -124,7 +124,7 @@ class SqliteStore:
                 count += len(some)
             with here(), self.transaction() as cursor:
                 if (now := read_journal(cursor)).dim != journal.dim:
-                    raise InputError(f"add: dimension {now.dim} by now, expected {journal.dim} as before")
+                    raise InputError(f"add: dimension is now {now.dim}, expected {journal.dim} as before")
                 self._add(cursor, name, now)
         return count
 
@@ -285,29 +285,29 @@ class SqliteStore:
             def count(of: str) -> int:
                 return cursor.execute(f"SELECT count(*) FROM {of}").fetchone()[0]
 
-            total, rootless, queue = (
+            total, without_old, queue = (
                 count("items"),
                 sql.lacking_table("old", journal),
                 sql.lacking_table("new", journal),
             )
             if queue is None:
-                return Counts(total, 0, total, 0, count(str(rootless)))
+                return Counts(total, 0, total, 0, count(str(without_old)))
             failed = count(f"{queue} WHERE failure IS NOT NULL")
             pending = count(f"{queue} WHERE failure IS NULL")
-            bare = failed + pending
+            unserved = failed + pending
             if journal.bridged:
-                bare = count(
+                unserved = count(
                     f"{queue} l WHERE NOT EXISTS (SELECT 1 FROM bridge_{journal.migration} b WHERE b.row = l.row)"
                 )
-            elif rootless:
-                bare = count(f"{queue} JOIN {rootless} USING (row)")
-        return Counts(total, total - pending - failed, pending, failed, bare)
+            elif without_old:
+                unserved = count(f"{queue} JOIN {without_old} USING (row)")
+        return Counts(total, total - pending - failed, pending, failed, unserved)
 
     def without_old(self, count: int) -> list[Work]:
         with self.transaction("DEFERRED") as cursor:
-            if (rootless := sql.lacking_table("old", read_journal(cursor))) is None:
+            if (without_old := sql.lacking_table("old", read_journal(cursor))) is None:
                 return []
-            select = f"SELECT id, version, content FROM {rootless} JOIN items USING (row) LIMIT ?"
+            select = f"SELECT id, version, content FROM {without_old} JOIN items USING (row) LIMIT ?"
             return [Work(*row) for row in cursor.execute(select, (count,))]
 
     def sample(self, count: int) -> list[Item]:
@@ -396,7 +396,7 @@ class SqliteStore:
         def some() -> bool:
             nonlocal last
             with self.transaction() as cursor:
-                check_unchanged(cursor, before)  # else another plan was faster, and has dropped this table
+                check_unchanged(cursor, before)  # otherwise another plan was faster and dropped this table
                 if rows := cursor.execute(found, (last, CHUNK)).fetchall():
                     last = rows[-1][0]
                     placed = ((row, place.get(id, -1)) for row, id in rows)

@@ -54,11 +54,11 @@ def load_models(given: str) -> Models:
 
     function: Callable[[], object] = import_object("models", given, "module.function")
     if not callable(function) or isinstance(function, type):
-        raise InputError(f"models: {given} is no function, expected one that returns compat.live.Models")
+        raise InputError(f"models: {given} is no function, expected one which returns compat.live.Models")
     try:
         found = function()
     except OSError as error:
-        raise InputError(f"models: {given} ({one_line(str(error))}), expected files that it can read") from error
+        raise InputError(f"models: {given} ({one_line(str(error))}), expected readable files") from error
     except InputError:
         raise
     except ANYTHING as error:

@@ -18,7 +18,7 @@ NEEDED = ("id", "content", "old")
 INDEX = re.compile(r"|__index_level_\d+__")  # as pandas calls its index in .csv and .parquet
 ATTOSECONDS = {"W": 7 * 86400 * 10**18, "D": 86400 * 10**18, "h": 3600 * 10**18, "m": 60 * 10**18} | {
     unit: 1000 ** (6 - power) for power, unit in enumerate(("s", "ms", "us", "ns", "ps", "fs", "as"))
-}  # of the units of durations; years and months have none
+}  # of duration units; years and months have no fixed length
 NAMES = "expected text or whole numbers (pandas makes floats of whole numbers where one is missing)"
 
 

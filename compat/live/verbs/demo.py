@@ -35,11 +35,11 @@ from compat.system import serve
 
 SEED, BATCH, K = 0, 16, 10
 STOPS = (0.0, 0.1, "kill", "write", 0.3, 0.4, 0.5, "kill", 0.7, 0.8, 0.9, 1.0)
-BEYOND = 0.12  # share of the gallery that a worker migrates before it is killed
-SPEED = 250.0  # items a second of a worker that is to be killed
-WRITES = 3  # items that are inserted, updated and deleted
+BEYOND = 0.12  # share of the gallery a worker migrates before it is killed
+SPEED = 250.0  # items per second of a worker to be killed
+WRITES = 3  # items inserted, updated and deleted
 PICTURES = (".png", ".pdf", ".svg")
-ALLOWED = 1e-6  # difference of live and replayed figures
+ALLOWED = 1e-6  # tolerance between live and replayed figures
 WORKER = "import sys; from compat.live.verbs.demo import work; work(sys.argv[1])"
 
 
@@ -114,9 +114,9 @@ def demo(arguments: Namespace) -> int:
     started = time.perf_counter()
     output = Path(arguments.output)
     if not output.absolute().parent.is_dir() or output.is_dir():
-        raise InputError(f"output: {output}, expected a file in a folder that is there")
+        raise InputError(f"output: {output}, expected a file in an existing folder")
     if output.suffix not in PICTURES:
-        raise InputError(f"output: {output}, expected a file that ends in {', '.join(PICTURES)}")
+        raise InputError(f"output: {output}, expected a file ending in {', '.join(PICTURES)}")
     with TemporaryDirectory() as name:
         folder = Path(name)
         workers = [start_worker(folder) for _ in range(STOPS.count("kill"))]
@@ -214,7 +214,7 @@ def write_items(show: Show) -> str:
     for id in deleted:
         writer.delete(id)
     rest = {id: image for id, image in show.image.items() if id not in contents and id not in deleted}
-    show.image = contents | rest  # what is written is migrated from the start
+    show.image = contents | rest  # written items count as migrated
     return f"{WRITES} items each were inserted, updated and deleted"
 
 

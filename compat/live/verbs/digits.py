@@ -20,11 +20,11 @@ from compat.live.models import Images, Models
 from compat.methods import Affine
 from compat.models import Embedder
 
-WIDTHS = {"old": 8, "new": 24}  # of the networks
-DIMS = {"old": 12, "new": 20}  # of their embeddings
-KNOWN = {"old": 5, "new": 10}  # classes that they are trained on
+WIDTHS = {"old": 8, "new": 24}  # widths of the networks
+DIMS = {"old": 12, "new": 20}  # dimensions of their embeddings
+KNOWN = {"old": 5, "new": 10}  # classes they are trained on
 EPOCHS, BATCH, RATE = 8, 32, 3e-3
-QUERIES, RESERVE = 100, 10  # images that are no items, and images that users write on the way
+QUERIES, RESERVE = 100, 10  # query images, and images which users write
 
 
 class DigitImages(NamedTuple):
@@ -73,7 +73,7 @@ def network(name: str) -> Embedder:
         nn.Conv2d(width, 2 * width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
     )  # fmt: skip
     embedder = Embedder(layers, DIMS[name])
-    embedder(torch.zeros(1, 1, 8, 8))  # finds the projection's width
+    embedder(torch.zeros(1, 1, 8, 8))  # sets the projection's width
     return embedder
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("compat-bench", "torch", "numpy", "faiss-cpu", "psycopg", "qdrant-client", "pyarrow")
 CANARIES = 16  # items that are embedded again
-LISTED = 3  # dead letters that are named
+LISTED = 3  # failed items named
 
 
 class Finding(NamedTuple):
@@ -51,9 +51,7 @@ def findings(store: Store, models: str | None) -> Iterator[Finding]:
     try:
         journal = store.journal()
     except (InputError, OSError) as error:
-        yield Finding(
-            "error", "store", str(error), "nothing was changed; restore it from a backup, or mend the address"
-        )
+        yield Finding("error", "store", str(error), "nothing was changed; restore a backup, or correct the address")
         return
     yield Finding("ok", "store", f"answers, {size(store.size())}, {store.counts().total:,} items")
     yield from capabilities(store)
@@ -80,9 +78,7 @@ def environment() -> Finding:
 def capabilities(store: Store) -> Iterator[Finding]:
     """Check the store's capabilities."""
     if "compare and set" not in store.capabilities:
-        yield Finding(
-            "error", "capabilities", "no compare and set", "no migration can be planned here: take another store"
-        )
+        yield Finding("error", "capabilities", "no compare and set", "no migration can be planned: use another store")
     elif "many workers" not in store.capabilities:
         yield Finding("warning", "capabilities", ", ".join(sorted(store.capabilities)), "start one `run` at a time")
     else:
@@ -93,9 +89,9 @@ def phase(journal: Journal) -> Finding:
     """Report the phase; reading the journal has verified its digest."""
     found = f"{journal.phase}, migration {journal.migration}" if journal.migration else "no migration yet"
     if journal.phase == "paused":
-        return Finding("warning", "journal", f"{found} ({journal.note})", "go on with `run`")
+        return Finding("warning", "journal", f"{found} ({journal.note})", "continue with `run`")
     if journal.phase == "rolling_back":
-        return Finding("warning", "journal", found, "a rollback was cut short: start `rollback` again")
+        return Finding("warning", "journal", found, "a rollback was interrupted: run `rollback` again")
     return Finding("ok", "journal", found)
 
 
@@ -117,9 +113,8 @@ def dimensions(store: Store, journal: Journal) -> Finding:
 
 def unserved(store: Store) -> Finding:
     """Check for items which no query can find."""
-    bare = store.counts().unserved
-    if bare:
-        return Finding("warning", "unserved", f"{bare:,} items have no embedding at all", "`run` embeds them")
+    if count := store.counts().unserved:
+        return Finding("warning", "unserved", f"{count:,} items have no embedding", "`run` embeds them")
     return Finding("ok", "unserved", "every item has an embedding")
 
 
@@ -138,10 +133,10 @@ def failed_items(store: Store) -> Finding:
     """Check for items which the new model could not read."""
     failed = store.counts().failed
     if not failed:
-        return Finding("ok", "dead letters", "none")
+        return Finding("ok", "failed items", "none")
     named = "; ".join(f"{item.id}: {item.failure}" for item in store.failures(LISTED))
-    advice = "mend or delete them, then `run --retry-failed`; they are served by their old embeddings until then"
-    return Finding("warning", "dead letters", f"{failed:,} ({named})", advice)
+    advice = "repair or delete them, then `run --retry-failed`; until then they are served by their old embeddings"
+    return Finding("warning", "failed items", f"{failed:,} ({named})", advice)
 
 
 def disk(store: Store, journal: Journal) -> Iterator[Finding]:
@@ -152,7 +147,7 @@ def disk(store: Store, journal: Journal) -> Iterator[Finding]:
     free, left = shutil.disk_usage(path.parent).free, store.counts().pending * journal.new_dim * 4
     found = f"{size(free)} free, about {size(left)} to be written"
     if free < 2 * left:
-        yield Finding("warning", "disk", found, "make room: a full disk pauses a migration and loses nothing")
+        yield Finding("warning", "disk", found, "free some space: a full disk pauses a migration and loses nothing")
     else:
         yield Finding("ok", "disk", found)
 
@@ -160,7 +155,7 @@ def disk(store: Store, journal: Journal) -> Iterator[Finding]:
 def check_models(store: Store, journal: Journal, given: str | None) -> Iterator[Finding]:
     """Check that models are the migration's, and reproduce stored embeddings."""
     if given is None:
-        yield Finding("warning", "models", "not looked at", "give --models module.function")
+        yield Finding("warning", "models", "not checked", "give --models module.function")
         return
     from compat.live.serving import new_model
     from compat.live.verbs.arguments import load_models
@@ -169,7 +164,7 @@ def check_models(store: Store, journal: Journal, given: str | None) -> Iterator[
         models = load_models(given)
         models.check(journal)
     except InputError as error:
-        yield Finding("error", "models", str(error), "take the models that the migration began with, or roll back")
+        yield Finding("error", "models", str(error), "use the models of the migration, or roll back")
         return
     yield Finding("ok", "models", "as the migration began" if journal.phase in UNDER_WAY else "fit the store")
     if journal.phase == "none" or not journal.new_dim:
@@ -193,14 +188,14 @@ def check_canaries(model: Embed, items: Sequence[Item], name: Column, journal: J
     try:
         found = reembed(model, items, name, journal.distance)
     except InputError as error:
-        return Finding("error", f"{name} model", str(error), "see that it answers")
-    advice = "find out what changed in weights, preprocessing or contents"
+        return Finding("error", f"{name} model", str(error), "make it answer")
+    advice = "find the change in weights, preprocessing or contents"
     if found.drifted:
         level = "error" if found.mostly_drifted else "warning"
-        text = f"{len(found.drifted)} of {len(items)} items are embedded otherwise by now, such as {found.drifted[0]!r}"
+        text = f"{len(found.drifted)} of {len(items)} items are not reproduced, such as {found.drifted[0]!r}"
         return Finding(level, f"{name} model", text, advice)
     if found.unread:
         id, why = next(iter(found.unread.items()))
-        text = f"{len(found.unread)} of {len(items)} items cannot be read any more, such as {id!r} ({why})"
+        text = f"{len(found.unread)} of {len(items)} items are no longer readable, such as {id!r} ({why})"
         return Finding("warning", f"{name} model", text, advice)
-    return Finding("ok", f"{name} model", f"{len(items)} items were embedded again as they are stored")
+    return Finding("ok", f"{name} model", f"{len(items)} items were embedded again and equal the stored ones")

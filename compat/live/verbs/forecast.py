@@ -17,9 +17,9 @@ from compat.live.store import Store
 from compat.methods.upgrade import through
 
 SAMPLE = 256  # items
-NEAREST = 10  # that a query is looked at for
-FEWEST = 4 * NEAREST  # items that say anything
-BYTES = 4  # of a number
+NEAREST = 10  # nearest items of a query
+FEWEST = 4 * NEAREST  # minimum sample
+BYTES = 4  # bytes per number
 
 
 class Forecast(NamedTuple):

@@ -13,7 +13,7 @@ def export(arguments: Namespace, store: Store) -> int:
     from compat.live import manifest
 
     count = manifest.export(store, arguments.manifest)
-    print(f"{count:,} items are to be embedded; next: apply, with what another engine makes of {arguments.manifest}")
+    print(f"{count:,} items are pending; next: apply, with another engine's vectors of {arguments.manifest}")
     return 0
 
 

@@ -22,7 +22,7 @@ from compat.live.verbs.progress import Signals, show_progress
 from compat.live.verification import Verification
 from compat.live.worker import Worker
 
-LISTED = 20  # dead letters and other items that are named
+LISTED = 20  # failed and other items named
 
 
 def plan(arguments: Namespace, store: Store) -> int:
@@ -52,9 +52,9 @@ def forecast_text(found: Forecast, order: str, migration: int) -> str:
     if found.seconds is None:
         took = "unknown, as the new model did not answer"
     else:
-        took = f"about {duration(found.seconds)} of extraction for one worker"
+        took = f"about {duration(found.seconds)} of extraction by one worker"
     if found.agreement is None:
-        agreed = "not looked at: too few items, reciprocal ranks, or another distance than cosine"
+        agreed = "not measured: too few items, reciprocal ranks, or a distance other than cosine"
     else:
         agreed = " -> ".join(f"{share:.0%}" for share in found.agreement) + " before, halfway, after"
     now, peak = found.bytes
@@ -64,7 +64,7 @@ def forecast_text(found: Forecast, order: str, migration: int) -> str:
         "on disk": f"{size(now)} now, about {size(peak)} at the peak",
         "time": took,
         "agreement": f"{agreed} (with the new model's nearest items, on a sample)",
-        "next": "run; nothing has been migrated yet, and rollback goes back until finalize",
+        "next": "run; nothing has been migrated yet, and a rollback is possible until finalize",
     }
     return "\n".join(f"{name:<12}{text}" for name, text in rows.items())
 
@@ -75,7 +75,7 @@ def run(arguments: Namespace, store: Store) -> int:
     models = load_models(arguments.models)
     Migration(store, models)
     if arguments.retry_failed and (again := store.retry()):
-        print(f"{again:,} dead letters are tried again")
+        print(f"{again:,} failed items are tried again")
     with show_progress(store) as on_batch:
         worker = Worker(store, models, arguments.lease, on_batch)
         with Signals(worker.stop) as signals:
@@ -83,10 +83,10 @@ def run(arguments: Namespace, store: Store) -> int:
     found = control.status(store)
     print(json.dumps(found) if arguments.json else status_line(found))
     if signals.number:
-        print("stopped after its batch; `run` goes on from there", file=sys.stderr)
+        print("stopped after its batch; `run` continues", file=sys.stderr)
         return 128 + signals.number
     if journal.phase == "paused":
-        warn(f"paused ({journal.note}); `run` goes on from there")
+        warn(f"paused ({journal.note}); `run` continues")
         return 1
     if not arguments.json:
         print("next: verify" if journal.phase == "complete" else f"stopped at {arguments.until:.0%}; next: run")
@@ -129,12 +129,12 @@ def verify(arguments: Namespace, store: Store) -> int:
     for id in found.drifted[:LISTED]:
         print(f"  {id}")
     for id, why in islice(found.unread.items(), LISTED):
-        print(f"  {id} cannot be read any more: {why}")
+        print(f"  {id} is no longer readable: {why}")
     if found.counts.failed:
-        print(f"{found.counts.failed:,} dead letters, served by their old embeddings:")
+        print(f"{found.counts.failed:,} failed items, served by their old embeddings:")
         for item in failed:
             print(f"  {item.id}: {item.failure}")
-        print("mend or delete them, then: run --retry-failed")
+        print("repair or delete them, then: run --retry-failed")
     elif found.counts.pending:
         print("next: run")
     elif found.failed_sample and not found.drifted:
@@ -147,10 +147,10 @@ def verify(arguments: Namespace, store: Store) -> int:
 
 def sample_text(found: Verification) -> str:
     """Format the result of a sample in one line."""
-    wrong = f"{found.compared} were embedded again: {len(found.drifted)} are not as they are stored"
+    wrong = f"{found.compared} were embedded again: {len(found.drifted)} differ from the stored ones"
     if found.drifted:
         return wrong
-    return f"{wrong}, so at most {found.bound:.2%} of all are not (with 95 % confidence)"
+    return f"{wrong}, so at most {found.bound:.2%} of all differ (with 95 % confidence)"
 
 
 def check(arguments: Namespace, store: Store) -> int:
@@ -164,11 +164,10 @@ def check(arguments: Namespace, store: Store) -> int:
         print(json.dumps({"sound": sound, **found._asdict()}))
         return 0 if sound else 1
     print(f"{len(found.misplaced)} items are in none or both of the parts{list_ids(found.misplaced)}")
-    print(
-        f"{found.sampled} were embedded again: {len(found.drifted)} are not as they are stored{list_ids(found.drifted)}"
-    )
+    differ = f"{len(found.drifted)} differ from the stored ones{list_ids(found.drifted)}"
+    print(f"{found.sampled} were embedded again: {differ}")
     if found.recall is not None:
-        print(f"a search finds {found.recall:.1%} of what a scan finds, expected {floor:.0%}")
+        print(f"a search finds {found.recall:.1%} of the exact nearest items, expected {floor:.0%}")
     print("sound" if sound else "not sound: see `doctor`")
     return 0 if sound else 1
 
@@ -189,18 +188,18 @@ def rollback(arguments: Namespace, store: Store) -> int:
     if arguments.dry_run:
         print(f"{counts.new:,} new embeddings would be cleared; {words}")
         if without and migration.models.old is None:
-            warn("models.old is missing, with which they are embedded")
+            warn("models.old is missing, and is required to embed them")
         return 0
     print(words, flush=True)
     migration.rollback()
-    print("rolled back: queries go to the old system again")
+    print("rolled back: queries are answered by the old system")
     return 0
 
 
 def finalize(arguments: Namespace, store: Store) -> int:
     """Drop all old embeddings."""
     if not arguments.yes:
-        raise InputError("finalize: without --yes, expected it, as from then on there is no way back")
+        raise InputError("finalize: no --yes, expected it, as no rollback is possible afterwards")
     Migration(store, load_models(arguments.models)).finalize()
-    print(f"finalized: {store.counts().total:,} items have their new embedding alone, {size(store.size())} on disk")
+    print(f"finalized: {store.counts().total:,} items have only their new embedding, {size(store.size())} on disk")
     return 0

@@ -29,7 +29,7 @@ def init(arguments: Namespace, store: Store) -> int:
             known = ", ".join(table.meta) or "none, as the table has no further columns"
             raise InputError(f"fields: {name!r}, expected {known}")
     journal = Journal(table.dim, arguments.distance, fields)
-    for item in table.items():  # before there is a store
+    for item in table.items():  # before the store is created
         check_item(item, journal)
     try:
         store.create(journal)
@@ -74,8 +74,8 @@ def history(arguments: Namespace, store: Store) -> int:
         return 0
     for at, who, version, changes in entries:
         when = datetime.fromtimestamp(at, timezone.utc).isoformat(" ", "seconds")
-        told = ", ".join(f"{name}: {json.dumps(was)} -> {json.dumps(now)}" for name, (was, now) in changes.items())
-        print(f"{when}  {who}  {version}  {told}")
+        changed = ", ".join(f"{name}: {json.dumps(was)} -> {json.dumps(now)}" for name, (was, now) in changes.items())
+        print(f"{when}  {who}  {version}  {changed}")
     return 0
 
 
@@ -92,14 +92,14 @@ def backup(arguments: Namespace, store: Store) -> int:
 def pause(arguments: Namespace, store: Store) -> int:
     """Let workers end after their current batch."""
     control.pause(store, arguments.note)
-    print("paused: workers end after the batch that they have; queries are answered; `resume` or `run` goes on")
+    print("paused: workers end after their batch; queries are answered; `resume` or `run` continues")
     return 0
 
 
 def resume(arguments: Namespace, store: Store) -> int:
     """Let workers go on."""
     control.resume(store)
-    print("running: workers that ended meanwhile have to be started again by `run`")
+    print("running: start workers which have ended with `run`")
     return 0
 
 
@@ -116,7 +116,7 @@ def status_line(found: dict[str, Any]) -> str:
     if found["pending"] and found["eta_seconds"] is not None:
         parts.append(f"{found['items_per_second']:,.0f} items/s, about {duration(found['eta_seconds'])} left")
     if found["dead_letters"]:
-        parts.append(f"{found['dead_letters']:,} dead letters")
+        parts.append(f"{found['dead_letters']:,} failed items")
     return ", ".join(parts)
 
 
@@ -130,10 +130,10 @@ def status_table(found: dict[str, Any]) -> str:
         "migration": f"{found['migration']}, order {found['order']}" if found["migration"] else "none yet",
         "migrated": f"{found['migrated']:,} of {found['items']:,} ({found['progress']:.1%})",
         "pending": f"{found['pending']:,}",
-        "dead letters": f"{found['dead_letters']:,}" + (", see `verify`" if found["dead_letters"] else ""),
+        "failed items": f"{found['dead_letters']:,}" + (", see `verify`" if found["dead_letters"] else ""),
         "unserved": f"{found['unserved']:,}",
         "speed": f"{speed}{left}" if found["workers"] else "no worker",
-        "slowest query in 100": "not told" if slow is None else f"{1000 * slow:.1f} ms",
+        "slowest query in 100": "unknown" if slow is None else f"{1000 * slow:.1f} ms",
         "limits": limits_text(found["rate"], found["latency"]),
         "on disk": size(found["bytes"]),
     }

@@ -17,8 +17,8 @@ from compat.live.store import Store
 from compat.live.verbs.operating import status_line
 
 EVERY = 5.0  # seconds between two lines
-GLANCE = 0.5  # seconds between two looks at the store, at least
-SHARE = 20  # times what a look takes, at least
+GLANCE = 0.5  # minimum seconds between two looks at the store
+SHARE = 20  # minimum interval in durations of a look
 
 
 @contextmanager
@@ -31,13 +31,13 @@ def show_progress(store: Store) -> Iterator[Callable[[int, int], None]]:
     last, pause = 0.0, GLANCE
     if not console.is_terminal:
 
-        def told(items: int, written: int) -> None:
+        def print_line(items: int, written: int) -> None:
             nonlocal last
             if time.monotonic() - last >= EVERY:
                 last = time.monotonic()
                 print(status_line(control.status(store)), flush=True)
 
-        yield told
+        yield print_line
         return
     dead = TextColumn("{task.fields[dead]}")
     columns = BarColumn(), MofNCompleteColumn(), TaskProgressColumn(), TimeRemainingColumn(), dead
@@ -45,19 +45,19 @@ def show_progress(store: Store) -> Iterator[Callable[[int, int], None]]:
         counts = store.counts()
         task = bar.add_task("", total=counts.total, completed=counts.new, dead="")
 
-        def moved(items: int, written: int) -> None:
+        def advance(items: int, written: int) -> None:
             nonlocal last, pause
             if time.monotonic() - last >= pause:
                 began = time.monotonic()
                 counts = store.counts()
                 last = time.monotonic()
                 pause = max(GLANCE, SHARE * (last - began))
-                failed = f"{counts.failed:,} dead letters" if counts.failed else ""
+                failed = f"{counts.failed:,} failed items" if counts.failed else ""
                 bar.update(task, total=counts.total, completed=counts.new, dead=failed)
             else:
                 bar.advance(task, written)
 
-        yield moved
+        yield advance
         counts = store.counts()
         bar.update(task, total=counts.total, completed=counts.new)
 

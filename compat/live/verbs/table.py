@@ -26,7 +26,7 @@ from compat.live.verbs.columns import (
     to_text,
 )
 
-AT_ONCE = 4096  # rows that are in memory at a time
+AT_ONCE = 4096  # rows in memory at a time
 EXPECTED = "a table of items"
 
 
@@ -61,7 +61,7 @@ def read(given: str) -> ItemTable:
     path = Path(given)
     formats = {".parquet": from_parquet, ".npz": from_archive, ".csv": from_csv}
     if path.suffix not in formats:
-        raise InputError(f"items: {given}, expected a file that ends in .parquet, .npz or .csv")
+        raise InputError(f"items: {given}, expected a file ending in .parquet, .npz or .csv")
     with readable("items", path, EXPECTED):
         table = formats[path.suffix](path)
     if not table.ids or not table.dim:
@@ -135,7 +135,7 @@ def make_items(columns: Mapping[str, Sequence[Any]], old: np.ndarray) -> Iterato
     meta = [name for name in columns if name not in NEEDED]
     for number, vector in enumerate(old):
         described = {name: to_json_value(columns[name][number]) for name in meta}
-        with np.errstate(over="ignore"):  # the store refuses what is infinite
+        with np.errstate(over="ignore"):  # the store refuses infinite values
             old_row = np.asarray(vector, np.float32)
         yield Item(to_text(columns["id"][number]), to_text(columns["content"][number]), described, old=old_row)
 

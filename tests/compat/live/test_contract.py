@@ -95,7 +95,7 @@ def test_what_json_does_not_have_is_no_meta(store, year):
         lambda: store.put(item(0, meta={"year": year}), store.journal()),
         lambda: store.describe("i0", {"year": year}),
     ):
-        with pytest.raises(InputError, match=r"^meta: of item 'i0' .* expected what JSON has$"):
+        with pytest.raises(InputError, match=r"^meta: of item 'i0' .* expected JSON values$"):
             write()
     assert same(store.get("i0"), item(0))
 

@@ -265,7 +265,7 @@ def test_no_such_file(migration, tmp_path):
         apply(migration.store, migration.models, tmp_path / "v.parquet")
     with pytest.raises(InputError, match="expected a parquet file or a folder"):
         apply(migration.store, migration.models, tmp_path)
-    with pytest.raises(InputError, match=r"^manifest: .*expected a file that can be written"):
+    with pytest.raises(InputError, match=r"^manifest: .*expected a writable file"):
         export(migration.store, tmp_path / "no" / "m.parquet")
     with pytest.raises(InputError, match=r"^manifest: .*expected a file that `export` wrote"):
         fingerprint(tmp_path / "m.parquet")

@@ -102,7 +102,7 @@ def test_an_item_that_appears_after_verification_blocks_the_end(store):
     migration.run()
     migration.verify()
     store.put(items()[0]._replace(version=99), store.journal())
-    with pytest.raises(InputError, match="finalize: 1 pending items and 0 dead letters, expected all items migrated"):
+    with pytest.raises(InputError, match="finalize: 1 pending items and 0 failed items, expected all items migrated"):
         migration.finalize()
 
 
@@ -119,7 +119,7 @@ def test_a_model_that_is_away_pauses_the_migration(store, monkeypatch):
     journal = migration.run()
     assert (journal.phase, journal.note) == (
         "paused",
-        "models.new: ConnectionError: no route, expected a model that answers",
+        "models.new: ConnectionError: no route, expected a model which answers",
     )
     assert rankings(store, models())
     assert Migration(store, models()).run().phase == "complete"

@@ -215,7 +215,7 @@ def test_a_store_in_no_schema_is_not_that_of_another(opened, admin):
     running(create(public), 1)
     public.close()
     try:
-        with pytest.raises(InputError, match="expected a store that `init` made"):
+        with pytest.raises(InputError, match="expected a store made by `init`"):
             opened().counts()
     finally:
         for (name,) in admin.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall():

@@ -158,7 +158,7 @@ def test_a_port_that_cannot_be_had(error, migration, monkeypatch):
         raise error
 
     monkeypatch.setattr(client, "start_http_server", start)
-    with pytest.raises(InputError, match=r"^port: 1 at 127.0.0.1 \(.*\), expected one that is free"):
+    with pytest.raises(InputError, match=r"^port: 1 at 127.0.0.1 \(.*\), expected a free one"):
         serve(migration.store, 1)
 
 

@@ -58,7 +58,7 @@ def told(url) -> str:
 @needs_stand
 def test_what_does_not_answer_is_told_in_one_line(stand):
     assert "expected a Qdrant server" in told("qdrant://127.0.0.1:1/name")
-    assert "expected one that `init` made" in told(f"{stand.url}/name")
+    assert "expected one made by `init`" in told(f"{stand.url}/name")
     stand.version = "1.17.9"
     assert "Qdrant 1.17.9" in told(f"{stand.url}/name")
     stand.broken = 500
@@ -96,7 +96,7 @@ def test_writes_wait_and_reads_ask_the_majority(stand):
 
 
 def test_a_folder_of_none_or_of_another_process_is_told_in_one_line(tmp_path):
-    assert "expected one that `init` made" in told(f"qdrant:///{tmp_path}/none/name")
+    assert "expected one made by `init`" in told(f"qdrant:///{tmp_path}/none/name")
     assert not (tmp_path / "none").exists()
     with mock.patch("compat.live.qdrant.connection.QdrantClient", side_effect=RuntimeError("already accessed")):
         assert "expected one process at a time" in told(f"qdrant:///{tmp_path}/name")
@@ -143,5 +143,5 @@ def test_a_missing_package_is_told_in_one_line():
 
 @in_folder
 def test_a_request_that_fits_nothing_is_told(store):
-    with pytest.raises(Refused, match="expected a request that it takes"):
+    with pytest.raises(Refused, match="expected an accepted request"):
         store.link("retrieve", "nowhere", [1])

@@ -126,7 +126,7 @@ def mixed() -> Models:
 
 def test_an_actor_whose_model_mixes_up_its_rows_is_refused(migration, tmp_path):
     manifest = pq.read_table(tmp_path / "m.parquet")
-    with pytest.raises(InputError, match=r"^models.new: item .* is not stored as it embeds it, .*the same vectors"):
+    with pytest.raises(InputError, match=r"^models.new: item .* is not reproduced, .*the same vectors"):
         Extract(f"{__name__}.mixed", models().new.version)(manifest)
 
 

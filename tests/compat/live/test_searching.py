@@ -223,5 +223,5 @@ def test_a_service_that_is_away_is_a_connection_error_whatever_its_library_raise
         def __call__(self, contents):
             raise type("ReadTimeout", (Exception,), {"__module__": "httpx"})("slow")
 
-    with pytest.raises(ConnectionError, match=r"^models.old: ReadTimeout: slow, expected a model that answers$"):
+    with pytest.raises(ConnectionError, match=r"^models.old: ReadTimeout: slow, expected a model which answers$"):
         Searcher(store, models(old=Away())).search("query 0")

@@ -91,7 +91,7 @@ def test_single_vectors_that_are_wrong_are_left_out_with_their_names(migration, 
     with pytest.warns(UserWarning, match="left out") as warned:
         assert apply(migration.store, migration.models, path) == (ITEMS - 2, 0, 0, "running")
     for n, warning in zip((3, 3, 20), warned, strict=True):  # the first batch is looked at twice
-        assert f"1 of 7 ({ids[n]!r}) are not what models.new makes of them, and are left out" in str(warning.message)
+        assert f"1 of 7 ({ids[n]!r}) are not reproduced by models.new, and are left out" in str(warning.message)
     assert wrong(migration.store) == []
     assert migration.run().phase == "complete"
     assert migration.verify().sound

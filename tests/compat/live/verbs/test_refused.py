@@ -190,7 +190,7 @@ def test_a_migration_does_not_go_on_under_other_models(planned, call):
     for verb in ("run", "verify", "rollback", "query"):
         content = ["c61"] if verb == "query" else []
         refused(call(verb, URL, *content, "--models", f"{DOUBLES}.others"), "models.new: another")
-    refused(call("run", URL, "--models", f"{DOUBLES}.drifted"), "not stored as it embeds it")
+    refused(call("run", URL, "--models", f"{DOUBLES}.drifted"), "not reproduced")
     assert planned.counts() == before
 
 

@@ -82,7 +82,7 @@ def test_all_formats_make_the_same_store(items, call):
 def test_dead_letters_are_named_and_block_the_end_until_they_are_mended(planned, call):
     code, out, _ = call("run", URL, "--models", f"{DOUBLES}.broken")
     assert code == 0
-    assert "2 dead letters" in out
+    assert "2 failed items" in out
     code, out, _ = call("verify", URL, "--models", f"{DOUBLES}.broken")
     assert code == 1
     assert "i7: ValueError: no image in c7" in out
@@ -94,7 +94,7 @@ def test_dead_letters_are_named_and_block_the_end_until_they_are_mended(planned,
     assert {hit["id"] for hit in hits if hit["part"] == "old"} == {"i7", "i9"}
     code, out, _ = call("run", URL, "--models", OURS, "--retry-failed")
     assert code == 0
-    assert out.startswith("2 dead letters are tried again")
+    assert out.startswith("2 failed items are tried again")
     assert call("verify", URL, "--models", OURS)[0] == 0
 
 
@@ -192,7 +192,7 @@ def test_a_model_that_does_not_answer_is_one_line(planned, call, verb):
     assert call("run", URL, "--models", OURS)[0] == 0
     lose(planned.path, "i3", 0)
     result = call(verb[0], URL, "--models", f"{DOUBLES}.silent", *verb[1:])
-    refused(result, "models.", "ConnectionError: no route to the model", "expected a model that answers")
+    refused(result, "models.", "ConnectionError: no route to the model", "expected a model which answers")
     assert planned.counts().new == ITEMS
 
 
