@@ -13,7 +13,7 @@ import numpy as np
 
 from compat.live.canaries import CANARIES, draw_migrated, reembed
 from compat.live.extraction import Extracted, Unreachable, extract
-from compat.live.items import Counts, Item, Journal, Pending, Work
+from compat.live.items import Counts, Item, Journal, Work
 from compat.live.models import Embed
 from compat.live.store import Store
 
@@ -86,6 +86,6 @@ def broken_model(work: Sequence[Work], found: Extracted, others: str = "") -> Br
 def draw_pending(store: Store, work: Sequence[Work], items: int) -> list[Work]:
     """Draw pending items at random places of an order of `items` items, without those of a batch."""
     places = np.random.default_rng().integers(0, max(items, 1), OTHERS).tolist()
-    found = {item.id: item for place in places for item in store.pending(1, Pending("", 0, "", place - 1))}
+    found = {item.id: item for place in places for item in store.pending(1, Work("", 0, "", place - 1))}
     mine = {w.id for w in work}
     return [Work(i.id, i.version, i.content) for i in found.values() if i.id not in mine]

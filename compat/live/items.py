@@ -61,20 +61,19 @@ def new_store() -> str:
 
 
 class Work(NamedTuple):
-    """An item to embed."""
+    """An item to embed.
+
+    Attributes:
+        id: id of the item.
+        version: version of its content.
+        content: input of the models.
+        place: place in the order of the migration; -1: written since the plan, or unknown.
+    """
 
     id: str
     version: int
     content: str
-
-
-class Pending(NamedTuple):
-    """An item to embed, with its place in the order of the migration; -1: written since the plan."""
-
-    id: str
-    version: int
-    content: str
-    place: int
+    place: int = -1
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from compat.errors import InputError
 from compat.files import replace as replace_file
 from compat.live import parquet
 from compat.live.extraction import Extracted
-from compat.live.items import Journal, Pending, Phase
+from compat.live.items import Journal, Phase, Work
 from compat.live.models import Models
 from compat.live.serving import StoredModel
 from compat.live.spot_check import spot_check
@@ -168,7 +168,7 @@ def _runnable_journal(store: Store, verb: str) -> Journal:
     return journal
 
 
-def _pages(store: Store) -> Iterator[list[Pending]]:
+def _pages(store: Store) -> Iterator[list[Work]]:
     """Yield the pending items, page by page."""
     page = store.pending(GROUP)
     while page:

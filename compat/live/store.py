@@ -14,7 +14,6 @@ from compat.live.items import (
     Entry,
     Item,
     Journal,
-    Pending,
     Report,
     StoredGallery,
     Turn,
@@ -149,7 +148,7 @@ class Store(Protocol):
             The number of vectors written, and the next items by place, those written since the plan first.
         """
 
-    def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
+    def pending(self, count: int, after: Work | None = None) -> list[Work]:
         """Return the next pending items, whoever has claimed them.
 
         Paging is stable: an item which stays pending at the same place is returned exactly once, whatever happens to

@@ -19,7 +19,6 @@ from compat.live.items import (
     Entry,
     Item,
     Journal,
-    Pending,
     Report,
     StoredGallery,
     Turn,
@@ -230,17 +229,17 @@ class PostgresStore:
         ids, versions = map(list, zip(*items, strict=True))
         return [(row, n - 1) for row, n in cursor.execute(LOCKED, (ids, versions))]
 
-    def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
+    def pending(self, count: int, after: Work | None = None) -> list[Work]:
         place, id = (-2, "") if after is None else (after.place, after.id)
 
-        def step(cursor: Cursor[Any]) -> list[Pending]:
+        def step(cursor: Cursor[Any]) -> list[Work]:
             if (queue := sql.lacking_table("new", self.link.journal)) is None:
                 return []
             select = (
                 f"SELECT i.id, i.version, i.content, l.place {OPEN.format(queue)} AND l.place >= %s"
                 ' AND (l.place > %s OR i.id > %s COLLATE "C") ORDER BY l.place, i.id COLLATE "C" LIMIT %s'
             )
-            return [Pending(*row) for row in cursor.execute(select, (place, place, id, count))]
+            return [Work(*row) for row in cursor.execute(select, (place, place, id, count))]
 
         return self.read(step)
 

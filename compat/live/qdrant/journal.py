@@ -84,7 +84,9 @@ class JournalStore:
         state = JournalPoint(journal).after(journal, **names)
         self._write_note(JOURNAL, state.dump(), models.UpdateMode.INSERT_ONLY)
         if state.marks[-1] not in self.state().marks:
-            raise InputError(f"store: {self.items!r} at {self.link.shown} was made by another process, expected a new collection")
+            raise InputError(
+                f"store: {self.items!r} at {self.link.shown} was made by another process, expected a new collection"
+            )
 
     def state(self) -> JournalPoint:
         """Read the journal's point.

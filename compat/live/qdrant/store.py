@@ -33,7 +33,6 @@ from compat.live.items import (
     Entry,
     Item,
     Journal,
-    Pending,
     Report,
     StoredGallery,
     Turn,
@@ -189,10 +188,10 @@ class QdrantStore:
         claims = left and ours and state.journal.phase == "running" and count > 0
         return Turn(written, claim(self.link, report.worker, waiting, count, lease) if claims else [], left)
 
-    def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
+    def pending(self, count: int, after: Work | None = None) -> list[Work]:
         place, id = (-1, None) if after is None else (after.place, point_id(after.id))
         found = self.points.after(pending_filter(self.journals.state()), place, id, count)
-        return [Pending(*(record.payload[name] for name in Pending._fields)) for record in found]
+        return [Work(*(record.payload[name] for name in Work._fields)) for record in found]
 
     def retry(self) -> int:
         state = self.journals.state()

@@ -35,7 +35,6 @@ from compat.live.items import (
     Entry,
     Item,
     Journal,
-    Pending,
     Report,
     StoredGallery,
     Turn,
@@ -254,7 +253,7 @@ class SqliteStore:
         cursor.executemany(f"UPDATE {queue} SET failure = ? WHERE row = {item}", dead)
         return written
 
-    def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
+    def pending(self, count: int, after: Work | None = None) -> list[Work]:
         place, id = (-2, "") if after is None else (after.place, after.id)
         with self.transaction("DEFERRED") as cursor:
             queue = sql.lacking_table("new", read_journal(cursor))
@@ -264,7 +263,7 @@ class SqliteStore:
                 f"SELECT i.id, i.version, i.content, l.place {OPEN.format(queue)}"
                 " AND l.place >= ? AND (l.place > ? OR i.id > ?) ORDER BY l.place, i.id LIMIT ?"
             )
-            return [Pending(*row) for row in cursor.execute(select, (place, place, id, count))]
+            return [Work(*row) for row in cursor.execute(select, (place, place, id, count))]
 
     def retry(self) -> int:
         with self.transaction() as cursor:

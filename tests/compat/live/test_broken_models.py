@@ -1,4 +1,4 @@
-"""A model that breaks, and items that are at fault: one is paused for, the others become dead letters."""
+"""A model that breaks, and items that are at fault: one is paused for, the others fail."""
 
 from contextlib import nullcontext
 
@@ -51,7 +51,7 @@ HOW = {
 @pytest.mark.parametrize("batch", [1, 3, 8, 32])
 @pytest.mark.parametrize("after", [0, 1])
 @pytest.mark.parametrize("how", HOW)
-def test_a_model_that_breaks_makes_no_dead_letters(store, how, batch, after):
+def test_a_model_that_breaks_makes_no_failed_items(store, how, batch, after):
     new = Breaks(HOW[how])
     migration = Migration(store, models(new=new))
     migration.plan(batch=batch)
@@ -66,7 +66,7 @@ def test_a_model_that_breaks_makes_no_dead_letters(store, how, batch, after):
     assert store.counts() == (ITEMS, ITEMS, 0, 0, 0)
 
 
-def test_a_model_that_breaks_within_a_batch_makes_no_dead_letters(store):
+def test_a_model_that_breaks_within_a_batch_makes_no_failed_items(store):
     class Ends(Breaks):
         """It reads a few items more, then nothing."""
 

@@ -52,7 +52,7 @@ def test_an_item_that_cannot_be_read_stops_no_other():
     assert found.failed == [("bad", 1, "FileNotFoundError: no file bad")]
 
 
-def test_nan_is_a_dead_letter():
+def test_nan_is_a_failed_item():
     found = extract(Model(), work("a", "nan"))
     assert [id for id, *_ in found.done] == ["a"]
     assert found.failed == [("nan", 1, "NaN or infinite values")]
@@ -72,7 +72,7 @@ def test_a_service_says_when_to_come_back(slept):
     assert slept == [7.0]
 
 
-def test_what_stays_away_is_no_dead_letter(slept):
+def test_what_stays_away_is_no_failed_item(slept):
     with pytest.raises(Unreachable, match="ConnectionError: gone"):
         extract(Model(*[ConnectionError("gone")] * 99), work("a", "b"))
     assert slept == sorted(slept)
@@ -92,7 +92,7 @@ def test_what_is_no_row_for_each_is_told(shape):
     ] * 3
 
 
-def test_a_model_that_leaves_out_what_it_cannot_read_makes_dead_letters_of_these_alone():
+def test_a_model_that_leaves_out_what_it_cannot_read_makes_failed_items_of_these_alone():
     class Skips(Model):
         def __call__(self, contents):
             return np.array([[float(len(content))] for content in contents if not content.startswith("bad")])
@@ -102,7 +102,7 @@ def test_a_model_that_leaves_out_what_it_cannot_read_makes_dead_letters_of_these
     assert [id for id, *_ in found.failed] == ["bad"]
 
 
-def test_rows_of_another_length_are_dead_letters():
+def test_rows_of_another_length_are_failed_items():
     found = extract(Model(), work("a", "b"), dim=2)
     assert found.done == []
     assert found.failed[0] == ("a", 0, "models.new: shape (1, 1), expected (1, 2)")

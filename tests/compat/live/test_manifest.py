@@ -210,7 +210,7 @@ def test_late_vectors_change_nothing_of_what_was_written_since(migration, tmp_pa
     assert not migration.verify(100).drifted
 
 
-def test_a_late_failure_does_not_take_a_vector_away_and_a_vector_revives_a_dead_letter(migration, tmp_path):
+def test_a_late_failure_does_not_take_a_vector_away_and_a_vector_revives_a_failed_item(migration, tmp_path):
     export(migration.store, tmp_path / "m.parquet")
     pq.write_table(extracted(tmp_path / "m.parquet", NAMES[:2]), tmp_path / "bad.parquet")
     pq.write_table(extracted(tmp_path / "m.parquet"), tmp_path / "good.parquet")

@@ -242,7 +242,7 @@ def test_text_that_no_encoding_has_is_refused(opened):
     for step in steps:
         with pytest.raises(InputError, match=r"^[^\n]+, expected text[^\n]*$"):
             step()
-    assert store.exchange(report(0, dead=[("i1", 2, f"no\0 {wrong}")]), 0, 60.0).written == 1
+    assert store.exchange(report(0, failed=[("i1", 2, f"no\0 {wrong}")]), 0, 60.0).written == 1
     assert store.failures(1)[0].failure == "no \\ud800"
 
 

@@ -99,7 +99,7 @@ def test_pages_of_pending_items_meet_each_once(store):
     running(store, 12, order=range(11, -1, -1))
     for n in (1, 3, 5, 7, 9):
         store.put(item(n, version=50 + n), store.journal())
-    store.exchange(report(0, dead=[("i2", 3, "unreadable")]), 3, 60.0)
+    store.exchange(report(0, failed=[("i2", 3, "unreadable")]), 3, 60.0)
     met, page = [], store.pending(2)
     while page:
         met += page

@@ -121,7 +121,7 @@ def test_a_worker_that_slept_since_an_earlier_migration_harms_nothing(store, ope
             turned(store, phase="running", migration=2, new_dim=NEW)
         kept.extend(everything(store))
 
-    late = report(0, 1, dead=[("i2", 3, "unreadable")])
+    late = report(0, 1, failed=[("i2", 3, "unreadable")])
     with Between(zombie, "update_vectors", meanwhile):
         turn = zombie.exchange(late, 9, 60.0)
     assert (turn.work, turn.left, len(kept)) == ([], True, 3)
@@ -130,7 +130,7 @@ def test_a_worker_that_slept_since_an_earlier_migration_harms_nothing(store, ope
 
 
 @on_both
-def test_a_dead_letter_of_an_earlier_migration_is_none_of_the_next(store, opened):
+def test_a_failed_item_of_an_earlier_migration_is_none_of_the_next(store, opened):
     running(store, 2)
     zombie = opened()
 
@@ -140,7 +140,7 @@ def test_a_dead_letter_of_an_earlier_migration_is_none_of_the_next(store, opened
         turned(store, phase="running", migration=2)
 
     with Between(zombie, "set_payload", meanwhile):
-        zombie.exchange(report(done=[], dead=[("i0", 1, "unreadable")]), 0, 60.0)
+        zombie.exchange(report(done=[], failed=[("i0", 1, "unreadable")]), 0, 60.0)
     assert store.counts() == Counts(2, 0, 2, 0, 0)
     assert (store.get("i0").failure, store.failures(9), store.retry()) == (None, [], 0)
 

@@ -136,7 +136,7 @@ def test_what_cannot_be_read_here_is_taken_unless_nothing_can(tmp_path):
     migration.store.close()
 
 
-def test_failures_of_a_model_that_was_broken_elsewhere_are_no_dead_letters(migration, tmp_path):
+def test_failures_of_a_model_that_was_broken_elsewhere_are_no_failed_items(migration, tmp_path):
     export(migration.store, tmp_path / "m.parquet")
     pq.write_table(extracted(tmp_path / "m.parquet", NAMES), tmp_path / "v.parquet")
     with pytest.raises(InputError, match=r"^failure: of item .*, which models.new reads, like 7 of 7, expected"):

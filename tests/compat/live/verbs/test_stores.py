@@ -8,7 +8,7 @@ from compat.live import Writer, open_store
 from tests.helpers.live_doubles import DOUBLES, ITEMS, OLD, OURS, SPACES, models
 
 
-def test_a_migration_with_dead_letters_and_a_rollback_on_each_store(url, items, call):
+def test_a_migration_with_failed_items_and_a_rollback_on_each_store(url, items, call):
     code, out, err = call("init", url, "--items", items, "--fields", "lang,year")
     assert code == 0, err
     assert "60 items of dimension 4" in out

@@ -79,7 +79,7 @@ def test_all_formats_make_the_same_store(items, call):
     assert found[0][5] == ("i5", "c5", {"lang": "en", "year": 2002}, old[5].tolist())
 
 
-def test_dead_letters_are_named_and_block_the_end_until_they_are_mended(planned, call):
+def test_failed_items_are_named_and_block_the_end_until_they_are_mended(planned, call):
     code, out, _ = call("run", URL, "--models", f"{DOUBLES}.broken")
     assert code == 0
     assert "2 failed items" in out
