@@ -101,9 +101,7 @@ def test_a_transform_that_was_started_from_is_that_of_what_served_before(kind, w
     assert found is not None
     assert found.start is None
     check(serving, known, pairs.old)
-    with pytest.raises(
-        InputError, match=r"^fit: damaged \(the \w+ starts from a transform, and what served before has"
-    ):
+    with pytest.raises(InputError, match=r"^fit: damaged \(the \w+ starts from a transform, and the baseline has"):
         load(dump(serving), baseline(upgrade()))
 
 

@@ -128,7 +128,7 @@ def test_a_model_that_does_not_converge_is_told_of_once_and_the_old_path_serves(
     def fail(*_):
         raise np.linalg.LinAlgError("singular matrix")
 
-    monkeypatch.setattr("compat.experience.regressions.Gaussian.fit_rest", fail)
+    monkeypatch.setattr("compat.experience.regressions.Gaussian.fit_residuals", fail)
     e = gallery(shared=True)
     with pytest.warns(UserWarning, match="OwnForward learned nothing from own pairs") as told:
         found, took = curve(e, orders=2)

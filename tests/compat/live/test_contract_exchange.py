@@ -19,7 +19,7 @@ A, B = "host:1:1", "host:2:2"
 def test_batches_are_claimed_in_the_order_of_the_plan(store):
     running(store, 6, order=[5, 3, 1, 0, 2, 4])
     turn = store.exchange(report(worker=A), 2, 60.0)
-    assert turn == (0, [("i5", 6, "c5"), ("i3", 4, "c3")], True)
+    assert turn == (0, [("i5", 6, "c5", -1), ("i3", 4, "c3", -1)], True)
     assert claim(store, 3, B) == ["i1", "i0", "i2"]
     turn = store.exchange(report(5, 3, worker=A), 9, 60.0)
     assert (turn.written, [w.id for w in turn.work], turn.left) == (2, ["i4"], True)
@@ -164,7 +164,7 @@ def test_failed_items_are_not_handed_out_until_they_are_tried_again(store):
     running(store, 3)
     store.exchange(report(failed=[("i0", 1, "'unreadable'; --"), ("i1", 99, "another version")]), 0, 60.0)
     assert same(store.get("i0"), item(0, failure="'unreadable'; --"))
-    assert store.exchange(report(), 9, 60.0).work == [("i1", 2, "c1"), ("i2", 3, "c2")]
+    assert store.exchange(report(), 9, 60.0).work == [("i1", 2, "c1", -1), ("i2", 3, "c2", -1)]
     assert store.exchange(report(1, 2), 9, 60.0) == (2, [], False)
     assert store.retry() == 1
     assert store.retry() == 0

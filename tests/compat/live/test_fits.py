@@ -135,7 +135,7 @@ def test_a_store_without_its_fit_says_so_until_a_worker_has_learned_again(store)
     its = models(OwnBack)
     run(store, its)
     forget(store)
-    with pytest.raises(InputError, match=r"^fit: none of migration 1 at 120 items, expected one that a worker stored"):
+    with pytest.raises(InputError, match=r"^fit: none of migration 1 at 120 items, expected one stored by a worker"):
         answers(Searcher(store, its))
     for phase in ("running", "complete"):
         forget(store)

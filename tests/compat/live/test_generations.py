@@ -129,7 +129,7 @@ def test_a_rollback_needs_no_vector_read_again(store):
     running(store, 12)
     asks = [Ask("old", vector(0)[None])]
     assert len(store.search(asks, 99)[0].ids) == 12
-    part = store.indexes.indexes["old"].index
+    part = store.indexes.columns["old"].index
     store.exchange(report(*range(7)), 0, 60.0)
     assert len(store.search(asks, 99)[0].ids) == 5
     before = turned(store, phase="rolling_back")
@@ -138,4 +138,4 @@ def test_a_rollback_needs_no_vector_read_again(store):
     found = store.search(asks, 99)[0]
     assert sorted(found.ids) == sorted(f"i{n}" for n in range(12))
     assert found.vectors[found.ids.index("i3")].tolist() == vector(99).tolist()
-    assert store.indexes.indexes["old"].index is part or not store.indexes.indexes["old"].whole
+    assert store.indexes.columns["old"].index is part or not store.indexes.columns["old"].whole

@@ -98,7 +98,7 @@ def test_an_old_vector_that_its_model_does_not_make_is_named(store):
 
 def test_a_search_that_misses_what_a_scan_finds_has_a_recall_below_1(half, monkeypatch):
     monkeypatch.setattr(
-        "compat.live.sqlite.index.Part.search", lambda its, asked, *_: its.row_of[:1].repeat(len(asked))[:, None]
+        "compat.live.sqlite.index.SqliteIndex.search", lambda its, asked, *_: its.row_of[:1].repeat(len(asked))[:, None]
     )
     assert 0 < (check(half, MODELS, queries=5).recall or 0) < 0.9
 

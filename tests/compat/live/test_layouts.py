@@ -115,7 +115,7 @@ def test_another_store_in_the_place_of_the_one_that_was_opened_is_refused(tmp_pa
         one.close()
     assert store.counts().total == 0
     other.replace(path)
-    with pytest.raises(InputError, match=r"^store: .*gallery.db was deleted or replaced, expected the file that"):
+    with pytest.raises(InputError, match=r"^store: .*gallery.db was deleted or replaced, expected the opened file"):
         store.counts()
     with closing(sqlite3.connect(path)) as base:
         record = json.loads(base.execute("SELECT content FROM journal").fetchone()[0])

@@ -243,7 +243,7 @@ def test_a_rollback_in_the_middle_stops_it(migration, tmp_path):
     def rolled_back(items, written):
         migration.rollback()
 
-    with pytest.raises(InputError, match=r"^apply: migration 1 is rolled_back by now, expected migration 1 to run"):
+    with pytest.raises(InputError, match=r"^apply: migration 1 is rolled_back now, expected migration 1 to run"):
         apply(migration.store, migration.models, tmp_path / "v.parquet", rolled_back)
     assert migration.store.counts().new == 0
 

@@ -140,7 +140,7 @@ def test_a_store_that_fails_is_tried_again_and_nothing_is_lost(store, monkeypatc
     assert migration.run(0.5).phase == "running"
     assert not fails
     fails.extend([OSError("database or disk is full")] * 99)
-    with pytest.raises(InputError, match=r"store: OSError: database or disk is full, .* run goes on from there"):
+    with pytest.raises(InputError, match=r"store: OSError: database or disk is full, .* run continues from there"):
         migration.run()
     assert store.counts().new == ITEMS // 2
     assert rankings(store, models())

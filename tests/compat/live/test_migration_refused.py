@@ -127,7 +127,7 @@ def test_other_plans_that_make_no_sense(store, tmp_path):
         Migration(store, models(old=None)).plan(dual=True)
     with pytest.raises(InputError, match=r"models.new: it reads none of the first 8 items"):
         Migration(store, models(new=Failing(*matrices()[0]))).plan()
-    with pytest.raises(InputError, match=r"first 8 items \(OSError: image file is truncated\), expected one that"):
+    with pytest.raises(InputError, match=r"first 8 items \(OSError: image file is truncated\), expected one which"):
         Migration(store, models(new=Failing(*matrices()[0]))).plan()
     for dims in ((OLD + 1, NEW), (OLD, NEW - 1)):
         upgrade = Affine(Precomputed(dims[0]), Precomputed(dims[1]))

@@ -136,7 +136,7 @@ def test_an_actor_whose_model_breaks_writes_no_failures(migration, tmp_path):
     actor(manifest.filter(pa.array([NAMES.index(id) < 20 for id in manifest["id"].to_pylist()])))
     assert 1 <= len(actor.read) <= 8
     actor.model = Broken()
-    with pytest.raises(InputError, match=r"it failed on all 8 items of a batch \(NaN .*that it had read\), exp"):
+    with pytest.raises(InputError, match=r"it failed on all 8 items of a batch \(NaN .*it had read before\), exp"):
         actor(manifest)
 
 

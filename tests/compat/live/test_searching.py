@@ -94,7 +94,7 @@ def test_filters_hold_on_both_parts(store):
     searcher = Searcher(store, its)
     hits = searcher.search("query 1", ITEMS, {"red": True, "size": 1})
     assert {hit.id for hit in hits} == {f"i{n}" for n in range(ITEMS) if n % 2 == 0 and n % 3 == 1}
-    assert {hit.index for hit in hits} == {"old", "new"}
+    assert {hit.part for hit in hits} == {"old", "new"}
     assert searcher.search("query 1", 5, {"size": "1' OR 1=1 --"}) == []
     with pytest.raises(InputError, match="where: 'colour', expected red, size"):
         searcher.search("query 1", 5, {"colour": "red"})
@@ -114,7 +114,7 @@ def test_k_may_be_one_of_numpy(store):
 
 def test_queries_that_no_model_reads_are_refused(store):
     searcher = Searcher(store, models())
-    with pytest.raises(InputError, match=r"content: KeyError: 'nothing', expected queries that the old model reads"):
+    with pytest.raises(InputError, match=r"content: KeyError: 'nothing', expected queries which the old model reads"):
         searcher.search("nothing")
     with pytest.raises(InputError, match=r"models.old: none, expected one, as the store is in phase none"):
         Searcher(store, models(old=None)).search("query 0")
@@ -171,7 +171,7 @@ def test_an_item_found_in_both_parts_counts_as_migrated():
     found = {"old": (ones, Candidates(["a", "b"], [{}, {}], np.eye(2, dtype=np.float32), np.array([[0, 1]])))}
     found["new"] = (ones, Candidates(["b"], [{}], -ones, np.array([[0]])))
     hits = merge_hits(found, 0, None, "cosine", 5)
-    assert [(hit.id, hit.index) for hit in hits] == [("a", "old"), ("b", "new")]
+    assert [(hit.id, hit.part) for hit in hits] == [("a", "old"), ("b", "new")]
 
 
 def test_a_warm_searcher_loads_nothing_for_its_first_query(store, monkeypatch):

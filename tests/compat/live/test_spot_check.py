@@ -53,7 +53,7 @@ def test_rows_that_are_shifted_from_anywhere_on_are_not_served(first, tmp_path_f
     written = migration.store.counts().new
     assert first // 7 * 7 <= written < ITEMS
     if found:
-        assert "is not what models.new makes of it" in found
+        assert "is not reproduced by models.new" in found
         assert found.endswith(f"expected its embedding; {written} vectors were written before")
     migration.store.close()
 
@@ -128,7 +128,7 @@ def test_what_cannot_be_read_here_is_taken_unless_nothing_can(tmp_path):
     path = changed(tmp_path / "m.parquet", lambda rows: rows)
     ids = pq.read_table(path)["id"].to_pylist()
     new.gone = set(ids)
-    with pytest.raises(InputError, match=r"^vector: of item .* FileNotFoundError: .*, expected some that"):
+    with pytest.raises(InputError, match=r"^vector: of item .* FileNotFoundError: .*, expected items which"):
         apply(migration.store, migration.models, path)
     assert migration.store.counts().new == 0
     new.gone = set(ids[::3])

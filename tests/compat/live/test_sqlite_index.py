@@ -153,7 +153,7 @@ def test_it_looks_at_each_vector_until_its_lists_are_built(monkeypatch):
         ready.wait(30)
         return train_lists(*args)
 
-    monkeypatch.setattr("compat.live.sqlite.index.trained", later)
+    monkeypatch.setattr("compat.live.sqlite.index.train_lists", later)
     part = SqliteIndex(np.arange(3900), gallery[:3900], "l2", Approximate(1000, 0.5))
     for known in (3900, 4000):
         part.add(np.arange(part.count, known), gallery[part.count : known])

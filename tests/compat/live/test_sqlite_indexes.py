@@ -67,17 +67,17 @@ def test_a_searcher_that_has_missed_what_is_forgotten_loads_anew(tmp_path, monke
     journal = running(create(store)).journal()
     asks = [Ask("old", vector(7, OLD)[None])]
     assert sorted(asking.search(asks, 9)[0].ids) == [f"i{n}" for n in range(6)]
-    view = asking.indexes.indexes["old"]
+    view = asking.indexes.columns["old"]
     store.delete("i0")
     assert "i0" not in asking.search(asks, 9)[0].ids
-    assert asking.indexes.indexes["old"] is view
+    assert asking.indexes.columns["old"] is view
     store.delete("i1")
     for n in range(20):
         store.put(item(8, new=vector(n, 3)), journal)
     with store.transaction() as cursor:
         assert cursor.execute("SELECT count(*) <= 9, max(seq) > 40 FROM changes").fetchone() == (1, 1)
     assert sorted(asking.search(asks, 9)[0].ids) == ["i2", "i3", "i4", "i5"]
-    assert asking.indexes.indexes["old"] is not view
+    assert asking.indexes.columns["old"] is not view
     store.close()
     asking.close()
 
@@ -88,14 +88,14 @@ def test_what_is_searched_after_a_migration_is_what_was_searched_at_its_end(tmp_
     store.exchange(report(*range(6)), 0, 60)
     asks = [Ask("new", vector(7, 3)[None])]
     before = store.search([*asks, Ask("old", vector(7, OLD)[None])], 6)[0]
-    view = store.indexes.indexes["new"]
+    view = store.indexes.columns["new"]
     seq = view.seq
     store.drop_old(store.journal(), replace(store.journal(), phase="finalized"))
     after = store.search(asks, 6)[0]
     assert (after.ids, after.nearest.tolist()) == (before.ids, before.nearest.tolist())
-    assert store.indexes.indexes["new"] is view
+    assert store.indexes.columns["new"] is view
     assert view.seq == seq
-    assert list(store.indexes.indexes) == ["new"]
+    assert list(store.indexes.columns) == ["new"]
     store.close()
 
 
@@ -125,9 +125,9 @@ def test_a_warm_part_has_its_lists(tmp_path):
     store = SqliteStore(tmp_path / "gallery.db", Approximate(50))
     create(store).add(item(n) for n in range(100))
     store.warm(["old", "new"])
-    part = store.indexes.indexes["old"].index
+    part = store.indexes.columns["old"].index
     assert not part.exact
-    assert list(store.indexes.indexes) == ["old"]
+    assert list(store.indexes.columns) == ["old"]
     store.search([Ask("old", vector(7, OLD)[None])], 9)
-    assert store.indexes.indexes["old"].index is part
+    assert store.indexes.columns["old"].index is part
     store.close()

@@ -139,7 +139,7 @@ def test_the_command_says_its_bound_and_names_what_is_wrong(store, tmp_path, cap
     url = f"sqlite:///{tmp_path / 'gallery.db'}"
 
     def verify(its, *options):
-        monkeypatch.setattr("compat.live.verbs.migrating.models_of", lambda _: its)
+        monkeypatch.setattr("compat.live.verbs.migrating.load_models", lambda _: its)
         given = ("verify", url, "--models", "its.models", *options)
         with pytest.raises(SystemExit) as ended:
             main(given)
