@@ -38,4 +38,4 @@ def open_store(url: str, **options: Any) -> Store:
         own: Store = resolved("store", scheme, "a class of stores")(url, **options)
         return own
     shown = f"{scheme}://..." if rest and scheme.isalnum() else "an address without a scheme"  # it may hold a password
-    raise InputError(f"store: {shown}, expected sqlite:///path, postgresql://... or qdrant://...")
+    raise InputError(f"store: {shown}, expected sqlite:///path, postgresql://... or qdrant://... (experimental)")
