@@ -8,14 +8,14 @@
     python -m compat.live finalize sqlite:///gallery.db --models my_models.models --yes
     python -m compat.live demo
 
-Where another engine extracts, in place of `run`:
+With another engine for the extraction, instead of `run`:
 
     python -m compat.live plan sqlite:///gallery.db --models my_models.models --export manifest.parquet
     python -m compat.live.ray_pipeline manifest.parquet vectors --models my_models.models --concurrency 8
     python -m compat.live apply sqlite:///gallery.db vectors --models my_models.models
 
-Models are what a function without arguments returns, a `compat.live.Models`; modules of the current folder are found.
-Codes: 0 all is well, 1 verify or doctor found something or a run was paused, 2 wrong input, 130 interrupted, 141
+--models names a function without arguments which returns a `compat.live.Models`, also in a module of this folder.
+Exit codes: 0 success, 1 a finding of verify, check or doctor, or a paused run, 2 wrong input, 130 interrupted, 141
 output closed, 143 a run stopped by a signal after its batch. A repeated `run` continues; several may run at once.
 """
 

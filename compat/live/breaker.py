@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from compat.live.canaries import CANARIES, draw_migrated, reembed
-from compat.live.extraction import Extracted, Unreachable, extract
+from compat.live.extraction import Extraction, Unreachable, extract
 from compat.live.items import Counts, Item, Journal, Work
 from compat.live.models import Embed
 from compat.live.store import Store
@@ -25,7 +25,7 @@ class Broken(Unreachable):
     """A model which fails on most inputs, so no item is to blame."""
 
 
-def is_suspicious(work: Sequence[Work], found: Extracted) -> bool:
+def is_suspicious(work: Sequence[Work], found: Extraction) -> bool:
     """Return whether half of a batch failed, or half of its last items."""
     dead = {id for id, *_ in found.failed}
     failed = [w.id in dead for w in work]
@@ -51,7 +51,7 @@ def draw_witnesses(store: Store, work: Sequence[Work], journal: Journal) -> Witn
     return Witnesses(draw_migrated(store, CANARIES), draw_pending(store, work, journal.items), store.counts())
 
 
-def check_model(model: Embed, work: Sequence[Work], found: Extracted, by: Witnesses, journal: Journal) -> None:
+def check_model(model: Embed, work: Sequence[Work], found: Extraction, by: Witnesses, journal: Journal) -> None:
     """Refuse a model which fails on items it has read before, or, by extrapolation, on most of the gallery.
 
     Args:
@@ -75,7 +75,7 @@ def check_model(model: Embed, work: Sequence[Work], found: Extracted, by: Witnes
         raise broken_model(work, found, f"{len(dead)} of {len(asked)} pending ones")
 
 
-def broken_model(work: Sequence[Work], found: Extracted, others: str = "") -> Broken:
+def broken_model(work: Sequence[Work], found: Extraction, others: str = "") -> Broken:
     """Make the error for a broken model, with the failures in one line."""
     count = "all" if len(found.failed) == len(work) else f"{len(found.failed)} of the"
     failed = f"it failed on {count} {len(work)} items of a batch ({found.failed[-1][2]})"

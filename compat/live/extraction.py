@@ -25,7 +25,7 @@ class Unreachable(InputError):
     """A failure which persisted through all tries; shown to users as one line."""
 
 
-class Extracted(NamedTuple):
+class Extraction(NamedTuple):
     """Result of a batch, in the form a `Report` takes.
 
     Attributes:
@@ -41,7 +41,7 @@ class Extracted(NamedTuple):
 
 def extract(
     model: Embed, work: Sequence[Work], name: str = "new", dim: int | None = None, tries: int = TRIES
-) -> Extracted:
+) -> Extraction:
     """Embed a batch; if the model fails on it, embed item by item, so one unreadable item stops no other.
 
     Transient failures (see `compat.live.transient`) are retried. If a service keeps failing with status 500, its items
@@ -74,23 +74,23 @@ def extract(
         return split_finite(work, rows)
     if len(work) == 1:
         wrong = failed if isinstance(failed, WrongModel) else None
-        return Extracted(failed=[(work[0].id, work[0].version, describe_error(failed))], wrong=wrong)
+        return Extraction(failed=[(work[0].id, work[0].version, describe_error(failed))], wrong=wrong)
     return join([extract(model, [w], name, dim, tries) for w in work])
 
 
-def split_finite(work: Sequence[Work], rows: np.ndarray) -> Extracted:
+def split_finite(work: Sequence[Work], rows: np.ndarray) -> Extraction:
     """Split a batch with embeddings (N, D) into done items and failed ones (NaN or infinite values)."""
     kept = np.isfinite(rows).all(1)
-    return Extracted(
+    return Extraction(
         [(w.id, w.version, row) for w, row, good in zip(work, rows, kept, strict=True) if good],
         [(w.id, w.version, "NaN or infinite values") for w, good in zip(work, kept, strict=True) if not good],
     )
 
 
-def join(parts: Sequence[Extracted]) -> Extracted:
+def join(parts: Sequence[Extraction]) -> Extraction:
     """Join several results into one."""
     done, dead, wrong = zip(*parts, strict=True) if parts else ((), (), ())
-    return Extracted(list(chain(*done)), list(chain(*dead)), next(filter(None, wrong), None))
+    return Extraction(list(chain(*done)), list(chain(*dead)), next(filter(None, wrong), None))
 
 
 def retry(step: Callable[[], T], passes: Callable[[Exception], bool], tries: int = TRIES) -> T:

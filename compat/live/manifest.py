@@ -23,7 +23,7 @@ import numpy as np
 from compat.errors import InputError
 from compat.files import replace as replace_file
 from compat.live import parquet
-from compat.live.extraction import Extracted
+from compat.live.extraction import Extraction
 from compat.live.items import Journal, Phase, Work
 from compat.live.models import Models
 from compat.live.serving import StoredModel
@@ -177,8 +177,8 @@ def _pages(store: Store) -> Iterator[list[Work]]:
 
 
 def _checked_batches(
-    worker: Worker, files: Sequence[Path], read: Callable[[Path], Iterator[Extracted]], journal: Journal
-) -> Iterator[Extracted]:
+    worker: Worker, files: Sequence[Path], read: Callable[[Path], Iterator[Extraction]], journal: Journal
+) -> Iterator[Extraction]:
     """Yield the checked batches of files, and an empty one at the end.
 
     Raises:
@@ -190,19 +190,19 @@ def _checked_batches(
                 yield spot_check(worker.store, worker.models, batch, file, journal)
     except InputError as error:
         raise InputError(f"{error}; {int(worker.figures['written']):,} vectors were written before") from error
-    yield Extracted()
+    yield Extraction()
 
 
-def _as_stored(batch: Extracted, served: StoredModel) -> Extracted:
+def _as_stored(batch: Extraction, served: StoredModel) -> Extraction:
     """Convert embeddings of a batch to the form in which they are stored."""
     if not batch.done:
         return batch
     rows = served.stored(np.stack([vector for _, _, vector in batch.done]))
     done = [(id, version, row) for (id, version, _), row in zip(batch.done, rows, strict=True)]
-    return Extracted(done, batch.failed)
+    return Extraction(done, batch.failed)
 
 
-def _hand_in(worker: Worker, journal: Journal, batch: Extracted) -> tuple[Journal, bool]:
+def _hand_in(worker: Worker, journal: Journal, batch: Extraction) -> tuple[Journal, bool]:
     """Hand in a batch, and refit the online method if it was waiting for it.
 
     Returns:
@@ -211,7 +211,7 @@ def _hand_in(worker: Worker, journal: Journal, batch: Extracted) -> tuple[Journa
     while True:
         limit, learns = worker.next_stop(journal, 1.0)
         turn = worker.exchange(journal, batch, 0, limit)
-        journal, batch = worker.store.journal(), Extracted()
+        journal, batch = worker.store.journal(), Extraction()
         if turn.left or not learns or journal.phase != "running":
             return journal, turn.left or learns
         journal = worker.learn(journal, limit)

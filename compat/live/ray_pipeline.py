@@ -23,7 +23,7 @@ from compat.errors import InputError, at_least_one, not_negative
 from compat.live import canaries, parquet
 from compat.live.breaker import LAST, broken_model, is_suspicious
 from compat.live.canaries import CANARIES
-from compat.live.extraction import Extracted, extract
+from compat.live.extraction import Extraction, extract
 from compat.live.items import Item, Work
 from compat.live.manifest import fingerprint
 from compat.live.verbs.arguments import load_models
@@ -78,7 +78,7 @@ class Extract:
             }
         )
 
-    def check(self, work: Sequence[Work], found: Extracted) -> None:
+    def check(self, work: Sequence[Work], found: Extraction) -> None:
         """Refuse a model which no longer reads earlier items, or, with none read so far, fails on a large batch.
 
         Raises:

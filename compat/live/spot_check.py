@@ -12,7 +12,7 @@ import numpy as np
 from compat.errors import InputError
 from compat.live import breaker
 from compat.live.canaries import CANARIES, reembed
-from compat.live.extraction import Extracted, extract
+from compat.live.extraction import Extraction, extract
 from compat.live.items import Item, Journal, Work
 from compat.live.models import Models
 from compat.live.serving import StoredModel
@@ -21,7 +21,7 @@ from compat.live.store import Store
 NAMED = 8  # items named in a warning
 
 
-def spot_check(store: Store, models: Models, batch: Extracted, file: Path, journal: Journal) -> Extracted:
+def spot_check(store: Store, models: Models, batch: Extraction, file: Path, journal: Journal) -> Extraction:
     """Check a batch of a file by embedding random rows of it again.
 
     If one row differs, or none can be read here, every row is embedded again; rows that differ are dropped with a
@@ -57,7 +57,7 @@ def spot_check(store: Store, models: Models, batch: Extracted, file: Path, journ
         ids = ", ".join(map(repr, found.drifted[:NAMED]))
         left = f"{len(found.drifted)} of {len(batch.done)} ({ids}) are not reproduced by models.new, and are left out"
         warnings.warn(f"vector: in {file} {left}", stacklevel=2)
-    return Extracted([row for row in batch.done if row[0] not in found.drifted], batch.failed)
+    return Extraction([row for row in batch.done if row[0] not in found.drifted], batch.failed)
 
 
 def unchanged_items(store: Store, rows: Sequence[tuple[str, int, np.ndarray]]) -> Iterator[Item]:
@@ -70,7 +70,7 @@ def unchanged_items(store: Store, rows: Sequence[tuple[str, int, np.ndarray]]) -
             yield item._replace(new=vector)
 
 
-def check_failures(store: Store, models: Models, batch: Extracted, file: Path, journal: Journal) -> None:
+def check_failures(store: Store, models: Models, batch: Extraction, file: Path, journal: Journal) -> None:
     """Refuse a batch of mostly failures, unless the new model fails on these items here too."""
     work = [Work(id, version, "") for id, version, _ in (*batch.done, *batch.failed)]
     if not breaker.is_suspicious(work, batch):

@@ -12,7 +12,7 @@ import numpy as np
 
 from compat.errors import InputError
 from compat.live import parquet
-from compat.live.extraction import Extracted
+from compat.live.extraction import Extraction
 from compat.live.items import Journal
 
 COLUMNS = ("id", "version", "migration", "vector")
@@ -40,7 +40,7 @@ def list_files(path: str | Path) -> list[Path]:
     return found
 
 
-def read_batches(file: Path, count: int, dim: int, migration: str) -> Iterator[Extracted]:
+def read_batches(file: Path, count: int, dim: int, migration: str) -> Iterator[Extraction]:
     """Yield the rows of a file, at most `count` at a time.
 
     Columns: `id`, `version` and `migration` as in the manifest, `vector` (a list of floats), and for unreadable items
@@ -67,7 +67,7 @@ def read_batches(file: Path, count: int, dim: int, migration: str) -> Iterator[E
             yield _check_batch(batch, dim, file)
 
 
-def _check_batch(batch: Any, dim: int, file: Path) -> Extracted:
+def _check_batch(batch: Any, dim: int, file: Path) -> Extraction:
     ids, versions = (batch.column(name).to_pylist() for name in ("id", "version"))
     strange = [("id", id) for id in ids if type(id) is not str]
     strange += [("version", version) for version in versions if type(version) is not int or version >= VERSIONS]
@@ -80,7 +80,7 @@ def _check_batch(batch: Any, dim: int, file: Path) -> Extracted:
             raise InputError(f"vector: of item {id!r} in {file}, expected either one or a failure")
     read = [row for row, vector in enumerate(there) if vector]
     vectors = _to_matrix(batch.column("vector").drop_null(), [ids[row] for row in read], dim, file)
-    return Extracted(
+    return Extraction(
         [(ids[row], versions[row], vector) for row, vector in zip(read, vectors, strict=True)],
         [(ids[row], versions[row], str(failures[row])) for row, vector in enumerate(there) if not vector],
     )

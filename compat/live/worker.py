@@ -16,7 +16,7 @@ from compat.experience.fits import dump
 from compat.live import breaker, canaries, invariants
 from compat.live.canaries import CANARIES
 from compat.live.control import slowest_query
-from compat.live.extraction import Extracted, Unreachable, extract, retry
+from compat.live.extraction import Extraction, Unreachable, extract, retry
 from compat.live.histogram import Histogram
 from compat.live.items import Journal, Report, StoredGallery, Turn, Work
 from compat.live.models import Models
@@ -78,12 +78,12 @@ class Worker:
         not_negative(until=until)
         if until > 1:
             raise InputError(f"until: {until}, expected a share of the gallery in [0, 1]")
-        journal, extracted = self.start(), Extracted()
+        journal, extracted = self.start(), Extraction()
         while True:
             started, stopping = time.perf_counter(), self.stopping
             limit, learns = self.next_stop(journal, until)
             turn = self.exchange(journal, extracted, journal.batch, limit)
-            journal, extracted = self.reload(journal), Extracted()
+            journal, extracted = self.reload(journal), Extraction()
             if journal.phase != "running" or stopping:
                 return journal
             if turn.work:
@@ -95,7 +95,7 @@ class Worker:
                 self.check_invariants()
                 if pause := self.delay(journal, len(turn.work), time.perf_counter() - started):
                     self.exchange(journal, extracted, 0, limit)  # the lease may end during the wait
-                    extracted = Extracted()
+                    extracted = Extraction()
                     self.wait(pause, journal)
             elif turn.left:
                 self.wait(WAITING, journal)  # claimed by others
@@ -151,7 +151,7 @@ class Worker:
             raise InputError(f"run: migration {now.migration} is {now.phase}, expected {mine}")
         return now
 
-    def exchange(self, journal: Journal, extracted: Extracted, count: int, limit: int | None) -> Turn:
+    def exchange(self, journal: Journal, extracted: Extraction, count: int, limit: int | None) -> Turn:
         """Hand in a batch and claim up to `count` items."""
         figures = {**self.figures, **self.histogram.figures}
         report = Report(this_process(), journal.migration, extracted.done, extracted.failed, figures)
@@ -164,7 +164,7 @@ class Worker:
             self.on_batch(items, turn.written)
         return turn
 
-    def extract(self, work: Sequence[Work], journal: Journal) -> Extracted:
+    def extract(self, work: Sequence[Work], journal: Journal) -> Extraction:
         """Extract a batch; if much of it failed, check that the items are at fault.
 
         Raises:

@@ -37,7 +37,7 @@ def verb(verbs: Any, place: str, name: str, help: str, models: bool = False, jso
     """Add a verb with the common options."""
     one = verbs.add_parser(name, help=help, description=help)
     one.set_defaults(place=f"{ROOM}.{place}.{name.replace('-', '_')}")
-    one.add_argument("store", help="sqlite:///path, postgresql://... or qdrant://...")
+    one.add_argument("store", help="sqlite:///path, postgresql://... or qdrant://... (experimental)")
     if models:
         one.add_argument("--models", required=True, metavar="MODULE.FUNCTION", help=MODELS)
     if json:
