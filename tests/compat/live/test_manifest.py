@@ -281,7 +281,7 @@ def test_other_models_than_the_migrations(migration, tmp_path):
 
 def test_no_migration_under_way(migration, tmp_path):
     migration.rollback()
-    with pytest.raises(InputError, match=r"^export: the store is in phase rolled_back, expected a migration"):
+    with pytest.raises(InputError, match=r"^export: the store is in phase rolled_back, expected a planned migration"):
         export(migration.store, tmp_path / "m.parquet")
 
 

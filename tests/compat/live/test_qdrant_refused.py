@@ -124,7 +124,10 @@ def test_a_collection_of_something_else_is_left_alone(url, opened):
 @on_both
 def test_making_a_store_that_was_cut_short_is_done_again(opened):
     dying = opened()
-    with mock.patch.object(dying.journals, "_note", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+    with (
+        mock.patch.object(dying.journals, "_write_note", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
         create(dying)
     with pytest.raises(InputError, match="init"):
         opened().journal()

@@ -147,10 +147,10 @@ def test_the_command_says_its_bound_and_names_what_is_wrong(store, tmp_path, cap
 
     code, out = verify(models(), "--sample", "30")
     assert code == 0
-    assert "30 were embedded again: 0 are not as they are stored, so at most 10.00% of all are not (with 95 %" in out
+    assert "30 were embedded again: 0 differ from the stored ones, so at most 10.00% of all differ (with 95 %" in out
     code, out = verify(models(new=drifting(["i3"])))
     assert code == 1
-    assert "40 were embedded again: 1 are not as they are stored\n  i3\n" in out
+    assert "40 were embedded again: 1 differ from the stored ones\n  i3\n" in out
     assert out.endswith("not sound\n")
     code, out = verify(models(), "--sample", "30")
     assert code == 1
