@@ -76,8 +76,8 @@ def check_needs(experiment: Experiment) -> None:
         for name, spec in entries.items():
             for depth, one in enumerate(spec.chain):
                 check_one(f"{axis}.{name}{depth * '.based_on'}", one)
-            if spec.declared("learns_on_the_way", False) and name in experiment.chosen:
-                check_on_the_way(experiment, name)
+            if spec.declared("online", False) and name in experiment.chosen:
+                check_online(experiment, name)
 
 
 def check_one(field: str, spec: Spec) -> None:
@@ -88,11 +88,11 @@ def check_one(field: str, spec: Spec) -> None:
             raise InputError(f"{field}: needs {need!r}, {closest(need, list(get_args(Need)))}")
     if "head training" in needs and "training embeddings" not in needs:
         raise InputError(f"{field}: needs 'head training' alone, expected 'training embeddings' with it")
-    if base is not None and not spec.declared("learns_on_the_way", False) and "new model training" not in base.needs():
+    if base is not None and not spec.declared("online", False) and "new model training" not in base.needs():
         raise InputError(f"{field}.based_on: {base.class_path}, expected a method that trains a new model")
 
 
-def check_on_the_way(experiment: Experiment, name: str) -> None:
+def check_online(experiment: Experiment, name: str) -> None:
     """Refuse a method that learns on the way where it cannot: elsewhere than from one system to the next, by cosine."""
     replay, base = experiment.replay, experiment.methods[name].based_on
     for point in replay.refit:
@@ -100,7 +100,7 @@ def check_on_the_way(experiment: Experiment, name: str) -> None:
             raise InputError(f"replay.refit: {point:g}, expected shares of the gallery in [0, 1]")
     if sorted(set(replay.refit)) != replay.refit:
         raise InputError(f"replay.refit: {replay.refit}, expected ascending shares of the gallery")
-    if base is not None and base.declared("learns_on_the_way", False):
+    if base is not None and base.declared("online", False):
         raise InputError(f"methods.{name}.based_on: {base.class_path}, expected a method that learns beforehand")
     if "raw" not in replay.merge:
         found = ", ".join(replay.merge)

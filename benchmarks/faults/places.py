@@ -31,8 +31,7 @@ class Place(NamedTuple):
 @contextmanager
 def files() -> Iterator[Place]:
     """A file for each store; with its process all is over."""
-    import compat.live.sqlite.store
-    import compat.live.sqlite.views  # noqa: F401  # here, and not in each child
+    import compat.live.sqlite.indexes  # noqa: F401  # here, and not in each child
 
     @contextmanager
     def setting(**options: Any) -> Iterator[Setting]:

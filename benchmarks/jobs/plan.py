@@ -115,15 +115,15 @@ class Planner:
             for entries in product(*(axis.items() for axis in axes.values())):
                 chosen = dict(zip(axes, entries, strict=True))
                 places = {label: name for label, (name, _) in chosen.items()}
-                if learns_on_the_way(spec) and places["merge"] != "raw":
+                if is_online(spec) and places["merge"] != "raw":
                     continue  # it has a rule of its own
                 for step in steps(self.experiment):
                     labels: dict[str, str | int] = {"upgrade": step.name, "method": method, "seed": seed, **places}
                     other = (name for name in (*places.values(), step.name) if name not in ("random", "raw", ""))
                     name = " ".join([method, *other, f"seed {seed}"])
                     curve = self.curve(step, chain, chosen, name)
-                    if learns_on_the_way(spec):
-                        curve = self.on_the_way(curve, spec)
+                    if is_online(spec):
+                        curve = self.refit_online(curve, spec)
                     yield Job(curve, tuple(labels.items()), step.start)
 
     def plain(self, generation: Generation, number: int, name: str, side: Extracted | None = None) -> PlainSystem:
@@ -152,7 +152,7 @@ class Planner:
         """One upgrade by a method, to the generation of that number; of one that learns on the way that before it."""
         new: PlainSystem | OwnSystem = self.systems[number]
         base = f"{name}'s {spec.based_on.class_path.rpartition('.')[2]}" if spec.based_on is not None else "independent"
-        if learns_on_the_way(spec):
+        if is_online(spec):
             return self.upgraded(spec.based_on or INDEPENDENT, base, number, old)
         if spec.based_on is not None:
             new = self.upgraded(spec.based_on, base, number, old).new
@@ -213,7 +213,7 @@ class Planner:
             **{label: spec for label, (_, spec) in axes.items()},
         )
 
-    def on_the_way(self, plain: ReplayedCurve, spec: Spec) -> OnlineCurve:
+    def refit_online(self, plain: ReplayedCurve, spec: Spec) -> OnlineCurve:
         """The replay of a method that learns as the gallery is backfilled, on top of what served before."""
         values = {f.name: getattr(plain, f.name) for f in fields(plain)}
         return OnlineCurve(**values, learner=spec.replace(based_on=None), refit=tuple(self.experiment.replay.refit))
@@ -262,9 +262,9 @@ class Planner:
         return next((spec for spec in mine if "side-information" not in spec.needs()), FASTFILL)
 
 
-def learns_on_the_way(spec: Spec) -> bool:
+def is_online(spec: Spec) -> bool:
     """Whether a method is refitted as the gallery is backfilled, see `compat.experience`."""
-    return bool(spec.declared("learns_on_the_way", False))
+    return bool(spec.declared("online", False))
 
 
 def training_seed(number: int, seed: int) -> int:

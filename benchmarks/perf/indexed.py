@@ -28,7 +28,7 @@ from benchmarks.perf.verbs import done
 from compat.command import Parser, exit_on_input_error
 from compat.files import replace
 from compat.live import Item, Journal, Migration, Searcher, Writer, open_store
-from compat.live.invariants import recall
+from compat.live.invariants import measure_recall
 from compat.live.postgres.store import PostgresStore
 from compat.live.store import NEAREST
 
@@ -104,7 +104,7 @@ def measure(url: str, items: int, dim: int, folder: Path) -> dict[str, Any]:
     store.create(Journal(dim, "cosine"))
     took = {"init": seconds(lambda: store.add(synthetic.items(folder, items)))}
     took["index"] = seconds(lambda: store.keeper.keep(["old"]))
-    store.keeper.looked = float("inf")  # seen to below, when it is of use to compare
+    store.keeper.last_start = float("inf")  # seen to below, when it is of use to compare
     user = User(store, folder, items)
     cases: dict[str, dict[str, float]] = {}
     found: dict[str, float] = {}
@@ -118,7 +118,7 @@ def measure(url: str, items: int, dim: int, folder: Path) -> dict[str, Any]:
 
     def look(name: str) -> None:
         contents = [str(items + n) for n in range(LOOKED)]
-        found[name] = round(recall(store, synthetic.models(folder), contents, NEAREST), 4)
+        found[name] = round(measure_recall(store, synthetic.models(folder), contents, NEAREST), 4)
 
     def beside(name: str, verb: str) -> None:
         with CONTEXT.Pool(1) as pool:

@@ -9,9 +9,9 @@ import numpy as np
 
 from benchmarks.perf import synthetic
 from compat.live import Journal, Migration
-from compat.live.invariants import Scanned
+from compat.live.invariants import ScannedStore
 from compat.live.items import Candidates
-from compat.live.searcher import read, top
+from compat.live.searcher import embed_queries, merge_hits
 from compat.live.sqlite.store import SqliteStore
 from compat.live.store import Approximate, Ask, Column
 from compat.orders import Clusters, Density, Order, OrderGiven, Random
@@ -62,10 +62,10 @@ def recall(folder: Path, items: int, dim: int, condition: str) -> dict[str, list
         contents = [str(items + point * ASKED + query) for query in range(ASKED)]
         dims = [store.journal().dim_of(column) for column in columns]
         asks = [
-            Ask(column, read(getattr(models, column), contents, column, dim))
+            Ask(column, embed_queries(getattr(models, column), contents, column, dim))
             for column, dim in zip(columns, dims, strict=True)
         ]
-        some, all_ = store.search(asks, K), Scanned(store).search(asks, K)
+        some, all_ = store.search(asks, K), ScannedStore(store).search(asks, K)
         for column, its, expected in zip(columns, some, all_, strict=True):
             found[column].append(share(nearest(its), nearest(expected)))
         found["both"].append(share(merged(asks, some), merged(asks, all_)))
@@ -81,7 +81,7 @@ def nearest(found: Candidates) -> list[set[str]]:
 def merged(asks: Sequence[Ask], found: Sequence[Candidates]) -> list[set[str]]:
     """Of each query the items of both parts, by distance."""
     parts = {str(ask.column): (ask.queries, its) for ask, its in zip(asks, found, strict=True)}
-    return [{hit.id for hit in top(parts, row, None, "cosine", K)} for row in range(len(asks[0].queries))]
+    return [{hit.id for hit in merge_hits(parts, row, None, "cosine", K)} for row in range(len(asks[0].queries))]
 
 
 def share(found: Sequence[set[str]], expected: Sequence[set[str]]) -> float:

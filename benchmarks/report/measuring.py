@@ -13,8 +13,8 @@ from compat.decision.overlap import nearest, overlap_curve
 from compat.embeddings import Embeddings
 from compat.engine.exact import Distance
 from compat.experience import Learner, learning_curve
-from compat.experience.replay import refit_points, serving_at
-from compat.experience.seen import before
+from compat.experience.replay import refit_at, refit_points
+from compat.experience.seen import baseline
 from compat.merge import Merge
 from compat.methods.upgrade import Upgrade
 
@@ -69,10 +69,10 @@ class Measuring:
         return found[0]._replace(values=values)
 
     def _learned(self, learner: Learner, upgrade: Upgrade, order: np.ndarray) -> QueryCurves:
-        e, moments, known = self.plain, refit_points(REFIT), before(upgrade)
+        e, moments, known = self.plain, refit_points(REFIT), baseline(upgrade)
         parts, passes, written = [], [], 0.0
         for moment, until in zip(moments, [*moments[1:], np.inf], strict=True):
-            serving = serving_at(e, learner, known, order, moment)
+            serving = refit_at(e, learner, known, order, moment)
             some = self.progress[(moment <= self.progress) & (self.progress < until)]
             passes.append(serving.passes)
             written += (1 - moment) * serving.rewrites

@@ -14,7 +14,7 @@ from benchmarks.artifacts.systems import upgrade
 from benchmarks.artifacts.threads import pixels, settle
 from benchmarks.config.networks import check_networks
 from benchmarks.config.parse import parse
-from benchmarks.jobs.plan import INDEPENDENT, Planner, learns_on_the_way
+from benchmarks.jobs.plan import INDEPENDENT, Planner, is_online
 from benchmarks.replay.arguments import ARRAYS
 from benchmarks.report.folder import described
 from benchmarks.report.inputs import Inputs
@@ -44,7 +44,7 @@ def of_run(arguments: argparse.Namespace) -> tuple[Inputs, list[ServedEmbeddings
     served = []
     for name in experiment.chosen:
         spec = experiment.methods[name]
-        if learns_on_the_way(spec) or spec.class_path == INDEPENDENT.class_path:
+        if is_online(spec) or spec.class_path == INDEPENDENT.class_path:
             continue
         upgraded = planner.chain(spec, name)[0]
         method = upgrade(store, upgraded).method

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from compat.experience.agreement import CandidateSearch
     from compat.experience.learners import Learner, OwnBack, OwnCalibration, OwnForward, Proposal
     from compat.experience.replay import learning_curve
-    from compat.experience.seen import Before, SeenItems, Serving
+    from compat.experience.seen import Baseline, SeenItems, Serving
     from compat.experience.world import WORLDS, GaussianWorld, NeighbourWorld, Prior, RidgeWorld, RotationWorld, World
 
 __all__ = [
     "WORLDS",
-    "Before",
+    "Baseline",
     "CandidateSearch",
     "GaussianWorld",
     "Learner",
@@ -37,7 +37,7 @@ PLACES = {
     "CandidateSearch": "agreement",
     **dict.fromkeys(("Learner", "OwnBack", "OwnCalibration", "OwnForward", "Proposal"), "learners"),
     "learning_curve": "replay",
-    **dict.fromkeys(("Before", "SeenItems", "Serving"), "seen"),
+    **dict.fromkeys(("Baseline", "SeenItems", "Serving"), "seen"),
     **dict.fromkeys(
         ("WORLDS", "GaussianWorld", "NeighbourWorld", "Prior", "RidgeWorld", "RotationWorld", "World"), "world"
     ),

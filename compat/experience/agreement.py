@@ -1,4 +1,4 @@
-"""How well a way to search agrees with the new system, from pairs alone: no label is looked at."""
+"""Agreement of a search with the new system's, measured on pairs without labels."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import Tensor
 from compat.engine.exact import distances
 from compat.merge import Merge
 
-NEAR = 0.2  # share of the items that counts as near
-SIGMA = 3.0  # standard errors by which a way has to be better
+NEAR = 0.2  # share of the items considered near
+SIGMA = 3.0  # standard errors required of an improvement
 
 
 class CandidateSearch(NamedTuple):
-    """A way to search what is not migrated, tried on pairs that were held back from it.
+    """A way to search items not migrated, evaluated on held-back pairs.
 
     Attributes:
-        query: (N, D) of the pairs as queries.
-        item: (N, D) of the pairs as items that are not migrated.
-        merge: rule of merging; None: raw distances.
+        query: (N, D) pairs as queries.
+        item: (N, D) pairs as items which are not migrated.
+        merge: merge rule; None: raw distances.
     """
 
     query: Tensor
@@ -31,15 +31,15 @@ class CandidateSearch(NamedTuple):
 
 
 def agreement(way: CandidateSearch, new: Tensor, share: float, relevant: int) -> Tensor:
-    """Average precision of each pair as a query among the others, (N,), in a backfill of these pairs.
+    """Compute the average precision (N,) of each pair as a query among the others, in a backfill of these pairs.
 
-    The first `share` of the pairs are migrated. Relevant are those of the others that the new system finds nearest.
+    The first `share` of the pairs is migrated. The items nearest under the new system are relevant.
 
     Args:
-        way: to search those that are not.
-        new: (N, D_new) of the pairs.
-        share: of the pairs that are migrated.
-        relevant: how many.
+        way: search of the items not migrated.
+        new: (N, D_new) new embeddings of the pairs.
+        share: share of the pairs migrated.
+        relevant: number of relevant items.
     """
     count = len(new)
     truth = distances(new, new).fill_diagonal_(torch.inf)
@@ -55,26 +55,26 @@ def agreement(way: CandidateSearch, new: Tensor, share: float, relevant: int) ->
     return (precision * hits).sum(1) / hits.sum(1)
 
 
-def surely_better(gains: Tensor) -> bool:
-    """Whether the mean of gains (N,) is above 0 by `SIGMA` standard errors."""
+def is_better(gains: Tensor) -> bool:
+    """Return whether the mean of gains (N,) is above 0 by `SIGMA` standard errors."""
     return float(gains.mean()) > SIGMA * float(gains.std()) / len(gains) ** 0.5
 
 
 def gain(way: CandidateSearch, standard: CandidateSearch, new: Tensor, share: float, sizes: Sequence[int]) -> float:
-    """How much better a way agrees with the new system than what served before; 0 unless it surely does.
+    """Return how much better a search agrees with the new system than the baseline; 0 unless significantly.
 
-    It has to find more of the nearest fifth, and the very nearest not later on average: a rotation may get what is far
-    right and what is near wrong, and where few items are relevant it is these that count. What is not migrated has to
-    be ranked better by itself too, or just the same: where the spaces have nothing to do with each other, a way that
-    only puts all of it last would look good among what is migrated. A pair is compared with the others of its fold
-    alone, as a model knows where the pairs are that it has seen.
+    It must find more of the nearest fifth, and the very nearest no later on average: a rotation can rank distant items
+    well and near ones badly, and with few relevant items only the near ones matter. Items not migrated must also be
+    ranked better among themselves, or equally: in unrelated spaces, a search which only puts them last would look good
+    among migrated items. A pair is compared with its own fold only, as a model knows the positions of the pairs it has
+    seen.
 
     Args:
-        way: a way to search.
-        standard: what served before, on the same pairs.
-        new: (N, D_new) of these pairs.
-        share: of the gallery that is migrated.
-        sizes: of the folds that the pairs were held back in.
+        way: a search.
+        standard: the baseline, on the same pairs.
+        new: (N, D_new) new embeddings of these pairs.
+        share: share of the gallery migrated.
+        sizes: sizes of the folds in which the pairs were held back.
     """
 
     def agreed(one: CandidateSearch, migrated: float, near: float) -> Tensor:
@@ -86,6 +86,6 @@ def gain(way: CandidateSearch, standard: CandidateSearch, new: Tensor, share: fl
         return agreed(way, migrated, near) - agreed(standard, migrated, near)
 
     alone, mixed = gains(0.0, NEAR), gains(share, NEAR)
-    if not (bool((alone == 0).all()) or surely_better(alone)) or not surely_better(mixed):
+    if not (bool((alone == 0).all()) or is_better(alone)) or not is_better(mixed):
         return 0.0
     return float(mixed.mean()) if gains(share, 0.0).mean() >= 0 else 0.0

@@ -1,4 +1,4 @@
-"""What a learner learned, as bytes: whoever reads it searches as the learner said, and learns nothing anew."""
+"""Fits of online methods as bytes: a reader searches as the learner decided, without fitting again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from compat.errors import InputError
 from compat.experience.maps import AffineMap, Expected, Kernels, Nearest, Query, Rows, Turned
-from compat.experience.seen import Before, Serving
+from compat.experience.seen import Baseline, Serving
 from compat.experience.world import Prior
 from compat.merge import Merge, Scale
 
@@ -22,9 +22,9 @@ PARTS = {kind.__name__: kind for kind in (Turned, AffineMap, Nearest, Kernels)}
 
 
 class Fit(NamedTuple):
-    """What is kept of a `Serving`: all but the gallery, which `item` makes of the embeddings before the backfill.
+    """The stored part of a `Serving`: all but the gallery, which `item` computes from embeddings before the backfill.
 
-    Attributes: as of `Serving`.
+    Attributes: see `Serving`.
     """
 
     query: Query
@@ -34,10 +34,10 @@ class Fit(NamedTuple):
 
 
 def dump(serving: Serving) -> bytes:
-    """An .npz archive: the arrays of the maps by `side.part.kind.field`, those of the merge rule, and a header.
+    """Serialise a fit as .npz: a header, and the arrays of its maps (`side.part.kind.field`) and merge rule.
 
     Raises:
-        InputError: a learner that answers by what is no array: a function, ranks.
+        InputError: a learner whose result is not made of arrays, such as a function or ranks.
     """
     query, merge = serving.query, serving.merge
     if not isinstance(query, Query) or serving.rewrites != (serving.item is not None):
@@ -59,12 +59,12 @@ def dump(serving: Serving) -> bytes:
     return file.getvalue()
 
 
-def load(content: bytes, known: Before) -> Fit:
-    """The fit as it was dumped.
+def load(content: bytes, known: Baseline) -> Fit:
+    """Load a fit.
 
     Args:
-        content: what `dump` gave.
-        known: what served before; a map that was started from its transform goes on from there.
+        content: result of `dump`.
+        known: the baseline, from whose transform a map may start.
 
     Raises:
         InputError: damaged, or of a newer version.
@@ -81,11 +81,11 @@ def load(content: bytes, known: Before) -> Fit:
     except InputError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"fit: damaged ({' '.join(str(error).split())}), expected what a worker stored") from error
+        raise InputError(f"fit: damaged ({' '.join(str(error).split())}), expected a fit stored by a worker") from error
 
 
 def _arrays(side: str, map: Expected | None) -> dict[str, Rows]:
-    """The arrays of a map; numbers have no dimensions."""
+    """Return the arrays of a map; numbers become arrays without dimensions."""
     parts = {} if map is None else {"start": map.start, "rest": map.rest}
     return {
         f"{side}.{name}.{type(part).__name__}.{field.name}": np.asarray(getattr(part, field.name))
@@ -96,7 +96,7 @@ def _arrays(side: str, map: Expected | None) -> dict[str, Rows]:
 
 
 def _map(side: str, arrays: dict[str, Rows], prior: Prior) -> Expected:
-    """A map of its arrays."""
+    """Make a map from its arrays."""
     parts: dict[str, tuple[str, dict[str, Any]]] = {}
     for key, array in arrays.items():
         if key.startswith(f"{side}."):
@@ -105,12 +105,12 @@ def _map(side: str, arrays: dict[str, Rows], prior: Prior) -> Expected:
     made: dict[str, Any] = {name: PARTS[kind](**values) for name, (kind, values) in parts.items()}
     transform = None if "start" in made else prior.back if side == "query" else prior.forward
     if "start" not in made and transform is None:
-        raise ValueError(f"the {side} starts from a transform, and what served before has none")
+        raise ValueError(f"the {side} starts from a transform, and the baseline has none")
     return Expected(made.get("start"), made.get("rest"), transform)
 
 
 def _merge(arrays: dict[str, Rows]) -> Merge:
-    """A rule of its scales."""
+    """Make a merge rule from its scales."""
     old, new = (Scale(arrays[f"merge.{n}.x"], arrays[f"merge.{n}.y"]) for n in range(2))
     merge = Merge()
     merge.scales = (old, new)

@@ -1,4 +1,4 @@
-"""Maps from one space to another as arrays alone: so what was learned is stored, and read back to the last bit."""
+"""Maps from one space to another made of arrays only, so fits are stored and loaded exactly."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 Rows: TypeAlias = np.ndarray
 Transform: TypeAlias = Callable[[Tensor], Tensor]
-ROWS = 2**11  # mapped at a time
+ROWS = 2**11  # rows mapped at a time
 
 
 def unit(rows: Tensor | Rows) -> Rows:
-    """Rows (N, D) of length 1, float64; zero stays zero."""
+    """Normalise rows (N, D) to length 1 in float64; zero rows stay zero."""
     return torch.nn.functional.normalize(torch.as_tensor(rows).double(), dim=1).cpu().numpy()
 
 
 @dataclass(frozen=True)
 class Turned:
-    """Unit vectors times a matrix (D_in, D_out)."""
+    """Multiplies unit vectors by a matrix (D_in, D_out)."""
 
     matrix: Rows
 
@@ -36,7 +36,7 @@ class Turned:
 
 @dataclass(frozen=True)
 class AffineMap:
-    """Unit vectors times a weight (D_in, D_out), and a bias (D_out,)."""
+    """Multiplies unit vectors by a weight (D_in, D_out) and adds a bias (D_out,)."""
 
     weight: Rows
     bias: Rows
@@ -47,7 +47,7 @@ class AffineMap:
 
 @dataclass(frozen=True)
 class Nearest:
-    """The residuals (N, D_out) of the nearest of pairs (N, D_in), weighted by softmax(cos / temperature)."""
+    """Averages the residuals (N, D_out) of the nearest pairs (N, D_in), weighted by softmax(cos / temperature)."""
 
     pairs: Rows
     residuals: Rows
@@ -65,16 +65,16 @@ class Nearest:
         return NearestNeighbors(n_neighbors=min(self.count, len(self.pairs)), algorithm="brute").fit(self.pairs)
 
     def near(self, x: Rows) -> tuple[Rows, Rows]:
-        """Weights and numbers of the nearest pairs, (M, K) each."""
+        """Return weights and numbers of the nearest pairs, (M, K) each."""
         distance, near = self.index.kneighbors(x)
-        logits = -(distance**2) / (2 * self.temperature)  # of unit vectors cos = 1 - d^2 / 2
+        logits = -(distance**2) / (2 * self.temperature)  # for unit vectors cos = 1 - d^2 / 2
         weights = np.exp(logits - logits.max(1, keepdims=True))
         return weights / weights.sum(1, keepdims=True), near
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """Weights (N, D_out) of the kernels exp(-gamma |x - c|^2) around centres (N, D_in)."""
+    """Sums weights (N, D_out) of the kernels exp(-gamma |x - c|^2) around centres (N, D_in)."""
 
     centres: Rows
     weights: Rows
@@ -88,12 +88,12 @@ class Kernels:
 
 @dataclass(frozen=True)
 class Expected:
-    """What is expected of rows in the other space: a start, and the rest that was learned on top of it.
+    """Predicts rows in the other space: a start, plus a learned residual.
 
     Attributes:
         start: None: the prior.
-        rest: None: nothing.
-        prior: a map that was there already, (N, D_in) -> (N, D_out) of rows as they are; it is stored elsewhere.
+        rest: None: no residual.
+        prior: an existing map (N, D_in) -> (N, D_out) of unnormalised rows; it is stored elsewhere.
     """
 
     start: Turned | None = None
@@ -101,13 +101,13 @@ class Expected:
     prior: Transform | None = None
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """(N, D_in) -> (N, D_out) float32, in chunks."""
+        """Map (N, D_in) -> (N, D_out) float32, in chunks."""
         return torch.from_numpy(
             np.concatenate([self.mean(some.double().cpu().numpy()) for some in rows.split(ROWS)])
         ).float()
 
     def mean(self, x: Rows) -> Rows:
-        """(N, D_in) -> (N, D_out), float64."""
+        """Map (N, D_in) -> (N, D_out) float64."""
         directions = unit(x)
         if self.start is not None:
             begun = self.start(directions)
@@ -120,17 +120,17 @@ class Expected:
 
 @dataclass(frozen=True)
 class Query:
-    """The query for what is not migrated: that of one of the models, or what is expected of it in the other space.
+    """The query for items not migrated: one model's query, optionally mapped to the other space.
 
     Attributes:
-        model: whose query, as the upgrade before serves it.
-        map: to the space that is searched; None: as it is.
+        model: model whose query is used, as the baseline serves it.
+        map: map to the searched space; None: identity.
     """
 
     model: Literal["old", "new"]
     map: Expected | None = None
 
     def __call__(self, old: Tensor, new: Tensor) -> Tensor:
-        """(Q, D_old) and (Q, D_new) -> (Q, D)."""
+        """Map (Q, D_old) and (Q, D_new) -> (Q, D)."""
         rows = old if self.model == "old" else new
         return rows if self.map is None else self.map(rows)

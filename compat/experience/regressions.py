@@ -1,4 +1,4 @@
-"""Regressions from one space to another, each on top of a start: what one direction of a world model is made of."""
+"""Regressions from one space to another, each on top of a start; they make up one direction of a world model."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from sklearn.kernel_approximation import Nystroem
 
 EXACT = 1024  # pairs up to which a Gaussian process is exact
-CENTRES = 512  # of its Nystroem features beyond
+CENTRES = 512  # Nystroem features above that
 
 
 class Regression(Protocol):
-    """From rows (N, D_in), of which the directions count, to unit vectors (N, D_out).
+    """A map from directions of rows (N, D_in) to unit vectors (N, D_out).
 
     Attributes:
-        learned: from the pairs that it was fitted to last.
+        learned: the map of the last fit.
     """
 
     learned: Expected
@@ -32,17 +32,17 @@ class Regression(Protocol):
         """Learn from pairs."""
 
     def mean(self, x: Rows) -> Rows:
-        """What is expected of rows, (N, D_out)."""
+        """Predict rows, (N, D_out)."""
 
     def variance(self, x: Rows) -> Rows:
-        """How uncertain it is of each row, (N,), up to a factor for each dimension."""
+        """Return the variance of each row's prediction, (N,), up to a factor for each dimension."""
 
 
 class Fixed:
-    """A map that is there already, such as one learned on a training set.
+    """An existing map, such as one learned on a training set.
 
     Args:
-        transform: (N, D_in) -> (N, D_out), of rows as they are.
+        transform: maps unnormalised rows (N, D_in) -> (N, D_out).
     """
 
     def __init__(self, transform: Transform) -> None:
@@ -74,10 +74,10 @@ class Rotation:
 
 
 class Residual:
-    """A start, and what is learned of what it leaves: (x, y - start(x)).
+    """A start, plus a regression of its residuals: (x, y - start(x)).
 
     Args:
-        start: fitted to the same pairs first.
+        start: regression fitted first, to the same pairs.
     """
 
     learned: Expected
@@ -87,20 +87,20 @@ class Residual:
 
     def fit(self, x: Rows, y: Rows) -> None:
         self.start.fit(x, y)
-        self.learned = replace(self.start.learned, rest=self.fit_rest(unit(x), y - self.start.mean(x)))
+        self.learned = replace(self.start.learned, rest=self.fit_residuals(unit(x), y - self.start.mean(x)))
 
     def mean(self, x: Rows) -> Rows:
         return self.learned.mean(x)
 
-    def fit_rest(self, x: Rows, rest: Rows) -> AffineMap | Nearest | Kernels:
+    def fit_residuals(self, x: Rows, rest: Rows) -> AffineMap | Nearest | Kernels:
         """Learn the residuals (N, D_out)."""
         raise NotImplementedError
 
     def variance(self, x: Rows) -> Rows:
-        return self.doubt(unit(x))
+        return self.residual_variance(unit(x))
 
-    def doubt(self, x: Rows) -> Rows:
-        """See `variance`."""
+    def residual_variance(self, x: Rows) -> Rows:
+        """Return the variance for unit vectors, see `variance`."""
         return np.ones(len(x))
 
 
@@ -116,7 +116,7 @@ class Linear(Residual):
         super().__init__(start)
         self.alpha = alpha
 
-    def fit_rest(self, x: Rows, rest: Rows) -> AffineMap:
+    def fit_residuals(self, x: Rows, rest: Rows) -> AffineMap:
         from sklearn.linear_model import Ridge
 
         ridge = Ridge(self.alpha).fit(x, rest)
@@ -124,28 +124,28 @@ class Linear(Residual):
 
 
 class Neighbours(Residual):
-    """The residuals of the nearest pairs, weighted by softmax(cos / temperature).
+    """Averages the residuals of the nearest pairs, weighted by softmax(cos / temperature).
 
     Args:
         start: see `Residual`.
-        count: of the nearest.
-        temperature: of the weights.
+        count: number of nearest pairs.
+        temperature: temperature of the weights.
     """
 
     def __init__(self, start: Regression, count: int, temperature: float) -> None:
         super().__init__(start)
         self.count, self.temperature = count, temperature
 
-    def fit_rest(self, x: Rows, rest: Rows) -> Nearest:
+    def fit_residuals(self, x: Rows, rest: Rows) -> Nearest:
         self.nearest = Nearest(x, rest, self.count, self.temperature)
         return self.nearest
 
-    def doubt(self, x: Rows) -> Rows:
+    def residual_variance(self, x: Rows) -> Rows:
         weights, near = self.nearest.near(x)
         residuals = self.nearest.residuals[near]
         mean = np.einsum("nk,nkd->nd", weights, residuals)
         spread = np.einsum("nk,nkd->n", weights, (residuals - mean[:, None]) ** 2)
-        return spread + self.nearest.residuals.var(0).sum()  # few neighbours know little of their own spread
+        return spread + self.nearest.residuals.var(0).sum()  # few neighbours underestimate their spread
 
 
 class Gaussian(Residual):
@@ -153,12 +153,12 @@ class Gaussian(Residual):
 
     Exact up to `EXACT` pairs; beyond, ridge regression on the Nystroem features of `CENTRES` of them (Williams and
     Seeger, 2001), with the variance of the deterministic training conditional (Quinonero-Candela and Rasmussen, 2005).
-    The variance is in units of the process's own.
+    The variance is in the process's units.
 
     Args:
         start: see `Residual`.
-        gamma: of the kernel.
-        alpha: variance of the noise, of the pairs and of what is predicted.
+        gamma: parameter of the kernel.
+        alpha: variance of the noise of pairs and predictions.
     """
 
     features: Nystroem | None
@@ -167,7 +167,7 @@ class Gaussian(Residual):
         super().__init__(start)
         self.gamma, self.alpha = gamma, alpha
 
-    def fit_rest(self, x: Rows, rest: Rows) -> Kernels:
+    def fit_residuals(self, x: Rows, rest: Rows) -> Kernels:
         from scipy.linalg import cho_factor, cho_solve
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import RBF
@@ -184,7 +184,7 @@ class Gaussian(Residual):
         weights = self.features.normalization_.T @ cho_solve(self.factor, shown.T @ rest)
         return Kernels(self.features.components_, weights, self.gamma)
 
-    def doubt(self, x: Rows) -> Rows:
+    def residual_variance(self, x: Rows) -> Rows:
         if self.features is None:
             deviation = self.process.predict(x, return_std=True)[1].reshape(len(x), -1)[:, 0]
             return deviation**2 + self.alpha
@@ -196,7 +196,7 @@ class Gaussian(Residual):
 
 
 class Family:
-    """Regressions of which one is to be chosen by pairs that are held back.
+    """Regressions among which held-back pairs choose one.
 
     Args:
         members: the regressions.
@@ -205,19 +205,19 @@ class Family:
     def __init__(self, members: Sequence[Regression]) -> None:
         self.members = members
 
-    def tries(self, x: Rows, y: Rows, held: Rows) -> Iterator[Rows]:
-        """What each member expects of held-back rows, learned from pairs (x, y)."""
+    def predict_held_back(self, x: Rows, y: Rows, held: Rows) -> Iterator[Rows]:
+        """Yield each member's prediction of held-back rows, learned from pairs (x, y)."""
         for member in self.members:
             member.fit(x, y)
             yield member.mean(held)
 
 
 class Gaussians(Family):
-    """Gaussian processes that differ in their noise alone: start and kernel are computed once for all of them.
+    """Gaussian processes which differ only in their noise: start and kernel are computed once.
 
     Args:
-        start: of each, anew at every call.
-        gamma: of the kernel.
+        start: makes a start, anew at every call.
+        gamma: parameter of the kernel.
         alphas: variances of the noise.
     """
 
@@ -225,7 +225,7 @@ class Gaussians(Family):
         super().__init__([Gaussian(start(), gamma, alpha) for alpha in alphas])
         self.start, self.gamma, self.alphas = start(), gamma, alphas
 
-    def tries(self, x: Rows, y: Rows, held: Rows) -> Iterator[Rows]:
+    def predict_held_back(self, x: Rows, y: Rows, held: Rows) -> Iterator[Rows]:
         from scipy.linalg import cho_factor, cho_solve
         from sklearn.metrics.pairwise import rbf_kernel
 

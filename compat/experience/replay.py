@@ -1,4 +1,4 @@
-"""The replay of a backfill whose way to search is learned from it: refitted at some moments, exact between them."""
+"""Replay of a backfill with an online method: refitted at some points, exact between them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from compat.curve_metrics import CurveMetric
 from compat.embeddings import Embeddings
 from compat.errors import InputError
 from compat.experience.learners import Learner
-from compat.experience.seen import Before, SeenItems, Serving, as_before, before
+from compat.experience.seen import Baseline, SeenItems, Serving, baseline, serve_baseline
 from compat.methods.upgrade import Upgrade
 from compat.progress import backfill_steps, completion_ratios
 
 
 @dataclass(frozen=True)
 class Refits:
-    """What refitting took and led to, for each order and refit point, (S, K).
+    """Cost and effect of refits, for each order and refit point, (S, K).
 
     Attributes:
-        seconds: of learning.
-        passes: of an embedder for each query from then on.
-        rewritten: bytes written for items that are not migrated yet, as float32.
-        expected: mean squared error of these as new embeddings of length 1, as the learner says; NaN if it says none.
-        observed: what it is, which nobody knows before they are migrated.
+        seconds: time of learning.
+        passes: encoder passes per query from then on.
+        rewritten: bytes written for items not migrated, as float32.
+        expected: the learner's estimate of the mean squared error of their predictions, of length 1; NaN if it has
+            none.
+        observed: the actual error, unknown before the items are migrated.
     """
 
     seconds: np.ndarray
@@ -51,31 +52,31 @@ def learning_curve(
     correct_before: Any = None,
     metrics: Iterable[str] | Mapping[str, CurveMetric] = (),
 ) -> tuple[Curve, Refits]:
-    """Replay a backfill in which a learner is refitted at some completion ratios to the pairs migrated until then.
+    """Replay a backfill with a learner refitted at some completion ratios to the pairs migrated so far.
 
-    From one refit to the next nothing changes, so one pass of `backfill_curve` gives all completion ratios between
-    them exactly. A learner is handed the gallery before its backfill and the new embeddings of what is migrated, and
-    says how to search before it is shown a query.
+    Between refits nothing changes, so one pass of `backfill_curve` gives all completion ratios between them exactly. A
+    learner receives the gallery before its backfill and the new embeddings of migrated items, and decides how to search
+    before it sees a query.
 
     Args:
-        served: the four matrices as the upgrade before serves them.
-        upgrade: that upgrade.
+        served: the four matrices as the baseline serves them.
+        upgrade: the baseline.
         learner: see `Learner.refit`.
         orders: S permutations of the gallery (G,).
-        refit: shares of the gallery, (K,), ascending; 0 is there by itself.
+        refit: shares of the gallery (K,), ascending; 0 is implied.
         progress: completion ratios, see `backfill_curve`.
         correct_before: see `backfill_curve`.
-        metrics: likewise.
+        metrics: see `backfill_curve`.
 
     Returns:
-        The `Curve`, with the figures of each query, and what refitting took.
+        The `Curve` with per-query figures, and the cost of refits.
 
     Raises:
-        InputError: a refit point outside [0, 1] or not ascending; what `backfill_curve` raises.
+        InputError: refit points outside [0, 1] or not ascending; errors of `backfill_curve`.
     """
     points, moments = completion_ratios(progress), refit_points(refit)
     backfill_steps(np.asarray(orders), len(served.gallery_old), points)
-    known = before(upgrade)
+    known = baseline(upgrade)
     if correct_before is None:
         start = backfill_curve(served, orders[0], points[:1], per_query=True)
         assert start.first_rank is not None
@@ -86,26 +87,31 @@ def learning_curve(
         parts = []
         for k, (moment, until) in enumerate(zip(moments, [*moments[1:], np.inf], strict=True)):
             started = time.perf_counter()
-            serving = serving_at(served, learner, known, order, moment)
+            serving = refit_at(served, learner, known, order, moment)
             took.seconds[s, k] = time.perf_counter() - started
             took.passes[s, k] = serving.passes
             left = len(order) - int(np.floor(moment * len(order)))
             took.rewritten[s, k] = 4 * left * serving.gallery.shape[1] if serving.rewrites else 0
-            took.expected[s, k], took.observed[s, k] = serving.doubt, error(served, serving, order[len(order) - left :])
+            took.expected[s, k], took.observed[s, k] = (
+                serving.expected_error,
+                observed_error(served, serving, order[len(order) - left :]),
+            )
             failures += [serving.failure] if serving.failure else []
             if len(some := points[(moment <= points) & (points < until)]):
-                parts.append(searched(served, serving, order, some, correct_before=correct_before, metrics=metrics))
+                parts.append(
+                    curve_between(served, serving, order, some, correct_before=correct_before, metrics=metrics)
+                )
         curves.append(joined(parts, 1))
     if failures:
-        warnings.warn(f"{failures[0]}; what served before goes on serving", stacklevel=2)
+        warnings.warn(f"{failures[0]}; the baseline keeps serving", stacklevel=2)
     return joined(curves, 0), took
 
 
 def refit_points(refit: Sequence[float]) -> np.ndarray:
-    """The moments at which is refitted, with 0, where nothing has been seen, (K,).
+    """Check refit points and prepend 0, where nothing has been seen, (K,).
 
     Raises:
-        InputError: no list of numbers, a point outside [0, 1], points that do not ascend.
+        InputError: no list of numbers, a point outside [0, 1], points which do not ascend.
     """
     try:
         points = np.asarray(refit, float)
@@ -121,26 +127,26 @@ def refit_points(refit: Sequence[float]) -> np.ndarray:
     return np.concatenate([[0.0], points[points > 0]])
 
 
-def serving_at(served: Embeddings, learner: Learner, known: Before, order: np.ndarray, moment: float) -> Serving:
-    """How to search from a completion ratio on: of the new gallery the learner is handed what is migrated, copied.
+def refit_at(served: Embeddings, learner: Learner, known: Baseline, order: np.ndarray, moment: float) -> Serving:
+    """Refit a fresh copy of the learner at a completion ratio, to copies of the migrated items' embeddings.
 
-    It is a fresh copy of the learner each time: nothing stays from one moment, or one order, to the next.
+    Nothing is carried over from one refit, or one order, to the next.
     """
     rows = torch.from_numpy(order[: int(np.floor(moment * len(order)))].copy())
     seen = SeenItems(served.gallery_old.clone(), rows, served.gallery_new[rows])
-    return copy.deepcopy(learner).refit(seen, known) if len(rows) else as_before(seen, known)
+    return copy.deepcopy(learner).refit(seen, known) if len(rows) else serve_baseline(seen, known)
 
 
-def error(served: Embeddings, serving: Serving, left: np.ndarray) -> float:
-    """The mean squared error of what stands for the new embeddings of items; NaN where nothing does."""
-    if np.isnan(serving.doubt):
+def observed_error(served: Embeddings, serving: Serving, left: np.ndarray) -> float:
+    """Return the mean squared error of predicted new embeddings; NaN without predictions."""
+    if np.isnan(serving.expected_error):
         return np.nan
     new = torch.nn.functional.normalize(served.gallery_new[left], dim=1)
     return float(((serving.gallery[left] - new) ** 2).sum(1).mean())
 
 
-def searched(served: Embeddings, serving: Serving, order: np.ndarray, points: np.ndarray, **options: Any) -> Curve:
-    """The curve at completion ratios between two refits; items and rule are settled before a query is shown."""
+def curve_between(served: Embeddings, serving: Serving, order: np.ndarray, points: np.ndarray, **options: Any) -> Curve:
+    """Compute the curve at completion ratios between two refits; gallery and merge rule are fixed before any query."""
     gallery, merge = serving.gallery.clone(), copy.deepcopy(serving.merge)
     with torch.inference_mode():
         query = serving.query(served.query_old, served.query_new)

@@ -1,4 +1,4 @@
-"""What is known while a gallery is backfilled, and how what is not migrated is searched until the next refit."""
+"""What an online method may know during a backfill, and how items not migrated are searched until the next refit."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Queries: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 class SeenItems:
-    """What is known at a moment of a backfill, and no more: the new embeddings are those of the migrated items.
+    """The data known at one point of a backfill: the old gallery, and the new embeddings of migrated items.
 
     Args:
         old: (G, D_old), the whole gallery before its backfill.
         migrated: (N,) rows of the items migrated so far.
-        new: (N, D_new), what they were migrated to.
+        new: (N, D_new), their new embeddings.
 
     Attributes: the same names, and `before`, (N, D_old), the old embeddings of the migrated items.
 
     Raises:
-        InputError: an item that is not in the gallery or migrated twice, as many rows as items, NaN.
+        InputError: an item which is not in the gallery or migrated twice, another number of rows than items, NaN.
     """
 
     def __init__(self, old: Tensor, migrated: Tensor, new: Tensor) -> None:
@@ -49,23 +49,23 @@ class SeenItems:
                 raise InputError(f"pairs: NaN or infinite in the {name} embedding of item {item}, expected finite ones")
 
     def joined(self, migrated: Tensor, new: Tensor) -> SeenItems:
-        """With more items migrated, (M,) and (M, D_new).
+        """Return a copy with more items migrated, (M,) and (M, D_new).
 
         Raises:
-            InputError: items that were migrated before, embeddings of another dimension, NaN.
+            InputError: items migrated before, embeddings of another dimension, NaN.
         """
         if new.ndim != 2 or new.shape[1] != self.new.shape[1]:
             raise InputError(f"pairs: shape {tuple(new.shape)}, expected {self.new.shape[1]} columns as before")
         return SeenItems(self.old, torch.cat([self.migrated, migrated]), torch.cat([self.new, new]))
 
 
-class Before(NamedTuple):
-    """The upgrade that served before own pairs, as a learner sees it.
+class Baseline(NamedTuple):
+    """The upgrade which serves before the first fit, as a learner sees it.
 
     Attributes:
-        query_for_old: (N, D_old) and (N, D_new) of images -> the query by them for items that are not migrated.
-        prior: its transform, in the direction that it has one.
-        passes: of an embedder for each query.
+        query_for_old: maps embeddings (N, D_old), (N, D_new) to queries for items not migrated.
+        prior: its transform, in the direction in which it has one.
+        passes: encoder passes per query.
     """
 
     query_for_old: Queries
@@ -73,28 +73,28 @@ class Before(NamedTuple):
     passes: int
 
 
-def before(upgrade: Upgrade) -> Before:
-    """What a learner sees of an upgrade: between the embeddings that it serves, not those of the models."""
+def baseline(upgrade: Upgrade) -> Baseline:
+    """Return a learner's view of an upgrade: between the embeddings it serves, not those of the models."""
     one = upgrade.encoder_passes == 1
     prior = Prior(
         forward=(lambda old: old) if upgrade.transforms_gallery else None,
         back=(lambda new: upgrade.query_for_old(new, new)) if one and not upgrade.transforms_gallery else None,
     )
-    return Before(upgrade.query_for_old, prior, upgrade.encoder_passes)
+    return Baseline(upgrade.query_for_old, prior, upgrade.encoder_passes)
 
 
 class Serving(NamedTuple):
-    """How what is not migrated is searched until the next refit.
+    """How items not migrated are searched until the next refit.
 
     Attributes:
-        query: (Q, D_old) and (Q, D_new), as the upgrade before serves queries -> (Q, D), compared with `gallery`.
-        gallery: (G, D); of migrated items it is not looked at.
-        merge: rule of merging; None: raw distances.
-        passes: of an embedder for each query.
-        rewrites: whether what is not migrated is written anew.
-        doubt: mean squared error that is expected of `gallery` as new embeddings; NaN where it does not stand for them.
-        failure: why nothing was learned, if learning failed.
-        item: what makes `gallery` of the items before their backfill; None: they are searched as they are.
+        query: maps (Q, D_old) and (Q, D_new), as the baseline serves queries, to (Q, D), compared with `gallery`.
+        gallery: (G, D); rows of migrated items are ignored.
+        merge: merge rule; None: raw distances.
+        passes: encoder passes per query.
+        rewrites: whether items not migrated are rewritten.
+        expected_error: expected mean squared error of `gallery` as new embeddings; NaN if it is no prediction of them.
+        failure: reason why nothing was learned, if learning failed.
+        item: map which makes `gallery` from the items before their backfill; None: they are searched unchanged.
     """
 
     query: Queries
@@ -102,11 +102,11 @@ class Serving(NamedTuple):
     merge: Merge | None
     passes: int
     rewrites: bool = False
-    doubt: float = math.nan
+    expected_error: float = math.nan
     failure: str = ""
     item: Expected | None = None
 
 
-def as_before(seen: SeenItems, known: Before, failure: str = "") -> Serving:
-    """The old path: nothing is changed."""
+def serve_baseline(seen: SeenItems, known: Baseline, failure: str = "") -> Serving:
+    """Serve as the baseline does."""
     return Serving(Query("old"), seen.old, None, known.passes, failure=failure)

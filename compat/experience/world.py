@@ -1,4 +1,4 @@
-"""World models: what an item's new embedding will be, learned from the pairs of the items migrated so far."""
+"""World models: predict an item's new embedding, learned from the pairs migrated so far."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from compat.experience.maps import ROWS, Expected, Rows, Transform, unit
 from compat.experience.regressions import Family, Fixed, Gaussians, Linear, Neighbours, Regression, Rotation
 
 Kind: TypeAlias = Literal["rotation", "ridge", "neighbours", "gaussian"]
-SAMPLE = 1000  # pairs that hyper-parameters are chosen on
-FEW = 400  # up to so many each is held back once, of more a quarter
+SAMPLE = 1000  # pairs for choosing hyper-parameters
+FEW = 400  # up to this number each pair is held back once, above it a quarter
 FOLDS = 4
 
 
 class Prior(NamedTuple):
-    """A transform of the training set to start from, in either direction, where there is one.
+    """A transform learned on the training set to start from, in either direction, if there is one.
 
     Attributes:
         forward: (N, D_old) -> (N, D_new).
@@ -36,12 +36,12 @@ NO_PRIOR = Prior()
 
 
 class HeldBack(NamedTuple):
-    """Pairs that were held back, and what was expected of them by models that had not seen them.
+    """Held-back pairs, and their predictions by models which had not seen them.
 
     Attributes:
-        rows: of the pairs, (N,), fold after fold.
-        sizes: of the folds; a model saw the other folds of its own.
-        expected: (N, D_out).
+        rows: (N,) the pairs, fold after fold.
+        sizes: sizes of the folds; a model saw the folds other than its own.
+        expected: (N, D_out) predictions.
     """
 
     rows: Rows
@@ -50,12 +50,12 @@ class HeldBack(NamedTuple):
 
 
 class Direction:
-    """From one space to the other: the candidate that expects held-back pairs best, then fitted to all.
+    """A map from one space to the other: the candidate which best predicts held-back pairs, fitted to all.
 
-    What the chosen one expected of them is a little better than what it expects of others, as it was chosen by them.
+    Its predictions of them are slightly optimistic, as they were used to choose it.
 
     Args:
-        families: of regressions, anew at every call.
+        families: makes families of regressions, anew at every call.
     """
 
     held: HeldBack
@@ -67,12 +67,12 @@ class Direction:
         """Choose and learn from rows (N, D_in) and unit vectors (N, D_out).
 
         Raises:
-            LinAlgError: none of the candidates converges.
+            LinAlgError: no candidate converges.
         """
         folds, least = held_back(len(x)), np.inf
         rows = np.concatenate([held for _, held in folds])
         for family in self.families():
-            tries = zip(*(family.tries(x[seen], y[seen], x[held]) for seen, held in folds), strict=True)
+            tries = zip(*(family.predict_held_back(x[seen], y[seen], x[held]) for seen, held in folds), strict=True)
             for member, parts in zip(family.members, tries, strict=True):
                 expected = np.concatenate(parts)
                 squared = (expected - y[rows]) ** 2
@@ -81,11 +81,11 @@ class Direction:
                     self.held = HeldBack(rows, [len(held) for _, held in folds], expected)
         if not np.isfinite(least):
             raise np.linalg.LinAlgError("no candidate expects finite embeddings")
-        self.scale = (errors / self._doubts(x, y, folds)[:, None]).mean(0)
+        self.scale = (errors / self._held_back_variance(x, y, folds)[:, None]).mean(0)
         self.chosen.fit(x, y)
 
-    def _doubts(self, x: Rows, y: Rows, folds: list[tuple[Rows, Rows]]) -> Rows:
-        """The chosen one's variance of the held-back rows."""
+    def _held_back_variance(self, x: Rows, y: Rows, folds: list[tuple[Rows, Rows]]) -> Rows:
+        """Return the chosen candidate's variance for the held-back rows."""
         parts = []
         for seen, held in folds:
             self.chosen.fit(x[seen], y[seen])
@@ -94,17 +94,17 @@ class Direction:
 
     @property
     def map(self) -> Expected:
-        """What is expected of rows."""
+        """The chosen and fitted map."""
         return self.chosen.learned
 
     def variance(self, rows: Tensor) -> Tensor:
-        """Of each dimension: (N, D_in) -> (N, D_out), in chunks."""
+        """Return the variance of each dimension: (N, D_in) -> (N, D_out), in chunks."""
         parts = [self.chosen.variance(some.double().cpu().numpy()) for some in rows.split(ROWS)]
         return torch.from_numpy(np.concatenate(parts)[:, None] * self.scale).float()
 
 
 def held_back(pairs: int) -> list[tuple[Rows, Rows]]:
-    """Rows to learn from and rows held back: each of few pairs once, of many a quarter, of more of `SAMPLE` of them."""
+    """Split pairs into rows to learn from and rows held back: each of few pairs once, else a quarter of `SAMPLE`."""
     some = np.random.default_rng(0).permutation(pairs)[:SAMPLE]
     parts = np.array_split(some, min(FOLDS, pairs))
     folds = [(np.concatenate([other for other in parts if other is not part]), part) for part in parts]
@@ -112,25 +112,25 @@ def held_back(pairs: int) -> list[tuple[Rows, Rows]]:
 
 
 class World:
-    """What is known of the new space: old embeddings forward, with a variance, and new ones back.
+    """A model of the new space: maps old embeddings forward, with a variance, and new ones back.
 
-    Its embeddings are unit vectors, as cosine retrieval compares them. Hyper-parameters are those that expect held-back
-    pairs best: up to `SAMPLE` of those seen, of which a quarter is held back. The variance is that of the chosen
-    regression, scaled for each dimension so that it is that of the held-back pairs.
+    Its embeddings are unit vectors, as in cosine retrieval. Hyper-parameters are chosen by the prediction of held-back
+    pairs: a quarter of up to `SAMPLE` seen ones. The variance is the chosen regression's, scaled for each dimension to
+    the held-back pairs' errors.
 
     Args:
-        prior: to start from; whether that is better than a rotation is asked of the held-back pairs.
+        prior: a transform to start from; held-back pairs decide between it and a rotation.
     """
 
-    there: Direction
+    old_to_new: Direction
 
     def __init__(self, prior: Prior = NO_PRIOR) -> None:
         self.prior = prior
         self.pairs: tuple[Rows, Rows] | None = None
-        self._here: Direction | None = None
+        self._new_to_old: Direction | None = None
 
     def families(self, start: Callable[[], Regression]) -> Iterator[Family]:
-        """The regressions among which is chosen, on top of a start."""
+        """Yield the candidate regressions on top of a start."""
         raise NotImplementedError
 
     def fit(self, old: Tensor, new: Tensor) -> None:
@@ -141,37 +141,37 @@ class World:
             new: (N, D_new).
 
         Raises:
-            InputError: fewer than two pairs, all of them equal, NaN, as many rows in one as in the other.
+            InputError: fewer than two pairs, all of them equal, NaN, different numbers of rows.
             LinAlgError: it does not converge.
         """
         check_pairs(old, new)
-        self.pairs, self._here = (old.double().cpu().numpy(), new.double().cpu().numpy()), None
-        self.there = self._direction(self.prior.forward)
-        self.there.fit(self.pairs[0], unit(new))
+        self.pairs, self._new_to_old = (old.double().cpu().numpy(), new.double().cpu().numpy()), None
+        self.old_to_new = self._direction(self.prior.forward)
+        self.old_to_new.fit(self.pairs[0], unit(new))
 
     def forward(self, old: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of the new embeddings, (N, D_new) each, of old ones (N, D_old)."""
-        return self.there.map(old), self.there.variance(old)
+        """Return mean and variance (N, D_new) of the new embeddings predicted from old ones (N, D_old)."""
+        return self.old_to_new.map(old), self.old_to_new.variance(old)
 
     def back(self, new: Tensor) -> Tensor:
-        """The old embeddings (N, D_old) that are expected of new ones (N, D_new)."""
-        return self.here.map(new)
+        """Return the old embeddings (N, D_old) predicted from new ones (N, D_new)."""
+        return self.new_to_old.map(new)
 
     @property
-    def here(self) -> Direction:
-        """The way back, learned when it is first asked for.
+    def new_to_old(self) -> Direction:
+        """The map back, learned on first use.
 
         Raises:
             InputError: nothing was fitted.
         """
         if self.pairs is None:
             raise InputError("pairs: none, expected a call of fit")
-        if self._here is None:
+        if self._new_to_old is None:
             direction = self._direction(self.prior.back)
             old, new = self.pairs
             direction.fit(new, unit(old))
-            self._here = direction
-        return self._here
+            self._new_to_old = direction
+        return self._new_to_old
 
     def _direction(self, prior: Transform | None) -> Direction:
         starts: list[Callable[[], Regression]] = [Rotation]
@@ -188,7 +188,7 @@ class RotationWorld(World):
 
 
 class RidgeWorld(World):
-    """Ridge regression of what the rotation leaves."""
+    """A rotation, and ridge regression of its residuals."""
 
     def families(self, start: Callable[[], Regression]) -> Iterator[Family]:
         yield Family([Linear(start(), alpha) for alpha in (0.01, 0.1, 1.0, 10.0, 100.0)])
@@ -217,10 +217,10 @@ WORLDS: dict[str, type[World]] = {
 
 
 def check_pairs(old: Tensor, new: Tensor) -> None:
-    """Refuse what no map between two spaces can be learned from.
+    """Refuse pairs from which no map can be learned.
 
     Raises:
-        InputError: another number of rows, fewer than two pairs, NaN, or all pairs equal.
+        InputError: different numbers of rows, fewer than two pairs, NaN, or all pairs equal.
     """
     if len(old) != len(new):
         raise InputError(f"pairs: {len(old)} old and {len(new)} new embeddings, expected as many of each")
@@ -231,4 +231,4 @@ def check_pairs(old: Tensor, new: Tensor) -> None:
             pair = int((~finite).nonzero()[0])
             raise InputError(f"pairs: NaN or infinite in the {name} embedding of pair {pair}, expected finite ones")
         if (rows == rows[0]).all():
-            raise InputError(f"pairs: all {len(rows)} {name} embeddings are equal, expected some that differ")
+            raise InputError(f"pairs: all {len(rows)} {name} embeddings are equal, expected different ones")

@@ -1,6 +1,6 @@
-"""Backfilling a real store while it serves: the replay's promises kept live.
+"""Live backfill of a store: the replay's guarantees, kept while the store serves queries.
 
-What `__all__` lists is imported when it is first asked for, so that an operator's command does not wait for torch.
+Names in `__all__` are imported on first use, so an operator's command does not wait for torch.
 """
 
 from typing import TYPE_CHECKING

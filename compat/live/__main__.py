@@ -8,15 +8,15 @@
     python -m compat.live finalize sqlite:///gallery.db --models my_models.models --yes
     python -m compat.live demo
 
-Where another engine extracts, in place of `run`:
+With another engine for the extraction, instead of `run`:
 
     python -m compat.live plan sqlite:///gallery.db --models my_models.models --export manifest.parquet
     python -m compat.live.ray_pipeline manifest.parquet vectors --models my_models.models --concurrency 8
     python -m compat.live apply sqlite:///gallery.db vectors --models my_models.models
 
-Models are what a function without arguments returns, a `compat.live.Models`; modules of the current folder are found.
-Codes: 0 all is well, 1 verify or doctor found something or a run was paused, 2 wrong input, 130 interrupted, 141
-nobody reads on, 143 a run that ended after its batch as it was told to. `run` again goes on; several may run at once.
+--models names a function without arguments which returns a `compat.live.Models`, also in a module of this folder.
+Exit codes: 0 success, 1 a finding of verify, check or doctor, or a paused run, 2 wrong input, 130 interrupted, 141
+output closed, 143 a run stopped by a signal after its batch. A repeated `run` continues; several may run at once.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from compat.live.verbs.parser import parser
 
 
 def main(given: Sequence[str] | None = None) -> None:
-    """Command line of `python -m compat.live`."""
+    """Run `python -m compat.live`."""
     assert __doc__
     given = sys.argv[1:] if given is None else given
-    with exit_on_input_error(signals=[signal.SIGTERM]):  # an interrupt ends without a word
+    with exit_on_input_error(signals=[signal.SIGTERM]):  # an interrupt ends silently
         arguments = parser(__doc__).parse_args(given)
         try:
             verb = pkgutil.resolve_name(arguments.place)
@@ -50,7 +50,7 @@ def main(given: Sequence[str] | None = None) -> None:
         except OSError as error:
             if isinstance(error, BrokenPipeError) and nobody_reads():
                 raise
-            raise InputError(f"{arguments.verb}: {error}, expected a store and files that can be used") from error
+            raise InputError(f"{arguments.verb}: {error}, expected a usable store and files") from error
         except KeyboardInterrupt:
             code = 128 + signal.SIGINT
         sys.exit(code)

@@ -1,4 +1,4 @@
-"""Items that are embedded again, to see whether a model still makes of them what is stored."""
+"""Canaries: items embedded again to check that a model still reproduces the stored embeddings."""
 
 from __future__ import annotations
 
@@ -10,52 +10,52 @@ import numpy as np
 
 from compat.engine.exact import Distance
 from compat.errors import InputError
-from compat.live.extraction import extract, joined
+from compat.live.extraction import extract, join
 from compat.live.items import Column, Item, Work
 from compat.live.models import Embed
 from compat.live.store import Store
 
-CANARIES = 8  # items that are embedded again before a run goes on
-DRIFT = 1e-3  # relative difference beyond which an item embedded again is another
-DRAWS = 4  # an item may be drawn twice, so that fewer are found than were asked for
-BATCH = 256  # items embedded at a time, unless told otherwise
+CANARIES = 8  # items embedded again before a run
+DRIFT = 1e-3  # relative difference above which an embedding has drifted
+DRAWS = 4  # retries, as an item may be drawn twice
+BATCH = 256  # default batch
 
 
-class Again(NamedTuple):
-    """Items that were embedded again.
+class Reembedded(NamedTuple):
+    """Result of embedding items again.
 
     Attributes:
-        same: ids of those that are as they are stored.
-        drifted: ids of those that are not.
-        unread: why each of the others could not be read, by id.
+        unchanged: ids of items equal to the stored ones up to rounding.
+        drifted: ids of items which differ.
+        unread: reasons why the others could not be read, by id.
     """
 
-    same: list[str]
+    unchanged: list[str]
     drifted: list[str]
     unread: Mapping[str, str]
 
     @property
-    def others(self) -> bool:
-        """Whether most of those that were read are not as they are stored."""
-        return len(self.drifted) > len(self.same)
+    def mostly_drifted(self) -> bool:
+        """Whether most of the items read have drifted."""
+        return len(self.drifted) > len(self.unchanged)
 
 
-def again(model: Embed, items: Sequence[Item], column: Column, distance: Distance, batch: int = BATCH) -> Again:
-    """Embed items again, and compare them with what is stored in a column; under cosine retrieval lengths do not count.
+def reembed(model: Embed, items: Sequence[Item], column: Column, distance: Distance, batch: int = BATCH) -> Reembedded:
+    """Embed items again and compare them with a stored column; under cosine, lengths are ignored.
 
     Raises:
         Unreachable: the model does not answer.
     """
     work = [Work(item.id, item.version, item.content) for item in items]
-    found = joined([extract(model, work[n : n + batch], column) for n in range(0, len(work), batch)])
+    found = join([extract(model, work[n : n + batch], column) for n in range(0, len(work), batch)])
     now = {id: vector for id, _, vector in found.done}
-    alike = {i.id: is_same(getattr(i, column), now[i.id], distance) for i in items if i.id in now}
+    alike = {i.id: is_close(getattr(i, column), now[i.id], distance) for i in items if i.id in now}
     same, others = ([id for id, found in alike.items() if found is kind] for kind in (True, False))
-    return Again(same, others, {id: why for id, _, why in found.dead})
+    return Reembedded(same, others, {id: why for id, _, why in found.failed})
 
 
-def drawn(store: Store, count: int) -> list[Item]:
-    """So many migrated items at random, each once, or nearly all if there are not more."""
+def draw_migrated(store: Store, count: int) -> list[Item]:
+    """Draw `count` distinct migrated items at random, or nearly all of them if there are fewer."""
     found: dict[str, Item] = {}
     for draw in range(DRAWS):
         if len(found) < count:
@@ -63,8 +63,8 @@ def drawn(store: Store, count: int) -> list[Item]:
     return list(found.values())[:count]
 
 
-def is_same(stored: np.ndarray, now: np.ndarray, distance: Distance) -> bool:
-    """Whether two embeddings (D,) are but for rounding."""
+def is_close(stored: np.ndarray, now: np.ndarray, distance: Distance) -> bool:
+    """Return whether two embeddings (D,) are equal up to rounding."""
     if now.shape != stored.shape:
         return False
     lengths = [max(float(np.linalg.norm(v)), 1e-12) for v in (stored, now)]
@@ -72,30 +72,30 @@ def is_same(stored: np.ndarray, now: np.ndarray, distance: Distance) -> bool:
     return float(np.linalg.norm(stored - scale * now)) <= DRIFT * lengths[0]
 
 
-def check(model: Embed, items: Sequence[Item], column: Column, distance: Distance, name: str, expected: str) -> None:
-    """Refuse a model that embeds most items otherwise than they are stored; a few that differ are warned of by name.
+def check_model(
+    model: Embed, items: Sequence[Item], column: Column, distance: Distance, name: str, expected: str
+) -> None:
+    """Refuse a model for which most items have drifted; warn of a few drifted items by name.
 
     Args:
         model: the model.
-        items: some that were drawn.
-        column: where they are stored.
-        distance: of the retrieval.
-        name: of the model.
-        expected: in the message.
+        items: the items drawn.
+        column: column in which they are stored.
+        distance: distance of the retrieval.
+        name: name of the model in messages.
+        expected: end of the error message.
 
     Raises:
-        InputError: it does.
-        Unreachable: it does not answer.
+        InputError: most items have drifted.
+        Unreachable: the model does not answer.
     """
-    found = again(model, items, column, distance)
-    if found.others:
-        like = f"like {len(found.drifted)} of {len(found.drifted) + len(found.same)} drawn"
-        raise InputError(
-            f"models.{name}: item {found.drifted[0]!r} is not stored as it embeds it, {like}, expected {expected}"
-        )
+    found = reembed(model, items, column, distance)
+    if found.mostly_drifted:
+        like = f"like {len(found.drifted)} of {len(found.drifted) + len(found.unchanged)} drawn"
+        raise InputError(f"models.{name}: item {found.drifted[0]!r} is not reproduced, {like}, expected {expected}")
     if found.drifted:
         ids = ", ".join(map(repr, found.drifted))
-        warnings.warn(f"models.{name}: of {len(items)} items, {ids} are not stored as it embeds them", stacklevel=2)
+        warnings.warn(f"models.{name}: of {len(items)} items, {ids} are not reproduced", stacklevel=2)
     if found.unread:
         why = "; ".join(f"{id!r} ({why})" for id, why in found.unread.items())
         warnings.warn(f"models.{name}: of {len(items)} items, it cannot read {why}", stacklevel=2)

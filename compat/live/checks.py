@@ -1,4 +1,4 @@
-"""What every adapter refuses."""
+"""Input checks shared by all adapters."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from compat.live.store import Conflict, Where
 
 
 def check_fields(where: Where | None, journal: Journal) -> Where:
-    """The filter, once its fields are known to be the store's; NumPy's scalars become Python's.
+    """Check the fields of a filter, and convert NumPy scalars to Python values.
 
     Raises:
-        InputError: one is not; a value that no store compares.
+        InputError: an unknown field, or a value which no store can compare.
     """
     if where is not None and not isinstance(where, Mapping):
         raise InputError(f"where: {where!r}, expected field -> value")
@@ -47,10 +47,10 @@ def _is_large(value: object) -> bool:
 
 
 def check_adding(journal: Journal) -> None:
-    """Refuse items with nothing but an old embedding where that does not serve.
+    """Refuse to add items with only an old embedding in phases which do not serve them.
 
     Raises:
-        InputError: a migration runs, or was finalized.
+        InputError: a migration is running or was finalized.
     """
     if journal.phase not in ("none", "planned", "rolled_back"):
         found = f"migration {journal.migration} is {journal.phase}"
@@ -58,35 +58,38 @@ def check_adding(journal: Journal) -> None:
 
 
 def check_way(journal: Journal, during: Journal | None) -> None:
-    """Refuse queries that were made for another way of serving.
+    """Refuse queries made for another serving plan.
 
     Raises:
-        Conflict: they were.
+        Conflict: the serving plan has changed.
     """
-    if during is not None and journal.way != during.way:
+    if during is not None and journal.serving_key != during.serving_key:
         raise Conflict
 
 
 def check_moment(journal: Journal, during: Journal) -> None:
-    """Refuse what was made for another migration, or by what was learned before.
+    """Refuse vectors made for another migration or another fit.
 
     Raises:
-        Conflict: it was.
+        Conflict: the migration or the fit has changed.
     """
     if (journal.migration, journal.learned) != (during.migration, during.learned):
         raise Conflict
 
 
 def check_text(name: str, value: str, where: str = "") -> str:
-    """The id or the content of an item, if every store can hold it.
+    """Check the id or content of an item.
 
     Args:
         name: the field.
-        value: its text.
-        where: the item that has it, such as " of item 'a'".
+        value: its value.
+        where: the item, such as " of item 'a'".
+
+    Returns:
+        The value.
 
     Raises:
-        InputError: it is of another type, such as a number, or has characters that UTF-8 or PostgreSQL lack.
+        InputError: another type, such as a number, or text which is not UTF-8.
     """
     if not isinstance(value, str):
         raise InputError(f"{name}: {value!r}{where} is {type(value).__name__}, expected text")
@@ -98,11 +101,11 @@ def check_text(name: str, value: str, where: str = "") -> str:
 
 
 def check_item(item: Item, journal: Journal) -> None:
-    """Refuse an item that the store cannot hold.
+    """Refuse an item which the store cannot hold.
 
     Raises:
-        InputError: an id or content that is no text that UTF-8 has, an id that is empty; embeddings of another
-            dimension, NaN or infinite; meta that JSON does not have.
+        InputError: an id or content which is not UTF-8 text, an empty id, embeddings of another dimension, NaN or
+            infinite values, or meta which is not JSON.
     """
     check_text("id", item.id)
     check_text("content", item.content, f" of item {item.id!r}")
@@ -114,7 +117,7 @@ def check_item(item: Item, journal: Journal) -> None:
 
 
 def check_vector(id: str, column: str, vector: np.ndarray | None, dim: int) -> None:
-    """Refuse a vector that the store cannot hold.
+    """Refuse a vector which the store cannot hold.
 
     Raises:
         InputError: another dimension, NaN or infinite values.
@@ -128,12 +131,12 @@ def check_vector(id: str, column: str, vector: np.ndarray | None, dim: int) -> N
 
 
 def check_report(report: Report, dim: int) -> None:
-    """Refuse vectors that the store cannot hold.
+    """Refuse a report with vectors which the store cannot hold.
 
     Raises:
-        InputError: another dimension, NaN or infinite values, an id that is no text.
+        InputError: another dimension, NaN or infinite values, an id which is not text.
     """
-    for id, *_ in (*report.done, *report.dead):
+    for id, *_ in (*report.done, *report.failed):
         check_text("id", id)
     vectors = [vector for _, _, vector in report.done]
     if any(vector.shape != (dim,) for vector in vectors) or not np.isfinite(vectors).all():
@@ -142,13 +145,13 @@ def check_report(report: Report, dim: int) -> None:
 
 
 def check_meta(id: str, meta: Mapping[str, Any]) -> None:
-    """Refuse what queries could not be filtered by.
+    """Refuse meta which queries cannot filter by.
 
     Raises:
-        InputError: a value that JSON does not have, such as NaN; an id that is no text.
+        InputError: a value which is not JSON, such as NaN; an id which is not text.
     """
     check_text("id", id)
     try:
         json.dumps(dict(meta), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise InputError(f"meta: of item {id!r} ({error}), expected what JSON has") from error
+        raise InputError(f"meta: of item {id!r} ({error}), expected JSON values") from error

@@ -1,4 +1,4 @@
-"""A batch of items through a model: what it cannot read becomes a dead letter, what it cannot reach is tried again."""
+"""Extraction of a batch: unreadable items are recorded as failed, transient failures are retried."""
 
 from __future__ import annotations
 
@@ -11,98 +11,100 @@ import numpy as np
 
 from compat.errors import InputError
 from compat.live.items import Work
-from compat.live.models import Embed, WrongModel, embedded, passing
-from compat.live.passing import failed_itself, passes, retry_after
+from compat.live.models import Embed, WrongModel, embed, passing
 from compat.live.throttle import wait
+from compat.live.transient import is_server_failure, is_transient, retry_after
 
 TRIES = 6
-LONGEST_WAIT = 60.0  # seconds, whatever a service asks for
+LONGEST_WAIT = 60.0  # maximum seconds between two tries
 FIRST_WAIT = 0.2  # seconds, doubled with each try
 T = TypeVar("T")
 
 
 class Unreachable(InputError):
-    """What was tried again and again did not come back; wherever nobody waits for it, that is one line as well."""
+    """A failure which persisted through all tries; shown to users as one line."""
 
 
-class Extracted(NamedTuple):
-    """Vectors and dead letters of a batch, as a `Report` has them.
+class Extraction(NamedTuple):
+    """Result of a batch, in the form a `Report` takes.
 
     Attributes:
-        done: id, version and embedding.
-        dead: id, version and the reason.
-        wrong: why, if what the model returned for some item was no embedding at all.
+        done: id, version and embedding of each item.
+        failed: id, version and reason of each failed item.
+        wrong: the error, if the model returned something other than embeddings for an item.
     """
 
     done: Sequence[tuple[str, int, np.ndarray]] = ()
-    dead: Sequence[tuple[str, int, str]] = ()
+    failed: Sequence[tuple[str, int, str]] = ()
     wrong: WrongModel | None = None
 
 
 def extract(
     model: Embed, work: Sequence[Work], name: str = "new", dim: int | None = None, tries: int = TRIES
-) -> Extracted:
-    """Embed a batch; if the model fails on it, item by item, so that one that cannot be read stops no other.
+) -> Extraction:
+    """Embed a batch; if the model fails on it, embed item by item, so one unreadable item stops no other.
 
-    A failure that passes, see `compat.live.passing`, is tried again. If it is a service that goes on failing by itself
-    (status 500), its items are tried one by one, as one of them may be what it fails at.
+    Transient failures (see `compat.live.transient`) are retried. If a service keeps failing with status 500, its items
+    are tried one by one, as one of them may be the cause.
 
     Args:
         model: the model.
         work: the batch.
-        name: of the model.
-        dim: D, where it is known; what is longer or shorter is a dead letter.
-        tries: of what fails in a way that passes.
+        name: name of the model in messages.
+        dim: D, if known; an item with another dimension counts as failed.
+        tries: number of tries for transient failures.
 
     Raises:
-        Unreachable: it failed so often in a way that passes.
+        Unreachable: all tries ended in transient failures.
     """
     failed: BaseException
     try:
-        rows = patiently(
-            lambda: embedded(model, [w.content for w in work], name, dim), partial(passes, more=passing(model)), tries
+        rows = retry(
+            lambda: embed(model, [w.content for w in work], name, dim),
+            partial(is_transient, more=passing(model)),
+            tries,
         )
     except Unreachable as error:
-        if not failed_itself(error.__cause__):
-            raise Unreachable(f"models.{name}: {error}, expected a model that answers") from error
+        if not is_server_failure(error.__cause__):
+            raise Unreachable(f"models.{name}: {error}, expected a model which answers") from error
         failed, tries = error.__cause__ or error, 1
-    except Exception as error:  # whatever a model raises
+    except Exception as error:  # a model may raise anything
         failed = error
     else:
-        return finite(work, rows)
+        return split_finite(work, rows)
     if len(work) == 1:
         wrong = failed if isinstance(failed, WrongModel) else None
-        return Extracted(dead=[(work[0].id, work[0].version, reason(failed))], wrong=wrong)
-    return joined([extract(model, [w], name, dim, tries) for w in work])
+        return Extraction(failed=[(work[0].id, work[0].version, describe_error(failed))], wrong=wrong)
+    return join([extract(model, [w], name, dim, tries) for w in work])
 
 
-def finite(work: Sequence[Work], rows: np.ndarray) -> Extracted:
-    """A batch with its embeddings (N, D); what is not finite is a dead letter."""
+def split_finite(work: Sequence[Work], rows: np.ndarray) -> Extraction:
+    """Split a batch with embeddings (N, D) into done items and failed ones (NaN or infinite values)."""
     kept = np.isfinite(rows).all(1)
-    return Extracted(
+    return Extraction(
         [(w.id, w.version, row) for w, row, good in zip(work, rows, kept, strict=True) if good],
         [(w.id, w.version, "NaN or infinite values") for w, good in zip(work, kept, strict=True) if not good],
     )
 
 
-def joined(parts: Sequence[Extracted]) -> Extracted:
-    """Several batches as one."""
+def join(parts: Sequence[Extraction]) -> Extraction:
+    """Join several results into one."""
     done, dead, wrong = zip(*parts, strict=True) if parts else ((), (), ())
-    return Extracted(list(chain(*done)), list(chain(*dead)), next(filter(None, wrong), None))
+    return Extraction(list(chain(*done)), list(chain(*dead)), next(filter(None, wrong), None))
 
 
-def patiently(step: Callable[[], T], passes: Callable[[Exception], bool], tries: int = TRIES) -> T:
-    """Do something, again after a while if it fails in a way that passes.
+def retry(step: Callable[[], T], passes: Callable[[Exception], bool], tries: int = TRIES) -> T:
+    """Call a function, retrying after a wait while it fails transiently.
 
-    What an exception says of when to come back is honoured, up to a minute.
+    A delay requested by an exception is honoured, up to one minute.
 
     Args:
-        step: what is done.
-        passes: whether an exception is of such a kind.
-        tries: how often.
+        step: the function.
+        passes: returns whether an exception is transient.
+        tries: number of tries.
 
     Raises:
-        Unreachable: it failed each time; its cause is the last failure.
+        Unreachable: every try failed; its cause is the last failure.
     """
     for tried in range(tries):
         try:
@@ -112,9 +114,9 @@ def patiently(step: Callable[[], T], passes: Callable[[Exception], bool], tries:
                 raise
             found = error
             wait(min(retry_after(error) or FIRST_WAIT * 2**tried, LONGEST_WAIT))
-    raise Unreachable(reason(found)) from found
+    raise Unreachable(describe_error(found)) from found
 
 
-def reason(error: BaseException) -> str:
-    """In one line."""
+def describe_error(error: BaseException) -> str:
+    """Describe an error in one line."""
     return " ".join((str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}").split())

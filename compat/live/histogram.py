@@ -1,4 +1,4 @@
-"""Durations counted by bounds, as Prometheus has them: what a process tells of itself."""
+"""Histograms of durations with Prometheus buckets, as processes report them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
 
 
 class Histogram:
-    """How many durations were at most as long as each bound, since the process began.
+    """Count durations by bucket since the process started.
 
     Args:
-        name: of what takes so long; figures begin with it.
+        name: prefix of the figures.
     """
 
     def __init__(self, name: str) -> None:
@@ -25,13 +25,13 @@ class Histogram:
 
     @property
     def figures(self) -> dict[str, float]:
-        """Counts by bound, each of the durations between it and the bound before, and their sum."""
+        """Counts of the non-empty buckets (not cumulative), and the sum of durations."""
         found: dict[str, float] = {f"{self.name}_seconds_sum": self.sum}
         return found | {f"{self.name}_seconds_{n}": count for n, count in enumerate(self.counts) if count}
 
 
-def buckets(name: str, figures: Mapping[str, float]) -> tuple[list[tuple[str, float]], float] | None:
-    """What a process has told, as cumulative counts by bound and the sum of all; None: nothing of this name."""
+def cumulative_buckets(name: str, figures: Mapping[str, float]) -> tuple[list[tuple[str, float]], float] | None:
+    """Convert reported figures to cumulative counts by bound and the sum; None if there are none of this name."""
     if f"{name}_seconds_sum" not in figures:
         return None
     found, total = [], 0.0

@@ -1,4 +1,4 @@
-"""What must hold whenever one looks: items in one part each, vectors as the model makes them, answers as by a scan."""
+"""Invariants of a store: each item is in one part, vectors are the model's, a search finds what a scan finds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from compat.engine.exact import distances
 from compat.errors import InputError
-from compat.live.canaries import again
+from compat.live.canaries import reembed
 from compat.live.items import Candidates, Item, Journal
 from compat.live.models import Models
 from compat.live.process import this_process
@@ -19,18 +19,18 @@ from compat.live.searcher import Searcher
 from compat.live.serving import new_model, old_model
 from compat.live.store import Ask, Store, Where
 
-LISTED = 20  # misplaced items that are named
-NAME = "check"  # what the name of a check's beats begins with
+LISTED = 20  # misplaced items named
+NAME = "check"  # prefix of a check's name in the heartbeats
 
 
 class Checked(NamedTuple):
-    """What a check found.
+    """Result of a check.
 
     Attributes:
-        misplaced: ids of items that neither have a vector nor lack one, or both; at most 20.
-        drifted: ids of sampled items whose stored vector is not what the model makes of their content.
-        sampled: how many items were embedded again.
-        recall: share of the nearest items by a scan of all vectors that a search finds; None: not looked at.
+        misplaced: ids of items recorded both as having and as lacking a vector, or as neither; at most 20.
+        drifted: ids of sampled items whose stored vector the model does not reproduce.
+        sampled: number of items embedded again.
+        recall: share of the exact nearest items which a search finds; None: not measured.
     """
 
     misplaced: list[str]
@@ -40,7 +40,7 @@ class Checked(NamedTuple):
 
     @property
     def figures(self) -> dict[str, float]:
-        """As numbers, for Prometheus."""
+        """The result as numbers, for Prometheus."""
         found: dict[str, float] = {
             "misplaced": len(self.misplaced),
             "drifted": len(self.drifted),
@@ -52,36 +52,36 @@ class Checked(NamedTuple):
 def check(
     store: Store, models: Models, sample: int = 30, queries: int = 20, k: int = 10, rows: int | None = None
 ) -> Checked:
-    """Check the invariants of a store, and leave the figures among its beats.
+    """Check the invariants of a store, and write the figures to its heartbeats.
 
     Args:
         store: the store.
-        models: of the migration.
-        sample: items that are embedded again, of those that are migrated and of those with an old embedding each.
-        queries: of these items, whose contents are searched for, compared with a scan of all vectors; 0: none.
-        k: nearest items that are compared.
-        rows: items that are counted, from a random one on; None: all.
+        models: models of the migration.
+        sample: number of migrated items, and of items with an old embedding, to embed again.
+        queries: number of these items to search for and compare with a full scan; 0: none.
+        k: number of nearest items to compare.
+        rows: number of items to count, from a random one on; None: all.
 
     Raises:
-        InputError: other models than the migration's; a model that does not answer.
+        InputError: other models than the migration's; a model which does not answer.
     """
     journal = store.journal()
     models.check(journal)
     new = store.sample(sample)
-    others = again(new_model(models, journal), new, "new", journal.distance, journal.batch).drifted
-    old = before(store, models, journal, sample) if rows is None else []
+    others = reembed(new_model(models, journal), new, "new", journal.distance, journal.batch).drifted
+    old = draw_old(store, models, journal, sample) if rows is None else []
     if old:
-        others += again(old_model(models, journal), old, "old", journal.distance, journal.batch).drifted
+        others += reembed(old_model(models, journal), old, "old", journal.distance, journal.batch).drifted
     found = Checked(store.misplaced(LISTED, rows), others, len(new) + len(old))
     if queries and (some := [item.content for item in (*new, *old)][:queries]):
-        found = found._replace(recall=recall(store, models, some, k))
+        found = found._replace(recall=measure_recall(store, models, some, k))
     with suppress(OSError, InputError):
         store.beat(f"{NAME} {this_process()}", found.figures)
     return found
 
 
-def before(store: Store, models: Models, journal: Journal, count: int) -> list[Item]:
-    """Some items with an old embedding, at random; none if its model is not at hand."""
+def draw_old(store: Store, models: Models, journal: Journal, count: int) -> list[Item]:
+    """Draw items with an old embedding at random; none if the old model is missing."""
     with suppress(InputError):
         old_model(models, journal)
         ids = store.gallery(old=False).ids
@@ -90,12 +90,12 @@ def before(store: Store, models: Models, journal: Journal, count: int) -> list[I
     return []
 
 
-def recall(store: Store, models: Models, contents: Sequence[str], k: int) -> float:
-    """The share of the k nearest items by a scan that a `Searcher` finds; equally far ones count as found."""
+def measure_recall(store: Store, models: Models, contents: Sequence[str], k: int) -> float:
+    """Return the share of the k exact nearest items which a `Searcher` finds; ties count as found."""
     searcher = Searcher(store, models)
-    searcher.warm()  # until lists are built it scans
+    searcher.warm()  # before lists are built it would scan
     mine = searcher.search_many(contents, k)
-    theirs = Searcher(Scanned(store), models).search_many(contents, k)
+    theirs = Searcher(ScannedStore(store), models).search_many(contents, k)
     shares = []
     for hits, expected in zip(mine, theirs, strict=True):
         farthest = max((hit.distance for hit in expected), default=np.inf)
@@ -103,11 +103,11 @@ def recall(store: Store, models: Models, contents: Sequence[str], k: int) -> flo
     return float(np.mean(shares))
 
 
-class Scanned:
-    """A store that is searched by reading all of its vectors.
+class ScannedStore:
+    """A store whose searches read all vectors.
 
     Args:
-        store: the store, which does all else.
+        store: the underlying store, used for everything else.
     """
 
     def __init__(self, store: Store) -> None:
@@ -119,7 +119,7 @@ class Scanned:
     def search(
         self, asks: Sequence[Ask], k: int, where: Where | None = None, during: Journal | None = None
     ) -> list[Candidates]:
-        """The k nearest items of each part, without their meta; filters are not looked at."""
+        """Find the k nearest items of each part by a scan, without meta; filters are ignored."""
         return [self._nearest(ask, k) for ask in asks]
 
     def _nearest(self, ask: Ask, k: int) -> Candidates:

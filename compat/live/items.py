@@ -1,4 +1,4 @@
-"""Items and their versions, what a store tells of them, and the journal of a migration."""
+"""Types of the live engine: items, batches and reports of workers, counts, and the journal of a migration."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ Phase: TypeAlias = Literal[
     "none", "planned", "running", "paused", "complete", "verified", "finalized", "rolling_back", "rolled_back"
 ]
 UNDER_WAY: tuple[Phase, ...] = ("planned", "running", "paused", "complete", "verified", "rolling_back")
+JSON_NAMES = {"failed_sample": "doubt"}  # fields with another name in JSON, kept for existing stores
 SERVES_BOTH: tuple[Phase, ...] = ("running", "paused", "complete", "verified", "rolling_back")
 
 
 class Item(NamedTuple):
-    """An item of a gallery. Its state is derived: it is migrated if it has a new embedding, and is served by one alone.
+    """An item of a gallery; it is migrated if it has a new embedding, and only one embedding serves it.
 
     Attributes:
         id: its name.
-        content: what the models read: a path, an address, a key of another table.
-        meta: what queries may be filtered by.
-        version: drawn anew whenever the content is written, so that what was extracted from another is refused.
-        old: (D_old,) of the old model.
-        bridge: (D,), what is searched in place of `old` where a method transforms the gallery.
-        new: (D_new,).
-        failure: why the new model could not read it: a dead letter, served by its old embedding.
+        content: input of the models: a path, a URL, a key of another table.
+        meta: fields by which queries can filter.
+        version: drawn at random whenever the content is written, so vectors of an earlier content are refused.
+        old: (D_old,) embedding of the old model.
+        bridge: (D,) vector searched instead of `old` if a method transforms the gallery.
+        new: (D_new,) embedding of the new model.
+        failure: reason why the new model could not read it; the item is then served by its old embedding.
     """
 
     id: str
@@ -50,58 +51,57 @@ class Item(NamedTuple):
 
 
 def new_version() -> int:
-    """One that no content ever had, not even of a deleted item of the same id: random, 62 bits."""
+    """Draw a version of 62 random bits, which no content has had before."""
     return secrets.randbits(62)
 
 
 def new_store() -> str:
-    """An id for a store, drawn at random."""
+    """Draw a random id for a store."""
     return secrets.token_hex(8)
 
 
 class Work(NamedTuple):
-    """An item that is to be embedded."""
+    """An item to embed.
+
+    Attributes:
+        id: id of the item.
+        version: version of its content.
+        content: input of the models.
+        place: place in the order of the migration; -1: written since the plan, or unknown.
+    """
 
     id: str
     version: int
     content: str
-
-
-class Pending(NamedTuple):
-    """An item that is to be embedded, and its place in the order of the migration, -1: written since the plan."""
-
-    id: str
-    version: int
-    content: str
-    place: int
+    place: int = -1
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a worker hands in: vectors and dead letters of its last batch, and figures about itself.
+    """The results of a worker's last batch, and figures about the worker.
 
     Attributes:
-        worker: its name.
-        migration: what it works for; a store refuses what was extracted for another.
-        done: id, version and new embedding.
-        dead: id, version and the reason.
-        figures: of the worker, for `status`.
+        worker: name of the worker.
+        migration: number of its migration; results for another migration are refused.
+        done: id, version and new embedding of each item.
+        failed: id, version and reason of each failed item.
+        figures: figures for `status`.
     """
 
     worker: str
     migration: int
     done: Sequence[tuple[str, int, np.ndarray]] = ()
-    dead: Sequence[tuple[str, int, str]] = ()
+    failed: Sequence[tuple[str, int, str]] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
 
 
 class Turn(NamedTuple):
-    """What a worker gets for its report.
+    """The store's answer to a report.
 
     Attributes:
-        written: how many of its vectors were.
+        written: number of vectors written.
         work: the next batch.
-        left: whether any item below the limit is still to be migrated, by whomever.
+        left: whether any item below the limit is still pending, whoever claimed it.
     """
 
     written: int
@@ -110,23 +110,23 @@ class Turn(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many items there are: in all, migrated, to be migrated, dead letters; of these served by nothing."""
+    """Numbers of items: in total, migrated, pending, failed, and those pending or failed without any embedding."""
 
     total: int
     new: int
     pending: int
     failed: int
-    bare: int
+    unserved: int
 
 
 class Candidates(NamedTuple):
-    """Nearest items of one part to each of some queries, as a store finds them.
+    """Nearest items of one part for some queries, as a store finds them.
 
     Attributes:
-        ids: (N,) of the items found by any query.
-        meta: (N,) of them.
-        vectors: (N, D) of them, as stored.
-        nearest: (Q, K) into these, nearest first, -1 where there are no more.
+        ids: (N,) ids of the items found by any query.
+        meta: (N,) their meta.
+        vectors: (N, D) their stored vectors.
+        nearest: (Q, K) indices into these, nearest first; -1 if there are no more.
     """
 
     ids: list[str]
@@ -136,12 +136,12 @@ class Candidates(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A change of the journal, as the store's audit keeps it.
+    """A change of the journal, as kept in the store's audit log.
 
     Attributes:
-        at: seconds since the epoch, by the clock of whoever made the change.
+        at: seconds since the epoch, by the clock of the process.
         who: user, machine and process.
-        version: of this package.
+        version: version of this package.
         changes: field -> (before, after).
     """
 
@@ -152,14 +152,14 @@ class Entry(NamedTuple):
 
 
 class StoredGallery(NamedTuple):
-    """All items that have an old embedding, in the order in which they came.
+    """All items with an old embedding, in order of insertion.
 
     Attributes:
         ids: (G,).
         version: (G,) int64.
-        place: (G,) in the order of the migration, -1 for what was written since it was planned.
-        old: (G, D_old) float32; no columns if it was not asked for.
-        new: (G, D_new) float32, NaN for what is not migrated; no columns if it was not asked for.
+        place: (G,) place in the order of the migration; -1: written since the plan.
+        old: (G, D_old) float32; no columns if not requested.
+        new: (G, D_new) float32, NaN for items not migrated; no columns if not requested.
     """
 
     ids: list[str]
@@ -171,28 +171,28 @@ class StoredGallery(NamedTuple):
 
 @dataclass(frozen=True)
 class Journal:
-    """What is known of a store and its migration, but for what the items themselves say.
+    """State of a store and its migration, apart from its items.
 
     Attributes:
         dim: D_old.
-        distance: of the retrieval.
-        fields: of `meta` that queries may be filtered by.
+        distance: distance of the retrieval.
+        fields: fields of `meta` by which queries can filter.
         store: id of the store, drawn by `create`.
-        generation: of the old embeddings: the number of the migration that made them, 0 for those of `add`.
-        migration: number of the migration, the first is 1.
-        phase: of the migration.
-        items: G, when it was planned.
-        new_dim: D_new of what is stored.
-        fingerprint: of the models, by name.
-        order: that it was planned in, with the seed.
-        batch: items extracted at a time.
-        rate: items per second, at most; None: as fast as possible.
-        latency: seconds that the slowest query in a hundred may take; extraction makes way for it.
-        bridged: whether what is not migrated is searched by `bridge`.
-        learned: items in the pairs that were learned from on the way; 0: nothing was.
-        dual: whether what is written meanwhile gets an old embedding too.
-        doubt: size of the sample in which `verify` found a wrong vector; 0: none is known.
-        note: why it is paused.
+        generation: generation of the old embeddings: number of the migration which made them, 0 for those of `add`.
+        migration: number of the migration, starting at 1.
+        phase: phase of the migration.
+        items: G at the time of the plan.
+        new_dim: D_new as stored.
+        fingerprint: versions of the models, by name.
+        order: order of the migration, with its seed.
+        batch: items per batch.
+        rate: maximum items per second; None: no limit.
+        latency: target for the 99th percentile of query time in seconds; workers slow down above it.
+        bridged: whether items not migrated are searched by `bridge`.
+        learned: number of items among whose pairs an online method was last fitted; 0: never.
+        dual: whether items written during the migration also get an old embedding.
+        failed_sample: size of the sample in which `verify` found a wrong vector; 0: none.
+        note: reason of a pause.
     """
 
     dim: int
@@ -211,59 +211,65 @@ class Journal:
     learned: int = 0
     dual: bool = False
     note: str = ""
-    doubt: int = 0
+    failed_sample: int = 0
     generation: int = 0
     store: str = ""
 
     @property
-    def takes_in(self) -> bool:
-        """Whether what workers hand in is written."""
+    def accepts_vectors(self) -> bool:
+        """Whether reports of workers are written."""
         return self.phase in ("running", "paused", "complete")
 
     @property
     def old_generation(self) -> int | None:
-        """Number of the old embeddings; None once they are dropped."""
+        """Generation of the old embeddings; None once they are dropped."""
         return None if self.phase == "finalized" else self.generation
 
     @property
     def new_generation(self) -> int | None:
-        """Number of the new embeddings; None while there is no migration."""
+        """Generation of the new embeddings; None without a migration."""
         return None if self.phase in ("none", "rolled_back") else self.migration
 
     @property
     def mode(self) -> str:
-        """Which parts serve: "old" before a migration runs and after its rollback, "new" after it, else "both"."""
+        """The parts which serve: "old" before a migration runs and after a rollback, "new" at its end, else "both"."""
         if self.phase in SERVES_BOTH:
             return "both"
         return "new" if self.phase == "finalized" else "old"
 
     @property
-    def way(self) -> tuple[Any, ...]:
-        """What has to stay while a query is answered."""
+    def serving_key(self) -> tuple[Any, ...]:
+        """The fields which must not change while a query is answered."""
         return self.store, self.migration, self.mode, self.learned, self.bridged
 
     def dim_of(self, column: Column) -> int:
-        """Dimension of what a column has."""
+        """Return the dimension of a column's vectors."""
         return self.dim if column == "old" else self.new_dim
 
+    def record(self) -> dict[str, Any]:
+        """Return the fields by their names in JSON."""
+        return {JSON_NAMES.get(name, name): value for name, value in asdict(self).items()}
+
     def dump(self) -> tuple[str, str]:
-        """As JSON, and its digest."""
-        content = json.dumps(asdict(self), sort_keys=True)
+        """Return the journal as JSON, and its SHA-256 digest."""
+        content = json.dumps(self.record(), sort_keys=True)
         return content, hashlib.sha256(content.encode()).hexdigest()
 
 
 def load_journal(content: str, digest: str) -> Journal:
-    """The journal as it was dumped.
+    """Load a journal from its JSON.
 
     Raises:
-        InputError: it was changed since by something else, or is of a newer version.
+        InputError: the digest does not match, or a newer version wrote it.
     """
     if hashlib.sha256(content.encode()).hexdigest() != digest:
         raise InputError("journal: its content does not have its digest, expected it as the engine wrote it")
     record = json.loads(content)
-    unknown = set(record) - {f.name for f in fields(Journal)}
+    names = {JSON_NAMES.get(f.name, f.name): f.name for f in fields(Journal)}
+    unknown = set(record) - set(names)
     if unknown or record["phase"] not in get_args(Phase):
         raise InputError(
             f"journal: {', '.join(sorted(unknown)) or record['phase']} is not known, expected this version's"
         )
-    return Journal(**{**record, "fields": tuple(record["fields"])})
+    values = {names[name]: value for name, value in record.items()}
+    return Journal(**{**values, "fields": tuple(record["fields"])})

@@ -1,11 +1,11 @@
-"""Extraction by another engine: what is to be embedded goes out as a file, and vectors come back as files.
+"""Extraction by another engine: pending items are exported to a file, vectors are imported from files.
 
     export(store, "manifest.parquet")          # id, version, content, place, migration
     # any engine: the new model's embedding of each content, to id, version, migration, vector
-    apply(store, models, "vectors.parquet")    # a file or a folder of files, as often as one likes
+    apply(store, models, "vectors.parquet")    # a file or a folder of files, any number of times
 
-Nothing is to be kept in step: workers may run meanwhile, items may be written and deleted. A vector is taken if its
-item still has the version that it was extracted from, and none yet; what is missing is in the next manifest.
+Nothing has to be synchronised: workers may run, and items may be written and deleted meanwhile. A vector is written if
+its item still has the version of the manifest and no new embedding; items left out are in the next manifest.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ import numpy as np
 from compat.errors import InputError
 from compat.files import replace as replace_file
 from compat.live import parquet
-from compat.live.believing import believed
-from compat.live.extraction import Extracted
-from compat.live.items import Journal, Pending, Phase
+from compat.live.extraction import Extraction
+from compat.live.items import Journal, Phase, Work
 from compat.live.models import Models
 from compat.live.serving import StoredModel
+from compat.live.spot_check import spot_check
 from compat.live.store import Store
-from compat.live.vectors import batches, parts, stamp
+from compat.live.vectors import list_files, migration_stamp, read_batches
 from compat.live.worker import RUNS, Worker
 
-GROUP = 16384  # rows in a row group of a manifest: what is in memory at a time
+GROUP = 16384  # rows of a row group, in memory at a time
 METADATA = "compat"
 
 
 class Applied(NamedTuple):
-    """What came of files of vectors.
+    """Result of applying files of vectors.
 
     Attributes:
-        written: vectors that were.
-        late: those that were not: their item has one, was written since, or is gone.
-        failures: dead letters in the files.
-        phase: of the migration, "complete" once nothing is pending, "paused" if it was paused on the way.
+        written: number of vectors written.
+        late: number of vectors refused, as the item has one already, was rewritten or deleted.
+        failures: number of failed items in the files.
+        phase: phase of the migration: "complete" if nothing is pending, "paused" if it was paused meanwhile.
     """
 
     written: int
@@ -53,21 +53,24 @@ class Applied(NamedTuple):
 
 
 def export(store: Store, path: str | Path) -> int:
-    """Write down what is to be embedded, in the order of the migration; how many items that is.
+    """Write the pending items to a file, in the order of the migration.
 
-    What is written meanwhile may be missing.
+    Items written meanwhile may be missing.
 
     Args:
         store: the store.
-        path: of the file: columns `id`, `version`, `content`, `place` (-1: written since the plan), and `migration`,
-            which goes into each row of what comes back; the fingerprint of the models is in its metadata, as JSON.
+        path: path of the file. Columns `id`, `version`, `content`, `place` (-1: written since the plan) and
+            `migration`, which each row of vectors must repeat; the models' fingerprint is in the metadata, as JSON.
+
+    Returns:
+        The number of items.
 
     Raises:
-        InputError: no migration that could run; a file that cannot be written.
+        InputError: no migration to run; a file which cannot be written.
     """
     check_path(path)
-    pyarrow = parquet.arrow()
-    journal = _journal(store, "export")
+    pyarrow = parquet.import_pyarrow()
+    journal = _runnable_journal(store, "export")
     known = json.dumps({"migration": journal.migration, "fingerprint": dict(journal.fingerprint)})
     kinds = {"id": pyarrow.string(), "version": pyarrow.int64(), "content": pyarrow.string()}
     kinds |= {"place": pyarrow.int64(), "migration": pyarrow.string()}
@@ -79,34 +82,34 @@ def export(store: Store, path: str | Path) -> int:
         with pyarrow.parquet.ParquetWriter(file, schema, write_page_checksum=True) as writer:
             for page in _pages(store):
                 columns = [list(column) for column in zip(*page, strict=True)]
-                writer.write_table(pyarrow.table([*columns, [stamp(journal)] * len(page)], schema=schema))
+                writer.write_table(pyarrow.table([*columns, [migration_stamp(journal)] * len(page)], schema=schema))
                 count += len(page)
 
     try:
         replace_file(Path(path), write)
     except OSError as error:
-        raise InputError(f"manifest: {error}, expected a file that can be written") from error
+        raise InputError(f"manifest: {error}, expected a writable file") from error
     return count
 
 
 def check_path(path: str | Path) -> None:
-    """Refuse a path at which no manifest can be written.
+    """Refuse a path to which no manifest can be written.
 
     Raises:
-        InputError: it is a folder, or in none that is there; without pyarrow.
+        InputError: a folder, a path in a missing folder; pyarrow is not installed.
     """
     if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
-        raise InputError(f"manifest: {str(path)!r}, expected a file that can be written, in a folder that is there")
-    parquet.arrow()
+        raise InputError(f"manifest: {str(path)!r}, expected a writable file in an existing folder")
+    parquet.import_pyarrow()
 
 
 def fingerprint(path: str | Path) -> dict[str, str]:
-    """The fingerprint of the models that a manifest is for.
+    """Read the fingerprint of the models from a manifest.
 
     Raises:
-        InputError: it is no manifest.
+        InputError: the file is no manifest.
     """
-    with parquet.opened("manifest", path, "a file that `export` wrote") as file:
+    with parquet.open_file("manifest", path, "a file that `export` wrote") as file:
         metadata = file.schema_arrow.metadata or {}
         if METADATA.encode() not in metadata:
             raise ValueError("it does not say of which migration")
@@ -116,95 +119,99 @@ def fingerprint(path: str | Path) -> dict[str, str]:
 def apply(
     store: Store, models: Models, path: str | Path, on_batch: Callable[[int, int], None] | None = None
 ) -> Applied:
-    """Hand in vectors that another engine extracted, at the rate of the migration; nothing else need have run it.
+    """Write vectors extracted by another engine, at the rate of the migration.
 
-    Of each batch some items at random rows are embedded again before it is written; of each file's first one before
-    anything is.
+    Some random rows of each batch are embedded again before it is written; those of each file's first batch before
+    anything is written.
 
     Args:
         store: the store.
-        models: of the migration.
-        path: a parquet file or a folder of such, see `compat.live.vectors.batches`, of embeddings as the new model
-            makes them.
-        on_batch: called after each batch with how many items it had and how many vectors it wrote.
+        models: models of the migration.
+        path: a parquet file or a folder of parquet files (see `compat.live.vectors.read_batches`) with embeddings as
+            the new model returns them.
+        on_batch: called after each batch with its number of items and of vectors written.
 
     Raises:
-        InputError: no migration that could run, or other models; no such file, or a file that is refused, see
-            `batches` and `compat.live.believing`. What was written by then stays, and the message says how much it is.
+        InputError: no migration to run; other models; a missing or refused file (see `read_batches` and
+            `compat.live.spot_check`). Vectors written before stay, and the message states their number.
     """
-    journal, worker = _journal(store, "apply"), Worker(store, models, on_batch=on_batch)
+    journal, worker = _runnable_journal(store, "apply"), Worker(store, models, on_batch=on_batch)
     models.check(journal)
-    dim = models.between(journal.dim, journal.new_dim).new.project.out_features
-    read = partial(batches, count=journal.batch, dim=dim, migration=stamp(journal))
-    files = parts(path)
+    dim = models.upgrade_for(journal.dim, journal.new_dim).new.project.out_features
+    read = partial(read_batches, count=journal.batch, dim=dim, migration=migration_stamp(journal))
+    files = list_files(path)
     for file in files:
         for batch in read(file):
-            believed(store, models, batch, file, journal)
+            spot_check(store, models, batch, file, journal)
             break
     number, journal = journal.migration, worker.start()
     started = time.perf_counter()
-    for batch in _believed(worker, files, read, journal):
-        journal, left = _hand_in(worker, journal, _served(batch, worker.served))
+    for batch in _checked_batches(worker, files, read, journal):
+        journal, left = _hand_in(worker, journal, _as_stored(batch, worker.stored_model))
         if journal.migration != number or journal.phase not in RUNS:
             now = f"migration {journal.migration} is {journal.phase}"
-            raise InputError(f"apply: {now} by now, expected migration {number} to run")
+            raise InputError(f"apply: {now} now, expected migration {number} to run")
         if journal.phase == "paused":
             break
-        worker.rest(worker.pause(journal, len(batch.done), time.perf_counter() - started), journal)
+        worker.wait(worker.delay(journal, len(batch.done), time.perf_counter() - started), journal)
         started = time.perf_counter()
     if not left:
-        journal = worker.amended(journal, partial(replace, phase="complete"))
+        journal = worker.change_if_running(journal, partial(replace, phase="complete"))
     written, late, failures = (int(worker.figures[name]) for name in ("written", "conflicts", "dead_letters"))
     return Applied(written, late, failures, journal.phase)
 
 
-def _journal(store: Store, verb: str) -> Journal:
+def _runnable_journal(store: Store, verb: str) -> Journal:
     journal = store.journal()
     if journal.phase not in RUNS:
-        raise InputError(f"{verb}: the store is in phase {journal.phase}, expected a migration that was planned")
+        raise InputError(f"{verb}: the store is in phase {journal.phase}, expected a planned migration")
     return journal
 
 
-def _pages(store: Store) -> Iterator[list[Pending]]:
-    """What is pending, some at a time."""
+def _pages(store: Store) -> Iterator[list[Work]]:
+    """Yield the pending items, page by page."""
     page = store.pending(GROUP)
     while page:
         yield page
         page = store.pending(GROUP, page[-1])
 
 
-def _believed(
-    worker: Worker, files: Sequence[Path], read: Callable[[Path], Iterator[Extracted]], journal: Journal
-) -> Iterator[Extracted]:
-    """The batches of files as they are believed, and an empty one.
+def _checked_batches(
+    worker: Worker, files: Sequence[Path], read: Callable[[Path], Iterator[Extraction]], journal: Journal
+) -> Iterator[Extraction]:
+    """Yield the checked batches of files, and an empty one at the end.
 
     Raises:
-        InputError: one is refused; it says what was written before.
+        InputError: a batch is refused; the message states the number of vectors written before.
     """
     try:
         for file in files:
             for batch in read(file):
-                yield believed(worker.store, worker.models, batch, file, journal)
+                yield spot_check(worker.store, worker.models, batch, file, journal)
     except InputError as error:
         raise InputError(f"{error}; {int(worker.figures['written']):,} vectors were written before") from error
-    yield Extracted()
+    yield Extraction()
 
 
-def _served(batch: Extracted, served: StoredModel) -> Extracted:
-    """A batch of embeddings as they are stored."""
+def _as_stored(batch: Extraction, served: StoredModel) -> Extraction:
+    """Convert embeddings of a batch to the form in which they are stored."""
     if not batch.done:
         return batch
     rows = served.stored(np.stack([vector for _, _, vector in batch.done]))
     done = [(id, version, row) for (id, version, _), row in zip(batch.done, rows, strict=True)]
-    return Extracted(done, batch.dead)
+    return Extraction(done, batch.failed)
 
 
-def _hand_in(worker: Worker, journal: Journal, batch: Extracted) -> tuple[Journal, bool]:
-    """Hand in a batch, and learn if that was all that a refit waited for; whether anything is left to be migrated."""
+def _hand_in(worker: Worker, journal: Journal, batch: Extraction) -> tuple[Journal, bool]:
+    """Hand in a batch, and refit the online method if it was waiting for it.
+
+    Returns:
+        The journal, and whether any item is still pending.
+    """
     while True:
-        limit, learns = worker.limit(journal, 1.0)
+        limit, learns = worker.next_stop(journal, 1.0)
         turn = worker.exchange(journal, batch, 0, limit)
-        journal, batch = worker.store.journal(), Extracted()
+        journal, batch = worker.store.journal(), Extraction()
         if turn.left or not learns or journal.phase != "running":
             return journal, turn.left or learns
         journal = worker.learn(journal, limit)

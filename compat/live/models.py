@@ -1,4 +1,4 @@
-"""What a migration takes items and queries through: two models, an upgrade between them, and what identifies them."""
+"""Models of a migration: the old and the new model, the upgrade between them, and their fingerprint."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from compat.errors import InputError
 from compat.experience.learners import Learner
 from compat.experience.replay import refit_points
 from compat.live.items import UNDER_WAY, Journal
-from compat.live.returned import described, numbers
+from compat.live.outputs import describe_type, to_float32
 from compat.merge import Merge, Raw
 from compat.methods.upgrade import Upgrade
 from compat.models import Embedder, Precomputed
 
 
 class Embed(Protocol):
-    """From N contents to embeddings (N, D); raises for what it cannot read.
+    """A model: maps N contents to embeddings (N, D), and raises for contents it cannot read.
 
     Attributes:
-        version: what names the model, its weights and its preprocessing. A migration does not go on under another.
+        version: identifies the model, its weights and its preprocessing; a migration does not continue under another
+            version.
 
-    It may have an attribute `passing`, a tuple of exception types after which it is to be asked again, besides those of
-    `compat.live.passing`. Embeddings may be an array, a tensor or a list, of any precision; they are taken as float32.
+    A model may have an attribute `passing`, a tuple of exception types to retry besides those of
+    `compat.live.transient`. Embeddings may be an array, a tensor or a list of any precision; they are converted to
+    float32.
     """
 
     version: str
@@ -39,12 +41,12 @@ class Embed(Protocol):
 
 
 class Images:
-    """An embedder of this library, with how it gets at an image.
+    """An embedder of this library, with a function which reads images.
 
     Args:
         embedder: the model.
-        read: from an item's content to an image (3, H, W), preprocessed.
-        preprocessing: its name, as `read` is not looked into.
+        read: maps an item's content to a preprocessed image (3, H, W).
+        preprocessing: name of the preprocessing, part of the version, as `read` is not inspected.
     """
 
     def __init__(self, embedder: Embedder, read: Callable[[str], Tensor], preprocessing: str = "") -> None:
@@ -59,11 +61,11 @@ class Images:
 
 
 class Rows:
-    """Stands for a model where its embeddings are known beforehand: rows of a matrix by content.
+    """Precomputed embeddings in place of a model: rows of a matrix, by content.
 
     Args:
-        contents: N of them.
-        rows: (N, D).
+        contents: N contents.
+        rows: (N, D) embeddings.
     """
 
     def __init__(self, contents: Sequence[str], rows: np.ndarray) -> None:
@@ -77,21 +79,21 @@ class Rows:
 
 @dataclass(frozen=True)
 class Models:
-    """All that a migration and its queries are made by.
+    """Everything a migration and its queries need.
 
     Args:
         new: the new model.
-        old: the old model: of queries before the migration, of queries of methods with two passes, of items that are
-            written before it starts and of those that a rollback has to embed again; None: what needs it is refused.
-        upgrade: how the two parts are searched, with what it has learned; None: independent systems, and two passes.
-        merge: rule, fitted.
-        distance: of the retrieval.
-        learner: learns on the way from the pairs migrated so far, at the shares `refit` of the gallery.
+        old: the old model. Embeds queries before the migration (and during it for two-pass methods), items added before
+            it starts, and items a rollback must re-embed; None: operations which need it are refused.
+        upgrade: trained method by which both parts are searched; None: independent systems with two passes.
+        merge: fitted merge rule.
+        distance: distance of the retrieval.
+        learner: online method, fitted to the migrated pairs at the completion ratios `refit`.
         refit: see `learner`.
 
     Raises:
-        InputError: a model without a version, or whose `passing` is no tuple of exception types; a merge rule that is
-            not fitted or needs labels, refit points that do not ascend in [0, 1].
+        InputError: a model without a version, or whose `passing` is no tuple of exception types; a merge rule which is
+            not fitted or needs labels; refit points which do not ascend in [0, 1].
     """
 
     new: Embed
@@ -109,11 +111,11 @@ class Models:
             if model is not None and not (version and isinstance(version, str)):
                 found = f"a version of type {type(version).__name__}" if version else "no version"
                 raise InputError(
-                    f"models.{name}: {found}, expected an attribute, text that names weights and preprocessing"
+                    f"models.{name}: {found}, expected an attribute, text naming weights and preprocessing"
                 )
             check_passing(name, passing(model))
         if "training labels" in self.merge.needs:
-            raise InputError(f"models.merge: {type(self.merge).__name__} needs labels, expected a rule that needs none")
+            raise InputError(f"models.merge: {type(self.merge).__name__} needs labels, expected a rule without labels")
         _ = self.merge.changes
         if self.learner is not None:
             refit_points(self.refit)
@@ -123,7 +125,7 @@ class Models:
 
     @property
     def fingerprint(self) -> Mapping[str, str]:
-        """What a migration may not be resumed without, by name."""
+        """Versions by name which must not change during a migration."""
         scales = [] if self.merge.scales is None else [part for s in self.merge.scales for part in (s.x, s.y)]
         rule = hashlib.sha256(b"".join(part.tobytes() for part in scales)).hexdigest()[:16] if scales else ""
         found = {
@@ -139,7 +141,7 @@ class Models:
         return found
 
     def check(self, journal: Journal) -> None:
-        """Refuse a store that these models do not fit, or a migration that was begun with others.
+        """Refuse a store or a migration which does not fit these models.
 
         Raises:
             InputError: another distance, another fingerprint.
@@ -149,7 +151,7 @@ class Models:
         if journal.phase not in (*UNDER_WAY, "finalized"):
             return
         if journal.phase == "finalized" and self.old is not None and self.old.version == journal.fingerprint["new"]:
-            return  # the models of the next one
+            return  # the models of the next migration
         mine = self.fingerprint
         for name, known in journal.fingerprint.items():
             if journal.phase == "finalized" and name not in ("new", "upgrade"):
@@ -157,30 +159,34 @@ class Models:
             if (found := mine.get(name, "none")) != known and (name != "old" or self.old is not None):
                 raise InputError(f"models.{name}: {found}, expected {known}, which the migration began with")
 
-    def between(self, dim: int, new_dim: int) -> Upgrade:
-        """The upgrade, or that of independent systems of these dimensions."""
-        return self.upgrade or independent(dim, new_dim)
+    def upgrade_for(self, dim: int, new_dim: int) -> Upgrade:
+        """Return the upgrade, or independent systems of these dimensions."""
+        return self.upgrade or independent_upgrade(dim, new_dim)
 
 
 def passing(model: Embed | None) -> tuple[type[Exception], ...]:
-    """The exception types that a model says pass."""
+    """Return the exception types which a model declares transient."""
     return getattr(model, "passing", ())
 
 
 def check_passing(name: str, kinds: object) -> None:
-    """Raises InputError for what is no tuple of exception types."""
+    """Check a model's `passing`.
+
+    Raises:
+        InputError: no tuple of exception types.
+    """
     if not isinstance(kinds, tuple) or not all(isinstance(k, type) and issubclass(k, Exception) for k in kinds):
         raise InputError(f"models.{name}: passing {kinds!r}, expected a tuple of exception types")
 
 
 @cache
-def independent(dim: int, new_dim: int) -> Upgrade:
-    """Independent systems of these dimensions."""
+def independent_upgrade(dim: int, new_dim: int) -> Upgrade:
+    """Make independent systems of these dimensions."""
     return Upgrade(Precomputed(dim), Precomputed(new_dim))
 
 
 def digest(module: nn.Module, state: Mapping[str, Tensor] | None = None) -> str:
-    """Of all weights of a module, or of those given, 16 hexadecimal digits."""
+    """Return a digest (16 hexadecimal digits) of a module's weights, or of the given ones."""
     found = hashlib.sha256()
     for name, value in sorted((module.state_dict() if state is None else state).items()):
         value = value.detach().cpu().contiguous()
@@ -190,30 +196,33 @@ def digest(module: nn.Module, state: Mapping[str, Tensor] | None = None) -> str:
 
 
 def identity(upgrade: Upgrade) -> str:
-    """A method's class and what it has learned."""
+    """Return a method's class with the digest of its learned weights."""
     return f"{type(upgrade).__module__}.{type(upgrade).__qualname__} {digest(upgrade, upgrade.heads())}"
 
 
 class WrongModel(InputError):
-    """A model that does not return a row of numbers for each content."""
+    """A model which does not return one row of numbers for each content."""
 
 
-def embedded(model: Embed, contents: Sequence[str], name: str, dim: int | None = None) -> np.ndarray:
-    """Embeddings (N, D) float32 of contents.
+def embed(model: Embed, contents: Sequence[str], name: str, dim: int | None = None) -> np.ndarray:
+    """Embed contents.
 
     Args:
         model: the model.
-        contents: N of them.
-        name: of the model.
-        dim: D, where it is known.
+        contents: N contents.
+        name: name of the model in messages.
+        dim: D, if known.
+
+    Returns:
+        Embeddings (N, D) float32.
 
     Raises:
-        WrongModel: something else than one row for each, or rows of another length.
+        WrongModel: not one row for each content, or rows of another dimension.
     """
     returned = model(contents)
-    rows = numbers(returned)
+    rows = to_float32(returned)
     if rows is None:
-        found = f"it returned {described(returned)}"
+        found = f"it returned {describe_type(returned)}"
         raise WrongModel(f"models.{name}: {found}, expected embeddings (N, D) as numbers")
     if rows.ndim != 2 or len(rows) != len(contents) or rows.shape[1] == 0:
         raise WrongModel(f"models.{name}: shape {rows.shape} for {len(contents)} contents, expected a row for each")

@@ -15,10 +15,10 @@ def open_store(url: str, **options: Any) -> Store:
     Args:
         url: `sqlite:///path`, `postgresql://...`, `qdrant://host:port/collection` (experimental), or
             `module.Class://rest` for a store of your own, which gets the whole address.
-        options: of the adapter.
+        options: arguments of the adapter.
 
     Raises:
-        InputError: no adapter for it, or the adapter's package is missing.
+        InputError: no adapter for the address, or the adapter's package is not installed.
     """
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/"):
@@ -38,4 +38,4 @@ def open_store(url: str, **options: Any) -> Store:
         own: Store = resolved("store", scheme, "a class of stores")(url, **options)
         return own
     shown = f"{scheme}://..." if rest and scheme.isalnum() else "an address without a scheme"  # it may hold a password
-    raise InputError(f"store: {shown}, expected sqlite:///path, postgresql://... or qdrant://...")
+    raise InputError(f"store: {shown}, expected sqlite:///path, postgresql://... or qdrant://... (experimental)")

@@ -1,4 +1,4 @@
-"""Parquet files, read in batches: pages are compared with their checksums, and damage is told in one line."""
+"""Parquet files, read in batches with verified checksums; damage is reported in one line."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from compat.arrays import readable
 from compat.errors import InputError
 
 
-def arrow() -> Any:
-    """The package `pyarrow`, with its `parquet`.
+def import_pyarrow() -> Any:
+    """Import `pyarrow` and `pyarrow.parquet`.
 
     Raises:
         InputError: it is not installed.
@@ -26,28 +26,28 @@ def arrow() -> Any:
 
 
 @contextmanager
-def opened(field: str, path: str | Path, expected: str = "a whole parquet file") -> Iterator[Any]:
-    """A file, as a `pyarrow.parquet.ParquetFile`.
+def open_file(field: str, path: str | Path, expected: str = "a whole parquet file") -> Iterator[Any]:
+    """Open a file as a `pyarrow.parquet.ParquetFile`.
 
     Args:
-        field: that the file is given for.
-        path: of the file.
-        expected: what it should be.
+        field: field for which the file is given.
+        path: path of the file.
+        expected: end of the error message.
 
     Raises:
-        InputError: it cannot be read, is damaged or of another format, also where that is found while it is open;
+        InputError: the file is unreadable, damaged or of another format, including damage found while it is open;
             pyarrow is not installed.
     """
-    pyarrow = arrow()
+    pyarrow = import_pyarrow()
     with readable(field, path, expected), pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
         yield file
 
 
-def batches(file: Any, count: int, columns: list[str] | None = None) -> Iterator[Any]:
-    """All rows of an open file, at most `count` at a time; their text is UTF-8.
+def read_batches(file: Any, count: int, columns: list[str] | None = None) -> Iterator[Any]:
+    """Yield all rows of an open file, at most `count` at a time, with their text checked as UTF-8.
 
     Raises:
-        ValueError: another number of rows than the file says, text that is none.
+        ValueError: a wrong number of rows, or text which is not UTF-8.
     """
     read = 0
     for batch in file.iter_batches(count, columns=columns):

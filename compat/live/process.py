@@ -1,4 +1,4 @@
-"""Which process works on a store, and whether it still lives."""
+"""Names of processes which work on a store, and whether they are alive."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import threading
 
 
 def this_process() -> str:
-    """Its name as a worker: the store frees what a process of this machine claimed once it is dead."""
+    """Return this process's name as a worker; a store frees the claims of dead processes of the same machine."""
     return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
 
 
 def is_dead(worker: str) -> bool:
-    """Whether it was a process of this machine, and is none any more."""
+    """Return whether a worker was a process of this machine and has ended."""
     host, process, _ = worker.rsplit(":", 2)
     if host != socket.gethostname():
         return False

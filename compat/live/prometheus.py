@@ -1,6 +1,6 @@
-"""Figures of a migration for Prometheus, read from the store whenever they are asked for.
+"""Prometheus metrics of a migration, read from the store at each scrape.
 
-All but the histograms are gauges: they are of the store and of the processes that work on it now, and so may fall.
+All metrics but the histograms are gauges: they describe the store and the processes working on it now, and may fall.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 
 from compat.errors import InputError
 from compat.live import control
-from compat.live.histogram import buckets
+from compat.live.histogram import cumulative_buckets
 from compat.live.items import Phase
 from compat.live.store import Store
 
 
 class Figure(NamedTuple):
-    """One of `control.status`, as Prometheus knows it."""
+    """A figure of `control.status` as a Prometheus metric."""
 
     name: str
     key: str
@@ -25,17 +25,17 @@ class Figure(NamedTuple):
 
 FIGURES = (
     Figure("backfill_migration", "migration", "Number of the migration."),
-    Figure("backfill_migrated", "migrated", "Items that have a new embedding."),
-    Figure("backfill_dead_letters", "dead_letters", "Items that the new model could not read."),
+    Figure("backfill_migrated", "migrated", "Items with a new embedding."),
+    Figure("backfill_dead_letters", "dead_letters", "Items which the new model could not read."),
     Figure("backfill_unserved_items", "unserved", "Items without any embedding."),
-    Figure("backfill_progress_ratio", "progress", "Share of the items that are migrated."),
+    Figure("backfill_progress_ratio", "progress", "Share of items migrated."),
     Figure("backfill_items_per_second", "items_per_second", "Speed of all workers together."),
-    Figure("backfill_eta_seconds", "eta_seconds", "Until nothing is pending, at this speed; absent without a worker."),
-    Figure("backfill_conflicts", "conflicts", "Vectors of the present workers that came late."),
-    Figure("backfill_workers", "workers", "Workers that told of themselves lately."),
-    Figure("backfill_rate_limit", "rate", "Items a second of each worker, at most; absent without a limit."),
-    Figure("backfill_latency_target_seconds", "latency", "Beyond which workers make way; absent without one."),
-    Figure("query_p99_seconds", "query_p99_seconds", "What the slowest query in a hundred took; absent if none tells."),
+    Figure("backfill_eta_seconds", "eta_seconds", "Seconds until nothing is pending; absent without a worker."),
+    Figure("backfill_conflicts", "conflicts", "Late vectors of the present workers."),
+    Figure("backfill_workers", "workers", "Workers with a recent heartbeat."),
+    Figure("backfill_rate_limit", "rate", "Maximum items per second and worker; absent without a limit."),
+    Figure("backfill_latency_target_seconds", "latency", "Query time above which workers slow down; absent if unset."),
+    Figure("query_p99_seconds", "query_p99_seconds", "99th percentile of query time; absent if unreported."),
     Figure("backfill_bytes", "bytes", "Size of the store."),
 )
 CHECKED = {
@@ -45,19 +45,19 @@ CHECKED = {
     ),
     "drifted": (
         "backfill_check_drifted_items",
-        "Sampled items not stored as the model makes them; expected 0.",
+        "Sampled items which the model does not reproduce; expected 0.",
     ),
-    "sampled": ("backfill_check_sampled_items", "Items that the last check embedded again."),
-    "recall": ("backfill_check_recall_ratio", "Share of the nearest items by a scan that a search finds."),
+    "sampled": ("backfill_check_sampled_items", "Items embedded again by the last check."),
+    "recall": ("backfill_check_recall_ratio", "Share of the exact nearest items which a search finds."),
 }
-TIMED = {"query": "Time that queries took.", "batch": "Time that batches of items took to extract."}
+TIMED = {"query": "Duration of queries.", "batch": "Duration of batches."}
 Beats: TypeAlias = Mapping[str, Mapping[str, float]]
-KEPT = 3600.0  # seconds for which a check counts
+KEPT = 3600.0  # seconds for which a check is reported
 STATES = {"migrated": "migrated", "pending": "pending", "dead_letter": "dead_letters"}
 
 
 class BackfillCollector:
-    """Reads a store at each scrape; `backfill_up` is 0, and alone, while the store does not answer.
+    """Reads a store at each scrape; while the store does not answer, only `backfill_up` (0) is reported.
 
     Args:
         store: the store.
@@ -67,12 +67,12 @@ class BackfillCollector:
         self.store = store
 
     def describe(self) -> list[Any]:
-        """Nothing, so that to register it reads no store."""
+        """Return nothing, so registration reads no store."""
         return []
 
     def collect(self) -> Iterator[Any]:
-        """Families of samples."""
-        core = client().core
+        """Yield the metric families."""
+        core = import_client().core
         try:
             status, fresh, kept = control.status(self.store), self.store.beats(control.FRESH), self.store.beats(KEPT)
         except (InputError, OSError):
@@ -85,35 +85,35 @@ class BackfillCollector:
         yield items
         phases = {phase: phase == status["phase"] for phase in get_args(Phase)}
         yield core.StateSetMetricFamily("backfill_phase", "Phase of the migration.", value=phases)
-        yield from checks(kept, core)
-        yield from histograms(fresh, core)
+        yield from check_families(kept, core)
+        yield from histogram_families(fresh, core)
         for name, key, help in FIGURES:
             if status[key] is not None:
                 yield core.GaugeMetricFamily(name, help, value=status[key])
 
 
-def checks(told: Beats, core: Any) -> Iterator[Any]:
-    """What each process found when it last looked at the store's invariants."""
+def check_families(beats: Beats, core: Any) -> Iterator[Any]:
+    """Yield the results of each process's last check of invariants."""
     for key, (name, help) in CHECKED.items():
         family = core.GaugeMetricFamily(name, help, labels=["process"])
-        for process, figures in told.items():
+        for process, figures in beats.items():
             if key in figures:
                 family.add_metric([process], figures[key])
         yield family
 
 
-def histograms(told: Beats, core: Any) -> Iterator[Any]:
-    """How long queries and batches took, by process."""
+def histogram_families(beats: Beats, core: Any) -> Iterator[Any]:
+    """Yield histograms of query and batch durations, by process."""
     for name, help in TIMED.items():
         family = core.HistogramMetricFamily(f"{name}_seconds", help, labels=["process"])
-        for process, figures in told.items():
-            if found := buckets(name, figures):
+        for process, figures in beats.items():
+            if found := cumulative_buckets(name, figures):
                 family.add_metric([process], found[0], sum_value=found[1])
         yield family
 
 
-def client() -> Any:
-    """The package `prometheus_client`.
+def import_client() -> Any:
+    """Import `prometheus_client`.
 
     Raises:
         InputError: it is not installed.
@@ -129,24 +129,24 @@ def client() -> Any:
 
 
 def serve(store: Store, port: int, address: str = "127.0.0.1") -> None:
-    """Answer scrapes at http://<address>:<port>/metrics, until it is interrupted.
+    """Answer scrapes at http://<address>:<port>/metrics until interrupted.
 
     Args:
         store: the store.
-        port: of the server.
-        address: that it listens at; by default only this machine reaches it.
+        port: port of the server.
+        address: address to listen at; by default only this machine reaches it.
 
     Raises:
-        InputError: no store is here; a port or an address that cannot be had.
+        InputError: no store; a port or an address which is not available.
     """
-    package = client()
+    package = import_client()
     store.journal()
     registry = package.CollectorRegistry()
     registry.register(BackfillCollector(store))
     try:
         server, thread = package.start_http_server(port, addr=address, registry=registry)
     except (OSError, OverflowError) as error:
-        raise InputError(f"port: {port} at {address} ({error}), expected one that is free") from error
+        raise InputError(f"port: {port} at {address} ({error}), expected a free one") from error
     try:
         thread.join()
     except KeyboardInterrupt:

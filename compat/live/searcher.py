@@ -1,4 +1,4 @@
-"""Queries while the gallery is backfilled: both parts are searched, and their lists merged."""
+"""Queries during a backfill: both parts are searched and their results merged."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ import torch
 from compat.engine.exact import Distance, distances
 from compat.errors import InputError
 from compat.live.checks import check_fields
-from compat.live.extraction import reason
+from compat.live.extraction import describe_error
 from compat.live.histogram import Histogram
 from compat.live.items import Candidates, Column, Journal
-from compat.live.models import Embed, Models, embedded, passing
-from compat.live.passing import passes
+from compat.live.models import Embed, Models, embed, passing
 from compat.live.process import this_process
-from compat.live.serving import Ways, new_model, old_model, ways
+from compat.live.serving import ServingPlan, new_model, old_model, serving_plan
 from compat.live.store import Ask, Conflict, Store, Where
+from compat.live.transient import is_transient
 from compat.merge import Merge
 
-REMEMBERED = 512  # queries that the slowest in a hundred is of
-TOLD_EVERY = 1.0  # seconds between two notes of it in the store
+REMEMBERED = 512  # recent queries for the 99th percentile
+TOLD_EVERY = 1.0  # seconds between two heartbeats
 
 
 class Hit(NamedTuple):
-    """An item that was found.
+    """An item found by a query.
 
     Attributes:
-        id: of the item.
-        distance: on the scale of the merge rule; under reciprocal rank fusion the rank in its own list.
+        id: id of the item.
+        distance: distance on the scale of the merge rule; under reciprocal rank fusion, the rank in its own list.
         part: "old" or "new".
-        meta: of the item.
+        meta: meta of the item.
     """
 
     id: str
@@ -46,47 +46,47 @@ class Hit(NamedTuple):
 
 
 class Searcher:
-    """Answers queries in whatever phase the store is; whoever writes to it meanwhile, no item is missing or twice.
+    """Answers queries in any phase; whatever is written meanwhile, no item is missing or returned twice.
 
-    An answer is of one state of a store that has snapshots.
+    With a store which has snapshots, an answer reflects one state.
 
-    Distances are computed anew from the stored vectors, in float64 and rounded to float32 as the replay does, so no
-    store's convention matters. With k as the gallery's size, the ranking is the replay's.
+    Distances are recomputed from the stored vectors in float64 and rounded to float32, as in the replay, so they do not
+    depend on the store. With k equal to the gallery's size the ranking is the replay's.
 
     Args:
         store: the store.
-        models: of the migration.
+        models: models of the migration.
 
     Raises:
-        InputError: other models than those of the migration that is under way.
+        InputError: other models than those of the migration under way.
     """
 
     def __init__(self, store: Store, models: Models) -> None:
         self.store, self.models = store, models
-        self.known: tuple[tuple[Any, ...], Ways] | None = None
-        self.took: deque[float] = deque(maxlen=REMEMBERED)
+        self.plan: tuple[tuple[Any, ...], ServingPlan] | None = None
+        self.latencies: deque[float] = deque(maxlen=REMEMBERED)
         self.histogram = Histogram("query")
-        self.told, self.asked = 0.0, False
+        self.last_beat, self.warmed_up = 0.0, False
         if (journal := store.journal()).mode != "old":
             models.check(journal)
         self.checked: Mapping[str, str] | None = None
 
     def search(self, content: str, k: int = 10, where: Where | None = None) -> list[Hit]:
-        """The k nearest items of a query.
+        """Return the k nearest items of a query.
 
         Args:
-            content: of the query, as the models read it.
-            k: how many.
-            where: field -> value that items must have.
+            content: content of the query, as the models read it.
+            k: number of items.
+            where: field -> value which items must have.
 
         Raises:
-            InputError: k below 1 or no whole number, a field that the store does not know, a content that cannot be
-                read, or other models than those of a migration that began since.
+            InputError: k below 1 or not an integer, an unknown field, an unreadable content, or other models than those
+                of a migration begun since.
         """
         return self.search_many([content], k, where)[0]
 
     def search_many(self, contents: Sequence[str], k: int = 10, where: Where | None = None) -> list[list[Hit]]:
-        """Likewise for several queries, all in one state of the store."""
+        """Answer several queries in one state of the store; see `search`."""
         check_k(k)
         started = time.perf_counter()
         while True:
@@ -96,57 +96,62 @@ class Searcher:
                 self.models.check(journal)
                 self.checked = journal.fingerprint
             try:
-                found, merge = self._found(contents, k, where, journal)
+                found, merge = self._search(contents, k, where, journal)
             except Conflict:
                 continue
             break
-        hits = [top(found, row, merge, journal.distance, k) for row in range(len(contents))]
-        self._tell(time.perf_counter() - started)
+        hits = [merge_hits(found, row, merge, journal.distance, k) for row in range(len(contents))]
+        self._record(time.perf_counter() - started)
         return hits
 
     def warm(self, contents: Sequence[str] = ()) -> None:
-        """Load what queries need, so that the first one takes no longer than others.
+        """Load everything queries need, so the first one takes no longer than the next.
 
         Args:
-            contents: of queries to ask, so that the models are loaded too.
+            contents: queries to ask, which loads the models too.
         """
         journal = self.store.journal()
         columns: list[Column] = ["new" if journal.mode == "new" else "old"]
         if journal.mode == "both":
-            columns = [self._ways(journal).column, "new"]
+            columns = [self._plan(journal).column, "new"]
         self.store.warm(columns)
         if contents:
             self.search_many(contents)
 
-    def _found(
+    def _search(
         self, contents: Sequence[str], k: int, where: Where | None, journal: Journal
     ) -> tuple[dict[str, tuple[np.ndarray, Candidates]], Merge | None]:
-        """Of each part the queries as it sees them, and what they find."""
+        """Return the queries and candidates of each part, and the merge rule."""
         if journal.mode == "both":
-            its = self._ways(journal)
+            its = self._plan(journal)
             with torch.inference_mode():
-                old, new = its.query(*map(torch.from_numpy, self._embedded(contents, its.passes, journal)))
+                old, new = its.query(*map(torch.from_numpy, self._embed(contents, its.passes, journal)))
             asks = [Ask(its.column, old.numpy()), Ask("new", new.numpy())]
             merge: Merge | None = its.merge if its.merge.changes else None
         elif journal.mode == "new":
             after = new_model(self.models, journal)
             last = after is self.models.old
-            known = read(after, contents, "old", journal.new_dim) if last else self._served(contents, journal)
+            known = (
+                embed_queries(after, contents, "old", journal.new_dim) if last else self._new_queries(contents, journal)
+            )
             asks, merge = [Ask("new", known)], None
         else:
-            asks, merge = [Ask("old", read(old_model(self.models, journal), contents, "old", journal.dim))], None
+            asks, merge = (
+                [Ask("old", embed_queries(old_model(self.models, journal), contents, "old", journal.dim))],
+                None,
+            )
         found = self.store.search(asks, k, where, journal)
         parts = ["new" if ask.column == "new" else "old" for ask in asks]
         return {part: (ask.queries, its) for part, ask, its in zip(parts, asks, found, strict=True)}, merge
 
-    def _ways(self, journal: Journal) -> Ways:
-        if self.known is None or self.known[0] != journal.way:
-            self.known = journal.way, ways(self.store, self.models, journal)
-        return self.known[1]
+    def _plan(self, journal: Journal) -> ServingPlan:
+        if self.plan is None or self.plan[0] != journal.serving_key:
+            self.plan = journal.serving_key, serving_plan(self.store, self.models, journal)
+        return self.plan[1]
 
-    def _embedded(self, contents: Sequence[str], passes: Sequence[str], journal: Journal) -> list[np.ndarray]:
-        """Queries by the models that they go through; of the other, zeros."""
-        upgrade = self.models.between(journal.dim, journal.new_dim)
+    def _embed(self, contents: Sequence[str], passes: Sequence[str], journal: Journal) -> list[np.ndarray]:
+        """Embed queries with the models they pass through; zeros for the other model."""
+        upgrade = self.models.upgrade_for(journal.dim, journal.new_dim)
         rows = []
         for name, module in (("old", upgrade.old), ("new", upgrade.new)):
             model = getattr(self.models, name)
@@ -155,35 +160,39 @@ class Searcher:
             elif model is None:
                 raise InputError(f"models.{name}: none, expected one, as this method takes queries through both")
             else:
-                rows.append(read(model, contents, name, module.project.out_features))
+                rows.append(embed_queries(model, contents, name, module.project.out_features))
         return rows
 
-    def _served(self, contents: Sequence[str], journal: Journal) -> np.ndarray:
-        """Queries for a gallery that is migrated."""
-        upgrade = self.models.between(journal.dim, journal.new_dim)
-        blank, new = self._embedded(contents, ("new",), journal)
+    def _new_queries(self, contents: Sequence[str], journal: Journal) -> np.ndarray:
+        """Embed queries for a fully migrated gallery."""
+        upgrade = self.models.upgrade_for(journal.dim, journal.new_dim)
+        blank, new = self._embed(contents, ("new",), journal)
         with torch.inference_mode():
             return upgrade.query(torch.from_numpy(blank), torch.from_numpy(new))[1].numpy()
 
-    def _tell(self, seconds: float) -> None:
-        """Remember what a query took, and tell the store, so that workers know where they have to make way."""
-        if self.asked:  # the first one loads what is searched
-            self.took.append(seconds)
-        self.asked = True
+    def _record(self, seconds: float) -> None:
+        """Record a query's duration, and report it to the store for the workers."""
+        if self.warmed_up:  # the first query loads the indexes
+            self.latencies.append(seconds)
+        self.warmed_up = True
         self.histogram.add(seconds)
-        if self.took and time.monotonic() - self.told > TOLD_EVERY:
-            self.told = time.monotonic()
-            with suppress(OSError, InputError):  # an answer does not depend on it
+        if self.latencies and time.monotonic() - self.last_beat > TOLD_EVERY:
+            self.last_beat = time.monotonic()
+            with suppress(OSError, InputError):  # the answer does not depend on it
                 self.store.beat(f"searcher {this_process()} {id(self)}", {"p99": self.p99, **self.histogram.figures})
 
     @property
     def p99(self) -> float:
-        """Seconds that the slowest query in a hundred took lately."""
-        return float(np.percentile(self.took, 99)) if self.took else 0.0
+        """99th percentile of recent query durations, in seconds."""
+        return float(np.percentile(self.latencies, 99)) if self.latencies else 0.0
 
 
 def check_k(k: object) -> None:
-    """Raises InputError for what is no number of items."""
+    """Check a number of items.
+
+    Raises:
+        InputError: not an integer, or below 1.
+    """
     try:
         count = operator.index(k)  # type: ignore[arg-type]
     except TypeError as error:
@@ -192,31 +201,32 @@ def check_k(k: object) -> None:
         raise InputError(f"k: {k}, expected at least 1")
 
 
-def read(model: Embed, contents: Sequence[str], name: str, dim: int) -> np.ndarray:
-    """Embeddings of queries (Q, D).
+def embed_queries(model: Embed, contents: Sequence[str], name: str, dim: int) -> np.ndarray:
+    """Embed queries, (Q, D).
 
     Raises:
-        InputError: one that the model cannot read, or embeddings that are not of this many dimensions.
-        ConnectionError, TimeoutError: of a model that is a service.
+        InputError: an unreadable query, or embeddings of another dimension.
+        ConnectionError: a service which does not answer.
+        TimeoutError: a service which does not answer in time.
     """
     try:
-        rows = embedded(model, contents, name, dim)
+        rows = embed(model, contents, name, dim)
     except (InputError, ConnectionError, TimeoutError):
         raise
-    except Exception as error:  # whatever a model raises
-        if passes(error, passing(model)):
-            raise ConnectionError(f"models.{name}: {reason(error)}, expected a model that answers") from error
-        raise InputError(f"content: {reason(error)}, expected queries that the {name} model reads") from error
+    except Exception as error:  # a model may raise anything
+        if is_transient(error, passing(model)):
+            raise ConnectionError(f"models.{name}: {describe_error(error)}, expected a model which answers") from error
+        raise InputError(f"content: {describe_error(error)}, expected queries which the {name} model reads") from error
     if not np.isfinite(rows).all():
         content = contents[int(np.flatnonzero(~np.isfinite(rows).all(1))[0])]
         raise InputError(f"content: {content!r} is NaN or infinite to the {name} model, expected finite embeddings")
     return rows
 
 
-def top(
+def merge_hits(
     found: Mapping[str, tuple[np.ndarray, Candidates]], row: int, merge: Merge | None, distance: Distance, k: int
 ) -> list[Hit]:
-    """The first k of a query's lists, merged; of equally far items the new part's first, then by id."""
+    """Merge a query's lists and return the first k hits; at equal distance the new part comes first, then by id."""
     hits: list[Hit] = []
     for part in ("new", "old"):
         if part not in found:

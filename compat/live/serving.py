@@ -1,4 +1,4 @@
-"""How the two parts are searched at a moment: the same functions as in the replay, on what a store knows."""
+"""Serving during a migration: the functions of the replay applied to a store's state."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from torch import Tensor
 
 from compat.errors import InputError
 from compat.experience.fits import Fit, load
-from compat.experience.seen import SeenItems, Serving, as_before, before
+from compat.experience.seen import SeenItems, Serving, baseline, serve_baseline
 from compat.live.items import Column, Journal, StoredGallery
-from compat.live.models import Embed, Models, embedded, passing
+from compat.live.models import Embed, Models, embed, passing
 from compat.live.store import Conflict, Store
 from compat.merge import Merge
 from compat.methods.upgrade import Upgrade, through
 
 
 @dataclass(frozen=True)
-class Ways:
+class ServingPlan:
     """How queries are served in a phase of a migration.
 
     Attributes:
-        query: embeddings of both models (Q, D_old) and (Q, D_new) -> queries for the old and for the new part; those of
-            a model that is not needed are zeros.
-        passes: which models a query goes through.
-        column: that the old part is searched by.
-        merge: rule.
+        query: maps embeddings of both models (Q, D_old), (Q, D_new) to queries for the old and the new part; inputs of
+            a model which is not needed are zeros.
+        passes: models through which a query passes.
+        column: column by which the old part is searched.
+        merge: merge rule.
     """
 
     query: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -38,80 +38,80 @@ class Ways:
     merge: Merge
 
 
-def ways(store: Store, models: Models, journal: Journal) -> Ways:
-    """How queries are served now: by what a learner learned, as it is stored.
+def serving_plan(store: Store, models: Models, journal: Journal) -> ServingPlan:
+    """Return the current serving plan, with the stored fit of an online method if there is one.
 
     Raises:
-        InputError: it was learned, but is not stored.
-        Conflict: the store serves in another way by now.
+        InputError: a fit is missing from the store.
+        Conflict: the store's serving plan has changed.
     """
-    upgrade = models.between(journal.dim, journal.new_dim)
+    upgrade = models.upgrade_for(journal.dim, journal.new_dim)
     column: Column = "bridge" if journal.bridged else "old"
     if journal.learned == 0:
         passes = ("new",) if upgrade.encoder_passes == 1 else ("old", "new")
-        return Ways(upgrade.query, passes, column, models.merge)
-    if (fit := fitted(store, models, journal)) is None:
-        if store.journal().way != journal.way:
+        return ServingPlan(upgrade.query, passes, column, models.merge)
+    if (fit := load_fit(store, models, journal)) is None:
+        if store.journal().serving_key != journal.serving_key:
             raise Conflict
         found = f"none of migration {journal.migration} at {journal.learned} items"
-        raise InputError(f"fit: {found}, expected one that a worker stored: run the migration, or roll it back")
+        raise InputError(f"fit: {found}, expected one stored by a worker: run the migration, or roll it back")
 
     def query(old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
         served = upgrade.query(old, new)
         return fit.query(*served), served[1]
 
     passes = ("new",) if fit.passes == 1 else ("old", "new")
-    return Ways(query, passes, column, models.merge if fit.merge is None else fit.merge)
+    return ServingPlan(query, passes, column, models.merge if fit.merge is None else fit.merge)
 
 
-def fitted(store: Store, models: Models, journal: Journal) -> Fit | None:
-    """What a learner had learned at this moment; None: it is not stored."""
+def load_fit(store: Store, models: Models, journal: Journal) -> Fit | None:
+    """Load the fit of an online method at a journal's state; None if it is not stored."""
     content = store.fit(journal)
-    return None if content is None else load(content, before(models.between(journal.dim, journal.new_dim)))
+    return None if content is None else load(content, baseline(models.upgrade_for(journal.dim, journal.new_dim)))
 
 
-def learned(gallery: StoredGallery, models: Models, journal: Journal) -> Serving:
-    """What a learner makes of the pairs among the first `journal.learned` items of the order.
+def refit(gallery: StoredGallery, models: Models, journal: Journal) -> Serving:
+    """Fit an online method to the pairs among the first `journal.learned` items of the order.
 
-    Items that were written or deleted since, and dead letters, are no pairs.
+    Rewritten, deleted and failed items are no pairs.
 
     Args:
-        gallery: of the store, with new embeddings.
-        models: of the migration.
-        journal: of the store.
+        gallery: gallery of the store, with new embeddings.
+        models: models of the migration.
+        journal: journal of the store.
     """
     assert models.learner is not None
-    upgrade = models.between(journal.dim, journal.new_dim)
+    upgrade = models.upgrade_for(journal.dim, journal.new_dim)
     first = (gallery.place >= 0) & (gallery.place < journal.learned) & ~np.isnan(gallery.new).any(1)
     rows = first.nonzero()[0]
     rows = torch.from_numpy(rows[np.argsort(gallery.place[rows])])
-    seen = SeenItems(unmigrated(upgrade, gallery.old), rows, torch.from_numpy(gallery.new)[rows])
-    known = before(upgrade)
-    return copy.deepcopy(models.learner).refit(seen, known) if len(rows) else as_before(seen, known)
+    seen = SeenItems(search_vectors(upgrade, gallery.old), rows, torch.from_numpy(gallery.new)[rows])
+    known = baseline(upgrade)
+    return copy.deepcopy(models.learner).refit(seen, known) if len(rows) else serve_baseline(seen, known)
 
 
-def unmigrated(upgrade: Upgrade, old: np.ndarray) -> Tensor:
-    """Old embeddings (N, D_old) as a method searches them before their backfill."""
-    return ahead(upgrade, old) if upgrade.transforms_gallery else torch.from_numpy(old)
+def search_vectors(upgrade: Upgrade, old: np.ndarray) -> Tensor:
+    """Return the vectors by which old embeddings (N, D_old) are searched before their backfill."""
+    return transform_old(upgrade, old) if upgrade.transforms_gallery else torch.from_numpy(old)
 
 
-def ahead(upgrade: Upgrade, old: np.ndarray) -> Tensor:
-    """Old embeddings (N, D_old) as a method serves them before their backfill, (N, D)."""
+def transform_old(upgrade: Upgrade, old: np.ndarray) -> Tensor:
+    """Transform old embeddings (N, D_old) to the vectors which a method serves before their backfill, (N, D)."""
     blank = torch.zeros(len(old), upgrade.new.project.out_features)
     return through(upgrade.gallery, torch.from_numpy(old.copy()), blank)[0]
 
 
-def onward(upgrade: Upgrade, new: np.ndarray) -> np.ndarray:
-    """New embeddings (N, D_new) as a method serves them after their backfill, (N, D)."""
+def transform_new(upgrade: Upgrade, new: np.ndarray) -> np.ndarray:
+    """Transform new embeddings (N, D_new) to the vectors which a method serves after their backfill, (N, D)."""
     blank = torch.zeros(len(new), upgrade.old.project.out_features)
     return through(upgrade.gallery, blank, torch.from_numpy(new.copy()))[1].numpy()
 
 
 class StoredModel:
-    """A new model as what is migrated is stored.
+    """A new model whose output is in the form in which vectors are stored.
 
     Args:
-        models: of the migration.
+        models: models of the migration.
     """
 
     def __init__(self, models: Models) -> None:
@@ -119,17 +119,17 @@ class StoredModel:
 
     def __call__(self, contents: Sequence[str]) -> np.ndarray:
         dim = None if self.models.upgrade is None else self.models.upgrade.new.project.out_features
-        return self.stored(embedded(self.models.new, contents, "new", dim))
+        return self.stored(embed(self.models.new, contents, "new", dim))
 
     def stored(self, rows: np.ndarray) -> np.ndarray:
-        """Embeddings of the new model (N, D_new) as they are stored, (N, D)."""
-        return rows if self.models.upgrade is None else onward(self.models.upgrade, rows)
+        """Convert embeddings of the new model (N, D_new) to the stored form (N, D)."""
+        return rows if self.models.upgrade is None else transform_new(self.models.upgrade, rows)
 
 
 def new_model(models: Models, journal: Journal) -> Embed:
-    """What new embeddings are by.
+    """Return the model which reproduces the stored new embeddings.
 
-    Once a migration ended, whoever serves may have the models of the next one already, whose old model it is.
+    After a migration a process may already have the models of the next one, whose old model is the one asked for.
     """
     known = journal.fingerprint.get("new")
     if journal.phase == "finalized" and models.old is not None and models.new.version != known == models.old.version:
@@ -138,10 +138,10 @@ def new_model(models: Models, journal: Journal) -> Embed:
 
 
 def old_model(models: Models, journal: Journal) -> Embed:
-    """What old embeddings are by.
+    """Return the model which reproduces the stored old embeddings.
 
-    Once a migration ended and the next begins, that is the new model of the one that ended. So whoever serves with its
-    models goes on until the next one runs.
+    Between two migrations it is the new model of the finished one, so a process with its models can serve until the
+    next one runs.
 
     Raises:
         InputError: it is not among these models.

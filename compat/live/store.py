@@ -1,4 +1,4 @@
-"""What the engine needs of a store: one contract, and a test suite that every adapter passes."""
+"""The contract of a store; every adapter passes its test suite."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from compat.live.items import (
     Entry,
     Item,
     Journal,
-    Pending,
     Report,
     StoredGallery,
     Turn,
@@ -26,21 +25,21 @@ Where = Mapping[str, Any]
 
 
 class Conflict(Exception):
-    """The journal is not what it was when the write was prepared: look again."""
+    """The journal has changed since a write was prepared; the caller reads it again."""
 
 
-NEAREST = 10  # items at which recall is measured
-GROWTH = 2  # times more or less items than an approximate index was built for, and it is built again
+NEAREST = 10  # number of nearest items for measuring recall
+GROWTH = 2  # factor of growth or shrinkage after which an index is rebuilt
 
 
 class Approximate(NamedTuple):
-    """When a part is searched approximately, and how well.
+    """When a part is searched approximately, and the target recall.
 
     Attributes:
-        above: items from which on it is; up to that many it is exact.
-        recall: share of the 10 nearest items to find, a mean over queries; a target. It is measured with vectors of the
-            part when its index is built; in SQLite and PostgreSQL also with late ones whenever a tenth of the part
-            changed, in SQLite with the last real queries too. The index is tuned to lose half of what this allows.
+        above: number of items above which search is approximate.
+        recall: target for the mean share of the 10 nearest items found. It is measured with vectors of the part when
+            its index is built; in SQLite and PostgreSQL also with late vectors whenever a tenth of the part has
+            changed, in SQLite with recent real queries too. The index is tuned to lose half of the allowance.
     """
 
     above: int = 50_000
@@ -51,9 +50,9 @@ DEFAULT = Approximate()
 
 
 class Ask(NamedTuple):
-    """Queries (Q, D) for the part of the gallery that is searched by a column.
+    """Queries (Q, D) for the part searched by a column.
 
-    Items with a new embedding are the part of "new", all others that of "old" and "bridge".
+    Items with a new embedding belong to the part of "new", all others to the part of "old" and "bridge".
     """
 
     column: Column
@@ -63,37 +62,40 @@ class Ask(NamedTuple):
 class Store(Protocol):
     """A store of items with up to three embeddings each.
 
-    Every method is one atomic step, or is harmless when it is cut short and done again.
+    Every method is one atomic step, or can be repeated safely after an interruption.
 
     Attributes:
-        capabilities: "compare and set": a vector is written only to the version that it was extracted from, without
-            which no migration starts; "snapshot": both parts are searched in one state of the store, where without it
-            the part that items leave is searched first; "many workers": several processes claim batches at once.
+        capabilities: "compare and set": a vector is written only to the version from which it was extracted (required
+            by migrations); "snapshot": both parts are searched in one state of the store (without it, the part which
+            items leave is searched first); "many workers": several processes can claim batches.
     """
 
     @property
     def capabilities(self) -> frozenset[Capability]: ...
 
     def create(self, journal: Journal) -> None:
-        """Make the store, empty.
+        """Create the store, empty.
 
         Raises:
-            InputError: there is one.
+            InputError: there is one already.
         """
 
     def add(self, items: Iterable[Item]) -> int:
-        """Add items with their old embeddings, all or none; how many.
+        """Add items with their old embeddings, all or none.
+
+        Returns:
+            The number of items.
 
         Raises:
-            InputError: an id that is there, or comes twice; an embedding of another dimension, NaN; a migration that
-                runs or was finalized, where items need what a `Writer` gives them.
+            InputError: an id which exists or comes twice; an embedding of another dimension or with NaN; a migration is
+                running or finalized (then use a `Writer`).
         """
 
     def journal(self) -> Journal:
-        """The journal.
+        """Read the journal.
 
         Raises:
-            InputError: no store was made here; the journal was tampered with.
+            InputError: no store here; the journal was tampered with.
         """
 
     def amend(self, before: Journal, after: Journal, fit: bytes | None = None) -> None:
@@ -101,139 +103,140 @@ class Store(Protocol):
 
         Args:
             before: the journal as it was read.
-            after: the journal that takes its place.
-            fit: what a learner learned, kept for `after.learned` until the next migration.
+            after: the journal to write.
+            fit: fit of an online method, kept for `after.learned` until the next migration.
 
         Raises:
-            Conflict: it is not `before` any more, or there is a fit for `after.learned`: the first one stays.
+            Conflict: the journal is no longer `before`, or there is a fit for `after.learned` already, which stays.
         """
 
     def fit(self, journal: Journal) -> bytes | None:
-        """What a learner had learned at `journal.learned`; None: nothing was kept."""
+        """Return the fit of an online method at `journal.learned`; None if there is none."""
 
     def history(self, count: int) -> list[Entry]:
-        """The last changes of the journal, the latest first."""
+        """Return the last changes of the journal, latest first."""
 
     def put(self, item: Item, during: Journal) -> None:
-        """Write an item, in place of the one of its id if there is one.
+        """Write an item, replacing one of the same id.
 
         Raises:
-            Conflict: migration or phase are not what they are in `during`.
+            Conflict: migration or phase differ from `during`.
         """
 
     def describe(self, id: str, meta: Mapping[str, Any]) -> bool:
-        """Replace what an item is filtered by; its version and vectors stay. False: there is none of this id."""
+        """Replace the meta of an item; its version and vectors stay. False if there is no such item."""
 
     def delete(self, id: str) -> bool:
-        """Delete an item. False: there is none of this id."""
+        """Delete an item. False if there is no such item."""
 
     def get(self, id: str) -> Item | None:
-        """An item, whole."""
+        """Return an item, whole."""
 
     def exchange(self, report: Report, count: int, lease: float, below: int | None = None) -> Turn:
-        """Write what a worker hands in, and claim its next batch, in one step.
+        """Write a worker's report and claim its next batch, in one step.
 
-        A vector is written if the migration is still the report's and was not rolled back, and if the item has the
-        version that it was extracted from and no new embedding. So it may come late, twice, or for a deleted item.
+        A vector is written if its migration is still under way, and if the item has the version from which it was
+        extracted and no new embedding. So reports may come late, twice, or for deleted items.
 
         Args:
-            report: of the last batch.
-            count: of items to claim, at most; none are while the migration does not run.
-            lease: seconds for which they are this worker's, unless it is seen to be dead.
-            below: a place; only items before it are claimed, and those that were written since the plan; None: all.
+            report: report of the last batch.
+            count: maximum number of items to claim; none are claimed unless the migration is running.
+            lease: seconds for which the claim holds, unless the worker is known to be dead.
+            below: claim only items before this place, and those written since the plan; None: all.
 
         Returns:
-            What was written, and the next items by place, those written since the plan first.
+            The number of vectors written, and the next items by place, those written since the plan first.
         """
 
-    def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
-        """The next items that are to be migrated, whoever has claimed them.
+    def pending(self, count: int, after: Work | None = None) -> list[Work]:
+        """Return the next pending items, whoever has claimed them.
 
-        An item that is pending and keeps its place from the first to the last call, each after the last item of the one
-        before, is met exactly once, though others are written, migrated or deleted meanwhile, the last item too. No
-        lock is held from one call to the next.
+        Paging is stable: an item which stays pending at the same place is returned exactly once, whatever happens to
+        other items between calls (including the last one returned). No lock is held between calls.
 
         Args:
-            count: of items, at most.
-            after: the last one met; None: from the first.
+            count: maximum number of items.
+            after: last item of the previous page; None: start.
 
         Returns:
-            Items by place, those at one place in an order of ids that the store keeps; none: there are no more.
+            Items by place, and at one place in the store's order of ids; empty at the end.
         """
 
     def retry(self) -> int:
-        """Make dead letters pending again; how many."""
+        """Make failed items pending again, and return their number."""
 
     def beat(self, name: str, figures: Mapping[str, float]) -> None:
-        """Leave figures of a process under its name."""
+        """Write figures of a process under its name (a heartbeat)."""
 
     def beats(self, since: float) -> dict[str, Mapping[str, float]]:
-        """Figures of each process that left some in the last seconds, by name."""
+        """Return the figures of processes with a heartbeat in the last `since` seconds, by name."""
 
     def counts(self) -> Counts:
-        """How many items there are in each state."""
+        """Count the items in each state."""
 
     def without_old(self, count: int) -> list[Work]:
-        """Some items that have no old embedding."""
+        """Return some items without an old embedding."""
 
     def sample(self, count: int) -> list[Item]:
-        """Some items with a new embedding, whole."""
+        """Return some random items with a new embedding, whole."""
 
     def misplaced(self, count: int, rows: int | None = None) -> list[str]:
-        """Ids of items that a generation neither has a vector of nor notes as lacking one, or both: there are none.
+        """Return ids of items recorded in none or both of a generation's tables; a sound store has none.
 
         Args:
-            count: of ids, at most.
-            rows: how many items it looks at, from a random one on; None: all.
+            count: maximum number of ids.
+            rows: number of items to look at, from a random one on; None: all.
         """
 
     def scan(self, column: Column) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Ids and vectors (N, D) of the part that is searched by a column, some at a time."""
+        """Yield ids and vectors (N, D) of the part searched by a column, chunk by chunk."""
 
     def failures(self, count: int) -> list[Item]:
-        """Some dead letters, whole."""
+        """Return some failed items, whole."""
 
     def claims(self) -> dict[str, tuple[int, float]]:
-        """Items that each worker has claimed, and in how many seconds its lease ends, below 0 once it has; by name."""
+        """Return each worker's number of claimed items and seconds until its lease ends (negative once it has)."""
 
     def gallery(self, new: bool = False, old: bool = True) -> StoredGallery:
-        """All items with an old embedding, with or without their embeddings."""
+        """Return all items with an old embedding, with or without their embeddings."""
 
     def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
-        """Begin a migration: set the order of these items, of all others it is open, and replace the journal.
+        """Begin a migration: set the order of these items (all others have none) and replace the journal.
 
-        Users write meanwhile; only the replacement of the journal keeps them waiting.
+        Users can write meanwhile; only the replacement of the journal blocks them.
 
         Raises:
-            Conflict: the journal is not `before`; then nothing has changed.
+            Conflict: the journal is not `before`; nothing has changed.
         """
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
-        """Write vectors to items of these ids and versions, whatever they have in this column; how many.
+        """Write vectors to a column for items of these ids and versions, replacing existing ones.
+
+        Returns:
+            The number of vectors written.
 
         Raises:
-            Conflict: the migration, or what was learned on its way, is not what it is in `during`; so what was made for
-                an earlier one comes too late.
+            Conflict: the migration or the fit differ from `during`, so vectors made for an earlier one are refused.
         """
 
     def search(
         self, asks: Sequence[Ask], k: int, where: Where | None = None, during: Journal | None = None
     ) -> list[Candidates]:
-        """The k nearest items of each part that is asked for; what is no longer in one part is in the other.
+        """Return the k nearest items of each part; an item which leaves one part meanwhile is found in the other.
 
         Args:
-            asks: the parts, with the queries for each.
-            k: how many items of each part.
-            where: field -> value that items must have.
-            during: the journal that the queries were made for; None: any.
+            asks: queries for each part.
+            k: number of items per part.
+            where: field -> value which items must have.
+            during: journal for which the queries were made; None: any.
 
         Raises:
-            InputError: a field that is not among the journal's.
-            Conflict: the journal serves in another way than `during`.
+            InputError: a field which is not among the journal's.
+            Conflict: the serving plan differs from that of `during`.
         """
 
     def warm(self, columns: Sequence[Column]) -> None:
-        """Load what a search of these parts needs in memory, and wait until its indexes are built."""
+        """Load the data a search of these parts needs, and wait until its indexes are built."""
 
     def revert(self, before: Journal, after: Journal) -> None:
         """Replace the journal by one under which no item has a new embedding.
@@ -250,38 +253,41 @@ class Store(Protocol):
         """
 
     def advance(self, before: Journal, after: Journal) -> None:
-        """Replace the journal of a finalized migration by one under which its new embeddings are the old ones.
+        """Replace the journal of a finalized migration by one whose old embeddings are its new ones.
 
         Args:
             before: the journal as it was read.
-            after: with `generation` of the migration that was finalized.
+            after: the journal to write, with the `generation` of the finalized migration.
 
         Raises:
             Conflict: the journal is not `before`.
         """
 
     def sweep(self, rows: int = 1000) -> bool:
-        """Delete some vectors that no phase serves any more, at most so many rows; whether any are left.
+        """Delete at most `rows` rows of vectors which no phase serves, and return whether any are left.
 
-        It may be called by anyone, at any time, and cut short.
+        Any process may call it at any time, and it may be cut short.
         """
 
     def size(self) -> int:
-        """Bytes on disk."""
+        """Return the size on disk in bytes."""
 
     def close(self) -> None:
-        """Let go of connections and memory."""
+        """Release connections and memory."""
 
 
 Change = Callable[[Journal], Journal]
 
 
-def amended(store: Store, change: Change) -> Journal:
-    """Change the journal, whoever else does so at the moment.
+def change_journal(store: Store, change: Change) -> Journal:
+    """Change the journal, retrying on concurrent changes.
 
     Args:
         store: the store.
-        change: from the journal to what it becomes; called again if another was faster.
+        change: maps the journal to the new one; called again after a conflict.
+
+    Returns:
+        The new journal.
     """
     while True:
         before = store.journal()

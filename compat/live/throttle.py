@@ -1,4 +1,4 @@
-"""How fast a worker may go: at most so many items a second, and less while queries are slow."""
+"""Speed control of a worker: a maximum rate, and less while queries are slow."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import time
 from collections.abc import Callable
 
 SLOWER, FASTER = 0.5, 1.1  # multiplicative decrease while queries are too slow, increase otherwise
-LEAST = 0.01  # share of the speed found so far that is kept at least
+LEAST = 0.01  # minimum share of the speed
 
 
 class Throttle:
-    """Additive-increase control would need a step in items per second; shares of what was measured need none.
+    """Multiplicative increase and decrease of the speed; an additive step would need a unit of items per second.
 
     Attributes:
-        share: of the speed that extraction reaches unhindered, which is used: 1 unless queries are too slow.
+        share: share of the unhindered extraction speed in use; 1 unless queries are too slow.
     """
 
     def __init__(self) -> None:
         self.share = 1.0
 
-    def pause(self, items: int, seconds: float, rate: float | None, target: float | None, p99: float | None) -> float:
-        """Seconds to wait after a batch.
+    def delay(self, items: int, seconds: float, rate: float | None, target: float | None, p99: float | None) -> float:
+        """Return the seconds to wait after a batch.
 
         Args:
-            items: of the batch.
-            seconds: that it took.
-            rate: items a second, at most.
-            target: of the slowest query in a hundred, seconds.
-            p99: what it is; None: nobody says.
+            items: items of the batch.
+            seconds: duration of the batch.
+            rate: maximum items per second.
+            target: target for the 99th percentile of query time, in seconds.
+            p99: measured 99th percentile; None: unknown.
         """
         if items == 0:
             return 0.0
@@ -44,10 +44,10 @@ def wait(seconds: float) -> None:
         time.sleep(seconds)
 
 
-def gently(step: Callable[[], bool]) -> None:
-    """Do a step until it says that nothing is left, waiting after each as long as it took, so that others get a turn.
+def repeat_with_pauses(step: Callable[[], bool]) -> None:
+    """Repeat a step until it returns False, pausing after each for as long as it took.
 
-    A writer that waits for SQLite's lock looks again every now and then; without a pause it would look in vain.
+    A writer waiting for SQLite's lock polls it now and then; without pauses it would never get it.
     """
     started = time.perf_counter()
     while step():

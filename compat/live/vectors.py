@@ -1,4 +1,4 @@
-"""Files of vectors that another engine extracted: parquet, read in batches, of which nothing is believed."""
+"""Files of vectors from another engine: parquet, read in batches and checked."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import numpy as np
 
 from compat.errors import InputError
 from compat.live import parquet
-from compat.live.extraction import Extracted
+from compat.live.extraction import Extraction
 from compat.live.items import Journal
 
 COLUMNS = ("id", "version", "migration", "vector")
-VERSIONS = 2**63  # none is as large
+VERSIONS = 2**63  # above any version
 
 
-def stamp(journal: Journal) -> str:
-    """What names a migration in each row of its files: its number, and a digest of its fingerprint.
+def migration_stamp(journal: Journal) -> str:
+    """Return the name of a migration in the rows of its files: its number and a digest of its fingerprint.
 
-    A column outlives engines that drop a file's metadata.
+    It is a column, as some engines drop a file's metadata.
     """
     fingerprint = json.dumps(dict(journal.fingerprint), sort_keys=True)
     return f"{journal.migration} {hashlib.sha256(fingerprint.encode()).hexdigest()[:16]}"
 
 
-def parts(path: str | Path) -> list[Path]:
-    """A file, or the parquet files of a folder by name.
+def list_files(path: str | Path) -> list[Path]:
+    """List a file, or the parquet files of a folder by name.
 
     Raises:
         InputError: there are none.
@@ -40,34 +40,34 @@ def parts(path: str | Path) -> list[Path]:
     return found
 
 
-def batches(file: Path, count: int, dim: int, migration: str) -> Iterator[Extracted]:
-    """The rows of a file, at most `count` at a time.
+def read_batches(file: Path, count: int, dim: int, migration: str) -> Iterator[Extraction]:
+    """Yield the rows of a file, at most `count` at a time.
 
-    Columns: `id`, `version` and `migration` as the manifest has them, `vector` a list of floats, and, where some items
-    could not be read, `failure`, which says why and is null for all others.
+    Columns: `id`, `version` and `migration` as in the manifest, `vector` (a list of floats), and for unreadable items
+    `failure` (the reason, null for all others).
 
     Args:
         file: the file.
-        count: of rows.
+        count: rows per batch.
         dim: D_new.
-        migration: its stamp.
+        migration: stamp of the migration.
 
     Raises:
-        InputError: a file that is damaged, lacks a column or is of another migration; a row with neither a finite
+        InputError: a file which is damaged, lacks a column or is of another migration; a row with neither a finite
             vector (D_new,) nor a failure.
     """
-    with parquet.opened("vectors", file) as its:
+    with parquet.open_file("vectors", file) as its:
         names = its.schema_arrow.names
         if missing := [name for name in COLUMNS if name not in names]:
             raise InputError(f"{missing[0]}: no such column in {file}, expected {', '.join(COLUMNS)}")
-        for batch in parquet.batches(its, count, [name for name in (*COLUMNS, "failure") if name in names]):
+        for batch in parquet.read_batches(its, count, [name for name in (*COLUMNS, "failure") if name in names]):
             if of := set(batch.column("migration").to_pylist()) - {migration}:
                 found = " and ".join(sorted(map(repr, of)))
                 raise InputError(f"migration: {found} in {file}, expected {migration!r} as the store has it")
-            yield _extracted(batch, dim, file)
+            yield _check_batch(batch, dim, file)
 
 
-def _extracted(batch: Any, dim: int, file: Path) -> Extracted:
+def _check_batch(batch: Any, dim: int, file: Path) -> Extraction:
     ids, versions = (batch.column(name).to_pylist() for name in ("id", "version"))
     strange = [("id", id) for id in ids if type(id) is not str]
     strange += [("version", version) for version in versions if type(version) is not int or version >= VERSIONS]
@@ -79,16 +79,16 @@ def _extracted(batch: Any, dim: int, file: Path) -> Extracted:
         if vector == (failure is not None):
             raise InputError(f"vector: of item {id!r} in {file}, expected either one or a failure")
     read = [row for row, vector in enumerate(there) if vector]
-    vectors = _vectors(batch.column("vector").drop_null(), [ids[row] for row in read], dim, file)
-    return Extracted(
+    vectors = _to_matrix(batch.column("vector").drop_null(), [ids[row] for row in read], dim, file)
+    return Extraction(
         [(ids[row], versions[row], vector) for row, vector in zip(read, vectors, strict=True)],
         [(ids[row], versions[row], str(failures[row])) for row, vector in enumerate(there) if not vector],
     )
 
 
-def _vectors(column: Any, ids: Sequence[str], dim: int, file: Path) -> np.ndarray:
-    """A column of lists without nulls as a matrix (N, D_new) float32."""
-    pyarrow = parquet.arrow()
+def _to_matrix(column: Any, ids: Sequence[str], dim: int, file: Path) -> np.ndarray:
+    """Convert a column of lists without nulls to a matrix (N, D_new) float32."""
+    pyarrow = parquet.import_pyarrow()
     if not ids:
         return np.zeros((0, dim), np.float32)
     inner = getattr(column.type, "value_type", pyarrow.null())

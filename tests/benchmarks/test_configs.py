@@ -245,7 +245,7 @@ def test_it_runs_end_to_end_on_small_images(path, methods, tmp_path, monkeypatch
     assert [failure.reason for failure in load_failures(folder)] == []
     results, trained_on = load_results(folder), load_experiment(folder)["trained_on"]
     upgrades = 1 + (len(config.generations) - 2) * len(config.starts)
-    learners = {name for name in methods if config.methods[name].declared("learns_on_the_way", False)}  # raw alone
+    learners = {name for name in methods if config.methods[name].declared("online", False)}  # raw alone
     rules = len(config.replay.merge) * len(methods - learners) + len(learners)
     assert {result.method for result in results} == methods
     assert len(results) == upgrades * len(config.replay.by) * rules

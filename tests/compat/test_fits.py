@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from compat.errors import InputError
 from compat.experience import (
     WORLDS,
-    Before,
+    Baseline,
     Learner,
     OwnBack,
     OwnCalibration,
@@ -21,7 +21,7 @@ from compat.experience import (
     regressions,
 )
 from compat.experience.fits import VERSION, dump, load
-from compat.experience.seen import as_before, before
+from compat.experience.seen import baseline, serve_baseline
 from compat.merge import ReciprocalRank
 from tests.helpers.own_pairs import DIM, learner, upgrade
 from tests.helpers.pairs import normal, rotation
@@ -60,12 +60,12 @@ def check(serving, known, old):
 @pytest.mark.parametrize("cone", [0.0, 2.0])
 @pytest.mark.parametrize(("kind", "options"), LEARNERS)
 def test_what_each_learner_learned_is_read_back_to_the_last_bit(kind, options, cone):
-    pairs, known = seen(cone=cone), before(upgrade())
+    pairs, known = seen(cone=cone), baseline(upgrade())
     check(learner(kind, **options).refit(pairs, known), known, pairs.old)
 
 
 def test_each_learner_learned_something_there():
-    known = before(upgrade())
+    known = baseline(upgrade())
     calibration, back, forward = (learner(kind).refit(seen(), known) for kind in (OwnCalibration, OwnBack, OwnForward))
     assert (calibration.passes, back.passes, forward.passes) == (2, 1, 1)
     assert calibration.merge is not None
@@ -76,7 +76,7 @@ def test_each_learner_learned_something_there():
 def test_many_pairs_by_nystroem_features_too(monkeypatch):
     monkeypatch.setattr(regressions, "EXACT", 100)
     monkeypatch.setattr(regressions, "CENTRES", 40)
-    pairs, known = seen(), before(upgrade())
+    pairs, known = seen(), baseline(upgrade())
     for kind in (OwnBack, OwnForward):
         serving = learner(kind).refit(pairs, known)
         found = serving.item or serving.query.map
@@ -95,27 +95,25 @@ def test_a_transform_that_was_started_from_is_that_of_what_served_before(kind, w
     if kind is OwnForward:
         pairs = SeenItems(pairs.old, pairs.migrated, F.normalize(bent(pairs.before), dim=1))
     prior = Prior(bent, lambda new: new @ rotation(DIM).T + 2 * torch.eye(DIM)[0])
-    known = Before(upgrade().query_for_old, prior, 2)
+    known = Baseline(upgrade().query_for_old, prior, 2)
     serving = learner(kind, world=world).refit(pairs, known)
     found = serving.item or serving.query.map
     assert found is not None
     assert found.start is None
     check(serving, known, pairs.old)
-    with pytest.raises(
-        InputError, match=r"^fit: damaged \(the \w+ starts from a transform, and what served before has"
-    ):
-        load(dump(serving), before(upgrade()))
+    with pytest.raises(InputError, match=r"^fit: damaged \(the \w+ starts from a transform, and the baseline has"):
+        load(dump(serving), baseline(upgrade()))
 
 
 def test_what_is_damaged_or_of_a_newer_version_is_refused_in_one_line():
-    known = before(upgrade())
+    known = baseline(upgrade())
     content = dump(learner(OwnBack).refit(seen(), known))
     middle = bytearray(content)
     middle[len(content) // 2] ^= 1
     pickled = io.BytesIO()
     np.savez(pickled, header=np.array([print], dtype=object))
     for wrong in (b"", b"x" * 99, content[:-1], content[: len(content) // 2], bytes(middle), pickled.getvalue()):
-        with pytest.raises(InputError, match=r"^fit: damaged \(.*\), expected what a worker stored$"):
+        with pytest.raises(InputError, match=r"^fit: damaged \(.*\), expected a fit stored by a worker$"):
             load(wrong, known)
     newer = io.BytesIO()
     np.savez(newer, header=np.array(json.dumps({"version": VERSION + 1})))
@@ -132,7 +130,7 @@ def test_what_is_damaged_or_of_a_newer_version_is_refused_in_one_line():
     ],
 )
 def test_a_learner_whose_answers_cannot_be_stored_is_told_so(changes, found):
-    serving = as_before(seen(), before(upgrade()))._replace(**changes)
+    serving = serve_baseline(seen(), baseline(upgrade()))._replace(**changes)
     with pytest.raises(InputError, match=rf"^learner: it {found}, expected"):
         dump(serving)
-    check(learner(Learner).refit(seen(), before(upgrade())), before(upgrade()), seen().old)
+    check(learner(Learner).refit(seen(), baseline(upgrade())), baseline(upgrade()), seen().old)

@@ -11,7 +11,7 @@ from benchmarks.config.spec import Spec
 from benchmarks.replay.measure import transformed
 from compat.errors import InputError
 from compat.importing import resolved
-from compat.live.verbs.arguments import models_of
+from compat.live.verbs.arguments import load_models
 
 MODULES = {
     "a syntax error": "def made(:\n",
@@ -46,7 +46,7 @@ def theirs(tmp_path, monkeypatch):
 USES = {
     "resolved": lambda path: resolved("field", path, "module.function"),
     "transform": lambda path: transformed(path, np.ones((2, 3), np.float32)),
-    "models": models_of,
+    "models": load_models,
     "class_path": lambda path: Spec({"class_path": path}).build(torch.nn.Module),
     "help": lambda path: class_help([f"--data.help={path}"]),
 }

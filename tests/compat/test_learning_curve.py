@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from compat import Embeddings, backfill_curve
 from compat.errors import InputError
 from compat.experience import Learner, OwnBack, OwnCalibration, OwnForward, SeenItems
-from compat.experience.agreement import CandidateSearch, agreement, gain, surely_better
-from compat.experience.seen import before
+from compat.experience.agreement import CandidateSearch, agreement, gain, is_better
+from compat.experience.seen import baseline
 from compat.methods import Procrustes
 from compat.progress import backfill_order
 from tests.helpers.own_pairs import DIM, ITEMS, PROGRESS, REFIT, curve, gallery, learner, upgrade
@@ -30,7 +30,7 @@ def test_the_curve_is_that_of_each_moment_s_own_matrices(kind):
         order = backfill_order(ITEMS, s)
         for moment, points in ((0.0, (0, 1, 2)), (0.4, (3,)), (0.6, (4, 5))):
             rows = torch.from_numpy(order[: int(moment * ITEMS)].copy())
-            seen, known = SeenItems(e.gallery_old, rows, e.gallery_new[rows]), before(upgrade())
+            seen, known = SeenItems(e.gallery_old, rows, e.gallery_new[rows]), baseline(upgrade())
             serving = learner(kind).refit(seen, known)
             query = serving.query(e.query_old, e.query_new)
             labels = (e.query_labels, e.gallery_labels, e.query_groups, e.gallery_groups)
@@ -76,7 +76,7 @@ def test_errors_expected_and_observed_are_of_what_is_left_where_it_is_searched_b
     for k, moment in enumerate((0.0, *REFIT)):
         rows, left = order[: int(moment * ITEMS)], order[int(moment * ITEMS) :]
         serving = learner().refit(
-            SeenItems(e.gallery_old, torch.from_numpy(rows), e.gallery_new[rows]), before(upgrade())
+            SeenItems(e.gallery_old, torch.from_numpy(rows), e.gallery_new[rows]), baseline(upgrade())
         )
         if serving.passes == 2:
             assert np.isnan([took.expected[0, k], took.observed[0, k]]).all()
@@ -128,12 +128,12 @@ def test_a_model_that_does_not_converge_is_told_of_once_and_the_old_path_serves(
     def fail(*_):
         raise np.linalg.LinAlgError("singular matrix")
 
-    monkeypatch.setattr("compat.experience.regressions.Gaussian.fit_rest", fail)
+    monkeypatch.setattr("compat.experience.regressions.Gaussian.fit_residuals", fail)
     e = gallery(shared=True)
     with pytest.warns(UserWarning, match="OwnForward learned nothing from own pairs") as told:
         found, took = curve(e, orders=2)
     assert len(told) == 1
-    assert "(singular matrix); what served before goes on serving" in str(told[0].message)
+    assert "(singular matrix); the baseline keeps serving" in str(told[0].message)
     plain, _ = curve(e, Learner, orders=2)
     assert found.mean_ap.tolist() == plain.mean_ap.tolist()
     assert (took.passes == 2).all()
@@ -208,9 +208,9 @@ def test_agreement_is_one_for_the_new_system_itself_and_counts_a_hand_made_case(
 
 def test_a_way_has_to_be_better_by_more_than_chance():
     noise = normal(50)
-    assert not surely_better(0.05 * noise - noise.mean() / 20)
-    assert not surely_better(torch.zeros(50))
-    assert surely_better(0.1 + 0.05 * noise)
+    assert not is_better(0.05 * noise - noise.mean() / 20)
+    assert not is_better(torch.zeros(50))
+    assert is_better(0.1 + 0.05 * noise)
 
 
 def test_putting_last_what_is_not_migrated_is_not_agreement():

@@ -4,7 +4,7 @@ import torch
 
 from compat import Embeddings
 from compat.experience import Learner, SeenItems, learning_curve
-from compat.experience.seen import as_before, before
+from compat.experience.seen import baseline, serve_baseline
 from compat.progress import backfill_order
 from tests.helpers.own_pairs import DIM, ITEMS, curve, gallery, learner, upgrade
 from tests.helpers.pairs import normal
@@ -17,7 +17,7 @@ class Watching(Learner):
 
     def refit(self, seen, known):
         HANDED.append(seen)
-        return as_before(seen, known)._replace(gallery=seen.old * (1 + len(seen.migrated)))
+        return serve_baseline(seen, known)._replace(gallery=seen.old * (1 + len(seen.migrated)))
 
 
 class Greedy(Learner):
@@ -29,7 +29,7 @@ class Greedy(Learner):
             assert len(behind) <= rows.numel()
         assert len(seen.new) == len(seen.migrated) < len(seen.old)
         assert not set(vars(seen)) - {"old", "migrated", "new", "before"}
-        return as_before(seen, known)
+        return serve_baseline(seen, known)
 
 
 class Collecting(Learner):
@@ -48,7 +48,7 @@ class Collecting(Learner):
             items.copy_(new)
             return new
 
-        return as_before(seen, known)._replace(query=query, gallery=items)
+        return serve_baseline(seen, known)._replace(query=query, gallery=items)
 
 
 class Forgetting(Collecting):
@@ -68,7 +68,7 @@ def test_nothing_that_is_not_migrated_changes_what_is_served():
     served = []
     for new in (e.gallery_new, other):
         rows = torch.from_numpy(order[: int(0.4 * ITEMS)].copy())
-        serving = learner().refit(SeenItems(e.gallery_old, rows, new[rows]), before(upgrade()))
+        serving = learner().refit(SeenItems(e.gallery_old, rows, new[rows]), baseline(upgrade()))
         served.append((serving.gallery, serving.passes))
     assert torch.equal(served[0][0], served[1][0])
     assert served[0][1] == served[1][1] == 1

@@ -121,8 +121,8 @@ def test_fewer_pairs_than_dimensions_and_another_dimension_after_it(kind):
     [
         (torch.ones(0, 3), torch.ones(0, 3), "pairs: none, expected two or more"),
         (torch.ones(1, 3), torch.ones(1, 3), "pairs: 1, expected two or more"),
-        (torch.ones(4, 3), normal(4, 3), "pairs: all 4 old embeddings are equal, expected some that differ"),
-        (normal(4, 3), torch.ones(4, 3), "pairs: all 4 new embeddings are equal, expected some that differ"),
+        (torch.ones(4, 3), normal(4, 3), "pairs: all 4 old embeddings are equal, expected different ones"),
+        (normal(4, 3), torch.ones(4, 3), "pairs: all 4 new embeddings are equal, expected different ones"),
         (normal(4, 3), normal(5, 3), "pairs: 4 old and 5 new embeddings, expected as many of each"),
         (normal(4, 3), normal(4, 3).index_fill(0, torch.tensor(2), torch.nan), "new embedding of pair 2, expected"),
     ],

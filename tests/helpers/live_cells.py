@@ -120,7 +120,7 @@ def wrong(store: Store, cell: Cell, contents: dict[str, str], planned_next: bool
     oracle = ContentOracle(QUERIES, cell.bridge and not planned_next, *names)
     models = made_up(old="new", new="next") if planned_next else made_up(cell.bridge)
     phase, counts, found = store.journal().phase, store.counts(), []
-    if counts.total != len(contents) or counts.new + counts.pending + counts.failed != counts.total or counts.bare:
+    if counts.total != len(contents) or counts.new + counts.pending + counts.failed != counts.total or counts.unserved:
         found.append(f"{counts} of {len(contents)} items")
     for id, content in contents.items():
         held = store.get(id)
@@ -223,14 +223,14 @@ def vectors(store: Store, path: Path) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from compat.live.vectors import stamp
+    from compat.live.vectors import migration_stamp
 
     pending = store.pending(100)
     model = Told("new")
     table = {
         "id": pa.array([p.id for p in pending], pa.string()),
         "version": pa.array([p.version for p in pending], pa.int64()),
-        "migration": pa.array([stamp(store.journal())] * len(pending), pa.string()),
+        "migration": pa.array([migration_stamp(store.journal())] * len(pending), pa.string()),
         "vector": pa.array([model.row(p.content).tolist() for p in pending], pa.list_(pa.float32(), DIMS["new"])),
     }
     pq.write_table(pa.table(table), path)

@@ -104,10 +104,10 @@ def tamper_row(store: Any) -> None:
 
 def tamper_point(store: Any) -> None:
     """The same in a store of points."""
-    from compat.live.qdrant.link import models
+    from compat.live.qdrant.connection import models
     from compat.live.qdrant.points import JOURNAL
 
-    notes = store.ledger.notes
+    notes = store.journals.notes
     content = store.link("retrieve", notes, [JOURNAL])[0].payload["content"]
     wrong = {"content": content.replace('"none"', '"finalized"')}
     store.link("set_payload", notes, wrong, models.PointIdsList(points=[JOURNAL]))

@@ -30,7 +30,6 @@ from compat.live.items import (
     Entry,
     Item,
     Journal,
-    Pending,
     Report,
     StoredGallery,
     Turn,
@@ -39,7 +38,7 @@ from compat.live.items import (
     new_store,
     new_version,
 )
-from compat.live.sql import entry
+from compat.live.sql import audit_row
 from compat.live.store import Ask, Capability, Conflict, Where
 
 
@@ -86,7 +85,7 @@ class MemoryStore:
                 raise Conflict
             if fit is not None:
                 self.its.fits[key] = fit
-            at, who, version, changes = entry(before, after)
+            at, who, version, changes = audit_row(before, after)
             self.its.changes.append(Entry(at, who, version, {k: tuple(v) for k, v in json.loads(changes).items()}))
             self.its.journal = after.dump()
 
@@ -132,10 +131,10 @@ class MemoryStore:
     def exchange(self, report: Report, count: int, lease: float, below: int | None = None) -> Turn:
         with self.its.lock:
             journal, written, now = self.journal(), 0, time.time()
-            if (ours := journal.migration == report.migration) and journal.takes_in:
+            if (ours := journal.migration == report.migration) and journal.accepts_vectors:
                 check_report(report, journal.new_dim)
                 written = sum(self._migrate(*row) for row in report.done)
-                for id, version, reason in report.dead:
+                for id, version, reason in report.failed:
                     if (item := self.get(id)) and item.version == version and item.new is None:
                         self.its.items[id] = item._replace(failure=reason)
             if report.figures:
@@ -147,7 +146,7 @@ class MemoryStore:
             self.its.claims |= {p.id: (report.worker, now + lease) for p in free}
             return Turn(written, [Work(p.id, p.version, p.content) for p in free], bool(due))
 
-    def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
+    def pending(self, count: int, after: Work | None = None) -> list[Work]:
         found = sorted(self._due(), key=lambda p: (p.place, p.id))
         return [p for p in found if after is None or (p.place, p.id) > (after.place, after.id)][:count]
 
@@ -276,9 +275,9 @@ class MemoryStore:
         item, its = self.get(id), cast(dict[str, Any], {column: vector})
         return bool(item and item.version == version) and self._change(id, lambda i: i._replace(**its))
 
-    def _due(self) -> list[Pending]:
+    def _due(self) -> list[Work]:
         found = self._those(lambda item: item.new is None and item.failure is None)
-        due = [Pending(i.id, i.version, i.content, self.its.places.get(i.id, -1)) for i in found]
+        due = [Work(i.id, i.version, i.content, self.its.places.get(i.id, -1)) for i in found]
         return sorted(due, key=lambda p: p.place)
 
     def _part(self, column: Column) -> list[Item]:

@@ -48,4 +48,4 @@ class Between:
         self._set(self.call)
 
     def _set(self, link: Any) -> None:
-        self.store.link = self.store.ledger.link = self.store.points.link = link
+        self.store.link = self.store.journals.link = self.store.points.link = link

@@ -4,5 +4,5 @@ from compat.errors import InputError
 
 try:
     import psycopg  # noqa: F401
-except ImportError as error:  # it is not there, or finds no libpq
+except ImportError as error:  # not installed, or without libpq
     raise InputError("store: no psycopg, expected pip install compat-bench[postgres]") from error

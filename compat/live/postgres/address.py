@@ -1,4 +1,4 @@
-"""The address of a store in PostgreSQL: what libpq reads, and a schema besides. No message shows any of it."""
+"""The address of a PostgreSQL store: libpq's parameters and a schema. No message shows any of it."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from psycopg.conninfo import conninfo_to_dict
 
 from compat.errors import InputError
 
-PARTS = re.compile(r"(postgres(?:ql)?://(?:[^@/]*@)?)([^?]*)(?:\?(.*))?", re.DOTALL)  # as libpq finds them
+PARTS = re.compile(r"(postgres(?:ql)?://(?:[^@/]*@)?)([^?]*)(?:\?(.*))?", re.DOTALL)  # as libpq splits them
 EXPECTED = "expected postgresql://user:password@host/database?schema=name, special characters as %40, %23, %2F"
 DEFAULTS = {"connect_timeout": "10", "tcp_user_timeout": "60000", "keepalives_idle": "60"}
 
 
 class Address(NamedTuple):
-    """Where a store is.
+    """Location of a store.
 
     Attributes:
-        given: parameters of libpq.
+        parameters: parameters of libpq.
         schema: a plain name.
     """
 
-    given: dict[str, Any]
+    parameters: dict[str, Any]
     schema: str
 
-    def hidden(self, text: str) -> str:
-        """A text without the password."""
-        password = self.given.get("password")
+    def hide_password(self, text: str) -> str:
+        """Replace the password in a text."""
+        password = self.parameters.get("password")
         return text.replace(password, "***") if password else text
 
 
-def parsed(url: str) -> Address:
-    """The parts of an address.
+def parse(url: str) -> Address:
+    """Parse an address.
 
     Raises:
-        InputError: libpq cannot read it, or takes a part of a password for something else; a schema that is no plain
+        InputError: libpq cannot read it, or takes a part of a password for something else; a schema which is no plain
             name.
     """
     found = PARTS.fullmatch(url)
     if found is None or "@" in found[2]:
-        raise InputError(f"store: an address whose parts are not told apart, {EXPECTED}")
+        raise InputError(f"store: an ambiguous address, {EXPECTED}")
     kept, schema = [], "compat"
     for part in (found[3] or "").split("&"):
         name, _, value = part.partition("=")

@@ -1,4 +1,4 @@
-"""Tables of generations in PostgreSQL: prepared aside when a migration is planned, dropped once none serves them."""
+"""Tables of generations in PostgreSQL: prepared aside when a migration is planned, dropped when unused."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 from psycopg import Cursor
 
 from compat.live.items import Journal
-from compat.live.postgres.link import PostgresConnection, replace
-from compat.live.postgres.told import OURS, Taken, Undone
-from compat.live.sql import alive
+from compat.live.postgres.connection import PostgresConnection, replace_journal
+from compat.live.postgres.errors import OURS, Taken, Undone
+from compat.live.sql import live_tables
 from compat.live.store import Conflict
 
-# a move leaves a dead row and dead entries in the indexes: the server clears them once a twentieth is dead
+# each migrated item leaves a dead row and index entries; vacuum at 5 % of them
 OFTEN = "WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05)"
 KEYS = (
     "ALTER TABLE lacking_{0} ADD PRIMARY KEY (row)",
     "CREATE INDEX ON lacking_{0} (place, row) WHERE failure IS NULL",
     "CREATE INDEX ON lacking_{0} (row) WHERE failure IS NOT NULL",
 )
-ADDING = "hashtext('adding'), 'items'::regclass::oid::int"  # the lock that `add` shares while it lasts
+ADDING = "hashtext('adding'), 'items'::regclass::oid::int"  # lock shared by running calls of `add`
 OPEN = "SELECT row, -1, NULL FROM items"
 PLACED = """SELECT i.row, coalesce(g.place, -1), NULL FROM items i LEFT JOIN given g USING (id) WHERE i.row <= {last}"""
 LATER = "INSERT INTO {0} SELECT row, -1, NULL FROM items WHERE row > %s"
@@ -29,14 +29,14 @@ DANGLING = "DELETE FROM {0} q WHERE NOT EXISTS (SELECT 1 FROM items i WHERE i.ro
 
 
 def make(cursor: Cursor[Any], generation: int, dim: int, extension: str, queue: str) -> None:
-    """Make the tables of a generation.
+    """Create the tables of a generation.
 
     Args:
-        cursor: in a transaction.
+        cursor: cursor in a transaction.
         generation: its number.
-        dim: of its vectors.
+        dim: dimension of its vectors.
         extension: schema of pgvector.
-        queue: selects row, place and failure of the items that lack a vector.
+        queue: SELECT of row, place and failure of the items without a vector.
     """
     cursor.execute(f"CREATE TABLE lacking_{generation} (row bigint, place bigint NOT NULL, failure text) {OFTEN}")
     cursor.execute(f"INSERT INTO lacking_{generation} {queue}")
@@ -44,12 +44,12 @@ def make(cursor: Cursor[Any], generation: int, dim: int, extension: str, queue: 
         cursor.execute(statement.format(generation))
     vector = f"vector {extension}.vector{f'({dim})' if dim else ''} NOT NULL"
     cursor.execute(f"CREATE TABLE vectors_{generation} (row bigint PRIMARY KEY, place bigint NOT NULL, {vector})")
-    if generation:  # the first one is no migration's
+    if generation:  # the first generation belongs to no migration
         cursor.execute(f"CREATE TABLE bridge_{generation} (row bigint PRIMARY KEY, {vector})")
 
 
 def ensure(cursor: Cursor[Any], journal: Journal, extension: str) -> None:
-    """Make the tables that a journal needs and that are not there, with every item open in the order."""
+    """Create the missing tables of a journal, with all items pending and without a place."""
     known = tables(cursor)
     for generation, dim in ((journal.old_generation, journal.dim), (journal.new_generation, journal.new_dim)):
         if generation is not None and f"vectors_{generation}" not in known:
@@ -58,14 +58,14 @@ def ensure(cursor: Cursor[Any], journal: Journal, extension: str) -> None:
 
 
 def tables(cursor: Cursor[Any]) -> list[str]:
-    """Names of the tables of all generations."""
+    """Return the names of the tables of all generations."""
     rows = cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").fetchall()
     return sorted(name for (name,) in rows if re.fullmatch(OURS, name))
 
 
-def turn(link: PostgresConnection, cursor: Cursor[Any], before: Journal, after: Journal) -> None:
-    """Replace the journal, and make the tables that the new one needs."""
-    replace(cursor, before, after)
+def change_journal(link: PostgresConnection, cursor: Cursor[Any], before: Journal, after: Journal) -> None:
+    """Replace the journal, and create the tables which the new one needs."""
+    replace_journal(cursor, before, after)
     if (after.generation, after.new_generation) != (before.generation, before.new_generation):
         ensure(cursor, after, link.extension)
 
@@ -73,13 +73,13 @@ def turn(link: PostgresConnection, cursor: Cursor[Any], before: Journal, after: 
 def plan(link: PostgresConnection, ids: Sequence[str], before: Journal, after: Journal) -> None:
     """Prepare the tables of a generation, and publish them with the journal, in one transaction.
 
-    Only its end holds the journal. Items that users add meanwhile are told by their row numbers: all up to a number
-    were there when the order was prepared.
+    The journal is locked only at its end. Items added meanwhile are recognised by their row numbers, as all rows up to
+    a known number were there before.
 
     Raises:
         Conflict: the journal is not `before`.
     """
-    last = link.write(lambda cursor: committed(link, cursor, before))
+    last = link.write(lambda cursor: last_committed_row(link, cursor, before))
     queue = f"lacking_{after.migration}"
 
     def step(cursor: Cursor[Any]) -> None:
@@ -90,7 +90,7 @@ def plan(link: PostgresConnection, ids: Sequence[str], before: Journal, after: J
                 copy.write_row((id, place))
         make(cursor, after.migration, after.new_dim, link.extension, PLACED.format(last=last))
         cursor.execute("DROP TABLE given")
-        replace(cursor, before, after)
+        replace_journal(cursor, before, after)
         cursor.execute(LATER.format(queue), (last,))
         cursor.execute("DELETE FROM fits")
         cursor.execute("DELETE FROM claims")
@@ -100,33 +100,33 @@ def plan(link: PostgresConnection, ids: Sequence[str], before: Journal, after: J
     except Taken as error:  # another plan made these tables
         raise Conflict from error
     link.write(lambda cursor: cursor.execute(DANGLING.format(queue)))
-    link.outside(f'ANALYZE "{link.schema}".{queue}')
+    link.execute_alone(f'ANALYZE "{link.schema}".{queue}')
 
 
-def committed(link: PostgresConnection, cursor: Cursor[Any], before: Journal) -> int:
-    """The last row number, once every item up to it is committed; items that are being added are waited for."""
+def last_committed_row(link: PostgresConnection, cursor: Cursor[Any], before: Journal) -> int:
+    """Return a row number up to which every item is committed, after waiting for running additions."""
     cursor.execute(f"SELECT pg_advisory_xact_lock({ADDING})")
-    if link.again(cursor, "FOR UPDATE") != before:  # every other write of items shares it
+    if link.reload_journal(cursor, "FOR UPDATE") != before:  # all other writes of items share this lock
         raise Conflict
     found = cursor.execute("SELECT max(row) FROM items").fetchone()
     return found[0] or 0 if found else 0
 
 
 def sweep(link: PostgresConnection) -> bool:
-    """Drop a table that no phase serves any more; whether there is another. What somebody still reads is left."""
-    for name in link.read(lambda cursor: dead(link, cursor)):
+    """Drop an unused table and return whether there is another; a table still being read is left."""
+    for name in link.read(lambda cursor: unused_tables(link, cursor)):
         try:
             with link.transaction(lock="FOR SHARE") as cursor:
-                if name in dead(link, cursor):
-                    cursor.execute("SET LOCAL lock_timeout = '100ms'")  # whoever comes behind us waits for no longer
+                if name in unused_tables(link, cursor):
+                    cursor.execute("SET LOCAL lock_timeout = '100ms'")  # queued requests wait no longer
                     cursor.execute(f"DROP TABLE {name}")
                     cursor.execute("DELETE FROM near WHERE part = %s", (name,))
-                return len(dead(link, cursor)) > 0
+                return len(unused_tables(link, cursor)) > 0
         except Undone:
             continue
     return False
 
 
-def dead(link: PostgresConnection, cursor: Cursor[Any]) -> list[str]:
-    """Tables that no phase serves any more."""
-    return [name for name in tables(cursor) if name not in alive(link.journal)]
+def unused_tables(link: PostgresConnection, cursor: Cursor[Any]) -> list[str]:
+    """Return the tables which no phase serves."""
+    return [name for name in tables(cursor) if name not in live_tables(link.journal)]

@@ -1,4 +1,4 @@
-"""The tables of a store in PostgreSQL: made in a schema, and moved to the layout of today from the first one."""
+"""Tables of a PostgreSQL store: created in a schema, and converted from the first layout."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from psycopg import Cursor, NotSupportedError, ProgrammingError, errors
 from compat.errors import InputError
 from compat.live.items import Journal, load_journal, new_store
 from compat.live.postgres import generations
-from compat.live.postgres.link import PostgresConnection
-from compat.live.postgres.told import line
+from compat.live.postgres.connection import PostgresConnection
+from compat.live.postgres.errors import one_line
 from compat.live.sql import LAYOUT
 
 TABLES = (
@@ -21,12 +21,12 @@ TABLES = (
     " version text NOT NULL, changes text NOT NULL)",
     "CREATE TABLE fits (migration int NOT NULL, learned int NOT NULL, content bytea NOT NULL,"
     " PRIMARY KEY (migration, learned))",
-    # who claimed what, and from which connection, if it has one of its own: unlogged, as a crash ends all claims
+    # claims, with the server connection unless pooled; unlogged, as a crash ends all claims
     "CREATE UNLOGGED TABLE claims (row bigint PRIMARY KEY, worker text NOT NULL, backend int,"
     " born timestamptz, until timestamptz NOT NULL)",
     "CREATE UNLOGGED TABLE beats (name text PRIMARY KEY, at timestamptz NOT NULL, figures jsonb NOT NULL)",
-    # of each index that was measured: its table, vectors then, candidates that a search keeps, and how many of them
-    # are in another table still, whose other items are searched elsewhere
+    # measured indexes: table, number of vectors, ef_search, the table which restricts the search, and its number of
+    # vectors if an index search is worth while
     "CREATE TABLE near (part text PRIMARY KEY, items bigint NOT NULL, ef int NOT NULL, over text,"
     " here bigint NOT NULL)",
 )
@@ -35,29 +35,29 @@ FIRST = (
     "CREATE TABLE items (row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL UNIQUE,"
     " content text NOT NULL, meta jsonb NOT NULL, version bigint NOT NULL)",
 )
-ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('compat'))"  # two at once would trip over each other
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('compat'))"  # concurrent creations would conflict
 
 
 def make(link: PostgresConnection, journal: Journal) -> None:
-    """Make the extension and all tables, and the schema if nobody has.
+    """Create all tables, and the extension and the schema if missing.
 
     Raises:
-        InputError: there is a store, or the server has no pgvector, or does not let us.
+        InputError: the store exists; the server has no pgvector, or lacks permissions.
     """
     with link.transaction(journal=False) as cursor:
         cursor.execute(ONE_AT_A_TIME)
         try:
-            if not found(cursor, "pg_extension WHERE extname = 'vector'"):
+            if not in_catalog(cursor, "pg_extension WHERE extname = 'vector'"):
                 cursor.execute("CREATE EXTENSION vector SCHEMA public")
-            if not found(cursor, f"pg_namespace WHERE nspname = '{link.schema}'"):
+            if not in_catalog(cursor, f"pg_namespace WHERE nspname = '{link.schema}'"):
                 cursor.execute(f'CREATE SCHEMA "{link.schema}"')
         except (ProgrammingError, NotSupportedError, errors.UndefinedFile) as error:
             expected = "expected a server with pgvector, and a database in which we may make it"
-            raise InputError(f"store: {line(error)}, {expected}") from error
-    link.close()  # the next connection knows vectors
+            raise InputError(f"store: {one_line(error)}, {expected}") from error
+    link.close()  # the next connection registers the vector type
     with link.transaction(journal=False) as cursor:
         cursor.execute(ONE_AT_A_TIME)
-        if there(cursor, "journal"):
+        if has_table(cursor, "journal"):
             raise InputError(f"store: schema {link.schema} has one, expected another schema")
         for statement in (*FIRST, *TABLES):
             cursor.execute(statement)
@@ -65,28 +65,28 @@ def make(link: PostgresConnection, journal: Journal) -> None:
         generations.ensure(cursor, journal, link.extension)
 
 
-def found(cursor: Cursor[Any], test: str) -> bool:
-    """Whether the catalog has it."""
+def in_catalog(cursor: Cursor[Any], test: str) -> bool:
+    """Return whether the catalog has a matching row."""
     return cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {test})").fetchone() == (True,)
 
 
-def there(cursor: Cursor[Any], name: str) -> bool:
-    """Whether a table of the store is there."""
+def has_table(cursor: Cursor[Any], name: str) -> bool:
+    """Return whether the store has a table."""
     return cursor.execute("SELECT to_regclass(%s)", (name,)).fetchone() != (None,)
 
 
-def settle(link: PostgresConnection) -> None:
-    """Move the store to today's layout, if it is of the first one, which had all vectors in the table of items.
+def update_layout(link: PostgresConnection) -> None:
+    """Convert the store from the first layout, which had all vectors in the table of items.
 
     Raises:
-        InputError: its layout is a later one.
+        InputError: a newer layout.
     """
     with link.transaction(journal=False) as cursor:
-        if not there(cursor, "layout") and there(cursor, "journal"):
+        if not has_table(cursor, "layout") and has_table(cursor, "journal"):
             cursor.execute("LOCK TABLE journal, items IN ACCESS EXCLUSIVE MODE")
-            if not there(cursor, "layout"):  # else another process was faster
-                move(cursor, link.extension)
-        if there(cursor, "layout"):
+            if not has_table(cursor, "layout"):  # else another process was faster
+                move_first_layout(cursor, link.extension)
+        if has_table(cursor, "layout"):
             version = cursor.execute("SELECT version FROM layout").fetchone()
             if version is not None and version[0] > LAYOUT:
                 raise InputError(
@@ -95,11 +95,11 @@ def settle(link: PostgresConnection) -> None:
                 )
 
 
-def move(cursor: Cursor[Any], extension: str) -> None:
-    """Move a store of the first layout, in the transaction of the cursor."""
+def move_first_layout(cursor: Cursor[Any], extension: str) -> None:
+    """Convert a store of the first layout, in the cursor's transaction."""
     row = cursor.execute("SELECT content, digest FROM journal").fetchone()
     if row is None:
-        raise InputError("journal: none, expected that of the store")
+        raise InputError("journal: none, expected the store's")
     journal = replace(load_journal(*row), store=new_store())
     for statement in ("DROP TABLE claims, beats, near", *TABLES):
         cursor.execute(statement)
@@ -116,6 +116,6 @@ def move(cursor: Cursor[Any], extension: str) -> None:
         )
     if new is not None:
         cursor.execute(f"INSERT INTO bridge_{new} SELECT row, bridge FROM items WHERE bridge IS NOT NULL")
-    columns = ("old", "bridge", "new", "place", "failure")  # their indexes go with them
+    columns = ("old", "bridge", "new", "place", "failure")  # drops their indexes too
     cursor.execute(f"ALTER TABLE items {', '.join(f'DROP {name}' for name in columns)}")
     generations.ensure(cursor, journal, extension)

@@ -1,4 +1,4 @@
-"""How vectors, JSON and texts travel to a PostgreSQL server and back."""
+"""Conversion of vectors, JSON and text for a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 
 class VectorDumper(Dumper):
-    """A vector to what pgvector receives: its length, two bytes of nothing, big-endian float32."""
+    """Dumps a vector in pgvector's binary format: its length, two zero bytes, big-endian float32."""
 
     format = pq.Format.BINARY
 
@@ -24,7 +24,7 @@ class VectorDumper(Dumper):
 
 
 class VectorLoader(Loader):
-    """And back."""
+    """Loads a vector from pgvector's binary format."""
 
     format = pq.Format.BINARY
 
@@ -33,11 +33,11 @@ class VectorLoader(Loader):
 
 
 def register(connection: Connection[Any], oid: int) -> None:
-    """Let vectors travel on a connection.
+    """Register the vector type on a connection.
 
     Args:
-        connection: to the server.
-        oid: its number of the type.
+        connection: connection to the server.
+        oid: the server's number of the type.
     """
     dumper = type("VectorDumper", (VectorDumper,), {"oid": oid})
     connection.adapters.register_dumper(np.ndarray, dumper)
@@ -45,11 +45,11 @@ def register(connection: Connection[Any], oid: int) -> None:
     connection.adapters.types.add(TypeInfo("vector", oid, 0))
 
 
-def json(value: Any) -> Jsonb:
-    """As it travels: letters as they are, which databases of other encodings than UTF-8 do not read from escapes."""
+def to_json(value: Any) -> Jsonb:
+    """Convert a value to JSON without escapes, as databases in other encodings than UTF-8 cannot read them."""
     return Jsonb(value, partial(dumps, ensure_ascii=False))
 
 
-def told_as(reason: str) -> str:
-    """A reason as a text that PostgreSQL holds."""
+def storable_text(reason: str) -> str:
+    """Convert a reason to text which PostgreSQL can store."""
     return reason.replace("\0", "").encode(errors="backslashreplace").decode()

@@ -1,1 +1,1 @@
-"""The store in Qdrant."""
+"""The store in Qdrant. Experimental: it has never been run against a Qdrant server."""

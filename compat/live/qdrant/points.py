@@ -1,7 +1,7 @@
-"""What a Qdrant holds for a store: points of items, the point of the journal, and conditions on them.
+"""Points of items, the journal's point, and filters, in Qdrant (experimental).
 
-Qdrant scales what it stores under cosine. So there a column is two vectors: one scaled here, which is searched by dot
-product, and one as it was given, which is not indexed, and from which the searcher computes distances.
+Qdrant normalises vectors under cosine. So a cosine column is two vectors: a normalised one, searched by dot product,
+and the original, unindexed, from which the searcher computes distances.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from compat.engine.exact import Distance, inverse_norms
 from compat.errors import InputError
 from compat.live.checks import check_text
 from compat.live.items import Column, Item, Journal, Phase, load_journal
-from compat.live.qdrant.link import models
+from compat.live.qdrant.connection import models
 
-SPACE = uuid.UUID("6f1f8a0e-5a3c-4b0c-9b6e-2d7a6a0f4c11")  # of the names of points, version 5
+SPACE = uuid.UUID("6f1f8a0e-5a3c-4b0c-9b6e-2d7a6a0f4c11")  # namespace of the points' UUIDs, version 5
 JOURNAL = str(uuid.uuid5(SPACE, "journal"))
-RAW = "-raw"  # a cosine's second vector: as it was given
-REMEMBERED = 64  # changes of the journal that can still be told to have been made
+RAW = "-raw"  # suffix of the original vector under cosine
+REMEMBERED = 64  # number of last changes whose marks are kept
 KINDS: Mapping[Phase, int] = {"none": 0, "planned": 0, "rolled_back": 0, "rolling_back": 2, "finalized": 3}
 DURING = 1
 
 
 @dataclass(frozen=True)
 class JournalPoint:
-    """The journal, and where the columns are.
+    """The journal, and the names of the columns.
 
     Attributes:
         journal: the journal.
-        old: name of the vectors of this column, None where there is none.
+        old: name of this column's vectors; None if there is none.
         bridge: likewise.
-        new: likewise. Each migration has names of its own, which never come again.
-        retired: names of columns that are no more.
-        era: it grows with each kind of phase; a point is not replaced by what was prepared in an earlier one.
-        marks: random, of this and the last changes.
-        fits: how many items were learned from -> the random name of what was learned, in this migration.
+        new: likewise. Each migration has its own names, never reused.
+        retired: names of retired columns.
+        era: number which grows with each kind of phase; writes prepared in an earlier era replace no point.
+        marks: random marks of this and the last changes.
+        fits: number of items learned from -> random name of the fit, in this migration.
     """
 
     journal: Journal
@@ -55,7 +55,7 @@ class JournalPoint:
     fits: Mapping[str, str] = field(default_factory=dict)
 
     def after(self, journal: Journal, **names: Any) -> JournalPoint:
-        """The state that follows with another journal and other names."""
+        """Return the next state, with another journal and other names."""
         gone = [name for column in names if (name := getattr(self, column)) and names[column] != name]
         kept = [name for name in names.values() if name]
         return replace(
@@ -63,27 +63,27 @@ class JournalPoint:
             journal=journal,
             **names,
             retired=(*self.retired, *(name for name in gone if name not in kept)),
-            era=self.era + (kind(journal.phase) != kind(self.journal.phase)),
+            era=self.era + (phase_kind(journal.phase) != phase_kind(self.journal.phase)),
             marks=(*self.marks[-REMEMBERED:], secrets.token_hex(8)),
             fits=self.fits if journal.migration == self.journal.migration else {},
         )
 
     def dump(self) -> dict[str, Any]:
-        """As the payload of a point."""
+        """Return the payload of the point."""
         content, digest = self.journal.dump()
         columns = {"old": self.old, "bridge": self.bridge, "new": self.new}
         rest = {"retired": list(self.retired), "era": self.era, "marks": list(self.marks), "mark": self.marks[-1]}
         return {"content": content, "digest": digest, **columns, **rest, "fits": dict(self.fits)}
 
     def names(self, *columns: Column) -> list[str]:
-        """Names of vectors as they were given, of those columns that there are."""
-        return [raw(name, self.journal.distance) for column in columns if (name := getattr(self, column))]
+        """Return the names of the original vectors of the existing ones of these columns."""
+        return [raw_name(name, self.journal.distance) for column in columns if (name := getattr(self, column))]
 
     def vectors(self, item: Item) -> dict[str, Any]:
-        """The vectors of an item by name.
+        """Return the vectors of an item by name.
 
         Raises:
-            InputError: a column that there is none of.
+            InputError: a column which does not exist.
         """
         found: dict[str, Any] = {}
         for column in ("old", "bridge", "new"):
@@ -92,11 +92,11 @@ class JournalPoint:
                 continue
             if name is None:
                 raise InputError(f"{column}: one of item {item.id!r}, expected none in phase {self.journal.phase}")
-            found |= stored(name, vector, self.journal.distance)
+            found |= named_vectors(name, vector, self.journal.distance)
         return found
 
     def point(self, item: Item, seq: int, place: int = -1, **more: Any) -> models.PointStruct:
-        """The point of an item."""
+        """Make the point of an item."""
         payload = {
             "id": item.id,
             "content": item.content,
@@ -105,18 +105,18 @@ class JournalPoint:
             "place": place,
             "era": self.era,
             "seq": seq,
-            **self.described(item.meta),
+            **self.meta_payload(item.meta),
             **more,
         }
         return models.PointStruct(id=point_id(item.id), vector=self.vectors(item), payload=payload)
 
-    def described(self, meta: Mapping[str, Any]) -> dict[str, Any]:
-        """Payload that queries are filtered by: each field with its value as one keyword."""
+    def meta_payload(self, meta: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the payload for filters: each field and value as one keyword."""
         values = {**dict.fromkeys(self.journal.fields), **meta}
         return {"meta": dict(meta), "tags": [tag(name, value) for name, value in values.items()]}
 
     def item(self, record: Any) -> Item:
-        """The item of a point that was read whole."""
+        """Return the item of a point."""
         payload = record.payload
         found = Item(payload["id"], payload["content"], payload["meta"], payload["version"])
         vectors: dict[str, Any] = {
@@ -130,7 +130,7 @@ class JournalPoint:
 
 
 def load_state(payload: Mapping[str, Any]) -> JournalPoint:
-    """The state as it was dumped.
+    """Load a state from its payload.
 
     Raises:
         InputError: the journal was tampered with.
@@ -147,91 +147,93 @@ def load_state(payload: Mapping[str, Any]) -> JournalPoint:
     )
 
 
-def kind(phase: Phase) -> int:
-    """Phases of one kind call for the same embeddings of what is written."""
+def phase_kind(phase: Phase) -> int:
+    """Return the kind of a phase; phases of one kind require the same embeddings of a write."""
     return KINDS.get(phase, DURING)
 
 
-def fresh(column: Column, migration: int) -> str:
-    """A name of vectors that none ever had."""
+def new_name(column: Column, migration: int) -> str:
+    """Make a vector name which was never used."""
     return f"{column}-{migration}-{secrets.token_hex(4)}"
 
 
-def raw(name: str, distance: Distance) -> str:
-    """Where the vectors of a name are as they were given."""
+def raw_name(name: str, distance: Distance) -> str:
+    """Return the name of a column's original vectors."""
     return name + RAW if distance == "cosine" else name
 
 
-def scaled(rows: np.ndarray, distance: Distance) -> np.ndarray:
-    """Vectors (N, D) as they are searched, under cosine of length 1, scaled in float64."""
+def scale(rows: np.ndarray, distance: Distance) -> np.ndarray:
+    """Return vectors (N, D) as searched: under cosine normalised in float64."""
     if distance == "l2":
         return rows
     found = torch.from_numpy(np.array(rows, np.float32))
     return (found.double() * inverse_norms(found)[:, None]).float().numpy()
 
 
-def stored(name: str, vector: np.ndarray, distance: Distance) -> dict[str, Any]:
-    """A vector by the names under which it is stored; floats are those of float32, to the last bit."""
+def named_vectors(name: str, vector: np.ndarray, distance: Distance) -> dict[str, Any]:
+    """Return a vector under its stored names, with exact float32 values."""
     vector = np.asarray(vector, np.float32)
-    return {name: scaled(vector[None], distance)[0].tolist(), raw(name, distance): vector.tolist()}
+    return {name: scale(vector[None], distance)[0].tolist(), raw_name(name, distance): vector.tolist()}
 
 
 def point_id(id: str) -> str:
-    """Of an item: any text has one.
+    """Return the point id of an item; any text has one.
 
     Raises:
-        InputError: it is no text.
+        InputError: the id is not text.
     """
     return str(uuid.uuid5(SPACE, f"item {check_text('id', id)}"))
 
 
 def stamp(id: str, version: int) -> str:
-    """Version and item in one, so that one condition holds for a batch of different items."""
+    """Join version and item to one key, so one condition covers a batch of items."""
     return f"{version} {id}"
 
 
 def tag(name: str, value: Any) -> str:
-    """A field and its value, as text that is equal where they are: 1, 1.0 and true are."""
+    """Return a field and its value as text, equal for equal values (1, 1.0 and true)."""
     if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
         value = int(value)
     return json.dumps([name, value], sort_keys=True)
 
 
-def is_one(key: str, *values: Any) -> models.FieldCondition:
-    """The payload has one of these under a key."""
+def matches_any(key: str, *values: Any) -> models.FieldCondition:
+    """Match points with one of these values under a key."""
     return models.FieldCondition(key=key, match=models.MatchAny(any=list(values)))
 
 
-def within(key: str, **bounds: float) -> models.FieldCondition:
-    """The payload has a number within bounds (lt, lte, gt, gte) under a key."""
+def in_range(key: str, **bounds: float) -> models.FieldCondition:
+    """Match points with a number within bounds (lt, lte, gt, gte) under a key."""
     return models.FieldCondition(key=key, range=models.Range(**bounds))
 
 
-def lacks(key: str) -> models.IsEmptyCondition:
-    """The payload has nothing under a key."""
+def is_missing(key: str) -> models.IsEmptyCondition:
+    """Match points without a value under a key."""
     return models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
 
 
-def are(ids: Iterable[str]) -> models.HasIdCondition:
-    """It is one of these points."""
+def has_ids(ids: Iterable[str]) -> models.HasIdCondition:
+    """Match these points."""
     return models.HasIdCondition(has_id=list(ids))
 
 
-def has(name: str | None) -> list[Any]:
-    """The conditions that hold for points with a vector of this name; of no name, for none."""
-    return [are([]) if name is None else models.HasVectorCondition(has_vector=name)]
+def has_vector(name: str | None) -> list[Any]:
+    """Match points with a vector of this name; without a name, none."""
+    return [has_ids([]) if name is None else models.HasVectorCondition(has_vector=name)]
 
 
-def where(must: Sequence[Any] = (), unless: Sequence[Any] = ()) -> models.Filter:
-    """All of these, and none of those."""
+def all_of(must: Sequence[Any] = (), unless: Sequence[Any] = ()) -> models.Filter:
+    """Match all of these conditions, and none of `unless`."""
     return models.Filter(must=list(must), must_not=list(unless))
 
 
-def failed(state: JournalPoint) -> list[Any]:
-    """The conditions that hold for dead letters of this migration."""
-    return [is_one("failed", state.new)] if state.new else []
+def failed_conditions(state: JournalPoint) -> list[Any]:
+    """Match failed items of this migration."""
+    return [matches_any("failed", state.new)] if state.new else []
 
 
-def due(state: JournalPoint, below: int | None = None) -> models.Filter:
-    """Items that are to be migrated, whoever has claimed them."""
-    return where([] if below is None else [within("place", lt=below)], has(state.new) + failed(state))
+def pending_filter(state: JournalPoint, below: int | None = None) -> models.Filter:
+    """Match pending items, whoever has claimed them."""
+    return all_of(
+        [] if below is None else [in_range("place", lt=below)], has_vector(state.new) + failed_conditions(state)
+    )

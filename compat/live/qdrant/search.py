@@ -1,8 +1,8 @@
-"""The nearest items of a part of a Qdrant.
+"""Nearest items of a part in Qdrant (experimental).
 
-Two parts are not read at one moment. But under the names of one migration all that is done takes items from the old
-part to the new one, also while it is rolled back, which ends at once by taking the names away. So the old part is read
-first: an item is found in both, and the searcher keeps the new one's, or in one, and never in none.
+Two parts cannot be read at one moment. But under one migration's names items only move from the old part to the new
+one, even during a rollback, which ends at once by dropping the names. So the old part is read first: an item is found
+in one part or in both, never in none, and the searcher keeps the new part's.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ from typing import Any
 import numpy as np
 
 from compat.live.items import Candidates
-from compat.live.qdrant.link import READ, QdrantConnection, models
-from compat.live.qdrant.points import JournalPoint, has, raw, scaled, where
+from compat.live.qdrant.connection import READ, QdrantConnection, models
+from compat.live.qdrant.points import JournalPoint, all_of, has_vector, raw_name, scale
 from compat.live.store import Ask
 
 AT_ONCE = 64  # queries of one request
 
 
-def found(
+def search(
     link: QdrantConnection, state: JournalPoint, ask: Ask, k: int, filters: Sequence[Any], above: int
 ) -> Candidates:
-    """The k nearest items to each query of an ask.
+    """Find the k nearest items for each query of an ask.
 
     Args:
-        link: the way to them.
-        state: with the names of the columns.
-        ask: what is searched.
-        k: how many.
-        filters: conditions that items have to meet.
-        above: items from which on the index of a server is used.
+        link: connection to them.
+        state: state with the names of the columns.
+        ask: queries and column.
+        k: number of items.
+        filters: conditions on items.
+        above: number of items above which a server's index is used.
     """
     name, dim = getattr(state, ask.column), ask.queries.shape[1]
     if name is None or len(ask.queries) == 0:
         return Candidates([], [], np.empty((0, dim), np.float32), np.empty((len(ask.queries), 0), np.int64))
-    part = where([*has(name), *filters], [] if ask.column == "new" else has(state.new))
-    params = None  # the engine in a folder knows none, it is exact
+    part = all_of([*has_vector(name), *filters], [] if ask.column == "new" else has_vector(state.new))
+    params = None  # the engine in a folder is always exact
     if link.folder is None:
         exact = link("count", link.collection, part, exact=False).count <= above
         params = models.SearchParams(exact=exact)
-    kept = raw(name, state.journal.distance)
+    kept = raw_name(name, state.journal.distance)
     wanted: dict[str, Any] = {"limit": k, "with_payload": ["id", "meta"], "with_vector": [kept]}
     wanted |= {"using": name, "filter": part, "params": params}
     lists: list[Any] = []
     for start in range(0, len(ask.queries), AT_ONCE):
-        rows = scaled(ask.queries[start : start + AT_ONCE], state.journal.distance)
+        rows = scale(ask.queries[start : start + AT_ONCE], state.journal.distance)
         requests = [models.QueryRequest(query=row.tolist(), **wanted) for row in rows]
         lists += [answer.points for answer in link("query_batch_points", link.collection, requests, **READ)]
     points = {point.id: point for some in lists for point in some}

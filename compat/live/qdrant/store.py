@@ -1,16 +1,16 @@
-"""A store in Qdrant, which takes over where one machine is too small for serving.
+"""A store in Qdrant, for galleries too large for one machine. Experimental.
 
-Qdrant has no transactions. An item is a point, and changed in one step by `update_vectors` or `upsert` on a condition:
-what a worker hands in is written where the point has the version that it was extracted from, and no new embedding; what
-an application writes does not replace a point of a later kind of phase, and the journal is read once more before that
-counts. The journal is compared and set (`journal.py`), and with it the names of all columns, so that a rollback is
-one step and workers of an earlier migration harm nothing. `search.py` has the order in which parts are searched.
+Qdrant has no transactions. An item is a point, changed in one step by a conditional `update_vectors` or `upsert`. A
+worker's vector is written if the point has the version from which it was extracted and no new embedding. An
+application's write replaces no point of a later kind of phase, and the journal is read once more before it counts. The
+journal is compared and set (`journal.py`) together with the names of all columns, so a rollback is one step and workers
+of an earlier migration do no harm. `search.py` defines the order in which parts are searched.
 
-What it does not promise: counts are not of one moment; a batch that is cut short has moved some items, each of them
-whole; of two plans made at once one is begun, but the order may be a mixture; of two who add an id at once one wins.
+Not guaranteed: counts are not of one moment; an interrupted batch has moved some items, each completely; of two
+concurrent plans one begins, but its order may be a mixture; of two concurrent additions of an id one wins.
 
-No server has been run where this was written, as none could be installed. The tests use the engine in the client, also
-over HTTP, and Qdrant Edge, the server's engine as a library; `.github/workflows/qdrant.yml` runs them on a server.
+It has never been run against a Qdrant server, as none could be installed. The tests use the client's engine, also over
+HTTP, and Qdrant Edge, the server's engine as a library; `.github/workflows/qdrant.yml` runs them against a server.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from compat.live.items import (
     Entry,
     Item,
     Journal,
-    Pending,
     Report,
     StoredGallery,
     Turn,
@@ -41,57 +40,57 @@ from compat.live.items import (
     new_store,
     new_version,
 )
-from compat.live.qdrant.claims import claimed, claims, released
-from compat.live.qdrant.journal import Ledger
-from compat.live.qdrant.link import READ, WRITE, QdrantConnection, Refused, models
+from compat.live.qdrant.claims import claim, count_claims, release
+from compat.live.qdrant.connection import READ, WRITE, QdrantConnection, Refused, models
+from compat.live.qdrant.journal import JournalStore
 from compat.live.qdrant.points import (
     JournalPoint,
-    are,
-    due,
-    failed,
-    has,
-    is_one,
-    lacks,
+    all_of,
+    failed_conditions,
+    has_ids,
+    has_vector,
+    in_range,
+    is_missing,
+    matches_any,
+    pending_filter,
     point_id,
     stamp,
     tag,
-    where,
-    within,
 )
 from compat.live.qdrant.requests import CHUNK, Points, Rows
-from compat.live.qdrant.search import found
+from compat.live.qdrant.search import search
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
 
 COLUMNS: tuple[Column, ...] = ("old", "bridge", "new")
 
 
 class QdrantStore:
-    """A store in a collection of a Qdrant server, or in a folder of this process for tests and what is small.
+    """A store in a collection of a Qdrant server, or in a folder of this process for tests. Experimental.
 
     Args:
         url: `qdrant://host:port/collection`, `qdrants://` for TLS (a key in QDRANT_API_KEY), or
             `qdrant:///folder/collection`.
-        approximate: above how many items a part is searched by the server's index; its recall is what the settings of
-            the collection make it.
+        approximate: number of items above which the server's index is used; its recall depends on the collection's
+            settings.
     """
 
     def __init__(self, url: str, approximate: Approximate = DEFAULT) -> None:
         self.link, self.approximate = QdrantConnection(url), approximate
-        self.ledger, self.points, self.items = Ledger(self.link), Points(self.link), self.link.collection
+        self.journals, self.points, self.items = JournalStore(self.link), Points(self.link), self.link.collection
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Several processes need a server."""
+        """Capabilities; several processes need a server."""
         return frozenset({"compare and set"} if self.link.folder else {"compare and set", "many workers"})
 
     def create(self, journal: Journal) -> None:
-        self.ledger.create(replace(journal, store=journal.store or new_store()))
+        self.journals.create(replace(journal, store=journal.store or new_store()))
 
     def add(self, items: Iterable[Item]) -> int:
-        """Items show up by and by; those of a call that was cut short are taken as not there by the next."""
-        state, token, start = self.ledger.state(), secrets.token_hex(8), time.time_ns()
+        """Add items one chunk after the other; those of an interrupted call are overwritten by the next."""
+        state, token, start = self.journals.state(), secrets.token_hex(8), time.time_ns()
         check_adding(state.journal)
-        mine, seen, left = where([is_one("adding", token)]), set[str](), iter(items)
+        mine, seen, left = all_of([matches_any("adding", token)]), set[str](), iter(items)
         try:
             while some := list(islice(left, CHUNK)):
                 for item in some:
@@ -102,7 +101,7 @@ class QdrantStore:
                 first = start + len(seen) - len(some)
                 some = [item._replace(version=item.version or new_version()) for item in some]
                 points = [state.point(item, first + n, adding=token) for n, item in enumerate(some)]
-                self.link("upsert", self.items, points, update_filter=where(unless=[lacks("adding")]), **WRITE)
+                self.link("upsert", self.items, points, update_filter=all_of(unless=[is_missing("adding")]), **WRITE)
                 found = self.link("retrieve", self.items, [p.id for p in points], ["id", "adding"], **READ)
                 there = [record.payload["id"] for record in found if record.payload.get("adding") != token]
                 if there or len(found) < len(some):
@@ -115,38 +114,38 @@ class QdrantStore:
         return len(seen)
 
     def journal(self) -> Journal:
-        return self.ledger.state().journal
+        return self.journals.state().journal
 
     def amend(self, before: Journal, after: Journal, fit: bytes | None = None) -> None:
-        state, names = self.ledger.as_before(before), {}
+        state, names = self.journals.unchanged_state(before), {}
         if after.new_dim and (after.migration, after.new_dim) != (before.migration, before.new_dim):
-            names = {column: self.ledger.column(column, after, after.new_dim) for column in COLUMNS[1:]}
+            names = {column: self.journals.create_column(column, after, after.new_dim) for column in COLUMNS[1:]}
         if fit is not None:
-            state = self.ledger.keep(state, after, fit)
+            state = self.journals.store_fit(state, after, fit)
         try:
-            self.ledger.replace(state, after, **names)
+            self.journals.replace(state, after, **names)
         except Conflict:
             for name in names.values():
-                self.ledger.drop(name, after)
+                self.journals.drop_column(name, after)
             raise
 
     def fit(self, journal: Journal) -> bytes | None:
-        return self.ledger.kept(journal)
+        return self.journals.load_fit(journal)
 
     def put(self, item: Item, during: Journal) -> None:
-        state, id = self.ledger.state(), point_id(item.id)
+        state, id = self.journals.state(), point_id(item.id)
         _check_phase(state, during)
         check_item(item, state.journal)
         there = self.link("retrieve", self.items, [id], ["seq"], **READ)
         point = state.point(item, there[0].payload["seq"] if there else time.time_ns())
         try:
-            self.link("upsert", self.items, [point], update_filter=where([within("era", lte=state.era)]), **WRITE)
+            self.link("upsert", self.items, [point], update_filter=all_of([in_range("era", lte=state.era)]), **WRITE)
         except Refused as error:
-            if self.ledger.state().marks[-1] == state.marks[-1]:
+            if self.journals.state().marks[-1] == state.marks[-1]:
                 raise
             raise Conflict from error
         there = self.link("retrieve", self.items, [id], ["era"], **READ)
-        _check_phase(self.ledger.state(), during)
+        _check_phase(self.journals.state(), during)
         if there and there[0].payload["era"] > state.era:
             raise Conflict
 
@@ -154,7 +153,7 @@ class QdrantStore:
         check_meta(id, meta)
         there = self.link("retrieve", self.items, [point_id(id)], False, **READ)
         if there:
-            described, it = self.ledger.state().described(meta), where([are([point_id(id)])])
+            described, it = self.journals.state().meta_payload(meta), all_of([has_ids([point_id(id)])])
             self.link("set_payload", self.items, described, it, **WRITE)
         return bool(there)
 
@@ -165,99 +164,105 @@ class QdrantStore:
         return bool(there)
 
     def get(self, id: str) -> Item | None:
-        state = self.ledger.state()
+        state = self.journals.state()
         found = self.link("retrieve", self.items, [point_id(id)], True, state.names(*COLUMNS), **READ)
         return state.item(found[0]) if found else None
 
     def exchange(self, report: Report, count: int, lease: float, below: int | None = None) -> Turn:
-        """What is written is counted just before: of two who hand in the same at once, both may count it."""
-        state = self.ledger.state()
+        """Exchange a report; of two concurrent reports of a vector both may count it as written."""
+        state = self.journals.state()
         ours, written = state.journal.migration == report.migration, 0
-        if ours and state.journal.takes_in:
+        if ours and state.journal.accepts_vectors:
             check_report(report, state.journal.new_dim)
-            written = self._write(state, "new", report.done, has(state.new))
-            for id, version, reason in report.dead:
+            written = self._write(state, "new", report.done, has_vector(state.new))
+            for id, version, reason in report.failed:
                 letter = {"failed": state.new, "failure": reason}
-                it = where([are([point_id(id)]), is_one("stamp", stamp(id, version))], has(state.new))
+                it = all_of([has_ids([point_id(id)]), matches_any("stamp", stamp(id, version))], has_vector(state.new))
                 self.link("set_payload", self.items, letter, it, **WRITE)
         if report.figures:
-            self.ledger.beat(report.worker, report.figures)
-        state = self.ledger.state()
-        ours, waiting = state.journal.migration == report.migration, due(state, below)
-        released(self.link, report.worker, waiting)
+            self.journals.beat(report.worker, report.figures)
+        state = self.journals.state()
+        ours, waiting = state.journal.migration == report.migration, pending_filter(state, below)
+        release(self.link, report.worker, waiting)
         left = bool(self.points.first(waiting))
         claims = left and ours and state.journal.phase == "running" and count > 0
-        return Turn(written, claimed(self.link, report.worker, waiting, count, lease) if claims else [], left)
+        return Turn(written, claim(self.link, report.worker, waiting, count, lease) if claims else [], left)
 
-    def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
+    def pending(self, count: int, after: Work | None = None) -> list[Work]:
         place, id = (-1, None) if after is None else (after.place, point_id(after.id))
-        found = self.points.after(due(self.ledger.state()), place, id, count)
-        return [Pending(*(record.payload[name] for name in Pending._fields)) for record in found]
+        found = self.points.after(pending_filter(self.journals.state()), place, id, count)
+        return [Work(*(record.payload[name] for name in Work._fields)) for record in found]
 
     def retry(self) -> int:
-        state = self.ledger.state()
-        letters = where(failed(state) or has(None), has(state.new))
+        state = self.journals.state()
+        letters = all_of(failed_conditions(state) or has_vector(None), has_vector(state.new))
         count = self.points.count(letters)
         self.link("delete_payload", self.items, ["failed", "failure"], letters, **WRITE)
         return count
 
     def beat(self, name: str, figures: Mapping[str, float]) -> None:
-        self.ledger.beat(name, figures)
+        self.journals.beat(name, figures)
 
     def beats(self, since: float) -> dict[str, Mapping[str, float]]:
-        return self.ledger.beats(since)
+        return self.journals.beats(since)
 
     def counts(self) -> Counts:
-        state = self.ledger.state()
-        dead, missing = failed(state), has(state.new)
-        total, pending = self.points.count(where()), self.points.count(where(unless=missing + dead))
-        lost = self.points.count(where(dead or has(None), missing))
+        state = self.journals.state()
+        dead, missing = failed_conditions(state), has_vector(state.new)
+        total, pending = self.points.count(all_of()), self.points.count(all_of(unless=missing + dead))
+        lost = self.points.count(all_of(dead or has_vector(None), missing))
         return Counts(
-            total, total - pending - lost, pending, lost, self.points.count(where(unless=missing + has(state.old)))
+            total,
+            total - pending - lost,
+            pending,
+            lost,
+            self.points.count(all_of(unless=missing + has_vector(state.old))),
         )
 
     def without_old(self, count: int) -> list[Work]:
-        bare = where(unless=has(self.ledger.state().old))
-        found = self.points.first(bare, count, ["id", "version", "content"])
+        without_old = all_of(unless=has_vector(self.journals.state().old))
+        found = self.points.first(without_old, count, ["id", "version", "content"])
         return [Work(**record.payload) for record in found]
 
     def sample(self, count: int) -> list[Item]:
-        state = self.ledger.state()
+        state = self.journals.state()
         if count == 0:
             return []
         drawn = models.SampleQuery(sample=models.Sample.RANDOM)
         options = {"limit": count, "with_payload": True, "with_vectors": state.names(*COLUMNS), **READ}
-        found = self.link("query_points", self.items, drawn, query_filter=where(has(state.new)), **options)
+        found = self.link("query_points", self.items, drawn, query_filter=all_of(has_vector(state.new)), **options)
         return [state.item(record) for record in found.points]
 
     def misplaced(self, count: int, rows: int | None = None) -> list[str]:
-        """None: a point's own vectors say what it has."""
+        """Return nothing: a point's own vectors say what it has."""
         return []
 
     def scan(self, column: Column) -> Iterator[tuple[list[str], np.ndarray]]:
-        state = self.ledger.state()
+        state = self.journals.state()
         if (name := getattr(state, column)) is None:
             return
-        part = where(has(name), [] if column == "new" else has(state.new))
+        part = all_of(has_vector(name), [] if column == "new" else has_vector(state.new))
         found = (state.item(record) for record in self.points.all(part, state.names(column)))
         while some := list(islice(found, CHUNK)):
             yield [item.id for item in some], np.array([getattr(item, column) for item in some], np.float32)
 
     def failures(self, count: int) -> list[Item]:
-        state = self.ledger.state()
-        found = self.points.all(where(failed(state) or has(None), has(state.new)), state.names(*COLUMNS))
+        state = self.journals.state()
+        found = self.points.all(
+            all_of(failed_conditions(state) or has_vector(None), has_vector(state.new)), state.names(*COLUMNS)
+        )
         return [state.item(record) for record in islice(found, count)]
 
     def claims(self) -> dict[str, tuple[int, float]]:
-        return claims(self.link, due(self.ledger.state()))
+        return count_claims(self.link, pending_filter(self.journals.state()))
 
     def history(self, count: int) -> list[Entry]:
-        return self.ledger.history(count)
+        return self.journals.history(count)
 
     def gallery(self, new: bool = False, old: bool = True) -> StoredGallery:
-        state = self.ledger.state()
+        state = self.journals.state()
         columns: tuple[Column, ...] = tuple(name for name, wanted in (("old", old), ("new", new)) if wanted)  # type: ignore[misc]
-        found = list(self.points.all(where(has(state.old)), state.names(*columns)))
+        found = list(self.points.all(all_of(has_vector(state.old)), state.names(*columns)))
         found.sort(key=lambda record: record.payload["seq"])
         items = [state.item(record) for record in found]
         dims = state.journal.dim if old else 0, state.journal.new_dim if new else 0
@@ -271,81 +276,83 @@ class QdrantStore:
         )
 
     def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
-        self.ledger.as_before(before)
+        self.journals.unchanged_state(before)
         self.points.place(ids)
         self.amend(before, after)
-        self.ledger.forget(after)
+        self.journals.delete_earlier_fits(after)
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
-        """The journal is looked at before each request: what was learned since may be overwritten by one at most."""
+        """Write vectors; the journal is read before each request, so an outdated fit overwrites at most one request."""
         left, count = iter(rows), 0
         while some := list(islice(left, CHUNK)):
-            check_moment((state := self.ledger.state()).journal, during)
+            check_moment((state := self.journals.state()).journal, during)
             count += self._write(state, column, some)
         return count
 
     def search(
         self, asks: Sequence[Ask], k: int, where: Where | None = None, during: Journal | None = None
     ) -> list[Candidates]:
-        """The old part first, then the new one: see above."""
+        """Search the old part first, then the new one; see `search.py`."""
         while True:
-            state = self.ledger.state()
+            state = self.journals.state()
             check_way(state.journal, during)
-            filters = [is_one("tags", tag(*field)) for field in check_fields(where, state.journal).items()]
+            filters = [matches_any("tags", tag(*field)) for field in check_fields(where, state.journal).items()]
             order = sorted(range(len(asks)), key=lambda n: asks[n].column == "new")
             try:
-                its = {n: found(self.link, state, asks[n], k, filters, self.approximate.above) for n in order}
+                its = {n: search(self.link, state, asks[n], k, filters, self.approximate.above) for n in order}
             except Refused:
-                if self.ledger.state().marks == state.marks:
+                if self.journals.state().marks == state.marks:
                     raise
                 continue
-            if during is None or self.ledger.state().journal.way == state.journal.way:
+            if during is None or self.journals.state().journal.serving_key == state.journal.serving_key:
                 return [its[n] for n in range(len(asks))]
 
     def warm(self, columns: Sequence[Column]) -> None:
-        """The server has what is searched."""
+        """Do nothing: the server loads its data itself."""
 
     def revert(self, before: Journal, after: Journal) -> None:
-        self.ledger.replace(self._all_have(before, "old"), after, bridge=None, new=None)
+        self.journals.replace(self._all_have(before, "old"), after, bridge=None, new=None)
 
     def drop_old(self, before: Journal, after: Journal) -> None:
-        self.ledger.replace(self._all_have(before, "new"), after, old=None, bridge=None)
+        self.journals.replace(self._all_have(before, "new"), after, old=None, bridge=None)
 
     def advance(self, before: Journal, after: Journal) -> None:
-        state = self.ledger.as_before(before)
-        self.ledger.replace(state, after, old=state.new, bridge=None, new=None)
+        state = self.journals.unchanged_state(before)
+        self.journals.replace(state, after, old=state.new, bridge=None, new=None)
 
     def sweep(self, rows: int = 1000) -> bool:
-        """Nothing is left: whoever changes the journal deletes what it retires, see `Ledger.settle`."""
+        """Do nothing: whoever changes the journal deletes what it retires, see `JournalStore.settle`."""
         return False
 
     def size(self) -> int:
-        """Of a folder. A server does not tell; then what its vectors need, of 4 bytes a number."""
+        """Return the size of a folder; for a server, which reports none, 4 bytes per number of its vectors."""
         if self.link.folder:
             return sum(file.stat().st_size for file in self.link.folder.rglob("*") if file.is_file())
-        state = self.ledger.state()
+        state = self.journals.state()
         dims = {"old": state.journal.dim, "bridge": state.journal.new_dim, "new": state.journal.new_dim}
         copies = 1 if state.journal.distance == "l2" else 2
-        return sum(4 * copies * dims[name] * self.points.count(where(has(getattr(state, name)))) for name in COLUMNS)
+        return sum(
+            4 * copies * dims[name] * self.points.count(all_of(has_vector(getattr(state, name)))) for name in COLUMNS
+        )
 
     def close(self) -> None:
         self.link.close()
 
     def _write(self, state: JournalPoint, column: Column, rows: Rows, unless: Sequence[Any] = ()) -> int:
-        """Write vectors to a column, if it is still there; how many."""
+        """Write vectors to a column if it still exists, and return their number."""
         name = getattr(state, column)
         try:
             return self.points.write(name, rows, state.journal.distance, unless) if name else 0
         except Refused:
-            if getattr(self.ledger.state(), column) == name:
+            if getattr(self.journals.state(), column) == name:
                 raise
             return 0
 
     def _all_have(self, before: Journal, column: Column) -> JournalPoint:
-        """The state, if it is as it was and all items have a vector of a column."""
-        state = self.ledger.as_before(before)
-        self.ledger.settle(state)
-        lacking = where(unless=has(getattr(state, column)))
+        """Return the state, if it is unchanged and all items have a vector of a column."""
+        state = self.journals.unchanged_state(before)
+        self.journals.settle(state)
+        lacking = all_of(unless=has_vector(getattr(state, column)))
         if self.points.first(lacking):
             raise Conflict
         return state

@@ -1,1 +1,1 @@
-"""The embedded store: one file of SQLite, and its vectors in memory."""
+"""The embedded store: one SQLite file, with its vectors in memory."""

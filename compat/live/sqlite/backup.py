@@ -1,4 +1,4 @@
-"""A copy of a store, taken while it is used."""
+"""Backup of a store while it is in use."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from pathlib import Path
 
 from compat.errors import InputError
 from compat.live.items import Journal, new_store
-from compat.live.sqlite.file import SqliteConnection, besides, read_journal, replace, told
+from compat.live.sqlite.file import SqliteConnection, read_journal, replace_journal, second_connection, translate_errors
 
 
-def copied(link: SqliteConnection, path: Path) -> Journal:
-    """Copy a store as it is at a moment into a new file, which is there whole or not at all.
+def copy_store(link: SqliteConnection, path: Path) -> Journal:
+    """Copy a consistent state of a store to a new file, completely or not at all.
 
-    The copy has an id of its own: processes that were opened on the store refuse it in the store's place, and workers
-    hand nothing in to it that they extracted before.
+    The copy gets its own id: processes opened on the store refuse the copy in its place, and workers cannot hand in
+    batches extracted before.
 
     Args:
-        link: to the store.
-        path: of the copy.
+        link: connection to the store.
+        path: path of the copy.
 
     Returns:
         The journal of the copy.
 
     Raises:
-        InputError: there is a file, or no folder for it; the copy is damaged.
+        InputError: the file exists, or its folder does not; the copy is damaged.
     """
     if path.exists() or not path.absolute().parent.is_dir():
-        raise InputError(f"backup: {str(path)!r}, expected a new file in a folder that is there")
-    link.journal()  # a store is there
+        raise InputError(f"backup: {str(path)!r}, expected a new file in an existing folder")
+    link.journal()  # refuse a path without a store
     begun = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with (
-            told(link.path),
-            besides(link.path) as base,
+            translate_errors(link.path),
+            second_connection(link.path) as base,
             closing(sqlite3.connect(begun, isolation_level=None)) as copy,
         ):
             base.backup(copy)
@@ -47,13 +47,13 @@ def copied(link: SqliteConnection, path: Path) -> Journal:
                 raise InputError(f"backup: the copy of {link.path} is damaged ({found}), expected a sound store")
             cursor = copy.execute("BEGIN IMMEDIATE")
             journal = read_journal(cursor)
-            replace(cursor, journal, own := changed(journal, store=new_store()))
+            replace_journal(cursor, journal, own := changed(journal, store=new_store()))
             cursor.execute("DELETE FROM claims")
             copy.execute("COMMIT")
             copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         os.replace(begun, path)
         folder = os.open(path.absolute().parent, os.O_RDONLY)
-        os.fsync(folder)  # else a loss of power may undo its name
+        os.fsync(folder)  # otherwise a power loss may undo the rename
         os.close(folder)
     finally:
         for end in ("", "-wal", "-shm"):

@@ -1,4 +1,4 @@
-"""Vectors in memory, one copy of them, and their exact distances."""
+"""Vectors in memory, stored once, and their exact distances."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 BLOCK = 2**15  # vectors
 
 at: Any = faiss.swig_ptr
-kernels: Any = faiss  # whose stubs lack some
+kernels: Any = faiss  # its stubs are incomplete
 
 
 class Blocks:
-    """Vectors (N, D) float32 by slot, in blocks that never move: it grows without a copy, and threads read meanwhile.
+    """Vectors (N, D) float32 by slot, in blocks which never move: adding copies nothing, and threads can keep reading.
 
-    Distances are squared, and summed from differences, so that of near-equal vectors they keep their digits.
+    Distances are squared and summed from differences, so those of nearly equal vectors keep their precision.
 
     Args:
         dim: D.
@@ -40,29 +40,29 @@ class Blocks:
             vectors = vectors[len(some) :]
 
     def take(self, slots: np.ndarray) -> np.ndarray:
-        """The vectors of slots (N,), sorted; a copy (N, D)."""
+        """Return a copy (N, D) of the vectors in sorted slots (N,)."""
         rows = np.empty((len(slots), self.dim), np.float32)
         for block, ids, place in self._pieces(slots):
             np.take(block, ids, 0, rows[place], "clip")
         return rows
 
-    def apart(self, query: np.ndarray, slots: np.ndarray) -> np.ndarray:
-        """Distances (N,) of a query (D,) to slots (N,) int64, sorted."""
+    def distances(self, query: np.ndarray, slots: np.ndarray) -> np.ndarray:
+        """Return the distances (N,) of a query (D,) to sorted slots (N,) int64."""
         found = np.empty(len(slots), np.float32)
         for block, ids, place in self._pieces(slots):
             kernels.fvec_L2sqr_by_idx(at(found[place]), at(query), at(block), at(ids), self.dim, 1, len(ids))
         return found
 
     def scan(self, queries: np.ndarray, k: int, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The k nearest of all that are kept, by looking at each.
+        """Find the k nearest of the kept slots by a full scan.
 
         Args:
             queries: (Q, D).
-            k: how many, at most as many as are kept.
-            kept: (N,) bool, of the first slots.
+            k: number of slots, at most the number kept.
+            kept: (N,) bool, for the first slots.
 
         Returns:
-            Distances and slots (Q, k), nearest first; slot -1 where a distance is beyond float32.
+            Distances and slots (Q, k), nearest first; slot -1 if a distance overflows float32.
         """
         queries, bits = np.ascontiguousarray(queries), np.packbits(kept, bitorder="little")
         apart, slots = [], []
@@ -73,15 +73,15 @@ class Blocks:
             if most:
                 shape = len(queries), most
                 near, ids = np.empty(shape, np.float32), np.empty(shape, np.int64)
-                chosen = faiss.IDSelectorBitmap(len(few), at(few))  # with it, faiss takes no short cut by products
+                chosen = faiss.IDSelectorBitmap(len(few), at(few))  # makes faiss compute differences
                 args = at(queries), at(self.blocks[number]), self.dim, len(queries), count, most
                 kernels.knn_L2sqr(*args, at(near), at(ids), None, chosen)
                 apart.append(near)
-                slots.append(np.where(ids < 0, -1, ids + start))  # distances that overflow have none
+                slots.append(np.where(ids < 0, -1, ids + start))  # overflowing distances have no slot
         return nearest(np.concatenate(apart, 1), np.concatenate(slots, 1), k)
 
     def _pieces(self, slots: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, slice]]:
-        """Of slots (N,), sorted, by block: the block, places in it, and places in the slots."""
+        """Yield for sorted slots (N,), block by block: the block, the places in it, and the range of the slots."""
         edges = np.searchsorted(slots, np.arange(len(self.blocks) + 1) * BLOCK).tolist()
         for number, (start, end) in enumerate(pairwise(edges)):
             if start < end:
@@ -89,7 +89,7 @@ class Blocks:
 
 
 def nearest(apart: np.ndarray, slots: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k smallest distances (..., k) of (..., N) and their slots, sorted."""
+    """Return the k smallest of distances (..., N) and their slots, sorted, (..., k)."""
     if k < apart.shape[-1] // 4:
         some = np.argpartition(apart, k - 1, axis=-1)[..., :k]
         apart, slots = np.take_along_axis(apart, some, -1), np.take_along_axis(slots, some, -1)

@@ -1,4 +1,4 @@
-"""Which rows a filter leaves: kept in memory by field and value, and following the file."""
+"""Filters of queries: rows by field and value, cached in memory and kept up to date with the file."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-KEPT = 64  # pairs of a field and a value that are remembered
+KEPT = 64  # (field, value) pairs cached
 WITH = "SELECT row FROM facets WHERE field = ? AND value = ?"
 WITHOUT = "SELECT row FROM (SELECT row FROM items EXCEPT SELECT row FROM facets WHERE field = ?)"
 SINCE = "SELECT DISTINCT row FROM changes WHERE seq > ? AND part = 'facets'"
 
 
 class Facets:
-    """Rows by field and value, as arrays of truth values by row number."""
+    """A cache of boolean arrays over row numbers, by field and value."""
 
     def __init__(self) -> None:
         self.kept: OrderedDict[tuple[str, Any], tuple[int, np.ndarray]] = OrderedDict()
 
     def rows(self, cursor: sqlite3.Cursor, where: Mapping[str, Any]) -> np.ndarray:
-        """Which rows (R,) have all of these values, as the cursor sees the file; None as a value: no such field."""
+        """Return which rows (R,) have all of these values in the cursor's state; the value None means no such field."""
         end = cursor.execute("SELECT coalesce(max(row), -1) + 1 FROM items").fetchone()[0]
         found = np.ones(end, bool)
         for field, value in where.items():
@@ -36,12 +36,12 @@ class Facets:
         select, bound = (WITHOUT, (field,)) if value is None else (WITH, (field, value))
         if known < first - 1 or known > seq:
             rows = np.zeros(end, bool)
-            rows[numbers(cursor, select, bound)] = True
+            rows[select_rows(cursor, select, bound)] = True
         elif known < seq:
             rows = np.pad(rows, (0, max(end - len(rows), 0)))
-            changed = numbers(cursor, SINCE, (known,))
+            changed = select_rows(cursor, SINCE, (known,))
             rows[changed[changed < len(rows)]] = False
-            still = numbers(
+            still = select_rows(
                 cursor, f"{select} {'AND' if value is not None else 'WHERE'} row IN ({SINCE})", (*bound, known)
             )
             rows[still] = True
@@ -51,5 +51,6 @@ class Facets:
         return rows[:end]
 
 
-def numbers(cursor: sqlite3.Cursor, select: str, bound: tuple[Any, ...]) -> np.ndarray:
+def select_rows(cursor: sqlite3.Cursor, select: str, bound: tuple[Any, ...]) -> np.ndarray:
+    """Return the row numbers (N,) of a SELECT."""
     return np.array(cursor.execute(select, bound).fetchall(), np.int64).reshape(-1)

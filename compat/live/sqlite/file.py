@@ -1,4 +1,4 @@
-"""The file of the embedded store: its tables, its journal, transactions, and which processes work on it."""
+"""The file of the embedded store: tables, journal, transactions and connections."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import numpy as np
 
 from compat.errors import InputError
 from compat.live.items import Journal, load_journal
-from compat.live.sql import LAYOUT, entry
-from compat.live.sqlite import generations, reading
+from compat.live.sql import LAYOUT, audit_row
+from compat.live.sqlite import generations, readonly
 from compat.live.store import Conflict
 
 Row: TypeAlias = tuple[Any, ...]
-KEPT = 2**20  # changes that are remembered; whoever has seen none of them loads anew
-APPLICATION = 0x636D7074  # in the file's header: a store of this package
+KEPT = 2**20  # changes kept in the log; an index further behind is loaded again
+APPLICATION = 0x636D7074  # application id in the file's header
 FACETS = """INSERT INTO facets SELECT j.key, CASE WHEN j.type IN ('array', 'object') THEN x'' ELSE j.value END, new.row
     FROM json_each(new.meta) j
     WHERE j.value IS NOT NULL AND j.key IN (SELECT value FROM json_each((SELECT content FROM journal), '$.fields'));
@@ -64,15 +64,15 @@ STORE_ID = (
     " FROM journal, pragma_user_version"
 )
 LONG = 2**26  # bytes of the write-ahead log
-SHORTLY = 250  # milliseconds to wait for readers until it is shortened
+SHORTLY = 250  # milliseconds to wait for readers before truncation
 CACHE = 2**16  # KiB of pages in memory
-BUSY = 60.0  # seconds that a write waits for another
+BUSY = 60.0  # seconds for which a write waits for another
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection whose commits are on disk when they return; one that only reads, where nothing can be written."""
-    if path.is_file() and not reading.writable(path):
-        return reading.connect(path, BUSY)
+    """Open a connection with durable commits; a read-only one if the file cannot be written."""
+    if path.is_file() and not readonly.is_writable(path):
+        return readonly.connect_readonly(path, BUSY)
     base = None
     try:
         base = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
@@ -84,46 +84,46 @@ def connect(path: Path) -> sqlite3.Connection:
             base.close()
         if "locked" in str(error):
             raise OSError(f"{path}: {error}") from error
-        raise reading.refused(path, error) from error
+        raise readonly.explain_error(path, error) from error
     return base
 
 
 def read_journal(cursor: sqlite3.Cursor) -> Journal:
-    """The journal, in the transaction of the cursor."""
+    """Read the journal in the cursor's transaction."""
     row = cursor.execute("SELECT content, digest FROM journal").fetchone()
     if row is None:
-        raise InputError("journal: none, expected that of the store")
+        raise InputError("journal: none, expected the store's")
     return load_journal(*row)
 
 
-def check_same(cursor: sqlite3.Cursor, before: Journal) -> None:
-    """Look whether the journal is as it was, in the transaction of the cursor.
+def check_unchanged(cursor: sqlite3.Cursor, before: Journal) -> None:
+    """Check that the journal is unchanged, in the cursor's transaction.
 
     Raises:
-        Conflict: it is not.
+        Conflict: it has changed.
     """
     if read_journal(cursor) != before:
         raise Conflict
 
 
-def replace(cursor: sqlite3.Cursor, before: Journal, after: Journal) -> None:
-    """Replace the journal, in the transaction of the cursor, if it is as it was, and tell the audit."""
+def replace_journal(cursor: sqlite3.Cursor, before: Journal, after: Journal) -> None:
+    """Replace the journal if it is unchanged, in the cursor's transaction, and write the audit log."""
     cursor.execute("UPDATE journal SET content = ?, digest = ? WHERE digest = ?", (*after.dump(), before.dump()[1]))
     if cursor.rowcount != 1:
         raise Conflict
     if after != before:
-        cursor.execute("INSERT INTO history (at, who, version, changes) VALUES (?, ?, ?, ?)", entry(before, after))
+        cursor.execute("INSERT INTO history (at, who, version, changes) VALUES (?, ?, ?, ?)", audit_row(before, after))
     if (after.generation, after.new_generation) != (before.generation, before.new_generation):
         generations.ensure(cursor, after)
 
 
 LINKS: weakref.WeakSet[SqliteConnection] = weakref.WeakSet()
-GATE = threading.RLock()  # whoever opens a connection besides a link's has it meanwhile
-HELD: list[SqliteConnection] = []  # whose locks the thread that forks has
+GATE = threading.RLock()  # held while a second connection is open
+HELD: list[SqliteConnection] = []  # connections locked by the forking thread
 
 
 def _before_fork() -> None:
-    """Wait for transactions to end, and close all connections: SQLite's locks are of a process, and do not fork."""
+    """Wait for transactions and close all connections: SQLite's locks belong to a process and must not be forked."""
     GATE.acquire()
     for link in list(LINKS):
         link.lock.acquire()
@@ -136,7 +136,7 @@ def _before_fork() -> None:
 def _after_fork(child: bool = False) -> None:
     while HELD:
         link = HELD.pop()
-        link.amid = child and link.base is not None
+        link.forked_in_transaction = child and link.base is not None
         link.lock.release()
     GATE.release()
 
@@ -147,51 +147,51 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def besides(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection besides a link's, such as a thread needs that reads for long; forks wait for its end."""
+def second_connection(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open another connection, as a thread with a long read needs; forks wait for its end."""
     with GATE, closing(connect(path)) as base:
         yield base
 
 
 class SqliteConnection:
-    """A process's connection to the file, one for all its threads, which take turns.
+    """A process's connection to the file, shared by its threads in turn.
 
     Args:
-        path: of the file.
+        path: path of the file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self.lock = path, threading.RLock()
         self.base: sqlite3.Connection | None = None
-        self.file: reading.Stamp | None = None  # of the file that is open
-        self.fixed = False  # whether it is taken for one that never changes
+        self.file: readonly.Stamp | None = None  # of the open file
+        self.immutable = False  # whether it is read as immutable
         self.store: str | None = None
-        self.amid = False  # whether this process was forked amid a transaction, whose connection is the parent's
-        self.long = LONG
+        self.forked_in_transaction = False  # forked during a transaction of the parent
+        self.log_limit = LONG
         LINKS.add(self)
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """Opened when it is first needed."""
-        if self.amid:
+        """The connection, opened on first use."""
+        if self.forked_in_transaction:
             raise InputError(f"store: {self.path} was in a transaction when this process was forked, expected none")
-        now = reading.stamp(self.path, self.fixed)
+        now = readonly.file_stamp(self.path, self.immutable)
         if self.base is not None and now != self.file:
             if now is None or self.file is None or now[:2] != self.file[:2]:
-                raise InputError(f"store: {self.path} was deleted or replaced, expected the file that was opened")
-            if not self.base.in_transaction:  # else the transaction fails when it ends
+                raise InputError(f"store: {self.path} was deleted or replaced, expected the opened file")
+            if not self.base.in_transaction:  # otherwise the transaction fails at its end
                 self.base.close()
                 self.base = None
         if self.base is None:
             if now is None or not self.path.is_file():
-                raise InputError(f"store: no file {self.path}, expected one that `init` made")
-            self.fixed = reading.is_fixed(self.path)
-            self.file = reading.stamp(self.path, self.fixed)
+                raise InputError(f"store: no file {self.path}, expected one made by `init`")
+            self.immutable = readonly.is_fixed(self.path)
+            self.file = readonly.file_stamp(self.path, self.immutable)
             self.base = connect(self.path)
             try:
-                from compat.live.sqlite.moving import moved
+                from compat.live.sqlite.layout import update_layout
 
-                moved(self.base, self.path)
+                update_layout(self.base, self.path)
             except BaseException:
                 self.close()
                 raise
@@ -199,40 +199,40 @@ class SqliteConnection:
 
     @contextmanager
     def transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Cursor]:
-        """One state of the file; what is written is on disk when it ends well, and undone otherwise.
+        """Run a transaction on one state of the file; durable on success, rolled back otherwise.
 
         Raises:
             InputError: the file is no store.
-            OSError: the disk is full, or the file is not to be read or written.
+            OSError: the disk is full, or the file cannot be read or written.
         """
-        with self.lock, told(self.path):
+        with self.lock, translate_errors(self.path):
             cursor = self.connection.cursor()
             cursor.execute(f"BEGIN {kind}")
             try:
-                self._known(cursor)
+                self._check_store_id(cursor)
                 yield cursor
                 cursor.execute("COMMIT")
-                if reading.stamp(self.path, self.fixed) != self.file:
+                if readonly.file_stamp(self.path, self.immutable) != self.file:
                     raise OSError(f"{self.path}: deleted, replaced, or changed while it was read")
                 if kind == "IMMEDIATE":
-                    self.shorten()
+                    self.truncate_log()
             finally:
                 if self.base is not None and self.base.in_transaction:
                     cursor.execute("ROLLBACK")
 
     @contextmanager
-    def aside(
+    def staging_table(
         self, table: str, name: str
     ) -> Iterator[tuple[Callable[[Iterable[Row]], None], Callable[[], AbstractContextManager[None]]]]:
-        """A temporary database to draw rows into, which nobody sees and no writer or fork waits for.
+        """Collect rows in a temporary database, which blocks no writer and no fork.
 
         Args:
-            table: the statement that makes a table in it, with a field for its name.
-            name: of the table.
+            table: CREATE statement of the table, with a placeholder for its name.
+            name: name of the table.
 
         Yields:
-            What writes rows into all of its columns but the first, whose second one is an id; and a context in which
-            the table is one of this connection, to which this thread then has the lock.
+            A function which writes rows to all columns but the first (the second one is the id), and a context manager
+            which makes the table visible to this connection and holds its lock.
         """
 
         marks = ", ".join("?" * (1 + table.count(",")))
@@ -248,7 +248,7 @@ class SqliteConnection:
                         last = row[0]
                         yield (None, *row)
 
-                with told(self.path):
+                with translate_errors(self.path):
                     apart.execute("BEGIN")
                     try:
                         apart.executemany(f"INSERT INTO {name} VALUES ({marks})", noted())
@@ -259,7 +259,7 @@ class SqliteConnection:
 
             @contextmanager
             def here() -> Iterator[None]:
-                with self.lock, told(self.path):
+                with self.lock, translate_errors(self.path):
                     base = self.connection
                     base.execute(table.format(name))
                     try:
@@ -272,52 +272,52 @@ class SqliteConnection:
 
             yield stage, here
 
-    def _known(self, cursor: sqlite3.Cursor) -> None:
-        """Refuse the file if it is another store than it was."""
+    def _check_store_id(self, cursor: sqlite3.Cursor) -> None:
+        """Refuse the file if it is another store than the one opened."""
         if (found := cursor.execute(STORE_ID).fetchone()) is None:
             return
         if found[1] > LAYOUT:
-            raise InputError(f"store: {self.path} has tables of version {found[1]} by now, expected {LAYOUT}")
+            raise InputError(f"store: {self.path} now has tables of version {found[1]}, expected {LAYOUT}")
         if self.store not in (None, found[0]):
             raise InputError(f"store: {self.path} has id {found[0]!r}, expected {self.store!r}, which was opened")
         self.store = found[0]
 
-    def shorten(self) -> None:
-        """Move the write-ahead log into the file once it is long: while queries follow each other SQLite never does."""
+    def truncate_log(self) -> None:
+        """Move a long write-ahead log into the file; SQLite does not while queries overlap."""
         log = Path(f"{self.path}-wal")
-        if not log.is_file() or (size := log.stat().st_size) < self.long:
+        if not log.is_file() or (size := log.stat().st_size) < self.log_limit:
             return
         busy = True
-        with suppress(sqlite3.OperationalError):  # what was written is written
+        with suppress(sqlite3.OperationalError):  # the commit itself succeeded
             self.connection.execute(f"PRAGMA busy_timeout = {SHORTLY}")
             busy = bool(self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
         self.connection.execute(f"PRAGMA busy_timeout = {int(1000 * BUSY)}")
-        self.long = 2 * size if busy else LONG  # a reader takes long: later
+        self.log_limit = 2 * size if busy else LONG  # a long reader blocks it: try later
 
     def make(self, journal: Journal) -> None:
-        """Make the tables, empty; what was begun is removed where it fails.
+        """Create the tables, empty; partial work is removed on failure.
 
         Raises:
-            InputError: they are there.
+            InputError: they exist.
             OSError: the disk is full.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"store: {error}, expected a folder that can be written") from error
+            raise InputError(f"store: {error}, expected a writable folder") from error
         if self.path.is_file() and self.path.stat().st_size:
             with closing(connect(self.path)) as base:
                 if base.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal'").fetchone():
                     raise InputError(f"store: {self.path} is a store already, expected a new file")
         new = not self.path.exists()
         try:
-            with told(self.path), closing(connect(self.path)) as base:
+            with translate_errors(self.path), closing(connect(self.path)) as base:
                 base.execute("BEGIN IMMEDIATE")
                 cursor = base.cursor()
-                generations.run(cursor, SCHEMA)
+                generations.run_statements(cursor, SCHEMA)
                 cursor.execute("INSERT INTO journal VALUES (1, ?, ?)", journal.dump())
                 generations.ensure(cursor, journal)
-                header(cursor)
+                write_header(cursor)
                 base.execute("COMMIT")
         except OSError:
             for suffix in ("", "-wal", "-shm") if new else ():
@@ -325,7 +325,7 @@ class SqliteConnection:
             raise
 
     def journal(self) -> Journal:
-        """The journal, also within a transaction of this thread."""
+        """Read the journal, also within a transaction of this thread."""
         with self.lock:
             if not self.connection.in_transaction:
                 with self.transaction("DEFERRED") as cursor:
@@ -333,7 +333,7 @@ class SqliteConnection:
             return read_journal(self.connection.cursor())
 
     def close(self) -> None:
-        """Close the connection; it is opened again when it is needed."""
+        """Close the connection; the next use opens it again."""
         with self.lock:
             if self.base is not None:
                 self.base.close()
@@ -341,43 +341,43 @@ class SqliteConnection:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
-    """SQLite's errors as this library's, each one line.
+def translate_errors(path: Path) -> Iterator[None]:
+    """Translate SQLite's errors to this library's, each one line.
 
     Raises:
         InputError: the file is no store, or is damaged.
-        OSError: the disk is full, or the file is not to be read or written.
+        OSError: the disk is full, or the file cannot be read or written.
     """
     try:
         yield
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
-            raise InputError(f"store: {path} ({error}), expected one that `init` made") from error
+            raise InputError(f"store: {path} ({error}), expected one made by `init`") from error
         if any(word in str(error) for word in ("readonly", "full", "I/O")):
-            raise reading.refused(path, error) from error
+            raise readonly.explain_error(path, error) from error
         held = f" for {BUSY:g} s by another process, which may stand still" if "locked" in str(error) else ""
         raise OSError(f"{path}: {error}{held}") from error
     except sqlite3.DatabaseError as error:
-        raise InputError(f"store: {path} ({error}), expected a file that `init` made") from error
+        raise InputError(f"store: {path} ({error}), expected a file made by `init`") from error
 
 
-def header(cursor: sqlite3.Cursor) -> None:
-    """Let the file say whose it is, and the version of its tables."""
+def write_header(cursor: sqlite3.Cursor) -> None:
+    """Write the application id and the version of the tables to the file's header."""
     cursor.execute(f"PRAGMA application_id = {APPLICATION}")
     cursor.execute(f"PRAGMA user_version = {LAYOUT}")
 
 
-def packed(vector: np.ndarray | None) -> bytes | None:
+def pack(vector: np.ndarray | None) -> bytes | None:
     return None if vector is None else np.asarray(vector, np.float32).tobytes()
 
 
-def unpacked(id: str, blob: bytes | None) -> np.ndarray | None:
-    """A vector of an item, of whatever dimension."""
-    return None if blob is None else stacked([id], [blob], len(blob) // 4)[0]
+def unpack(id: str, blob: bytes | None) -> np.ndarray | None:
+    """Convert a stored vector of any dimension."""
+    return None if blob is None else unpack_many([id], [blob], len(blob) // 4)[0]
 
 
-def stacked(ids: Sequence[str], blobs: Sequence[bytes], dim: int) -> np.ndarray:
-    """Vectors (N, D) of items.
+def unpack_many(ids: Sequence[str], blobs: Sequence[bytes], dim: int) -> np.ndarray:
+    """Convert stored vectors of items to a matrix (N, D).
 
     Raises:
         InputError: one is damaged.
@@ -388,5 +388,5 @@ def stacked(ids: Sequence[str], blobs: Sequence[bytes], dim: int) -> np.ndarray:
     return np.frombuffer(bytearray().join(blobs), np.float32).reshape(len(blobs), dim)
 
 
-def dumped(values: Mapping[str, Any]) -> str:
+def dump_json(values: Mapping[str, Any]) -> str:
     return json.dumps(dict(values), sort_keys=True)

@@ -1,4 +1,4 @@
-"""Tables of generations in the file: made when a migration is planned, deleted in chunks once none serves them."""
+"""Tables of generations: created when a migration is planned, deleted in chunks when unused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import sqlite3
 
 from compat.live.items import Journal
-from compat.live.sql import alive
+from compat.live.sql import live_tables
 
 LACKING = """
 CREATE TABLE {lacking} (row INTEGER PRIMARY KEY, place INTEGER NOT NULL, failure TEXT);
@@ -55,34 +55,34 @@ OURS = r"(vectors|lacking|bridge)_\d+"
 
 
 def make(cursor: sqlite3.Cursor, generation: int, staged: str | None = None) -> None:
-    """Make the tables of a generation.
+    """Create the tables of a generation.
 
     Args:
-        cursor: in a transaction.
+        cursor: cursor in a transaction.
         generation: its number.
-        staged: the table with its order, see `stage`; None: no item is in it.
+        staged: table with its order, see `stage`; None: no item is in it.
     """
     names = {"vectors": f"vectors_{generation}", "lacking": f"lacking_{generation}", "bridge": f"bridge_{generation}"}
     if staged is None:
-        run(cursor, LACKING, **names)
+        run_statements(cursor, LACKING, **names)
     else:
-        silence(cursor, staged)
+        drop_triggers(cursor, staged)
         cursor.execute(f"ALTER TABLE {staged} RENAME TO {names['lacking']}")
-    run(cursor, VECTORS, **names)
-    if generation:  # the first one is no migration's
-        run(cursor, BRIDGE, **names)
+    run_statements(cursor, VECTORS, **names)
+    if generation:  # the first generation belongs to no migration
+        run_statements(cursor, BRIDGE, **names)
 
 
 def stage(cursor: sqlite3.Cursor, name: str) -> None:
-    """Make a table in which an order is prepared, and which follows what users add and delete meanwhile."""
-    run(cursor, LACKING, lacking=name)
-    run(cursor, STAGED, staged=name)
+    """Create a table in which an order is prepared; triggers apply users' inserts and deletions to it."""
+    run_statements(cursor, LACKING, lacking=name)
+    run_statements(cursor, STAGED, staged=name)
 
 
 def ensure(cursor: sqlite3.Cursor, journal: Journal) -> None:
-    """Make the tables that a journal needs and that are not there, with every item open in the order."""
+    """Create the missing tables of a journal, with all items pending and without a place."""
     there = tables(cursor)
-    for name in alive(journal):
+    for name in live_tables(journal):
         if name.startswith("vectors") and name not in there:
             generation = int(name.split("_")[1])
             make(cursor, generation)
@@ -90,16 +90,18 @@ def ensure(cursor: sqlite3.Cursor, journal: Journal) -> None:
 
 
 def tables(cursor: sqlite3.Cursor) -> list[str]:
-    """Names of the tables of all generations."""
+    """Return the names of the tables of all generations."""
     found = cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     return [name for (name,) in found if re.fullmatch(OURS, name)]
 
 
 def sweep(cursor: sqlite3.Cursor, journal: Journal, rows: int) -> bool:
-    """Delete some rows of tables that no phase serves any more, then the tables; whether any are left."""
-    dead = sorted(set(tables(cursor)) - alive(journal), reverse=True)  # vectors first, whose triggers know the others
+    """Delete at most `rows` rows of unused tables, drop empty ones, and return whether any are left."""
+    dead = sorted(
+        set(tables(cursor)) - live_tables(journal), reverse=True
+    )  # vectors first, as their triggers name the other tables
     for name in dead:
-        silence(cursor, name)
+        drop_triggers(cursor, name)
     for name in dead:
         of = f"SELECT row FROM {name} LIMIT ?"
         if (deleted := cursor.execute(f"DELETE FROM {name} WHERE row IN ({of})", (rows,)).rowcount) == rows:
@@ -109,20 +111,20 @@ def sweep(cursor: sqlite3.Cursor, journal: Journal, rows: int) -> bool:
     return False
 
 
-def abandoned(cursor: sqlite3.Cursor) -> list[str]:
-    """Names of the tables in which an order was prepared that is none."""
+def abandoned_tables(cursor: sqlite3.Cursor) -> list[str]:
+    """Return the names of the tables of orders which were never published."""
     found = cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'staged%'")
     return [name for (name,) in found.fetchall()]
 
 
 def drop(cursor: sqlite3.Cursor, name: str) -> None:
-    """Drop a table with its triggers, if it is there."""
-    silence(cursor, name)
+    """Drop a table and its triggers, if it exists."""
+    drop_triggers(cursor, name)
     cursor.execute(f"DROP TABLE IF EXISTS {name}")
 
 
-def silence(cursor: sqlite3.Cursor, name: str) -> None:
-    """Drop the triggers of a table that serves no more, so that nobody follows its end."""
+def drop_triggers(cursor: sqlite3.Cursor, name: str) -> None:
+    """Drop the triggers of an unused table, so its deletion is not logged as changes."""
     for (trigger,) in cursor.execute(
         "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE ? ESCAPE '\\'",
         (name.replace("_", "\\_") + "\\_%",),
@@ -130,6 +132,6 @@ def silence(cursor: sqlite3.Cursor, name: str) -> None:
         cursor.execute(f"DROP TRIGGER {trigger}")
 
 
-def run(cursor: sqlite3.Cursor, statements: str, **names: str) -> None:
+def run_statements(cursor: sqlite3.Cursor, statements: str, **names: str) -> None:
     for statement in statements.split(";\n\n"):
         cursor.execute(statement.format(**names))

@@ -1,4 +1,4 @@
-"""Inverted lists over the vectors of a part, which are searched until looking further finds nothing nearer."""
+"""Inverted lists over the vectors of a part; a search stops when further lists add nothing nearer."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from compat.live.sqlite.blocks import Blocks, at, kernels, nearest
 from compat.live.store import NEAREST, Approximate
 
 TRAINING = 32  # vectors per list
-LEAST = 4  # lists, and
-FEWEST = 2000  # vectors that are looked at before the first check
-ROUNDS = 10  # of k-means
-AT_ONCE = 2**10  # vectors that are compared with all centres at a time
-TRIED = 100  # vectors of each kind that recall is measured with
+LEAST = 4  # minimum number of lists, and
+FEWEST = 2000  # minimum number of vectors before the first check
+ROUNDS = 10  # iterations of k-means
+AT_ONCE = 2**10  # vectors compared with all centres at a time
+TRIED = 100  # vectors of each kind for measuring recall
 
 
 @dataclass(frozen=True)
 class Lists:
-    """Slots by the nearest of some centres. It is never changed, so that queries go on while another is made of it.
+    """Slots by nearest centre; immutable, so queries continue while another is built from it.
 
     Attributes:
         centres: (L, D) float32.
-        slots: of each list (n,) int32, sorted.
-        listed: slots below it are in a list, and no others.
-        trained: how many there were when all centres were made.
-        probes: lists that are looked at before it is checked whether more are needed.
-        recall: share of the nearest items to find.
+        slots: sorted slots (n,) int32 of each list.
+        listed: exactly the slots below this are in lists.
+        trained: number of slots when all centres were trained.
+        probes: number of lists searched before the first check for more.
+        recall: target share of nearest items to find.
     """
 
     centres: np.ndarray
@@ -39,22 +39,22 @@ class Lists:
     recall: float
     probes: int = LEAST
 
-    def near(self, query: np.ndarray, k: int, kept: np.ndarray, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
-        """The k nearest to a query (D,) of all that are kept, most of them found: distances and slots (k,).
+    def search(self, query: np.ndarray, k: int, kept: np.ndarray, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
+        """Find most of the k nearest kept slots of a query (D,): distances and slots (k,).
 
-        What is in no list is looked at whole. Then lists are, those of the nearest centres first, until there are as
-        many candidates as `probes` lists have, FEWEST at least, and twice as many change next to nothing: what is far
-        from all centres, or has few neighbours that are kept, is looked for in more of them.
+        Slots in no list are scanned. Lists are searched by distance of their centres until there are as many candidates
+        as `probes` lists hold (at least FEWEST) and doubling them changes almost nothing. A query far from all centres,
+        or with few kept neighbours, thus searches more lists.
 
         Args:
-            query: as the blocks have vectors.
-            k: at most as many as are kept.
+            query: in the form of the blocks' vectors.
+            k: at most the number of kept slots.
             kept: (N,) bool.
             blocks: the vectors.
         """
         order = np.argsort(self._to_centres(query), kind="stable")
         slots = np.flatnonzero(kept[self.listed :]) + self.listed
-        apart, slots = nearest(blocks.apart(query, slots), slots, k)
+        apart, slots = nearest(blocks.distances(query, slots), slots, k)
         enough = max(self.probes * self.listed / len(order), 2 * k, FEWEST)
         allowed = (1 - self.recall) / 2 * k
         seen = checked = changes = looked = 0
@@ -62,7 +62,7 @@ class Lists:
             some = np.concatenate([self.slots[n] for n in order[looked : looked + max(self.probes, looked)]])
             looked += max(self.probes, looked)
             some = np.sort(some[kept[some]]).astype(np.int64)
-            more = blocks.apart(query, some)
+            more = blocks.distances(query, some)
             seen += len(some)
             changes += min(k, int(np.count_nonzero(more < apart[-1]))) if len(apart) == k else len(some)
             apart, slots = nearest(np.concatenate([apart, more]), np.concatenate([slots, some]), k)
@@ -72,8 +72,8 @@ class Lists:
                 checked, changes = seen, 0
         return apart, slots
 
-    def extended(self, blocks: Blocks, count: int) -> Lists:
-        """Take up slots below a count, in lists of their own too: what comes last may be like nothing before.
+    def extend(self, blocks: Blocks, count: int) -> Lists:
+        """Add the slots below a count, with new centres too, as late vectors may resemble no earlier one.
 
         Args:
             blocks: the vectors.
@@ -81,21 +81,21 @@ class Lists:
         """
         more = np.arange(self.listed, count, dtype=np.int32)
         size = max(self.listed // len(self.centres), 1)
-        centres = np.concatenate([self.centres, centres_of(blocks, more, max(len(more) // size, 1))])
+        centres = np.concatenate([self.centres, train_centres(blocks, more, max(len(more) // size, 1))])
         slots = self.slots + [np.empty(0, np.int32)] * (len(centres) - len(self.centres))
-        for number, some in filed(blocks, centres, more):
+        for number, some in assign(blocks, centres, more):
             slots[number] = np.concatenate([slots[number], some])
         return replace(self, centres=centres, slots=slots, listed=count)
 
-    def tuned(self, blocks: Blocks, kept: np.ndarray, queries: np.ndarray) -> Lists:
-        """Look at as many lists, a power of 2, as each kind of query needs: late vectors, any vectors, real queries.
+    def tune(self, blocks: Blocks, kept: np.ndarray, queries: np.ndarray) -> Lists:
+        """Raise `probes`, by powers of 2, until late vectors, any vectors and real queries reach the recall.
 
-        It costs a scan for at most 4 * TRIED queries.
+        This costs a scan for at most 4 * TRIED queries.
 
         Args:
             blocks: the vectors.
-            kept: (N,) bool, of which more than NEAREST are.
-            queries: (Q, D) that were asked lately.
+            kept: (N,) bool, more than NEAREST of them true.
+            queries: (Q, D) recent queries.
         """
         slots = np.flatnonzero(kept)
         chance = np.random.default_rng(0)
@@ -107,48 +107,48 @@ class Lists:
         lists = replace(self, probes=LEAST)
         for (some, own), limit in zip(kinds, far, strict=True):
             while lists.probes < len(lists.centres):
-                go_on()
-                apart = np.stack([lists.near(query, NEAREST + own, kept, blocks)[0] for query in some])
+                exit_with_program()
+                apart = np.stack([lists.search(query, NEAREST + own, kept, blocks)[0] for query in some])
                 if ((apart <= limit).sum(1) - own).mean() / NEAREST >= (1 + self.recall) / 2:
                     break
                 lists = replace(lists, probes=2 * lists.probes)
         return lists
 
     def _to_centres(self, query: np.ndarray) -> np.ndarray:
-        """Distances of a query (D,) to the centres, (L,)."""
+        """Return the distances of a query (D,) to the centres, (L,)."""
         found = np.empty(len(self.centres), np.float32)
         kernels.fvec_L2sqr_ny(at(found), at(query), at(self.centres), *self.centres.shape[::-1])
         return found
 
 
-def trained(blocks: Blocks, slots: np.ndarray, count: int, approximate: Approximate) -> Lists:
-    """Lists of slots (n,) int32 below a count, as many as the square root of their number."""
-    centres = centres_of(blocks, slots, round(len(slots) ** 0.5))
+def train_lists(blocks: Blocks, slots: np.ndarray, count: int, approximate: Approximate) -> Lists:
+    """Train lists of slots (n,) int32 below a count, as many as the square root of their number."""
+    centres = train_centres(blocks, slots, round(len(slots) ** 0.5))
     lists = [np.empty(0, np.int32)] * len(centres)
-    for number, some in filed(blocks, centres, slots):
+    for number, some in assign(blocks, centres, slots):
         lists[number] = np.concatenate([lists[number], some])
     return Lists(centres, lists, count, len(slots), approximate.recall)
 
 
-def centres_of(blocks: Blocks, slots: np.ndarray, count: int) -> np.ndarray:
-    """Centres (count, D) of a sample of slots (n,), by k-means."""
+def train_centres(blocks: Blocks, slots: np.ndarray, count: int) -> np.ndarray:
+    """Train centres (count, D) on a sample of slots (n,), by k-means."""
     chosen = np.random.default_rng(0).choice(len(slots), min(len(slots), TRAINING * count), replace=False)
     some = blocks.take(slots[np.sort(chosen)])
-    middle = some.mean(0, dtype=np.float64).astype(np.float32)  # products lose the digits of what is far from 0
+    middle = some.mean(0, dtype=np.float64).astype(np.float32)  # products lose precision far from 0
     some -= middle
     means = faiss.Kmeans(blocks.dim, count, niter=ROUNDS, min_points_per_centroid=1, max_points_per_centroid=TRAINING)
     means.train(some)
     return means.centroids + middle
 
 
-def filed(blocks: Blocks, centres: np.ndarray, slots: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Slots (n,) int32 by the nearest of the centres (L, D): its number, and (m,) sorted."""
+def assign(blocks: Blocks, centres: np.ndarray, slots: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Assign slots (n,) int32 to the nearest of centres (L, D); return pairs of centre number and sorted slots (m,)."""
     middle = centres.mean(0)
     index = faiss.IndexFlatL2(blocks.dim)
     index.add(centres - middle)
     number = np.empty(len(slots), np.int32)
     for start in range(0, len(slots), AT_ONCE):
-        go_on()
+        exit_with_program()
         some = blocks.take(slots[start : start + AT_ONCE])
         some -= middle
         number[start : start + AT_ONCE] = index.search(some, 1)[1][:, 0]
@@ -157,7 +157,7 @@ def filed(blocks: Blocks, centres: np.ndarray, slots: np.ndarray) -> list[tuple[
     return list(zip(numbers.tolist(), np.split(slots[order], starts[1:]), strict=True))
 
 
-def go_on() -> None:
-    """End the thread that builds if the program has come to its end."""
+def exit_with_program() -> None:
+    """End a building thread when the program ends."""
     if not threading.main_thread().is_alive():
         raise SystemExit

@@ -1,4 +1,4 @@
-"""The embedded store: SQLite is the truth, each part's vectors are in memory in a FAISS index that follows it."""
+"""The embedded store: SQLite holds the data, a FAISS index of each part's vectors in memory follows it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ from compat.live.items import (
     Entry,
     Item,
     Journal,
-    Pending,
     Report,
     StoredGallery,
     Turn,
@@ -45,26 +44,26 @@ from compat.live.items import (
 )
 from compat.live.process import is_dead
 from compat.live.sqlite import generations
-from compat.live.sqlite.backup import copied
-from compat.live.sqlite.beats import Beats
+from compat.live.sqlite.backup import copy_store
 from compat.live.sqlite.file import (
     SqliteConnection,
-    check_same,
-    dumped,
-    packed,
+    check_unchanged,
+    dump_json,
+    pack,
     read_journal,
-    replace,
-    stacked,
-    unpacked,
+    replace_journal,
+    unpack,
+    unpack_many,
 )
+from compat.live.sqlite.heartbeats import Heartbeats
 from compat.live.store import DEFAULT, Approximate, Ask, Capability, Conflict, Where
-from compat.live.throttle import gently
+from compat.live.throttle import repeat_with_pauses
 
 if TYPE_CHECKING:
-    from compat.live.sqlite.views import SqliteIndexes
+    from compat.live.sqlite.indexes import SqliteIndexes
 
-AT_ONCE = 2048  # rows that are read before they are written
-CHUNK = 500  # rows that are written in one transaction, of many that nobody waits for
+AT_ONCE = 2048  # rows collected before they are written
+CHUNK = 500  # rows written in one background transaction
 OPEN = "FROM {} l JOIN items i ON i.row = l.row WHERE l.failure IS NULL"
 ADDING = """CREATE TEMP TABLE {} (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, content TEXT NOT NULL,
     meta TEXT NOT NULL, version INTEGER NOT NULL, old BLOB)"""
@@ -75,57 +74,56 @@ UPSERT = """INSERT INTO {} (row, place, vector) VALUES (?, -1, ?) ON CONFLICT (r
 
 
 class SqliteStore:
-    """A store in one file, and no server. Several processes may work on it at once.
+    """A store in one file, without a server, for several processes at once.
 
-    Every write is one transaction, on disk when it returns (`synchronous=FULL`); of a process that is killed, by
-    whatever, it is there whole or not at all. A search first takes up what was committed since the last one, from a log
-    of changes that triggers keep, and then sees one state of the file. What processes tell of themselves is in a file
-    of its own, `<path>-beats`.
+    Every write is one transaction, durable on return (`synchronous=FULL`); after a kill it is there completely or not
+    at all. A search first applies the changes committed since the last one, from a log kept by triggers, and then sees
+    one state of the file. Heartbeats are in a file of their own, `<path>-beats`.
 
-    A store that may only be read answers, and refuses what writes; of a read-only folder the file itself has to be
-    whole, without a write-ahead log. A file that is deleted or replaced is noticed before anything more is told of it.
-    A process that stands still in a transaction holds up writes, which then fail, but no queries.
+    A read-only store answers queries and refuses writes; in a read-only folder the file must have no pending
+    write-ahead log. A deleted or replaced file is detected before the next answer. A process stopped within a
+    transaction blocks writes, which then fail, but no queries.
 
     Args:
-        path: of the file.
-        approximate: when a part is searched approximately, and how well.
+        path: path of the file.
+        approximate: when and how well to search approximately.
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({"compare and set", "snapshot", "many workers"})
 
     def __init__(self, path: str | Path, approximate: Approximate = DEFAULT) -> None:
         self.path, self.approximate = Path(path), approximate
-        self.link, self.beaten = SqliteConnection(self.path), Beats(self.path)
+        self.link, self.heartbeats = SqliteConnection(self.path), Heartbeats(self.path)
         self.transaction = self.link.transaction
-        self.viewed: SqliteIndexes | None = None
+        self.loaded: SqliteIndexes | None = None
 
     @property
-    def views(self) -> SqliteIndexes:
-        """Imported when something is searched for: what only reads or writes the file needs no torch."""
-        if self.viewed is None:
-            from compat.live.sqlite.views import SqliteIndexes
+    def indexes(self) -> SqliteIndexes:
+        """Indexes, imported on first search, as reads and writes need no torch."""
+        if self.loaded is None:
+            from compat.live.sqlite.indexes import SqliteIndexes
 
-            self.viewed = SqliteIndexes(self.path, self.approximate)
-        return self.viewed
+            self.loaded = SqliteIndexes(self.path, self.approximate)
+        return self.loaded
 
     def create(self, journal: Journal) -> None:
         self.link.make(changed(journal, store=journal.store or new_store()))
 
     def add(self, items: Iterable[Item]) -> int:
-        """Items are drawn into a temporary table first: whoever makes them slowly keeps no writer waiting."""
+        """Collect the items in a temporary table first, so a slow source of items blocks no writer."""
         journal, left, count = self.journal(), iter(items), 0
         check_adding(journal)
         name = f"adding_{secrets.token_hex(8)}"
-        with self.link.aside(ADDING, name) as (stage, here):
+        with self.link.staging_table(ADDING, name) as (stage, here):
             while some := list(islice(left, AT_ONCE)):
                 for item in some:
                     check_item(item, journal)
-                rows = ((i.id, i.content, dumped(i.meta), i.version or new_version(), packed(i.old)) for i in some)
+                rows = ((i.id, i.content, dump_json(i.meta), i.version or new_version(), pack(i.old)) for i in some)
                 stage(rows)
                 count += len(some)
             with here(), self.transaction() as cursor:
                 if (now := read_journal(cursor)).dim != journal.dim:
-                    raise InputError(f"add: dimension {now.dim} by now, expected {journal.dim} as before")
+                    raise InputError(f"add: dimension is now {now.dim}, expected {journal.dim} as before")
                 self._add(cursor, name, now)
         return count
 
@@ -138,9 +136,9 @@ class SqliteStore:
             " ORDER BY number"
         )
         old, missing, new = (
-            sql.table("old", journal),
-            sql.lacking("old", journal),
-            sql.lacking("new", journal),
+            sql.table_of("old", journal),
+            sql.lacking_table("old", journal),
+            sql.lacking_table("new", journal),
         )
         of = f"FROM {name} a JOIN items i USING (id)"
         cursor.execute(f"INSERT INTO {missing} SELECT i.row, -1, NULL {of} WHERE a.old IS NULL")
@@ -153,7 +151,7 @@ class SqliteStore:
 
     def amend(self, before: Journal, after: Journal, fit: bytes | None = None) -> None:
         with self.transaction() as cursor:
-            replace(cursor, before, after)
+            replace_journal(cursor, before, after)
             if fit is not None:
                 row = (after.migration, after.learned, fit)
                 if cursor.execute("INSERT OR IGNORE INTO fits VALUES (?, ?, ?)", row).rowcount == 0:
@@ -176,28 +174,28 @@ class SqliteStore:
             if (journal.migration, journal.phase) != (during.migration, during.phase):
                 raise Conflict
             check_item(item, journal)
-            (row,) = cursor.execute(PUT, (item.id, item.content, dumped(item.meta), item.version)).fetchone()
+            (row,) = cursor.execute(PUT, (item.id, item.content, dump_json(item.meta), item.version)).fetchone()
             for column, vector in (("old", item.old), ("new", item.new)):
-                self._set(cursor, journal, column, row, packed(vector))  # type: ignore[arg-type]
-            if bridge := sql.table("bridge", journal):
+                self._set(cursor, journal, column, row, pack(vector))  # type: ignore[arg-type]
+            if bridge := sql.table_of("bridge", journal):
                 cursor.execute(f"DELETE FROM {bridge} WHERE row = ?", (row,))
                 if item.bridge is not None:
-                    cursor.execute(f"INSERT INTO {bridge} VALUES (?, ?)", (row, packed(item.bridge)))
+                    cursor.execute(f"INSERT INTO {bridge} VALUES (?, ?)", (row, pack(item.bridge)))
 
     def _set(self, cursor: sqlite3.Cursor, journal: Journal, column: Column, row: int, vector: bytes | None) -> None:
-        """Write a vector of a generation, or that there is none; its place in the order is open."""
-        if (vectors := sql.table(column, journal)) is None:
+        """Write a vector of a generation or its absence; the item has no place in the order."""
+        if (vectors := sql.table_of(column, journal)) is None:
             return
         if vector is not None:
             cursor.execute(UPSERT.format(vectors), (row, vector))
             return
         cursor.execute(f"DELETE FROM {vectors} WHERE row = ?", (row,))
-        cursor.execute(f"INSERT OR REPLACE INTO {sql.lacking(column, journal)} VALUES (?, -1, NULL)", (row,))
+        cursor.execute(f"INSERT OR REPLACE INTO {sql.lacking_table(column, journal)} VALUES (?, -1, NULL)", (row,))
 
     def describe(self, id: str, meta: Mapping[str, Any]) -> bool:
         check_meta(id, meta)
         with self.transaction() as cursor:
-            cursor.execute("UPDATE items SET meta = ? WHERE id = ?", (dumped(meta), id))
+            cursor.execute("UPDATE items SET meta = ? WHERE id = ?", (dump_json(meta), id))
             return cursor.rowcount == 1
 
     def delete(self, id: str) -> bool:
@@ -219,14 +217,14 @@ class SqliteStore:
             journal = read_journal(cursor)
             ours = journal.migration == report.migration
             written = 0
-            if ours and journal.takes_in:
+            if ours and journal.accepts_vectors:
                 check_report(report, journal.new_dim)
-                written = self._take(cursor, report, journal)
+                written = self._write_report(cursor, report, journal)
             cursor.execute("DELETE FROM claims WHERE worker = ? OR until < ?", (report.worker, now))
             for (worker,) in cursor.execute("SELECT DISTINCT worker FROM claims").fetchall():
                 if is_dead(worker):
                     cursor.execute("DELETE FROM claims WHERE worker = ?", (worker,))
-            if (queue := sql.lacking("new", journal)) is None:
+            if (queue := sql.lacking_table("new", journal)) is None:
                 return Turn(written, [], cursor.execute("SELECT 1 FROM items LIMIT 1").fetchone() is not None)
             limit, of = 2**62 if below is None else below, f"{OPEN.format(queue)} AND l.place < ?"
             left = cursor.execute(f"SELECT 1 {of} LIMIT 1", (limit,)).fetchone() is not None
@@ -241,43 +239,43 @@ class SqliteStore:
             cursor.executemany("INSERT INTO claims VALUES (?, ?, ?)", claims)
             return Turn(written, [Work(*rest) for _, *rest in work], left)
 
-    def _take(self, cursor: sqlite3.Cursor, report: Report, journal: Journal) -> int:
-        """Write what a worker hands in; how many vectors."""
-        vectors, queue = sql.table("new", journal), sql.lacking("new", journal)
-        done = [(packed(vector), id, version) for id, version, vector in report.done]
+    def _write_report(self, cursor: sqlite3.Cursor, report: Report, journal: Journal) -> int:
+        """Write a worker's report, and return the number of vectors written."""
+        vectors, queue = sql.table_of("new", journal), sql.lacking_table("new", journal)
+        done = [(pack(vector), id, version) for id, version, vector in report.done]
         move = (
             f"INSERT INTO {vectors} SELECT i.row, l.place, ? FROM items i JOIN {queue} l ON l.row = i.row"
             " WHERE i.id = ? AND i.version = ?"
         )
         written = cursor.executemany(move, done).rowcount if done else 0
-        dead = [(reason, id, version) for id, version, reason in report.dead]
+        dead = [(reason, id, version) for id, version, reason in report.failed]
         item = "(SELECT row FROM items WHERE id = ? AND version = ?)"
         cursor.executemany(f"UPDATE {queue} SET failure = ? WHERE row = {item}", dead)
         return written
 
-    def pending(self, count: int, after: Pending | None = None) -> list[Pending]:
+    def pending(self, count: int, after: Work | None = None) -> list[Work]:
         place, id = (-2, "") if after is None else (after.place, after.id)
         with self.transaction("DEFERRED") as cursor:
-            queue = sql.lacking("new", read_journal(cursor))
+            queue = sql.lacking_table("new", read_journal(cursor))
             if queue is None:
                 return []
             select = (
                 f"SELECT i.id, i.version, i.content, l.place {OPEN.format(queue)}"
                 " AND l.place >= ? AND (l.place > ? OR i.id > ?) ORDER BY l.place, i.id LIMIT ?"
             )
-            return [Pending(*row) for row in cursor.execute(select, (place, place, id, count))]
+            return [Work(*row) for row in cursor.execute(select, (place, place, id, count))]
 
     def retry(self) -> int:
         with self.transaction() as cursor:
-            if (queue := sql.lacking("new", read_journal(cursor))) is None:
+            if (queue := sql.lacking_table("new", read_journal(cursor))) is None:
                 return 0
             return cursor.execute(f"UPDATE {queue} SET failure = NULL WHERE failure IS NOT NULL").rowcount
 
     def beat(self, name: str, figures: Mapping[str, float]) -> None:
-        self.beaten.tell(name, figures)
+        self.heartbeats.write(name, figures)
 
     def beats(self, since: float) -> dict[str, Mapping[str, float]]:
-        return self.beaten.told(since)
+        return self.heartbeats.read(since)
 
     def counts(self) -> Counts:
         with self.transaction("DEFERRED") as cursor:
@@ -286,30 +284,34 @@ class SqliteStore:
             def count(of: str) -> int:
                 return cursor.execute(f"SELECT count(*) FROM {of}").fetchone()[0]
 
-            total, rootless, queue = count("items"), sql.lacking("old", journal), sql.lacking("new", journal)
+            total, without_old, queue = (
+                count("items"),
+                sql.lacking_table("old", journal),
+                sql.lacking_table("new", journal),
+            )
             if queue is None:
-                return Counts(total, 0, total, 0, count(str(rootless)))
+                return Counts(total, 0, total, 0, count(str(without_old)))
             failed = count(f"{queue} WHERE failure IS NOT NULL")
             pending = count(f"{queue} WHERE failure IS NULL")
-            bare = failed + pending
+            unserved = failed + pending
             if journal.bridged:
-                bare = count(
+                unserved = count(
                     f"{queue} l WHERE NOT EXISTS (SELECT 1 FROM bridge_{journal.migration} b WHERE b.row = l.row)"
                 )
-            elif rootless:
-                bare = count(f"{queue} JOIN {rootless} USING (row)")
-        return Counts(total, total - pending - failed, pending, failed, bare)
+            elif without_old:
+                unserved = count(f"{queue} JOIN {without_old} USING (row)")
+        return Counts(total, total - pending - failed, pending, failed, unserved)
 
     def without_old(self, count: int) -> list[Work]:
         with self.transaction("DEFERRED") as cursor:
-            if (rootless := sql.lacking("old", read_journal(cursor))) is None:
+            if (without_old := sql.lacking_table("old", read_journal(cursor))) is None:
                 return []
-            select = f"SELECT id, version, content FROM {rootless} JOIN items USING (row) LIMIT ?"
+            select = f"SELECT id, version, content FROM {without_old} JOIN items USING (row) LIMIT ?"
             return [Work(*row) for row in cursor.execute(select, (count,))]
 
     def sample(self, count: int) -> list[Item]:
         with self.transaction("DEFERRED") as cursor:
-            if (vectors := sql.table("new", read_journal(cursor))) is None:
+            if (vectors := sql.table_of("new", read_journal(cursor))) is None:
                 return []
             first, last = cursor.execute(f"SELECT min(row), max(row) FROM {vectors}").fetchone()
             if first is None:
@@ -319,14 +321,14 @@ class SqliteStore:
                 select = f"SELECT row FROM {vectors} WHERE row >= ? ORDER BY row LIMIT ?"
                 return [found for (found,) in cursor.execute(select, (row, limit))]
 
-            some = sql.drawn(first, last, count, after) if count else []
+            some = sql.draw_rows(first, last, count, after) if count else []
             return [item for row in some for item in self._items(cursor, "WHERE i.row = ?", (row,))]
 
     def misplaced(self, count: int, rows: int | None = None) -> list[str]:
         with self.transaction("DEFERRED") as cursor:
             journal = read_journal(cursor)
-            some = sql.among(cursor.execute("SELECT max(row) FROM items").fetchone()[0], rows)
-            selects = [sql.misplaced(column, journal, some) for column in ("old", "new")]
+            some = sql.items_table(cursor.execute("SELECT max(row) FROM items").fetchone()[0], rows)
+            selects = [sql.select_misplaced(column, journal, some) for column in ("old", "new")]
             found = [cursor.execute(f"{one} LIMIT ?", (count,)).fetchall() for one in selects if one]
         return [id for some in found for (id,) in some][:count]
 
@@ -335,26 +337,26 @@ class SqliteStore:
         while True:
             with self.transaction("DEFERRED") as cursor:
                 journal = read_journal(cursor)
-                if (select := sql.part(column, journal)) is None:
+                if (select := sql.select_part(column, journal)) is None:
                     return
                 some = cursor.execute(f"{select} AND v.row > ? ORDER BY v.row LIMIT ?", (last, AT_ONCE)).fetchall()
             if not some:
                 return
             rows, ids, blobs = zip(*some, strict=True)
             last = rows[-1]
-            yield list(ids), stacked(ids, blobs, journal.dim_of(column))
+            yield list(ids), unpack_many(ids, blobs, journal.dim_of(column))
 
     def backup(self, path: str | Path) -> Journal:
-        """Copy the store as it is at a moment into a new file, a store with an id of its own; users write meanwhile.
+        """Copy a consistent state of the store to a new file, with an id of its own; users can write meanwhile.
 
         Raises:
-            InputError: there is a file.
+            InputError: the file exists.
         """
-        return copied(self.link, Path(path))
+        return copy_store(self.link, Path(path))
 
     def failures(self, count: int) -> list[Item]:
         with self.transaction("DEFERRED") as cursor:
-            if sql.lacking("new", read_journal(cursor)) is None:
+            if sql.lacking_table("new", read_journal(cursor)) is None:
                 return []
             return self._items(cursor, "WHERE l.failure IS NOT NULL ORDER BY l.row LIMIT ?", (count,))
 
@@ -370,30 +372,30 @@ class SqliteStore:
             journal = read_journal(cursor)
             dims = journal.dim if old else 0, journal.new_dim if new else 0
             blank, missing = b"", np.full(dims[1], np.nan, np.float32).tobytes()
-            if select := sql.galleries(journal, new, old):
+            if select := sql.select_gallery(journal, new, old):
                 cursor.execute(select)
                 while some := cursor.fetchmany(AT_ONCE):
                     names, versions, places, before, after = zip(*some, strict=True)
                     ids += names
-                    its = stacked(names, before if old else [blank] * len(names), dims[0])
-                    others = stacked(names, [vector or missing for vector in after], dims[1])
+                    its = unpack_many(names, before if old else [blank] * len(names), dims[0])
+                    others = unpack_many(names, [vector or missing for vector in after], dims[1])
                     parts.append((np.array(versions, np.int64), np.array(places, np.int64), its, others))
         empty = np.empty(0, np.int64), np.empty(0, np.int64)
         parts.append((*empty, *(np.empty((0, dim), np.float32) for dim in dims)))
         return StoredGallery(ids, *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     def place(self, ids: Sequence[str], before: Journal, after: Journal) -> None:
-        """The order is prepared in a table of its own, some items at a time, which is then given its name."""
+        """Prepare the order in a table of its own, chunk by chunk, and publish it by renaming the table."""
         place, name = {check_text("id", id): n for n, id in enumerate(ids)}, f"staged_{secrets.token_hex(8)}"
         with self.transaction() as cursor:
-            check_same(cursor, before)
+            check_unchanged(cursor, before)
             generations.stage(cursor, name)
         last, found = 0, "SELECT row, id FROM items WHERE row > ? ORDER BY row LIMIT ?"
 
         def some() -> bool:
             nonlocal last
             with self.transaction() as cursor:
-                check_same(cursor, before)  # else another plan was faster, and has dropped this table
+                check_unchanged(cursor, before)  # otherwise another plan was faster and dropped this table
                 if rows := cursor.execute(found, (last, CHUNK)).fetchall():
                     last = rows[-1][0]
                     placed = ((row, place.get(id, -1)) for row, id in rows)
@@ -401,12 +403,12 @@ class SqliteStore:
             return bool(rows)
 
         try:
-            gently(some)
+            repeat_with_pauses(some)
             with self.transaction() as cursor:
-                check_same(cursor, before)
+                check_unchanged(cursor, before)
                 generations.make(cursor, after.migration, name)
-                replace(cursor, before, after)
-                for other in generations.abandoned(cursor):
+                replace_journal(cursor, before, after)
+                for other in generations.abandoned_tables(cursor):
                     generations.drop(cursor, other)
                 cursor.execute("DELETE FROM fits")
                 cursor.execute("DELETE FROM claims")
@@ -416,10 +418,10 @@ class SqliteStore:
             raise
 
     def fill(self, column: Column, rows: Iterable[tuple[str, int, np.ndarray]], during: Journal) -> int:
-        values = [(packed(vector), check_text("id", id), version) for id, version, vector in rows]
+        values = [(pack(vector), check_text("id", id), version) for id, version, vector in rows]
         with self.transaction() as cursor:
             check_moment(journal := read_journal(cursor), during)
-            if not values or (name := sql.table(column, journal)) is None:
+            if not values or (name := sql.table_of(column, journal)) is None:
                 return 0
             into = "(row, vector) SELECT row, ?" if column == "bridge" else "(row, place, vector) SELECT row, -1, ?"
             write = (
@@ -435,29 +437,29 @@ class SqliteStore:
             check_way(journal := read_journal(cursor), during)
             allowed = None
             if filters := check_fields(where, journal):
-                allowed = self.views.allowed(cursor, filters)
-            return [self.views.found(cursor, ask, operator.index(k), allowed, journal) for ask in asks]
+                allowed = self.indexes.allowed_rows(cursor, filters)
+            return [self.indexes.search(cursor, ask, operator.index(k), allowed, journal) for ask in asks]
 
     def warm(self, columns: Sequence[Column]) -> None:
         with self.transaction("DEFERRED") as cursor:
-            parts = self.views.warm(cursor, columns, read_journal(cursor))
+            parts = self.indexes.warm(cursor, columns, read_journal(cursor))
         for part in parts:
             part.wait()
 
     def revert(self, before: Journal, after: Journal) -> None:
-        self._turn("old", before, after)
+        self._replace_if_complete("old", before, after)
 
     def drop_old(self, before: Journal, after: Journal) -> None:
-        self._turn("new", before, after)
+        self._replace_if_complete("new", before, after)
 
     def advance(self, before: Journal, after: Journal) -> None:
         self.amend(before, after)
 
-    def _turn(self, column: Column, before: Journal, after: Journal) -> None:
-        """Replace the journal, if no item lacks a vector of a column."""
+    def _replace_if_complete(self, column: Column, before: Journal, after: Journal) -> None:
+        """Replace the journal, if every item has a vector of a column."""
         with self.transaction() as cursor:
-            missing = sql.lacking(column, before)
-            replace(cursor, before, after)
+            missing = sql.lacking_table(column, before)
+            replace_journal(cursor, before, after)
             if cursor.execute(f"SELECT 1 FROM {missing} JOIN items USING (row) LIMIT 1").fetchone():
                 raise Conflict
 
@@ -471,13 +473,13 @@ class SqliteStore:
 
     def close(self) -> None:
         with self.link.lock:
-            if self.viewed is not None:
-                self.viewed.close()
+            if self.loaded is not None:
+                self.loaded.close()
             self.link.close()
 
     def _items(self, cursor: sqlite3.Cursor, where: str, values: Sequence[Any]) -> list[Item]:
-        rows = cursor.execute(f"{sql.whole(read_journal(cursor))} {where}", values).fetchall()
+        rows = cursor.execute(f"{sql.select_items(read_journal(cursor))} {where}", values).fetchall()
         return [
-            Item(id, text, json.loads(meta), version, unpacked(id, old), unpacked(id, bridge), unpacked(id, new), why)
+            Item(id, text, json.loads(meta), version, unpack(id, old), unpack(id, bridge), unpack(id, new), why)
             for id, text, meta, version, old, bridge, new, why in rows
         ]

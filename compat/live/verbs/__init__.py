@@ -1,1 +1,1 @@
-"""What the command line of the live engine is made of."""
+"""Verbs of the command line of the live engine."""

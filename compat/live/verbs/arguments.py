@@ -1,4 +1,4 @@
-"""What is given on the command line by name: models, an order, a filter."""
+"""Command-line arguments given by name: models, an order, a filter."""
 
 from __future__ import annotations
 
@@ -11,54 +11,54 @@ from typing import TYPE_CHECKING, Any
 from compat.command import one_line
 from compat.errors import InputError
 from compat.importing import ANYTHING, reason, resolved
-from compat.live.verbs.columns import value
+from compat.live.verbs.columns import parse_value
 
 if TYPE_CHECKING:
     from compat.live.models import Models
     from compat.orders import Order
 
 
-def pairs(field: str, given: Sequence[str]) -> dict[str, Any]:
-    """`name=value`, several times; values as `table.value` reads them.
+def parse_pairs(field: str, given: Sequence[str]) -> dict[str, Any]:
+    """Parse repeated `name=value` arguments; values as in `columns.parse_value`.
 
     Raises:
-        InputError: one without a name or a value, a name twice.
+        InputError: a missing name or value, a repeated name.
     """
     found: dict[str, Any] = {}
     for one in given:
         name, equals, content = one.partition("=")
         if not name or not equals or name in found:
             raise InputError(f"{field}: {one!r}{' twice' if name in found else ''}, expected NAME=VALUE")
-        found[name] = value(content)
+        found[name] = parse_value(content)
     return found
 
 
-def here(field: str, given: str, expected: str) -> Any:
-    """What an import path stands for; modules of the current folder are found.
+def import_object(field: str, given: str, expected: str) -> Any:
+    """Import an object by its path, including modules of the current folder.
 
     Raises:
-        InputError: nothing, or its module cannot be imported.
+        InputError: no such object, or its module cannot be imported.
     """
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     return resolved(field, given, expected)
 
 
-def models_of(given: str) -> Models:
-    """What a function of this import path returns.
+def load_models(given: str) -> Models:
+    """Call a function by its import path, and return its models.
 
     Raises:
         InputError: no such function, or it returns something else.
     """
     from compat.live.models import Models
 
-    function: Callable[[], object] = here("models", given, "module.function")
+    function: Callable[[], object] = import_object("models", given, "module.function")
     if not callable(function) or isinstance(function, type):
-        raise InputError(f"models: {given} is no function, expected one that returns compat.live.Models")
+        raise InputError(f"models: {given} is no function, expected one which returns compat.live.Models")
     try:
         found = function()
     except OSError as error:
-        raise InputError(f"models: {given} ({one_line(str(error))}), expected files that it can read") from error
+        raise InputError(f"models: {given} ({one_line(str(error))}), expected readable files") from error
     except InputError:
         raise
     except ANYTHING as error:
@@ -70,8 +70,8 @@ def models_of(given: str) -> Models:
     return found
 
 
-def order_of(given: Sequence[str]) -> Order:
-    """An order by its class and arguments, such as `Clusters clusters=20` or `mine.Newest`.
+def load_order(given: Sequence[str]) -> Order:
+    """Make an order from its class and arguments, such as `Clusters clusters=20` or `mine.Newest`.
 
     Raises:
         InputError: no such class, or other arguments.
@@ -85,10 +85,10 @@ def order_of(given: Sequence[str]) -> Order:
     known = [n for n, kind in vars(orders).items() if isinstance(kind, type) and kind.__module__ == orders.__name__]
     path = name if "." in name else f"compat.orders.{name}"
     shown = ", ".join(n for n in known if issubclass(getattr(orders, n), orders.Order) and n != "Order")
-    kind = here("order", path, f"{shown}, or module.Class")
+    kind = import_object("order", path, f"{shown}, or module.Class")
     if not isinstance(kind, type) or not issubclass(kind, orders.Order) or kind is orders.Order:
         raise InputError(f"order: {name}, expected {shown}, or module.Class of an order")
-    pairs("order", arguments)
+    parse_pairs("order", arguments)
     for argument, _, content in (one.partition("=") for one in arguments):
         check_yaml(f"order: {argument}", content)
     parser = ArgumentParser(exit_on_error=False)

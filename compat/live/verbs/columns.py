@@ -1,4 +1,4 @@
-"""Columns of a table of items as Python's values: text, numbers, true, false, nothing; dates become text."""
+"""Conversion of a table's columns to Python values: text, numbers, true, false, None; dates become text."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ NEEDED = ("id", "content", "old")
 INDEX = re.compile(r"|__index_level_\d+__")  # as pandas calls its index in .csv and .parquet
 ATTOSECONDS = {"W": 7 * 86400 * 10**18, "D": 86400 * 10**18, "h": 3600 * 10**18, "m": 60 * 10**18} | {
     unit: 1000 ** (6 - power) for power, unit in enumerate(("s", "ms", "us", "ns", "ps", "fs", "as"))
-}  # of the units of durations; years and months have none
+}  # of duration units; years and months have no fixed length
 NAMES = "expected text or whole numbers (pandas makes floats of whole numbers where one is missing)"
 
 
-def meta_of(path: Path, names: Sequence[str], needed: Sequence[str] = NEEDED) -> list[str]:
-    """The names of all columns that are neither needed nor an index of pandas.
+def meta_columns(path: Path, names: Sequence[str], needed: Sequence[str] = NEEDED) -> list[str]:
+    """Return the names of all columns which are neither required nor an index of pandas.
 
     Raises:
-        InputError: a column is missing, or there twice.
+        InputError: a missing or repeated column.
     """
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"items: {path} has {twice[0]!r} twice, expected each column once")
@@ -36,12 +36,12 @@ def meta_of(path: Path, names: Sequence[str], needed: Sequence[str] = NEEDED) ->
     return [name for name in names if name not in NEEDED and not INDEX.fullmatch(name)]
 
 
-def of_array(path: Path, name: str, column: np.ndarray) -> list[Any]:
-    """The values of an array (N,).
+def from_array(path: Path, name: str, column: np.ndarray) -> list[Any]:
+    """Convert an array (N,) to values.
 
     Raises:
-        InputError: bytes, complex or extended numbers, durations in years, in months or without a unit; ids or
-            contents that are neither text nor whole numbers.
+        InputError: bytes, complex or extended numbers, durations in years, in months or without a unit; ids or contents
+            which are neither text nor integers.
     """
     kind = column.dtype
     if name in NEEDED and kind.kind not in "Uiu":
@@ -50,32 +50,32 @@ def of_array(path: Path, name: str, column: np.ndarray) -> list[Any]:
         raise InputError(f"{name}: of type {kind} in {path}, expected text or numbers")
     if kind.kind == "m" and np.datetime_data(kind)[0] not in ATTOSECONDS:
         raise InputError(f"{name}: of type {kind} in {path}, expected durations in days or in smaller units")
-    return moments(column) if kind.kind in "mM" else column.tolist()
+    return format_times(column) if kind.kind in "mM" else column.tolist()
 
 
-def moments(column: np.ndarray, zone: str = "") -> list[str | None]:
-    """Dates, times and durations (N,) as text, the same in whatever unit they are; what is missing is nothing.
+def format_times(column: np.ndarray, zone: str = "") -> list[str | None]:
+    """Format dates, times and durations (N,) as text, independent of their unit; missing ones become None.
 
     Example:
-        >>> moments(np.array(["2020-01-01", "2020-01-01T12:30"], "M8[ns]"))
+        >>> format_times(np.array(["2020-01-01", "2020-01-01T12:30"], "M8[ns]"))
         ['2020-01-01', '2020-01-01T12:30']
-        >>> moments(np.array([90, "NaT"], "m8[s]"))
+        >>> format_times(np.array([90, "NaT"], "m8[s]"))
         ['0:01:30', None]
     """
     if column.dtype.kind == "m":
         unit, count = np.datetime_data(column.dtype)
         missing, size = np.isnat(column).tolist(), count * ATTOSECONDS[unit]
         given = zip(column.astype(np.int64).tolist(), missing, strict=True)
-        return [None if absent else duration(size * one) for one, absent in given]
+        return [None if absent else format_duration(size * one) for one, absent in given]
     texts = np.datetime_as_string(column, unit="auto").tolist()
     return [None if text == "NaT" else text + zone for text in texts]
 
 
-def duration(attoseconds: int) -> str:
-    """A duration as Python's timedelta writes it, exact however long or short it is.
+def format_duration(attoseconds: int) -> str:
+    """Format a duration like Python's timedelta, exactly and for any length.
 
     Example:
-        >>> [duration(10**18 * 86400 * 10**10), duration(-(10**18)), duration(10**9)]
+        >>> [format_duration(seconds) for seconds in (10**18 * 86400 * 10**10, -(10**18), 10**9)]
         ['10000000000 days, 0:00:00', '-1 day, 23:59:59', '0:00:00.000000001']
     """
     seconds, fraction = divmod(attoseconds, 10**18)
@@ -87,10 +87,10 @@ def duration(attoseconds: int) -> str:
 
 
 def check_types(path: Path, schema: Any) -> None:
-    """Refuse columns of a parquet file of which no items can be made.
+    """Refuse parquet columns which cannot be converted to items.
 
     Raises:
-        InputError: ids or contents that are neither text nor whole numbers, bytes, embeddings that are no lists of
+        InputError: ids or contents which are neither text nor integers, bytes, embeddings which are no lists of
             numbers.
     """
     from pyarrow import types
@@ -110,26 +110,26 @@ def check_types(path: Path, schema: Any) -> None:
 
 
 def _holds_bytes(kind: Any) -> bool:
-    """Whether a type of Arrow is one of bytes, or has such parts."""
+    """Return whether an Arrow type is bytes or contains bytes."""
     parts = [kind.field(at).type for at in range(kind.num_fields)] or [getattr(kind, "value_type", None)]
     return any(map(_holds_bytes, parts)) if parts[0] is not None else "binary" in str(kind)
 
 
-def of_arrow(column: Any) -> list[Any]:
-    """The values of a column of a parquet file (N,)."""
+def from_arrow(column: Any) -> list[Any]:
+    """Convert a column of a parquet file (N,) to values."""
     from pyarrow import types
 
     kind = column.type
     if types.is_timestamp(kind) or types.is_date(kind) or types.is_duration(kind):
-        return moments(column.to_numpy(zero_copy_only=False), "Z" if getattr(kind, "tz", None) else "")
+        return format_times(column.to_numpy(zero_copy_only=False), "Z" if getattr(kind, "tz", None) else "")
     return column.to_pylist()
 
 
-def matrix(path: Path, column: Any) -> np.ndarray:
-    """Embeddings of a parquet file (N, D).
+def to_matrix(path: Path, column: Any) -> np.ndarray:
+    """Convert a column of a parquet file to embeddings (N, D).
 
     Raises:
-        InputError: rows of several lengths, or none in a row.
+        InputError: rows of several lengths, or a missing row.
     """
     from pyarrow.compute import list_value_length
 
@@ -140,13 +140,13 @@ def matrix(path: Path, column: Any) -> np.ndarray:
     return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), *lengths or (0,))
 
 
-def value(given: str) -> Any:
-    """What a text stands for: a number, true, false, null or a quoted string as in JSON; anything else is itself.
+def parse_value(given: str) -> Any:
+    """Parse a number, true, false, null or a quoted string as in JSON; other text is returned unchanged.
 
-    So are numbers that have no place in 64 bits.
+    So are numbers outside 64 bits.
 
     Example:
-        >>> [value(given) for given in ("2020", "en", '"2020"', "007", "true", "NaN")]
+        >>> [parse_value(given) for given in ("2020", "en", '"2020"', "007", "true", "NaN")]
         [2020, 'en', '2020', '007', True, 'NaN']
     """
     try:
@@ -157,13 +157,13 @@ def value(given: str) -> Any:
     return given if far or isinstance(found, (dict, list)) else found
 
 
-def storable(found: Any) -> Any:
-    """A value of `meta` as JSON has it: what it does not know, such as a time, as text, and NaN as nothing."""
+def to_json_value(found: Any) -> Any:
+    """Convert a value of `meta` to JSON: unknown types, such as times, become text, and NaN becomes None."""
     if isinstance(found, float) and not math.isfinite(found):
         return None
     return found if found is None or isinstance(found, (str, int, float, bool)) else str(found)
 
 
-def text(found: Any) -> str:
-    """An id or a content; nothing is an empty one."""
+def to_text(found: Any) -> str:
+    """Convert an id or content to text; None becomes empty."""
     return "" if found is None else str(found)

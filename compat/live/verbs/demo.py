@@ -1,4 +1,4 @@
-"""A whole migration of digits: killed twice, written to and asked on the way, and drawn over its replay."""
+"""Demonstration: a whole migration of digits with two killed workers, writes and queries, plotted over its replay."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from compat.live.open import open_store
 from compat.live.searcher import Searcher
 from compat.live.store import Store
 from compat.live.throttle import wait
-from compat.live.verbs.digits import DigitImages, embedded, models, prepare, write
+from compat.live.verbs.digits import DigitImages, embed, load_models, prepare, write
 from compat.live.verbs.operating import size
 from compat.live.writer import Writer
 from compat.progress import backfill_order
@@ -35,16 +35,16 @@ from compat.system import serve
 
 SEED, BATCH, K = 0, 16, 10
 STOPS = (0.0, 0.1, "kill", "write", 0.3, 0.4, 0.5, "kill", 0.7, 0.8, 0.9, 1.0)
-BEYOND = 0.12  # share of the gallery that a worker migrates before it is killed
-SPEED = 250.0  # items a second of a worker that is to be killed
-WRITES = 3  # items that are inserted, updated and deleted
+BEYOND = 0.12  # share of the gallery a worker migrates before it is killed
+SPEED = 250.0  # items per second of a worker to be killed
+WRITES = 3  # items inserted, updated and deleted
 PICTURES = (".png", ".pdf", ".svg")
-ALLOWED = 1e-6  # difference of live and replayed figures
+ALLOWED = 1e-6  # tolerance between live and replayed figures
 WORKER = "import sys; from compat.live.verbs.demo import work; work(sys.argv[1])"
 
 
 class DemoPoint(NamedTuple):
-    """What was measured at a moment: share of the items that are migrated, mAP live and replayed, what happened."""
+    """A measurement: share of items migrated, live and replayed mAP, and the event before it."""
 
     share: float
     live: float
@@ -54,16 +54,16 @@ class DemoPoint(NamedTuple):
 
 @dataclass
 class Show:
-    """The store, and what is known of it besides.
+    """The demonstration's store and data.
 
     Attributes:
         digits: all images.
-        vectors: of all images, as both models embed them.
+        vectors: embeddings of all images by both models.
         store: the store.
-        models: of the migration.
-        image: number of the image of each item, by id, in the order in which they are migrated.
-        points: measured so far.
-        answered: queries.
+        models: models of the migration.
+        image: image number of each item by id, in the order of the migration.
+        points: measurements so far.
+        answered: number of queries answered.
     """
 
     digits: DigitImages
@@ -86,7 +86,7 @@ class Show:
         self.answered += 1
 
     def measure(self, event: str = "") -> None:
-        """Rank all items for all queries, live and in the replay, and tell both figures."""
+        """Rank all items for all queries, live and in the replay, and print both mAP."""
         labels = self.digits.labels
         items, migrated = np.array(list(self.image.values())), self.store.counts().new
         found = []
@@ -100,47 +100,47 @@ class Show:
 
 
 def replay(show: Show, progress: list[float]) -> np.ndarray:
-    """mAP at completion ratios (T,), of the items as they are now, which were or will be migrated in this order."""
+    """Replay the migration of the present items at completion ratios (T,), and return the mAP."""
     queries, items = show.digits.queries, np.array(list(show.image.values()))
     old, new = show.vectors
     labels = torch.from_numpy(show.digits.labels)
     plain = Embeddings(old[queries], new[queries], old[items], new[items], labels[queries], labels[items])
-    upgrade = show.models.between(old.shape[1], new.shape[1])
+    upgrade = show.models.upgrade_for(old.shape[1], new.shape[1])
     return backfill_curve(serve(upgrade, plain), range(len(items)), progress).mean_ap
 
 
 def demo(arguments: Namespace) -> int:
-    """The whole of it; 1 if live and replayed figures differ."""
+    """Run the demonstration; return 1 if live and replayed figures differ."""
     started = time.perf_counter()
     output = Path(arguments.output)
     if not output.absolute().parent.is_dir() or output.is_dir():
-        raise InputError(f"output: {output}, expected a file in a folder that is there")
+        raise InputError(f"output: {output}, expected a file in an existing folder")
     if output.suffix not in PICTURES:
-        raise InputError(f"output: {output}, expected a file that ends in {', '.join(PICTURES)}")
+        raise InputError(f"output: {output}, expected a file ending in {', '.join(PICTURES)}")
     with TemporaryDirectory() as name:
         folder = Path(name)
-        workers = [worker(folder) for _ in range(STOPS.count("kill"))]
+        workers = [start_worker(folder) for _ in range(STOPS.count("kill"))]
         try:
-            show, curves = told(folder, workers)
+            show, curves = run_story(folder, workers)
         finally:
             for process in workers:
                 process.kill()
                 process.communicate()
     worst = max(abs(point.live - point.replayed) for point in show.points)
-    picture(show.points, curves).savefig(output, dpi=100)
+    draw(show.points, curves).savefig(output, dpi=100)
     print(f"{show.answered:,} queries were answered on the way; the picture is in {output}")
     took = time.perf_counter() - started
     print(f"largest difference of live and replayed mAP: {worst:.1e}, expected below {ALLOWED:.0e}; {took:.0f} s")
     return 0 if worst < ALLOWED else 1
 
 
-def told(folder: Path, workers: list[subprocess.Popen[bytes]]) -> tuple[Show, list[tuple[np.ndarray, np.ndarray]]]:
-    """The story: what was measured, and the replayed curves before and after users wrote."""
+def run_story(folder: Path, workers: list[subprocess.Popen[bytes]]) -> tuple[Show, list[tuple[np.ndarray, np.ndarray]]]:
+    """Run the migration; return the measurements, and the replayed curves before and after the writes."""
     digits = write(folder)
     prepare(folder, digits)
     print(f"two small networks were trained on {len(digits.train)} digits, the old one on 0 to 4 alone", flush=True)
-    its = models(folder)
-    vectors = embedded(its, digits.files)
+    its = load_models(folder)
+    vectors = embed(its, digits.files)
     store = open_store(f"sqlite:///{folder / 'gallery.db'}")
     store.create(Journal(vectors[0].shape[1], its.distance))
     store.add(Item(str(n), digits.files[n], {}, old=vectors[0][n].numpy()) for n in digits.gallery)
@@ -149,13 +149,13 @@ def told(folder: Path, workers: list[subprocess.Popen[bytes]]) -> tuple[Show, li
     order = backfill_order(len(digits.gallery), (SEED,))
     show = Show(digits, vectors, store, its, {str(n): int(n) for n in digits.gallery[order]})
     print(f"{len(order)} items, {len(digits.queries)} queries, {size(store.size())} on disk before the migration")
-    curves = [foretold(show)]
+    curves = [replay_curve(show)]
     for stop in STOPS:
         if stop == "kill":
-            show.measure(killed(show, workers.pop(0)))
+            show.measure(kill_worker(show, workers.pop(0)))
         elif stop == "write":
-            show.measure(written(show))
-            curves.append(foretold(show))
+            show.measure(write_items(show))
+            curves.append(replay_curve(show))
         else:
             migration.run(float(stop), show.ask)
             show.measure()
@@ -167,24 +167,24 @@ def told(folder: Path, workers: list[subprocess.Popen[bytes]]) -> tuple[Show, li
     return show, curves
 
 
-def foretold(show: Show) -> tuple[np.ndarray, np.ndarray]:
-    """The whole curve, as it is replayed: shares of the items, and mAP."""
+def replay_curve(show: Show) -> tuple[np.ndarray, np.ndarray]:
+    """Replay the whole curve: shares of the items, and mAP."""
     shares = np.linspace(0, 1, 101)
     return shares, replay(show, shares.tolist())
 
 
-def worker(folder: Path) -> subprocess.Popen[bytes]:
-    """A process that migrates once it is told to: it is started early, as imports take a while."""
+def start_worker(folder: Path) -> subprocess.Popen[bytes]:
+    """Start a process which migrates once it is told to; imports take a while, so it is started early."""
     return subprocess.Popen([sys.executable, "-c", WORKER, str(folder)], stdin=subprocess.PIPE)
 
 
 def work(folder: str) -> None:
-    """What that process does."""
+    """Wait for a line on standard input, then migrate."""
     if sys.stdin.readline():
-        Migration(open_store(f"sqlite:///{Path(folder) / 'gallery.db'}"), models(Path(folder))).run()
+        Migration(open_store(f"sqlite:///{Path(folder) / 'gallery.db'}"), load_models(Path(folder))).run()
 
 
-def killed(show: Show, process: subprocess.Popen[bytes]) -> str:
+def kill_worker(show: Show, process: subprocess.Popen[bytes]) -> str:
     """Let a worker migrate some items while queries are answered, and kill it."""
     throttle(show.store, SPEED)
     end = show.store.counts().new + BEYOND * len(show.image)
@@ -202,7 +202,7 @@ def killed(show: Show, process: subprocess.Popen[bytes]) -> str:
     return f"a worker was killed (SIGKILL) with {sum(count for count, _ in show.store.claims().values())} items claimed"
 
 
-def written(show: Show) -> str:
+def write_items(show: Show) -> str:
     """Insert, update and delete some items, as users do."""
     writer = Writer(show.store, show.models)
     images, ids = [int(n) for n in show.digits.reserve], list(show.image)
@@ -214,12 +214,12 @@ def written(show: Show) -> str:
     for id in deleted:
         writer.delete(id)
     rest = {id: image for id, image in show.image.items() if id not in contents and id not in deleted}
-    show.image = contents | rest  # what is written is migrated from the start
+    show.image = contents | rest  # written items count as migrated
     return f"{WRITES} items each were inserted, updated and deleted"
 
 
-def picture(points: list[DemoPoint], curves: list[tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Live figures as dots over the replayed curves, with what happened."""
+def draw(points: list[DemoPoint], curves: list[tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Plot live figures as dots over the replayed curves, with the events."""
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     panel = figure.subplots()
     wrote = next(point.share for point in points if "inserted" in point.event)

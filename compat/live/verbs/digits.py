@@ -1,4 +1,4 @@
-"""What the demonstration migrates: scikit-learn's digits as image files, and two small networks trained on them."""
+"""Data of the demonstration: scikit-learn's digits as image files, and two small networks trained on them."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from compat.live.models import Images, Models
 from compat.methods import Affine
 from compat.models import Embedder
 
-WIDTHS = {"old": 8, "new": 24}  # of the networks
-DIMS = {"old": 12, "new": 20}  # of their embeddings
-KNOWN = {"old": 5, "new": 10}  # classes that they are trained on
+WIDTHS = {"old": 8, "new": 24}  # widths of the networks
+DIMS = {"old": 12, "new": 20}  # dimensions of their embeddings
+KNOWN = {"old": 5, "new": 10}  # classes they are trained on
 EPOCHS, BATCH, RATE = 8, 32, 3e-3
-QUERIES, RESERVE = 100, 10  # images that are no items, and images that users write on the way
+QUERIES, RESERVE = 100, 10  # query images, and images which users write
 
 
 class DigitImages(NamedTuple):
-    """Images in files, and what each is for.
+    """Image files and their use.
 
     Attributes:
-        files: of all images, (N,).
+        files: (N,) all images.
         labels: (N,).
-        train: numbers of those that models are trained on.
-        queries: likewise, of queries.
-        gallery: of items.
-        reserve: of what users write.
+        train: numbers of training images.
+        queries: numbers of queries.
+        gallery: numbers of items.
+        reserve: numbers of images which users write.
     """
 
     files: list[str]
@@ -48,7 +48,7 @@ class DigitImages(NamedTuple):
 
 
 def write(folder: Path) -> DigitImages:
-    """All digits as image files, half of them to train with."""
+    """Write all digits as image files, and split them."""
     bunch = load_digits()
     pixels = (bunch.images * (255 / 16)).round().astype(np.uint8)
     files = [str(folder / f"{number:04d}.png") for number in range(len(pixels))]
@@ -60,25 +60,25 @@ def write(folder: Path) -> DigitImages:
 
 
 def read(file: str) -> Tensor:
-    """An image (1, 8, 8), float64, so that an embedding does not depend on the batch that it is made in."""
+    """Read an image (1, 8, 8) in float64, so its embedding does not depend on its batch."""
     with Image.open(file) as image:
         return torch.from_numpy(np.asarray(image, np.float64) / 255)[None]
 
 
 def network(name: str) -> Embedder:
-    """A small network, untrained."""
+    """Make an untrained network."""
     width = WIDTHS[name]
     layers = nn.Sequential(
         nn.Conv2d(1, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(width, 2 * width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
     )  # fmt: skip
     embedder = Embedder(layers, DIMS[name])
-    embedder(torch.zeros(1, 1, 8, 8))  # finds the projection's width
+    embedder(torch.zeros(1, 1, 8, 8))  # sets the projection's width
     return embedder
 
 
 def train(name: str, images: Tensor, labels: Tensor) -> Embedder:
-    """One of the networks, trained on those images (N, 1, 8, 8) that are of the first classes."""
+    """Train a network on those images (N, 1, 8, 8) which belong to its first classes."""
     torch.manual_seed(0)
     images, labels = images[labels < KNOWN[name]].float(), labels[labels < KNOWN[name]]
     embedder = network(name)
@@ -95,12 +95,12 @@ def train(name: str, images: Tensor, labels: Tensor) -> Embedder:
 
 
 def prepare(folder: Path, digits: DigitImages) -> None:
-    """Train both networks and the map between them, and leave their weights in the folder."""
+    """Train both networks and the map between them, and write their weights to the folder."""
     images = torch.stack([read(digits.files[n]) for n in digits.train])
     labels = torch.from_numpy(digits.labels[digits.train])
     for name in ("old", "new"):
         save(folder / f"{name}.safetensors", train(name, images, labels).state_dict())
-    old, new = (loaded(folder, name) for name in ("old", "new"))
+    old, new = (load(folder, name) for name in ("old", "new"))
     upgrade = Affine(old, new)
     with torch.inference_mode():
         upgrade.solve(Pair(old(images).float(), new(images).float(), labels))
@@ -112,23 +112,23 @@ def save(file: Path, state: Mapping[str, Tensor]) -> None:
     save_file({name: value.contiguous() for name, value in state.items()}, file)
 
 
-def loaded(folder: Path, name: str) -> Embedder:
-    """A network with its weights, in float64."""
+def load(folder: Path, name: str) -> Embedder:
+    """Load a network with its weights, in float64."""
     embedder = network(name)
     embedder.load_state_dict(load_file(folder / f"{name}.safetensors"))
     return embedder.double().eval()
 
 
-def models(folder: Path) -> Models:
-    """Of the migration, from the weights in the folder: every process reads the same."""
-    old, new = (loaded(folder, name) for name in ("old", "new"))
+def load_models(folder: Path) -> Models:
+    """Load the models of the migration from the folder, the same in every process."""
+    old, new = (load(folder, name) for name in ("old", "new"))
     upgrade = Affine(old, new)
     upgrade.restore(load_file(folder / "upgrade.safetensors"))
     return Models(Images(new, read, "gray"), Images(old, read, "gray"), upgrade.eval())
 
 
-def embedded(models: Models, files: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Images as both models embed them, (N, D_old) and (N, D_new) float32."""
+def embed(models: Models, files: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Embed images with both models, (N, D_old) and (N, D_new) float32."""
     assert models.old is not None
     old, new = (torch.from_numpy(np.asarray(model(files), np.float32)) for model in (models.old, models.new))
     return old, new

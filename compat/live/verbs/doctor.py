@@ -1,4 +1,4 @@
-"""What may be wrong with a store, its migration and the machine, and what to do about each."""
+"""Diagnosis of a store, its migration and the machine, with advice."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 PACKAGES = ("compat-bench", "torch", "numpy", "faiss-cpu", "psycopg", "qdrant-client", "pyarrow")
 CANARIES = 16  # items that are embedded again
-LISTED = 3  # dead letters that are named
+LISTED = 3  # failed items named
 
 
 class Finding(NamedTuple):
-    """What one check found: "ok", "warning" or "error", of what, what it is, and what to do."""
+    """Result of a check: its level ("ok", "warning" or "error"), name, finding and advice."""
 
     level: str
     name: str
@@ -34,8 +34,8 @@ class Finding(NamedTuple):
 
 
 def doctor(arguments: Namespace, store: Store) -> int:
-    """Check all, and print a line for each; 1 if anything is an error."""
-    lines = list(checked(store, arguments.models))
+    """Run all checks and print a line for each; return 1 on an error."""
+    lines = list(findings(store, arguments.models))
     if arguments.json:
         print(json.dumps([line._asdict() for line in lines]))
     else:
@@ -45,15 +45,13 @@ def doctor(arguments: Namespace, store: Store) -> int:
     return 1 if any(line.level == "error" for line in lines) else 0
 
 
-def checked(store: Store, models: str | None) -> Iterator[Finding]:
-    """One line after the other; a check that fails stops none of the others, unless the store cannot be read."""
+def findings(store: Store, models: str | None) -> Iterator[Finding]:
+    """Yield the result of each check; a failed check stops no other, unless the store cannot be read."""
     yield environment()
     try:
         journal = store.journal()
     except (InputError, OSError) as error:
-        yield Finding(
-            "error", "store", str(error), "nothing was changed; restore it from a backup, or mend the address"
-        )
+        yield Finding("error", "store", str(error), "nothing was changed; restore a backup, or correct the address")
         return
     yield Finding("ok", "store", f"answers, {size(store.size())}, {store.counts().total:,} items")
     yield from capabilities(store)
@@ -61,13 +59,13 @@ def checked(store: Store, models: str | None) -> Iterator[Finding]:
     yield dimensions(store, journal)
     yield unserved(store)
     yield from claims(store)
-    yield dead_letters(store)
+    yield failed_items(store)
     yield from disk(store, journal)
-    yield from with_models(store, journal, models)
+    yield from check_models(store, journal, models)
 
 
 def environment() -> Finding:
-    """Versions of what matters."""
+    """Report the versions of Python and the main packages."""
     found = [f"Python {platform.python_version()}"]
     for name in PACKAGES:
         try:
@@ -78,11 +76,9 @@ def environment() -> Finding:
 
 
 def capabilities(store: Store) -> Iterator[Finding]:
-    """What the store lacks."""
+    """Check the store's capabilities."""
     if "compare and set" not in store.capabilities:
-        yield Finding(
-            "error", "capabilities", "no compare and set", "no migration can be planned here: take another store"
-        )
+        yield Finding("error", "capabilities", "no compare and set", "no migration can be planned: use another store")
     elif "many workers" not in store.capabilities:
         yield Finding("warning", "capabilities", ", ".join(sorted(store.capabilities)), "start one `run` at a time")
     else:
@@ -90,17 +86,17 @@ def capabilities(store: Store) -> Iterator[Finding]:
 
 
 def phase(journal: Journal) -> Finding:
-    """The phase; its journal has its digest, or it had not been read."""
+    """Report the phase; reading the journal has verified its digest."""
     found = f"{journal.phase}, migration {journal.migration}" if journal.migration else "no migration yet"
     if journal.phase == "paused":
-        return Finding("warning", "journal", f"{found} ({journal.note})", "go on with `run`")
+        return Finding("warning", "journal", f"{found} ({journal.note})", "continue with `run`")
     if journal.phase == "rolling_back":
-        return Finding("warning", "journal", found, "a rollback was cut short: start `rollback` again")
+        return Finding("warning", "journal", found, "a rollback was interrupted: run `rollback` again")
     return Finding("ok", "journal", found)
 
 
 def dimensions(store: Store, journal: Journal) -> Finding:
-    """Whether embeddings are as long as the journal says."""
+    """Check the dimensions of stored embeddings."""
     wrong = [
         item.id
         for item in store.sample(CANARIES)
@@ -116,15 +112,14 @@ def dimensions(store: Store, journal: Journal) -> Finding:
 
 
 def unserved(store: Store) -> Finding:
-    """Items that no query finds."""
-    bare = store.counts().bare
-    if bare:
-        return Finding("warning", "unserved", f"{bare:,} items have no embedding at all", "`run` embeds them")
+    """Check for items which no query can find."""
+    if count := store.counts().unserved:
+        return Finding("warning", "unserved", f"{count:,} items have no embedding", "`run` embeds them")
     return Finding("ok", "unserved", "every item has an embedding")
 
 
 def claims(store: Store) -> Iterator[Finding]:
-    """Who works, and whose lease ran out."""
+    """Report the workers' claims, and expired leases."""
     held = store.claims()
     for name, (count, seconds) in held.items():
         if seconds < 0:
@@ -134,42 +129,42 @@ def claims(store: Store) -> Iterator[Finding]:
     yield Finding("ok", "claims", f"{len(live)} workers have {sum(live):,} items")
 
 
-def dead_letters(store: Store) -> Finding:
-    """Items that the new model could not read."""
+def failed_items(store: Store) -> Finding:
+    """Check for items which the new model could not read."""
     failed = store.counts().failed
     if not failed:
-        return Finding("ok", "dead letters", "none")
+        return Finding("ok", "failed items", "none")
     named = "; ".join(f"{item.id}: {item.failure}" for item in store.failures(LISTED))
-    advice = "mend or delete them, then `run --retry-failed`; they are served by their old embeddings until then"
-    return Finding("warning", "dead letters", f"{failed:,} ({named})", advice)
+    advice = "repair or delete them, then `run --retry-failed`; until then they are served by their old embeddings"
+    return Finding("warning", "failed items", f"{failed:,} ({named})", advice)
 
 
 def disk(store: Store, journal: Journal) -> Iterator[Finding]:
-    """Whether what is to be written has room; of a server this is not known from here."""
+    """Check the free disk space of a local store."""
     path = getattr(store, "path", None)
     if not isinstance(path, Path):
         return
     free, left = shutil.disk_usage(path.parent).free, store.counts().pending * journal.new_dim * 4
     found = f"{size(free)} free, about {size(left)} to be written"
     if free < 2 * left:
-        yield Finding("warning", "disk", found, "make room: a full disk pauses a migration and loses nothing")
+        yield Finding("warning", "disk", found, "free some space: a full disk pauses a migration and loses nothing")
     else:
         yield Finding("ok", "disk", found)
 
 
-def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[Finding]:
-    """Whether models are those of the migration, and still embed items as they are stored."""
+def check_models(store: Store, journal: Journal, given: str | None) -> Iterator[Finding]:
+    """Check that models are the migration's, and reproduce stored embeddings."""
     if given is None:
-        yield Finding("warning", "models", "not looked at", "give --models module.function")
+        yield Finding("warning", "models", "not checked", "give --models module.function")
         return
     from compat.live.serving import new_model
-    from compat.live.verbs.arguments import models_of
+    from compat.live.verbs.arguments import load_models
 
     try:
-        models = models_of(given)
+        models = load_models(given)
         models.check(journal)
     except InputError as error:
-        yield Finding("error", "models", str(error), "take the models that the migration began with, or roll back")
+        yield Finding("error", "models", str(error), "use the models of the migration, or roll back")
         return
     yield Finding("ok", "models", "as the migration began" if journal.phase in UNDER_WAY else "fit the store")
     if journal.phase == "none" or not journal.new_dim:
@@ -183,24 +178,24 @@ def with_models(store: Store, journal: Journal, given: str | None) -> Iterator[F
     ]
     for name, model, items in checks:
         if model is not None and items:
-            yield canaries(model, items, name, journal)
+            yield check_canaries(model, items, name, journal)
 
 
-def canaries(model: Embed, items: Sequence[Item], name: Column, journal: Journal) -> Finding:
-    """Whether a model embeds items as they are stored."""
-    from compat.live.canaries import again
+def check_canaries(model: Embed, items: Sequence[Item], name: Column, journal: Journal) -> Finding:
+    """Check that a model reproduces stored embeddings."""
+    from compat.live.canaries import reembed
 
     try:
-        found = again(model, items, name, journal.distance)
+        found = reembed(model, items, name, journal.distance)
     except InputError as error:
-        return Finding("error", f"{name} model", str(error), "see that it answers")
-    advice = "find out what changed in weights, preprocessing or contents"
+        return Finding("error", f"{name} model", str(error), "make it answer")
+    advice = "find the change in weights, preprocessing or contents"
     if found.drifted:
-        level = "error" if found.others else "warning"
-        text = f"{len(found.drifted)} of {len(items)} items are embedded otherwise by now, such as {found.drifted[0]!r}"
+        level = "error" if found.mostly_drifted else "warning"
+        text = f"{len(found.drifted)} of {len(items)} items are not reproduced, such as {found.drifted[0]!r}"
         return Finding(level, f"{name} model", text, advice)
     if found.unread:
         id, why = next(iter(found.unread.items()))
-        text = f"{len(found.unread)} of {len(items)} items cannot be read any more, such as {id!r} ({why})"
+        text = f"{len(found.unread)} of {len(items)} items are no longer readable, such as {id!r} ({why})"
         return Finding("warning", f"{name} model", text, advice)
-    return Finding("ok", f"{name} model", f"{len(items)} items were embedded again as they are stored")
+    return Finding("ok", f"{name} model", f"{len(items)} items were embedded again and equal the stored ones")

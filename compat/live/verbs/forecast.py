@@ -1,4 +1,4 @@
-"""What a migration will take and what queries will see of it, by a sample: no label is looked at."""
+"""Forecast of a migration's cost and effect on queries, from a sample without labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from compat.errors import InputError
-from compat.experience.agreement import CandidateSearch, agreement, surely_better
+from compat.experience.agreement import CandidateSearch, agreement, is_better
 from compat.live.extraction import Unreachable, extract
 from compat.live.items import Journal, Work
 from compat.live.models import Models
@@ -17,21 +17,21 @@ from compat.live.store import Store
 from compat.methods.upgrade import through
 
 SAMPLE = 256  # items
-NEAREST = 10  # that a query is looked at for
-FEWEST = 4 * NEAREST  # items that say anything
-BYTES = 4  # of a number
+NEAREST = 10  # nearest items of a query
+FEWEST = 4 * NEAREST  # minimum sample
+BYTES = 4  # bytes per number
 
 
 class Forecast(NamedTuple):
-    """What is to be expected.
+    """Expected cost and effect.
 
     Attributes:
-        items: that will be extracted.
-        bytes: of the store now, and at the peak, when all items have all their embeddings.
-        seconds: for one worker, by the speed of extraction alone; None: the model did not answer.
-        agreement: of the ranking of queries with that of the new model: mean average precision with which the items
-            that it finds nearest are found, before the migration, halfway and after it; None: it was not looked at.
-        worse: whether it surely is worse halfway than before.
+        items: number of items to extract.
+        bytes: size of the store now, and at its peak, when all items have all embeddings.
+        seconds: extraction time of one worker; None: the model did not answer.
+        agreement: agreement of the ranking with the new model's before the migration, halfway and after it: mean
+            average precision, with the items nearest under the new model as relevant; None: not measured.
+        worse: whether it is significantly lower halfway than before.
     """
 
     items: int
@@ -42,12 +42,12 @@ class Forecast(NamedTuple):
 
 
 def forecast(store: Store, models: Models, journal: Journal, seed: int = 0) -> Forecast:
-    """Of a migration that was planned, from some of its items.
+    """Forecast a planned migration from some of its items.
 
     Raises:
-        InputError: a new model whose embeddings change their dimension from call to call.
+        InputError: a new model whose dimension changes from call to call.
     """
-    upgrade = models.between(journal.dim, journal.new_dim)
+    upgrade = models.upgrade_for(journal.dim, journal.new_dim)
     columns = 2 if upgrade.transforms_gallery or models.learner is not None else 1
     size = store.size()
     peak = size + journal.items * journal.new_dim * BYTES * columns
@@ -55,7 +55,7 @@ def forecast(store: Store, models: Models, journal: Journal, seed: int = 0) -> F
     chosen = np.random.default_rng(seed).permutation(len(ids))[:SAMPLE]
     items = [item for n in chosen if (item := store.get(ids[n])) is not None and item.old is not None]
     try:
-        seconds, new = extracted(models, [Work(i.id, i.version, i.content) for i in items], journal.batch)
+        seconds, new = time_extraction(models, [Work(i.id, i.version, i.content) for i in items], journal.batch)
     except Unreachable:
         return Forecast(journal.items, (size, peak), None, None, False)
     pairs = [(item.old, new[item.id]) for item in items if item.id in new and item.old is not None]
@@ -66,12 +66,12 @@ def forecast(store: Store, models: Models, journal: Journal, seed: int = 0) -> F
         raise InputError(f"models.new: {shape}, expected ({dim},), as when the migration was planned")
     if len(pairs) >= FEWEST and journal.distance == "cosine" and not models.merge.by_rank:
         old, after = (torch.from_numpy(np.stack(rows)) for rows in zip(*pairs, strict=True))
-        found, worse = compared(models, journal, old, after)
+        found, worse = compare(models, journal, old, after)
     return Forecast(journal.items, (size, peak), seconds * journal.items, found, worse)
 
 
-def extracted(models: Models, work: list[Work], batch: int) -> tuple[float, dict[str, np.ndarray]]:
-    """Seconds for each item, the first batch left out where there are more, and embeddings by id."""
+def time_extraction(models: Models, work: list[Work], batch: int) -> tuple[float, dict[str, np.ndarray]]:
+    """Return the seconds per item, without the first of several batches, and embeddings by id."""
     step = min(batch, max(len(work) // 2, 1))
     took, new = [], {}
     for start in range(0, len(work), step):
@@ -81,13 +81,13 @@ def extracted(models: Models, work: list[Work], batch: int) -> tuple[float, dict
     return float(np.mean(took[1:] or took)), new
 
 
-def compared(
+def compare(
     models: Models, journal: Journal, old: torch.Tensor, new: torch.Tensor
 ) -> tuple[tuple[float, float, float], bool]:
-    """`Forecast.agreement` and `worse`, by embeddings of some items (N, D_old) and (N, D_new), each a query too."""
-    upgrade = models.between(journal.dim, journal.new_dim)
+    """Compute `Forecast.agreement` and `worse` from embeddings (N, D_old), (N, D_new) of items, each also a query."""
+    upgrade = models.upgrade_for(journal.dim, journal.new_dim)
     queries, items = through(upgrade.query, old, new), through(upgrade.gallery, old, new)
     way = CandidateSearch(queries[0], items[0], models.merge if models.merge.changes else None)
     before, half, after = (agreement(way, items[1], share, NEAREST) for share in (0.0, 0.5, 1.0))
     means = float(before.mean()), float(half.mean()), float(after.mean())
-    return means, surely_better(before - half)
+    return means, is_better(before - half)

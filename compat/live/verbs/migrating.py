@@ -1,4 +1,4 @@
-"""The verbs that need models: plan, run, query, verify, roll back and finalize."""
+"""Verbs which need models: plan, run, query, verify, check, rollback and finalize."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from compat.live.manifest import check_path, export
 from compat.live.migration import Migration
 from compat.live.searcher import Searcher
 from compat.live.store import Store
-from compat.live.verbs.arguments import models_of, order_of, pairs
+from compat.live.verbs.arguments import load_models, load_order, parse_pairs
 from compat.live.verbs.forecast import Forecast, forecast
-from compat.live.verbs.operating import duration, line, size
-from compat.live.verbs.progress import Signals, shown
-from compat.live.verification import Verified
+from compat.live.verbs.operating import duration, size, status_line
+from compat.live.verbs.progress import Signals, show_progress
+from compat.live.verification import Verification
 from compat.live.worker import Worker
 
-LISTED = 20  # dead letters and other items that are named
+LISTED = 20  # failed and other items named
 
 
 def plan(arguments: Namespace, store: Store) -> int:
-    """Fix models and order, and say what is to be expected."""
-    models = models_of(arguments.models)
-    order = order_of(arguments.order)
+    """Plan a migration and print a forecast."""
+    models = load_models(arguments.models)
+    order = load_order(arguments.order)
     if arguments.export is not None:
         check_path(arguments.export)
     journal = Migration(store, models).plan(order, arguments.seed, arguments.batch, arguments.dual)
@@ -38,7 +38,7 @@ def plan(arguments: Namespace, store: Store) -> int:
     if arguments.json:
         print(json.dumps({"migration": journal.migration, "order": journal.order, **found._asdict()}))
     else:
-        print(told(found, journal.order, journal.migration))
+        print(forecast_text(found, journal.order, journal.migration))
     if found.worse:
         warn(
             "halfway, queries agree less with the new model than before the migration: distances of the two parts are"
@@ -47,14 +47,14 @@ def plan(arguments: Namespace, store: Store) -> int:
     return 0
 
 
-def told(found: Forecast, order: str, migration: int) -> str:
-    """A forecast in words."""
+def forecast_text(found: Forecast, order: str, migration: int) -> str:
+    """Format a forecast."""
     if found.seconds is None:
         took = "unknown, as the new model did not answer"
     else:
-        took = f"about {duration(found.seconds)} of extraction for one worker"
+        took = f"about {duration(found.seconds)} of extraction by one worker"
     if found.agreement is None:
-        agreed = "not looked at: too few items, reciprocal ranks, or another distance than cosine"
+        agreed = "not measured: too few items, reciprocal ranks, or a distance other than cosine"
     else:
         agreed = " -> ".join(f"{share:.0%}" for share in found.agreement) + " before, halfway, after"
     now, peak = found.bytes
@@ -64,29 +64,29 @@ def told(found: Forecast, order: str, migration: int) -> str:
         "on disk": f"{size(now)} now, about {size(peak)} at the peak",
         "time": took,
         "agreement": f"{agreed} (with the new model's nearest items, on a sample)",
-        "next": "run; nothing has been migrated yet, and rollback goes back until finalize",
+        "next": "run; nothing has been migrated yet, and a rollback is possible until finalize",
     }
     return "\n".join(f"{name:<12}{text}" for name, text in rows.items())
 
 
 def run(arguments: Namespace, store: Store) -> int:
-    """Migrate, until nothing is left, `--until`, or a signal; the code is then the shell's for that signal."""
+    """Migrate until nothing is left, `--until`, or a signal; return 128 + the signal's number after a signal."""
     positive(lease=arguments.lease)
-    models = models_of(arguments.models)
+    models = load_models(arguments.models)
     Migration(store, models)
     if arguments.retry_failed and (again := store.retry()):
-        print(f"{again:,} dead letters are tried again")
-    with shown(store) as on_batch:
+        print(f"{again:,} failed items are tried again")
+    with show_progress(store) as on_batch:
         worker = Worker(store, models, arguments.lease, on_batch)
         with Signals(worker.stop) as signals:
             journal = worker.run(arguments.until)
     found = control.status(store)
-    print(json.dumps(found) if arguments.json else line(found))
+    print(json.dumps(found) if arguments.json else status_line(found))
     if signals.number:
-        print("stopped after its batch; `run` goes on from there", file=sys.stderr)
+        print("stopped after its batch; `run` continues", file=sys.stderr)
         return 128 + signals.number
     if journal.phase == "paused":
-        warn(f"paused ({journal.note}); `run` goes on from there")
+        warn(f"paused ({journal.note}); `run` continues")
         return 1
     if not arguments.json:
         print("next: verify" if journal.phase == "complete" else f"stopped at {arguments.until:.0%}; next: run")
@@ -95,8 +95,8 @@ def run(arguments: Namespace, store: Store) -> int:
 
 def query(arguments: Namespace, store: Store) -> int:
     """Answer one query."""
-    where = pairs("where", arguments.where)
-    hits = Searcher(store, models_of(arguments.models)).search(arguments.content, arguments.k, where)
+    where = parse_pairs("where", arguments.where)
+    hits = Searcher(store, load_models(arguments.models)).search(arguments.content, arguments.k, where)
     if arguments.json:
         print(json.dumps([hit._asdict() for hit in hits]))
         return 0
@@ -108,70 +108,78 @@ def query(arguments: Namespace, store: Store) -> int:
 
 
 def verify(arguments: Namespace, store: Store) -> int:
-    """Look whether all is migrated as the new model has it; 1 if not."""
+    """Verify the migration; return 1 if it is not sound."""
     at_least_one(sample=arguments.sample)
-    models = models_of(arguments.models)
+    models = load_models(arguments.models)
     found = Migration(store, models).verify(arguments.sample)
     failed = store.failures(LISTED)
     if arguments.json:
         dead = {item.id: item.failure for item in failed}
-        shown = {"sampled": found.sampled, "bound": found.bound, "unread": dict(found.unread), "doubt": found.doubt}
+        shown = {
+            "sampled": found.sampled,
+            "bound": found.bound,
+            "unread": dict(found.unread),
+            "doubt": found.failed_sample,
+        }
         shown |= {"drifted": found.drifted, "dead_letters": dead}
         print(json.dumps({"sound": found.sound, **found.counts._asdict(), **shown}))
         return 0 if found.sound else 1
     print(f"{found.counts.new:,} of {found.counts.total:,} items are migrated, {found.counts.pending:,} are pending")
-    print(compared(found))
+    print(sample_text(found))
     for id in found.drifted[:LISTED]:
         print(f"  {id}")
     for id, why in islice(found.unread.items(), LISTED):
-        print(f"  {id} cannot be read any more: {why}")
+        print(f"  {id} is no longer readable: {why}")
     if found.counts.failed:
-        print(f"{found.counts.failed:,} dead letters, served by their old embeddings:")
+        print(f"{found.counts.failed:,} failed items, served by their old embeddings:")
         for item in failed:
             print(f"  {item.id}: {item.failure}")
-        print("mend or delete them, then: run --retry-failed")
+        print("repair or delete them, then: run --retry-failed")
     elif found.counts.pending:
         print("next: run")
-    elif found.doubt and not found.drifted:
-        print(f"next: verify --sample of more than {found.doubt}, as one of {found.doubt} was not sound")
+    elif found.failed_sample and not found.drifted:
+        print(
+            f"next: verify --sample of more than {found.failed_sample}, as one of {found.failed_sample} was not sound"
+        )
     print("sound; next: finalize --yes" if found.sound else "not sound")
     return 0 if found.sound else 1
 
 
-def compared(found: Verified) -> str:
-    """What a sample says, in a line."""
-    wrong = f"{found.compared} were embedded again: {len(found.drifted)} are not as they are stored"
+def sample_text(found: Verification) -> str:
+    """Format the result of a sample in one line."""
+    wrong = f"{found.compared} were embedded again: {len(found.drifted)} differ from the stored ones"
     if found.drifted:
         return wrong
-    return f"{wrong}, so at most {found.bound:.2%} of all are not (with 95 % confidence)"
+    return f"{wrong}, so at most {found.bound:.2%} of all differ (with 95 % confidence)"
 
 
 def check(arguments: Namespace, store: Store) -> int:
-    """Check the store's invariants; 1 if one does not hold."""
+    """Check the store's invariants; return 1 if one is violated."""
     at_least_one(sample=arguments.sample)
     not_negative(queries=arguments.queries)
-    found = invariants.check(store, models_of(arguments.models), arguments.sample, arguments.queries)
+    found = invariants.check(store, load_models(arguments.models), arguments.sample, arguments.queries)
     floor = store.approximate.recall  # type: ignore[attr-defined]
     sound = not found.misplaced and not found.drifted and (found.recall is None or found.recall >= floor)
     if arguments.json:
         print(json.dumps({"sound": sound, **found._asdict()}))
         return 0 if sound else 1
-    print(f"{len(found.misplaced)} items are in none or both of the parts{named(found.misplaced)}")
-    print(f"{found.sampled} were embedded again: {len(found.drifted)} are not as they are stored{named(found.drifted)}")
+    print(f"{len(found.misplaced)} items are in none or both of the parts{list_ids(found.misplaced)}")
+    differ = f"{len(found.drifted)} differ from the stored ones{list_ids(found.drifted)}"
+    print(f"{found.sampled} were embedded again: {differ}")
     if found.recall is not None:
-        print(f"a search finds {found.recall:.1%} of what a scan finds, expected {floor:.0%}")
+        print(f"a search finds {found.recall:.1%} of the exact nearest items, expected {floor:.0%}")
     print("sound" if sound else "not sound: see `doctor`")
     return 0 if sound else 1
 
 
-def named(ids: list[str]) -> str:
-    """Some ids, where there are any."""
+def list_ids(ids: list[str]) -> str:
+    """Format some ids, if there are any."""
     return f": {', '.join(ids[:LISTED])}" if ids else ""
 
 
 def rollback(arguments: Namespace, store: Store) -> int:
-    """Go back to the old system."""
-    migration = Migration(store, models_of(arguments.models))
+    """Return to the old system."""
+    migration = Migration(store, load_models(arguments.models))
     if (phase := store.journal().phase) not in UNDER_WAY:
         raise InputError(f"rollback: the store is in phase {phase}, expected a migration under way")
     counts = store.counts()
@@ -180,18 +188,18 @@ def rollback(arguments: Namespace, store: Store) -> int:
     if arguments.dry_run:
         print(f"{counts.new:,} new embeddings would be cleared; {words}")
         if without and migration.models.old is None:
-            warn("models.old is missing, with which they are embedded")
+            warn("models.old is missing, and is required to embed them")
         return 0
     print(words, flush=True)
     migration.rollback()
-    print("rolled back: queries go to the old system again")
+    print("rolled back: queries are answered by the old system")
     return 0
 
 
 def finalize(arguments: Namespace, store: Store) -> int:
     """Drop all old embeddings."""
     if not arguments.yes:
-        raise InputError("finalize: without --yes, expected it, as from then on there is no way back")
-    Migration(store, models_of(arguments.models)).finalize()
-    print(f"finalized: {store.counts().total:,} items have their new embedding alone, {size(store.size())} on disk")
+        raise InputError("finalize: no --yes, expected it, as no rollback is possible afterwards")
+    Migration(store, load_models(arguments.models)).finalize()
+    print(f"finalized: {store.counts().total:,} items have only their new embedding, {size(store.size())} on disk")
     return 0

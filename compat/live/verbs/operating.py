@@ -1,4 +1,4 @@
-"""The verbs that need no models: make a store, look at it, hold a migration and let it go. They import no torch."""
+"""Verbs which need no models: create a store, inspect it, pause and resume a migration. They import no torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENDED = ("none", "complete", "verified", "finalized", "rolled_back")
 
 
 def init(arguments: Namespace, store: Store) -> int:
-    """Make a store of the items of a file; one that was left empty by a process that was killed is filled."""
+    """Create a store from a file of items; an empty store left by a killed process is filled."""
     table = read(arguments.items)
     fields = tuple(dict.fromkeys(name for name in arguments.fields.split(",") if name))
     for name in fields:
@@ -29,43 +29,43 @@ def init(arguments: Namespace, store: Store) -> int:
             known = ", ".join(table.meta) or "none, as the table has no further columns"
             raise InputError(f"fields: {name!r}, expected {known}")
     journal = Journal(table.dim, arguments.distance, fields)
-    for item in table.items():  # before there is a store
+    for item in table.items():  # before the store is created
         check_item(item, journal)
     try:
         store.create(journal)
     except InputError:
-        if not left_empty(store, journal):
+        if not is_left_empty(store, journal):
             raise
     count = store.add(table.items())
     print(f"{count:,} items of dimension {table.dim}, {size(store.size())}; next: plan")
     return 0
 
 
-def left_empty(store: Store, journal: Journal) -> bool:
-    """Whether a store like this is there, without items."""
+def is_left_empty(store: Store, journal: Journal) -> bool:
+    """Return whether there is an empty store with the same journal."""
     with suppress(InputError):
         return replace(store.journal(), store="") == journal and store.counts().total == 0
     return False
 
 
 def status(arguments: Namespace, store: Store) -> int:
-    """Tell how far it is, with --watch until the migration ends."""
+    """Print the state of the migration; with --watch until it ends."""
     positive(watch=arguments.watch)
     while True:
         found = control.status(store)
         if arguments.json:
             print(json.dumps(found), flush=True)
         elif arguments.watch:
-            print(line(found), flush=True)
+            print(status_line(found), flush=True)
         else:
-            print(described(found))
+            print(status_table(found))
         if not arguments.watch or found["phase"] in ENDED:
             return 0
         wait(arguments.watch)
 
 
 def history(arguments: Namespace, store: Store) -> int:
-    """Tell who changed the journal, a line for each change."""
+    """Print the changes of the journal, one per line."""
     at_least_one(count=arguments.count)
     store.journal()
     entries = store.history(arguments.count)
@@ -74,13 +74,13 @@ def history(arguments: Namespace, store: Store) -> int:
         return 0
     for at, who, version, changes in entries:
         when = datetime.fromtimestamp(at, timezone.utc).isoformat(" ", "seconds")
-        told = ", ".join(f"{name}: {json.dumps(was)} -> {json.dumps(now)}" for name, (was, now) in changes.items())
-        print(f"{when}  {who}  {version}  {told}")
+        changed = ", ".join(f"{name}: {json.dumps(was)} -> {json.dumps(now)}" for name, (was, now) in changes.items())
+        print(f"{when}  {who}  {version}  {changed}")
     return 0
 
 
 def backup(arguments: Namespace, store: Store) -> int:
-    """Copy the store into a new file."""
+    """Copy the store to a new file."""
     copied = getattr(store, "backup", None)
     if copied is None:
         raise InputError("backup: of a server, expected sqlite:///path; a server's own tools copy it whole")
@@ -90,38 +90,38 @@ def backup(arguments: Namespace, store: Store) -> int:
 
 
 def pause(arguments: Namespace, store: Store) -> int:
-    """Let workers end after the batch that they have."""
+    """Let workers end after their current batch."""
     control.pause(store, arguments.note)
-    print("paused: workers end after the batch that they have; queries are answered; `resume` or `run` goes on")
+    print("paused: workers end after their batch; queries are answered; `resume` or `run` continues")
     return 0
 
 
 def resume(arguments: Namespace, store: Store) -> int:
     """Let workers go on."""
     control.resume(store)
-    print("running: workers that ended meanwhile have to be started again by `run`")
+    print("running: start workers which have ended with `run`")
     return 0
 
 
 def throttle(arguments: Namespace, store: Store) -> int:
-    """Set how fast workers may go."""
+    """Set the speed limits of workers."""
     journal = control.throttle(store, arguments.rate, arguments.latency)
-    print(limits(journal.rate, journal.latency))
+    print(limits_text(journal.rate, journal.latency))
     return 0
 
 
-def line(found: dict[str, Any]) -> str:
-    """A status in one line."""
+def status_line(found: dict[str, Any]) -> str:
+    """Format a status in one line."""
     parts = [found["phase"], f"{found['migrated']:,} of {found['items']:,} ({found['progress']:.1%})"]
     if found["pending"] and found["eta_seconds"] is not None:
         parts.append(f"{found['items_per_second']:,.0f} items/s, about {duration(found['eta_seconds'])} left")
     if found["dead_letters"]:
-        parts.append(f"{found['dead_letters']:,} dead letters")
+        parts.append(f"{found['dead_letters']:,} failed items")
     return ", ".join(parts)
 
 
-def described(found: dict[str, Any]) -> str:
-    """A status in a table."""
+def status_table(found: dict[str, Any]) -> str:
+    """Format a status as a table."""
     speed = f"{found['items_per_second']:,.0f} items/s by {found['workers']} workers"
     left = "" if found["eta_seconds"] is None else f", about {duration(found['eta_seconds'])} left"
     slow = found["query_p99_seconds"]
@@ -130,24 +130,24 @@ def described(found: dict[str, Any]) -> str:
         "migration": f"{found['migration']}, order {found['order']}" if found["migration"] else "none yet",
         "migrated": f"{found['migrated']:,} of {found['items']:,} ({found['progress']:.1%})",
         "pending": f"{found['pending']:,}",
-        "dead letters": f"{found['dead_letters']:,}" + (", see `verify`" if found["dead_letters"] else ""),
+        "failed items": f"{found['dead_letters']:,}" + (", see `verify`" if found["dead_letters"] else ""),
         "unserved": f"{found['unserved']:,}",
         "speed": f"{speed}{left}" if found["workers"] else "no worker",
-        "slowest query in 100": "not told" if slow is None else f"{1000 * slow:.1f} ms",
-        "limits": limits(found["rate"], found["latency"]),
+        "slowest query in 100": "unknown" if slow is None else f"{1000 * slow:.1f} ms",
+        "limits": limits_text(found["rate"], found["latency"]),
         "on disk": size(found["bytes"]),
     }
     return "\n".join(f"{name:<21}{text}" for name, text in rows.items())
 
 
-def limits(rate: float | None, latency: float | None) -> str:
-    """Of workers, in words."""
+def limits_text(rate: float | None, latency: float | None) -> str:
+    """Format the limits of workers."""
     fast = "as fast as they can" if rate is None else f"at most {rate:g} items/s each"
     return f"workers go {fast}" + ("" if latency is None else f", less while queries take over {latency:g} s")
 
 
 def duration(seconds: float) -> str:
-    """In the unit that suits it.
+    """Format seconds in a suitable unit.
 
     Example:
         >>> duration(42.4), duration(600), duration(90_000)
@@ -159,7 +159,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in the unit that suits them.
+    """Format bytes in a suitable unit.
 
     Example:
         >>> size(2048), size(3 * 2**20)

@@ -1,4 +1,4 @@
-"""How far a run is: a bar in a terminal, a line now and then elsewhere; and its end by a signal."""
+"""Progress of a run: a bar in a terminal, otherwise a line every few seconds; and its end by a signal."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 
 from compat.live import control
 from compat.live.store import Store
-from compat.live.verbs.operating import line
+from compat.live.verbs.operating import status_line
 
 EVERY = 5.0  # seconds between two lines
-GLANCE = 0.5  # seconds between two looks at the store, at least
-SHARE = 20  # times what a look takes, at least
+GLANCE = 0.5  # minimum seconds between two looks at the store
+SHARE = 20  # minimum interval in durations of a look
 
 
 @contextmanager
-def shown(store: Store) -> Iterator[Callable[[int, int], None]]:
-    """A function to call after each batch, with its items and how many of them were written.
+def show_progress(store: Store) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function to call after each batch, with its items and the number of vectors written.
 
-    Items are counted in the store, as other workers migrate some, and users write some.
+    Progress is counted in the store, as other workers and users write too.
     """
     console = Console(file=sys.stderr)
     last, pause = 0.0, GLANCE
     if not console.is_terminal:
 
-        def told(items: int, written: int) -> None:
+        def print_line(items: int, written: int) -> None:
             nonlocal last
             if time.monotonic() - last >= EVERY:
                 last = time.monotonic()
-                print(line(control.status(store)), flush=True)
+                print(status_line(control.status(store)), flush=True)
 
-        yield told
+        yield print_line
         return
     dead = TextColumn("{task.fields[dead]}")
     columns = BarColumn(), MofNCompleteColumn(), TaskProgressColumn(), TimeRemainingColumn(), dead
@@ -45,25 +45,25 @@ def shown(store: Store) -> Iterator[Callable[[int, int], None]]:
         counts = store.counts()
         task = bar.add_task("", total=counts.total, completed=counts.new, dead="")
 
-        def moved(items: int, written: int) -> None:
+        def advance(items: int, written: int) -> None:
             nonlocal last, pause
             if time.monotonic() - last >= pause:
                 began = time.monotonic()
                 counts = store.counts()
                 last = time.monotonic()
                 pause = max(GLANCE, SHARE * (last - began))
-                failed = f"{counts.failed:,} dead letters" if counts.failed else ""
+                failed = f"{counts.failed:,} failed items" if counts.failed else ""
                 bar.update(task, total=counts.total, completed=counts.new, dead=failed)
             else:
                 bar.advance(task, written)
 
-        yield moved
+        yield advance
         counts = store.counts()
         bar.update(task, total=counts.total, completed=counts.new)
 
 
 class Signals:
-    """Which signal came, if any: the first one lets a worker end after its batch, the next one ends the process."""
+    """Handles signals: the first lets a worker end after its batch, the second ends the process."""
 
     def __init__(self, stop: Callable[[], None]) -> None:
         self.stop, self.number, self.before = stop, 0, {}  # type: ignore[var-annotated]

@@ -102,7 +102,7 @@ def url(adapter: str, request, tmp_path) -> Iterator[str]:
 
 def emptied(url: str) -> None:
     """Leave nothing on a server."""
-    from compat.live.qdrant.link import QdrantConnection
+    from compat.live.qdrant.connection import QdrantConnection
 
     link = QdrantConnection(url)
     for name in (link.collection, f"{link.collection}_journal"):

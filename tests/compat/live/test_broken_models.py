@@ -1,4 +1,4 @@
-"""A model that breaks, and items that are at fault: one is paused for, the others become dead letters."""
+"""A model that breaks, and items that are at fault: one is paused for, the others fail."""
 
 from contextlib import nullcontext
 
@@ -51,7 +51,7 @@ HOW = {
 @pytest.mark.parametrize("batch", [1, 3, 8, 32])
 @pytest.mark.parametrize("after", [0, 1])
 @pytest.mark.parametrize("how", HOW)
-def test_a_model_that_breaks_makes_no_dead_letters(store, how, batch, after):
+def test_a_model_that_breaks_makes_no_failed_items(store, how, batch, after):
     new = Breaks(HOW[how])
     migration = Migration(store, models(new=new))
     migration.plan(batch=batch)
@@ -66,7 +66,7 @@ def test_a_model_that_breaks_makes_no_dead_letters(store, how, batch, after):
     assert store.counts() == (ITEMS, ITEMS, 0, 0, 0)
 
 
-def test_a_model_that_breaks_within_a_batch_makes_no_dead_letters(store):
+def test_a_model_that_breaks_within_a_batch_makes_no_failed_items(store):
     class Ends(Breaks):
         """It reads a few items more, then nothing."""
 
@@ -122,7 +122,7 @@ def test_a_model_that_reads_few_of_all_is_broken(store, batch):
     journal = migration.run()
     assert journal.phase == "paused"
     assert "OSError: image file is truncated" in journal.note
-    assert "that are pending), expected a model that reads them" in journal.note
+    assert "pending ones), expected a model which reads them" in journal.note
     assert store.counts().failed == 0
     new.bad = set()
     assert migration.run().phase == "complete"
@@ -146,9 +146,9 @@ def test_canaries_refuse_when_most_of_those_that_can_be_read_differ(store, chang
     ids = [item.id for item in drawn]
     monkeypatch.setattr(type(store), "sample", lambda self, count: drawn[:count])
     run = Migration(store, models(new=drifting(ids[:changed]))).run
-    named = f"of 8 items, {', '.join(map(repr, ids[:changed]))} are not stored as it embeds them"
+    named = f"of 8 items, {', '.join(map(repr, ids[:changed]))} are not reproduced"
     if refused:
-        with pytest.raises(InputError, match=rf"^models.new: item '{ids[0]}' is not stored as .* like {changed} of 8"):
+        with pytest.raises(InputError, match=rf"^models.new: item '{ids[0]}' is not reproduced, like {changed} of 8"):
             run()
     else:
         with pytest.warns(UserWarning, match=named) if changed else nullcontext():
@@ -206,7 +206,7 @@ def test_a_write_by_a_model_that_is_away_or_returns_something_else_is_one_line(s
         raise type("ConnectError", (Exception,), {"__module__": "httpx"})("no route")
 
     odd.how = away
-    with pytest.raises(Unreachable, match=r"^models.old: ConnectError: no route, expected a model that answers$"):
+    with pytest.raises(Unreachable, match=r"^models.old: ConnectError: no route, expected a model which answers$"):
         writer.put("x", "item 1")
     assert store.get("x") is None
 

@@ -94,7 +94,7 @@ def test_what_json_does_not_have_is_no_meta(store, year):
         lambda: store.put(item(0, meta={"year": year}), store.journal()),
         lambda: store.describe("i0", {"year": year}),
     ):
-        with pytest.raises(InputError, match=r"^meta: of item 'i0' .* expected what JSON has$"):
+        with pytest.raises(InputError, match=r"^meta: of item 'i0' .* expected JSON values$"):
             write()
     assert same(store.get("i0"), item(0))
 
@@ -129,7 +129,7 @@ def test_put_writes_an_item_and_puts_it_in_place_of_another(store):
     running(store, 3)
     during = store.journal()
     store.exchange(report(), 3, 60.0)
-    store.exchange(report(dead=[("i1", 2, "unreadable")]), 0, 60.0)
+    store.exchange(report(failed=[("i1", 2, "unreadable")]), 0, 60.0)
     fresh = Item("i9", TEXT, {"lang": TEXT, "list": [1, None]}, 90, new=new(9))
     store.put(fresh, during)
     assert same(store.get("i9"), fresh)
@@ -220,11 +220,14 @@ def test_ids_and_contents_are_only_text(store):
 
 def test_counts_of_each_state(store):
     running(store, 5)
-    store.exchange(report(0, 1, dead=[("i2", 3, "unreadable")]), 0, 60.0)
+    store.exchange(report(0, 1, failed=[("i2", 3, "unreadable")]), 0, 60.0)
     store.put(Item("i7", "c7", {}, 8), store.journal())
     store.put(Item("i8", "c8", {}, 9, new=new(8)), store.journal())
     assert store.counts() == Counts(7, 3, 3, 1, 1)
-    assert store.without_old(9) in ([("i7", 8, "c7"), ("i8", 9, "c8")], [("i8", 9, "c8"), ("i7", 8, "c7")])
+    assert store.without_old(9) in (
+        [("i7", 8, "c7", -1), ("i8", 9, "c8", -1)],
+        [("i8", 9, "c8", -1), ("i7", 8, "c7", -1)],
+    )
     assert len(store.without_old(1)) == 1
 
 
@@ -298,7 +301,7 @@ def test_pending_items_are_met_once_page_by_page(store):
     running(store, 6, order=[4, 5, 0, 1, 2, 3])
     for id in ("z", "B", "a"):
         store.put(Item(id, id, {}, 50), store.journal())
-    store.exchange(report(0, dead=[("i1", 2, "unreadable")]), 3, 60.0)
+    store.exchange(report(0, failed=[("i1", 2, "unreadable")]), 3, 60.0)
     first = store.pending(2)
     assert {p.place for p in first} == {-1}
     store.delete(first[-1].id)
@@ -314,7 +317,7 @@ def test_pending_items_are_met_once_page_by_page(store):
 def test_failures_and_claims_are_told(store):
     running(store, 5)
     assert (store.failures(9), store.claims()) == ([], {})
-    store.exchange(report(dead=[("i1", 2, "unreadable"), ("i3", 4, "gone")]), 2, 60.0)
+    store.exchange(report(failed=[("i1", 2, "unreadable"), ("i3", 4, "gone")]), 2, 60.0)
     store.exchange(report(worker="host:2:2"), 1, -5.0)
     failed = [item(1, failure="unreadable"), item(3, failure="gone")]
     assert all(same(a, b) for a, b in zip(store.failures(9), failed, strict=True))

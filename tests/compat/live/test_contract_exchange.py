@@ -19,7 +19,7 @@ A, B = "host:1:1", "host:2:2"
 def test_batches_are_claimed_in_the_order_of_the_plan(store):
     running(store, 6, order=[5, 3, 1, 0, 2, 4])
     turn = store.exchange(report(worker=A), 2, 60.0)
-    assert turn == (0, [("i5", 6, "c5"), ("i3", 4, "c3")], True)
+    assert turn == (0, [("i5", 6, "c5", -1), ("i3", 4, "c3", -1)], True)
     assert claim(store, 3, B) == ["i1", "i0", "i2"]
     turn = store.exchange(report(5, 3, worker=A), 9, 60.0)
     assert (turn.written, [w.id for w in turn.work], turn.left) == (2, ["i4"], True)
@@ -74,7 +74,7 @@ def test_what_was_extracted_from_another_version_is_refused(store):
 def test_what_comes_twice_or_late_writes_nothing(store):
     running(store, 2)
     assert store.exchange(report(0), 0, 60.0).written == 1
-    assert store.exchange(report(done=[("i0", 1, new(70))], dead=[("i0", 1, "late")]), 0, 60.0).written == 0
+    assert store.exchange(report(done=[("i0", 1, new(70))], failed=[("i0", 1, "late")]), 0, 60.0).written == 0
     assert same(store.get("i0"), item(0, new=new(0)))
     twice = [("i1", 2, new(1)), ("i1", 2, new(71))]
     assert store.exchange(report(done=twice), 0, 60.0).written == 1
@@ -86,7 +86,7 @@ def test_what_was_extracted_for_another_migration_writes_nothing(store, changes)
     running(store, 2)
     claim(store, 2)
     turned(store, **changes)
-    turn = store.exchange(report(0, dead=[("i1", 2, "unreadable")]), 2, 60.0)
+    turn = store.exchange(report(0, failed=[("i1", 2, "unreadable")]), 2, 60.0)
     assert (turn.written, turn.work) == (0, [])
     assert [same(found, item(n)) for n, found in enumerate(everything(store))] == [True] * 2
 
@@ -97,7 +97,7 @@ def test_a_deleted_item_is_not_resurrected(store):
     store.delete("i1")
     store.delete("i2")
     store.put(item(2, version=90), store.journal())  # another item of the same name
-    turn = store.exchange(report(0, 1, 2, dead=[("i1", 2, "unreadable")]), 9, 60.0)
+    turn = store.exchange(report(0, 1, 2, failed=[("i1", 2, "unreadable")]), 9, 60.0)
     assert (turn.written, [w.id for w in turn.work]) == (1, ["i2"])
     assert store.get("i1") is None
     assert same(store.get("i2"), item(2, version=90))
@@ -109,7 +109,7 @@ def test_nothing_is_handed_out_while_the_migration_does_not_run(store, phase):
     running(store, 3)
     claim(store, 2)
     turned(store, phase=phase)
-    turn = store.exchange(report(0, dead=[("i1", 2, "unreadable")]), 9, 60.0)
+    turn = store.exchange(report(0, failed=[("i1", 2, "unreadable")]), 9, 60.0)
     assert turn.work == []
     assert turn.left
     taken = phase != "planned"
@@ -160,11 +160,11 @@ def test_what_a_dead_process_claimed_is_free_at_once(store, url):
     assert ["i0", "i1", "i2"] in until_free
 
 
-def test_dead_letters_are_not_handed_out_until_they_are_tried_again(store):
+def test_failed_items_are_not_handed_out_until_they_are_tried_again(store):
     running(store, 3)
-    store.exchange(report(dead=[("i0", 1, "'unreadable'; --"), ("i1", 99, "another version")]), 0, 60.0)
+    store.exchange(report(failed=[("i0", 1, "'unreadable'; --"), ("i1", 99, "another version")]), 0, 60.0)
     assert same(store.get("i0"), item(0, failure="'unreadable'; --"))
-    assert store.exchange(report(), 9, 60.0).work == [("i1", 2, "c1"), ("i2", 3, "c2")]
+    assert store.exchange(report(), 9, 60.0).work == [("i1", 2, "c1", -1), ("i2", 3, "c2", -1)]
     assert store.exchange(report(1, 2), 9, 60.0) == (2, [], False)
     assert store.retry() == 1
     assert store.retry() == 0
@@ -173,9 +173,9 @@ def test_dead_letters_are_not_handed_out_until_they_are_tried_again(store):
     assert same(store.get("i0"), item(0, new=new(0)))
 
 
-def test_a_dead_letter_may_be_delivered_late(store):
+def test_a_failed_item_may_be_delivered_late(store):
     running(store, 1)
-    store.exchange(report(dead=[("i0", 1, "unreadable")]), 0, 60.0)
+    store.exchange(report(failed=[("i0", 1, "unreadable")]), 0, 60.0)
     assert store.exchange(report(0), 0, 60.0).written == 1
     assert same(store.get("i0"), item(0, new=new(0)))
 

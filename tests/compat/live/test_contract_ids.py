@@ -33,10 +33,10 @@ def test_an_id_that_is_no_text(store, step):
     assert (store.journal(), *map(str, (store.get("i0"), store.get("7")))) == (before[0], *map(str, before[1:]))
 
 
-@pytest.mark.parametrize("kind", ["done", "dead"])
+@pytest.mark.parametrize("kind", ["done", "failed"])
 def test_a_report_of_an_id_that_is_no_text(store, kind):
     running(store)
-    told: dict[str, Any] = {"done": [(7, 1, new(7))], "dead": [(7, 1, "torn")]}
+    told: dict[str, Any] = {"done": [(7, 1, new(7))], "failed": [(7, 1, "torn")]}
     with pytest.raises(InputError, match="id: 7 is int, expected text"):
         store.exchange(report(**{kind: told[kind]}), 0, 1.0)
     assert store.counts().new == store.counts().failed == 0

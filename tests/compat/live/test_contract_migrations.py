@@ -132,14 +132,14 @@ def test_a_worker_that_was_overtaken_while_it_learned_spoils_nothing(opened):
     store, its = filled(opened()), replace(models(upgrade, learner=learner), refit=refit)
     Migration(store, its).plan(Random(), SEED, batch=7)
     worker, calls = Worker(store, its), []
-    bridge = worker.bridge
+    bridge = worker.write_bridge
 
     def overtaken(*arguments):
         calls.append(store.journal().learned)
         Worker(store, its).run(until=0.9)
         bridge(*arguments)
 
-    worker.bridge = overtaken  # type: ignore[method-assign]
+    worker.write_bridge = overtaken  # type: ignore[method-assign]
     worker.run(until=0.9)
     assert calls == [0]
     assert (store.journal().learned, store.counts().new) == (72, 81)

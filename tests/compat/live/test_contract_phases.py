@@ -12,7 +12,7 @@ from tests.helpers.live_stores import NEW, everything, item, new, report, runnin
 
 def test_revert_clears_all_that_is_new(store):
     running(store, 4)
-    store.exchange(report(0, 1, dead=[("i2", 3, "unreadable")]), 0, 60.0)
+    store.exchange(report(0, 1, failed=[("i2", 3, "unreadable")]), 0, 60.0)
     store.put(Item("i7", "c7", {}, 8, new=new(7)), store.journal())
     before = turned(store, phase="rolling_back")
     after = replace(before, phase="rolled_back")
@@ -61,7 +61,7 @@ def test_old_embeddings_are_dropped_once_all_are_new_and_become_those_of_the_nex
 
 def test_a_store_that_is_opened_again_has_all(store, opened):
     running(store, 4, order=[3, 2, 1, 0])
-    store.exchange(report(0, dead=[("i1", 2, "unreadable")]), 0, 60.0)
+    store.exchange(report(0, failed=[("i1", 2, "unreadable")]), 0, 60.0)
     store.beat("searcher", {"p99": 0.5})
     kept = store.journal(), store.counts(), everything(store), store.gallery().place.tolist(), store.beats(60.0)
     assert store.size() > 0

@@ -32,7 +32,7 @@ def test_a_demonstration_measures_live_what_was_replayed(tmp_path, monkeypatch, 
 @pytest.mark.parametrize("name", ["none/a.png", "folder", "folder.png", "a.xyz", "a", ""])
 def test_a_demonstration_refuses_what_is_no_picture_before_it_starts(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("compat.live.verbs.demo.told", lambda *_: 1 / 0)
+    monkeypatch.setattr("compat.live.verbs.demo.run_story", lambda *_: 1 / 0)
     for folder in ("folder", "folder.png"):
         (tmp_path / folder).mkdir()
     with pytest.raises(SystemExit) as ended:

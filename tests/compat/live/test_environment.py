@@ -153,7 +153,7 @@ def test_a_file_that_is_taken_for_one_that_never_changes_is_seen_to_change(folde
     with read_only(folder):
         store: Any = open_store(f"sqlite:///{path}")
         assert red(store) is False
-        assert store.link.fixed
+        assert store.link.immutable
         described(1)
         assert red(store) == 1
 
@@ -301,7 +301,7 @@ def test_beside_a_process_that_stands_still_in_a_transaction_queries_are_answere
         stopped.execute("BEGIN IMMEDIATE")
         searcher = Searcher(store, models())
         assert len(searcher.search("query 1", ITEMS)) == ITEMS
-        searcher.told = 0.0
+        searcher.last_beat = 0.0
         assert len(searcher.search("query 2", ITEMS)) == ITEMS
         assert control.status(store)["phase"] == "running"
         for step in (

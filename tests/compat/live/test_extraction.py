@@ -49,13 +49,13 @@ def test_an_item_that_cannot_be_read_stops_no_other():
 
     found = extract(Doubled(), work("a", "bad", "ccc"))
     assert [(id, version, vector.tolist()) for id, version, vector in found.done] == [("a", 0, [2]), ("ccc", 2, [6])]
-    assert found.dead == [("bad", 1, "FileNotFoundError: no file bad")]
+    assert found.failed == [("bad", 1, "FileNotFoundError: no file bad")]
 
 
-def test_nan_is_a_dead_letter():
+def test_nan_is_a_failed_item():
     found = extract(Model(), work("a", "nan"))
     assert [id for id, *_ in found.done] == ["a"]
-    assert found.dead == [("nan", 1, "NaN or infinite values")]
+    assert found.failed == [("nan", 1, "NaN or infinite values")]
 
 
 def test_a_connection_that_fails_is_tried_again_later_each_time(slept):
@@ -72,7 +72,7 @@ def test_a_service_says_when_to_come_back(slept):
     assert slept == [7.0]
 
 
-def test_what_stays_away_is_no_dead_letter(slept):
+def test_what_stays_away_is_no_failed_item(slept):
     with pytest.raises(Unreachable, match="ConnectionError: gone"):
         extract(Model(*[ConnectionError("gone")] * 99), work("a", "b"))
     assert slept == sorted(slept)
@@ -87,25 +87,25 @@ def test_what_is_no_row_for_each_is_told(shape):
 
     found = extract(Other(), work("a", "b", "c"))
     assert isinstance(found.wrong, WrongModel)
-    assert [why.startswith("models.new: shape") and "expected a row for each" in why for *_, why in found.dead] == [
+    assert [why.startswith("models.new: shape") and "expected a row for each" in why for *_, why in found.failed] == [
         True
     ] * 3
 
 
-def test_a_model_that_leaves_out_what_it_cannot_read_makes_dead_letters_of_these_alone():
+def test_a_model_that_leaves_out_what_it_cannot_read_makes_failed_items_of_these_alone():
     class Skips(Model):
         def __call__(self, contents):
             return np.array([[float(len(content))] for content in contents if not content.startswith("bad")])
 
     found = extract(Skips(), work("a", "bad", "ccc"))
     assert [(id, vector.tolist()) for id, _, vector in found.done] == [("a", [1]), ("ccc", [3])]
-    assert [id for id, *_ in found.dead] == ["bad"]
+    assert [id for id, *_ in found.failed] == ["bad"]
 
 
-def test_rows_of_another_length_are_dead_letters():
+def test_rows_of_another_length_are_failed_items():
     found = extract(Model(), work("a", "b"), dim=2)
     assert found.done == []
-    assert found.dead[0] == ("a", 0, "models.new: shape (1, 1), expected (1, 2)")
+    assert found.failed[0] == ("a", 0, "models.new: shape (1, 1), expected (1, 2)")
 
 
 class Served500(Model):
@@ -124,7 +124,7 @@ class Served500(Model):
 def test_a_server_that_fails_at_an_item_stops_no_other(slept):
     found = extract(Served500("b"), work("a", "b", "c"))
     assert [id for id, *_ in found.done] == ["a", "c"]
-    assert found.dead == [("b", 1, "HTTPError: HTTP Error 500: Internal Server Error")]
+    assert found.failed == [("b", 1, "HTTPError: HTTP Error 500: Internal Server Error")]
     assert len(slept) == 6 + 1
 
 
@@ -137,4 +137,4 @@ def test_a_model_says_what_passes(slept):
 
     assert len(extract(Starts(Cold("loading")), work("a", "b")).done) == 2
     assert slept == [0.2]
-    assert len(extract(Model(Cold("loading"), Cold("loading")), work("a", "b")).dead) == 1
+    assert len(extract(Model(Cold("loading"), Cold("loading")), work("a", "b")).failed) == 1

@@ -11,7 +11,7 @@ from compat.errors import InputError
 from compat.experience import Learner, OwnBack, OwnCalibration, OwnForward
 from compat.experience.maps import Query
 from compat.live import Item, Journal, Migration, Models, Rows, Searcher, Writer
-from compat.live.serving import fitted
+from compat.live.serving import load_fit
 from compat.live.sqlite.store import SqliteStore
 from compat.live.store import Conflict
 from compat.live.worker import Worker
@@ -110,7 +110,7 @@ def test_searchers_of_before_and_after_what_users_wrote_answer_alike(store, monk
 def test_each_learner_learned_something_there(store):
     its = models(OwnBack)
     run(store, its)
-    fit = fitted(store, its, store.journal())
+    fit = load_fit(store, its, store.journal())
     assert fit is not None
     assert (fit.query.model, fit.passes, fit.item) == ("new", 1, None)
     assert fit.query.map is not None
@@ -121,7 +121,7 @@ def test_what_items_are_searched_by_is_what_the_fit_makes_of_them(store):
     its = models(OwnForward)
     run(store, its)
     journal, gallery = store.journal(), store.gallery(new=True)
-    fit = fitted(store, its, journal)
+    fit = load_fit(store, its, journal)
     assert journal.bridged
     assert fit is not None
     assert fit.item is not None
@@ -135,7 +135,7 @@ def test_a_store_without_its_fit_says_so_until_a_worker_has_learned_again(store)
     its = models(OwnBack)
     run(store, its)
     forget(store)
-    with pytest.raises(InputError, match=r"^fit: none of migration 1 at 120 items, expected one that a worker stored"):
+    with pytest.raises(InputError, match=r"^fit: none of migration 1 at 120 items, expected one stored by a worker"):
         answers(Searcher(store, its))
     for phase in ("running", "complete"):
         forget(store)
@@ -204,7 +204,7 @@ def test_a_learner_whose_answers_cannot_be_stored_is_told_so_and_nothing_changes
 def test_the_old_path_is_stored_too(store):
     its = models(Learner)
     run(store, its)
-    fit = fitted(store, its, store.journal())
+    fit = load_fit(store, its, store.journal())
     assert fit == (Query("old"), None, None, 2)
     with pytest.raises(Conflict):
         store.amend(store.journal(), store.journal(), b"again")

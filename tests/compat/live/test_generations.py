@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from compat.live.items import Item
-from compat.live.migration import onward_of
+from compat.live.migration import next_journal
 from compat.live.sqlite import generations
 from compat.live.sqlite import store as sqlite_store
 from compat.live.sqlite.store import SqliteStore
@@ -22,7 +22,7 @@ def store(tmp_path):
 
 def tables(store) -> list[str]:
     with store.transaction("DEFERRED") as cursor:
-        return sorted([*generations.tables(cursor), *generations.abandoned(cursor)])
+        return sorted([*generations.tables(cursor), *generations.abandoned_tables(cursor)])
 
 
 def of(*numbers):
@@ -55,7 +55,7 @@ def test_users_add_write_and_delete_while_an_order_is_prepared(store, tmp_path, 
                 writes[len(steps)]()
             steps.append(None)
 
-    monkeypatch.setattr(sqlite_store, "gently", gently)
+    monkeypatch.setattr(sqlite_store, "repeat_with_pauses", gently)
     planned(store, [f"i{n}" for n in range(9, -1, -1)])
     turned(store, phase="running")
     assert len(steps) >= len(writes)
@@ -72,7 +72,7 @@ def test_a_plan_that_fails_or_is_overtaken_leaves_nothing(store, monkeypatch):
     def gently(step):
         turned(store, note="meanwhile")
 
-    monkeypatch.setattr(sqlite_store, "gently", gently)
+    monkeypatch.setattr(sqlite_store, "repeat_with_pauses", gently)
     with pytest.raises(Conflict):
         planned(store, ["i0"])
     assert store.journal() == replace(before, note="meanwhile")
@@ -101,7 +101,7 @@ def test_rollback_finalize_and_the_next_plan_write_the_journal_alone(store):
     before = turned(store, phase="verified")
     after = replace(before, phase="finalized")
     assert written(store, lambda: store.drop_old(before, after)) == 2
-    assert written(store, lambda: store.advance(after, onward_of(after))) == 2
+    assert written(store, lambda: store.advance(after, next_journal(after))) == 2
 
 
 def test_what_serves_no_more_is_swept_in_chunks_by_anyone(store, tmp_path):
@@ -129,7 +129,7 @@ def test_a_rollback_needs_no_vector_read_again(store):
     running(store, 12)
     asks = [Ask("old", vector(0)[None])]
     assert len(store.search(asks, 99)[0].ids) == 12
-    part = store.views.views["old"].part
+    part = store.indexes.columns["old"].index
     store.exchange(report(*range(7)), 0, 60.0)
     assert len(store.search(asks, 99)[0].ids) == 5
     before = turned(store, phase="rolling_back")
@@ -138,4 +138,4 @@ def test_a_rollback_needs_no_vector_read_again(store):
     found = store.search(asks, 99)[0]
     assert sorted(found.ids) == sorted(f"i{n}" for n in range(12))
     assert found.vectors[found.ids.index("i3")].tolist() == vector(99).tolist()
-    assert store.views.views["old"].part is part or not store.views.views["old"].whole
+    assert store.indexes.columns["old"].index is part or not store.indexes.columns["old"].whole

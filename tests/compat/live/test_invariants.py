@@ -5,7 +5,7 @@ import pytest
 
 from compat.errors import InputError
 from compat.live import Item, Journal, Migration, Models, Rows, Searcher, Writer
-from compat.live.invariants import Scanned, check
+from compat.live.invariants import ScannedStore, check
 from compat.live.sqlite.store import SqliteStore
 from compat.live.store import Approximate
 
@@ -98,13 +98,13 @@ def test_an_old_vector_that_its_model_does_not_make_is_named(store):
 
 def test_a_search_that_misses_what_a_scan_finds_has_a_recall_below_1(half, monkeypatch):
     monkeypatch.setattr(
-        "compat.live.sqlite.parts.Part.search", lambda its, asked, *_: its.row_of[:1].repeat(len(asked))[:, None]
+        "compat.live.sqlite.index.SqliteIndex.search", lambda its, asked, *_: its.row_of[:1].repeat(len(asked))[:, None]
     )
     assert 0 < (check(half, MODELS, queries=5).recall or 0) < 0.9
 
 
 def test_a_scan_finds_what_a_search_does(half):
-    mine, scanned = Searcher(half, MODELS), Searcher(Scanned(half), MODELS)
+    mine, scanned = Searcher(half, MODELS), Searcher(ScannedStore(half), MODELS)
     for k in (1, 7, ITEMS):
         expected, found = ([hit[:3] for hit in its.search("i42", k)] for its in (mine, scanned))
         assert found == expected

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from hashlib import sha256
 from itertools import pairwise
 
@@ -40,7 +40,7 @@ def first(path, phase, migrated=0, failed=()):
     """A store as the first layout had it, 8 items planned from the last to the first, of which some are migrated."""
     begun = (1, phase, 8, 4, MODELS.fingerprint, "Random 0", 3)
     its = Journal(3, "cosine", ("lang",), *(() if phase == "none" else begun))
-    content = json.dumps({k: v for k, v in asdict(its).items() if k not in ADDED}, sort_keys=True)
+    content = json.dumps({k: v for k, v in its.record().items() if k not in ADDED}, sort_keys=True)
     with closing(sqlite3.connect(path)) as base:
         base.executescript(FIRST)
         base.execute("INSERT INTO journal VALUES (1, ?, ?)", (content, sha256(content.encode()).hexdigest()))
@@ -115,7 +115,7 @@ def test_another_store_in_the_place_of_the_one_that_was_opened_is_refused(tmp_pa
         one.close()
     assert store.counts().total == 0
     other.replace(path)
-    with pytest.raises(InputError, match=r"^store: .*gallery.db was deleted or replaced, expected the file that"):
+    with pytest.raises(InputError, match=r"^store: .*gallery.db was deleted or replaced, expected the opened file"):
         store.counts()
     with closing(sqlite3.connect(path)) as base:
         record = json.loads(base.execute("SELECT content FROM journal").fetchone()[0])

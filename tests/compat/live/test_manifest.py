@@ -210,7 +210,7 @@ def test_late_vectors_change_nothing_of_what_was_written_since(migration, tmp_pa
     assert not migration.verify(100).drifted
 
 
-def test_a_late_failure_does_not_take_a_vector_away_and_a_vector_revives_a_dead_letter(migration, tmp_path):
+def test_a_late_failure_does_not_take_a_vector_away_and_a_vector_revives_a_failed_item(migration, tmp_path):
     export(migration.store, tmp_path / "m.parquet")
     pq.write_table(extracted(tmp_path / "m.parquet", NAMES[:2]), tmp_path / "bad.parquet")
     pq.write_table(extracted(tmp_path / "m.parquet"), tmp_path / "good.parquet")
@@ -243,7 +243,7 @@ def test_a_rollback_in_the_middle_stops_it(migration, tmp_path):
     def rolled_back(items, written):
         migration.rollback()
 
-    with pytest.raises(InputError, match=r"^apply: migration 1 is rolled_back by now, expected migration 1 to run"):
+    with pytest.raises(InputError, match=r"^apply: migration 1 is rolled_back now, expected migration 1 to run"):
         apply(migration.store, migration.models, tmp_path / "v.parquet", rolled_back)
     assert migration.store.counts().new == 0
 
@@ -265,7 +265,7 @@ def test_no_such_file(migration, tmp_path):
         apply(migration.store, migration.models, tmp_path / "v.parquet")
     with pytest.raises(InputError, match="expected a parquet file or a folder"):
         apply(migration.store, migration.models, tmp_path)
-    with pytest.raises(InputError, match=r"^manifest: .*expected a file that can be written"):
+    with pytest.raises(InputError, match=r"^manifest: .*expected a writable file"):
         export(migration.store, tmp_path / "no" / "m.parquet")
     with pytest.raises(InputError, match=r"^manifest: .*expected a file that `export` wrote"):
         fingerprint(tmp_path / "m.parquet")
@@ -281,7 +281,7 @@ def test_other_models_than_the_migrations(migration, tmp_path):
 
 def test_no_migration_under_way(migration, tmp_path):
     migration.rollback()
-    with pytest.raises(InputError, match=r"^export: the store is in phase rolled_back, expected a migration"):
+    with pytest.raises(InputError, match=r"^export: the store is in phase rolled_back, expected a planned migration"):
         export(migration.store, tmp_path / "m.parquet")
 
 

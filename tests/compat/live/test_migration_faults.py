@@ -102,7 +102,7 @@ def test_an_item_that_appears_after_verification_blocks_the_end(store):
     migration.run()
     migration.verify()
     store.put(items()[0]._replace(version=99), store.journal())
-    with pytest.raises(InputError, match="finalize: 1 pending items and 0 dead letters, expected all items migrated"):
+    with pytest.raises(InputError, match="finalize: 1 pending items and 0 failed items, expected all items migrated"):
         migration.finalize()
 
 
@@ -119,7 +119,7 @@ def test_a_model_that_is_away_pauses_the_migration(store, monkeypatch):
     journal = migration.run()
     assert (journal.phase, journal.note) == (
         "paused",
-        "models.new: ConnectionError: no route, expected a model that answers",
+        "models.new: ConnectionError: no route, expected a model which answers",
     )
     assert rankings(store, models())
     assert Migration(store, models()).run().phase == "complete"
@@ -140,7 +140,7 @@ def test_a_store_that_fails_is_tried_again_and_nothing_is_lost(store, monkeypatc
     assert migration.run(0.5).phase == "running"
     assert not fails
     fails.extend([OSError("database or disk is full")] * 99)
-    with pytest.raises(InputError, match=r"store: OSError: database or disk is full, .* run goes on from there"):
+    with pytest.raises(InputError, match=r"store: OSError: database or disk is full, .* run continues from there"):
         migration.run()
     assert store.counts().new == ITEMS // 2
     assert rankings(store, models())

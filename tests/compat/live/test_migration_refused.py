@@ -10,7 +10,7 @@ from compat.live import Journal, Migration, Rows, Searcher, Writer, open_store
 from compat.live.control import throttle
 from compat.live.items import Phase
 from compat.live.sqlite.store import SqliteStore
-from compat.live.store import amended
+from compat.live.store import change_journal
 from compat.methods.affine import Affine
 from compat.models import Precomputed
 from compat.orders import Density, Entropy, Random, Uncertainty
@@ -42,7 +42,7 @@ def next_models(**options):
 def test_one_migration_at_a_time(store, phase: Phase):
     its = models()
     Migration(store, its).plan()
-    amended(store, lambda journal: replace(journal, phase=phase))
+    change_journal(store, lambda journal: replace(journal, phase=phase))
     with pytest.raises(InputError, match=f"plan: migration 1 is {phase}, expected none under way"):
         Migration(store, its).plan()
 
@@ -75,13 +75,13 @@ def test_a_model_that_changed_under_its_name_is_noticed(store):
     contents, _, new = matrices()
     drifted = Rows(contents, new + np.float32(0.01))
     drifted.version = migration.models.new.version
-    with pytest.raises(InputError, match=r"models.new: item .* is not stored as it embeds it"):
+    with pytest.raises(InputError, match=r"models.new: item .* is not reproduced"):
         Migration(store, models(new=drifted)).run()
 
 
 def test_an_old_model_that_is_not_the_store_s_is_noticed(store):
     contents, old, _ = matrices()
-    with pytest.raises(InputError, match=r"models.old: item .* is not stored as it embeds it"):
+    with pytest.raises(InputError, match=r"models.old: item .* is not reproduced"):
         Migration(store, models(old=Rows(contents, old[:, ::-1]))).plan()
     assert Migration(store, models(old=Rows(contents, 3 * old))).plan().phase == "planned"
 
@@ -98,7 +98,7 @@ def test_an_order_that_needs_what_is_not_known_is_refused(store, order, message)
 @pytest.mark.parametrize(
     ("options", "order", "message"),
     [
-        ({"old": Rows(*matrices()[:2])}, None, r"models\.old: item .* is not stored as it embeds it"),
+        ({"old": Rows(*matrices()[:2])}, None, r"models\.old: item .* is not reproduced"),
         ({"new": Failing(*matrices()[0])}, None, r"models\.new: it reads none of the first"),
         ({}, Entropy(), "order: Entropy, but the old model has no classifier"),
         ({}, Uncertainty(), "uncertainty"),
@@ -127,7 +127,7 @@ def test_other_plans_that_make_no_sense(store, tmp_path):
         Migration(store, models(old=None)).plan(dual=True)
     with pytest.raises(InputError, match=r"models.new: it reads none of the first 8 items"):
         Migration(store, models(new=Failing(*matrices()[0]))).plan()
-    with pytest.raises(InputError, match=r"first 8 items \(OSError: image file is truncated\), expected one that"):
+    with pytest.raises(InputError, match=r"first 8 items \(OSError: image file is truncated\), expected one which"):
         Migration(store, models(new=Failing(*matrices()[0]))).plan()
     for dims in ((OLD + 1, NEW), (OLD, NEW - 1)):
         upgrade = Affine(Precomputed(dims[0]), Precomputed(dims[1]))
@@ -164,7 +164,7 @@ def test_a_plan_that_was_overtaken_leaves_the_order_of_the_other(store):
             return found
 
     places: list[int] = []
-    with pytest.raises(InputError, match=r"^plan: another migration was planned just now, expected none$"):
+    with pytest.raises(InputError, match=r"^plan: another migration has just been planned, expected none$"):
         Migration(store, models()).plan(Slow())
     assert (store.journal().order, store.journal().migration) == ("Random 1", 1)
     assert store.gallery().place.tolist() == places
@@ -176,7 +176,7 @@ def test_a_rollback_by_an_old_model_that_is_not_the_store_s_is_refused(store):
     migration.run(0.5)
     Writer(store, models()).put("new", "item 7")
     contents, old, _ = matrices()
-    with pytest.raises(InputError, match=r"^models.old: item 'i\d+' is not stored as it embeds it"):
+    with pytest.raises(InputError, match=r"^models.old: item 'i\d+' is not reproduced"):
         Migration(store, models(old=Rows(contents, -old))).rollback()
     assert store.journal().phase == "running"
     assert Migration(store, models()).rollback().phase == "rolled_back"

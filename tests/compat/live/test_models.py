@@ -127,5 +127,5 @@ def test_a_digest_sees_names_shapes_and_values():
 
 
 def test_independent_systems_stand_in_for_no_upgrade():
-    assert type(models().between(OLD, NEW)) is Upgrade
+    assert type(models().upgrade_for(OLD, NEW)) is Upgrade
     assert Models(models().new).fingerprint["upgrade"] == "independent"

@@ -6,7 +6,7 @@ import pytest
 from compat.errors import InputError
 from compat.live import Item, Migration, Models, Rows, Searcher, Writer
 from compat.live.items import Journal
-from compat.live.migration import onward_of
+from compat.live.migration import next_journal
 from compat.live.sqlite.store import SqliteStore
 from tests.helpers.live_stores import lose
 
@@ -108,7 +108,7 @@ def test_a_searcher_of_the_migration_that_ended_serves_until_the_next_one_runs(s
     assert [(hit.id, hit.distance) for hit in following.search("i3", 12)] == expected
     Writer(store, third).put("i4", "i4")
     assert np.array_equal(store.get("i4").new, NEW[4])
-    store.advance(ended, onward_of(ended))  # a plan that failed right after it
+    store.advance(ended, next_journal(ended))  # a plan that failed right after it
     assert [(hit.id, hit.distance) for hit in searcher.search("i3", 12)] == expected
     writer.put("i5", "i5")
     assert np.array_equal(store.get("i5").old, NEW[5])

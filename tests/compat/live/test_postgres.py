@@ -15,8 +15,8 @@ from compat.live.worker import CANARIES, Worker
 from tests.helpers.live_stores import OLD, create, everything, item, new, report, running, same, turned, vector
 
 psycopg = pytest.importorskip("psycopg")
-from compat.live.postgres import link as postgres_link  # noqa: E402
-from compat.live.postgres.link import PostgresConnection  # noqa: E402
+from compat.live.postgres import connection as postgres_link  # noqa: E402
+from compat.live.postgres.connection import PostgresConnection  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 ITEMS, BATCH = 60, 5

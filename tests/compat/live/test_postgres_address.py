@@ -6,7 +6,7 @@ from compat.errors import InputError
 from compat.live import open_store
 
 psycopg = pytest.importorskip("psycopg")
-from compat.live.postgres.address import parsed  # noqa: E402
+from compat.live.postgres.address import parse  # noqa: E402
 
 SECRET = "s3cr3t"
 
@@ -26,18 +26,18 @@ def test_parameters_arrive_as_libpq_reads_them(url):
     expected = psycopg.conninfo.conninfo_to_dict(url)
     begun = "?" in url.replace("pa?ss", "")
     for schema, given in [("compat", url), ("s", url + ("&" if begun else "?") + "schema=s")]:
-        found = parsed(given)
+        found = parse(given)
         assert found.schema == schema
-        assert {name: found.given.get(name) for name in expected} == expected
+        assert {name: found.parameters.get(name) for name in expected} == expected
 
 
 def test_the_last_schema_of_several_is_taken():
-    found = parsed("postgresql://h/db?schema=a&sche%6da=order&user=u")
-    assert (found.schema, found.given["user"]) == ("order", "u")
+    found = parse("postgresql://h/db?schema=a&sche%6da=order&user=u")
+    assert (found.schema, found.parameters["user"]) == ("order", "u")
 
 
 def test_what_an_address_says_of_time_and_encoding():
-    found = parsed("postgresql://h/db?connect_timeout=3&client_encoding=latin1").given
+    found = parse("postgresql://h/db?connect_timeout=3&client_encoding=latin1").parameters
     assert (found["connect_timeout"], found["client_encoding"], found["keepalives_idle"]) == ("3", "UTF8", "60")
 
 

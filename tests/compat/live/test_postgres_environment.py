@@ -20,7 +20,7 @@ from compat.live.store import Approximate, Ask
 from tests.helpers.live_stores import claim, create, item, new, report, running, vector
 
 psycopg = pytest.importorskip("psycopg")
-from compat.live.postgres import link as postgres_link  # noqa: E402
+from compat.live.postgres import connection as postgres_link  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 POOLER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
@@ -215,7 +215,7 @@ def test_a_store_in_no_schema_is_not_that_of_another(opened, admin):
     running(create(public), 1)
     public.close()
     try:
-        with pytest.raises(InputError, match="expected a store that `init` made"):
+        with pytest.raises(InputError, match="expected a store made by `init`"):
             opened().counts()
     finally:
         for (name,) in admin.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall():
@@ -242,7 +242,7 @@ def test_text_that_no_encoding_has_is_refused(opened):
     for step in steps:
         with pytest.raises(InputError, match=r"^[^\n]+, expected text[^\n]*$"):
             step()
-    assert store.exchange(report(0, dead=[("i1", 2, f"no\0 {wrong}")]), 0, 60.0).written == 1
+    assert store.exchange(report(0, failed=[("i1", 2, f"no\0 {wrong}")]), 0, 60.0).written == 1
     assert store.failures(1)[0].failure == "no \\ud800"
 
 

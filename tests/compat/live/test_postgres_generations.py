@@ -1,7 +1,7 @@
 """Generations in PostgreSQL: stores of the first layout, plans while users write, and tables that somebody reads."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from hashlib import sha256
 from itertools import pairwise
 
@@ -48,8 +48,8 @@ def first(url, phase, migrated=0, failed=()):
     store = PostgresStore(url)
     begun = (1, phase, 8, 4, MODELS.fingerprint, "Random 0", 3)
     its = Journal(3, "cosine", ("lang",), *(() if phase == "none" else begun))
-    content = json.dumps({k: v for k, v in asdict(its).items() if k not in ADDED}, sort_keys=True)
-    with psycopg.connect(**store.link.address.given, autocommit=True) as base:
+    content = json.dumps({k: v for k, v in its.record().items() if k not in ADDED}, sort_keys=True)
+    with psycopg.connect(**store.link.address.parameters, autocommit=True) as base:
         base.execute("CREATE EXTENSION IF NOT EXISTS vector")
         for statement in FIRST.format(store.link.schema).split(";\n"):
             base.execute(statement)
@@ -247,12 +247,12 @@ def test_items_that_are_added_slowly_keep_nobody_waiting(opened):
 
     def planned_meanwhile():
         yield item(2)
-        monkeypatched = generations.committed
-        generations.committed = lambda link, cursor, before: 10**6  # does not wait, and has seen nothing
+        monkeypatched = generations.last_committed_row
+        generations.last_committed_row = lambda link, cursor, before: 10**6  # does not wait, and has seen nothing
         try:
             planned(other, ["i0", "i1", "i5"])
         finally:
-            generations.committed = monkeypatched
+            generations.last_committed_row = monkeypatched
         yield item(3)
 
     assert store.add(planned_meanwhile()) == 2

@@ -13,7 +13,7 @@ from compat.live.invariants import check
 from compat.live.items import Phase
 from compat.live.process import this_process
 from compat.live.prometheus import FIGURES, BackfillCollector, serve
-from compat.live.store import amended
+from compat.live.store import change_journal
 
 client = pytest.importorskip("prometheus_client", reason="prometheus_client is not installed")
 parser = pytest.importorskip("prometheus_client.parser")
@@ -74,7 +74,7 @@ def test_each_item_is_in_one_state(migration):
 
 @pytest.mark.parametrize("phase", get_args(Phase))
 def test_one_phase_is_set(phase, migration):
-    amended(migration.store, lambda journal: replace(journal, phase=phase))
+    change_journal(migration.store, lambda journal: replace(journal, phase=phase))
     found = scraped(migration.store)
     phases = {name.split()[1]: value for name, value in found.items() if name.startswith("backfill_phase ")}
     assert phases == {name: float(name == phase) for name in get_args(Phase)}
@@ -158,7 +158,7 @@ def test_a_port_that_cannot_be_had(error, migration, monkeypatch):
         raise error
 
     monkeypatch.setattr(client, "start_http_server", start)
-    with pytest.raises(InputError, match=r"^port: 1 at 127.0.0.1 \(.*\), expected one that is free"):
+    with pytest.raises(InputError, match=r"^port: 1 at 127.0.0.1 \(.*\), expected a free one"):
         serve(migration.store, 1)
 
 

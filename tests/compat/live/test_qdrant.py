@@ -13,7 +13,7 @@ from tests.helpers.live_stores import claim, everything, item, new, report, runn
 
 pytest.importorskip("qdrant_client")
 
-from compat.live.qdrant.points import JournalPoint, scaled, tag
+from compat.live.qdrant.points import JournalPoint, scale, tag
 from tests.helpers.qdrant_moments import in_folder, on_both
 
 ASKS = [Ask("old", vector(0)[None]), Ask("new", new(0)[None])]
@@ -67,13 +67,13 @@ def test_a_value_that_is_not_there_can_be_asked_for(store):
 
 def test_vectors_are_scaled_to_length_one_and_zero_stays():
     rows = np.array([[3, 4], [0, 0], [1e-30, 0]], np.float32)
-    np.testing.assert_allclose(scaled(rows, "cosine"), np.array([[0.6, 0.8], [0, 0], [1, 0]]), rtol=1e-6)
-    assert scaled(rows, "l2") is rows
+    np.testing.assert_allclose(scale(rows, "cosine"), np.array([[0.6, 0.8], [0, 0], [1, 0]]), rtol=1e-6)
+    assert scale(rows, "l2") is rows
 
 
 @in_folder
 def test_eras_grow_with_the_kind_of_phase(store):
-    state: JournalPoint = store.ledger.state()
+    state: JournalPoint = store.journals.state()
     phases: list[Phase] = [
         "planned", "running", "paused", "complete", "verified", "rolling_back", "rolled_back", "none",
     ]  # fmt: skip
@@ -99,7 +99,7 @@ def test_pages_of_pending_items_meet_each_once(store):
     running(store, 12, order=range(11, -1, -1))
     for n in (1, 3, 5, 7, 9):
         store.put(item(n, version=50 + n), store.journal())
-    store.exchange(report(0, dead=[("i2", 3, "unreadable")]), 3, 60.0)
+    store.exchange(report(0, failed=[("i2", 3, "unreadable")]), 3, 60.0)
     met, page = [], store.pending(2)
     while page:
         met += page

@@ -121,7 +121,7 @@ def test_a_worker_that_slept_since_an_earlier_migration_harms_nothing(store, ope
             turned(store, phase="running", migration=2, new_dim=NEW)
         kept.extend(everything(store))
 
-    late = report(0, 1, dead=[("i2", 3, "unreadable")])
+    late = report(0, 1, failed=[("i2", 3, "unreadable")])
     with Between(zombie, "update_vectors", meanwhile):
         turn = zombie.exchange(late, 9, 60.0)
     assert (turn.work, turn.left, len(kept)) == ([], True, 3)
@@ -130,7 +130,7 @@ def test_a_worker_that_slept_since_an_earlier_migration_harms_nothing(store, ope
 
 
 @on_both
-def test_a_dead_letter_of_an_earlier_migration_is_none_of_the_next(store, opened):
+def test_a_failed_item_of_an_earlier_migration_is_none_of_the_next(store, opened):
     running(store, 2)
     zombie = opened()
 
@@ -140,7 +140,7 @@ def test_a_dead_letter_of_an_earlier_migration_is_none_of_the_next(store, opened
         turned(store, phase="running", migration=2)
 
     with Between(zombie, "set_payload", meanwhile):
-        zombie.exchange(report(done=[], dead=[("i0", 1, "unreadable")]), 0, 60.0)
+        zombie.exchange(report(done=[], failed=[("i0", 1, "unreadable")]), 0, 60.0)
     assert store.counts() == Counts(2, 0, 2, 0, 0)
     assert (store.get("i0").failure, store.failures(9), store.retry()) == (None, [], 0)
 
@@ -235,7 +235,7 @@ def test_a_plan_that_lost_leaves_no_columns(store, opened):
 
     with Between(store, "set_payload", meanwhile), pytest.raises(Conflict):
         store.amend(first, replace(first, migration=1, phase="planned", new_dim=NEW + 1))
-    state = store.ledger.state()
+    state = store.journals.state()
     assert names() == {state.old, state.bridge, state.new}
     turned(store, phase="running")
     before = turned(store, phase="rolling_back")
@@ -250,10 +250,10 @@ def test_what_a_change_of_the_journal_left_to_do_is_done_later(store, opened):
     store.exchange(report(0), 0, 60.0)
     before = turned(store, phase="rolling_back")
     dying = opened()
-    dies = mock.patch.object(dying.ledger, "settle", side_effect=[None, KeyboardInterrupt])
+    dies = mock.patch.object(dying.journals, "settle", side_effect=[None, KeyboardInterrupt])
     with dies, pytest.raises(KeyboardInterrupt):
         dying.revert(before, replace(before, phase="rolled_back"))
-    gone = store.ledger.state().retired
+    gone = store.journals.state().retired
     there = store.link("get_collection", store.items).config.params.vectors
     assert set(gone) <= set(there)
     assert [same(i, item(n)) for n, i in enumerate(everything(store))] == [True, True]

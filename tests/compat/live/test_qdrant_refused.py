@@ -13,7 +13,7 @@ from tests.helpers.live_stores import create, item, new, report, running, vector
 
 pytest.importorskip("qdrant_client")
 
-from compat.live.qdrant.link import Busy, QdrantConnection, Refused, models
+from compat.live.qdrant.connection import Busy, QdrantConnection, Refused, models
 from tests.helpers.qdrant_moments import in_folder, on_both
 
 needs_stand = pytest.mark.skipif("QDRANT_URL" in os.environ, reason="a server does not break when it is told to")
@@ -58,7 +58,7 @@ def told(url) -> str:
 @needs_stand
 def test_what_does_not_answer_is_told_in_one_line(stand):
     assert "expected a Qdrant server" in told("qdrant://127.0.0.1:1/name")
-    assert "expected one that `init` made" in told(f"{stand.url}/name")
+    assert "expected one made by `init`" in told(f"{stand.url}/name")
     stand.version = "1.17.9"
     assert "Qdrant 1.17.9" in told(f"{stand.url}/name")
     stand.broken = 500
@@ -96,9 +96,9 @@ def test_writes_wait_and_reads_ask_the_majority(stand):
 
 
 def test_a_folder_of_none_or_of_another_process_is_told_in_one_line(tmp_path):
-    assert "expected one that `init` made" in told(f"qdrant:///{tmp_path}/none/name")
+    assert "expected one made by `init`" in told(f"qdrant:///{tmp_path}/none/name")
     assert not (tmp_path / "none").exists()
-    with mock.patch("compat.live.qdrant.link.QdrantClient", side_effect=RuntimeError("already accessed")):
+    with mock.patch("compat.live.qdrant.connection.QdrantClient", side_effect=RuntimeError("already accessed")):
         assert "expected one process at a time" in told(f"qdrant:///{tmp_path}/name")
 
 
@@ -124,7 +124,10 @@ def test_a_collection_of_something_else_is_left_alone(url, opened):
 @on_both
 def test_making_a_store_that_was_cut_short_is_done_again(opened):
     dying = opened()
-    with mock.patch.object(dying.ledger, "_note", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+    with (
+        mock.patch.object(dying.journals, "_write_note", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
         create(dying)
     with pytest.raises(InputError, match="init"):
         opened().journal()
@@ -143,5 +146,5 @@ def test_a_missing_package_is_told_in_one_line():
 
 @in_folder
 def test_a_request_that_fits_nothing_is_told(store):
-    with pytest.raises(Refused, match="expected a request that it takes"):
+    with pytest.raises(Refused, match="expected an accepted request"):
         store.link("retrieve", "nowhere", [1])

@@ -11,7 +11,7 @@ import pytest
 from compat.errors import InputError
 from compat.live import Item, Journal, Migration, Models, Rows, open_store, ray_pipeline
 from compat.live.manifest import apply, export
-from compat.live.ray_pipeline import Extract, pipeline, reason
+from compat.live.ray_pipeline import Extract, describe_error, pipeline
 from tests.helpers.running import main
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
@@ -126,7 +126,7 @@ def mixed() -> Models:
 
 def test_an_actor_whose_model_mixes_up_its_rows_is_refused(migration, tmp_path):
     manifest = pq.read_table(tmp_path / "m.parquet")
-    with pytest.raises(InputError, match=r"^models.new: item .* is not stored as it embeds it, .*the same vectors"):
+    with pytest.raises(InputError, match=r"^models.new: item .* is not reproduced, .*the same vectors"):
         Extract(f"{__name__}.mixed", models().new.version)(manifest)
 
 
@@ -136,7 +136,7 @@ def test_an_actor_whose_model_breaks_writes_no_failures(migration, tmp_path):
     actor(manifest.filter(pa.array([NAMES.index(id) < 20 for id in manifest["id"].to_pylist()])))
     assert 1 <= len(actor.read) <= 8
     actor.model = Broken()
-    with pytest.raises(InputError, match=r"it failed on all 8 items of a batch \(NaN .*that it had read\), exp"):
+    with pytest.raises(InputError, match=r"it failed on all 8 items of a batch \(NaN .*it had read before\), exp"):
         actor(manifest)
 
 
@@ -154,7 +154,7 @@ def test_an_actor_with_another_model(migration):
 
 
 def test_bad_input_ends_before_ray_starts(migration, tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_pipeline, "started", lambda *_: pytest.fail("Ray was started"))
+    monkeypatch.setattr(ray_pipeline, "start_ray", lambda *_: pytest.fail("Ray was started"))
     for options, message in (
         ({"concurrency": 0}, "concurrency: 0, expected at least 1"),
         ({"batch": 0}, "batch: 0, expected at least 1"),
@@ -178,9 +178,9 @@ def test_without_ray(migration, tmp_path, monkeypatch):
 def test_reasons_are_one_line():
     error = RuntimeError("")
     error.__cause__ = ValueError("Traceback\n  File x\ncompat.errors.InputError: models: none, expected some\n\nmore\n")
-    assert reason(error) == "models: none, expected some"
-    assert reason(ValueError("first\nlast\n\n")) == "last"
-    assert reason(ValueError()) == "ValueError"
+    assert describe_error(error) == "models: none, expected some"
+    assert describe_error(ValueError("first\nlast\n\n")) == "last"
+    assert describe_error(ValueError()) == "ValueError"
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks.perf.recall import CONDITIONS, recall
-from compat.live.sqlite.parts import SqliteIndex
+from compat.live.sqlite.index import SqliteIndex
 from compat.live.store import Approximate
 from compat.orders import Clusters, Density, OrderGiven, Random
 
@@ -69,7 +69,7 @@ def test_each_part_and_both_together_hold_the_floor(name, gap, monkeypatch):
             parts[0].hide(some)
             parts[1].add(some, new[some])
             for part in parts:
-                part.keep_up()
+                part.update_lists()
                 part.wait()
             done += BATCH
         masked = [np.where(np.isin(np.arange(ITEMS), order[done:]) == (n == 0), apart[n], 9) for n in (0, 1)]

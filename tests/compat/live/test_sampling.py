@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from compat.live.sql import drawn
+from compat.live.sql import draw_rows
 
 
 def of(rows):
@@ -25,7 +25,7 @@ def of(rows):
 def test_each_row_is_as_likely(rows):
     counts = np.zeros(len(rows), int)
     for _ in range(3000):
-        found = drawn(rows[0], rows[-1], 3, of(rows))
+        found = draw_rows(rows[0], rows[-1], 3, of(rows))
         assert len(set(found)) == len(found) <= 3
         for row in found:
             counts[rows.index(row)] += 1
@@ -34,5 +34,5 @@ def test_each_row_is_as_likely(rows):
 
 
 def test_all_rows_are_drawn_where_there_are_no_more():
-    assert sorted(drawn(3, 90, 10, of([3, 40, 90]))) == [3, 40, 90]
-    assert drawn(0, 10**9, 5, of([0, 10**9])) in ([0], [10**9])
+    assert sorted(draw_rows(3, 90, 10, of([3, 40, 90]))) == [3, 40, 90]
+    assert draw_rows(0, 10**9, 5, of([0, 10**9])) in ([0], [10**9])

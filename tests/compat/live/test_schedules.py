@@ -177,7 +177,7 @@ class Schedule(RuleBasedStateMachine):
     @invariant()
     def the_store_is_as_it_was_left(self):
         journal, counts = self.store.journal(), self.store.counts()
-        assert (counts.total, counts.bare) == (len(self.held), 0)
+        assert (counts.total, counts.unserved) == (len(self.held), 0)
         assert counts.new + counts.pending + counts.failed == counts.total
         before, after = (Named(number) for number in between(journal))
         items = [item for id in self.held if (item := self.store.get(id))]

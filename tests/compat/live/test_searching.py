@@ -10,8 +10,8 @@ from compat.engine.exact import distances
 from compat.errors import InputError
 from compat.live import Migration, Rows, Searcher, Writer
 from compat.live.items import Candidates
-from compat.live.searcher import top
-from compat.live.sqlite.views import load
+from compat.live.searcher import merge_hits
+from compat.live.sqlite.indexes import load
 from compat.merge import Raw, ReciprocalRank
 from tests.compat.live.test_models import rqt, z_score
 from tests.helpers.live_galleries import ITEMS, made, matrices, models
@@ -114,7 +114,7 @@ def test_k_may_be_one_of_numpy(store):
 
 def test_queries_that_no_model_reads_are_refused(store):
     searcher = Searcher(store, models())
-    with pytest.raises(InputError, match=r"content: KeyError: 'nothing', expected queries that the old model reads"):
+    with pytest.raises(InputError, match=r"content: KeyError: 'nothing', expected queries which the old model reads"):
         searcher.search("nothing")
     with pytest.raises(InputError, match=r"models.old: none, expected one, as the store is in phase none"):
         Searcher(store, models(old=None)).search("query 0")
@@ -170,7 +170,7 @@ def test_an_item_found_in_both_parts_counts_as_migrated():
     ones = np.ones((1, 2), np.float32)
     found = {"old": (ones, Candidates(["a", "b"], [{}, {}], np.eye(2, dtype=np.float32), np.array([[0, 1]])))}
     found["new"] = (ones, Candidates(["b"], [{}], -ones, np.array([[0]])))
-    hits = top(found, 0, None, "cosine", 5)
+    hits = merge_hits(found, 0, None, "cosine", 5)
     assert [(hit.id, hit.part) for hit in hits] == [("a", "old"), ("b", "new")]
 
 
@@ -182,10 +182,10 @@ def test_a_warm_searcher_loads_nothing_for_its_first_query(store, monkeypatch):
         loads.append(args[1])
         return load(*args)
 
-    monkeypatch.setattr("compat.live.sqlite.views.load", counted)
+    monkeypatch.setattr("compat.live.sqlite.indexes.load", counted)
     for step in (lambda: None, lambda: (migration.plan(), migration.run(0.4)), lambda: migration.run(1.0)):
         step()
-        store.views.close()
+        store.indexes.close()
         searcher = Searcher(store, its)
         searcher.warm()
         warm = list(loads)
@@ -223,5 +223,5 @@ def test_a_service_that_is_away_is_a_connection_error_whatever_its_library_raise
         def __call__(self, contents):
             raise type("ReadTimeout", (Exception,), {"__module__": "httpx"})("slow")
 
-    with pytest.raises(ConnectionError, match=r"^models.old: ReadTimeout: slow, expected a model that answers$"):
+    with pytest.raises(ConnectionError, match=r"^models.old: ReadTimeout: slow, expected a model which answers$"):
         Searcher(store, models(old=Away())).search("query 0")

@@ -51,7 +51,10 @@ BAD = {
     "versions as floats": (lambda t: column(t, "version", pa.array([1.5] * len(t))), "version: 1.5 in .*, expected it"),
     "no id": (lambda t: column(t, "id", pa.nulls(len(t), pa.string())), "id: None in .*, expected it as the manifest"),
     "huge version": (lambda t: column(t, "version", pa.array([2**63] * len(t), pa.uint64())), "version: 922337"),
-    "another model": (lambda t: column(t, "vector", pa.array((2 * NEWS[: len(t)]).tolist())), "is not what models.new"),
+    "another model": (
+        lambda t: column(t, "vector", pa.array((2 * NEWS[: len(t)]).tolist())),
+        "is not reproduced by models.new",
+    ),
 }
 
 

@@ -10,8 +10,8 @@ from compat.errors import InputError
 from compat.live import Migration, Writer
 from compat.live.__main__ import main
 from compat.live.items import Counts
-from compat.live.store import amended
-from compat.live.verification import Verified
+from compat.live.store import change_journal
+from compat.live.verification import Verification
 from tests.compat.live.test_broken_models import drifting
 from tests.helpers.live_galleries import ITEMS, Failing, items, made, models
 
@@ -32,7 +32,7 @@ def spoilt(store, *ids):
 
 
 def whole(total, sampled, unread=0, **more):
-    return Verified(Counts(total, total, 0, 0, 0), [], sampled, {f"i{n}": "gone" for n in range(unread)}, **more)
+    return Verification(Counts(total, total, 0, 0, 0), [], sampled, {f"i{n}": "gone" for n in range(unread)}, **more)
 
 
 def test_the_bound_is_three_in_n_unless_all_were_compared():
@@ -61,31 +61,31 @@ def test_what_is_wrong_is_named_and_remembered_until_a_larger_sample_is_sound(st
     monkeypatch.setattr(type(store), "sample", lambda self, count: [self.get(id) for id in chosen])
     chosen[:] = [f"i{n}" for n in range(5)]
     found = migration.verify(5)
-    assert (found.drifted, found.doubt, found.sound) == (["i3"], 5, False)
-    assert (store.journal().phase, store.journal().doubt) == ("complete", 5)
+    assert (found.drifted, found.failed_sample, found.sound) == (["i3"], 5, False)
+    assert (store.journal().phase, store.journal().failed_sample) == ("complete", 5)
     chosen[:] = [f"i{n}" for n in range(10, 15)]
     for _ in range(3):  # a lucky draw of the same size
         found = migration.verify(5)
-        assert (found.drifted, found.doubt, found.sound) == ([], 5, False)
+        assert (found.drifted, found.failed_sample, found.sound) == ([], 5, False)
     with pytest.raises(InputError, match=r"^finalize: the store is in phase complete, .* a sample of more than 5, "):
         migration.finalize()
     chosen[:] = [f"i{n}" for n in range(3)]
-    assert migration.verify(3).doubt == 5
+    assert migration.verify(3).failed_sample == 5
     monkeypatch.setattr(type(store), "sample", plain)
     assert migration.verify(ITEMS).drifted == ["i3"]
-    assert store.journal().doubt == ITEMS
+    assert store.journal().failed_sample == ITEMS
     Writer(store, models()).put("i3", "item 3", {})
     assert migration.verify(ITEMS).sound  # all there are, so no larger one could be
-    assert (store.journal().phase, store.journal().doubt) == ("verified", 0)
+    assert (store.journal().phase, store.journal().failed_sample) == ("verified", 0)
     assert migration.finalize().phase == "finalized"
 
 
 def test_a_larger_sample_that_is_sound_ends_the_doubt(store):
     migration = Migration(store, models())
-    amended(store, lambda journal: replace(journal, doubt=5))
+    change_journal(store, lambda journal: replace(journal, failed_sample=5))
     assert not migration.verify(5).sound
     assert migration.verify(6).sound
-    amended(store, lambda journal: replace(journal, doubt=7))  # of another who looked at the same time
+    change_journal(store, lambda journal: replace(journal, failed_sample=7))  # of another who looked at the same time
     with pytest.raises(InputError, match=r"finalize: .* a sample of more than 7"):
         migration.finalize()
 
@@ -93,9 +93,9 @@ def test_a_larger_sample_that_is_sound_ends_the_doubt(store):
 def test_the_next_migration_begins_without_doubt(store):
     spoilt(store, *[f"i{n}" for n in range(ITEMS)])
     migration = Migration(store, models())
-    assert migration.verify(8).doubt == 8
+    assert migration.verify(8).failed_sample == 8
     migration.rollback()
-    assert migration.plan().doubt == 0
+    assert migration.plan().failed_sample == 0
     migration.run()
     assert migration.verify(8).sound
 
@@ -107,9 +107,9 @@ def test_what_cannot_be_read_any_more_is_not_wrong_unless_it_is_most(store):
     assert (found.drifted, sorted(found.unread), found.compared) == ([], sorted(f"i{n}" for n in range(0, 40, 4)), 30)
     assert found.sound
     assert found.bound == 0.1
-    amended(store, lambda journal: replace(journal, doubt=ITEMS))
+    change_journal(store, lambda journal: replace(journal, failed_sample=ITEMS))
     found = Migration(store, models(new=Failing(*(item.content for item in items()[:30])))).verify()
-    assert (found.drifted, found.sound, found.doubt) == ([], False, ITEMS)
+    assert (found.drifted, found.sound, found.failed_sample) == ([], False, ITEMS)
     with pytest.raises(InputError, match="finalize: the store is in phase complete"):
         migration.finalize()
 
@@ -139,7 +139,7 @@ def test_the_command_says_its_bound_and_names_what_is_wrong(store, tmp_path, cap
     url = f"sqlite:///{tmp_path / 'gallery.db'}"
 
     def verify(its, *options):
-        monkeypatch.setattr("compat.live.verbs.migrating.models_of", lambda _: its)
+        monkeypatch.setattr("compat.live.verbs.migrating.load_models", lambda _: its)
         given = ("verify", url, "--models", "its.models", *options)
         with pytest.raises(SystemExit) as ended:
             main(given)
@@ -147,10 +147,10 @@ def test_the_command_says_its_bound_and_names_what_is_wrong(store, tmp_path, cap
 
     code, out = verify(models(), "--sample", "30")
     assert code == 0
-    assert "30 were embedded again: 0 are not as they are stored, so at most 10.00% of all are not (with 95 %" in out
+    assert "30 were embedded again: 0 differ from the stored ones, so at most 10.00% of all differ (with 95 %" in out
     code, out = verify(models(new=drifting(["i3"])))
     assert code == 1
-    assert "40 were embedded again: 1 are not as they are stored\n  i3\n" in out
+    assert "40 were embedded again: 1 differ from the stored ones\n  i3\n" in out
     assert out.endswith("not sound\n")
     code, out = verify(models(), "--sample", "30")
     assert code == 1

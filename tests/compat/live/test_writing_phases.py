@@ -8,7 +8,7 @@ import pytest
 from compat.errors import InputError
 from compat.live import Migration, Rows, Searcher, Writer
 from compat.live.items import Phase
-from compat.live.store import amended
+from compat.live.store import change_journal
 from tests.helpers.live_galleries import ITEMS, NEW, made, matrices, models
 
 BEFORE: tuple[Phase, ...] = ("none", "planned", "rolled_back")
@@ -42,7 +42,7 @@ def brought(store, phase: Phase, dual: bool) -> None:
     if phase == "rolled_back":
         migration.rollback()
     if phase in ("paused", "rolling_back"):
-        amended(store, lambda journal: replace(journal, phase=phase))
+        change_journal(store, lambda journal: replace(journal, phase=phase))
     assert store.journal().phase == phase
 
 
@@ -85,7 +85,7 @@ def test_a_store_that_was_finalized_with_dual_by_an_earlier_version_takes_writes
     store = made(tmp_path / "gallery.db")
     brought(store, "finalized", dual=True)
     assert not store.journal().dual
-    amended(store, lambda journal: replace(journal, dual=True))
+    change_journal(store, lambda journal: replace(journal, dual=True))
     for its in (models(), models(old=None), following()):
         assert getattr(Writer(store, its).put("x", "query 3").new, "shape", None) == (NEW,)
     store.close()

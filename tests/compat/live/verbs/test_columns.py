@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compat.live import open_store
-from compat.live.verbs.columns import duration, moments
+from compat.live.verbs.columns import format_duration, format_times
 from compat.live.verbs.table import read
 from tests.helpers.live_doubles import URL, refused
 
@@ -60,8 +60,8 @@ def test_dates_are_the_same_text_whatever_the_unit_and_the_format(unit):
 
 @pytest.mark.parametrize("unit", UNITS[2:])
 def test_times_and_durations_likewise(unit):
-    assert moments(np.array(TIMES, f"M8[{unit}]")) == ["2020-01-01", "2020-01-01T12:30", None]
-    assert moments(np.array([90, "NaT"], "m8[m]").astype(f"m8[{unit}]")) == ["1:30:00", None]
+    assert format_times(np.array(TIMES, f"M8[{unit}]")) == ["2020-01-01", "2020-01-01T12:30", None]
+    assert format_times(np.array([90, "NaT"], "m8[m]").astype(f"m8[{unit}]")) == ["1:30:00", None]
     assert meta(npz(took=np.array([60, 0, "NaT"], "m8[m]").astype(f"m8[{unit}]")), "took") == [
         "1:00:00",
         "0:00:00",
@@ -93,9 +93,9 @@ def test_durations_are_exact_however_long_or_short(value, unit, text):
 @given(st.timedeltas(), st.sampled_from(["us", "ns", "ps"]))
 def test_durations_are_written_as_python_s(value, unit):
     exact = value // timedelta(microseconds=1)
-    assert duration(exact * 10**12) == str(value)
+    assert format_duration(exact * 10**12) == str(value)
     if abs(exact) < 2**63 // 10**6:
-        assert moments(np.array([exact], "m8[us]").astype(f"m8[{unit}]")) == [str(value)]
+        assert format_times(np.array([exact], "m8[us]").astype(f"m8[{unit}]")) == [str(value)]
 
 
 @pytest.mark.parametrize("kind", ["m8[Y]", "m8[M]", "m8"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from compat.errors import InputError
-from compat.live.verbs.columns import value
+from compat.live.verbs.columns import parse_value
 from compat.live.verbs.table import read
 from tests.helpers.damage import damaged
 
@@ -74,7 +74,7 @@ def test_a_damaged_csv_file_is_read_as_python_reads_it(folder, content):
         return
     cells = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
     meta = [name for name in cells[0] if name not in ("id", "content", "old", "")]
-    same(found, [(row["id"], row["content"], {name: value(row[name]) for name in meta}) for row in cells])
+    same(found, [(row["id"], row["content"], {name: parse_value(row[name]) for name in meta}) for row in cells])
 
 
 @FUZZED

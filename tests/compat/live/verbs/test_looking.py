@@ -9,7 +9,7 @@ def test_the_verbs(planned, call):
     assert call("run", URL, "--models", OURS)[0] == 0
     code, out, _ = call("check", URL, "--models", OURS)
     assert (code, out.splitlines()[-1]) == (0, "sound")
-    assert "a search finds 100.0% of what a scan finds" in out
+    assert "a search finds 100.0% of the exact nearest items" in out
     with planned.transaction() as cursor:
         cursor.execute("DELETE FROM vectors_1 WHERE row = 7")
     code, out, _ = call("check", URL, "--models", OURS, "--queries", 0, "--json")

@@ -172,7 +172,7 @@ def test_a_file_that_is_no_store_stays_as_it_is(call, verb, content):
     elif content is not None:
         with open("gallery.db", "wb") as file:
             file.write(content)
-    refused(call(verb[0], URL, *verb[1:]), "gallery.db", "`init` made")
+    refused(call(verb[0], URL, *verb[1:]), "gallery.db", "made by `init`")
     if isinstance(content, bytes) and content:
         with open("gallery.db", "rb") as file:
             assert file.read() == content
@@ -190,7 +190,7 @@ def test_a_migration_does_not_go_on_under_other_models(planned, call):
     for verb in ("run", "verify", "rollback", "query"):
         content = ["c61"] if verb == "query" else []
         refused(call(verb, URL, *content, "--models", f"{DOUBLES}.others"), "models.new: another")
-    refused(call("run", URL, "--models", f"{DOUBLES}.drifted"), "not stored as it embeds it")
+    refused(call("run", URL, "--models", f"{DOUBLES}.drifted"), "not reproduced")
     assert planned.counts() == before
 
 
@@ -219,7 +219,7 @@ def test_a_disk_that_is_full_ends_the_run_and_loses_nothing(planned, call, monke
 
     with monkeypatch.context() as patched:
         patched.setattr(SqliteStore, "exchange", full)
-        refused(call("run", URL, "--models", OURS), "disk is full", "run goes on from there")
+        refused(call("run", URL, "--models", OURS), "disk is full", "run continues from there")
     assert planned.counts().new == 14
     assert len(Searcher(planned, models()).search("c61", k=ITEMS)) == ITEMS
     assert call("run", URL, "--models", OURS)[0] == 0

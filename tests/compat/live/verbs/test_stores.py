@@ -8,7 +8,7 @@ from compat.live import Writer, open_store
 from tests.helpers.live_doubles import DOUBLES, ITEMS, OLD, OURS, SPACES, models
 
 
-def test_a_migration_with_dead_letters_and_a_rollback_on_each_store(url, items, call):
+def test_a_migration_with_failed_items_and_a_rollback_on_each_store(url, items, call):
     code, out, err = call("init", url, "--items", items, "--fields", "lang,year")
     assert code == 0, err
     assert "60 items of dimension 4" in out
@@ -26,14 +26,14 @@ def test_a_migration_with_dead_letters_and_a_rollback_on_each_store(url, items, 
     assert "1 items have no old embedding" in call("rollback", url, "--models", OURS, "--dry-run")[1]
     assert call("rollback", url, "--models", OURS)[0] == 0
     assert call("plan", url, "--models", OURS, "--seed", 1)[0] == 0
-    assert "2 dead letters" in call("run", url, "--models", f"{DOUBLES}.broken")[1]
+    assert "2 failed items" in call("run", url, "--models", f"{DOUBLES}.broken")[1]
     code, out, _ = call("verify", url, "--models", OURS, "--json")
     assert (code, json.loads(out)["dead_letters"].keys()) == (1, {"i7", "i9"})
     code, out, _ = call("doctor", url, "--models", OURS, "--json")
     levels = {line["name"]: line["level"] for line in json.loads(out)}
     assert code == 0, out
-    assert levels["dead letters"] == "warning"
-    assert {level for name, level in levels.items() if name not in ("dead letters", "capabilities")} == {"ok"}
+    assert levels["failed items"] == "warning"
+    assert {level for name, level in levels.items() if name not in ("failed items", "capabilities")} == {"ok"}
     assert call("run", url, "--models", OURS, "--retry-failed")[0] == 0
     assert call("verify", url, "--models", OURS)[0] == 0
     assert call("finalize", url, "--models", OURS, "--yes")[0] == 0

@@ -13,7 +13,7 @@ import torch
 
 from compat.live import Writer, open_store, worker
 from compat.live.items import Journal
-from compat.live.verbs.forecast import compared
+from compat.live.verbs.forecast import compare
 from tests import ROOT
 from tests.helpers.live_doubles import DOUBLES, ITEMS, OLD, OURS, SPACES, URL, columns, models, refused
 from tests.helpers.live_stores import lose
@@ -79,10 +79,10 @@ def test_all_formats_make_the_same_store(items, call):
     assert found[0][5] == ("i5", "c5", {"lang": "en", "year": 2002}, old[5].tolist())
 
 
-def test_dead_letters_are_named_and_block_the_end_until_they_are_mended(planned, call):
+def test_failed_items_are_named_and_block_the_end_until_they_are_mended(planned, call):
     code, out, _ = call("run", URL, "--models", f"{DOUBLES}.broken")
     assert code == 0
-    assert "2 dead letters" in out
+    assert "2 failed items" in out
     code, out, _ = call("verify", URL, "--models", f"{DOUBLES}.broken")
     assert code == 1
     assert "i7: ValueError: no image in c7" in out
@@ -94,7 +94,7 @@ def test_dead_letters_are_named_and_block_the_end_until_they_are_mended(planned,
     assert {hit["id"] for hit in hits if hit["part"] == "old"} == {"i7", "i9"}
     code, out, _ = call("run", URL, "--models", OURS, "--retry-failed")
     assert code == 0
-    assert out.startswith("2 dead letters are tried again")
+    assert out.startswith("2 failed items are tried again")
     assert call("verify", URL, "--models", OURS)[0] == 0
 
 
@@ -131,7 +131,7 @@ def test_a_signal_ends_a_run_after_its_batch_with_the_shells_code(planned, call,
         patched.setattr(worker, "extract", signalled)
         code, _, err = call("run", URL, "--models", OURS)
     assert code == 128 + number
-    assert "goes on from there" in err
+    assert "`run` continues" in err
     assert planned.counts().new == 21
     assert planned.claims() == {}
     assert signal.getsignal(number) == before
@@ -192,7 +192,7 @@ def test_a_model_that_does_not_answer_is_one_line(planned, call, verb):
     assert call("run", URL, "--models", OURS)[0] == 0
     lose(planned.path, "i3", 0)
     result = call(verb[0], URL, "--models", f"{DOUBLES}.silent", *verb[1:])
-    refused(result, "models.", "ConnectionError: no route to the model", "expected a model that answers")
+    refused(result, "models.", "ConnectionError: no route to the model", "expected a model which answers")
     assert planned.counts().new == ITEMS
 
 
@@ -203,7 +203,7 @@ def test_doctor_finds_nothing_in_a_sound_store_and_names_what_it_finds(planned, 
     assert {"store", "journal", "claims", "new model", "old model", "disk"} <= {line["name"] for line in lines}
     code, out, _ = call("doctor", URL, "--models", f"{DOUBLES}.drifted")
     assert code == 1
-    assert "embedded otherwise" in out
+    assert "are not reproduced" in out
     code, out, _ = call("doctor", URL, "--models", f"{DOUBLES}.others")
     assert code == 1
     assert "models.new: another" in out
@@ -231,10 +231,10 @@ def test_spaces_that_do_not_compare_are_warned_of():
     rows = rng.normal(size=(200, 8)).astype(np.float32)
     near = (10 * np.eye(8, dtype=np.float32)[0] + rows).astype(np.float32)
     journal = Journal(8, "cosine", new_dim=8)
-    (before, half, after), worse = compared(models(), journal, torch.from_numpy(near), torch.from_numpy(rows))
+    (before, half, after), worse = compare(models(), journal, torch.from_numpy(near), torch.from_numpy(rows))
     assert worse
     assert half < before < after == 1
-    (before, half, after), worse = compared(models(), journal, torch.from_numpy(rows), torch.from_numpy(rows))
+    (before, half, after), worse = compare(models(), journal, torch.from_numpy(rows), torch.from_numpy(rows))
     assert not worse
     assert before == half == after == 1
 
@@ -243,7 +243,7 @@ def test_a_plan_warns_of_nothing_it_did_not_look_at(made, call):
     code, out, err = call("plan", URL, "--models", f"{DOUBLES}.ranked", "--order", "Density", "neighbours=3")
     assert code == 0
     assert err == ""
-    assert "not looked at" in out
+    assert "not measured" in out
     assert "Density 0" in out
     assert made.journal().phase == "planned"
 
@@ -266,7 +266,7 @@ def test_a_bar_counts_what_the_store_has(planned, monkeypatch, capsys):
 
     monkeypatch.setattr(progress, "Console", lambda file: Console(file=file, force_terminal=True, width=120))
     monkeypatch.setattr(progress, "GLANCE", 0.0)
-    with progress.shown(planned) as moved:
+    with progress.show_progress(planned) as moved:
         planned.delete("i0")
         moved(7, 7)
     assert "0/59" in capsys.readouterr().err

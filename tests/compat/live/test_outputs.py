@@ -9,8 +9,8 @@ import torch
 
 from compat.errors import InputError
 from compat.live import Images, Migration, Models, Searcher, Writer
-from compat.live.models import embedded
-from compat.live.returned import numbers
+from compat.live.models import embed
+from compat.live.outputs import to_float32
 from compat.models import Embedder
 from tests.helpers.live_galleries import ITEMS, Failing, made, matrices, models
 
@@ -98,7 +98,7 @@ def test_what_is_too_large_for_float32_is_infinite_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for rows in (np.array([[1e300]]), torch.tensor([[1e300]], dtype=torch.float64)):
-            found = numbers(rows)
+            found = to_float32(rows)
             assert found is not None
             assert np.isinf(found).all()
 
@@ -112,11 +112,11 @@ def test_an_embedder_of_ours_may_be_anywhere_and_of_any_precision(place, precisi
     read = {"a": torch.ones(3, 2, 2), "b": torch.full((3, 2, 2), 2.0)}.__getitem__
     expected = Images(plain, read)(["a", "b"])
     moved = Images(plain.to(place, precision), read, "moved")
-    found = embedded(moved, ["a", "b"], "new")
+    found = embed(moved, ["a", "b"], "new")
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=0.02)
     if place == "cuda":
-        taken = numbers(torch.ones(2, 3, device="cuda", dtype=torch.bfloat16))
+        taken = to_float32(torch.ones(2, 3, device="cuda", dtype=torch.bfloat16))
         assert taken is not None
         assert taken.tolist() == np.ones((2, 3)).tolist()
 

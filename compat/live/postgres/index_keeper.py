@@ -1,4 +1,4 @@
-"""Indexes of large tables of vectors: made, measured and made anew aside, while items come and go."""
+"""HNSW indexes of large tables of vectors: built, measured and rebuilt while items come and go."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from psycopg import Cursor
 
 from compat.live.items import Column, Journal
-from compat.live.postgres.link import SNAPSHOT, PostgresConnection
-from compat.live.postgres.parts import WIDTHS, PostgresIndex, part_of
+from compat.live.postgres.connection import SNAPSHOT, PostgresConnection
+from compat.live.postgres.index import WIDTHS, PostgresIndex, index_of
 from compat.live.store import GROWTH, NEAREST, Approximate
 
 CLASS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops"}
-WIDEST = 2000  # dimensions that pgvector's index takes; parts of more are scanned
-TRIED = 50  # vectors that recall is measured with, half of them of those that came last
-GROWN = 1.1  # times more vectors than when recall was measured, and it is measured again
-LATEST = 10  # one in so many of a table's blocks has those that came last
-LOOK_EVERY = 30.0  # seconds between two looks at how large the parts are
-# a server that only follows another, or whoever changes indexes now; a vacuum too: then the next look does it
+WIDEST = 2000  # maximum dimension of pgvector's index; larger parts are scanned
+TRIED = 50  # vectors for measuring recall, half of them the latest
+GROWN = 1.1  # growth of the table after which recall is measured again
+LATEST = 10  # the last 1/10 of a table's blocks has the latest vectors
+LOOK_EVERY = 30.0  # seconds between two checks of the parts' sizes
+# a standby server, or an index change or vacuum in progress: left to the next check
 BUSY = """SELECT pg_is_in_recovery() OR EXISTS (SELECT 1 FROM pg_locks WHERE relation = %s::regclass
     AND mode = 'ShareUpdateExclusiveLock' AND pid <> pg_backend_pid())"""
 VALID = "EXISTS (SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(%s) AND indisvalid)"
@@ -29,41 +29,41 @@ KNOWN = f"SELECT items, ef FROM near WHERE part = %s AND {VALID}"
 NOTE = f"INSERT INTO near SELECT * FROM (SELECT %s, %s::bigint, %s::int, %s, %s::bigint) WHERE {VALID}"
 
 
-class Keeper:
-    """Keeps an index for each table of vectors that is large, by a thread and a connection of its own.
+class IndexKeeper:
+    """Maintains an index for each large table of vectors, in a thread with its own connection.
 
-    It is made when the table outgrows the limit, and searched once it was measured to be good enough. It is measured
-    again when the table has grown by a tenth, and made anew when it is not good enough any more. It stays while items
-    are migrated, as those that are left are still found by it. Of several processes one does it.
+    An index is built when the table exceeds the limit, and used once its measured recall suffices. It is measured again
+    when the table has grown by a tenth, and rebuilt when its recall no longer suffices. It stays during a migration, as
+    it still finds the remaining items. Of several processes only one maintains it.
 
     Args:
-        url: of the store.
-        approximate: from how many items on, and how well.
+        url: address of the store.
+        approximate: number of items above which an index is built, and its recall.
     """
 
     def __init__(self, url: str, approximate: Approximate) -> None:
         self.approximate = approximate
         self.link = PostgresConnection(url)
         self.thread: threading.Thread | None = None
-        self.looked = -LOOK_EVERY
+        self.last_start = -LOOK_EVERY
 
-    def look(self, columns: Sequence[Column]) -> None:
-        """See to the parts of these columns, every now and then, and without keeping the caller waiting."""
+    def start_if_due(self, columns: Sequence[Column]) -> None:
+        """Maintain the indexes of these columns in the thread, if the last time is long enough ago."""
         busy = self.thread is not None and self.thread.is_alive()
-        if not busy and time.monotonic() - self.looked >= LOOK_EVERY:
-            self.looked = time.monotonic()
+        if not busy and time.monotonic() - self.last_start >= LOOK_EVERY:
+            self.last_start = time.monotonic()
             self.thread = threading.Thread(target=self.keep_quietly, args=(columns,), daemon=True)
             self.thread.start()
 
     def close(self) -> None:
-        """Break off what it does; the index that it leaves is not searched, and the next look drops it."""
+        """Cancel the thread's work; a partial index is not used, and the next run drops it."""
         if self.thread is not None and self.thread.is_alive():
             if (connection := self.link.open) is not None:
                 connection.cancel()
             self.thread.join()
 
     def keep(self, columns: Sequence[Column]) -> None:
-        """See to the parts of these columns now."""
+        """Maintain the indexes of these columns now."""
         with self.link.lock:
             try:
                 for column in columns:
@@ -72,61 +72,61 @@ class Keeper:
                 self.link.close()
 
     def keep_quietly(self, columns: Sequence[Column]) -> None:
-        """Likewise, unless something stands in the way: then parts are scanned."""
+        """Maintain the indexes, ignoring errors; parts are then scanned."""
         try:
             self.keep(columns)
-        except (OSError, ValueError):  # the next look is another chance
-            self.looked = time.monotonic()
+        except (OSError, ValueError):  # the next check retries
+            self.last_start = time.monotonic()
 
     def _keep(self, column: Column) -> None:
         link, above = self.link, self.approximate.above
         with link.transaction(SNAPSHOT) as cursor:
-            journal, part = link.journal, part_of(link, column, link.journal)
+            journal, part = link.journal, index_of(link, column, link.journal)
             if part is None or cursor.execute(BUSY, (part.table,)).fetchone() != (False,):
                 return
             index = f"near_{part.table}"
             known = cursor.execute(KNOWN, (part.table, index)).fetchone()
-            items = count(cursor, part.table)
-            here = count(cursor, part.over) if part.over else items
+            items = count_rows(cursor, part.table)
+            here = count_rows(cursor, part.over) if part.over else items
         if items <= above or journal.dim_of(column) > WIDEST:
             return drop(link, part.table) if known is not None else None
         if known is None:
-            make(link, part.table, journal)
+            build(link, part.table, journal)
         measured, width = known or (0, 0)
         if not items / GROWN <= measured <= items * GROWTH:
             measured, width = items, measure(link, part, self.approximate.recall)
             if known is not None and width == 0:
-                remake(link, part.table)
+                rebuild(link, part.table)
                 width = measure(link, part, self.approximate.recall)
         with link.transaction() as cursor:
             cursor.execute("DELETE FROM near WHERE part = %s", (part.table,))
             cursor.execute(NOTE, (part.table, measured, width, part.over, here if here > above else 0, index))
 
 
-def count(cursor: Cursor[Any], table: str) -> int:
+def count_rows(cursor: Cursor[Any], table: str) -> int:
     return (cursor.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,))[0]
 
 
-def make(link: PostgresConnection, table: str, journal: Journal) -> None:
-    """Make a table's index while the store is read and written."""
+def build(link: PostgresConnection, table: str, journal: Journal) -> None:
+    """Build a table's index while the store is in use."""
     drop(link, table)
-    link.outside(
+    link.execute_alone(
         f'CREATE INDEX CONCURRENTLY IF NOT EXISTS near_{table} ON "{link.schema}".{table}'
         f" USING hnsw (vector {link.extension}.{CLASS[journal.distance]})"
     )
 
 
-def remake(link: PostgresConnection, table: str) -> None:
-    """Make it anew without what is no longer in the table; the one that is there is searched until then."""
+def rebuild(link: PostgresConnection, table: str) -> None:
+    """Rebuild an index without deleted entries; the present one serves until then."""
     drop(link, table, "_ccnew", "_ccold")
-    link.outside(f'REINDEX INDEX CONCURRENTLY "{link.schema}".near_{table}')
+    link.execute_alone(f'REINDEX INDEX CONCURRENTLY "{link.schema}".near_{table}')
 
 
 def drop(link: PostgresConnection, table: str, *ends: str) -> None:
-    """Drop a table's index, and what one that was cut short has left, or only what has such an end to its name.
+    """Drop a table's index and remains of interrupted builds, or only those with such suffixes.
 
     Raises:
-        Interrupted: somebody is at it, or others did not let go of the table in time.
+        Undone: another process is working on it, or holds a lock on the table for too long.
     """
     with link.transaction() as cursor:
         cursor.execute("SET LOCAL lock_timeout = '100ms'")
@@ -138,40 +138,40 @@ def drop(link: PostgresConnection, table: str, *ends: str) -> None:
 
 
 def measure(link: PostgresConnection, part: PostgresIndex, recall: float) -> int:
-    """The least width with which the index loses at most half of what it may of the nearest items; 0 if none does.
+    """Return the least search width at which the index loses at most half of the allowed recall; 0 if none does.
 
-    Of vectors of the whole table as of those that came last, in each case.
+    Vectors of the whole table and the latest ones are measured separately.
     """
     whole = part._replace(over=None)
 
     def step(cursor: Cursor[Any]) -> int:
-        tried = [some for some in (anywhere(cursor, part.table), latest(cursor, part.table)) if some]
+        tried = [some for some in (draw_vectors(cursor, part.table), draw_latest(cursor, part.table)) if some]
         exact = [[whole.nearest(cursor, query, NEAREST, {}) for query in some] for some in tried]
         for width in WIDTHS:
             its = whole._replace(width=width)
             lists = [[its.nearest(cursor, query, NEAREST, {}) for query in some] for some in tried]
-            if min((share(a, b) for a, b in zip(lists, exact, strict=True)), default=0.0) >= (1 + recall) / 2:
+            if min((mean_recall(a, b) for a, b in zip(lists, exact, strict=True)), default=0.0) >= (1 + recall) / 2:
                 return width
         return 0
 
     return link.read(step)
 
 
-def share(lists: list[list[int]], exact: list[list[int]]) -> float:
-    """Of what is nearest, how much was found."""
+def mean_recall(lists: list[list[int]], exact: list[list[int]]) -> float:
+    """Return the mean share of the exact nearest rows which were found."""
     return float(np.mean([len(np.intersect1d(a, b)) / max(len(b), 1) for a, b in zip(lists, exact, strict=True)]))
 
 
-def anywhere(cursor: Cursor[Any], table: str) -> list[np.ndarray]:
-    """Some vectors of a table, from random rows on."""
+def draw_vectors(cursor: Cursor[Any], table: str) -> list[np.ndarray]:
+    """Draw vectors of a table from random rows on."""
     last = (cursor.execute(f"SELECT max(row) FROM {table}").fetchone() or (0,))[0] or 0
     one = f"SELECT vector FROM {table} WHERE row >= %s ORDER BY row LIMIT 1"
     rows = np.random.default_rng(1).integers(0, last + 1, TRIED // 2).tolist()
     return [found[0] for row in rows if (found := cursor.execute(one, (row,)).fetchone())]
 
 
-def latest(cursor: Cursor[Any], table: str) -> list[np.ndarray]:
-    """Some vectors of those that came last: the server writes rows to the end of a table's file."""
+def draw_latest(cursor: Cursor[Any], table: str) -> list[np.ndarray]:
+    """Draw some of the latest vectors: the server writes them to the end of a table's file."""
     size = "SELECT pg_relation_size(%s::regclass) / current_setting('block_size')::int"
     blocks = (cursor.execute(size, (table,)).fetchone() or (0,))[0]
     one = f"SELECT vector FROM {table} WHERE ctid >= format('(%%s,0)', %s::bigint)::tid LIMIT 1 OFFSET %s"

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compat.engine.exact import Distance
-from compat.live.sqlite.lists import trained
-from compat.live.sqlite.parts import SqliteIndex
+from compat.live.sqlite.index import SqliteIndex
+from compat.live.sqlite.lists import train_lists
 from compat.live.store import Approximate
 
 DIM = 6
@@ -94,7 +94,7 @@ def clustered(count: int, seed: int) -> np.ndarray:
 def approximate(rows: np.ndarray, gallery: np.ndarray, distance: Distance, settings: Approximate) -> SqliteIndex:
     """A part whose lists are built."""
     part = SqliteIndex(rows, gallery, distance, settings)
-    part.keep_up()
+    part.update_lists()
     part.wait()
     assert not part.exact
     return part
@@ -151,9 +151,9 @@ def test_it_looks_at_each_vector_until_its_lists_are_built(monkeypatch):
 
     def later(*args):
         ready.wait(30)
-        return trained(*args)
+        return train_lists(*args)
 
-    monkeypatch.setattr("compat.live.sqlite.parts.trained", later)
+    monkeypatch.setattr("compat.live.sqlite.index.train_lists", later)
     part = SqliteIndex(np.arange(3900), gallery[:3900], "l2", Approximate(1000, 0.5))
     for known in (3900, 4000):
         part.add(np.arange(part.count, known), gallery[part.count : known])
@@ -161,7 +161,7 @@ def test_it_looks_at_each_vector_until_its_lists_are_built(monkeypatch):
         np.testing.assert_array_equal(part.search(queries, 10), exact)
     assert part.exact
     ready.set()
-    part.keep_up()
+    part.update_lists()
     part.wait()
     assert not part.exact
 
@@ -172,7 +172,7 @@ def test_its_memory_is_that_of_its_vectors():
     chunks = ((np.arange(start, start + 2**12), gallery[start : start + 2**12]) for start in range(0, 2**16, 2**12))
     part = SqliteIndex.build(chunks, 64, "cosine")
     part.search(gallery[:5], 10)
-    part.keep_up()
+    part.update_lists()
     part.wait()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -26,7 +26,7 @@ def test_a_migration_without_run(made, call):
     code, out, _ = call("apply", URL, "v.parquet", "--models", OURS)
     assert code == 0
     assert "25 vectors were written, 0 came late, 0 could not be read; running; next: export what is left" in out
-    assert call("export", URL, "m.parquet")[1].startswith("35 items are to be embedded; next: apply")
+    assert call("export", URL, "m.parquet")[1].startswith("35 items are pending; next: apply")
     extract("m.parquet", "v.parquet")
     found = json.loads(call("apply", URL, "v.parquet", "--models", OURS, "--json")[1].splitlines()[-1])
     assert found == {"written": 35, "late": 0, "failures": 0, "phase": "complete"}
@@ -38,9 +38,9 @@ def test_a_migration_without_run(made, call):
 def test_what_is_refused(made, call):
     refused(call("export", URL, "m.parquet"), "export: the store is in phase none")
     refused(call("apply", URL, "v.parquet", "--models", OURS), "apply: the store is in phase none")
-    refused(call("plan", URL, "--models", OURS, "--export", "no/m.parquet"), "manifest:", "can be written")
+    refused(call("plan", URL, "--models", OURS, "--export", "no/m.parquet"), "manifest:", "expected a writable file")
     assert call("plan", URL, "--models", OURS)[0] == 0
-    refused(call("export", URL, "no/m.parquet"), "manifest:", "can be written")
+    refused(call("export", URL, "no/m.parquet"), "manifest:", "expected a writable file")
     refused(call("apply", URL, "v.parquet", "--models", OURS), "v.parquet, expected a parquet file or a folder")
     refused(call("serve-metrics", "sqlite:///none.db"), "none.db")
     refused(call("serve-metrics", URL, "--port", "x"), "--port")

@@ -1,4 +1,4 @@
-"""One part of a gallery in memory: rows that come and go, searched exactly while they are few, else by lists."""
+"""One part of a gallery in memory: a changing set of rows, searched exactly while it is small, else by lists."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import torch
 
 from compat.engine.exact import Distance, inverse_norms
 from compat.live.sqlite.blocks import Blocks
-from compat.live.sqlite.lists import Lists, trained
+from compat.live.sqlite.lists import Lists, train_lists
 from compat.live.store import DEFAULT, GROWTH, NEAREST, Approximate
 
-ASKED = 200  # real queries that recall is measured with
-AT_ONCE = 2**10  # vectors that are scaled at a time
-CHANGED = 0.1  # share of the rows; recall is measured again after as many changes
+ASKED = 200  # real queries for measuring recall
+AT_ONCE = 2**10  # vectors scaled at a time
+CHANGED = 0.1  # share of changed rows after which recall is measured again
 
 
 class SqliteIndex:
-    """Vectors by row number, in memory once, and about 20 bytes a row beside them.
+    """Vectors by row number, stored once in memory, with about 20 bytes per row of bookkeeping.
 
-    What is removed is masked, and so is what is hidden. Lists are built, and recall is measured, by a thread of the
-    part; until they are ready, and for rows that are in none yet, it looks at each vector.
+    Removed and hidden rows are masked. A thread builds lists and measures recall; until then, and for rows in no list
+    yet, vectors are scanned.
 
     Args:
-        rows: (N,) that it begins with.
-        vectors: (N, D) of them.
-        distance: of the retrieval.
-        approximate: when, and how well.
+        rows: (N,) initial rows.
+        vectors: (N, D) their vectors.
+        distance: distance of the retrieval.
+        approximate: when and how well to search approximately.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class SqliteIndex:
         self.power: int | None = None
         self.row_of = np.empty(0, np.int64)
         self.slot_of = np.empty(0, np.int32)
-        self.here, self.shown = np.empty(0, bool), np.empty(0, bool)
+        self.present, self.visible = np.empty(0, bool), np.empty(0, bool)
         self.lists: Lists | None = None
         self.builder: threading.Thread | None = None
         self.asked: deque[np.ndarray] = deque(maxlen=ASKED)
         self.changes = self.queries = 0
-        self.measured = 0, ASKED // 2  # changes and queries when recall was
+        self.measured = 0, ASKED // 2  # changes and queries at the last measurement
         self.add(rows, vectors)
 
     @classmethod
@@ -59,7 +59,7 @@ class SqliteIndex:
         distance: Distance,
         approximate: Approximate = DEFAULT,
     ) -> SqliteIndex:
-        """A part of rows (N,) and vectors (N, D) that come in chunks, none of which is kept."""
+        """Make an index of rows (N,) and vectors (N, D) which come in chunks; no chunk is kept."""
         part = cls(np.empty(0, np.int64), np.empty((0, dim), np.float32), distance, approximate)
         for rows, vectors in chunks:
             part.add(rows, vectors)
@@ -67,65 +67,65 @@ class SqliteIndex:
 
     @property
     def count(self) -> int:
-        """Rows that are here, hidden ones too."""
-        return int(np.count_nonzero(self.here))
+        """Number of rows, including hidden ones."""
+        return int(np.count_nonzero(self.present))
 
     @property
     def outgrown(self) -> bool:
-        """Whether it should be loaded anew, as most of its vectors were removed."""
+        """Whether most vectors were removed, so the index should be loaded again."""
         return self.blocks.count > 2 * self.count + 1000
 
     @property
     def exact(self) -> bool:
-        """Whether it looks at each vector."""
+        """Whether every vector is scanned."""
         return self.lists is None
 
     def add(self, rows: np.ndarray, vectors: np.ndarray) -> None:
-        """Add rows (N,) that are not here, with their vectors (N, D)."""
+        """Add rows (N,) which are not present, with their vectors (N, D)."""
         if len(rows) == 0:
             return
         first, end = self.blocks.count, self.blocks.count + len(rows)
         for start in range(0, len(rows), AT_ONCE):
-            self.blocks.add(self.scaled(vectors[start : start + AT_ONCE]))
-        self.row_of = room(self.row_of, end, 0)
-        self.here, self.shown = room(self.here, end, False), room(self.shown, end, False)
-        self.slot_of = room(self.slot_of, int(rows.max()) + 1, -1)
+            self.blocks.add(self.scale(vectors[start : start + AT_ONCE]))
+        self.row_of = grow(self.row_of, end, 0)
+        self.present, self.visible = grow(self.present, end, False), grow(self.visible, end, False)
+        self.slot_of = grow(self.slot_of, int(rows.max()) + 1, -1)
         self.row_of[first:end], self.slot_of[rows] = rows, np.arange(first, end)
-        self.here[first:end] = self.shown[first:end] = True
+        self.present[first:end] = self.visible[first:end] = True
         self.changes += len(rows)
 
     def remove(self, rows: np.ndarray) -> None:
-        """Remove rows (N,); those that are not here do not matter."""
-        slots = self._slots(rows)
+        """Remove rows (N,); absent ones are ignored."""
+        slots = self._slots_of(rows)
         self.slot_of[self.row_of[slots]] = -1
-        self.here[slots] = self.shown[slots] = False
+        self.present[slots] = self.visible[slots] = False
         self.changes += len(slots)
 
     def hide(self, rows: np.ndarray) -> None:
-        """Keep rows (N,) out of all answers until they are shown; those that are not here do not matter."""
-        slots = self._slots(rows)
-        self.shown[slots] = False
+        """Exclude rows (N,) from answers until they are shown; absent ones are ignored."""
+        slots = self._slots_of(rows)
+        self.visible[slots] = False
         self.changes += len(slots)
 
     def show(self, rows: np.ndarray | None = None) -> None:
-        """Let rows (N,) be found again; None: all that are here."""
+        """Include rows (N,) in answers again; None: all present ones."""
         if rows is None:
-            self.changes += int(np.count_nonzero(self.here) - np.count_nonzero(self.shown))
-            self.shown = self.here.copy()
+            self.changes += int(np.count_nonzero(self.present) - np.count_nonzero(self.visible))
+            self.visible = self.present.copy()
         else:
-            slots = self._slots(rows)
-            self.shown[slots] = self.here[slots]
+            slots = self._slots_of(rows)
+            self.visible[slots] = self.present[slots]
             self.changes += len(slots)
 
     def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> np.ndarray:
-        """The rows nearest to queries (Q, D), (Q, min(k, N)) nearest first.
+        """Return the rows nearest to queries (Q, D), (Q, min(k, N)), nearest first.
 
         Args:
-            queries: as the models give them.
-            k: how many.
-            allowed: (R,) whether a row is one that may be found, by row; None: all.
+            queries: embeddings of the models.
+            k: number of rows.
+            allowed: (R,) whether each row may be found; None: all.
         """
-        kept = self.shown[: self.blocks.count]
+        kept = self.visible[: self.blocks.count]
         if allowed is not None:
             missing = max(len(self.slot_of) - len(allowed), 0)
             kept = kept & np.pad(allowed, (0, missing))[self.row_of[: len(kept)]]
@@ -133,22 +133,22 @@ class SqliteIndex:
         k = min(k, count)
         if k == 0 or len(queries) == 0:
             return np.empty((len(queries), k), np.int64)
-        if self.queries:  # a process that asks once builds nothing
-            self.keep_up()
-        scaled = self.scaled(queries)
+        if self.queries:  # a process with one query builds nothing
+            self.update_lists()
+        scaled = self.scale(queries)
         self.asked.extend(scaled[-ASKED:].copy())
         self.queries += len(queries)
         lists = self.lists
         if lists is None or count <= self.approximate.above or k > count / 100:
             slots = self.blocks.scan(scaled, k, kept)[1]
         else:
-            slots = np.stack([lists.near(query, k, kept, self.blocks)[1] for query in scaled])
+            slots = np.stack([lists.search(query, k, kept, self.blocks)[1] for query in scaled])
         return np.where(slots >= 0, self.row_of[slots], -1)
 
-    def keep_up(self) -> None:
-        """Let the thread build lists, take up rows that are in none, or measure recall again, if it is time to."""
+    def update_lists(self) -> None:
+        """Start the thread which builds or extends lists or measures recall, if due."""
         count, lists = self.blocks.count, self.lists
-        few = np.count_nonzero(self.shown) <= self.approximate.above
+        few = np.count_nonzero(self.visible) <= self.approximate.above
         if few or (self.builder is not None and self.builder.is_alive()):
             return
         changes, queries = self.measured
@@ -156,20 +156,20 @@ class SqliteIndex:
         if lists is None or measure or count - lists.listed > self.approximate.above // 10:
             if lists is None or measure:
                 self.measured = self.changes, max(self.queries, ASKED // 2)
-            args = self.here[:count].copy(), self.shown[:count].copy(), measure, np.array(self.asked)
+            args = self.present[:count].copy(), self.visible[:count].copy(), measure, np.array(self.asked)
             self.builder = threading.Thread(target=self._build, args=args)
             self.builder.start()
 
     def wait(self) -> None:
-        """Wait for what is being built."""
+        """Wait for the thread."""
         if self.builder is not None:
             self.builder.join()
 
-    def scaled(self, vectors: np.ndarray) -> np.ndarray:
-        """As they are compared, by differences, float32: by cosine of length 1, and a zero vector equally far from all.
+    def scale(self, vectors: np.ndarray) -> np.ndarray:
+        """Scale vectors for the distance: under cosine to length 1, with zero vectors equally far from all; float32.
 
-        Their middle is taken away before they are rounded, so that near-equal ones keep their digits. Others are
-        multiplied by a power of 2, so that squares of huge and of tiny ones are finite.
+        Under cosine a mean is subtracted before rounding, so nearly equal vectors keep their precision. Under L2 they
+        are multiplied by a power of 2, so the squares of huge and tiny values are finite.
         """
         if self.distance == "l2":
             if self.power is None:
@@ -182,29 +182,29 @@ class SqliteIndex:
             self.middle = unit.mean(0)
         return np.concatenate([unit - self.middle, inverse.numpy()[:, None] == 0], 1, dtype=np.float32)
 
-    def _slots(self, rows: np.ndarray) -> np.ndarray:
-        """Of rows (N,) those that are here, by slot."""
+    def _slots_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the slots of the present ones of rows (N,)."""
         slots = self.slot_of[rows[rows < len(self.slot_of)]]
         return slots[slots >= 0]
 
     def _build(self, here: np.ndarray, shown: np.ndarray, measure: bool, asked: np.ndarray) -> None:
-        """Make lists of the vectors as they were, one thread's work; they serve when they are ready."""
-        faiss.omp_set_num_threads(1)  # of this thread; queries have the others
+        """Build lists from a state of the vectors, in the thread; they serve when ready."""
+        faiss.omp_set_num_threads(1)  # the others are left to queries
         slots, lists = np.flatnonzero(here).astype(np.int32), self.lists
         for anew in (False, True):
             if lists is None or anew or not lists.trained / GROWTH < len(slots) < lists.trained * GROWTH:
-                lists, measure = trained(self.blocks, slots, len(here), self.approximate), True
+                lists, measure = train_lists(self.blocks, slots, len(here), self.approximate), True
             elif lists.listed < len(here):
-                lists = lists.extended(self.blocks, len(here))
+                lists = lists.extend(self.blocks, len(here))
             if measure and np.count_nonzero(shown) > NEAREST:
-                lists = lists.tuned(self.blocks, shown, asked)
+                lists = lists.tune(self.blocks, shown, asked)
             if lists.probes <= len(lists.centres) // 4 or len(slots) < lists.trained * (1 + CHANGED):
-                break  # else the lists are to blame
+                break  # otherwise the lists are bad: train again
         self.lists = lists
 
 
-def room(array: np.ndarray, count: int, blank: int) -> np.ndarray:
-    """An array with room for a count of values, a quarter more if it has to grow."""
+def grow(array: np.ndarray, count: int, blank: int) -> np.ndarray:
+    """Return an array with room for `count` values, growing by a quarter more than needed."""
     if count <= len(array):
         return array
     grown = np.full(count + count // 4, blank, array.dtype)

@@ -1,4 +1,4 @@
-"""Nearest items in PostgreSQL: by a scan while a part is small, by the index of a table above that."""
+"""Nearest items in PostgreSQL: by a scan of a small part, by its table's index above."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from psycopg.types.json import Jsonb
 
 from compat.engine.exact import Distance
 from compat.live.items import Candidates, Column, Journal
-from compat.live.postgres.link import PostgresConnection
-from compat.live.postgres.values import json
-from compat.live.sql import table
+from compat.live.postgres.connection import PostgresConnection
+from compat.live.postgres.values import to_json
+from compat.live.sql import table_of
 from compat.live.store import Ask, Where
 
 OPERATOR = {"cosine": "<=>", "l2": "<->"}
-WIDTHS = (40, 80, 160, 320, 640, 1000)  # candidates that a search of the index keeps, pgvector's `ef_search`
-FEW = 20_000  # vectors that a search goes through, at most, before the rest of its part is scanned
-# no way to the nearest items but by their index, which goes on until it has enough; its part's others are looked up
+WIDTHS = (40, 80, 160, 320, 640, 1000)  # values of pgvector's `ef_search`
+FEW = 20_000  # vectors an index search visits at most, before a scan takes over
+# force the index, with an iterative scan, and look up the joined rows
 INDEXED = {
     "enable_seqscan": "off",
     "enable_sort": "off",
@@ -30,19 +30,19 @@ INDEXED = {
 }
 
 
-ORTHOGONAL = 2**0.5  # the distance of unit vectors whose cosine is 0, as a vector of length 0 has with all
-TINY = 1e-300  # no length is below it but 0
+ORTHOGONAL = 2**0.5  # distance of orthogonal unit vectors, and of a zero vector to all
+TINY = 1e-300  # below any length but 0
 
 
 class PostgresIndex(NamedTuple):
-    """The items that a column is searched for.
+    """The items searched by a column.
 
     Attributes:
-        table: of their vectors, and of others.
-        over: the table that their rows are in too, those that are not migrated; None: it is all of them.
-        distance: of the retrieval.
+        table: table of their vectors, which may hold others.
+        over: table of the items not migrated, to which the search is restricted; None: no restriction.
+        distance: distance of the retrieval.
         extension: schema of pgvector.
-        width: that the index is searched with; 0: it is not.
+        width: search width of the index; 0: do not use it.
     """
 
     table: str
@@ -52,42 +52,41 @@ class PostgresIndex(NamedTuple):
     width: int = 0
 
     def nearest(self, cursor: Cursor[Any], query: np.ndarray, k: int, where: Where) -> list[int]:
-        """Rows of the k items that are nearest to a query (D,), by the index if it has a width, else by a scan.
+        """Return the rows of the k items nearest to a query (D,), by the index if it has a width, else by a scan.
 
-        An index that finds too few, as it goes through too many that are migrated or filtered out, is no answer: then
-        by a scan.
+        If the index finds fewer than k, as too many items are migrated or filtered out, the part is scanned.
         """
         joins, tests = f"JOIN {self.over} l ON l.row = v.row" if self.over else "", ["true"]
         if where:
             joins += " JOIN items i ON i.row = v.row"
             tests = ["coalesce(i.meta -> %s::text, 'null') = ANY(%s::jsonb[])" for _ in where]
-        bound = [part for name, value in where.items() for part in (name, alike(value))]
+        bound = [part for name, value in where.items() for part in (name, equal_values(value))]
         if self.width:
             width = max(self.width, min(2 * k, WIDTHS[-1]))
-            cursor.execute(setting({**INDEXED, "hnsw.ef_search": str(width)}))
+            cursor.execute(set_parameters({**INDEXED, "hnsw.ef_search": str(width)}))
         distant = f"(v.vector OPERATOR({self.extension}.{OPERATOR[self.distance]}) %s)"
-        order = distant if self.width else f"{distant} + 0.0"  # a sum has no index
-        if not self.width and self.distance == "cosine":  # from products, near-equal vectors would all be equal
+        order = distant if self.width else f"{distant} + 0.0"  # a sum cannot use the index
+        if not self.width and self.distance == "cosine":  # products cannot tell nearly equal vectors apart
             unit = f"({self.extension}.l2_normalize(v.vector) OPERATOR({self.extension}.<->) %s)"
             order = f"CASE WHEN {self.extension}.vector_norm(v.vector) > 0 THEN {unit} ELSE {ORTHOGONAL} END"
             query = query / max(float(np.linalg.norm(query.astype(np.float64))), TINY)
         select = f"SELECT v.row FROM {self.table} v {joins} WHERE {' AND '.join(tests)} ORDER BY {order} LIMIT %s"
         rows = [row for (row,) in cursor.execute(select, (*bound, query.astype(np.float32), k))]
         if self.width:
-            cursor.execute(setting({name: "on" for name, value in INDEXED.items() if value == "off"}))
+            cursor.execute(set_parameters({name: "on" for name, value in INDEXED.items() if value == "off"}))
             if len(rows) < k:
                 return self._replace(width=0).nearest(cursor, query, k, where)
         return rows
 
 
-def setting(values: dict[str, str]) -> str:
-    """Sets parameters for the rest of a transaction, at once."""
+def set_parameters(values: dict[str, str]) -> str:
+    """Return a SELECT which sets parameters for the rest of a transaction."""
     return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in values.items())
 
 
-def part_of(link: PostgresConnection, column: Column, journal: Journal) -> PostgresIndex | None:
-    """The part of a column, without its index; None while there is none."""
-    name = table(column, journal)
+def index_of(link: PostgresConnection, column: Column, journal: Journal) -> PostgresIndex | None:
+    """Return a column's part, without an index; None if there is none."""
+    name = table_of(column, journal)
     if name is None:
         return None
     over = None if column == "new" or journal.new_generation is None else f"lacking_{journal.new_generation}"
@@ -95,11 +94,11 @@ def part_of(link: PostgresConnection, column: Column, journal: Journal) -> Postg
 
 
 def search(link: PostgresConnection, cursor: Cursor[Any], ask: Ask, k: int, where: Where) -> Candidates:
-    """The nearest items of a part, in the transaction of the cursor."""
-    part, count = part_of(link, ask.column, link.journal), len(ask.queries)
+    """Find the nearest items of a part, in the cursor's transaction."""
+    part, count = index_of(link, ask.column, link.journal), len(ask.queries)
     if part is None:
         return Candidates([], [], np.empty((0, ask.queries.shape[1]), np.float32), np.full((count, 0), -1))
-    part = part._replace(width=searched_with(cursor, part, k))
+    part = part._replace(width=search_width(cursor, part, k))
     lists = [part.nearest(cursor, query, k, where) for query in ask.queries]
     rows = np.unique(np.array([row for found in lists for row in found], np.int64))
     select = (
@@ -114,13 +113,13 @@ def search(link: PostgresConnection, cursor: Cursor[Any], ask: Ask, k: int, wher
     return Candidates([id for id, *_ in known], [meta for _, meta, _ in known], vectors, places)
 
 
-def alike(value: Any) -> list[Jsonb]:
-    """All that is equal to a value: JSON's 1 and true differ, where a filter's do not."""
-    return [json(value), *(json(other) for other in (True, False, 1, 0) if other == value)]
+def equal_values(value: Any) -> list[Jsonb]:
+    """List the JSON values equal to a filter's value: 1 and true are equal in a filter, but not in JSON."""
+    return [to_json(value), *(to_json(other) for other in (True, False, 1, 0) if other == value)]
 
 
-def searched_with(cursor: Cursor[Any], part: PostgresIndex, k: int) -> int:
-    """The width that a part's index is searched with; 0: there is none that is good enough, or few items are left."""
+def search_width(cursor: Cursor[Any], part: PostgresIndex, k: int) -> int:
+    """Return the search width of a part's index; 0 if no index is good enough, or few items are left."""
     found = cursor.execute("SELECT ef, over, here FROM near WHERE part = %s", (part.table,)).fetchone()
     if found is None or k > WIDTHS[-1]:
         return 0

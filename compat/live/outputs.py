@@ -1,4 +1,4 @@
-"""What a model returned, as embeddings: frameworks have types of their own, and not each has numbers."""
+"""Conversion of a model's output: frameworks have array types of their own, and some outputs are not numeric."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 
-def numbers(returned: Any) -> np.ndarray | None:
-    """What a model returned as float32: an array, a tensor of any kind and place, or a list; None: no real numbers."""
+def to_float32(returned: Any) -> np.ndarray | None:
+    """Convert a model's output (an array, a tensor or a list) to float32 on the CPU; None unless it is real-valued."""
     if isinstance(returned, list | tuple) and returned and all(isinstance(row, Tensor) for row in returned):
         if len({row.shape for row in returned}) > 1:
             return None
@@ -21,14 +21,14 @@ def numbers(returned: Any) -> np.ndarray | None:
         return returned.detach().to_dense().to("cpu", torch.float32, copy=True).numpy()
     try:
         rows = np.asarray(returned)
-        with np.errstate(over="ignore"):  # what is too large is infinite, and told by item
+        with np.errstate(over="ignore"):  # overflow becomes infinite, and is reported by item
             return rows.astype(np.float32) if rows.ndim and rows.dtype.kind in "biufOV" else None
     except (TypeError, ValueError):
         return None
 
 
-def described(returned: Any) -> str:
-    """The type of something, with that of its elements."""
+def describe_type(returned: Any) -> str:
+    """Name the type of a value and of its elements."""
     found = type(returned).__name__
     if isinstance(returned, list | tuple) and returned:
         return f"a {found} of {type(returned[0]).__name__}"

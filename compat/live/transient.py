@@ -1,6 +1,6 @@
-"""Which failures pass: those of a network or a service, whichever library raises them, and not those of an item.
+"""Transient failures: those of a network or a service, whichever library raises them, as opposed to an item's.
 
-Nothing is imported for it: exceptions are known by their class, its name, an error number, or the status of an answer.
+No library is imported: exceptions are recognised by class, class name, error number, or HTTP status.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NUMBERS = {
     )
     if hasattr(errno, name)
 }
-# of requests, urllib3, httpx, httpcore, aiohttp, botocore, google.api_core, openai, each or what it derives from
+# class names of requests, urllib3, httpx, httpcore, aiohttp, botocore, google.api_core and openai, or of their bases
 NAMES = re.compile(
     r"Timeout(?!Expired)|Connection|ConnectError|NetworkError|TransportError|ProtocolError|ProxyError|SSLError"
     r"|ChunkedEncoding|IncompleteRead|MaxRetry|PayloadError|NameResolution|HTTPClientError"
@@ -43,36 +43,36 @@ NAMES = re.compile(
 )
 NEVER = re.compile(r"UnsupportedProtocol|LocalProtocolError|Invalid(URL|Schema)|MissingSchema|LocationParseError")
 BUSY, FAILED = HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INTERNAL_SERVER_ERROR
-CALLS = {  # of gRPC
+CALLS = {  # gRPC codes
     **dict.fromkeys(("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED"), BUSY),
     **dict.fromkeys(("INTERNAL", "UNKNOWN"), FAILED),
 }
 THROTTLED = re.compile(r"Throttl|TooManyRequests|SlowDown|LimitExceeded|ThroughputExceeded|RequestTimeout|Unavailable")
 STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}  # and all from 500 on
-DEPTH = 8  # causes that are looked at
-NOWHERE = ("unknown url type", "no host given")  # URLs at which nothing will ever answer
+DEPTH = 8  # maximum depth of causes
+NOWHERE = ("unknown url type", "no host given")  # invalid URLs
 
 
-def passes(error: BaseException, more: tuple[type[BaseException], ...] = ()) -> bool:
-    """Whether an exception is one that passes, or was raised from one.
+def is_transient(error: BaseException, more: tuple[type[BaseException], ...] = ()) -> bool:
+    """Return whether an exception or one of its causes is transient.
 
     Args:
         error: the exception.
-        more: kinds that pass as well, whatever they say.
+        more: further transient exception types.
     """
     for one in causes(error):
         if isinstance(one, more):
             return True
-        if (found := verdict(one)) is not None:
+        if (found := judge(one)) is not None:
             return found
     return False
 
 
-def verdict(error: BaseException) -> bool | None:
-    """Whether one exception passes; None: it says nothing, and its cause is asked."""
-    if THROTTLED.search(str(part(part(error, "response"), "Error", "Code") or "")):
+def judge(error: BaseException) -> bool | None:
+    """Return whether one exception is transient; None: undecided, ask its cause."""
+    if THROTTLED.search(str(get_nested(get_nested(error, "response"), "Error", "Code") or "")):
         return True
-    if (found := status(error)) is not None:
+    if (found := http_status(error)) is not None:
         return found in STATUSES or found >= FAILED
     if type(error) is urllib.error.URLError and not isinstance(error.reason, BaseException):
         return not str(error.reason).startswith(NOWHERE)
@@ -84,43 +84,49 @@ def verdict(error: BaseException) -> bool | None:
     return True if isinstance(error, KINDS) or any(map(NAMES.search, names)) else None
 
 
-def status(error: BaseException) -> int | None:
-    """The HTTP status of a refusal, from 400 on, that an exception tells of; of a gRPC call what stands for it."""
-    code = part(error, "code")
+def http_status(error: BaseException) -> int | None:
+    """Return the HTTP error status (400 or more) of an exception; gRPC codes are mapped to one."""
+    code = get_nested(error, "code")
     if callable(code):
         try:
             code = code()
         except Exception:
             return None
-        if found := CALLS.get(str(part(code, "name") or code).rpartition(".")[2].upper()):
+        if found := CALLS.get(str(get_nested(code, "name") or code).rpartition(".")[2].upper()):
             return found
-    response = part(error, "response")
-    held = [part(response, name) for name in ("status_code", "status")]
-    held += [part(response, "ResponseMetadata", "HTTPStatusCode")]
-    held += [part(error, "status_code"), part(error, "status"), code]
+    response = get_nested(error, "response")
+    held = [get_nested(response, name) for name in ("status_code", "status")]
+    held += [get_nested(response, "ResponseMetadata", "HTTPStatusCode")]
+    held += [get_nested(error, "status_code"), get_nested(error, "status"), code]
     numbers = (int(value) for value in held if isinstance(value, int) or str(value).isdecimal())
     return next((number for number in numbers if HTTPStatus.BAD_REQUEST <= number < 600), None)
 
 
-def failed_itself(error: BaseException | None) -> bool:
-    """Whether a service is there but failed at what it was asked for, which may be the item's fault after all."""
-    return any(status(one) == FAILED for one in causes(error))
+def is_server_failure(error: BaseException | None) -> bool:
+    """Return whether a service answered but failed on the request (status 500), possibly due to the item."""
+    return any(http_status(one) == FAILED for one in causes(error))
 
 
 def retry_after(error: BaseException) -> float | None:
-    """Seconds after which a service wants to be asked again, as the exception or the headers of its answer say."""
+    """Return the retry delay in seconds requested by an exception or its response headers; None: none."""
     for one in causes(error):
-        response = part(one, "response")
-        headers = [part(one, "headers"), part(response, "headers"), part(response, "ResponseMetadata", "HTTPHeaders")]
-        named = (value for some in headers if some for name, value in pairs(some) if name.lower() == "retry-after")
-        for value in (part(one, "retry_after"), *named):
-            if (found := seconds(value)) is not None:
+        response = get_nested(one, "response")
+        headers = [
+            get_nested(one, "headers"),
+            get_nested(response, "headers"),
+            get_nested(response, "ResponseMetadata", "HTTPHeaders"),
+        ]
+        named = (
+            value for some in headers if some for name, value in list_headers(some) if name.lower() == "retry-after"
+        )
+        for value in (get_nested(one, "retry_after"), *named):
+            if (found := parse_seconds(value)) is not None:
                 return found
     return None
 
 
-def seconds(value: Any) -> float | None:
-    """Of a number, text that is one, or an HTTP date; None: it is none of these, or past."""
+def parse_seconds(value: Any) -> float | None:
+    """Parse seconds from a number, its text, or an HTTP date; None if it is none of these or past."""
     try:
         found = float(value)
     except (TypeError, ValueError):
@@ -132,27 +138,27 @@ def seconds(value: Any) -> float | None:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception, and what it was raised from or gives as its reason."""
+    """Yield an exception and the chain of its causes and reasons."""
     for _ in range(DEPTH):
         if error is None:
             return
         yield error
-        reason = part(error, "reason")
+        reason = get_nested(error, "reason")
         error = error.__cause__ or (reason if isinstance(reason, BaseException) else None)
 
 
-def part(whole: Any, *names: str) -> Any:
-    """An attribute, or a mapping's value, and of that the next; None: it has none."""
+def get_nested(whole: Any, *names: str) -> Any:
+    """Return a nested attribute or mapping value; None if there is none."""
     for name in names:
         try:
             whole = whole.get(name) if isinstance(whole, Mapping) else getattr(whole, name, None)
-        except Exception:  # of a property
+        except Exception:  # raised by a property
             return None
     return whole
 
 
-def pairs(headers: Any) -> list[tuple[str, Any]]:
-    """Names and values of headers, of whatever type they are."""
+def list_headers(headers: Any) -> list[tuple[str, Any]]:
+    """List names and values of headers of any type."""
     try:
         return [(str(name), value) for name, value in (headers.items() if hasattr(headers, "items") else headers)]
     except (TypeError, ValueError):

@@ -15,7 +15,7 @@ from urllib.error import HTTPError, URLError
 import pytest
 
 from compat.live import extraction
-from compat.live.passing import failed_itself, passes, retry_after
+from compat.live.transient import is_server_failure, is_transient, retry_after
 
 
 def kind(module: str, *names: str, base: type = Exception) -> type:
@@ -131,13 +131,13 @@ STAY = {
 
 @pytest.mark.parametrize("name", PASS)
 def test_a_failure_of_a_service_or_a_network_passes(name):
-    assert passes(PASS[name])
+    assert is_transient(PASS[name])
 
 
 @pytest.mark.parametrize("name", STAY)
 def test_a_failure_of_an_item_does_not(name):
-    assert not passes(STAY[name])
-    assert passes(STAY[name], (type(STAY[name]),))
+    assert not is_transient(STAY[name])
+    assert is_transient(STAY[name], (type(STAY[name]),))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_failure_of_an_item_does_not(name):
     ],
 )
 def test_a_service_that_is_there_and_fails(error, expected):
-    assert failed_itself(error) is expected
+    assert is_server_failure(error) is expected
 
 
 class Headers(dict):
@@ -192,5 +192,5 @@ def test_a_service_that_wants_hours_is_asked_after_a_minute(monkeypatch):
             raise errors.pop(0)
         return 3
 
-    assert extraction.patiently(step, passes) == 3
+    assert extraction.retry(step, is_transient) == 3
     assert slept == [60.0, 0.4]

@@ -53,7 +53,7 @@ def test_rows_that_are_shifted_from_anywhere_on_are_not_served(first, tmp_path_f
     written = migration.store.counts().new
     assert first // 7 * 7 <= written < ITEMS
     if found:
-        assert "is not what models.new makes of it" in found
+        assert "is not reproduced by models.new" in found
         assert found.endswith(f"expected its embedding; {written} vectors were written before")
     migration.store.close()
 
@@ -91,7 +91,7 @@ def test_single_vectors_that_are_wrong_are_left_out_with_their_names(migration, 
     with pytest.warns(UserWarning, match="left out") as warned:
         assert apply(migration.store, migration.models, path) == (ITEMS - 2, 0, 0, "running")
     for n, warning in zip((3, 3, 20), warned, strict=True):  # the first batch is looked at twice
-        assert f"1 of 7 ({ids[n]!r}) are not what models.new makes of them, and are left out" in str(warning.message)
+        assert f"1 of 7 ({ids[n]!r}) are not reproduced by models.new, and are left out" in str(warning.message)
     assert wrong(migration.store) == []
     assert migration.run().phase == "complete"
     assert migration.verify().sound
@@ -128,7 +128,7 @@ def test_what_cannot_be_read_here_is_taken_unless_nothing_can(tmp_path):
     path = changed(tmp_path / "m.parquet", lambda rows: rows)
     ids = pq.read_table(path)["id"].to_pylist()
     new.gone = set(ids)
-    with pytest.raises(InputError, match=r"^vector: of item .* FileNotFoundError: .*, expected some that"):
+    with pytest.raises(InputError, match=r"^vector: of item .* FileNotFoundError: .*, expected items which"):
         apply(migration.store, migration.models, path)
     assert migration.store.counts().new == 0
     new.gone = set(ids[::3])
@@ -136,7 +136,7 @@ def test_what_cannot_be_read_here_is_taken_unless_nothing_can(tmp_path):
     migration.store.close()
 
 
-def test_failures_of_a_model_that_was_broken_elsewhere_are_no_dead_letters(migration, tmp_path):
+def test_failures_of_a_model_that_was_broken_elsewhere_are_no_failed_items(migration, tmp_path):
     export(migration.store, tmp_path / "m.parquet")
     pq.write_table(extracted(tmp_path / "m.parquet", NAMES), tmp_path / "v.parquet")
     with pytest.raises(InputError, match=r"^failure: of item .*, which models.new reads, like 7 of 7, expected"):

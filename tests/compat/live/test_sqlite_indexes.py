@@ -28,15 +28,15 @@ def test_a_part_that_was_built_of_a_later_state_is_not_searched_in_an_earlier_on
         cursor.execute("SELECT count(*) FROM items").fetchone()
         other.exchange(report(2, 3), 0, 60)
         other.put(item(8, new=vector(8, 3)), journal)
-        thread = threading.Thread(target=store.views._build, args=(column, journal))
-        store.views.builders[column] = thread
+        thread = threading.Thread(target=store.indexes._build, args=(column, journal))
+        store.indexes.builders[column] = thread
         thread.start()
         thread.join()
-        assert sorted(store.views.found(cursor, asks[0], 9, None, journal).ids) == expected
-    assert column in store.views.built
+        assert sorted(store.indexes.search(cursor, asks[0], 9, None, journal).ids) == expected
+    assert column in store.indexes.built
     here = {"old": ["i4", "i5"], "new": ["i0", "i1", "i2", "i3", "i8"]}[column]
     assert sorted(store.search(asks, 9)[0].ids) == here
-    assert not store.views.built
+    assert not store.indexes.built
     store.close()
     other.close()
 
@@ -67,17 +67,17 @@ def test_a_searcher_that_has_missed_what_is_forgotten_loads_anew(tmp_path, monke
     journal = running(create(store)).journal()
     asks = [Ask("old", vector(7, OLD)[None])]
     assert sorted(asking.search(asks, 9)[0].ids) == [f"i{n}" for n in range(6)]
-    view = asking.views.views["old"]
+    view = asking.indexes.columns["old"]
     store.delete("i0")
     assert "i0" not in asking.search(asks, 9)[0].ids
-    assert asking.views.views["old"] is view
+    assert asking.indexes.columns["old"] is view
     store.delete("i1")
     for n in range(20):
         store.put(item(8, new=vector(n, 3)), journal)
     with store.transaction() as cursor:
         assert cursor.execute("SELECT count(*) <= 9, max(seq) > 40 FROM changes").fetchone() == (1, 1)
     assert sorted(asking.search(asks, 9)[0].ids) == ["i2", "i3", "i4", "i5"]
-    assert asking.views.views["old"] is not view
+    assert asking.indexes.columns["old"] is not view
     store.close()
     asking.close()
 
@@ -88,14 +88,14 @@ def test_what_is_searched_after_a_migration_is_what_was_searched_at_its_end(tmp_
     store.exchange(report(*range(6)), 0, 60)
     asks = [Ask("new", vector(7, 3)[None])]
     before = store.search([*asks, Ask("old", vector(7, OLD)[None])], 6)[0]
-    view = store.views.views["new"]
+    view = store.indexes.columns["new"]
     seq = view.seq
     store.drop_old(store.journal(), replace(store.journal(), phase="finalized"))
     after = store.search(asks, 6)[0]
     assert (after.ids, after.nearest.tolist()) == (before.ids, before.nearest.tolist())
-    assert store.views.views["new"] is view
+    assert store.indexes.columns["new"] is view
     assert view.seq == seq
-    assert list(store.views.views) == ["new"]
+    assert list(store.indexes.columns) == ["new"]
     store.close()
 
 
@@ -125,9 +125,9 @@ def test_a_warm_part_has_its_lists(tmp_path):
     store = SqliteStore(tmp_path / "gallery.db", Approximate(50))
     create(store).add(item(n) for n in range(100))
     store.warm(["old", "new"])
-    part = store.views.views["old"].part
+    part = store.indexes.columns["old"].index
     assert not part.exact
-    assert list(store.views.views) == ["old"]
+    assert list(store.indexes.columns) == ["old"]
     store.search([Ask("old", vector(7, OLD)[None])], 9)
-    assert store.views.views["old"].part is part
+    assert store.indexes.columns["old"].index is part
     store.close()

@@ -1,4 +1,4 @@
-"""What processes say of themselves, in a file beside the store's, so that nobody waits for the store's lock."""
+"""Heartbeats of processes, in a file beside the store's, so nobody waits for the store's lock."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-OLD = 86_400.0  # seconds after which figures of a process are forgotten
+OLD = 86_400.0  # seconds after which figures are deleted
 T = TypeVar("T")
-BUSY = 0.02  # seconds that a write waits for another
+BUSY = 0.02  # seconds for which a write waits for another
 
 
-class Beats:
-    """Figures by name of a process. They may be lost, so no write waits for the disk.
+class Heartbeats:
+    """Figures by name of process; they may be lost, so no write waits for the disk.
 
     Args:
-        path: of the store.
+        path: path of the store.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(f"{path}-beats")
 
-    def tell(self, name: str, figures: Mapping[str, float]) -> None:
-        """Leave figures under a name.
+    def write(self, name: str, figures: Mapping[str, float]) -> None:
+        """Write figures under a name.
 
         Raises:
             OSError: the file cannot be written.
@@ -38,10 +38,10 @@ class Beats:
             base.execute("DELETE FROM beats WHERE at < ?", (now - OLD,))
             base.execute("INSERT OR REPLACE INTO beats VALUES (?, ?, ?)", (name, now, json.dumps(dict(figures))))
 
-        self._opened(written)
+        self._with_file(written)
 
-    def told(self, since: float) -> dict[str, Mapping[str, float]]:
-        """Figures of each process that left some in the last seconds, by name."""
+    def read(self, since: float) -> dict[str, Mapping[str, float]]:
+        """Return the figures of each process written in the last `since` seconds, by name."""
 
         def read(base: sqlite3.Connection) -> list[tuple[str, str]]:
             if not base.execute("SELECT 1 FROM sqlite_master WHERE name = 'beats'").fetchone():
@@ -49,11 +49,11 @@ class Beats:
             select = "SELECT name, figures FROM beats WHERE at > ?"
             return base.execute(select, (time.time() - since,)).fetchall()
 
-        rows = self._opened(read) if self.path.is_file() else None
+        rows = self._with_file(read) if self.path.is_file() else None
         return {name: json.loads(figures) for name, figures in rows or []}
 
-    def _opened(self, step: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Do something with the file; None if others hold it, or if it is damaged: then it is begun anew."""
+    def _with_file(self, step: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Run a step on the file; None if it is locked, or damaged (then it is deleted)."""
         try:
             with closing(sqlite3.connect(self.path, timeout=BUSY, isolation_level=None)) as base:
                 base.execute("PRAGMA synchronous = OFF")

@@ -11,7 +11,7 @@ from tests.helpers.live_stores import planned, turned
 
 pytest.importorskip("psycopg")
 from compat.live.items import Column, Report
-from compat.live.postgres import keeper as postgres_keeper
+from compat.live.postgres import index_keeper as postgres_keeper
 from compat.live.postgres.store import PostgresStore
 
 ABOVE, ITEMS, OLD, NEW = 30, 120, 16, 12
@@ -27,7 +27,7 @@ def adapter():
 def store(url):
     """Searched by an index above thirty items; searches do not look after it here."""
     found = PostgresStore(url, approximate=Approximate(ABOVE, 0.9))
-    found.keeper.looked = float("inf")
+    found.keeper.last_start = float("inf")
     yield found
     found.close()
 
@@ -83,7 +83,7 @@ def agree(store, k=10, where=None, dims=(OLD, NEW), distance="cosine"):
 
 def scans(store, name):
     """How often an index was used so far."""
-    store.link.outside("SELECT pg_stat_force_next_flush()")
+    store.link.execute_alone("SELECT pg_stat_force_next_flush()")
     with store.transaction() as cursor:
         row = cursor.execute("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = %s AND schemaname ="
                              " current_schema()", (f"near_{name}",)).fetchone()  # fmt: skip
@@ -189,8 +189,8 @@ def test_the_vectors_that_came_last_are_found(store):
     filled(store)
     move(store, range(ITEMS))
     with store.transaction() as cursor:
-        found = postgres_keeper.latest(cursor, "vectors_1")
-        some = postgres_keeper.anywhere(cursor, "vectors_1")
+        found = postgres_keeper.draw_latest(cursor, "vectors_1")
+        some = postgres_keeper.draw_vectors(cursor, "vectors_1")
     known = {tuple(v) for v in rows(ITEMS, NEW, seed=7)}
     assert 0 < len(found) <= 25
     assert {tuple(v) for v in [*found, *some]} <= known
@@ -250,7 +250,7 @@ def test_of_several_processes_one_keeps_the_indexes(store, url):
 
 def test_searches_see_to_it_by_themselves(store):
     filled(store)
-    store.keeper.looked = -float("inf")
+    store.keeper.last_start = -float("inf")
     agree(store)
     store.keeper.thread.join()
     assert near(store) == [("vectors_0", ITEMS, ITEMS)]

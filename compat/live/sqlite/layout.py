@@ -1,4 +1,4 @@
-"""Files of earlier versions: moved to the tables of today when they are opened, in one transaction."""
+"""Files of earlier versions, converted to the current tables when opened, in one transaction."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from compat.live.sql import LAYOUT
 from compat.live.sqlite import file, generations
 
 
-def moved(base: sqlite3.Connection, path: Path) -> None:
-    """Move the file's tables to today's layout, if they are of an earlier one.
+def update_layout(base: sqlite3.Connection, path: Path) -> None:
+    """Convert the file's tables to the current layout.
 
     Raises:
-        InputError: they are of a later one.
+        InputError: a newer layout.
     """
     version = base.execute("PRAGMA user_version").fetchone()[0]
     ours = base.execute("PRAGMA application_id").fetchone()[0] == file.APPLICATION
@@ -24,27 +24,27 @@ def moved(base: sqlite3.Connection, path: Path) -> None:
         raise InputError(
             f"store: {path} has tables of version {version}, expected {LAYOUT} or less: update this package"
         )
-    if ours or version or not is_first(base):
+    if ours or version or not is_first_layout(base):
         return
     cursor = base.cursor()
     cursor.execute("BEGIN IMMEDIATE")
     try:
-        if is_first(base):  # else another process was faster
-            from_first(cursor)
+        if is_first_layout(base):  # else another process was faster
+            move_first_layout(cursor)
         cursor.execute("COMMIT")
     finally:
         if base.in_transaction:
             cursor.execute("ROLLBACK")
 
 
-def is_first(base: sqlite3.Connection) -> bool:
-    """Whether it is a store of the first layout, with all vectors in the table of items."""
+def is_first_layout(base: sqlite3.Connection) -> bool:
+    """Return whether the store has the first layout, with all vectors in the table of items."""
     found = {name for (name,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     return {"journal", "items", "changes"} <= found and "history" not in found
 
 
-def from_first(cursor: sqlite3.Cursor) -> None:
-    """Move a store of the first layout, in the transaction of the cursor."""
+def move_first_layout(cursor: sqlite3.Cursor) -> None:
+    """Convert a store of the first layout, in the cursor's transaction."""
     before = file.read_journal(cursor)
     journal = replace(before, store=new_store())
     for kind in ("trigger", "index"):
@@ -55,7 +55,7 @@ def from_first(cursor: sqlite3.Cursor) -> None:
     cursor.execute("ALTER TABLE items RENAME TO first_items")
     for name in ("changes", "facets", "claims", "beats", "journal"):
         cursor.execute(f"DROP TABLE {name}")
-    generations.run(cursor, file.SCHEMA)
+    generations.run_statements(cursor, file.SCHEMA)
     cursor.execute("INSERT INTO journal VALUES (1, ?, ?)", journal.dump())
     cursor.execute("INSERT INTO items SELECT row, id, content, meta, version FROM first_items")
     if last is not None:
@@ -75,4 +75,4 @@ def from_first(cursor: sqlite3.Cursor) -> None:
     if new is not None and journal.phase != "finalized":
         cursor.execute(f"INSERT INTO bridge_{new} SELECT row, bridge FROM first_items WHERE bridge IS NOT NULL")
     cursor.execute("DROP TABLE first_items")
-    file.header(cursor)
+    file.write_header(cursor)

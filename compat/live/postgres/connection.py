@@ -1,4 +1,4 @@
-"""The link to a PostgreSQL server: its connections and transactions."""
+"""Connections to a PostgreSQL server, and transactions."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from psycopg import pq
 
 from compat.errors import InputError
 from compat.live.items import Journal, load_journal
-from compat.live.postgres.address import parsed
-from compat.live.postgres.told import Gone, Undone, line, told
+from compat.live.postgres.address import parse
+from compat.live.postgres.errors import Gone, Undone, one_line, translate_errors
 from compat.live.postgres.values import register
-from compat.live.sql import entry
+from compat.live.sql import audit_row
 from compat.live.store import Conflict
 
 KNOWN = """SELECT pg_backend_pid(), e.extversion, n.nspname, has_schema_privilege(n.oid, 'USAGE'), current_user, t.oid
     FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
     JOIN pg_catalog.pg_type t ON t.typnamespace = n.oid AND t.typname = 'vector'
     WHERE e.extname = 'vector' UNION ALL SELECT pg_backend_pid(), NULL, NULL, NULL, NULL, NULL LIMIT 1"""
-# for one transaction, as a pooler may give the next one to another connection of the server; what is temporary comes
-# last, as it may be another client's; a process that was stopped in the middle holds no lock for more than 10 s, and
-# whoever waits for a lock in vain says who has it
+# settings are local, as a pooler may use another server connection for the next transaction; pg_temp comes last, as it
+# may be another client's; a process stopped in a transaction holds locks for at most 10 s; lock waits end with an error
 LOCAL = """SET LOCAL search_path = "{schema}", pg_temp; SET LOCAL jit = off;
 SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lock_timeout = '5s';
 SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"""
@@ -41,66 +40,66 @@ HOLDERS = """SELECT a.pid, coalesce(nullif(a.application_name, ''), a.backend_ty
     FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid
     WHERE c.relnamespace = %s::regnamespace AND l.granted AND a.pid <> pg_backend_pid()
     ORDER BY a.xact_start LIMIT 1"""
-OLDEST = (0, 8)  # of pgvector: searches of an index go on until they have found enough
-BETWEEN = (pq.TransactionStatus.IDLE, pq.TransactionStatus.UNKNOWN)  # transactions, or connections
+OLDEST = (0, 8)  # version of pgvector with iterative index scans
+BETWEEN = (pq.TransactionStatus.IDLE, pq.TransactionStatus.UNKNOWN)  # between transactions or connections
 TRIES = 20
-AGAIN = 3  # tries after the first to read tables that are gone
-PAUSES = 0.01, 5.0  # seconds before the second try, twice as long before each other, and at most
+AGAIN = 3  # retries if tables are missing
+PAUSES = 0.01, 5.0  # seconds before the second try (then doubled), and at most
 T = TypeVar("T")
 
-logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it ignores is printed only if it is asked for
+logging.getLogger("psycopg").addHandler(logging.NullHandler())  # its warnings are printed only on request
 
 
 class PostgresConnection:
-    """A connection, opened when it is first needed, and again when it was lost, or in a process that was forked.
+    """A connection, opened on first use, and again after a loss or a fork.
 
-    Nothing that it relies on is kept by the server from one transaction to the next, so a pooler may be between.
+    It relies on no server state between transactions, so it works through a pooler.
 
     Args:
-        url: as libpq reads it, with `schema` among its parameters.
+        url: libpq's address, with `schema` among its parameters.
 
     Attributes:
-        schema: of the store.
-        extension: the schema of pgvector, quoted.
-        pooled: whether a pooler is between; then no connection of the server is this process's own.
-        known: the journal as the transaction found it.
+        schema: schema of the store.
+        extension: schema of pgvector, quoted.
+        pooled: whether there is a pooler, so no server connection belongs to this process.
+        last_journal: journal read by the transaction.
 
     Raises:
-        InputError: an address that libpq cannot read; a schema that is no plain name.
+        InputError: an address which libpq cannot read; a schema which is no plain name.
     """
 
     def __init__(self, url: str) -> None:
-        self.address = parsed(url)
+        self.address = parse(url)
         self.schema, self.extension, self.pooled = self.address.schema, "", False
         self.lock = threading.RLock()
         self.open: psycopg.Connection[Any] | None = None
-        self.reached, self.settled, self.store = False, False, ""
-        self.known: Journal | None = None
+        self.connected_before, self.layout_checked, self.store = False, False, ""
+        self.last_journal: Journal | None = None
         LINKS.add(self)
 
     @property
     def connection(self) -> psycopg.Connection[Any]:
-        """One that is open, as far as is known.
+        """An open connection, as far as is known.
 
         Raises:
-            InputError: there was never any.
+            InputError: none could ever be opened.
         """
         if self.open is not None and self.open.closed:
             self.open = None
         if self.open is None:
             try:
-                self.open = psycopg.connect(autocommit=True, prepare_threshold=None, **self.address.given)
+                self.open = psycopg.connect(autocommit=True, prepare_threshold=None, **self.address.parameters)
             except (psycopg.Error, UnicodeError) as error:
-                if self.reached and isinstance(error, psycopg.Error):
+                if self.connected_before and isinstance(error, psycopg.Error):
                     raise
-                said = self.address.hidden(line(error))
-                raise InputError(f"store: {said}; expected a PostgreSQL server that lets us in") from None
-            self.reached = True
+                said = self.address.hide_password(one_line(error))
+                raise InputError(f"store: {said}; expected a PostgreSQL server which accepts the login") from None
+            self.connected_before = True
             self._prepare(self.open)
         return self.open
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         with self.lock:
             if self.open is not None:
                 self.open.close()
@@ -108,29 +107,29 @@ class PostgresConnection:
 
     @contextmanager
     def transaction(self, mode: str = WRITES, lock: str = "", journal: bool = True) -> Iterator[psycopg.Cursor[Any]]:
-        """One transaction, on disk when it ends well, and undone otherwise. It begins by reading the journal.
+        """Run a transaction which begins by reading the journal; durable on success, rolled back otherwise.
 
         Args:
-            mode: of the transaction.
-            lock: of the journal's row, which lasts as long.
-            journal: whether there is one to read.
+            mode: mode of the transaction.
+            lock: lock of the journal's row, held until the end.
+            journal: whether to read the journal.
 
         Raises:
-            InputError: no store is here, or another one; something that the server refuses.
-            OSError: the server is gone, or cannot go on.
+            InputError: no store here, or another one; a statement which the server refuses.
+            OSError: the server does not answer, or cannot continue.
         """
         reads = f"; {READ} {lock}" if journal else ""
-        with self.lock, told():
+        with self.lock, translate_errors():
             self._check_idle()
-            if journal and not self.settled:
-                from compat.live.postgres.schema import settle
+            if journal and not self.layout_checked:
+                from compat.live.postgres.schema import update_layout
 
-                settle(self)
-                self.settled = True
+                update_layout(self)
+                self.layout_checked = True
             try:
                 begun = self._begin(f"BEGIN {mode}; {LOCAL.format(schema=self.schema)}{reads}")
                 if journal:
-                    self._recognise(begun.fetchone())
+                    self._accept_journal(begun.fetchone())
                 with begun.connection.cursor(binary=True) as cursor:
                     yield cursor
                 begun.connection.execute("COMMIT")
@@ -140,17 +139,17 @@ class PostgresConnection:
 
     @property
     def journal(self) -> Journal:
-        """That of the transaction under way."""
-        assert self.known is not None
-        return self.known
+        """Journal of the current transaction."""
+        assert self.last_journal is not None
+        return self.last_journal
 
-    def again(self, cursor: psycopg.Cursor[Any], lock: str) -> Journal:
-        """The journal once more in a transaction under way, with a lock."""
-        self._recognise(cursor.execute(f"{READ} {lock}").fetchone())
+    def reload_journal(self, cursor: psycopg.Cursor[Any], lock: str) -> Journal:
+        """Read the journal again within a transaction, with a lock."""
+        self._accept_journal(cursor.execute(f"{READ} {lock}").fetchone())
         return self.journal
 
     def write(self, step: Callable[[psycopg.Cursor[Any]], T], **options: Any) -> T:
-        """Do something in one transaction; again if it got in the way of another, later and later."""
+        """Run a step in a transaction, retrying with growing delays on conflicts with other transactions."""
         for n in range(TRIES):
             try:
                 with self.transaction(**options) as cursor:
@@ -158,22 +157,22 @@ class PostgresConnection:
             except Undone as error:
                 found = error
             if isinstance(found, Gone) and n == AGAIN:
-                raise InputError(f"store: {found}, expected the tables that its journal names") from found
+                raise InputError(f"store: {found}, expected the tables named in its journal") from found
             if n + 1 < TRIES:
                 time.sleep(min(PAUSES[0] * 2**n, PAUSES[1]) * random.uniform(0.5, 1))
-        raise OSError(f"{found}; {self.holder()}") from found
+        raise OSError(f"{found}; {self.describe_lock_holder()}") from found
 
     def read(self, step: Callable[[psycopg.Cursor[Any]], T]) -> T:
-        """Read one state of the store; a later one if tables of it were dropped meanwhile."""
+        """Run a step on one state of the store, retrying on a later one if its tables were dropped."""
         return self.write(step, mode=SNAPSHOT)
 
-    def outside(self, statement: str) -> None:
-        """Do something that no transaction may hold; it names schemas."""
-        with self.lock, told():
+    def execute_alone(self, statement: str) -> None:
+        """Execute a statement which cannot run in a transaction; it must name schemas."""
+        with self.lock, translate_errors():
             self.connection.execute(statement)
 
-    def holder(self) -> str:
-        """Who has held a lock in the schema for longest."""
+    def describe_lock_holder(self) -> str:
+        """Describe the process which has held a lock in the schema for longest."""
         with self.transaction(journal=False) as cursor:
             found = cursor.execute(HOLDERS, (f'"{self.schema}"',)).fetchone()
         if found is None:
@@ -182,14 +181,14 @@ class PostgresConnection:
         return f"held by process {process} ({name} of {user}, {state}, for {seconds} s)"
 
     def _check_idle(self) -> None:
-        """Refuse a transaction within another, which would end that one."""
+        """Refuse a nested transaction, which would end the outer one."""
         if self.open is not None and self.open.info.transaction_status not in BETWEEN:
             raise InputError("store: used within a step of its own, as by a generator of items, expected one at a time")
 
     def _begin(self, statements: str) -> psycopg.Cursor[Any]:
-        """Begin a transaction, and give what its last statement finds.
+        """Begin a transaction and return its cursor at the last statement's result.
 
-        If the connection was lost since the one before, as an idle one may be, on another.
+        A connection lost since the last transaction, such as an idle one, is replaced.
         """
         kept = self.open
         try:
@@ -204,7 +203,7 @@ class PostgresConnection:
         return cursor
 
     def _undo(self) -> None:
-        """Undo the transaction under way; a connection that is amid a statement is given up."""
+        """Roll back the current transaction; close a connection in the middle of a statement."""
         if self.open is None:
             return
         if self.open.info.transaction_status == pq.TransactionStatus.ACTIVE:
@@ -212,20 +211,20 @@ class PostgresConnection:
         with suppress(psycopg.Error):
             self.open.execute("ROLLBACK")
 
-    def _recognise(self, row: tuple[str, str] | None) -> None:
-        """Take the journal that was read, if it is that of the store that was here before."""
+    def _accept_journal(self, row: tuple[str, str] | None) -> None:
+        """Accept a journal, if it belongs to the same store as before."""
         if row is None:
-            raise InputError("journal: none, expected that of the store")
-        self.known = journal = load_journal(*row)
+            raise InputError("journal: none, expected the store's")
+        self.last_journal = journal = load_journal(*row)
         if self.store and journal.store and journal.store != self.store:
             raise InputError(f"store: {journal.store!r} is at this address now, expected {self.store!r} as before")
         self.store = journal.store or self.store
 
     def _prepare(self, connection: psycopg.Connection[Any]) -> None:
-        """Learn how vectors travel, and whether a pooler is between.
+        """Register the vector type, and detect a pooler.
 
         Raises:
-            InputError: a pgvector that is too old, or that the role may not use.
+            InputError: pgvector is too old, or the role may not use it.
         """
         backend, version, schema, usable, role, oid = connection.execute(KNOWN).fetchone() or (None,) * 6
         self.pooled = backend != connection.info.backend_pid
@@ -243,23 +242,25 @@ class PostgresConnection:
 
 
 LINKS: weakref.WeakSet[PostgresConnection] = weakref.WeakSet()
-INHERITED: list[Any] = []  # connections of the process that this one was forked from: neither used nor closed
+INHERITED: list[Any] = []  # connections of the parent process, neither used nor closed
 
 
-def orphan() -> None:
-    """In a process that was forked: leave all connections to its parent, and locks that its threads may hold."""
+def abandon_inherited() -> None:
+    """Leave all connections to the parent after a fork, and replace locks its threads may hold."""
     for link in LINKS:
         INHERITED.append(link.open)
         link.open, link.lock = None, threading.RLock()
 
 
-os.register_at_fork(after_in_child=orphan)
+os.register_at_fork(after_in_child=abandon_inherited)
 
 
-def replace(cursor: psycopg.Cursor[Any], before: Journal, after: Journal) -> None:
-    """Replace the journal, in the transaction of the cursor, if it is as it was, and tell the audit."""
+def replace_journal(cursor: psycopg.Cursor[Any], before: Journal, after: Journal) -> None:
+    """Replace the journal if it is unchanged, in the cursor's transaction, and write the audit log."""
     update = "UPDATE journal SET content = %s, digest = %s WHERE digest = %s"
     if cursor.execute(update, (*after.dump(), before.dump()[1])).rowcount != 1:
         raise Conflict
     if after != before:
-        cursor.execute("INSERT INTO history (at, who, version, changes) VALUES (%s, %s, %s, %s)", entry(before, after))
+        cursor.execute(
+            "INSERT INTO history (at, who, version, changes) VALUES (%s, %s, %s, %s)", audit_row(before, after)
+        )

@@ -1,4 +1,4 @@
-"""The verbs for other programs: engines that extract, and Prometheus."""
+"""Verbs for other programs: extraction engines and Prometheus."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from compat.live.store import Store
 
 
 def export(arguments: Namespace, store: Store) -> int:
-    """Write down what is still to be embedded."""
+    """Export the pending items."""
     from compat.live import manifest
 
     count = manifest.export(store, arguments.manifest)
-    print(f"{count:,} items are to be embedded; next: apply, with what another engine makes of {arguments.manifest}")
+    print(f"{count:,} items are pending; next: apply, with another engine's vectors of {arguments.manifest}")
     return 0
 
 
 def apply(arguments: Namespace, store: Store) -> int:
-    """Take vectors that another engine made; 1 if the migration was paused meanwhile."""
+    """Apply vectors of another engine; return 1 if the migration was paused meanwhile."""
     from compat.live import manifest
-    from compat.live.verbs.arguments import models_of
-    from compat.live.verbs.progress import shown
+    from compat.live.verbs.arguments import load_models
+    from compat.live.verbs.progress import show_progress
 
-    models = models_of(arguments.models)
-    with shown(store) as on_batch:
+    models = load_models(arguments.models)
+    with show_progress(store) as on_batch:
         found = manifest.apply(store, models, arguments.vectors, on_batch)
     if arguments.json:
         print(json.dumps(found._asdict()))
@@ -36,7 +36,7 @@ def apply(arguments: Namespace, store: Store) -> int:
 
 
 def serve_metrics(arguments: Namespace, store: Store) -> int:
-    """Answer scrapes of Prometheus."""
+    """Serve metrics to Prometheus."""
     from compat.live.prometheus import serve
 
     serve(store, arguments.port, arguments.address)

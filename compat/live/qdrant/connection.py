@@ -1,4 +1,4 @@
-"""The way to a Qdrant: a server by its address, or the client's own engine in a folder of this process."""
+"""Connection to Qdrant (experimental): a server, or the client's own engine in a folder of this process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ try:
 except ImportError as error:
     raise InputError("qdrant-client: not installed, expected it: pip install compat-bench[qdrant]") from error
 
-OLDEST = (1, 18)  # named vectors come and go while a collection is served
+OLDEST = (1, 18)  # version with named vectors added and deleted online
 TIMEOUT = 60  # seconds for one request
 TOO_MANY = 429
 WRITE: dict[str, Any] = {"wait": True, "ordering": models.WriteOrdering.STRONG}
@@ -28,11 +28,11 @@ READ: dict[str, Any] = {"consistency": models.ReadConsistencyType.MAJORITY}
 
 
 class Refused(InputError):
-    """A request that does not fit what is there: a collection, a named vector or a point is missing."""
+    """A request for a missing collection, named vector or point."""
 
 
 class Busy(OSError):
-    """A server that has too much to do.
+    """An overloaded server.
 
     Attributes:
         retry_after: seconds.
@@ -44,33 +44,33 @@ class Busy(OSError):
 
 
 class SharedClient:
-    """A client, and how many links use it.
+    """A client, and the number of its users.
 
     Attributes:
-        alone: held during a call; the engine in a folder takes one at a time.
+        lock: held during a call, as the engine in a folder takes one at a time.
     """
 
     def __init__(self, client: QdrantClient, alone: AbstractContextManager[Any]) -> None:
-        self.client, self.alone, self.users = client, alone, 0
+        self.client, self.lock, self.users = client, alone, 0
 
 
-FOLDERS: dict[Path, SharedClient] = {}  # a folder is opened once, whatever number of stores a process has there
+FOLDERS: dict[Path, SharedClient] = {}  # a process opens a folder once for all of its stores
 OPENING = threading.RLock()
 
 
 @atexit.register
 def _close_folders() -> None:
-    """While the client still can, of which what a process left open would complain."""
+    """Close folders which a process left open, before the client complains about them."""
     for engine in FOLDERS.values():
         engine.client.close()
 
 
 class QdrantConnection:
-    """Calls methods of a client, and tells its errors apart.
+    """Calls a client's methods and translates its errors.
 
     Args:
-        url: `qdrant://host:port/collection`, or `qdrants://` for TLS, with the server's key in QDRANT_API_KEY if it has
-            one; or `qdrant:///folder/collection`.
+        url: `qdrant://host:port/collection`, or `qdrants://` for TLS, with a key in QDRANT_API_KEY; or
+            `qdrant:///folder/collection`.
 
     Raises:
         InputError: another address.
@@ -83,7 +83,7 @@ class QdrantConnection:
         self.address = str(self.folder) if self.folder else f"{'https' if scheme == 'qdrants' else 'http'}://{where}"
         if scheme not in ("qdrant", "qdrants") or not self.collection or not (self.folder or _is_server(where)):
             expected = "qdrant://host:port/collection or qdrant:///folder/collection"
-            raise InputError(f"store: an address that is none of a Qdrant, expected {expected}")
+            raise InputError(f"store: no Qdrant address, expected {expected}")
         self.shown = self.address if self.folder else f"{self.address.partition(':')[0]}://{where.rpartition('@')[2]}"
         self.engine: SharedClient | None = None
 
@@ -92,22 +92,22 @@ class QdrantConnection:
 
         Raises:
             Refused: see there.
-            InputError: no server that is new enough; a folder without a store, or one that another process has open.
-            OSError: no answer, or not in time; the disk is full. It may be tried again.
+            InputError: no server, or one which is too old; a folder without a store, or open in another process.
+            OSError: no answer in time, or a full disk; it may be retried.
         """
         engine = self.open()
-        with engine.alone:
+        with engine.lock:
             try:
                 found = getattr(engine.client, step)(*args, **options)
             except Exception as error:
-                self._tell(error)
+                self._raise_translated(error)
         for result in found if isinstance(found, list) else [found]:
             if isinstance(result, models.UpdateResult) and result.status != models.UpdateStatus.COMPLETED:
                 raise OSError(f"{self.shown}: {step} is {result.status}, expected it to be done in time")
         return found
 
     def open(self, make: bool = False) -> SharedClient:
-        """The client, which is opened when it is first needed; with `make` the folder too."""
+        """Open the client on first use; with `make`, create the folder."""
         if self.engine is None:
             with OPENING:
                 self.engine = self._folder(self.folder, make) if self.folder else self._server()
@@ -115,7 +115,7 @@ class QdrantConnection:
         return self.engine
 
     def close(self) -> None:
-        """Let go of the client."""
+        """Release the client."""
         with OPENING:
             engine, self.engine = self.engine, None
             if engine is None:
@@ -129,7 +129,7 @@ class QdrantConnection:
     def _folder(self, folder: Path, make: bool) -> SharedClient:
         if folder not in FOLDERS:
             if not make and not folder.is_dir():
-                raise InputError(f"store: no folder {folder}, expected one that `init` made")
+                raise InputError(f"store: no folder {folder}, expected one made by `init`")
             try:
                 client = QdrantClient(path=str(folder), force_disable_check_same_thread=True)
             except RuntimeError as error:
@@ -149,20 +149,20 @@ class QdrantConnection:
             raise InputError(f"store: Qdrant {version} at {self.shown}, expected {OLDEST[0]}.{OLDEST[1]} or newer")
         return SharedClient(client, nullcontext())
 
-    def _tell(self, error: Exception) -> NoReturn:
+    def _raise_translated(self, error: Exception) -> NoReturn:
         if isinstance(error, ResourceExhaustedResponse):
             raise Busy(f"{self.shown}: {_line(error)}", error.retry_after_s) from error
         code = error.status_code if isinstance(error, UnexpectedResponse) else None
         if isinstance(error, (KeyError, ValueError)) or (code and 400 <= code < 500 and code != TOO_MANY):
             found = f"{self.collection!r} at {self.shown} ({_line(error)})"
-            raise Refused(f"store: {found}, expected a request that it takes") from error
+            raise Refused(f"store: {found}, expected an accepted request") from error
         if isinstance(error, (ApiException, sqlite3.OperationalError)):
             raise OSError(f"{self.shown}: {_line(error)}") from error
         raise error
 
 
 def _is_server(where: str) -> bool:
-    """Whether it is a host and a port."""
+    """Return whether a text is a host and a port."""
     try:
         return "/" not in where and bool(urlsplit(f"//{where}").hostname) and urlsplit(f"//{where}").port is not None
     except ValueError:
@@ -170,5 +170,5 @@ def _is_server(where: str) -> bool:
 
 
 def _line(error: Exception) -> str:
-    """In one line."""
+    """Return an error's message in one line."""
     return " ".join(str(error).split())
