@@ -5,21 +5,19 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from compat.command import Parser
+from compat.command import command_parser
 
 ROOM = "compat.live.verbs"
 ITEMS = ".parquet or .npz with id, content and old, all else is meta; or .csv with the old embeddings in .npy beside it"
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def verbs_parser(doc: str | None) -> argparse.ArgumentParser:
     """The command line of `python -m compat.live`; the parsed arguments have a verb's function in `place`.
 
     Args:
-        description: with usage after the first empty line.
+        doc: what it is, with usage after the first empty line.
     """
-    head, usage = description.split("\n\n", 1)
-    shape: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
-    whole = Parser(prog="python -m compat.live", description=head, epilog=usage, **shape)
+    whole = command_parser("compat.live", doc)
     verbs = whole.add_subparsers(dest="verb", required=True, metavar="verb")
     operating(verbs)
     migrating(verbs)
