@@ -89,7 +89,7 @@ def completion(shell: str) -> str:
     try:
         import shtab
     except ImportError as error:
-        raise InputError("shtab: not installed, expected it: pip install shtab") from error
+        raise InputError("shtab: not installed, expected it: pip install compat-bench[completion]") from error
     from benchmarks.config.named import names
 
     def of_command(prog: str, **_: Any) -> Parser:
