@@ -1,7 +1,7 @@
 """Take products over that lie in the run folder under another key, where a change is known to change nothing.
 
-    python -m benchmarks.adopt configs/digits.yaml --why "moved a function"       # all that differ by code alone
-    python -m benchmarks.adopt configs/digits.yaml --why "renamed a stage" \\
+    python -m benchmarks.adopt digits --why "moved a function"       # all that differ by code alone
+    python -m benchmarks.adopt digits --why "renamed a stage" \\
         --product "train old" --from runs/train-0123456789abcdef                  # one, from the folder named
 
 The record of each says from which folder it was taken and why, and keeps its seconds, commit and date.
@@ -9,18 +9,17 @@ The record of each says from which folder it was taken and why, and keeps its se
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 from benchmarks.artifacts.artifact import Artifact, checksum, graph, identity, key
 from benchmarks.artifacts.store import TENSORS, ArtifactStore, read_record
 from benchmarks.config.listing import planned
+from benchmarks.config.named import add_config, layers
 from benchmarks.config.parse import parse
 from benchmarks.config.schema import Experiment
-from benchmarks.config.spec import closest
-from compat.command import Parser, exit_on_input_error
-from compat.errors import InputError
+from compat.command import command_parser, exit_on_input_error
+from compat.errors import InputError, closest
 
 
 def adopt(experiment: Experiment, why: str) -> list[str]:
@@ -88,17 +87,14 @@ def adopt_one(experiment: Experiment, label: str, folder: Path, why: str) -> Non
 
 def main() -> None:
     """Command line of `python -m benchmarks.adopt`."""
-    parser = Parser(
-        prog="python -m benchmarks.adopt", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("first", metavar="CONFIG", help="YAML file of a benchmark")
-    parser.add_argument("--config", action="append", default=[], help="a file laid over it; may be repeated")
+    parser = command_parser("benchmarks.adopt", __doc__)
+    add_config(parser)
     parser.add_argument("--why", required=True, help="why the change changes nothing; noted in each record")
     parser.add_argument("--product", help="the label of one product, as --dry-run prints it")
     parser.add_argument("--from", dest="folder", type=Path, help="the folder of that product")
     with exit_on_input_error():
         own, overrides = parser.parse_known_args()
-        experiment = parse([own.first, *own.config], overrides)
+        experiment = parse(layers(own), overrides)
         if (own.product is None) != (own.folder is None):
             raise InputError("product: expected --product and --from together, or neither")
         if own.product is not None:

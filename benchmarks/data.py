@@ -1,173 +1,59 @@
-"""Fetch and unpack the public datasets, and check that a config finds its images."""
+"""Fetch and unpack the public datasets, and check that a config finds its images.
+
+compat-bench data cifar100
+compat-bench data check cifar100
+"""
 
 from __future__ import annotations
 
-import os
+import argparse
 import shlex
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torchvision import datasets
-from torchvision.datasets import imagenet as ilsvrc
-from torchvision.datasets.utils import check_integrity
-from tqdm.auto import tqdm
-
-from benchmarks.artifacts.images import dataset, share
+from benchmarks.config.named import add_config, layers
 from benchmarks.config.parse import parse
-from benchmarks.fetch.archives import Download, by_hand, downloaded, gunzip, intact_or, verified
-from compat.command import Parser, exit_on_input_error
-from compat.data import LabelledImages, RetrievalData, Share
-from compat.data.archives import scratch, unpack
-from compat.data.checks import expanded
-from compat.data.fashion import FILES
-from compat.data.listing import hidden
+from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 
-# The MD5 is open-reid's (reid/datasets/market1501.py); its folders are those of the authors' protocol.
-MARKET = Download(
-    "Market-1501-v15.09.15.zip",
-    "65005ab7d12ec1c44de4eeafe813e68a",
-    "https://zheng-lab.cecs.anu.edu.au/Project/project_reid.html",
-)
-MARKET_FOLDERS = ("bounding_box_train", "bounding_box_test", "query")
-MARKET_HELP = f"""\
-Market-1501 cannot be downloaded automatically. Get {MARKET.name} by the links (Google Drive, Kaggle) on
-{MARKET.url} and put it into {{root}}.
-If a mirror packed it anew, unpack it yourself, to {{root}}/{Path(MARKET.name).stem}/{MARKET_FOLDERS[0]} and so on."""
+if TYPE_CHECKING:
+    from compat.data import LabelledImages, RetrievalData, Share
 
-IMAGENET_URL = "https://image-net.org/challenges/LSVRC/2012/2012-downloads.php"
-IMAGENET_HELP = f"""\
-ImageNet cannot be downloaded automatically. Register at https://image-net.org, agree to the terms of access, get
-from {IMAGENET_URL} the development kit (task 1 & 2), the
-training images (task 1 & 2, 138 GB) and the validation images (6 GB), and put the archives into {{root}}."""
+# What is said of each, and its usual folder; `benchmarks.fetch.datasets` has a function of that name.
+DATASETS = {
+    "cifar100": ("CIFAR-100: 169 MB, downloaded.", "data"),
+    "fashion_mnist": ("Fashion-MNIST: 30 MB, downloaded.", "data"),
+    "omniglot": ("Omniglot: 16 MB, downloaded.", "data"),
+    "imagenet": ("ImageNet-1k (ILSVRC 2012): 145 GB of archives that you get by registration.", "data/imagenet"),
+    "places365": ("Places365-Standard at 256x256: 25 GB, downloaded.", "data/places365"),
+    "market1501": ("Market-1501: about 150 MB, to be got from the authors' page.", "data"),
+}
 
 
-def cifar100(root: Path) -> str:
-    """CIFAR-100: 169 MB, downloaded."""
-    source = datasets.CIFAR100
-
-    def fetch() -> None:
-        unpack(downloaded(root, Download(source.filename, source.tgz_md5, source.url)), root)
-
-    train, test = intact_or(fetch, lambda: [source(root, train=train) for train in (True, False)])
-    return f"{root / source.base_folder}: {len(train):,} training and {len(test):,} test images"
-
-
-def fashion_mnist(root: Path) -> str:
-    """Fashion-MNIST: 30 MB, downloaded."""
-    source = datasets.FashionMNIST
-    folder = root / source.__name__ / "raw"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, md5 in source.resources:
-        unpacked = folder / name.removesuffix(".gz")
-        if not check_integrity(unpacked, FILES[unpacked.name]):
-            gunzip(downloaded(folder, Download(name, md5, source.mirrors[0] + name)), unpacked)
-    train, test = (source(root, train=train) for train in (True, False))
-    return f"{folder}: {len(train):,} training and {len(test):,} test images"
-
-
-def omniglot(root: Path) -> str:
-    """Omniglot: 16 MB, downloaded."""
-    source = datasets.Omniglot
-    folder = root / source.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, md5 in source.zips_md5.items():
-        if not (folder / name).is_dir():
-            archive = downloaded(folder, Download(f"{name}.zip", md5, f"{source.download_url_prefix}/{name}.zip"))
-            with scratch(folder / f".{name}") as work:
-                unpack(archive, work)
-                os.rename(work / name, folder / name)
-    counts = (f"{len(list((folder / name).glob('*/*'))):,} characters in {name}" for name in source.zips_md5)
-    return f"{folder}: {', '.join(counts)}"
-
-
-def places365(root: Path) -> str:
-    """Places365-Standard at 256x256: 25 GB, downloaded."""
-    source = datasets.Places365
-
-    def archive(name: str, md5: str) -> Path:
-        return downloaded(root, Download(name, md5, source._BASE_URL + name))
-
-    def read() -> list[datasets.Places365]:
-        return [source(root, split, small=True) for split in ("train-standard", "val")]
-
-    train, val = intact_or(lambda: unpack(archive(*source._DEVKIT_META["standard"]), root), read)
-    for split, unpacked in ((train, "data_256"), (val, "val_256")):
-        folder = Path(split.images_dir)
-        if not folder.is_dir():
-            with scratch(root / f".{folder.name}") as work:
-                unpack(archive(*source._IMAGES_META[split.split, True]), work)
-                os.rename(work / unpacked, folder)
-    return f"{train.images_dir} and {val.images_dir}: {len(train):,} training and {len(val):,} validation images"
-
-
-def imagenet(root: Path) -> str:
-    """ImageNet-1k (ILSVRC 2012): 145 GB of archives that you get by registration."""
-    archives = {split: Download(name, md5, IMAGENET_URL) for split, (name, md5) in ilsvrc.ARCHIVE_META.items()}
-    needed = [archives[split] for split in ("train", "val") if not (root / split).is_dir()]
-    meta = root / ilsvrc.META_FILE
-    by_hand(root, needed if meta.exists() else [archives["devkit"], *needed], IMAGENET_HELP)
-    if not meta.exists():
-        with scratch(root / ".devkit") as work:
-            ilsvrc.parse_devkit_archive(work, verified(root, archives["devkit"]).resolve())
-            os.rename(work / meta.name, meta)
-    try:
-        _, val_wnids = ilsvrc.load_meta_file(root)
-    except Exception as error:  # what torch.load raises depends on the damage
-        raise InputError(f"{meta}: cannot be read, expected what the development kit gives; delete it") from error
-
-    if not (train := root / "train").is_dir():
-        with scratch(root / ".train") as work:
-            unpack(verified(root, archives["train"]), work)
-            for of_class in tqdm(sorted(work.glob("*.tar")), "Unpacking the classes", disable=None):
-                unpack(of_class, of_class.with_suffix(""))
-                of_class.unlink()
-            os.rename(work, train)
-    if not (val := root / "val").is_dir():
-        with scratch(root / ".val") as work:
-            unpack(verified(root, archives["val"]), work)
-            for image, wnid in zip(sorted(work.iterdir()), val_wnids, strict=True):
-                (work / wnid).mkdir(exist_ok=True)
-                os.rename(image, work / wnid / image.name)
-            os.rename(work, val)
-    for folder in (train, val):
-        if different := {entry.name for entry in folder.iterdir() if not hidden(entry.name)} ^ set(val_wnids):
-            raise InputError(
-                f"{folder}: {len(different)} entries missing or too many, such as {min(different)}, expected a folder "
-                f"for each of {len(set(val_wnids))} WordNet ids; move it away and run this again"
-            )
-    return f"{train} and {val}: {len(set(val_wnids)):,} classes, {len(val_wnids):,} validation images"
-
-
-def market1501(root: Path) -> str:
-    """Market-1501: about 150 MB, to be got from the authors' page."""
-    folders = [root / Path(MARKET.name).stem / name for name in MARKET_FOLDERS]
-    if not all(folder.is_dir() for folder in folders):
-        by_hand(root, [MARKET], MARKET_HELP)
-        unpack(verified(root, MARKET), root)
-    return f"{folders[0].parent}: " + ", ".join(f"{len(list(f.glob('*.jpg'))):,} images in {f.name}" for f in folders)
-
-
-def check(arguments: list[str], decode: bool) -> None:
+def check(config: list[str], overrides: list[str], decode: bool) -> None:
     """Print what a config's models train on and search in; decode every image.
 
     Args:
-        arguments: CONFIG and overrides, as for `benchmarks.run`.
+        config: files or names, as for `benchmarks.run`.
+        overrides: likewise.
         decode: false leaves out the decoding.
 
     Raises:
         InputError: whatever the dataset misses, or an image that cannot be decoded.
     """
-    experiment = parse(*layers(arguments))
+    from benchmarks.artifacts.images import dataset, share
+
+    experiment = parse(config, overrides)
     data = dataset(experiment.data)
     train, gallery, query = data.train_images(augment=False), data.gallery_images(), data.query_images()
     rows = {
         "dataset": experiment.data.class_path,
         "root": experiment.data.init_args.get("root", "none"),
-        "training": _count(train),
-        **{f"{name} sees": _seen(data, share(g.sees)) for name, g in experiment.generations.items()},
-        "gallery": _count(gallery),
-        "queries": "the gallery itself" if query is gallery else _count(query),
+        "training": count(train),
+        **{f"{name} sees": seen(data, share(g.sees)) for name, g in experiment.generations.items()},
+        "gallery": count(gallery),
+        "queries": "the gallery itself" if query is gallery else count(query),
     }
     for name, value in rows.items():
         print(f"{name:12} {value}")
@@ -183,63 +69,57 @@ def check(arguments: list[str], decode: bool) -> None:
     print("OK")
 
 
-def _count(images: LabelledImages) -> str:
+def count(images: LabelledImages) -> str:
+    """Of images and classes, in words."""
     return f"{len(images):,} images of {len(images.labels.unique()):,} classes"
 
 
-def layers(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """The config files among the arguments, and what is left."""
-    parser = Parser(allow_abbrev=False)
-    parser.add_argument("--config", action="append", default=[])
-    found, overrides = parser.parse_known_args(arguments[1:])
-    return [arguments[0], *found.config], overrides
-
-
-def _seen(data: RetrievalData, sees: Share) -> str:
+def seen(data: RetrievalData, sees: Share) -> str:
+    """The images and classes that a model is trained on, in words."""
     names = data.class_names(sees)
     return f"{len(data.rows(sees)):,} images of {len(names):,} classes: {names[0]} to {names[-1]}"
 
 
-DATASETS: dict[str, tuple[Callable[[Path], str], str]] = {
-    "cifar100": (cifar100, "data"),
-    "fashion_mnist": (fashion_mnist, "data"),
-    "omniglot": (omniglot, "data"),
-    "imagenet": (imagenet, "data/imagenet"),
-    "places365": (places365, "data/places365"),
-    "market1501": (market1501, "data"),
-}
-
-
 def prepare(name: str, root: Path) -> None:
     """Make a dataset ready in `root`, as far as it is not, and say how to go on."""
-    function, usual = DATASETS[name]
+    from benchmarks.fetch import datasets
+
     try:
         root.mkdir(parents=True, exist_ok=True)
-        print(function(root))
+        print(getattr(datasets, name)(root))
     except OSError as error:
         raise InputError(f"--root: {error}, expected a folder that can be read and written") from error
+    _, usual = DATASETS[name]
     elsewhere = "" if root == Path(usual) else f" {shlex.quote(f'--data.root={root}')}"
-    print(f"Go on with: python -m benchmarks.data check configs/{name}.yaml{elsewhere}")
+    print(f"Go on with: compat-bench data check {name}{elsewhere}")
 
 
-def main() -> None:
-    """Command line of `python -m benchmarks.data`."""
-    parser = Parser(prog="python -m benchmarks.data", description=__doc__)
+def parser() -> argparse.ArgumentParser:
+    """The command line of `python -m benchmarks.data`."""
+    parser = command_parser("benchmarks.data", __doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (function, usual) in DATASETS.items():
-        command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+    for name, (described, usual) in DATASETS.items():
+        command = commands.add_parser(name, help=described, description=described)
         command.add_argument("--root", default=usual, help="folder of the archives and of the images (%(default)s)")
     described = "Print what a config's models train on and search in, and decode every image."
-    command = commands.add_parser("check", help=described, description=described, allow_abbrev=False)
-    command.add_argument("config", metavar="CONFIG", help="a YAML file, then any overrides: --data.root=path/to/images")
+    command = commands.add_parser("check", help=described, description=described)
+    add_config(command)
     command.add_argument("--no-decode", action="store_true", help="do not decode the images: takes minutes of millions")
+    return parser
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Command line of `python -m benchmarks.data`."""
     with exit_on_input_error():
-        arguments, overrides = parser.parse_known_args()
+        whole = parser()
+        arguments, overrides = whole.parse_known_args(given)
         if arguments.command == "check":
-            check([arguments.config, *overrides], decode=not arguments.no_decode)
+            check(layers(arguments), overrides, decode=not arguments.no_decode)
         elif overrides:
-            parser.error(f"unrecognized arguments: {' '.join(overrides)}")
+            whole.error(f"unrecognized arguments: {' '.join(overrides)}")
         else:
+            from compat.data.checks import expanded
+
             prepare(arguments.command, expanded(arguments.root, "root"))
 
 

@@ -1,13 +1,13 @@
 """Write what a run embeds into one file: the four matrices of `independent`, with labels and groups.
 
-    python -m benchmarks.export configs/digits.yaml --seed 0 -o s0.safetensors
-    python -m benchmarks.replay --query-old s0.safetensors:query_old --query-new s0.safetensors:query_new \\
+    python -m benchmarks.export digits --seed 0 -o s0.safetensors
+    compat-bench replay --query-old s0.safetensors:query_old --query-new s0.safetensors:query_new \\
         --gallery-old s0.safetensors:gallery_old --gallery-new s0.safetensors:gallery_new \\
         --query-labels s0.safetensors:query_labels --gallery-labels s0.safetensors:gallery_labels \\
         --query-groups s0.safetensors:query_groups --gallery-groups s0.safetensors:gallery_groups \\
         -o results/exported
 
-`python -m benchmarks.replay` and `compat.policies` take the tensors by these names. Where the old model has a
+`compat-bench replay` and `compat.policies` take the tensors by these names. Where the old model has a
 classifier, `gallery_entropy` is its entropy for each item of the gallery. Models and embeddings are those of the run
 folder; what is missing is made. Of a sequence the first upgrade is written.
 """
@@ -16,16 +16,18 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.artifacts.kinds import ImageSet
 from benchmarks.artifacts.store import ArtifactStore
+from benchmarks.config.named import add_config, layers
 from benchmarks.config.parse import parse
 from benchmarks.config.schema import Experiment
 from benchmarks.jobs.plan import INDEPENDENT, Planner
 from benchmarks.replay.arguments import ARRAYS
-from compat.command import GO_ON, Parser, exit_on_input_error
+from compat.command import GO_ON, command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 
@@ -72,32 +74,24 @@ def entropy(rows: Tensor, classifier: object) -> Tensor:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m benchmarks.export`."""
-    assert __doc__
-    head, usage = __doc__.split("\n\n", 1)
-    parser = Parser(
-        prog="python -m benchmarks.export",
-        usage="python -m benchmarks.export CONFIG [--config CONFIG ...] --seed SEED -o FILE [--key=value ...]",
-        description=head,
-        epilog=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = command_parser(
+        "benchmarks.export", __doc__, "CONFIG [--config CONFIG ...] --seed SEED -o FILE [--key=value ...]"
     )
-    parser.add_argument("first", metavar="CONFIG", help="YAML file of a benchmark")
-    parser.add_argument("--config", action="append", default=[], help="a file laid over it; may be repeated")
+    add_config(parser)
     parser.add_argument("--seed", type=int, required=True, help="that the models are trained with")
     parser.add_argument("-o", "--output", required=True, help="a .safetensors file")
     return parser
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Command line of `python -m benchmarks.export`."""
     with exit_on_input_error(again=GO_ON):
-        arguments, overrides = parser().parse_known_args()
+        arguments, overrides = parser().parse_known_args(given)
         warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
         path = Path(arguments.output)
         if path.suffix != ".safetensors" or not path.parent.is_dir():
             raise InputError(f"output: {path}, expected a .safetensors file in a folder that is there")
-        tensors = export(parse([arguments.first, *arguments.config], [*overrides, f"--seed={arguments.seed}"]))
+        tensors = export(parse(layers(arguments), [*overrides, f"--seed={arguments.seed}"]))
         from safetensors.torch import save_file
 
         replace(path, lambda to: save_file(tensors, to))

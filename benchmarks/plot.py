@@ -1,15 +1,21 @@
-"""Draw the backfill curves of a benchmark's results. Needs no torch."""
+"""Draw the backfill curves of a benchmark's results. Needs no torch.
+
+compat-bench plot results/digits -o digits.png
+compat-bench plot results/digits -o digits.png --metrics mean_ap ndcg_10 --highlight rqt ract
+"""
 
 from __future__ import annotations
 
+import argparse
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from PIL import Image
 
 from benchmarks.tables.compare import upgrades_of
-from compat.command import Parser, exit_on_input_error
+from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.plots.curves import plot_cost, plot_curves, plot_multiples, plot_sequence
 from compat.plots.errors import plot_errors
@@ -32,9 +38,9 @@ def save(figure: Figure, output: str) -> None:
     image.save(output, optimize=True)
 
 
-def main() -> None:
-    """Command line of `python -m benchmarks.plot`."""
-    parser = Parser(prog="python -m benchmarks.plot", description=__doc__)
+def parser() -> argparse.ArgumentParser:
+    """The command line of `python -m benchmarks.plot`."""
+    parser = command_parser("benchmarks.plot", __doc__)
     parser.add_argument("folder", help="results/<benchmark>")
     parser.add_argument("-o", "--output", required=True, help="image file: .png, .pdf or .svg")
     parser.add_argument(
@@ -48,9 +54,14 @@ def main() -> None:
     parser.add_argument("--highlight", nargs="+", default=[], metavar="NAME", help="rows in colour, the rest in grey")
     parser.add_argument("--cost", action="store_true", help="the area under the mAP curve against training seconds")
     parser.add_argument("--errors", action="store_true", help="a world model's errors, expected and observed")
+    return parser
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Command line of `python -m benchmarks.plot`."""
     broken: list[str] = []
     with exit_on_input_error(broken):
-        arguments = parser.parse_args()
+        arguments = parser().parse_args(given)
         upgrades = list(upgrades_of(arguments.folder, arguments.only, broken).values())
         first = upgrades[0]
         rows, labels = {r.name for r in first} | {r.method for r in first}, first[0].labels

@@ -1,21 +1,22 @@
 """Rank methods over the results of several data sets. Needs no torch.
 
-    python -m benchmarks.rank results/fashion_mnist results/omniglot
-    python -m benchmarks.rank results/a results/b --only order=random merge=raw -o ranks.json --plot ranks.png
+    compat-bench rank results/fashion_mnist results/omniglot
+    compat-bench rank results/a results/b --only order=random merge=raw -o ranks.json --plot ranks.png
 
 `compat/ranks.py` says how; a document has such a table at `<!-- ranks: FOLDER FOLDER ... [label=value ...] -->`, see
-`python -m benchmarks.table`.
+`compat-bench table`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.plot import save
 from benchmarks.tables.ranks import LEGEND, narrow, plain, ranking, table
-from compat.command import Parser, exit_on_input_error
+from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 from compat.plots.ranks import plot_ranks
@@ -23,14 +24,7 @@ from compat.plots.ranks import plot_ranks
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m benchmarks.rank`."""
-    assert __doc__
-    head, usage = __doc__.split("\n\n", 1)
-    parser = Parser(
-        prog="python -m benchmarks.rank",
-        description=head,
-        epilog=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("benchmarks.rank", __doc__)
     parser.add_argument("folders", nargs="+", metavar="folder", help="results/<benchmark>, two or more")
     what = "what methods are ranked by, such as auc, flips or mrr (default relative_gain)"
     parser.add_argument("--metric", default="relative_gain", help=what)
@@ -41,11 +35,11 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Command line of `python -m benchmarks.rank`."""
     broken: list[str] = []
     with exit_on_input_error(broken):
-        arguments = parser().parse_args()
+        arguments = parser().parse_args(given)
         found = ranking(arguments.folders, arguments.only, arguments.metric, broken)
         print(f"{table(found) if arguments.wide else narrow(found)}\n\n{LEGEND}")
         try:

@@ -1,4 +1,11 @@
-"""Run one benchmark: one YAML file in, one line in results/<name>/results.jsonl for each method and seed out."""
+"""Run one benchmark: one YAML file in, one line in results/<name>/results.jsonl for each method and seed out.
+
+    compat-bench run digits
+    compat-bench run digits --config digits_methods --only=rqt,fct --seed=1
+    compat-bench run mine.yaml --new.trainer.max_epochs=3
+
+A config is a file, or the name of one in the package. Each --config is laid over those before it, --key=value over all.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +14,18 @@ import shlex
 import sys
 import traceback
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.artifacts.artifact import graph, load_code
 from benchmarks.artifacts.store import ArtifactStore, StoreError
 from benchmarks.config import listing
+from benchmarks.config.named import add_config, layers
 from benchmarks.config.networks import check_networks
 from benchmarks.config.parse import parse
 from benchmarks.config.schema import Experiment
 from benchmarks.jobs.plan import Job, part_of, plan
-from compat.command import GO_ON, Parser, exit_on_input_error
+from compat.command import GO_ON, called, command_parser, exit_on_input_error
 from compat.progress import completion_ratios
 
 
@@ -102,18 +111,18 @@ def models(store: ArtifactStore, jobs: list[Job]) -> bool:
     return rank_zero_only.rank == 0  # type: ignore[attr-defined]
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Command line of `python -m benchmarks.run`."""
     with exit_on_input_error(again=GO_ON):
         warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
-        arguments, overrides = command_line(sys.argv[1:])
+        arguments, overrides = command_line(given)
         experiment = parse(arguments.config, overrides)
         if arguments.part is not None:
             part_of([], arguments.part)
         if arguments.list or arguments.dry_run:
             print(listing.listing(experiment, why=arguments.dry_run, part=arguments.part))
             return
-        command = shlex.join(["python", "-m", "benchmarks.run", *sys.argv[1:]])
+        command = shlex.join([*called("benchmarks.run").split(), *(sys.argv[1:] if given is None else given)])
         folder, jobs, failures = run(experiment, arguments.part, arguments.overwrite, command)
         if jobs:
             show(folder)
@@ -127,30 +136,27 @@ def show(folder: Path) -> None:
     from benchmarks.tables.terminal import narrow
 
     print(f"{tables(folder, draw=narrow)}\n")
-    print(f"Results are in {folder}; draw them with: python -m benchmarks.plot {folder} -o {folder.name}.png")
+    print(f"Results are in {folder}; draw them with: compat-bench plot {folder} -o {folder.name}.png")
 
 
-def command_line(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+def command_line(given: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     """The options of the command itself, and those of the experiment."""
-    listing.class_help(arguments)
-    parser = Parser(
-        prog="python -m benchmarks.run",
-        usage="python -m benchmarks.run CONFIG [--config CONFIG ...] [options] [--key=value ...]",
-        description="Run one benchmark from its YAML file. Any value can be overridden: --new.trainer.max_epochs=3",
-        epilog=listing.keys_help(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("first", nargs="?", metavar="CONFIG", help="YAML file of a benchmark")
-    parser.add_argument("--config", action="append", default=[], help="a file laid over it; may be repeated")
+    listing.class_help(sys.argv[1:] if given is None else given)
+    found, overrides = parser().parse_known_args(given)
+    found.config = layers(found)
+    return found, overrides
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `python -m benchmarks.run`."""
+    parser = command_parser("benchmarks.run", __doc__, "CONFIG [--config CONFIG ...] [options] [--key=value ...]")
+    parser.epilog = f"{parser.epilog}\n{listing.keys_help()}"
+    add_config(parser)
     parser.add_argument("--list", action="store_true", help="list the jobs: state, seconds last time")
     parser.add_argument("--dry-run", action="store_true", help="list the products that would be made, and why")
     parser.add_argument("--part", metavar="i/n", help="run part i of n of the jobs, as of a cluster's array job")
     parser.add_argument("--overwrite", action="store_true", help="replace results that were made with another config")
-    found, overrides = parser.parse_known_args(arguments)
-    if found.first is not None:
-        found.config = [found.first, *found.config]
-    return found, overrides
+    return parser
 
 
 if __name__ == "__main__":

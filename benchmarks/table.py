@@ -1,37 +1,31 @@
 """Print the results of benchmarks, or write them as Markdown tables into documents. Needs no torch.
 
-    python -m benchmarks.table results/digits
-    python -m benchmarks.table results/tiny_imagenet_methods --only order=random merge=raw --wide
-    python -m benchmarks.table results/tiny_imagenet_methods --compare rqt independent
-    python -m benchmarks.table --write README.md results/every_method.md
+    compat-bench table results/digits
+    compat-bench table results/tiny_imagenet_methods --only order=random merge=raw --wide
+    compat-bench table results/tiny_imagenet_methods --compare rqt independent
+    compat-bench table --write README.md results/every_method.md
 
 In a document, the lines between `<!-- table: FOLDER [label=value ...] -->` and `<!-- end -->` are replaced by the table
 of a folder; `short` in place of `table` gives six columns. `<!-- ranks: FOLDER FOLDER ... [label=value ...] -->` stands
-for the table of `python -m benchmarks.rank`. FOLDER is relative to the document.
+for the table of `compat-bench rank`. FOLDER is relative to the document.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from benchmarks.tables.compare import compare
 from benchmarks.tables.document import write
 from benchmarks.tables.table import LEGEND, table, tables
 from benchmarks.tables.terminal import narrow
-from compat.command import Parser, exit_on_input_error
+from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m benchmarks.table`."""
-    assert __doc__
-    head, usage = __doc__.split("\n\n", 1)
-    parser = Parser(
-        prog="python -m benchmarks.table",
-        description=head,
-        epilog=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("benchmarks.table", __doc__)
     parser.add_argument("folders", nargs="*", metavar="folder", help="results/<benchmark>")
     parser.add_argument("--only", nargs="+", default=[], metavar="LABEL=VALUE", help="which results: order=random")
     parser.add_argument("--wide", action="store_true", help="all columns, as Markdown")
@@ -40,11 +34,11 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Command line of `python -m benchmarks.table`."""
     broken: list[str] = []
     with exit_on_input_error(broken):
-        arguments = parser().parse_args()
+        arguments = parser().parse_args(given)
         if not arguments.folders and not arguments.write:
             raise InputError("folder: none, expected results/<benchmark>, or --write DOCUMENT")
         for document in arguments.write:

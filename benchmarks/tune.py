@@ -1,8 +1,8 @@
 """Choose the arguments of every method on training images that are held out, with as many trials for each.
 
-    python -m benchmarks.tune configs/omniglot.yaml --methods=configs/methods/compared.yaml \\
-        --space configs/tuning.yaml --trials 5 -o results/tuning/omniglot.json --write configs/tuned/omniglot.yaml
-    python -m benchmarks.run configs/omniglot.yaml --config configs/tuned/omniglot.yaml
+    compat-bench tune omniglot --methods=methods/compared \\
+        --space tuning --trials 5 -o results/tuning/omniglot.json --write configs/tuned/omniglot.yaml
+    compat-bench run omniglot --config tuned/omniglot
 
 A quarter of the training images is queries and gallery; everything, the old and the new model too, is trained on the
 rest. The benchmark's own gallery is never looked at. SPACE has the range of each argument of each method:
@@ -22,17 +22,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from filelock import FileLock
 
+from benchmarks.config.named import add_config, layers, locate
 from benchmarks.config.parse import parse, read_plain
 from benchmarks.config.schema import Experiment
 from benchmarks.tables.effort import read
-from compat.command import GO_ON, Parser, exit_on_input_error
+from compat.command import GO_ON, command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 
@@ -82,25 +83,27 @@ def tune(
         yield asked, name, content
 
 
-def main() -> None:
-    """Command line of `python -m benchmarks.tune`."""
-    parser = Parser(
-        prog="python -m benchmarks.tune", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("first", metavar="CONFIG", help="YAML file of a benchmark")
-    parser.add_argument("--config", action="append", default=[], help="a file laid over it; may be repeated")
+def parser() -> argparse.ArgumentParser:
+    """The command line of `python -m benchmarks.tune`."""
+    parser = command_parser("benchmarks.tune", __doc__)
+    add_config(parser)
     parser.add_argument("--space", required=True, help="YAML: method -> argument -> range")
     parser.add_argument("--trials", type=int, default=5, help="of each method (default 5)")
     parser.add_argument("-o", "--output", required=True, help="JSON file: what was tried and chosen")
     parser.add_argument("--write", metavar="YAML", help="the methods as chosen, to be laid over the config")
+    return parser
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Command line of `python -m benchmarks.tune`."""
     with exit_on_input_error(again=GO_ON):
-        own, overrides = parser.parse_known_args()
-        experiment, failed = parse([own.first, *own.config], overrides), False
+        own, overrides = parser().parse_known_args(given)
+        experiment, failed = parse(layers(own), overrides), False
         try:
-            for asked, name, found in tune(experiment, read_plain(Path(own.space)), own.trials, Path(own.output)):
+            for asked, name, found in tune(experiment, read_plain(locate(own.space)), own.trials, Path(own.output)):
                 methods = add(Path(own.output), asked, name, found)
                 if own.write:
-                    lay(Path(own.write), methods, [own.first, *own.config])
+                    lay(Path(own.write), methods, layers(own))
                 failed |= found["failed"]
         except OSError as error:
             raise InputError(f"output: {error}, expected files that can be written") from error
@@ -128,7 +131,7 @@ def lay(path: Path, methods: dict[str, Any], configs: list[str]) -> None:
     """Write the methods as they were chosen, as a config to be laid over those of the benchmark."""
     first, *others = configs
     layers = " ".join(f"--config {one}" for one in [*others, str(path)])
-    head = f"# python -m benchmarks.run {first} {layers} --name={Path(first).stem}_tuned\n"
+    head = f"# compat-bench run {first} {layers} --name={Path(first).stem}_tuned\n"
     head += "# The arguments that benchmarks.tune chose on held-out training images.\n"
     specs = {"methods": {name: found["spec"] for name, found in methods.items() if not found["failed"]}}
     path.parent.mkdir(parents=True, exist_ok=True)

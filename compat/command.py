@@ -12,12 +12,14 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 from compat.errors import InputError
 
 GO_ON = "run the same command to go on where it was"
 STDOUT = 1  # the file descriptor
+CONSOLE = "compat-bench"  # the console script
 ENDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
@@ -137,7 +139,14 @@ def one_line(message: str) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """Argparse's, with wrong options told in one line, also those whose bytes are no text."""
+    """Argparse's, with wrong options told in one line, also those whose bytes are no text.
+
+    Options are not abbreviated, as keys of a config may begin likewise; texts keep their lines.
+    """
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        usual: dict[str, Any] = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
+        super().__init__(*args, **usual | given)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         for argument in sys.argv[1:] if args is None else args:
@@ -151,6 +160,25 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         print(f"error: {one_line(message)}; expected what --help names", file=sys.stderr)
         sys.exit(2)
+
+
+def command_parser(module: str, doc: str | None, usage: str | None = None) -> Parser:
+    """The parser of a command, described by its module's docstring: the first paragraph above the options.
+
+    Args:
+        module: such as `benchmarks.run`.
+        doc: its docstring.
+        usage: the arguments in place of argparse's own list.
+    """
+    head, _, rest = (doc or "").partition("\n\n")
+    return Parser(prog=called(module), usage=usage and f"%(prog)s {usage}", description=head, epilog=rest)
+
+
+def called(module: str) -> str:
+    """How a command is called: `compat-bench run` by the console script, else `python -m benchmarks.run`."""
+    if Path(sys.argv[0]).name == CONSOLE:
+        return f"{CONSOLE} {module.rpartition('.')[2]}"
+    return f"python -m {module}"
 
 
 def warn(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -8,6 +8,7 @@ compat.errors.InputError: temperature: -1, expected more than 0
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -31,6 +32,12 @@ def check_name(field: str, name: str) -> str:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*", name):
         raise InputError(f"{field}: {name!r}, expected letters, digits, '.', '_', '-' and '+', not starting with '.'")
     return name
+
+
+def closest(name: str, known: list[str]) -> str:
+    """What somebody may have meant, as the end of a message."""
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {near[0]}?" if near else f"expected some of {', '.join(sorted(known))}"
 
 
 def positive(**arguments: float | None) -> None:

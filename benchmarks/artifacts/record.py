@@ -32,14 +32,18 @@ def versions() -> dict[str, str]:
 
 @cache
 def git_commit() -> str | None:
-    """The project's commit, marked if tracked files differ; None where git fails, with a warning in a checkout."""
+    """The commit of the project's checkout, marked if tracked files differ; None with a warning where git fails.
+
+    An installed package has none, whatever repository it lies in.
+    """
+    if not (PROJECT / ".git").exists():
+        return None
     try:
         changes = _git("status", "--porcelain", "-uno")
         return _git("rev-parse", "HEAD") + ("-dirty" if changes else "")
     except (OSError, subprocess.CalledProcessError) as error:
-        if (PROJECT / ".git").exists():
-            reason = getattr(error, "stderr", None) or str(error)
-            warnings.warn(f"git_commit: none is recorded, as git fails: {reason}", stacklevel=2)
+        reason = getattr(error, "stderr", None) or str(error)
+        warnings.warn(f"git_commit: none is recorded, as git fails: {reason}", stacklevel=2)
         return None
 
 

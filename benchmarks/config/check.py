@@ -7,9 +7,9 @@ from dataclasses import fields
 from typing import Any, get_args
 
 from benchmarks.config.schema import Experiment, Generation, Replay
-from benchmarks.config.spec import Spec, closest
+from benchmarks.config.spec import Spec
 from compat.curve_metrics import CURVE_METRICS
-from compat.errors import InputError
+from compat.errors import InputError, closest
 from compat.needs import Need
 from compat.results import Result
 

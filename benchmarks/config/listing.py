@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from filelock import FileLock
@@ -134,7 +135,7 @@ def keys_help() -> str:
     return "\n".join(texts)
 
 
-def class_help(arguments: list[str]) -> None:
+def class_help(arguments: Sequence[str]) -> None:
     """Show the arguments of a class that `--key.help=module.Class` names, and end; go on if none does.
 
     Raises:

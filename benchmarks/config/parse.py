@@ -15,10 +15,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from benchmarks.config.check import check_metric, check_numbers, check_processes
+from benchmarks.config.named import locate
 from benchmarks.config.schema import Experiment, Generation, Heads, Replay, Sees
 from benchmarks.config.shapes import check_shapes
-from benchmarks.config.spec import KEYS, Spec, closest
-from compat.errors import InputError, check_name
+from benchmarks.config.spec import KEYS, Spec
+from compat.errors import InputError, check_name, closest
 from compat.scalars import check_yaml
 
 register_type(Spec, serializer=lambda spec: spec.content, deserializer=Spec)
@@ -34,7 +35,7 @@ def parse(config: list[str], overrides: list[str]) -> Experiment:
         InputError: a file that is no mapping, an unknown key, class or argument, a value of another type.
     """
     if not config:
-        raise InputError("config: none, expected a YAML file: python -m benchmarks.run configs/digits.yaml")
+        raise InputError("config: none, expected a YAML file, or a name: compat-bench run digits")
     layers = [*(read(path) for path in config), from_options(overrides)]
     merged: dict[str, Any] = {}
     for layer in layers:
@@ -46,12 +47,13 @@ def parse(config: list[str], overrides: list[str]) -> Experiment:
 
 
 def read(path: str) -> dict[str, Any]:
-    """One YAML file, with the files that its methods name.
+    """One YAML file, or one of the package's by name, with the files that its methods name.
 
     Raises:
         InputError: no such file, not YAML, not a mapping, empty.
     """
-    return normal(read_plain(Path(path)), Path(path).parent)
+    file = locate(path)
+    return normal(read_plain(file), file.parent)
 
 
 def from_options(options: list[str]) -> dict[str, Any]:
@@ -102,7 +104,7 @@ def normal(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
 def listed(methods: Any, folder: Path) -> dict[str, Any]:
     """Methods by name; a file of them is read, its own entries relative to it."""
     if isinstance(methods, str):
-        file = folder / methods
+        file = locate(methods, folder)
         return {name: spec(entry, file.parent) for name, entry in read_plain(file).items()}
     if not isinstance(methods, dict):
         raise InputError(f"methods: {methods!r}, expected name: class_path and init_args, or a file of them")

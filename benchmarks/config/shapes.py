@@ -8,8 +8,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from benchmarks.config.spec import DOTTED, Spec, closest
-from compat.errors import InputError
+from benchmarks.config.spec import DOTTED, Spec
+from compat.errors import InputError, closest
 
 WORDS = {NoneType: "null", str: "text", int: "an integer", float: "a number", bool: "true or false"}
 

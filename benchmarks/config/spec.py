@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from argparse import ArgumentError
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.artifacts import source
-from compat.errors import InputError
+from compat.errors import InputError, closest
 from compat.importing import ANYTHING, reason
 
 KEYS = ("class_path", "init_args", "dict_kwargs", "based_on")
@@ -136,12 +135,6 @@ def canonical(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [canonical(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def closest(name: str, known: list[str]) -> str:
-    """What somebody may have meant, as the end of a message."""
-    near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {near[0]}?" if near else f"expected some of {', '.join(sorted(known))}"
 
 
 def _is_file(text: str) -> bool:

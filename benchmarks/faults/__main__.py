@@ -11,7 +11,6 @@ recorded too, and disks made of them which lack what was not synced by some mome
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import sys
@@ -26,7 +25,7 @@ from benchmarks.faults import beginnings, curve, full, lines, moments, power, zo
 from benchmarks.faults.controls import CONTROLS, control
 from benchmarks.faults.evidence import Evidence
 from benchmarks.faults.places import PLACES, Place
-from compat.command import Parser, exit_on_input_error
+from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 
@@ -185,11 +184,7 @@ def failures(report: Any) -> int:
 
 def main() -> None:
     """Command line of `python -m benchmarks.faults`."""
-    parser = Parser(
-        prog="python -m benchmarks.faults",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("benchmarks.faults", __doc__)
     parser.add_argument("--store", choices=sorted(PLACES), default="sqlite", help="which one (default sqlite)")
     parser.add_argument("--kills", type=int, default=1000, help="at random moments, and losses of power (default 1000)")
     parser.add_argument("--lines", type=int, default=10**9, help="kills at lines of each step, at most (default all)")

@@ -9,7 +9,6 @@ missing any more the results are compared, and it begins anew in an empty folder
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import select
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from compat.command import Parser, exit_on_input_error
+from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 from compat.results import load_experiment, load_query_auc, load_results
@@ -114,11 +113,7 @@ def measure(arguments: list[str], kills: int, seed: int) -> dict[str, Any]:
 
 def main() -> None:
     """Command line of `python -m benchmarks.faults.kill`."""
-    parser = Parser(
-        prog="python -m benchmarks.faults.kill",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("benchmarks.faults.kill", __doc__)
     parser.add_argument("--kills", type=int, default=100, help="how many (default 100)")
     parser.add_argument("--chance", type=int, default=0, help="seed of the moments")
     parser.add_argument("-o", "--output", required=True, help="JSON file of the report")

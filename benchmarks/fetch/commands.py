@@ -15,4 +15,4 @@ def with_command(message: str, spec: Spec) -> str:
     name = COMMANDS.get(spec.class_path.rpartition(".")[2])
     if name is None or not message.startswith("data.root"):
         return message
-    return f"{message}; python -m benchmarks.data {name} --root {spec.init_args.get('root', 'data')} gets it"
+    return f"{message}; compat-bench data {name} --root {spec.init_args.get('root', 'data')} gets it"

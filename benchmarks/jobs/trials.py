@@ -15,11 +15,11 @@ from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.threads import pixels, settle
 from benchmarks.config.networks import check_networks
 from benchmarks.config.schema import RANDOM, RAW, Experiment, Replay
-from benchmarks.config.spec import Spec, closest
+from benchmarks.config.spec import Spec
 from benchmarks.jobs.outcome import figures_of, seconds
 from benchmarks.jobs.plan import Job, plan
 from compat.curve import area
-from compat.errors import InputError
+from compat.errors import InputError, closest
 from compat.progress import completion_ratios
 
 ORDERS, STARTUP = 3, 4

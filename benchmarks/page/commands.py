@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 from collections.abc import Sequence
@@ -9,6 +10,9 @@ from functools import cache
 from pathlib import Path
 
 import yaml
+
+from benchmarks.config.named import add_config, layers, locate
+from compat.command import CONSOLE
 
 RUN = re.compile(r"^(?:python -m benchmarks\.run|compat-bench run) .*$", re.MULTILINE)
 
@@ -56,9 +60,15 @@ def _name(words: Sequence[str], folder: Path) -> str:
     """The name of the benchmark that a command runs: what it says, or the last of its configs that has one."""
     if name := _value(words, "name"):
         return name
-    for config in reversed([word.removeprefix("--config=") for word in words if word.endswith(".yaml")]):
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    add_config(parser)
+    try:
+        found, _ = parser.parse_known_args(words[2 if words[0] == CONSOLE else 3 :])
+    except argparse.ArgumentError:
+        return ""
+    for config in reversed(layers(found)):
         try:
-            content = yaml.safe_load(folder.joinpath(config).read_text())
+            content = yaml.safe_load(locate(config, folder).read_text())
         except (OSError, ValueError, yaml.YAMLError):
             continue
         if isinstance(content, dict) and "name" in content:

@@ -9,7 +9,6 @@ another from one process, a verb from another.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from benchmarks.faults.server import postgres
 from benchmarks.perf import synthetic
 from benchmarks.perf.apart import CONTEXT, one_thread
 from benchmarks.perf.verbs import done
-from compat.command import Parser, exit_on_input_error
+from compat.command import command_parser, exit_on_input_error
 from compat.files import replace
 from compat.live import Item, Journal, Migration, Searcher, Writer, open_store
 from compat.live.invariants import measure_recall
@@ -152,11 +151,7 @@ def measure(url: str, items: int, dim: int, folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Command line of `python -m benchmarks.perf.indexed`."""
-    parser = Parser(
-        prog="python -m benchmarks.perf.indexed",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("benchmarks.perf.indexed", __doc__)
     parser.add_argument("--items", type=int, default=200_000, help="of the gallery (default 200,000)")
     parser.add_argument("--dim", type=int, default=64, help="of the embeddings (default 64)")
     parser.add_argument("-o", "--output", required=True, help="JSON file of the report")

@@ -19,7 +19,7 @@ from benchmarks.artifacts.record import git_commit, hardware, versions
 from benchmarks.artifacts.training import build_trainer
 from benchmarks.config.parse import parse
 from benchmarks.config.schema import Experiment
-from compat.command import Parser, exit_on_input_error
+from compat.command import command_parser, exit_on_input_error
 from compat.data import RetrievalData
 from compat.files import replace
 from compat.methods import SingleModel
@@ -86,7 +86,7 @@ def _seconds(work: Any) -> float:
 
 def main() -> None:
     """Command line of `python -m benchmarks.perf.input_speed`."""
-    parser = Parser(prog="python -m benchmarks.perf.input_speed", description=__doc__)
+    parser = command_parser("benchmarks.perf.input_speed", __doc__)
     parser.add_argument("configs", nargs="+", help="YAML files of benchmarks; --key=value overrides a value of all")
     parser.add_argument("--workers", nargs="+", type=int, default=[0, 2], help="numbers of loading processes to try")
     parser.add_argument("--rounds", type=int, default=3)

@@ -8,7 +8,6 @@ over a small network too. Everything runs with one thread; the backfill and the 
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +17,7 @@ from benchmarks.artifacts.record import provenance
 from benchmarks.perf.apart import one_thread
 from benchmarks.perf.large import measure
 from benchmarks.perf.overhead import overhead
-from compat.command import Parser, exit_on_input_error
+from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 
@@ -27,9 +26,7 @@ SMALLEST = 500_000  # while fewer are migrated there is no time for the queries
 
 def main() -> None:
     """Command line of `python -m benchmarks.perf.live`."""
-    parser = Parser(
-        prog="python -m benchmarks.perf.live", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("benchmarks.perf.live", __doc__)
     parser.add_argument("--items", type=int, default=1_000_000, help="of the gallery (default 1,000,000)")
     parser.add_argument("--folder", help="for its files, about 3 GB for a million items (default: a temporary one)")
     parser.add_argument("-o", "--output", required=True, help="JSON file of the report")

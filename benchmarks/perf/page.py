@@ -24,7 +24,7 @@ from typing import Any
 
 from PIL import Image
 
-from compat.command import Parser, exit_on_input_error
+from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 
@@ -101,14 +101,7 @@ def picture(page: Path) -> bytes:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m benchmarks.perf.page`."""
-    assert __doc__
-    head, usage = __doc__.split("\n\n", 1)
-    parser = Parser(
-        prog="python -m benchmarks.perf.page",
-        description=head,
-        epilog=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("benchmarks.perf.page", __doc__)
     parser.add_argument("page", help="the page's index.html")
     parser.add_argument("--times", type=int, default=5, help="visits, of which the median counts (default: 5)")
     parser.add_argument("-o", "--output", metavar="FILE", help="the figures as JSON")

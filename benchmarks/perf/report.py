@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.replay.arguments import check_folder
-from compat.command import Parser, exit_on_input_error
+from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 
@@ -85,14 +85,7 @@ def measured(command: list[str]) -> dict[str, Any]:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m benchmarks.perf.report`."""
-    assert __doc__
-    head, usage = __doc__.split("\n\n", 1)
-    parser = Parser(
-        prog="python -m benchmarks.perf.report",
-        description=head,
-        epilog=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("benchmarks.perf.report", __doc__)
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--dim", type=int, default=768)

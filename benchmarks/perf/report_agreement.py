@@ -25,7 +25,7 @@ from benchmarks.report import __main__ as command
 from benchmarks.report import gallery
 from benchmarks.report.inputs import Inputs
 from benchmarks.report.own import tried_on
-from compat.command import Parser, exit_on_input_error
+from compat.command import command_parser, exit_on_input_error
 from compat.decision import choose, decide, hardly
 from compat.decision.agreement import agreement
 from compat.errors import InputError
@@ -111,14 +111,7 @@ def measured(tensors: dict[str, Tensor], least: float) -> dict[str, Any]:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m benchmarks.perf.report_agreement`."""
-    assert __doc__
-    head, usage = __doc__.split("\n\n", 1)
-    parser = Parser(
-        prog="python -m benchmarks.perf.report_agreement",
-        description=head,
-        epilog=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("benchmarks.perf.report_agreement", __doc__)
     parser.add_argument("files", nargs="+", type=Path, help=".safetensors, as benchmarks.export writes them")
     parser.add_argument("--least-gain", type=float, default=0.01, help="mAP worth an upgrade (default 0.01)")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/report_agreement.json"))

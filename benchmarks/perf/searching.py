@@ -7,7 +7,6 @@ Embeddings are looked up, as in `benchmarks.perf.live`. Everything runs with one
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from benchmarks.artifacts.record import provenance
 from benchmarks.perf import synthetic
 from benchmarks.perf.apart import apart, one_thread, peak
 from benchmarks.perf.recall import ASKED, CONDITIONS, FLOOR, POINTS, SHARE, recall
-from compat.command import Parser, exit_on_input_error
+from compat.command import command_parser, exit_on_input_error
 from compat.files import replace
 from compat.live import Journal, Migration, Searcher, open_store
 
@@ -32,11 +31,7 @@ LATER = 500  # queries timed after the first
 
 def main() -> None:
     """Command line of `python -m benchmarks.perf.searching`."""
-    parser = Parser(
-        prog="python -m benchmarks.perf.searching",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("benchmarks.perf.searching", __doc__)
     parser.add_argument("-o", "--output", required=True, help="JSON file of the report")
     with exit_on_input_error():
         own = parser.parse_args()

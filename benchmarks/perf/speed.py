@@ -10,7 +10,6 @@ at every completion ratio, and the scikit-learn loop the same for every query.
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import statistics
@@ -39,7 +38,7 @@ from benchmarks.perf.contenders import (
     products,
     rerank,
 )
-from compat.command import Parser, exit_on_input_error
+from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 
@@ -209,11 +208,7 @@ def _is_of(name: str, contender: str) -> bool:
 
 def main() -> None:
     """Command line of `python -m benchmarks.perf.speed`."""
-    parser = Parser(
-        prog="python -m benchmarks.perf.speed",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("benchmarks.perf.speed", __doc__)
     parser.add_argument("--quick", action="store_true", help="small data, within a minute")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("-o", "--output", default="speed.json", help="JSON file of the figures (default speed.json)")

@@ -1,9 +1,9 @@
 """Train policies of which groups of a gallery are backfilled first in some environments, and try them in others.
 
-    python -m benchmarks.policies configs/policies.yaml environments -o results/policies/all.json
-    python -m benchmarks.policies configs/policies.yaml environments -o results/policies/all.json --gate
-    python -m benchmarks.policies configs/policies.yaml environments -o results/policies/all.json --only within/digits
-    python -m benchmarks.policies -o results/policies/all.json --markdown policies.md --plot policies.png
+    compat-bench policies policies environments -o results/policies/all.json
+    compat-bench policies policies environments -o results/policies/all.json --gate
+    compat-bench policies policies environments -o results/policies/all.json --only within/digits
+    compat-bench policies -o results/policies/all.json --markdown policies.md --plot policies.png
 
 Environments are files that `python -m benchmarks.export` wrote, or a folder of them, each named
 DATA-SETTING-SEED.safetensors, such as digits-same-0.safetensors. The gate comes first: what an expert that looks at
@@ -16,6 +16,7 @@ folds of its own (--only). Without a config the results are shown as they are, w
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.plot import save
@@ -25,7 +26,7 @@ from benchmarks.policies.store import read
 from benchmarks.policies.summary import StudyResults
 from benchmarks.policies.tables import report
 from benchmarks.replay.arguments import check_folder
-from compat.command import GO_ON, Parser, exit_on_input_error
+from compat.command import GO_ON, command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 from compat.plots.policies import plot_policies
@@ -33,17 +34,8 @@ from compat.plots.policies import plot_policies
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m benchmarks.policies`."""
-    assert __doc__
-    head, usage = __doc__.split("\n\n", 1)
-    parser = Parser(
-        prog="python -m benchmarks.policies",
-        usage="python -m benchmarks.policies [CONFIG FILE ...] -o FILE [--key=value ...]",
-        description=head,
-        epilog=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("config", nargs="?", metavar="CONFIG", help="YAML file, such as configs/policies.yaml")
+    parser = command_parser("benchmarks.policies", __doc__, "[CONFIG FILE ...] -o FILE [--key=value ...]")
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help="YAML file, or a name such as policies")
     parser.add_argument("files", nargs="*", metavar="FILE", help="environments, or folders of them")
     parser.add_argument("-o", "--output", required=True, help="JSON file of the results")
     parser.add_argument("--gate", action="store_true", help="only the headroom of the expert")
@@ -70,15 +62,15 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
         experiment.run(fold)
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Command line of `python -m benchmarks.policies`."""
     with exit_on_input_error(again=GO_ON):
-        arguments, overrides = parser().parse_known_args()
+        arguments, overrides = parser().parse_known_args(given)
         check_folder(Path(arguments.output).parent)
         if arguments.config:
             run(parse(arguments.config, overrides), arguments)
         elif overrides:
-            raise InputError(f"{overrides[0]}: without a config, expected configs/policies.yaml before it")
+            raise InputError(f"{overrides[0]}: without a config, expected one before it, such as policies")
         found = StudyResults(read(arguments.output))
         text = report(found)
         print(text)

@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 
 from benchmarks.artifacts.record import provenance
-from benchmarks.config.spec import closest
 from benchmarks.policies.lessons import School
 from benchmarks.policies.measuring import Maker, measure, time_decisions
 from benchmarks.policies.recipes import EVALUATED, Fold, GallerySetting, PolicyRecipe, folds, imitator, recipes
@@ -24,7 +23,7 @@ from benchmarks.policies.store import RolloutStore
 from benchmarks.policies.summary import StudyResults
 from benchmarks.policies.together import serve
 from benchmarks.policies.training import network_of
-from compat.errors import InputError
+from compat.errors import InputError, closest
 from compat.policies.heuristics import heuristics
 from compat.policies.learned import LearnedPolicy
 from compat.policies.networks import FAMILIES

@@ -6,14 +6,13 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
 
+from benchmarks.config.named import locate
 from benchmarks.config.parse import from_options, one_line, over, read_plain, wrong_type
-from benchmarks.config.spec import closest
-from compat.errors import InputError, at_least_one, share
+from compat.errors import InputError, at_least_one, closest, share
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def parse(path: str, overrides: Sequence[str] = ()) -> Settings:
     Raises:
         InputError: no such file, an unknown key, a value of another type or out of its range.
     """
-    merged = over(read_plain(Path(path)), from_options(list(overrides)))
+    merged = over(read_plain(locate(path)), from_options(list(overrides)))
     for name, kind in (("", Settings), *PARTS.items()):
         known = [f.name for f in dataclasses.fields(kind)]
         given = merged if not name else merged.get(name) or {}

@@ -1,6 +1,6 @@
 """Replay a backfilling with embeddings of your own: arrays in, one result for each seed out.
 
-    python -m benchmarks.replay --query-old q_old.npy --query-new q_new.npy --gallery-old g_old.npy \\
+    compat-bench replay --query-old q_old.npy --query-new q_new.npy --gallery-old g_old.npy \\
         --gallery-new g_new.npy --query-labels q_labels.npy --gallery-labels g_labels.npy --seeds 5 -o results/mine
 
 Arrays are .npy files (memory-mapped) or .safetensors files, file.safetensors:name where one holds several tensors.
@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.replay.arguments import ARRAYS, check_folder, check_seeds, given_arrays
 from benchmarks.replay.arrays import check_array, is_array
-from compat.command import Parser, exit_on_input_error
+from compat.command import command_parser, exit_on_input_error
 from compat.curve_metrics import ALWAYS, CURVE_METRICS
 from compat.errors import InputError, check_name
 
@@ -62,9 +63,7 @@ def check_top_k(arguments: argparse.Namespace, given: dict[str, str]) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m benchmarks.replay`."""
-    parser = Parser(
-        prog="python -m benchmarks.replay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("benchmarks.replay", __doc__)
     shapes = {"query_old": "(Q, D_old)", "query_new": "(Q, D_new)", "gallery_old": "(G, D_old)"}
     shapes |= {"gallery_new": "(G, D_new)", "query_labels": "(Q,) integers", "gallery_labels": "(G,) integers"}
     for name in ARRAYS:
@@ -97,10 +96,10 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Command line of `python -m benchmarks.replay`."""
     with exit_on_input_error():
-        arguments = parser().parse_args()
+        arguments = parser().parse_args(given)
         check(arguments)
         from benchmarks.replay.measure import in_processes  # torch is imported when all that needs none is right
 

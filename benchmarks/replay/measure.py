@@ -60,7 +60,7 @@ def in_processes(arguments: Namespace) -> None:
             dist.destroy_process_group()
     if int(os.environ.get("RANK", 0)) == 0:
         print(narrow(load_results(folder)))
-        print(f"\nResults are in {folder}; draw them with: python -m benchmarks.plot {folder} -o {folder.name}.png")
+        print(f"\nResults are in {folder}; draw them with: compat-bench plot {folder} -o {folder.name}.png")
 
 
 def replay(arguments: Namespace) -> Path:

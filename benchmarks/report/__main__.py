@@ -1,9 +1,9 @@
 """Is this upgrade worth it? One HTML file that needs no network, and a summary in Markdown beside it.
 
-    python -m benchmarks.report --query-old q_old.npy --query-new q_new.npy --gallery-old g_old.npy \\
+    compat-bench report --query-old q_old.npy --query-new q_new.npy --gallery-old g_old.npy \\
         --gallery-new g_new.npy --query-labels q_labels.npy --gallery-labels g_labels.npy -o report.html
-    python -m benchmarks.report configs/digits.yaml -o report.html
-    python -m benchmarks.report results/digits_tuned -o report.html
+    compat-bench report digits -o report.html
+    compat-bench report results/digits_tuned -o report.html
 
 With embeddings of one's own every way is tried that needs no more than these: the two models side by side, methods that
 learn from the gallery's own pairs, those in closed form where training pairs are given, in several orders and under
@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.config.named import is_config
 from benchmarks.replay.arguments import ARRAYS, check_folder, check_seeds
 from benchmarks.replay.arrays import split
-from benchmarks.report.inputs import is_config
-from compat.command import Parser, exit_on_input_error
+from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 
 MOST_ITEMS = 10**15
@@ -28,16 +29,10 @@ MOST_ITEMS = 10**15
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m benchmarks.report`."""
-    assert __doc__
-    head, usage = __doc__.split("\n\n", 1)
-    parser = Parser(
-        prog="python -m benchmarks.report",
-        description=head,
-        epilog=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = command_parser("benchmarks.report", __doc__)
+    parser.add_argument(
+        "folder", nargs="?", metavar="CONFIG", help="a config, its name, or results/<benchmark>, in place of embeddings"
     )
-    parser.add_argument("folder", nargs="?", help="a config, or results/<benchmark>, in place of embeddings")
     parser.add_argument("-o", "--output", default="report.html", help="an .html file; a summary in .md beside it")
     parser.add_argument("--name", default="", help="of the upgrade, in the title")
     parser.add_argument(
@@ -83,7 +78,7 @@ def check(arguments: argparse.Namespace, overrides: list[str]) -> None:
     Raises:
         InputError: what is wrong.
     """
-    if overrides and not is_config(arguments.folder):
+    if overrides and not (arguments.folder and is_config(arguments.folder)):
         raise InputError(f"{overrides[0]}: not known, expected what --help names, or a config that has it")
     given = [name for name in (*ARRAYS, "transform", "train_old", "train_new") if getattr(arguments, name) is not None]
     if arguments.folder is not None and given:
@@ -111,10 +106,10 @@ def check(arguments: argparse.Namespace, overrides: list[str]) -> None:
     check_folder(output.parent)
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Command line of `python -m benchmarks.report`."""
     with exit_on_input_error():
-        arguments, overrides = parser().parse_known_args()
+        arguments, overrides = parser().parse_known_args(given)
         check(arguments, overrides)
         arguments.overrides = overrides
         arguments.name = (

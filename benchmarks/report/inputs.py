@@ -160,11 +160,6 @@ def check_size(asked: int | None, items: int) -> None:
         raise InputError(f"gallery_size: {asked}, expected at least {items}, as many as there are here")
 
 
-def is_config(folder: str | None) -> bool:
-    """Whether what is given is a config."""
-    return folder is not None and Path(folder).suffix in (".yaml", ".yml")
-
-
 def names_of(path: str | None) -> list[str]:
     """The lines of a text file in UTF-8: the name of class 0, of class 1 and so on; none without one.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from benchmarks.artifacts.images import dataset
 from benchmarks.artifacts.kinds import ImageSet
@@ -12,6 +11,7 @@ from benchmarks.artifacts.progress import Progress
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import upgrade
 from benchmarks.artifacts.threads import pixels, settle
+from benchmarks.config.named import locate
 from benchmarks.config.networks import check_networks
 from benchmarks.config.parse import parse
 from benchmarks.jobs.plan import INDEPENDENT, Planner, is_online
@@ -31,7 +31,7 @@ def of_run(arguments: argparse.Namespace) -> tuple[Inputs, list[ServedEmbeddings
     Raises:
         InputError: what a run of the config refuses.
     """
-    if not Path(arguments.folder).is_file():
+    if not locate(arguments.folder).is_file():
         raise InputError(f"folder: {arguments.folder} (no such file), expected a config or results/<benchmark>")
     experiment = parse([arguments.folder], arguments.overrides)
     experiment = experiment.at(experiment.seeds[0])

@@ -6,10 +6,11 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+from benchmarks.config.named import is_config
 from benchmarks.report import folder, own
 from benchmarks.report.document import markdown
 from benchmarks.report.findings import Findings
-from benchmarks.report.inputs import is_config, load
+from benchmarks.report.inputs import load
 from benchmarks.report.page import page
 from benchmarks.report.story import document
 from compat.errors import InputError

@@ -8,7 +8,6 @@ seconds are shown, old and new. Exit code 1 where others differ.
 
 from __future__ import annotations
 
-import argparse
 import io
 import re
 import subprocess
@@ -19,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.tables.document import written
-from compat.command import Parser, exit_on_input_error
+from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.results import Result, identity, load_results
 
@@ -101,11 +100,7 @@ def differing_cells(before: Path, here: Path) -> Iterator[tuple[str, bool]]:
 def main() -> None:
     """Command line of `python -m benchmarks.tables.against`."""
     assert __doc__
-    parser = Parser(
-        prog="python -m benchmarks.tables.against",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("benchmarks.tables.against", __doc__)
     parser.add_argument("commit", help="of the results as they were")
     arguments = parser.parse_args()
     with exit_on_input_error(), tempfile.TemporaryDirectory() as temporary:

@@ -1,18 +1,18 @@
 """Backfill a store while it serves.
 
-    python -m compat.live init sqlite:///gallery.db --items items.parquet --fields lang,year
-    python -m compat.live plan sqlite:///gallery.db --models my_models.models
-    python -m compat.live run sqlite:///gallery.db --models my_models.models
-    python -m compat.live query sqlite:///gallery.db --models my_models.models photo.jpg -k 5 --where lang=en
-    python -m compat.live verify sqlite:///gallery.db --models my_models.models
-    python -m compat.live finalize sqlite:///gallery.db --models my_models.models --yes
-    python -m compat.live demo
+    compat-bench live init sqlite:///gallery.db --items items.parquet --fields lang,year
+    compat-bench live plan sqlite:///gallery.db --models my_models.models
+    compat-bench live run sqlite:///gallery.db --models my_models.models
+    compat-bench live query sqlite:///gallery.db --models my_models.models photo.jpg -k 5 --where lang=en
+    compat-bench live verify sqlite:///gallery.db --models my_models.models
+    compat-bench live finalize sqlite:///gallery.db --models my_models.models --yes
+    compat-bench live demo
 
 With another engine for the extraction, instead of `run`:
 
-    python -m compat.live plan sqlite:///gallery.db --models my_models.models --export manifest.parquet
+    compat-bench live plan sqlite:///gallery.db --models my_models.models --export manifest.parquet
     python -m compat.live.ray_pipeline manifest.parquet vectors --models my_models.models --concurrency 8
-    python -m compat.live apply sqlite:///gallery.db vectors --models my_models.models
+    compat-bench live apply sqlite:///gallery.db vectors --models my_models.models
 
 --models names a function without arguments which returns a `compat.live.Models`, also in a module of this folder.
 Exit codes: 0 success, 1 a finding of verify, check or doctor, or a paused run, 2 wrong input, 130 interrupted, 141
@@ -21,6 +21,7 @@ output closed, 143 a run stopped by a signal after its batch. A repeated `run` c
 
 from __future__ import annotations
 
+import argparse
 import pkgutil
 import signal
 import sys
@@ -30,15 +31,19 @@ from contextlib import closing
 from compat.command import exit_on_input_error, nobody_reads
 from compat.errors import InputError
 from compat.live.open import open_store
-from compat.live.verbs.parser import parser
+from compat.live.verbs.parser import verbs_parser
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `python -m compat.live`."""
+    return verbs_parser(__doc__)
 
 
 def main(given: Sequence[str] | None = None) -> None:
     """Run `python -m compat.live`."""
-    assert __doc__
     given = sys.argv[1:] if given is None else given
     with exit_on_input_error(signals=[signal.SIGTERM]):  # an interrupt ends silently
-        arguments = parser(__doc__).parse_args(given)
+        arguments = parser().parse_args(given)
         try:
             verb = pkgutil.resolve_name(arguments.place)
             if arguments.verb == "demo":

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from compat.command import Parser, exit_on_input_error
+from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError, at_least_one, not_negative
 from compat.live import canaries, parquet
 from compat.live.breaker import LAST, broken_model, is_suspicious
@@ -173,16 +173,9 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def parser() -> argparse.ArgumentParser:
     """Make the parser of `python -m compat.live.ray_pipeline`."""
-    assert __doc__
-    head, usage = __doc__.split("\n\n", 1)
-    parser = Parser(
-        prog="python -m compat.live.ray_pipeline",
-        description=head,
-        epilog=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("manifest", help="file written by `python -m compat.live plan --export`")
-    parser.add_argument("out", help="folder for the vectors, input of `python -m compat.live apply`")
+    parser = command_parser("compat.live.ray_pipeline", __doc__)
+    parser.add_argument("manifest", help="file written by `compat-bench live plan --export`")
+    parser.add_argument("out", help="folder for the vectors, input of `compat-bench live apply`")
     parser.add_argument("--models", required=True, metavar="MODULE.FUNCTION", help="function which returns Models")
     parser.add_argument("--concurrency", type=int, default=1, help="number of actors with a model (default 1)")
     parser.add_argument("--gpus", type=float, default=0, help="GPUs per actor (default 0)")

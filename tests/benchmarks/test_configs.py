@@ -50,9 +50,10 @@ PRETRAINED = "model.backbone.init_args.pretrained"
 def arguments_of(path: Path) -> list[str]:
     """The arguments of the command that the first line of a config names."""
     command = path.read_text().splitlines()[0]
-    assert command.startswith("# python -m benchmarks.run configs/")
-    assert str(path.relative_to(ROOT)) in command
-    return shlex.split(command)[5 - 1 :]
+    _, program, subcommand, *arguments = shlex.split(command)
+    assert (program, subcommand) == ("compat-bench", "run")
+    assert path.relative_to(ROOT / "configs").with_suffix("").as_posix() in arguments
+    return arguments
 
 
 def experiment(arguments: list[str], overrides: list[str]) -> Experiment:

@@ -13,6 +13,7 @@ from torchvision import datasets
 
 from benchmarks import data as command
 from benchmarks.fetch import archives
+from benchmarks.fetch import datasets as fetched
 from tests.helpers.layouts import pack, read, write_fashion_mnist, write_omniglot
 from tests.helpers.running import refused
 
@@ -56,7 +57,7 @@ def test_cifar_is_unpacked_from_an_archive_that_is_there(run, offline, cifar):
     assert code == 0
     assert out == [
         f"{cifar.parent}/cifar-100-python: 3 training and 2 test images",
-        f"Go on with: python -m benchmarks.data check configs/cifar100.yaml --data.root={cifar.parent}",
+        f"Go on with: compat-bench data check cifar100 --data.root={cifar.parent}",
     ]
     cifar.unlink()
     assert run("cifar100", "--root", cifar.parent)[:2] == (0, out)
@@ -102,7 +103,7 @@ def fashion(tmp_path, monkeypatch):
     meta = [(name, md5((served / name).read_bytes())) for name, _ in datasets.FashionMNIST.resources]
     monkeypatch.setattr(datasets.FashionMNIST, "resources", meta)
     for name, content in files.items():
-        monkeypatch.setitem(command.FILES, name, md5(content))
+        monkeypatch.setitem(fetched.FILES, name, md5(content))
     return served
 
 
@@ -116,7 +117,7 @@ def test_fashion_mnist_is_downloaded_and_unpacked_as_torchvision_lays_it_out(run
     assert code == 0
     assert out[-2:] == [
         f"{root}/FashionMNIST/raw: 24 training and 12 test images",
-        f"Go on with: python -m benchmarks.data check configs/fashion_mnist.yaml --data.root={root}",
+        f"Go on with: compat-bench data check fashion_mnist --data.root={root}",
     ]
     assert len(datasets.FashionMNIST(root, train=True)) == 24
     monkeypatch.delattr(archives, "download_url")
@@ -218,12 +219,12 @@ def test_places_is_unpacked_as_torchvision_lays_it_out(run, offline, places):
 
 def test_market_is_unpacked(run, tmp_path, monkeypatch):
     result = run("market1501", "--root", tmp_path)
-    refused(result, f"no {command.MARKET.name} in {tmp_path}", command.MARKET.url)
+    refused(result, f"no {fetched.MARKET.name} in {tmp_path}", fetched.MARKET.url)
     assert "cannot be downloaded automatically" in result[1][0]
-    files = {f"Market-1501-v15.09.15/{folder}/0002_c1s1_000451_03.jpg": b"" for folder in command.MARKET_FOLDERS}
-    archive = pack(tmp_path / command.MARKET.name, files)
-    refused(run("market1501", "--root", tmp_path), "its MD5 is", command.MARKET.md5)
-    monkeypatch.setattr(command, "MARKET", command.MARKET._replace(md5=md5(archive.read_bytes())))
+    files = {f"Market-1501-v15.09.15/{folder}/0002_c1s1_000451_03.jpg": b"" for folder in fetched.MARKET_FOLDERS}
+    archive = pack(tmp_path / fetched.MARKET.name, files)
+    refused(run("market1501", "--root", tmp_path), "its MD5 is", fetched.MARKET.md5)
+    monkeypatch.setattr(fetched, "MARKET", fetched.MARKET._replace(md5=md5(archive.read_bytes())))
     code, out, _ = run("market1501", "--root", tmp_path)
     assert (code, out[0].count("1 images in")) == (0, 3)
     assert set(read(tmp_path)) == {archive.name, *files}

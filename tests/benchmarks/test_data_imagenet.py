@@ -10,7 +10,7 @@ import scipy.io
 from torchvision import datasets
 from torchvision.datasets import imagenet as ilsvrc
 
-from benchmarks import data as command
+from benchmarks.fetch import datasets as fetched
 from tests.helpers.layouts import pack, read
 from tests.helpers.running import refused
 
@@ -80,7 +80,7 @@ def test_imagenet_is_unpacked_as_torchvision_lays_it_out(run, imagenet):
 
 
 def test_imagenet_goes_on_after_an_interruption(run, imagenet, monkeypatch):
-    unpack, calls = command.unpack, []
+    unpack, calls = fetched.unpack, []
 
     def interrupted(archive, target):
         calls.append(archive.name)
@@ -88,13 +88,13 @@ def test_imagenet_goes_on_after_an_interruption(run, imagenet, monkeypatch):
             raise KeyboardInterrupt
         unpack(archive, target)
 
-    monkeypatch.setattr(command, "unpack", interrupted)
+    monkeypatch.setattr(fetched, "unpack", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run("imagenet", "--root", imagenet)
     assert calls == ["ILSVRC2012_img_train.tar", "n01.tar", "n02.tar"]
     assert images(imagenet) == {}
     (imagenet / ".train" / "n01").mkdir(parents=True)  # what a killed process leaves besides
-    monkeypatch.setattr(command, "unpack", unpack)
+    monkeypatch.setattr(fetched, "unpack", unpack)
     assert run("imagenet", "--root", imagenet)[0] == 0
     assert images(imagenet) == IMAGENET
 

@@ -64,9 +64,9 @@ def test_the_shipped_config_is_the_usual_one_and_its_header_is_its_command():
     path = ROOT / "configs" / "policies.yaml"
     assert parse(str(path)) == Settings()
     assert Settings.of(json.loads(json.dumps(Settings().content))) == Settings()
-    command = path.read_text().splitlines()[0].removeprefix("# python -m benchmarks.policies ").split()
-    assert policies.parser().parse_args(command).config == "configs/policies.yaml"
-    assert f"python -m benchmarks.policies {' '.join(command)}" in (policies.__doc__ or "")
+    command = path.read_text().splitlines()[0].removeprefix("# compat-bench policies ").split()
+    assert policies.parser().parse_args(command).config == "policies"
+    assert f"compat-bench policies {' '.join(command)}" in (policies.__doc__ or "")
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_without_a_config_it_says_what_it_needs(capsys, monkeypatch):
     code, line = main(capsys, monkeypatch)
     assert (code, line) == (
         2,
-        "error: config: none, expected a YAML file: python -m benchmarks.run configs/digits.yaml",
+        "error: config: none, expected a YAML file, or a name: compat-bench run digits",
     )
 
 

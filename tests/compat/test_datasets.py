@@ -139,9 +139,7 @@ def test_absent_data_says_how_to_get_it(kind, command, tmp_path):
         kind(root=f"{tmp_path}/none")
     assert "benchmarks" not in str(error.value)
     spec = Spec({"class_path": f"compat.data.{kind.__name__}", "root": f"{tmp_path}/none"})
-    with pytest.raises(
-        InputError, match=f"; python -m benchmarks.data {command} --root {tmp_path}/none gets it$"
-    ) as error:
+    with pytest.raises(InputError, match=f"; compat-bench data {command} --root {tmp_path}/none gets it$") as error:
         dataset(spec)
     assert "\n" not in str(error.value)
 

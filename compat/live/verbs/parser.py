@@ -5,22 +5,20 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from compat.command import Parser
+from compat.command import command_parser
 
 ROOM = "compat.live.verbs"
 ITEMS = ".parquet or .npz with id, content, old and columns of meta; or .csv with the old embeddings in .npy beside it"
 MODELS = "function which returns compat.live.Models"
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def verbs_parser(doc: str | None) -> argparse.ArgumentParser:
     """Make the parser of `python -m compat.live`; `place` of the parsed arguments is the path of a verb's function.
 
     Args:
-        description: description, and usage after the first empty line.
+        doc: description, and usage after the first empty line.
     """
-    head, usage = description.split("\n\n", 1)
-    shape: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
-    whole = Parser(prog="python -m compat.live", description=head, epilog=usage, **shape)
+    whole = command_parser("compat.live", doc)
     verbs = whole.add_subparsers(dest="verb", required=True, metavar="verb")
     operating(verbs)
     migrating(verbs)
