@@ -23,7 +23,7 @@ from compat.progress import completion_ratios
 def run(
     experiment: Experiment, part: str | None = None, overwrite: bool = False, command: str | None = None
 ) -> tuple[Path, list[Job], int]:
-    """Run the chosen jobs of an experiment; finished products are taken from the run folder.
+    """Run the chosen jobs of an experiment; finished artifacts are taken from the run folder.
 
     Args:
         experiment: its config.
@@ -47,7 +47,7 @@ def run(
 
     points = tuple(completion_ratios(experiment.replay.progress).tolist())
     unread = plan(experiment, ("never read",) * 3, points)
-    load_code(product for job in unread for product in graph(job.curve))
+    load_code(artifact for job in unread for artifact in graph(job.curve))
     data = dataset(experiment.data)
     digests = tuple(data.fingerprint())
     settle(pixels(data))
@@ -90,12 +90,12 @@ def models(store: ArtifactStore, jobs: list[Job]) -> bool:
 
     from benchmarks.artifacts.kinds import Extracted, Loaded, MethodState, Weights
 
-    products = list(dict.fromkeys(one for job in jobs for one in graph(job.curve)))
-    for product in sorted(products, key=lambda one: isinstance(one, Extracted)):  # stable: first all weights
-        if isinstance(product, (Loaded, Extracted, Weights)) and not isinstance(
-            getattr(product, "of", None), MethodState
+    artifacts = list(dict.fromkeys(one for job in jobs for one in graph(job.curve)))
+    for artifact in sorted(artifacts, key=lambda one: isinstance(one, Extracted)):  # stable: first all weights
+        if isinstance(artifact, (Loaded, Extracted, Weights)) and not isinstance(
+            getattr(artifact, "of", None), MethodState
         ):
-            store.get(product)
+            store.get(artifact)
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
@@ -144,7 +144,7 @@ def command_line(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("first", nargs="?", metavar="CONFIG", help="YAML file of a benchmark")
     parser.add_argument("--config", action="append", default=[], help="a file laid over it; may be repeated")
     parser.add_argument("--list", action="store_true", help="list the jobs: state, seconds last time")
-    parser.add_argument("--dry-run", action="store_true", help="list the products that would be made, and why")
+    parser.add_argument("--dry-run", action="store_true", help="list the artifacts that would be made, and why")
     parser.add_argument("--part", metavar="i/n", help="run part i of n of the jobs, as of a cluster's array job")
     parser.add_argument("--overwrite", action="store_true", help="replace results that were made with another config")
     found, overrides = parser.parse_known_args(arguments)

@@ -19,10 +19,10 @@ from compat.methods.single import SingleModel
 PREDICTING = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "enable_progress_bar")
 
 
-def extract(product: Extracted, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
+def extract(artifact: Extracted, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """What a generation's model makes of the images."""
-    model = trained(product.model, store.get(product.of), product.name)
-    return embed(model, product.images, product.options, folder)
+    model = trained(artifact.model, store.get(artifact.of), artifact.name)
+    return embed(model, artifact.images, artifact.options, folder)
 
 
 def embed(model: SingleModel, images: ImageSet, options: Spec, folder: Path) -> dict[str, Tensor]:

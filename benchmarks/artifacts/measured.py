@@ -1,11 +1,11 @@
-"""What is measured of a curve: metrics from their configs, and the curve as a product keeps it."""
+"""What is measured of a curve: metrics from their configs, and the curve as an artifact keeps it."""
 
 from __future__ import annotations
 
 from benchmarks.artifacts.kinds import Metrics
 from compat.curve_metrics import ALWAYS, CURVE_METRICS, CurveMetric
 
-FIGURE = "figures."  # before the name of a metric, among a product's tensors
+FIGURE = "figures."  # before the name of a metric, among an artifact's tensors
 
 
 def built_metrics(metrics: Metrics) -> dict[str, CurveMetric]:

@@ -12,6 +12,6 @@ from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import network
 
 
-def extract(product: Extracted, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
+def extract(artifact: Extracted, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """What the method's own model makes of the images."""
-    return embed(network(store, product), product.images, product.options, folder)
+    return embed(network(store, artifact), artifact.images, artifact.options, folder)

@@ -1,4 +1,4 @@
-"""What a person sees while products are made: one line a product, with how many are left."""
+"""What a person sees while artifacts are made: one line an artifact, with how many are left."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Progress:
         self.started = time.monotonic()
 
     def expect(self, store: ArtifactStore, jobs: Iterable[Job]) -> None:
-        """How many products the jobs still need."""
+        """How many artifacts the jobs still need."""
         from benchmarks.artifacts.artifact import graph
 
-        needed = dict.fromkeys(product for job in jobs for product in graph(job.curve))
-        self.total = sum(store.record(product) is None for product in needed)
+        needed = dict.fromkeys(artifact for job in jobs for artifact in graph(job.curve))
+        self.total = sum(store.record(artifact) is None for artifact in needed)
 
     def begin(self, label: str) -> None:
-        """Say that a product is being made."""
+        """Say that an artifact is being made."""
         self.made += 1
         elapsed = time.monotonic() - self.started
         of = f"{self.made}/{max(self.total, self.made)}"

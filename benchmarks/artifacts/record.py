@@ -1,4 +1,4 @@
-"""Where and when a product is made: written when it is made, never later."""
+"""Where and when an artifact is made: written when it is made, never later."""
 
 from __future__ import annotations
 

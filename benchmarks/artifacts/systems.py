@@ -1,4 +1,4 @@
-"""From products to what a method works with: its two systems, and itself."""
+"""From artifacts to what a method works with: its two systems, and itself."""
 
 from __future__ import annotations
 

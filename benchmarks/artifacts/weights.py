@@ -17,18 +17,18 @@ from compat.methods.single import SingleModel
 from compat.models import load_embedder, read_checkpoint
 
 
-def train(product: Weights, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
+def train(artifact: Weights, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """Train one generation's model; the tensors are the embedder's weights."""
-    pl.seed_everything(product.seed, verbose=False)
-    module: SingleModel = product.model.build(SingleModel)
-    items = dataset(product.images.whole).training(share(product.sees), product.seed, module.views)
-    fit(module, product.options, product.seed, folder, items)
+    pl.seed_everything(artifact.seed, verbose=False)
+    module: SingleModel = artifact.model.build(SingleModel)
+    items = dataset(artifact.images.whole).training(share(artifact.sees), artifact.seed, module.views)
+    fit(module, artifact.options, artifact.seed, folder, items)
     return module.embedder.state_dict()
 
 
-def read(product: Loaded, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
+def read(artifact: Loaded, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """Read a checkpoint."""
-    return trained(product.model, read_checkpoint(product.path), product.path).embedder.state_dict()
+    return trained(artifact.model, read_checkpoint(artifact.path), artifact.path).embedder.state_dict()
 
 
 def trained(model: Spec, weights: dict[str, Tensor], source: str) -> SingleModel:

@@ -51,7 +51,7 @@ def planned(experiment: Experiment, store: ArtifactStore) -> list[Job]:
 
 
 def listing(experiment: Experiment, why: bool, part: str | None) -> str:
-    """The jobs with their state and the seconds that they took; or the products to be made, and why each."""
+    """The jobs with their state and the seconds that they took; or the artifacts to be made, and why each."""
     store = ArtifactStore(experiment.runs)
     jobs = planned(experiment, store)
     jobs = jobs if part is None else part_of(jobs, part)
@@ -61,37 +61,37 @@ def listing(experiment: Experiment, why: bool, part: str | None) -> str:
 
 
 def states(jobs: list[Job], store: ArtifactStore) -> str:
-    """A line for each job: done, or how many of its products are missing; seconds of what is there."""
+    """A line for each job: done, or how many of its artifacts are missing; seconds of what is there."""
     lines = [f"{'state':>12} {'seconds':>9}  job"]
     for job in jobs:
-        products = graph(job.curve)
-        records = [store.record(product) for product in products]
+        artifacts = graph(job.curve)
+        records = [store.record(artifact) for artifact in artifacts]
         missing = sum(record is None for record in records)
         state = "done" if missing == 0 else f"{missing} to make"
         own = sum(float(record["seconds"]) for record in records if record)
         lines.append(f"{state:>12} {own:>9,.1f}  {job.name}")
-    needed = dict.fromkeys(product for job in jobs for product in graph(job.curve))
-    left = sum(store.record(product) is None for product in needed)
-    return "\n".join([*lines, f"{len(jobs)} jobs, {len(needed)} products, {left} to be made"])
+    needed = dict.fromkeys(artifact for job in jobs for artifact in graph(job.curve))
+    left = sum(store.record(artifact) is None for artifact in needed)
+    return "\n".join([*lines, f"{len(jobs)} jobs, {len(needed)} artifacts, {left} to be made"])
 
 
 def reasons(jobs: list[Job], store: ArtifactStore) -> str:
-    """A line for each product to be made: its label, and what differs from the nearest one of its stage."""
-    needed = dict.fromkeys(product for job in jobs for product in graph(job.curve))
+    """A line for each artifact to be made: its label, and what differs from the nearest one of its stage."""
+    needed = dict.fromkeys(artifact for job in jobs for artifact in graph(job.curve))
     made: dict[str, list[dict[str, Any]]] = {}
     for path in store.folder.glob(f"*/{RECORD}"):
         if (record := read_record(path.parent)) and "identity" in record:
             made.setdefault(record["label"], []).append(record["identity"])
     lines = []
-    for product in needed:
-        if store.record(product) is None:
-            lines.append(f"{product.label}: {reason(product, made.get(product.label, []))}")
-    return "\n".join([*lines, f"{len(lines)} of {len(needed)} products would be made"])
+    for artifact in needed:
+        if store.record(artifact) is None:
+            lines.append(f"{artifact.label}: {reason(artifact, made.get(artifact.label, []))}")
+    return "\n".join([*lines, f"{len(lines)} of {len(needed)} artifacts would be made"])
 
 
-def reason(product: Artifact, made: list[dict[str, Any]]) -> str:
-    """Why a product would be made: the first differences from what was made under the same label."""
-    mine = flat(identity(product))
+def reason(artifact: Artifact, made: list[dict[str, Any]]) -> str:
+    """Why an artifact would be made: the first differences from what was made under the same label."""
+    mine = flat(identity(artifact))
     differences = [changed(mine, flat(other)) for other in made]
     if not differences:
         return "new"

@@ -108,7 +108,7 @@ class Experiment:
         replay: the replay of the backfilling.
         seed: of the heads and of the orders; a list runs one after the other.
         only: the methods to run, comma-separated; default all.
-        runs: folder of checkpoints, embeddings and logs (git-ignored); finished products are found there again.
+        runs: folder of checkpoints, embeddings and logs (git-ignored); finished artifacts are found there again.
         results: folder of the results.
         queries: keep figures of each query beside the results, by which rows are compared; they take some space.
     """

@@ -2,8 +2,8 @@
 
     python -m benchmarks.faults.kill configs/digits.yaml --seed=0 --kills 100 -o results/kill_digits.json
 
-Each process is killed (SIGKILL) while it makes the next product that is missing, at a random moment of the time that
-this product took in the run left alone and of half that time again, in which its result is collected. When nothing is
+Each process is killed (SIGKILL) while it makes the next artifact that is missing, at a random moment of the time that
+this artifact took in the run left alone and of half that time again, in which its result is collected. When nothing is
 missing any more the results are compared, and it begins anew in an empty folder.
 """
 
@@ -44,7 +44,7 @@ def started(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
 
 
 def alone(arguments: list[str], folder: Path) -> tuple[dict[str, list[Any]], dict[str, float]]:
-    """The results of a run that nobody kills, and the seconds that each product took.
+    """The results of a run that nobody kills, and the seconds that each artifact took.
 
     Raises:
         InputError: it fails.
@@ -73,7 +73,7 @@ def results_of(folder: Path) -> dict[str, list[Any]]:
 
 
 def killed(process: subprocess.Popen[str], after: int, seconds: dict[str, float], chance: random.Random) -> str | None:
-    """Kill a process while it makes its product of that number, and say which; None if it ended before."""
+    """Kill a process while it makes its artifact of that number, and say which; None if it ended before."""
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("[") and "] " in line:

@@ -1,4 +1,4 @@
-"""From the products of a job to its result: figures from the curve, seconds and provenance from what it took."""
+"""From the artifacts of a job to its result: figures from the curve, seconds and provenance from what it took."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def result(
         job: what it is the result of.
         benchmark: its name.
         spec: the method, as the config names it.
-        store: of the products.
+        store: of the artifacts.
     """
     curve, replayed = store.get(job.curve), job.curve
     begin, end = store.get(replayed.before), store.get(replayed.after)
@@ -82,7 +82,7 @@ def result(
 
 
 def figures_of(tensors: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The figures among a product's tensors, by metric."""
+    """The figures among an artifact's tensors, by metric."""
     return {name.removeprefix(FIGURE): v.numpy() for name, v in tensors.items() if name.startswith(FIGURE)}
 
 
@@ -116,16 +116,16 @@ def refits_of(curve: dict[str, Any], replayed: OnlineCurve) -> dict[str, list[fl
     return dict(zip(("progress", "expected", "observed"), columns[:, served].round(6).tolist(), strict=True))
 
 
-def seconds(product: Artifact, store: ArtifactStore) -> float:
-    """That making a product took."""
-    record = store.record(product)
+def seconds(artifact: Artifact, store: ArtifactStore) -> float:
+    """That making an artifact took."""
+    record = store.record(artifact)
     return float(record["seconds"]) if record else 0.0
 
 
-def by_label(product: Artifact, store: ArtifactStore) -> dict[str, float]:
-    """Seconds of all that a product is made of; of those with the same label the later ones are numbered."""
+def by_label(artifact: Artifact, store: ArtifactStore) -> dict[str, float]:
+    """Seconds of all that an artifact is made of; of those with the same label the later ones are numbered."""
     found, counts = {}, Counter[str]()
-    for one in graph(product):
+    for one in graph(artifact):
         counts[one.label] += 1
         number = counts[one.label]
         found[one.label if number == 1 else f"{one.label} ({number})"] = seconds(one, store)
@@ -156,8 +156,8 @@ def trained(system: PlainSystem | OwnSystem, store: ArtifactStore) -> float:
     return seconds(weights, store) if isinstance(weights, Weights) else 0.0
 
 
-def provenance(product: Artifact, store: ArtifactStore) -> dict[str, dict[str, Any]]:
+def provenance(artifact: Artifact, store: ArtifactStore) -> dict[str, dict[str, Any]]:
     """Where, when and by which code what it is made from was made: each record once, by its name."""
-    records = [store.record(one) for one in graph(product)]
+    records = [store.record(one) for one in graph(artifact)]
     made = [{name: record["made"].get(name) for name in PROVENANCE} for record in records if record]
     return {record_name(one): one for one in made}

@@ -44,7 +44,7 @@ class Job:
     """One result: a curve, and by which labels people tell it from others.
 
     Attributes:
-        curve: the product.
+        curve: the artifact.
         labels: upgrade, method, seed, order, merge.
         start: of a sequence, the progress of the upgrade before when this one starts; 0 if there is none.
     """
@@ -88,7 +88,7 @@ def axes_of(replay: Replay) -> dict[str, dict[str, Spec]]:
 
 
 class Planner:
-    """The products of an experiment of one seed.
+    """The artifacts of an experiment of one seed.
 
     Args:
         experiment: its config, see `Experiment.at`.

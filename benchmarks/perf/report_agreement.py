@@ -23,8 +23,8 @@ from torch import Tensor
 from benchmarks.replay.arguments import ARRAYS, check_folder
 from benchmarks.report import __main__ as command
 from benchmarks.report import gallery
+from benchmarks.report.from_embeddings import tried_on
 from benchmarks.report.inputs import Inputs
-from benchmarks.report.own import tried_on
 from compat.command import Parser, exit_on_input_error
 from compat.decision import choose, decide, hardly
 from compat.decision.agreement import agreement

@@ -45,7 +45,7 @@ class Drawn(NamedTuple):
 
 
 class Pictures(NamedTuple):
-    """Images with captions; see `benchmarks.report.thumbnails`."""
+    """Images with captions; see `benchmarks.report.write`."""
 
     label: str
     images: Sequence[tuple[str, Sequence[Path]]]

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.report.findings import Loss
+from benchmarks.report.trials import Trial
 from benchmarks.report.ways import SWITCH, MethodCurves
 from compat.decision.losers import Fall, ProgressLosses, class_falls, falls, lowest, moments
-
-if TYPE_CHECKING:
-    from benchmarks.report.own import Trial
 
 MOST = 8  # queries, and classes, that are named
 PICTURES = 6  # of a class

@@ -15,8 +15,7 @@ METHODS = {
     "independent": "Both models encode each query. Items that are migrated are searched with the new model, the "
     "others with the old one, and the two lists are merged.",
     "own_calibration": "Both models encode each query, and the distances of both are put on one scale, which is "
-    "learned "
-    "from the items migrated so far.",
+    "learned from the items migrated so far.",
     "own_back": "At first both models encode each query; once enough is learned from the items migrated so far, only "
     "the new one does, and for items that are not migrated the query is translated back to the old model's space.",
     "own_forward": "At first both models encode each query; once enough is learned from the items migrated so far, "

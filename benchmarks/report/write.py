@@ -1,31 +1,79 @@
-"""From arguments to the two files."""
+"""Write a report: one HTML file with its images inside, and a summary in Markdown."""
 
 from __future__ import annotations
 
 import argparse
+import base64
+import io
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from benchmarks.report import folder, own
-from benchmarks.report.document import markdown
+from PIL import Image
+
+from benchmarks.html import render, runtime
+from benchmarks.report import from_embeddings, from_results
+from benchmarks.report.document import Document, markdown
 from benchmarks.report.findings import Findings
 from benchmarks.report.inputs import is_config, load
-from benchmarks.report.page import page
 from benchmarks.report.story import document
+from compat.data.files import printable, read_pixels
 from compat.errors import InputError
 from compat.files import replace
+
+EDGE = 72  # pixels of the longer side
+
+
+class Thumbnail(NamedTuple):
+    """An image in a page; `uri` is empty where the file could not be read."""
+
+    name: str
+    uri: str
+
+
+def thumbnail(path: Path) -> Thumbnail:
+    """Read and shrink an image; one that is missing or no image has its name alone."""
+    name = printable(path.name)
+    try:
+        small = Image.fromarray(read_pixels(path))
+    except InputError:
+        return Thumbnail(name, "")
+    small.thumbnail((EDGE, EDGE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
+    return Thumbnail(name, f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}")
+
+
+HERE = Path(__file__).parent
+
+
+def page(document: Document) -> str:
+    """The text of the file.
+
+    Raises:
+        InputError: a package is missing.
+    """
+    style = HERE.joinpath("report.css").read_text()
+    return render(
+        HERE / "report.html.j2",
+        document.title,
+        scripts=[runtime()],
+        styles=[style],
+        document=document,
+        thumbnail=thumbnail,
+    )
 
 
 def findings(arguments: argparse.Namespace) -> Findings:
     """From a folder of results, from the run of a config, or from embeddings of one's own."""
     if arguments.folder is None:
-        return own.findings(load(arguments), arguments)
+        return from_embeddings.findings(load(arguments), arguments)
     if is_config(arguments.folder):
-        from benchmarks.report.run import of_run
+        from benchmarks.report.from_config import of_run
 
         given, served = of_run(arguments)
-        return own.findings(given, arguments, served)
-    return folder.findings(arguments)
+        return from_embeddings.findings(given, arguments, served)
+    return from_results.findings(arguments)
 
 
 def write(arguments: argparse.Namespace) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmarks.report.document import plain
 from benchmarks.report.inputs import images_of, names_of
-from benchmarks.report.thumbnails import thumbnail
+from benchmarks.report.write import thumbnail
 from compat.errors import InputError
 from tests.helpers.planted_upgrades import CLASSES, save, upgrade
 from tests.helpers.reports import write

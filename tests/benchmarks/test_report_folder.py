@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from benchmarks.report.folder import EVERYTHING
+from benchmarks.report.from_results import EVERYTHING
 from tests import ROOT
 from tests.helpers.reports import refused, write
 

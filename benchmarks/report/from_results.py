@@ -29,8 +29,7 @@ DRAWN = 5  # curves
 EVERYTHING = "all matrices and labels"  # which nobody has beforehand: orders that need it are bounds
 LONELY = (
     "All results are of one training of the models: that the new one is better is then not told from chance. Take "
-    "several "
-    "seeds, or this report on the embeddings themselves (python -m benchmarks.export writes them)."
+    "several seeds, or this report on the embeddings themselves (python -m benchmarks.export writes them)."
 )
 
 
@@ -164,8 +163,7 @@ def compared(
         chosen = max(range(len(rows)), key=lambda row: by_seed[row].mean)
         split = (
             "No figures of each query were kept here: the way was chosen by the same figures that are shown, so that "
-            "the "
-            "best one looks a little better than it is. Intervals are over seeds."
+            "the best one looks a little better than it is. Intervals are over seeds."
         )
     name = tries[chosen].name if tries[chosen].area.mean > old else SWITCH
     ranked = sorted([switching, *tries], key=lambda way: -way.area.mean)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,10 +13,7 @@ from benchmarks.report import gallery, wording
 from benchmarks.report.findings import CurveLine, Findings, Tried
 from benchmarks.report.inputs import Inputs, check_size, images_of, names_of
 from benchmarks.report.losing import losing, moments_of
-from benchmarks.report.measuring import Measuring
-from benchmarks.report.thumbnails import absent
-from benchmarks.report.trials import Extras, ServedEmbeddings, tried
-from benchmarks.report.warning import signs
+from benchmarks.report.trials import Extras, Measuring, ServedEmbeddings, Trial, tried
 from benchmarks.report.ways import SWITCH, MethodCurves, glossary
 from compat.decision import Decision, bands, choose, decide, halves, hardly
 from compat.decision.agreement import Agreement, agreement
@@ -32,36 +28,6 @@ from compat.statistics import Interval
 
 FUSED = 300  # queries, and
 POINTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # completion ratios, of the fusion of ranks
-
-
-class Trial(NamedTuple):
-    """All ways on the queries that are evaluated.
-
-    Attributes:
-        e: the four matrices of what is looked at.
-        progress: (T,) completion ratios.
-        rows: (Q,) which of its queries are evaluated.
-        ways: with the values of these queries alone, the first to wait and switch.
-        areas: (C, Q) of each way.
-        halves: places among them to choose on, and to report on.
-    """
-
-    e: Embeddings
-    progress: np.ndarray
-    rows: np.ndarray
-    ways: list[MethodCurves]
-    areas: np.ndarray
-    halves: tuple[np.ndarray, np.ndarray]
-
-    @property
-    def start(self) -> np.ndarray:
-        """(Q,) of the old system."""
-        return self.ways[0].values[:, 0]
-
-    @property
-    def end(self) -> np.ndarray:
-        """(Q,) of the new system."""
-        return self.ways[1].values[:, -1]
 
 
 def findings(given: Inputs, arguments: argparse.Namespace, served: Sequence[ServedEmbeddings] = ()) -> Findings:
@@ -119,7 +85,7 @@ def findings(given: Inputs, arguments: argparse.Namespace, served: Sequence[Serv
         own=wording.own_pairs(trial),
         proxies=wording.proxies(trial, given.labelled, arguments),
         agreement=agreed(trial, arguments.least_gain) if given.labelled else None,
-        warnings=[*signs(given, trial, spaces, arguments.distance), *absent(pictures)],
+        warnings=[*wording.signs(given, trial, spaces, arguments.distance), *wording.absent(pictures)],
         notes=wording.notes(seen, trial, given.labelled, arguments.distance),
     )  # fmt: skip
 

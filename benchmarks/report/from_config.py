@@ -16,7 +16,7 @@ from benchmarks.config.networks import check_networks
 from benchmarks.config.parse import parse
 from benchmarks.jobs.plan import INDEPENDENT, Planner, learns_on_the_way
 from benchmarks.replay.arguments import ARRAYS
-from benchmarks.report.folder import described
+from benchmarks.report.from_results import described
 from benchmarks.report.inputs import Inputs
 from benchmarks.report.trials import ServedEmbeddings
 from compat.decision import Effort
