@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.artifacts.artifact import Artifact, checksum, graph, identity, key
 from benchmarks.artifacts.store import TENSORS, ArtifactStore, read_record
-from benchmarks.config.listing import planned
+from benchmarks.config.listing import plan_from_recall
 from benchmarks.config.parse import parse
 from benchmarks.config.schema import Experiment
 from benchmarks.config.spec import closest
@@ -33,7 +33,7 @@ def adopt(experiment: Experiment, why: str) -> list[str]:
     taken: dict[str, str] = {}
     for artifact in artifacts_of(experiment):
         record, found = store.record(artifact), None
-        if record is None and (found := same_but_for_code(artifact, store, taken)):
+        if record is None and (found := find_equivalent(artifact, store, taken)):
             store.adopt(artifact, found, why)
             labels.append(artifact.label)
         source = found.name if found else (record or {}).get("adopted", {}).get("from")
@@ -42,9 +42,9 @@ def adopt(experiment: Experiment, why: str) -> list[str]:
     return labels
 
 
-def same_but_for_code(artifact: Artifact, store: ArtifactStore, taken: dict[str, str]) -> Path | None:
+def find_equivalent(artifact: Artifact, store: ArtifactStore, taken: dict[str, str]) -> Path | None:
     """The newest whole folder of an artifact that is the same in all but code, with its inputs under their old keys."""
-    mine = renamed(identity(artifact), taken)
+    mine = replace_keys(identity(artifact), taken)
     folders = sorted(store.folder.glob(f"{artifact.stage}-*/"), key=lambda folder: folder.stat().st_mtime)
     for folder in reversed(folders):
         record = read_record(folder) or {}
@@ -55,16 +55,16 @@ def same_but_for_code(artifact: Artifact, store: ArtifactStore, taken: dict[str,
     return None
 
 
-def renamed(value: Any, taken: dict[str, str]) -> Any:
+def replace_keys(value: Any, taken: dict[str, str]) -> Any:
     """Fields with the old keys of those inputs that were taken over."""
     if isinstance(value, dict):
-        return {k: taken.get(v, v) if k == "product" else renamed(v, taken) for k, v in value.items()}
-    return [renamed(item, taken) for item in value] if isinstance(value, list | tuple) else value
+        return {k: taken.get(v, v) if k == "product" else replace_keys(v, taken) for k, v in value.items()}
+    return [replace_keys(item, taken) for item in value] if isinstance(value, list | tuple) else value
 
 
 def artifacts_of(experiment: Experiment) -> list[Artifact]:
     """All artifacts of a benchmark, each after those that it is made of."""
-    jobs = planned(experiment, ArtifactStore(experiment.runs))
+    jobs = plan_from_recall(experiment, ArtifactStore(experiment.runs))
     return list(dict.fromkeys(artifact for job in jobs for artifact in graph(job.curve)))
 
 

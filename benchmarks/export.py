@@ -43,12 +43,12 @@ def export(experiment: Experiment) -> dict[str, Tensor]:
     from benchmarks.artifacts.matrices import matrices
     from benchmarks.artifacts.progress import Progress
     from benchmarks.artifacts.systems import load
-    from benchmarks.artifacts.threads import pixels, settle
+    from benchmarks.artifacts.threads import count_pixels, set_threads
     from benchmarks.config.networks import check_networks
 
     data = dataset(experiment.data)
     images = ImageSet.of(experiment.data, tuple(data.fingerprint()))
-    settle(pixels(data))
+    set_threads(count_pixels(data))
     check_networks(experiment)
     planner = Planner(experiment.at(*experiment.seeds), images, ())
     store = ArtifactStore(experiment.runs, Progress().begin)

@@ -41,7 +41,7 @@ def run(
     """
     from benchmarks.artifacts.images import dataset
     from benchmarks.artifacts.progress import Progress
-    from benchmarks.artifacts.threads import pixels, settle
+    from benchmarks.artifacts.threads import count_pixels, set_threads
     from benchmarks.jobs.collect import ResultCollector
     from compat.results import CollectError
 
@@ -50,7 +50,7 @@ def run(
     load_code(artifact for job in unread for artifact in graph(job.curve))
     data = dataset(experiment.data)
     digests = tuple(data.fingerprint())
-    settle(pixels(data))
+    set_threads(count_pixels(data))
     trained_on = check_networks(experiment)
     jobs = plan(experiment, digests, points)
     collector = ResultCollector(experiment, trained_on, overwrite, command)

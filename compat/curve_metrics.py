@@ -189,7 +189,9 @@ CURVE_METRICS: dict[str, CurveMetric] = {
 ALWAYS = ("mean_ap", "cmc_1", "cmc_5", "negative_flip_rate")  # measured whether or not they are asked for
 
 
-def chosen(metrics: Iterable[str] | Mapping[str, CurveMetric], top_k: Iterable[int] = ()) -> dict[str, CurveMetric]:
+def select_metrics(
+    metrics: Iterable[str] | Mapping[str, CurveMetric], top_k: Iterable[int] = ()
+) -> dict[str, CurveMetric]:
     """mAP, CMC at some cut-offs and negative flips, and after them the metrics that are asked for.
 
     Raises:

@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks.artifacts.images import dataset, share
 from benchmarks.artifacts.kinds import ReplayedCurve
 from benchmarks.artifacts.matrices import matrices, plain
-from benchmarks.artifacts.measured import FIGURE, built_metrics
+from benchmarks.artifacts.measured import FIGURE, build_metrics
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import Built, upgrade
 from compat.backfill import Curve, backfill_curve
@@ -36,7 +36,7 @@ def replay(artifact: ReplayedCurve, store: ArtifactStore, folder: Path) -> dict[
     orders = store.get(artifact.order)["order"].numpy()
     options: dict[str, Any] = {
         "distance": artifact.distance,
-        "metrics": built_metrics(artifact.metrics),
+        "metrics": build_metrics(artifact.metrics),
         "correct_before": store.get(artifact.before)["correct"],
         "per_query": True,
     }

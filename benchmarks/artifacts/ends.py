@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks.artifacts.images import dataset
 from benchmarks.artifacts.kinds import SystemFigures
-from benchmarks.artifacts.measured import FIGURE, built_metrics
+from benchmarks.artifacts.measured import FIGURE, build_metrics
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import load
 from compat.backfill import backfill_curve
@@ -26,7 +26,7 @@ def ends(artifact: SystemFigures, store: ArtifactStore, folder: Path) -> dict[st
     matrices = (query_old, query_new, gallery_old, gallery_new)
     embeddings = Embeddings(*matrices, queries.labels, gallery.labels, queries.groups, gallery.groups)
     order, distance = backfill_order(len(gallery), (0, 0)), artifact.distance
-    measured = built_metrics(artifact.metrics)
+    measured = build_metrics(artifact.metrics)
     curve = backfill_curve(embeddings, order, [0.0, 1.0], distance=distance, metrics=measured, per_query=True)
     assert curve.first_rank is not None
     of_a_system = [name for name in curve.figures if measured[name].of_a_system]

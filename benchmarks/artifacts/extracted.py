@@ -12,7 +12,7 @@ from benchmarks.artifacts.images import dataset
 from benchmarks.artifacts.kinds import Extracted, ImageSet
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.training import build_trainer
-from benchmarks.artifacts.weights import trained
+from benchmarks.artifacts.weights import load_trained
 from benchmarks.config.spec import Spec
 from compat.methods.single import SingleModel
 
@@ -21,7 +21,7 @@ PREDICTING = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "ena
 
 def extract(artifact: Extracted, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """What a generation's model makes of the images."""
-    model = trained(artifact.model, store.get(artifact.of), artifact.name)
+    model = load_trained(artifact.model, store.get(artifact.of), artifact.name)
     return embed(model, artifact.images, artifact.options, folder)
 
 

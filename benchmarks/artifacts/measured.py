@@ -8,7 +8,7 @@ from compat.curve_metrics import ALWAYS, CURVE_METRICS, CurveMetric
 FIGURE = "figures."  # before the name of a metric, among an artifact's tensors
 
 
-def built_metrics(metrics: Metrics) -> dict[str, CurveMetric]:
+def build_metrics(metrics: Metrics) -> dict[str, CurveMetric]:
     """The metrics that are always measured, and further ones as a config names them."""
     further = {name: CURVE_METRICS[name] if spec is None else spec.build(CurveMetric) for name, spec in metrics}
     return {name: CURVE_METRICS[name] for name in ALWAYS} | further

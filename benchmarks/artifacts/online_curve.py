@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.artifacts.curve import log_curve, tensors_of
 from benchmarks.artifacts.kinds import OnlineCurve
 from benchmarks.artifacts.matrices import matrices
-from benchmarks.artifacts.measured import built_metrics
+from benchmarks.artifacts.measured import build_metrics
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import Method, upgrade
 from compat.experience.replay import learning_curve
@@ -22,7 +22,7 @@ def replay(artifact: OnlineCurve, store: ArtifactStore, folder: Path) -> dict[st
     learner = artifact.learner.build(Method)(built.method.old, built.method.new)
     orders = list(store.get(artifact.order)["order"].numpy())
     correct = store.get(artifact.before)["correct"]
-    asked = (artifact.refit, artifact.progress, correct, built_metrics(artifact.metrics))
+    asked = (artifact.refit, artifact.progress, correct, build_metrics(artifact.metrics))
     curve, took = learning_curve(served, built.method, learner, orders, *asked)
     lists = tensors_of(curve)
     log_curve(folder, curve)

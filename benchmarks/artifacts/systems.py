@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks.artifacts.images import dataset
 from benchmarks.artifacts.kinds import Extracted, MethodState, OwnSystem, PlainSystem, ServedSystem, Upgraded
 from benchmarks.artifacts.store import ArtifactStore
-from benchmarks.artifacts.weights import trained
+from benchmarks.artifacts.weights import load_trained
 from compat.errors import InputError
 from compat.methods.single import SingleModel
 from compat.methods.upgrade import Upgrade, through
@@ -69,7 +69,7 @@ def of_split(vectors: dict[str, Tensor], split: str) -> Tensor:
 def load(store: ArtifactStore, system: PlainSystem | OwnSystem | ServedSystem) -> System:
     """A system, with its embeddings."""
     if isinstance(system, ServedSystem):
-        return served(upgrade(store, system.by))
+        return serve_system(upgrade(store, system.by))
     side = store.get(system.side) if isinstance(system, PlainSystem) and system.side else None
     return System(network(store, system.vectors).embedder, store.get(system.vectors), side)
 
@@ -77,7 +77,7 @@ def load(store: ArtifactStore, system: PlainSystem | OwnSystem | ServedSystem) -
 def network(store: ArtifactStore, vectors: Extracted) -> SingleModel:
     """The model that embeddings are of: a generation's, or one that a method trained itself."""
     if not isinstance(vectors.of, MethodState):
-        return trained(vectors.model, store.get(vectors.of), vectors.name)
+        return load_trained(vectors.model, store.get(vectors.of), vectors.name)
     built = build(store, vectors.of)
     built.method.restore(store.get(vectors.of))
     assert built.recipe is not None
@@ -97,7 +97,7 @@ def build(store: ArtifactStore, learned: MethodState) -> Built:
         embedder = recipe.embedder
     needs = learned.method.needs()
     shown = (old.embedder, "old classifier"), (embedder, "new classifier")
-    method: Upgrade = learned.method.build(Method)(*(e if need in needs else blind(e) for e, need in shown))
+    method: Upgrade = learned.method.build(Method)(*(e if need in needs else drop_classifier(e) for e, need in shown))
     return Built(method, old, new, needs, recipe)
 
 
@@ -113,7 +113,7 @@ def upgrade(store: ArtifactStore, upgraded: Upgraded) -> Built:
     return store.recall(("upgrade", upgraded), make)
 
 
-def served(built: Built) -> System:
+def serve_system(built: Built) -> System:
     """The system that an upgrade ends in: the new model, with its embeddings as the method serves them."""
     rows = {}
     for split in dict.fromkeys([*built.new.vectors, "query"]):
@@ -121,10 +121,12 @@ def served(built: Built) -> System:
         rows[split] = through(transform, *built.split(split))[1]
     same = all(torch.equal(values, of_split(built.new.vectors, split)) for split, values in rows.items())
     embedder = built.new.embedder
-    return System(embedder if same else blind(embedder), rows)  # its classifier knows the model's own embeddings
+    return System(
+        embedder if same else drop_classifier(embedder), rows
+    )  # its classifier knows the model's own embeddings
 
 
-def blind(embedder: Embedder) -> Embedder:
+def drop_classifier(embedder: Embedder) -> Embedder:
     """The same embedder without its classifier."""
     embedder = copy.copy(embedder)
     embedder._modules = {**embedder._modules, "classifier": None}

@@ -40,7 +40,7 @@ def quota(cgroups: Path) -> float | None:
         return None
 
 
-def asked() -> int | None:
+def read_setting() -> int | None:
     """The user's own setting, if there is one."""
     given = next((os.environ[name] for name in SETTINGS if os.environ.get(name)), "")
     return int(given) if given.isdecimal() and int(given) > 0 else None
@@ -56,13 +56,13 @@ def choose(free: int, pixels: int) -> int:
     return 1 if pixels <= SMALL else free
 
 
-def pixels(data: RetrievalData) -> int:
+def count_pixels(data: RetrievalData) -> int:
     """Of all training images, as the model sees them: what a training is worth in threads."""
     images = data.train_images(augment=False)
     return len(images) * images[0].image[0].numel()
 
 
-def settle(pixels: int) -> int:
+def set_threads(pixels: int) -> int:
     """Set the threads of faiss and torch for a benchmark whose training images have so many pixels.
 
     Torch's come last: a library that starts its own threads sets those of OpenMP, and with them torch's, to the number
@@ -71,7 +71,7 @@ def settle(pixels: int) -> int:
     import faiss
     import torch
 
-    count = asked() or choose(cores(), pixels)
+    count = read_setting() or choose(cores(), pixels)
     faiss.omp_set_num_threads(count)
     torch.set_num_threads(count)
     return count

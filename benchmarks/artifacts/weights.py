@@ -28,10 +28,10 @@ def train(artifact: Weights, store: ArtifactStore, folder: Path) -> dict[str, Te
 
 def read(artifact: Loaded, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """Read a checkpoint."""
-    return trained(artifact.model, read_checkpoint(artifact.path), artifact.path).embedder.state_dict()
+    return load_trained(artifact.model, read_checkpoint(artifact.path), artifact.path).embedder.state_dict()
 
 
-def trained(model: Spec, weights: dict[str, Tensor], source: str) -> SingleModel:
+def load_trained(model: Spec, weights: dict[str, Tensor], source: str) -> SingleModel:
     """The model of a config with given weights, in evaluation mode."""
     module: Any = model.build(SingleModel)
     load_embedder(module.embedder, weights, source)

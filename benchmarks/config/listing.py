@@ -27,16 +27,16 @@ IMAGES = "images.json"
 def remember(store: ArtifactStore, experiment: Experiment, digests: tuple[str, ...]) -> None:
     """Note the digests of a dataset's images in the run folder: a listing does not read the images again."""
     path, here = store.folder / IMAGES, {experiment.data.text: list(digests)}
-    if here.items() <= remembered(store).items():
+    if here.items() <= recall(store).items():
         return
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
-            content = json.dumps(remembered(store) | here, indent=1)
+            content = json.dumps(recall(store) | here, indent=1)
             replace(path, lambda file: file.write_text(content))
 
 
-def remembered(store: ArtifactStore) -> dict[str, list[str]]:
+def recall(store: ArtifactStore) -> dict[str, list[str]]:
     """Digests by dataset, as they were when a benchmark last ran."""
     try:
         return dict(json.loads((store.folder / IMAGES).read_text()))
@@ -44,18 +44,18 @@ def remembered(store: ArtifactStore) -> dict[str, list[str]]:
         return {}
 
 
-def planned(experiment: Experiment, store: ArtifactStore) -> list[Job]:
+def plan_from_recall(experiment: Experiment, store: ArtifactStore) -> list[Job]:
     """The jobs of an experiment, by the images as they were when a benchmark last ran."""
-    digests = remembered(store).get(experiment.data.text, ("never read",) * 3)
+    digests = recall(store).get(experiment.data.text, ("never read",) * 3)
     return plan(experiment, tuple(digests), tuple(completion_ratios(experiment.replay.progress).tolist()))
 
 
 def listing(experiment: Experiment, why: bool, part: str | None) -> str:
     """The jobs with their state and the seconds that they took; or the artifacts to be made, and why each."""
     store = ArtifactStore(experiment.runs)
-    jobs = planned(experiment, store)
+    jobs = plan_from_recall(experiment, store)
     jobs = jobs if part is None else part_of(jobs, part)
-    read = experiment.data.text in remembered(store)
+    read = experiment.data.text in recall(store)
     note = "" if read else "\nThe images have not been read yet, so nothing of them can have been made."
     return (reasons(jobs, store) if why else states(jobs, store)) + note
 
@@ -91,15 +91,15 @@ def reasons(jobs: list[Job], store: ArtifactStore) -> str:
 
 def reason(artifact: Artifact, made: list[dict[str, Any]]) -> str:
     """Why an artifact would be made: the first differences from what was made under the same label."""
-    mine = flat(identity(artifact))
-    differences = [changed(mine, flat(other)) for other in made]
+    mine = flatten(identity(artifact))
+    differences = [describe_change(mine, flatten(other)) for other in made]
     if not differences:
         return "new"
     nearest = min(differences, key=len)
     return "; ".join(nearest[:3]) + (f"; and {len(nearest) - 3} more" if len(nearest) > 3 else "")
 
 
-def changed(mine: dict[str, Any], other: dict[str, Any]) -> list[str]:
+def describe_change(mine: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """What differs, as `name: old -> new`; for code its module, for an input that it changes itself."""
     found = []
     for name in sorted(mine.keys() | other.keys()):
@@ -115,10 +115,10 @@ def changed(mine: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return found
 
 
-def flat(value: Any, path: str = "") -> dict[str, Any]:
+def flatten(value: Any, path: str = "") -> dict[str, Any]:
     """A nested mapping by dotted names; digests of code keep their module's name whole."""
     if isinstance(value, dict):
-        parts = (flat(content, f"{path}{name}.") for name, content in value.items())
+        parts = (flatten(content, f"{path}{name}.") for name, content in value.items())
         return {key: inner for part in parts for key, inner in part.items()}
     return {path.rstrip("."): value}
 

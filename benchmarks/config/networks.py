@@ -45,9 +45,9 @@ def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
             heads, kinds = heads_share(experiment, data, after), []
             for depth, one in enumerate(spec.chain):
                 shown = seen[after] if "new model training" in one.needs() else heads
-                images, known = len(data.rows(shown)), known_of(data, seen[before], shown)
+                images, known = len(data.rows(shown)), map_classes(data, seen[before], shown)
                 field = f"methods.{name}{depth * '.based_on'}"
-                kinds.append(made(field, one, built[before], built[after], images, known))
+                kinds.append(build_each(field, one, built[before], built[after], images, known))
             kind = kinds[0]
             if not number and len(seen) > 2:
                 check_sequence(name, kind, len(seen))
@@ -80,13 +80,13 @@ def check_replay(experiment: Experiment, items: int) -> None:
     from compat.orders import Order
 
     for name, spec in experiment.replay.by.items():
-        with saying(f"replay.by.{name}.init_args"):
+        with name_field(f"replay.by.{name}.init_args"):
             spec.build(Order).check(items)
     for name, spec in experiment.replay.merge.items():
-        with saying(f"replay.merge.{name}.init_args"):
+        with name_field(f"replay.merge.{name}.init_args"):
             spec.build(Merge)
     for name, given in experiment.replay.metrics.items():
-        with saying(f"replay.metrics.{name}.init_args"):
+        with name_field(f"replay.metrics.{name}.init_args"):
             metric = given.build(CurveMetric) if given is not None else CURVE_METRICS[name]
         if not metric.label:
             raise InputError(f"replay.metrics.{name}: no label, expected one")
@@ -102,7 +102,7 @@ def network(name: str, part: Generation, data: Any) -> Any:
     from compat.methods.single import SingleModel
     from compat.models import load_embedder, read_checkpoint
 
-    with saying(f"{name}.model"):
+    with name_field(f"{name}.model"):
         model = part.model.build(SingleModel)
         model.materialize(data.gallery_images()[0].image)
         if not 0 < model.warmup < 1:
@@ -112,18 +112,18 @@ def network(name: str, part: Generation, data: Any) -> Any:
     if name != "side":
         data.check(share(part.sees), name)
         if not part.checkpoint:
-            with saying(f"{name}.model"):
+            with name_field(f"{name}.model"):
                 model.classify(data.num_classes(share(part.sees)))
     return model.embedder
 
 
-def known_of(data: Any, before: Any, after: Any) -> list[int]:
+def map_classes(data: Any, before: Any, after: Any) -> list[int]:
     """Of each class that a model sees, its index among those that the one before it has seen, -1 if it has not."""
     old = data.classes(before)
     return [label - old.start if label in old else -1 for label in data.classes(after)]
 
 
-def made(field: str, spec: Spec, old: Any, new: Any, images: int, known: list[int]) -> Any:
+def build_each(field: str, spec: Spec, old: Any, new: Any, images: int, known: list[int]) -> Any:
     """A method of two networks, and of so many training images of classes known to the old one or not.
 
     Raises:
@@ -132,14 +132,14 @@ def made(field: str, spec: Spec, old: Any, new: Any, images: int, known: list[in
     from benchmarks.artifacts.systems import Method
 
     build = spec.build(Method)
-    with saying(f"{field}.init_args"):
+    with name_field(f"{field}.init_args"):
         kind = build(old, new)
         kind.check(images, known)
     return kind
 
 
 @contextmanager
-def saying(field: str) -> Iterator[None]:
+def name_field(field: str) -> Iterator[None]:
     """Let a refusal of an argument name the config's field; what has dots is one already."""
     try:
         yield

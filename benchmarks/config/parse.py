@@ -38,11 +38,11 @@ def parse(config: list[str], overrides: list[str]) -> Experiment:
     layers = [*(read(path) for path in config), from_options(overrides)]
     merged: dict[str, Any] = {}
     for layer in layers:
-        merged = over(merged, layer)
+        merged = overlay(merged, layer)
     names = merged.pop("generations", None) or ["old", "new"]
     check_keys(merged, names)
     merged["generations"] = {name: merged.pop(name, None) for name in names}
-    return check(typed(merged))
+    return check(to_experiment(merged))
 
 
 def read(path: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def read(path: str) -> dict[str, Any]:
     Raises:
         InputError: no such file, not YAML, not a mapping, empty.
     """
-    return normal(read_plain(Path(path)), Path(path).parent)
+    return normalize(read_plain(Path(path)), Path(path).parent)
 
 
 def from_options(options: list[str]) -> dict[str, Any]:
@@ -75,18 +75,18 @@ def from_options(options: list[str]) -> dict[str, Any]:
             one = OmegaConf.to_container(OmegaConf.from_dotlist([key[2:] + "=" + (value or "''")]), resolve=True)
         except BROKEN as error:
             raise InputError(f"{key}: {value!r} ({one_line(error)}), expected YAML") from error
-        found = over(found, normal(one, Path()))  # type: ignore[arg-type]
+        found = overlay(found, normalize(one, Path()))  # type: ignore[arg-type]
     return found
 
 
-def normal(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
+def normalize(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A layer with the arguments of each class under init_args, and with the files that it names in their place."""
     layer = dict(layer)
     for key, value in layer.items():
         if key == "data":
             layer[key] = spec(value)
         elif key == "methods":
-            layer[key] = {name: spec(entry, folder) for name, entry in listed(value, folder).items()}
+            layer[key] = {name: spec(entry, folder) for name, entry in read_methods(value, folder).items()}
         elif isinstance(value, dict):
             inner = {part: spec(given) if part in ("model", "trainer") else given for part, given in value.items()}
             for axis in ("by", "merge") if key == "replay" else ():
@@ -99,7 +99,7 @@ def normal(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
     return layer
 
 
-def listed(methods: Any, folder: Path) -> dict[str, Any]:
+def read_methods(methods: Any, folder: Path) -> dict[str, Any]:
     """Methods by name; a file of them is read, its own entries relative to it."""
     if isinstance(methods, str):
         file = folder / methods
@@ -142,7 +142,7 @@ def spec(value: Any, folder: Path = Path()) -> Any:
     return {**kept, "init_args": {**given, **beside}} if beside and isinstance(given, dict) else kept
 
 
-def over(base: dict[str, Any], layer: dict[str, Any], path: str = "") -> dict[str, Any]:
+def overlay(base: dict[str, Any], layer: dict[str, Any], path: str = "") -> dict[str, Any]:
     """A layer laid over another: mappings are merged, a class_path that changes leaves the old arguments behind."""
     merged = dict(base)
     for key, value in layer.items():
@@ -152,7 +152,7 @@ def over(base: dict[str, Any], layer: dict[str, Any], path: str = "") -> dict[st
             replaced = here in WHOLE and all("class_path" in v for v in value.values() if isinstance(v, dict))
             other = below.get("class_path", value.get("class_path")) != value.get("class_path", below.get("class_path"))
         if isinstance(value, dict) and isinstance(below, dict) and not replaced and not other:
-            value = over(below, value, f"{here}.")
+            value = overlay(below, value, f"{here}.")
         merged[key] = value
     return merged
 
@@ -189,7 +189,7 @@ def check_keys(merged: dict[str, Any], names: Any) -> None:
             raise InputError(f"data.{argument}: unknown, expected {shares[argument]}")
 
 
-def typed(merged: dict[str, Any]) -> Experiment:
+def to_experiment(merged: dict[str, Any]) -> Experiment:
     """The mapping as dataclasses; jsonargparse checks the types.
 
     Raises:

@@ -38,12 +38,12 @@ LOSSES = 10  # of power in a round of an engine that syncs too little
 SHOWN = 5  # things that are wrong, in the report
 
 
-def said(text: str) -> None:
+def log(text: str) -> None:
     """Progress."""
     print(text, file=sys.stderr, flush=True)
 
 
-def summed(found: Sequence[Evidence]) -> dict[str, Any]:
+def summarize(found: Sequence[Evidence]) -> dict[str, Any]:
     """Counts of several fault injections, and what was wrong, by kind."""
     wrong = [one for its in found for one in its.store]
     missed = [one for its in found for one in its.answers]
@@ -52,14 +52,14 @@ def summed(found: Sequence[Evidence]) -> dict[str, Any]:
     return {
         "runs": len(found),
         **dict(sorted(sum((its.counts for its in found), Counter[str]()).items())),
-        "redone_beyond_what_was_in_flight": sum(beyond(its) for its in found),
+        "redone_beyond_what_was_in_flight": sum(count_redone(its) for its in found),
         "wrong_in_store": {kind: in_store[kind] for kind in kinds},
         "wrong_in_answers": dict(Counter(one.kind for one in missed)),
         "examples": [one.text for one in (wrong + missed)[:SHOWN]],
     }
 
 
-def beyond(found: Evidence) -> int:
+def count_redone(found: Evidence) -> int:
     """Items that were extracted again although no process died with them."""
     return max(found.counts["items_extracted_again"] - found.counts["items_in_flight"], 0)
 
@@ -74,8 +74,8 @@ def random_moments(place: Place, kills: int, seed: int) -> dict[str, Any]:
         found.append(its)
         done += sum(count for name, count in its.counts.items() if name.startswith("kills"))
         if number % 10 == 0:
-            said(f"{done}/{kills} kills at random moments")
-    return summed(found)
+            log(f"{done}/{kills} kills at random moments")
+    return summarize(found)
 
 
 def every_line(place: Place, most: int) -> dict[str, Any]:
@@ -93,12 +93,12 @@ def every_line(place: Place, most: int) -> dict[str, Any]:
             with ExitStack() as stack:
                 settings = [stack.enter_context(place.setting(**options)) for _ in some]
                 found += lines.killed(story, settings, some, place.settled)
-            said(f"{name}: {start + len(some)}/{len(stops)} kills at lines")
-        report[name] = {"lines": len(counts), "lines_executed": sum(counts.values()), **summed(found)}
+            log(f"{name}: {start + len(some)}/{len(stops)} kills at lines")
+        report[name] = {"lines": len(counts), "lines_executed": sum(counts.values()), **summarize(found)}
     return report
 
 
-def held_up(place: Place, count: int, seed: int) -> dict[str, Any]:
+def stop_workers(place: Place, count: int, seed: int) -> dict[str, Any]:
     """Workers that are stopped past their lease, or past their migration."""
     chance = random.Random(seed)
     past, other = list[Evidence](), list[Evidence]()
@@ -108,10 +108,10 @@ def held_up(place: Place, count: int, seed: int) -> dict[str, Any]:
             past.append(zombies.lease(setting, stop, f"{seed}.{number}", share))
         with place.setting(items=60) as setting:
             other.append(zombies.replanned(setting, stop, chance.choice([0.0, 0.5, 1.0])))
-    return {"past_their_lease": summed(past), "of_a_migration_rolled_back": summed(other)}
+    return {"past_their_lease": summarize(past), "of_a_migration_rolled_back": summarize(other)}
 
 
-def rejected(place: Place, rounds: int, seed: int) -> dict[str, Any]:
+def run_controls(place: Place, rounds: int, seed: int) -> dict[str, Any]:
     """How many rounds of each broken engine the checker rejects, and for what."""
     report = {}
     for name in CONTROLS:
@@ -148,9 +148,9 @@ def measure(store: str, kills: int, seed: int, most: int) -> dict[str, Any]:
     report: dict[str, Any] = {"store": store, "seed": seed}
     with PLACES[store]() as place:
         report["random_moments"] = random_moments(place, kills, seed)
-        report["stopped"] = held_up(place, max(round(20 * share), 2), seed)
-        report["broken_engines"] = rejected(place, max(round(ROUNDS * share), 1), seed)
-        said("curves")
+        report["stopped"] = stop_workers(place, max(round(20 * share), 2), seed)
+        report["broken_engines"] = run_controls(place, max(round(ROUNDS * share), 1), seed)
+        log("curves")
         for name, learns in (("curve", False), ("curve_learning_on_the_way", True)):
             with place.setting() as setting:
                 report[name] = curve.measured(setting, random.Random(seed), place.settled, learns)
@@ -159,11 +159,11 @@ def measure(store: str, kills: int, seed: int, most: int) -> dict[str, Any]:
             for room in ROOMS[:: 1 if share == 1 else len(ROOMS)]:
                 with place.setting() as setting:
                     found.append(full.measured(setting, room * 1024))
-            report["disk_full"] = summed(found)
-            said("losses of power")
+            report["disk_full"] = summarize(found)
+            log("losses of power")
             report["broken_engines"] |= unsynced(place, max(round(ROUNDS * share), 1), seed)
             lost = {"init": beginnings.losses(place, kills // 10, seed), **power.measured(place, kills, seed)}
-            report["losses_of_power"] = {name: summed(its) for name, its in lost.items()}
+            report["losses_of_power"] = {name: summarize(its) for name, its in lost.items()}
         report["every_line"] = every_line(place, most if share == 1 else max(round(50 * share), 2))
     report["failures"] = failures(report)
     report["seconds"] = round(time.monotonic() - started, 1)

@@ -26,7 +26,7 @@ class Download(NamedTuple):
     url: str
 
 
-def intact_or(fetch: Callable[[], None], read: Callable[[], T]) -> T:
+def read_or_fetch(fetch: Callable[[], None], read: Callable[[], T]) -> T:
     """What torchvision reads; fetched first where files are missing or have another checksum."""
     try:
         return read()
@@ -35,7 +35,7 @@ def intact_or(fetch: Callable[[], None], read: Callable[[], T]) -> T:
         return read()
 
 
-def downloaded(root: Path, archive: Download) -> Path:
+def download(root: Path, archive: Download) -> Path:
     """The archive in `root`, verified, or downloaded by torchvision.
 
     Raises:
@@ -43,7 +43,7 @@ def downloaded(root: Path, archive: Download) -> Path:
     """
     path = root / archive.name
     if path.exists():
-        return verified(root, archive)
+        return verify_download(root, archive)
     unfinished = path.with_name(f".{path.name}.part")
     print(f"Downloading {archive.url}")
     try:
@@ -58,7 +58,7 @@ def downloaded(root: Path, archive: Download) -> Path:
     return path
 
 
-def verified(root: Path, archive: Download) -> Path:
+def verify_download(root: Path, archive: Download) -> Path:
     """The archive in `root`; `InputError` if its MD5 is another."""
     verify(root / archive.name, archive.md5)
     return root / archive.name

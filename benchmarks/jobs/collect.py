@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.artifacts.artifact import key
 from benchmarks.artifacts.store import ArtifactStore
-from benchmarks.config.listing import flat
+from benchmarks.config.listing import flatten
 from benchmarks.config.schema import Experiment, Replay
 from benchmarks.config.spec import Spec
 from benchmarks.jobs.outcome import result
@@ -67,8 +67,8 @@ class ResultCollector:
 
     def difference(self, job: Job) -> str:
         """The first things that differ between the config that made the folder and this one, old -> new."""
-        before = flat(of_job(load_experiment(self.folder).get("config", {}), job))
-        now = flat(of_job(self.config, job))
+        before = flatten(select_job(load_experiment(self.folder).get("config", {}), job))
+        now = flatten(select_job(self.config, job))
         names = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
         shown = [f"{name}: {before.get(name)} -> {now.get(name)}" for name in names[:3]]
         return "; ".join(shown) or "the same config, with other images, code or packages"
@@ -79,7 +79,7 @@ class ResultCollector:
         Raises:
             CollectError: the folder cannot be written, or another experiment's result has come into the way.
         """
-        config = of_job(self.config, job)
+        config = select_job(self.config, job)
         (spec,) = config["methods"].values()
         found, areas, records = result(job, self.name, spec, store)
         content = {"config": config, **self.content, "provenance": records}
@@ -97,17 +97,17 @@ class ResultCollector:
         collect_failures(self.folder, [Failure(self.name, dict(job.labels), reason)])
 
 
-def of_job(config: dict[str, Any], job: Job) -> dict[str, Any]:
+def select_job(config: dict[str, Any], job: Job) -> dict[str, Any]:
     """A config with a job's method, order and merge rule alone."""
     labels = dict(job.labels)
     replay = dict(config.get("replay", {}))
     for axis in fields(Replay):
         if "label" in axis.metadata:
-            replay[axis.name] = chosen(replay.get(axis.name, {}), labels[axis.metadata["label"]])
-    return {**config, "methods": chosen(config.get("methods", {}), labels["method"]), "replay": replay}
+            replay[axis.name] = select_entry(replay.get(axis.name, {}), labels[axis.metadata["label"]])
+    return {**config, "methods": select_entry(config.get("methods", {}), labels["method"]), "replay": replay}
 
 
-def chosen(entries: dict[str, Any], name: str | int) -> dict[str, Any]:
+def select_entry(entries: dict[str, Any], name: str | int) -> dict[str, Any]:
     """The entry of that name."""
     return {one: spec for one, spec in entries.items() if one == name}
 

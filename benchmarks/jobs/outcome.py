@@ -75,7 +75,7 @@ def result(
         provenance=list(records),
         images_skipped=data.skipped,
         transforms_gallery=bool(Spec(spec).declared("transforms_gallery", False)),
-        metrics={name: told(spec) for name, spec in replayed.metrics if spec is not None},
+        metrics={name: describe_metric(spec) for name, spec in replayed.metrics if spec is not None},
     )
     areas = curve.get("query_auc")
     return found, None if areas is None else areas.double().numpy(), records
@@ -86,7 +86,7 @@ def figures_of(tensors: dict[str, Any]) -> dict[str, np.ndarray]:
     return {name.removeprefix(FIGURE): v.numpy() for name, v in tensors.items() if name.startswith(FIGURE)}
 
 
-def told(spec: Spec) -> dict[str, Any]:
+def describe_metric(spec: Spec) -> dict[str, Any]:
     """What a result says of a metric that is in no table."""
     metric: CurveMetric = spec.build(CurveMetric)
     return {"label": metric.label, "higher_is_better": metric.higher_is_better}
@@ -142,15 +142,15 @@ def training_seconds(upgrade: Upgraded, store: ArtifactStore) -> float:
     learned: MethodState = upgrade.learned
     if isinstance(upgrade.new, OwnSystem) and upgrade.new.vectors.of == learned:
         needed = "plain new model" in learned.method.needs()
-        return total + (trained(learned.new, store) if needed else 0.0)
+        return total + (generation_seconds(learned.new, store) if needed else 0.0)
     if isinstance(learned.new, OwnSystem):
         base = learned.new.vectors.of
         assert isinstance(base, MethodState)
         return total + training_seconds(Upgraded(base, learned.new), store)
-    return total + trained(learned.new, store)
+    return total + generation_seconds(learned.new, store)
 
 
-def trained(system: PlainSystem | OwnSystem, store: ArtifactStore) -> float:
+def generation_seconds(system: PlainSystem | OwnSystem, store: ArtifactStore) -> float:
     """Seconds that training a generation's model took; none for a checkpoint."""
     weights = system.vectors.of
     return seconds(weights, store) if isinstance(weights, Weights) else 0.0

@@ -27,7 +27,7 @@ from benchmarks.artifacts.kinds import (
     Upgraded,
     Weights,
 )
-from benchmarks.artifacts.threads import asked
+from benchmarks.artifacts.threads import read_setting
 from benchmarks.config.schema import Experiment, Generation, Replay
 from benchmarks.config.spec import Spec
 from compat.errors import InputError
@@ -136,7 +136,7 @@ class Planner:
         else:
             seed = training_seed(number, generation.seed or 0)
             images = self.images.to_train_on()
-            trainer, threads = options.without(DISPLAY), asked()
+            trainer, threads = options.without(DISPLAY), read_setting()
             weights = Weights(model, trainer, seed, generation.sees, images, threads, name, options)
         return PlainSystem(Extracted(model, weights, self.images.shown_plainly(), name, options), side)
 
@@ -174,10 +174,14 @@ class Planner:
         if "head training" in needs:
             options = heads.trainer
             size = heads.batch_size
-            training = TrainingRecipe(options.without(DISPLAY), self.seed, None, size, heads.images, asked(), options)
+            training = TrainingRecipe(
+                options.without(DISPLAY), self.seed, None, size, heads.images, read_setting(), options
+            )
         elif "new model training" in needs:
             options, own = generation.trainer, training_seed(number, generation.seed or 0)
-            training = TrainingRecipe(options.without(DISPLAY), own, generation.model, threads=asked(), options=options)
+            training = TrainingRecipe(
+                options.without(DISPLAY), own, generation.model, threads=read_setting(), options=options
+            )
         if not needs:
             return MethodState(method, old, new, None, None, None, None, name)
         by_images = "new model training" in needs or (training is not None and training.augmented)

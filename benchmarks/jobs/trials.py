@@ -12,7 +12,7 @@ from benchmarks.artifacts.images import dataset
 from benchmarks.artifacts.kinds import Loaded, Weights
 from benchmarks.artifacts.progress import Progress
 from benchmarks.artifacts.store import ArtifactStore
-from benchmarks.artifacts.threads import pixels, settle
+from benchmarks.artifacts.threads import count_pixels, set_threads
 from benchmarks.config.networks import check_networks
 from benchmarks.config.schema import RANDOM, RAW, Experiment, Replay
 from benchmarks.config.spec import Spec, closest
@@ -86,7 +86,7 @@ def spaces(experiment: Experiment, space: dict[str, Any]) -> dict[str, dict[str,
         spec, ranges = experiment.methods[name], space.get(name, {})
         spec.having(**ranges).check(f"space.{name}")
         found[name] = {argument: distribution(f"{name}.{argument}", given) for argument, given in ranges.items()}
-        for argument, value in configured(spec, found[name]).items():
+        for argument, value in current_arguments(spec, found[name]).items():
             one = found[name][argument]
             among = hasattr(one, "choices")
             if value not in one.choices if among else value is None or not one.low <= value <= one.high:
@@ -94,7 +94,7 @@ def spaces(experiment: Experiment, space: dict[str, Any]) -> dict[str, dict[str,
     return found
 
 
-def configured(spec: Spec, names: dict[str, Any]) -> dict[str, Any]:
+def current_arguments(spec: Spec, names: dict[str, Any]) -> dict[str, Any]:
     """The arguments of those names as a method has them without tuning."""
     return {name: spec.init_args.get(name, source.default_of(spec.class_path, name)) for name in names}
 
@@ -108,7 +108,7 @@ class Tuner:
         data = dataset(self.experiment.data)
         self.digests = tuple(data.fingerprint())
         load_code(one for job in plan(self.experiment, self.digests, self.points) for one in graph(job.curve))
-        settle(pixels(data))
+        set_threads(count_pixels(data))
         check_networks(self.experiment)
         self.store = ArtifactStore(experiment.runs, Progress().begin)
 
@@ -151,7 +151,7 @@ class Tuner:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=0)
         study = optuna.create_study(direction="maximize", sampler=sampler)
-        study.enqueue_trial(configured(self.experiment.methods[name], distributions))
+        study.enqueue_trial(current_arguments(self.experiment.methods[name], distributions))
         made: set[Artifact] = set()
         for _ in range(trials if distributions else 1):
             asked = study.ask(distributions)

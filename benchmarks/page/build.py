@@ -11,7 +11,7 @@ from benchmarks.page.choose import advice
 from benchmarks.page.diagrams import diagram
 from benchmarks.page.families import families, rankings
 from benchmarks.page.gather import Benchmark
-from benchmarks.page.papers import described
+from benchmarks.page.papers import describe
 from benchmarks.page.payload import payload
 from benchmarks.tables.table import LEGEND
 from compat import __version__
@@ -61,7 +61,7 @@ def build(benchmarks: Sequence[Benchmark], documents: str = "") -> str:
         costs=COSTS,
         legend=LEGEND,
         diagrams=[(diagram(name, found), *advice(found, alike[name])) for name, found in ranked.items()],
-        methods=sorted((described(path) for path in names), key=lambda one: one.name),
+        methods=sorted((describe(path) for path in names), key=lambda one: one.name),
         names=names,
         data=payload(benchmarks),
         specs=specifications(),

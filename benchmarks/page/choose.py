@@ -40,7 +40,7 @@ SITUATIONS = [
 ]
 
 
-def asked_by(row: Ranked, rewriting: set[str]) -> Situation:
+def needs_of(row: Ranked, rewriting: set[str]) -> Situation:
     """The least that a method can be taken in."""
     needs = row.needs.split(", ") if row.needs != "-" else []
     return Situation(tuple(budget_of(needs)), row.name in rewriting, row.encoder_passes_per_query)
@@ -56,7 +56,7 @@ def choices(found: MethodRanking, rewriting: set[str]) -> Iterator[tuple[Situati
     """
     told: list[tuple[Situation, Ranked]] = []
     for situation in SITUATIONS:
-        best = next((row for row in found.ranked if situation.allows(asked_by(row, rewriting))), None)
+        best = next((row for row in found.ranked if situation.allows(needs_of(row, rewriting))), None)
         if best and not any(row is best and situation.allows(less) for less, row in told):
             told.append((situation, best))
             yield situation, best

@@ -14,7 +14,7 @@ RUN = re.compile(r"^(?:python -m benchmarks\.run|compat-bench run) .*$", re.MULT
 
 
 @cache
-def documented(root: Path) -> dict[str, list[str]]:
+def read_commands(root: Path) -> dict[str, list[str]]:
     """The commands in the Markdown documents beside folders of results, by the name of the folder that each writes.
 
     Args:

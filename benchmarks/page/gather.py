@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.page.commands import documented
+from benchmarks.page.commands import read_commands
 from benchmarks.page.setting import data_set_of, setting_of
 from benchmarks.tables.effort import efforts
 from benchmarks.tables.table import TableRow, rows_of
@@ -108,7 +108,7 @@ def _experiment(folder: Path) -> dict[str, Any]:
         if not isinstance(found.setdefault(name, kind()), kind):
             raise InputError(f"{folder / EXPERIMENT}: {name} is {str(found[name])[:40]!r}, expected a {kind.__name__}")
     kept = [str(command) for command in found["commands"]]
-    found["commands"] = kept or documented(folder.resolve().parent).get(folder.resolve().name, [])
+    found["commands"] = kept or read_commands(folder.resolve().parent).get(folder.resolve().name, [])
     try:
         found["shown"] = data_set_of(found["config"]), setting_of(found["config"])
     except (AttributeError, TypeError, ValueError) as error:

@@ -32,7 +32,7 @@ class Described:
         return self.class_path.rpartition(".")[2]
 
 
-def described(class_path: str) -> Described:
+def describe(class_path: str) -> Described:
     """What the source of a class says; nothing where it is not to be found."""
     found = find(class_path)
     if found is None:

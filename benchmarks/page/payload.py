@@ -12,7 +12,7 @@ from benchmarks.page.budget import KINDS, budget_of
 from benchmarks.page.commands import for_method
 from benchmarks.page.families import families
 from benchmarks.page.gather import Benchmark
-from benchmarks.tables.effort import spelled
+from benchmarks.tables.effort import format_effort
 from benchmarks.tables.table import TableRow, cell, compatible, percent, seeds, systems
 from compat.results import Result, metrics_of
 from compat.results.summaries import Summary, summaries
@@ -84,7 +84,7 @@ def _row(number: int, one: Benchmark, row: TableRow, columns: Sequence[Summary])
         "cells": [cell(group, column) for column in columns],
         "values": [_mean([column.of(r) for r in group]) for column in columns],
         "seeds": seeds(group),
-        "tuning": one.effort.get(spelled(first.spec), "-"),
+        "tuning": one.effort.get(format_effort(first.spec), "-"),
         "compatible": compatible(group),
         "passes": first.encoder_passes_per_query,
         "bytes": first.bytes_per_item,

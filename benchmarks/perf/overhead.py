@@ -53,10 +53,10 @@ class Network(Free):
 
 def overhead(folder: Path) -> dict[str, dict[str, float]]:
     """Seconds an item of both loops and their ratio, medians, of a model that costs nothing and of a small network."""
-    return {model.version: compared(folder, model) for model in (Free(), Network())}
+    return {model.version: compare(folder, model) for model in (Free(), Network())}
 
 
-def compared(folder: Path, model: Embed) -> dict[str, float]:
+def compare(folder: Path, model: Embed) -> dict[str, float]:
     """Of one model; the loops take turns."""
     live, bare = [], []
     for _ in range(TRIES):

@@ -53,7 +53,7 @@ def make(folder: Path, items: int, queries: int, dim: int) -> None:
         del new, old
 
 
-def measured(command: list[str]) -> dict[str, Any]:
+def measure(command: list[str]) -> dict[str, Any]:
     """Run a command: its seconds, and the most memory that it held, of its own and with pages of mapped files."""
     started, peaks = time.perf_counter(), {"RssAnon": 0, "VmHWM": 0}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -114,7 +114,7 @@ def main() -> None:
                 make(folder, arguments.items, arguments.queries, arguments.dim)
             files = [text for a in arrays for text in (f"--{a.replace('_', '-')}", str(folder / f"{a}.npy"))]
             report = [sys.executable, "-m", "benchmarks.report", *files, "--name", "made up"]
-            found = measured([*report, "-o", str(Path(name, "report.html"))])
+            found = measure([*report, "-o", str(Path(name, "report.html"))])
         sizes = {name: getattr(arguments, name) for name in ("items", "queries", "dim")}
         threads = os.environ.get("OMP_NUM_THREADS") or os.cpu_count()
         text = json.dumps({**sizes, "threads": int(threads or 1), **found}, indent=1) + "\n"

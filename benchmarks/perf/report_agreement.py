@@ -23,7 +23,7 @@ from torch import Tensor
 from benchmarks.replay.arguments import ARRAYS, check_folder
 from benchmarks.report import __main__ as command
 from benchmarks.report import gallery
-from benchmarks.report.from_embeddings import tried_on
+from benchmarks.report.from_embeddings import try_ways
 from benchmarks.report.inputs import Inputs
 from compat.command import Parser, exit_on_input_error
 from compat.decision import choose, decide, hardly
@@ -49,9 +49,9 @@ def upgrades(files: list[Path]) -> Iterator[tuple[str, dict[str, Tensor]]]:
         if name is None:
             first[path.stem] = tensors
             continue
-        yield f"new model of {name} to that of {path.stem}", turned(first[name], "new", tensors, "new")
+        yield f"new model of {name} to that of {path.stem}", rotate(first[name], "new", tensors, "new")
         if name not in seeds:
-            yield f"{name} backwards", turned(first[name], "new", first[name], "old")
+            yield f"{name} backwards", rotate(first[name], "new", first[name], "old")
         seeds.add(name)
 
 
@@ -79,19 +79,19 @@ def same_gallery(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in ARRAYS[4:])
 
 
-def turned(a: dict[str, Tensor], of_a: str, b: dict[str, Tensor], of_b: str) -> dict[str, Tensor]:
+def rotate(a: dict[str, Tensor], of_a: str, b: dict[str, Tensor], of_b: str) -> dict[str, Tensor]:
     """The upgrade from a model of one file to a model of another."""
     models = {f"{part}_old": a[f"{part}_{of_a}"] for part in ("query", "gallery")}
     models |= {f"{part}_new": b[f"{part}_{of_b}"] for part in ("query", "gallery")}
     return {**a, **models}
 
 
-def measured(tensors: dict[str, Tensor], least: float) -> dict[str, Any]:
+def measure(tensors: dict[str, Tensor], least: float) -> dict[str, Any]:
     """The decision on all queries that a report looks at, and how halves of them agree."""
     arguments = command.parser().parse_args(["--least-gain", str(least)])
     given = Inputs(dict(tensors), {}, True)
-    seen = gallery.drawn(given, arguments.queries, arguments.items, arguments.seed)
-    trial = tried_on(given, seen, arguments)
+    seen = gallery.draw_sample(given, arguments.queries, arguments.items, arguments.seed)
+    trial = try_ways(given, seen, arguments)
     efforts, ends = [way.effort for way in trial.ways], (trial.start, trial.end)
     decision = decide(*ends, least)
     found = agreement(trial.areas, efforts, ends, least, SPLITS)
@@ -132,7 +132,7 @@ def main() -> None:
         check_folder(arguments.output.parent)
         found = {}
         for name, tensors in upgrades(arguments.files):
-            found[name] = measured(tensors, arguments.least_gain)
+            found[name] = measure(tensors, arguments.least_gain)
             print(name, json.dumps(found[name]), flush=True)
         text = json.dumps({"least_gain": arguments.least_gain, "upgrades": found}, indent=1) + "\n"
         replace(arguments.output, lambda path: path.write_text(text))

@@ -11,7 +11,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from benchmarks.config.parse import from_options, one_line, over, read_plain, wrong_type
+from benchmarks.config.parse import from_options, one_line, overlay, read_plain, wrong_type
 from benchmarks.config.spec import closest
 from compat.errors import InputError, at_least_one, share
 
@@ -132,7 +132,7 @@ def parse(path: str, overrides: Sequence[str] = ()) -> Settings:
     Raises:
         InputError: no such file, an unknown key, a value of another type or out of its range.
     """
-    merged = over(read_plain(Path(path)), from_options(list(overrides)))
+    merged = overlay(read_plain(Path(path)), from_options(list(overrides)))
     for name, kind in (("", Settings), *PARTS.items()):
         known = [f.name for f in dataclasses.fields(kind)]
         given = merged if not name else merged.get(name) or {}

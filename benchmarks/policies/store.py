@@ -63,7 +63,7 @@ class RolloutStore:
     def add(self, new: Content) -> None:
         """Lay mappings over those of the file, and take on what others added."""
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
-            content = laid(read(self.path), rounded(new))
+            content = overlay(read(self.path), rounded(new))
             replace(self.path, lambda file: file.write_text(text_of(content)))
         self.content = content
 
@@ -72,12 +72,12 @@ class RolloutStore:
         return self.content.get("areas", {}).get(place, {}).get(str(seed), {}).get(policy)
 
 
-def laid(below: Content, above: Content) -> Content:
+def overlay(below: Content, above: Content) -> Content:
     """Mappings merged, everything else replaced."""
     merged = dict(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = laid(merged[key], value) if both else value
+        merged[key] = overlay(merged[key], value) if both else value
     return merged
 
 

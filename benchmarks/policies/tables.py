@@ -38,7 +38,7 @@ def gate(found: StudyResults) -> str:
             continue
         low += room.above.mean < ENOUGH
         areas = f"{room.random:.2f}", f"{room.area:.2f} ({room.best})", f"{room.expert:.2f}"
-        rows.append([f"{data}, {setting}", f"{room.old:.2f} -> {room.new:.2f}", *areas, shown(room.above)])
+        rows.append([f"{data}, {setting}", f"{room.old:.2f} -> {room.new:.2f}", *areas, format_value(room.above)])
     heading = ["environment", "mAP (%)", "random", "best heuristic", "expert", "headroom"]
     text = (
         "Area under the mAP curve (%) by z-scored merge. The expert looks at labels; the heuristic is the best as it "
@@ -196,10 +196,10 @@ def _cells(of_folds: Sequence[Pairs]) -> list[str]:
 
 def _cell(pairs: Sequence[Pairs]) -> str:
     over = interval(pairs)
-    return shown(over) if over else ""
+    return format_value(over) if over else ""
 
 
-def shown(over: Interval) -> str:
+def format_value(over: Interval) -> str:
     """A signed mean with the ends of its interval, if it has a width."""
     values = [0.0 if np.isclose(value, 0, atol=5e-3) else value for value in over]
     if over.low == over.high:

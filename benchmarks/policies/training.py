@@ -21,18 +21,20 @@ from compat.policies.self_reflection import Outcome, SelfReflection, reflected
 def network_of(recipe: PolicyRecipe, school: School) -> SetNetwork:
     """The trained network: from its file, or trained now, and what it starts from before it."""
     folder = school.folder / recipe.name
-    path, network = folder / "network.safetensors", untrained(recipe, school)
+    path, network = folder / "network.safetensors", build_untrained(recipe, school)
     if path.exists():
         network.load_state_dict(load_file(path))
         return network.eval()
     folder.mkdir(parents=True, exist_ok=True)
-    learned = (reinforced if recipe.method.startswith("rl_") else taught)(recipe, school, network, folder)
+    learned = (train_by_reinforcement if recipe.method.startswith("rl_") else train_by_imitation)(
+        recipe, school, network, folder
+    )
     replace(path, lambda file: save_file(learned.state_dict(), file))
     (folder / "last.ckpt").unlink(missing_ok=True)  # it was there to be resumed
     return learned
 
 
-def untrained(recipe: PolicyRecipe, school: School) -> SetNetwork:
+def build_untrained(recipe: PolicyRecipe, school: School) -> SetNetwork:
     """The network of the recipe's seed. All of the expert's training episodes standardise observations, also where a
     share of them or none is imitated."""
     network = build(recipe.family, len(FEATURES), len(OVERALL), recipe.seed)
@@ -41,7 +43,7 @@ def untrained(recipe: PolicyRecipe, school: School) -> SetNetwork:
     return network
 
 
-def taught(recipe: PolicyRecipe, school: School, network: SetNetwork, folder: Path) -> SetNetwork:
+def train_by_imitation(recipe: PolicyRecipe, school: School, network: SetNetwork, folder: Path) -> SetNetwork:
     """By supervision, as many updates for each method."""
     training = school.settings.training
     shown = some_episodes(school.demonstrations(recipe.fold), recipe.share, recipe.seed)
@@ -56,7 +58,7 @@ def taught(recipe: PolicyRecipe, school: School, network: SetNetwork, folder: Pa
     return train(SelfReflection(network), [contrasted], [training.updates])
 
 
-def reinforced(recipe: PolicyRecipe, school: School, network: SetNetwork, folder: Path) -> SetNetwork:
+def train_by_reinforcement(recipe: PolicyRecipe, school: School, network: SetNetwork, folder: Path) -> SetNetwork:
     """By the rewards of the training environments."""
     start = recipe.start(school.settings)
     begun = network if start is None else network_of(start, school)

@@ -11,12 +11,12 @@ from benchmarks.artifacts.matrices import matrices
 from benchmarks.artifacts.progress import Progress
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import upgrade
-from benchmarks.artifacts.threads import pixels, settle
+from benchmarks.artifacts.threads import count_pixels, set_threads
 from benchmarks.config.networks import check_networks
 from benchmarks.config.parse import parse
 from benchmarks.jobs.plan import INDEPENDENT, Planner, learns_on_the_way
 from benchmarks.replay.arguments import ARRAYS
-from benchmarks.report.from_results import described
+from benchmarks.report.from_results import describe_class
 from benchmarks.report.inputs import Inputs
 from benchmarks.report.trials import ServedEmbeddings
 from compat.decision import Effort
@@ -37,7 +37,7 @@ def of_run(arguments: argparse.Namespace) -> tuple[Inputs, list[ServedEmbeddings
     experiment = experiment.at(experiment.seeds[0])
     data = dataset(experiment.data)
     images = ImageSet.of(experiment.data, tuple(data.fingerprint()))
-    settle(pixels(data))
+    set_threads(count_pixels(data))
     check_networks(experiment)
     planner, store = Planner(experiment, images, ()), ArtifactStore(experiment.runs, Progress().begin)
     plain = matrices(store, planner.chain(INDEPENDENT, "independent")[0], images.shown_plainly())
@@ -51,7 +51,7 @@ def of_run(arguments: argparse.Namespace) -> tuple[Inputs, list[ServedEmbeddings
         effort = Effort(method.encoder_passes, rewrites=method.transforms_gallery, training=bool(method.needs))
         served.append(
             ServedEmbeddings(
-                name, effort, matrices(store, upgraded, images.shown_plainly()), described(spec.class_path)
+                name, effort, matrices(store, upgraded, images.shown_plainly()), describe_class(spec.class_path)
             )
         )
     return Inputs({name: getattr(plain, name) for name in ARRAYS}, {}, True), served

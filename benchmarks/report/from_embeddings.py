@@ -13,7 +13,7 @@ from benchmarks.report import gallery, wording
 from benchmarks.report.findings import CurveLine, Findings, Tried
 from benchmarks.report.inputs import Inputs, check_size, images_of, names_of
 from benchmarks.report.losing import losing, moments_of
-from benchmarks.report.trials import Extras, Measuring, ServedEmbeddings, Trial, tried
+from benchmarks.report.trials import Extras, Measuring, ServedEmbeddings, Trial, try_all
 from benchmarks.report.ways import SWITCH, MethodCurves, glossary
 from compat.decision import Decision, bands, choose, decide, halves, hardly
 from compat.decision.agreement import Agreement, agreement
@@ -42,12 +42,12 @@ def findings(given: Inputs, arguments: argparse.Namespace, served: Sequence[Serv
         InputError: wrong input.
     """
     check_size(arguments.gallery_size, len(given.arrays["gallery_new"]))
-    seen = gallery.drawn(given, arguments.queries, arguments.items, arguments.seed)
+    seen = gallery.draw_sample(given, arguments.queries, arguments.items, arguments.seed)
     classes = names_of(arguments.class_names)
     pictures = images_of("query_images", arguments.query_images, len(given.arrays["query_new"]))
-    trial = tried_on(given, seen, arguments, served)
+    trial = try_ways(given, seen, arguments, served)
     more = {one.name: one.words for one in served}
-    decision, ends = judged(given, seen, trial, arguments)
+    decision, ends = decide_upgrade(given, seen, trial, arguments)
     one = trial.halves[0]
     near = hardly(trial.start[one], trial.end[one])
     chosen = choose(trial.areas[:, one], [way.effort for way in trial.ways], near)
@@ -61,7 +61,7 @@ def findings(given: Inputs, arguments: argparse.Namespace, served: Sequence[Serv
     ranked = rows_of_ways(trial, more)
     return Findings(
         name=arguments.name,
-        facts=wording.facts(given, seen, trial, arguments),
+        facts=wording.list_facts(given, seen, trial, arguments),
         labelled=given.labelled,
         least=arguments.least_gain,
         decision=decision,
@@ -71,26 +71,26 @@ def findings(given: Inputs, arguments: argparse.Namespace, served: Sequence[Serv
         chosen=[row.name for row in ranked].index(way.name),
         ways=ranked,
         glossary=glossary(trial.ways, more),
-        split=wording.split(trial.halves),
-        lower=wording.lower(trial) if given.labelled else "",
-        measured=wording.measured(seen, trial) if given.labelled else "",
+        split=wording.describe_split(trial.halves),
+        lower=wording.describe_lower_classes(trial) if given.labelled else "",
+        measured=wording.describe_measurement(seen, trial) if given.labelled else "",
         lines=lines_of(trial, chosen, fused),
         alternatives=alternatives(place, trial, way, fused),
         gallery=place,
-        reached=reached_by(trial, way),
+        reached=gain_curve(trial, way),
         lowest=moments.lowest,
         lost=moments.lost,
         **losing(trial, way, moments.lost, shown),
         calibration=spaces,
-        own=wording.own_pairs(trial),
-        proxies=wording.proxies(trial, given.labelled, arguments),
-        agreement=agreed(trial, arguments.least_gain) if given.labelled else None,
-        warnings=[*wording.signs(given, trial, spaces, arguments.distance), *wording.absent(pictures)],
-        notes=wording.notes(seen, trial, given.labelled, arguments.distance),
+        own=wording.describe_own_pairs(trial),
+        proxies=wording.describe_proxies(trial, given.labelled, arguments),
+        agreement=self_agreement(trial, arguments.least_gain) if given.labelled else None,
+        warnings=[*wording.warnings_for(given, trial, spaces, arguments.distance), *wording.warn_of_missing_images(pictures)],
+        notes=wording.list_notes(seen, trial, given.labelled, arguments.distance),
     )  # fmt: skip
 
 
-def reached_by(trial: Trial, way: MethodCurves) -> list[tuple[float, float]]:
+def gain_curve(trial: Trial, way: MethodCurves) -> list[tuple[float, float]]:
     """Progress, and the share of the gain there, on the reporting queries; nothing where these gain nothing."""
     reporting = trial.halves[1]
     old, new = float(trial.start[reporting].mean()), float(trial.end[reporting].mean())
@@ -109,14 +109,14 @@ def place_of(given: Inputs, arguments: argparse.Namespace) -> MigrationSize:
     )
 
 
-def tried_on(
+def try_ways(
     given: Inputs, seen: RowSample, arguments: argparse.Namespace, served: Sequence[ServedEmbeddings] = ()
 ) -> Trial:
     """Measure every way on what is looked at."""
     e = gallery.embeddings(given, seen.queries, seen.items, arguments.transform)
     progress = ratios(arguments.progress, len(e.gallery_old))
     measuring = Measuring(e, progress, given.labelled, arguments.distance)
-    found = list(tried(measuring, extras(given, seen, e, arguments)._replace(served=some_of(served, seen))))
+    found = list(try_all(measuring, extras(given, seen, e, arguments)._replace(served=restrict_served(served, seen))))
     rows = np.flatnonzero(np.isfinite(found[0].values[:, 0]))
     if given.labelled:
         gallery.check_evaluated(found[0].values[:, 0])
@@ -127,7 +127,7 @@ def tried_on(
     return Trial(e, progress, rows, ways, areas, halves(len(rows), arguments.seed))
 
 
-def some_of(served: Sequence[ServedEmbeddings], seen: RowSample) -> list[ServedEmbeddings]:
+def restrict_served(served: Sequence[ServedEmbeddings], seen: RowSample) -> list[ServedEmbeddings]:
     """Methods on the queries and items that are looked at alone."""
     found = []
     for one in served:
@@ -140,7 +140,7 @@ def extras(given: Inputs, seen: RowSample, e: Embeddings, arguments: argparse.Na
     total = len(given.arrays["gallery_new"])
     orders = {}
     if arguments.order != "random":
-        orders["yours"] = among(load_orders(arguments.order, 1, total), seen.items, total)
+        orders["yours"] = restrict_orders(load_orders(arguments.order, 1, total), seen.items, total)
     if "scores" in given.others:
         scores = Scores(arguments.scores).read(total)[seen.items]
         orders["scores"] = np.argsort(-scores, kind="stable")[None]
@@ -155,7 +155,7 @@ def extras(given: Inputs, seen: RowSample, e: Embeddings, arguments: argparse.Na
     return Extras(training, transform, orders, arguments.seeds, both)
 
 
-def among(orders: np.ndarray, items: np.ndarray, total: int) -> np.ndarray:
+def restrict_orders(orders: np.ndarray, items: np.ndarray, total: int) -> np.ndarray:
     """Orders of the whole gallery (S, G) as orders of some of its items (S, g).
 
     Raises:
@@ -167,7 +167,7 @@ def among(orders: np.ndarray, items: np.ndarray, total: int) -> np.ndarray:
     return np.stack([place[order][place[order] >= 0] for order in orders])
 
 
-def judged(
+def decide_upgrade(
     given: Inputs, seen: RowSample, trial: Trial, arguments: argparse.Namespace
 ) -> tuple[Decision | None, tuple[float, float]]:
     """The decision about the new model, with the mAP of both systems; None without labels."""
@@ -242,7 +242,7 @@ def alternatives(place: MigrationSize, trial: Trial, way: MethodCurves, fused: n
     return [*found, nothing(place, old)]
 
 
-def agreed(trial: Trial, least: float) -> Agreement | None:
+def self_agreement(trial: Trial, least: float) -> Agreement | None:
     """Of this report with itself."""
     efforts = [way.effort for way in trial.ways]
     return agreement(trial.areas, efforts, (trial.start, trial.end), least) if len(trial.rows) >= 20 else None

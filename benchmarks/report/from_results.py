@@ -73,7 +73,7 @@ def findings(arguments: argparse.Namespace) -> Findings:
     old, new = (float(np.mean([getattr(r, end)["mean_ap"] for r in trained])) for end in ("old", "new"))
     gains = [r.new["mean_ap"] - r.old["mean_ap"] for r in trained]
     decision = judge(gains, over_seeds(gains), arguments.least_gain) if len(gains) > 1 else None
-    chosen, ways, split = compared(rows, old, NEAR * max(new - old, 0.0), arguments)
+    chosen, ways, split = compare_rows(rows, old, NEAR * max(new - old, 0.0), arguments)
     picked = next((row for row in rows if row.name == ways[chosen].name), None)
     best = picked or max(rows, key=lambda row: row.values.mean())
     place = MigrationSize(arguments.gallery_size or first.gallery_items, 0, 0, arguments.items_per_second)
@@ -91,7 +91,7 @@ def findings(arguments: argparse.Namespace) -> Findings:
         new=new,
         chosen=chosen,
         ways=ways,
-        glossary=[f"{row.name}: {words(row)}" for row in rows],
+        glossary=[f"{row.name}: {describe_row(row)}" for row in rows],
         split=split,
         lines=lines(rows, picked, ceiling(bounds, best), progress, (old, new)),
         alternatives=alternatives(place, best, progress, (old, new)),
@@ -102,12 +102,12 @@ def findings(arguments: argparse.Namespace) -> Findings:
         notes=[
             "A folder of results has means over queries: who loses, distances and duplicates are told by this report "
             "on the embeddings themselves, which python -m benchmarks.export writes.",
-            *unfollowed(bounds),
+            *note_bounds(bounds),
         ],
     )
 
 
-def unfollowed(bounds: list[FolderRow]) -> list[str]:
+def note_bounds(bounds: list[FolderRow]) -> list[str]:
     """What is said of rows that are no ways, as nobody could follow them."""
     names = ", ".join(dict.fromkeys(row.results[0].order for row in bounds))
     return [f"Orders that need {EVERYTHING} ({names}) are bounds that nobody could follow: no ways."] if bounds else []
@@ -137,7 +137,7 @@ def _row(folder: Path, results: list[Result]) -> FolderRow:
     return FolderRow(results, values, np.mean(known, 0) if same else None, effort)
 
 
-def compared(
+def compare_rows(
     rows: list[FolderRow], old: float, near: float, arguments: argparse.Namespace
 ) -> tuple[int, list[Tried], str]:
     """The recommended row, all rows with the switch, the best first, and how choice and report were kept apart."""
@@ -171,17 +171,17 @@ def compared(
 
 
 def _tried(row: FolderRow, area: Interval, chosen_by: float) -> Tried:
-    return Tried(row.name, words(row), area, chosen_by, row.effort.passes, float(row.effort.rewrites))
+    return Tried(row.name, describe_row(row), area, chosen_by, row.effort.passes, float(row.effort.rewrites))
 
 
-def words(row: FolderRow) -> str:
+def describe_row(row: FolderRow) -> str:
     """What a row is."""
     first = row.results[0]
-    text = METHODS.get(first.method) or described(str(first.spec.get("class_path", "")))
+    text = METHODS.get(first.method) or describe_class(str(first.spec.get("class_path", "")))
     return f"{text} Order: {first.order}; merge rule: {first.merge}; needs: {first.budget}.".strip()
 
 
-def described(class_path: str) -> str:
+def describe_class(class_path: str) -> str:
     """The first sentence of a class's docstring; nothing where the class is not to be had."""
     try:
         found = pkgutil.resolve_name(class_path)

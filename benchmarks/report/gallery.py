@@ -32,7 +32,7 @@ class EndPrecision(NamedTuple):
     whole: bool
 
 
-def drawn(given: Inputs, queries: int, items: int, seed: int) -> RowSample:
+def draw_sample(given: Inputs, queries: int, items: int, seed: int) -> RowSample:
     """The rows that are looked at."""
     counts = len(given.arrays["query_new"]), len(given.arrays["gallery_new"])
     if given.labelled:

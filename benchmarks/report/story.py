@@ -37,11 +37,11 @@ def verdict(f: Findings) -> Verdict:
             "finds, so that nothing says how sure that is."
         )
         return Verdict(f"The new model looks {better}; how surely is not known", "warn", [text, *_way(f), MAP])
-    judged = _judged(f)
+    judged = _decided(f)
     return judged._replace(sentences=[*judged.sentences, MAP])
 
 
-def _judged(f: Findings) -> Verdict:
+def _decided(f: Findings) -> Verdict:
     assert f.decision is not None
     outcome, gain, count, more = f.decision
     interval = f"95 % interval {between(gain.low, gain.high)}, {counted(count)} {f.unit}"

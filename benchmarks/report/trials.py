@@ -160,12 +160,12 @@ def orders_of(e: Embeddings, extras: Extras) -> dict[str, np.ndarray]:
     return {**found, **extras.orders}
 
 
-def tried(measuring: Measuring, extras: Extras) -> Iterator[MethodCurves]:
+def try_all(measuring: Measuring, extras: Extras) -> Iterator[MethodCurves]:
     """Each way, measured; the first is to wait and switch, the second, with both models' queries, the plain merge."""
     e = measuring.plain
     orders = orders_of(e, extras)
     old: MethodCurves | None = None
-    for method, effort, served in served_by(e, extras):
+    for method, effort, served in serve_matrices(e, extras):
         for order, rows in orders.items():
             seen = measuring.served(served, rows)
             if old is None:
@@ -193,7 +193,7 @@ def _of_both(measuring: Measuring, extras: Extras, orders: dict[str, np.ndarray]
             yield _way((method, order, "learned"), effort, seen, order)
 
 
-def served_by(e: Embeddings, extras: Extras) -> Iterator[tuple[str, Effort, Embeddings]]:
+def serve_matrices(e: Embeddings, extras: Extras) -> Iterator[tuple[str, Effort, Embeddings]]:
     """The four matrices as each method that does not change on the way fills them."""
     if extras.both:
         yield "independent", Effort(passes=2), e

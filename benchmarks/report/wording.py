@@ -26,7 +26,7 @@ SOME = 200  # queries for proxies
 SMALL = 0.05  # share of queries whose classes may lose without that it is said with the verdict
 
 
-def facts(given: Inputs, seen: RowSample, trial: Trial, arguments: argparse.Namespace) -> list[tuple[str, str]]:
+def list_facts(given: Inputs, seen: RowSample, trial: Trial, arguments: argparse.Namespace) -> list[tuple[str, str]]:
     """Terms and what they are."""
     arrays = given.arrays
     dims = [arrays[f"gallery_{time}"].shape[1] for time in ("old", "new")]
@@ -45,7 +45,7 @@ def facts(given: Inputs, seen: RowSample, trial: Trial, arguments: argparse.Name
     return found
 
 
-def split(halves: tuple[np.ndarray, np.ndarray]) -> str:
+def describe_split(halves: tuple[np.ndarray, np.ndarray]) -> str:
     """How the choice and its report were kept apart."""
     one, other = (counted(len(half)) for half in halves)
     return (
@@ -54,7 +54,7 @@ def split(halves: tuple[np.ndarray, np.ndarray]) -> str:
     )
 
 
-def measured(seen: RowSample, trial: Trial) -> str:
+def describe_measurement(seen: RowSample, trial: Trial) -> str:
     """Why the curve does not end where the verdict's figures are."""
     some = "" if seen.whole else f" and on {counted(len(seen.items))} items"
     return (
@@ -63,7 +63,7 @@ def measured(seen: RowSample, trial: Trial) -> str:
     )
 
 
-def lower(trial: Trial) -> str:
+def describe_lower_classes(trial: Trial) -> str:
     """How many classes surely end lower than they began; nothing where few queries are of such."""
     found = lower_classes(trial.e.query_labels[trial.rows].numpy(), trial.start, trial.end)
     if found.share <= SMALL:
@@ -74,7 +74,7 @@ def lower(trial: Trial) -> str:
     return f"{of_all}, surely end lower than they began."
 
 
-def own_pairs(trial: Trial) -> list[str]:
+def describe_own_pairs(trial: Trial) -> list[str]:
     """What the gallery's own pairs would teach: the learners against the plain merge."""
     reporting = trial.halves[1]
     plain = _find(trial, "independent", "raw")
@@ -101,7 +101,7 @@ def _find(trial: Trial, method: str, rule: str) -> MethodCurves | None:
     return next((w for w in trial.ways if (w.method, w.order, w.rule) == (method, "random", rule)), None)
 
 
-def proxies(trial: Trial, labelled: bool, arguments: argparse.Namespace) -> list[str]:
+def describe_proxies(trial: Trial, labelled: bool, arguments: argparse.Namespace) -> list[str]:
     """How much of what the new system shows the old one shows already."""
     if labelled:
         some = np.sort(np.random.default_rng(0).permutation(len(trial.rows))[:SOME])
@@ -123,7 +123,7 @@ def proxies(trial: Trial, labelled: bool, arguments: argparse.Namespace) -> list
     return [text]
 
 
-def notes(seen: RowSample, trial: Trial, labelled: bool, distance: str) -> list[str]:
+def list_notes(seen: RowSample, trial: Trial, labelled: bool, distance: str) -> list[str]:
     """On how this was made."""
     found = [
         "Intervals are of a bootstrap that draws queries with replacement, paired where two systems are compared. They "
@@ -160,18 +160,18 @@ LOOKED_AT = 1000  # rows, in search of duplicates
 FAR = 0.2  # of a probability from 1/2
 
 
-def signs(given: Inputs, trial: Trial, spaces: Calibration, distance: str) -> list[str]:
+def warnings_for(given: Inputs, trial: Trial, spaces: Calibration, distance: str) -> list[str]:
     """All warnings, those of the data first."""
     return [
-        *size(given, trial),
-        *zeros(trial.e, distance),
-        *twins(trial.e),
-        *leaks(given, trial.e),
-        *unmergeable(trial, spaces, given.labelled),
+        *warn_of_size(given, trial),
+        *warn_of_zero_vectors(trial.e, distance),
+        *warn_of_duplicates(trial.e),
+        *warn_of_leaks(given, trial.e),
+        *warn_of_merge(trial, spaces, given.labelled),
     ]
 
 
-def size(given: Inputs, trial: Trial) -> list[str]:
+def warn_of_size(given: Inputs, trial: Trial) -> list[str]:
     """Too few queries or classes, queries without a relevant item, no labels."""
     found = []
     if not given.labelled:
@@ -189,7 +189,7 @@ def size(given: Inputs, trial: Trial) -> list[str]:
     return found
 
 
-def zeros(e: Embeddings, distance: str) -> list[str]:
+def warn_of_zero_vectors(e: Embeddings, distance: str) -> list[str]:
     """Zero vectors."""
     counts = {n: zero_rows(getattr(e, n).numpy()) for n in ("query_old", "query_new", "gallery_old", "gallery_new")}
     where = ", at the same distance from everything" if distance == "cosine" else ""
@@ -198,7 +198,7 @@ def zeros(e: Embeddings, distance: str) -> list[str]:
     ]
 
 
-def twins(e: Embeddings) -> list[str]:
+def warn_of_duplicates(e: Embeddings) -> list[str]:
     """Queries that are in the gallery under both models, other than as their own group."""
     rows = torch.from_numpy(np.random.default_rng(0).permutation(len(e.query_old))[:LOOKED_AT].copy())
     own = e.query_groups[rows, None] == e.gallery_groups
@@ -215,7 +215,7 @@ def twins(e: Embeddings) -> list[str]:
     ]
 
 
-def leaks(given: Inputs, e: Embeddings) -> list[str]:
+def warn_of_leaks(given: Inputs, e: Embeddings) -> list[str]:
     """Training rows in the gallery."""
     if "train_old" not in given.others:
         return []
@@ -230,7 +230,7 @@ def leaks(given: Inputs, e: Embeddings) -> list[str]:
     ]
 
 
-def unmergeable(trial: Trial, spaces: Calibration, labelled: bool) -> list[str]:
+def warn_of_merge(trial: Trial, spaces: Calibration, labelled: bool) -> list[str]:
     """Distances of one space that are mostly below the other's, and a plain merge that falls below both systems."""
     far = abs(spaces.old_below_new - 0.5) > FAR
     fall = _fall(trial) if labelled else ""
@@ -263,7 +263,7 @@ def _fall(trial: Trial) -> str:
     )
 
 
-def absent(paths: Sequence[Path]) -> list[str]:
+def warn_of_missing_images(paths: Sequence[Path]) -> list[str]:
     """A warning of files that are not there, if there are any."""
     names = [printable(path.name) for path in paths if not path.is_file()]
     found = f"{len(names)} of {len(paths)} images are not there, the first {names[0] if names else ''}; "

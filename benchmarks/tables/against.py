@@ -18,7 +18,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.tables.document import written
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.results import Result, identity, load_results

@@ -14,7 +14,7 @@ from compat.statistics import paired_bootstrap
 FAR = 8.0  # standard errors of a difference that no bootstrap's 95 % interval reaches across
 
 
-def not_separable(groups: Sequence[Sequence[Result]], folder: str | Path) -> set[str]:
+def find_not_separable(groups: Sequence[Sequence[Result]], folder: str | Path) -> set[str]:
     """Names of the rows whose area a paired bootstrap over queries does not tell from the best row's."""
     areas = {group[0].name: query_areas(group, folder) for group in groups}
     best = max(groups, key=lambda group: np.mean([r.auc for r in group]))[0].name

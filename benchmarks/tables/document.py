@@ -30,7 +30,7 @@ from compat.files import replace
 KINDS = "table|short|ranks|policies|agreement|live|indexed|searching|faults"
 
 
-def written(document: str | Path, broken: list[str] | None = None) -> str:
+def write_tables(document: str | Path, broken: list[str] | None = None) -> str:
     """The text of a document with each of its tables made anew.
 
     Args:
@@ -82,6 +82,6 @@ def _policies(path: Path) -> str:
 
 
 def write(document: str | Path, broken: list[str] | None = None) -> None:
-    """Write each table of a document anew; see `written`."""
-    text = written(document, broken)
+    """Write each table of a document anew; see `write_tables`."""
+    text = write_tables(document, broken)
     replace(Path(document), lambda file: file.write_text(text))

@@ -42,10 +42,10 @@ def efforts(folder: str | Path) -> dict[str, str]:
     for path in sorted(Path(folder).parent.glob("tuning/*.json"), key=lambda path: not own.startswith(path.stem)):
         for one in read(path)["methods"].values():
             took = f"{path.stem}: {len(one['trials'])} trials, {one['seconds']:,.0f} s" if one["space"] else UNTUNED
-            found.setdefault(spelled(one["spec"]), took)
+            found.setdefault(format_effort(one["spec"]), took)
     return found
 
 
-def spelled(spec: dict[str, Any]) -> str:
+def format_effort(spec: dict[str, Any]) -> str:
     """A method's config as text, with numbers as results keep them."""
     return json.dumps(rounded(spec), sort_keys=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.tables.compare import upgrades_of
 from benchmarks.tables.table import percent
-from benchmarks.tables.terminal import aligned
+from benchmarks.tables.terminal import align
 from compat.errors import InputError
 from compat.ranks import MethodRanking, Ranked, RankedRow, rank
 from compat.results import Result
@@ -71,7 +71,7 @@ def narrow(found: MethodRanking) -> str:
     rows = [["method", *headings(found)]]
     for row in (*found.ranked, *found.others):
         rows.append([f"{row.name} *" if is_best(row, found) else row.name, *cells(row, found)])
-    return "\n".join([heading(found), "", *aligned(rows)])
+    return "\n".join([heading(found), "", *align(rows)])
 
 
 def heading(found: MethodRanking) -> str:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.tables.compare import not_separable, upgrades_of
-from benchmarks.tables.effort import UNTUNED, efforts, spelled
+from benchmarks.tables.compare import find_not_separable, upgrades_of
+from benchmarks.tables.effort import UNTUNED, efforts, format_effort
 from compat.errors import InputError
 from compat.results import Failure, Result, load_failures, queries
 from compat.results.summaries import Summary, summaries
@@ -44,7 +44,7 @@ def rows_of(results: Sequence[Result], folder: str | Path | None = None) -> list
         folder: of the results, where each query's figures lie; with it rows are compared with the best.
     """
     groups = [list(group) for _, group in groupby(results, key=lambda r: r.name)]
-    equal = not_separable(groups, folder) if folder else set()
+    equal = find_not_separable(groups, folder) if folder else set()
     best = max(np.mean([r.auc for r in group]) for group in groups)
     rows = []
     for group in groups:
@@ -66,7 +66,7 @@ def table(results: Sequence[Result], folder: str | Path | None = None, failures:
     names = ["method", *(["needs"] if budget else []), "seeds", *(f"{column.label} (%)" for column in columns)]
     names += ["backward compatible", "encoder passes per query", "bytes per item", "training (s)"]
     shown = rows_of(results, folder)
-    tuned = [effort.get(spelled(row.group[0].spec), "-") for row in shown]
+    tuned = [effort.get(format_effort(row.group[0].spec), "-") for row in shown]
     names += ["tuning"] if {*tuned} - {"-", UNTUNED} else []
     rows = [names, ["---", *["--:"] * (len(names) - 1)]]
     for row, tuning in zip(shown, tuned, strict=True):
@@ -86,7 +86,7 @@ def table(results: Sequence[Result], folder: str | Path | None = None, failures:
             ]
         )
     lines = [systems(results), "", *(f"| {' | '.join(row)} |" for row in rows)]
-    lines += [f"| {escaped(failure)} |" + " |" * (len(names) - 1) for failure in failures]
+    lines += [f"| {escape(failure)} |" + " |" * (len(names) - 1) for failure in failures]
     return "\n".join(lines)
 
 
@@ -123,7 +123,7 @@ def systems(results: Sequence[Result]) -> str:
     return f"mAP of the old system {old} %, of the new one {new} %."
 
 
-def escaped(failure: Failure) -> str:
+def escape(failure: Failure) -> str:
     """A failure's line in a Markdown table."""
     return failure.line.replace("|", "\\|")
 
@@ -160,7 +160,7 @@ def tables(
     except InputError:
         if not failures or any(Path(folder).glob("results.jsonl*")):
             raise
-        return "\n".join(escaped(failure) for failure in failures)
+        return "\n".join(escape(failure) for failure in failures)
     if len(found) == 1:
         (results,) = found.values()
         return draw(results, compared, failures)

@@ -27,7 +27,7 @@ def check_counts(root: Path, counts: dict[str, tuple[int, int]]) -> None:
             )
 
 
-def expanded(root: str, field: str = "data.root") -> Path:
+def expand_path(root: str, field: str = "data.root") -> Path:
     """A dataset's folder, with `~` and `~user` as the home directory.
 
     Raises:

@@ -12,7 +12,7 @@ from torchvision.datasets.utils import check_integrity
 from torchvision.transforms import v2
 
 from compat.data.base import RetrievalData
-from compat.data.checks import check_counts, expanded, reading
+from compat.data.checks import check_counts, expand_path, reading
 from compat.data.files import printable, read_pixels
 from compat.data.images import LabelledImages
 from compat.data.listing import list_classes
@@ -50,7 +50,7 @@ class CIFAR100(RetrievalData):
 
     def __init__(self, root: str = "data", image_size: int = 32, verify: bool = True, **options: Any) -> None:
         super().__init__(**options)
-        folder = expanded(root)
+        folder = expand_path(root)
         how = "cifar-100-python/ with train, test and meta, or train/<class>/*.png and test/<class>/*.png"
         with reading(folder, how):
             if Path(folder, "train").is_dir() and not Path(folder, ARCHIVE).is_dir():

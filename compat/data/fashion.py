@@ -12,7 +12,7 @@ import torchvision.datasets
 from torchvision.transforms import v2
 
 from compat.data.base import RetrievalData
-from compat.data.checks import check_counts, expanded, reading
+from compat.data.checks import check_counts, expand_path, reading
 from compat.data.grays import resized
 from compat.data.images import LabelledImages
 from compat.data.transforms import NormalizedTensor
@@ -58,7 +58,7 @@ class FashionMNIST(RetrievalData):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        folder = expanded(root)
+        folder = expand_path(root)
         how = f"{', '.join(FILES)} (or .gz)"
         with reading(folder, how):
             pixels, labels = _split(folder, "train", verify, how)

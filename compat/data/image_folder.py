@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from compat.data.base import RetrievalData
-from compat.data.checks import expanded, reading
+from compat.data.checks import expand_path, reading
 from compat.data.images import LabelledImages
 from compat.data.listing import by_number, list_classes, warn_of_alike
 from compat.data.transforms import photographs
@@ -40,7 +40,7 @@ class ImageFolder(RetrievalData):
         super().__init__(**options)
         augment, plain = photographs(image_size, min_crop, resize=image_size)
         layout = f"{root}/train/<class>/* and {root}/val/<class>/* (or test/<class>/*)"
-        folder = expanded(root)
+        folder = expand_path(root)
         with reading(folder, layout):
             split = "val" if Path(folder, "val").is_dir() or not Path(folder, "test").is_dir() else "test"
             train, val = (list_classes(folder, part, layout, nested) for part in ("train", split))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from compat.data.base import RetrievalData
-from compat.data.checks import check_counts, expanded, reading
+from compat.data.checks import check_counts, expand_path, reading
 from compat.data.images import LabelledImages
 from compat.data.listing import list_classes
 from compat.data.transforms import photographs
@@ -39,7 +39,7 @@ class ImageNet(RetrievalData):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        folder = expanded(root)
+        folder = expand_path(root)
         augment, plain = photographs(image_size, min_crop, resize=round(image_size * 256 / 224))
         how = "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG"
         with reading(folder, how):

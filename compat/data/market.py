@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from torchvision.transforms import v2
 
 from compat.data.base import RetrievalData
-from compat.data.checks import check_counts, expanded, reading
+from compat.data.checks import check_counts, expand_path, reading
 from compat.data.images import LabelledImages
 from compat.data.listing import ending, hidden, warn_of_left_out
 from compat.data.transforms import IMAGENET_MEAN, IMAGENET_STD, NormalizedTensor
@@ -54,7 +54,7 @@ class Market1501(RetrievalData):
             raise InputError(f"data.height, data.width: {height}x{width}, expected at least 1 pixel")
         if not 0 <= erase <= 1:
             raise InputError(f"data.erase: {erase}, expected a probability in [0, 1]")
-        folder = expanded(root) / "Market-1501-v15.09.15"
+        folder = expand_path(root) / "Market-1501-v15.09.15"
         how = "bounding_box_train, bounding_box_test and query"
         with reading(folder, how):
             train, test, query = (_shots(folder, part) for part in ("bounding_box_train", "bounding_box_test", "query"))

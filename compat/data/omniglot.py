@@ -13,7 +13,7 @@ import torchvision.datasets
 from torchvision.transforms import v2
 
 from compat.data.base import RetrievalData
-from compat.data.checks import check_counts, expanded, reading
+from compat.data.checks import check_counts, expand_path, reading
 from compat.data.files import printable, read_pixels
 from compat.data.grays import resized
 from compat.data.images import LabelledImages
@@ -52,7 +52,7 @@ class Omniglot(RetrievalData):
         self, root: str = "data", image_size: int = 32, evaluation: bool = False, verify: bool = True, **options: Any
     ) -> None:
         super().__init__(**options)
-        folder = expanded(root)
+        folder = expand_path(root)
         how = LAYOUT
         with reading(folder, how):
             drawings = sorted(_drawings(folder, evaluation, how))

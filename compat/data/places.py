@@ -10,7 +10,7 @@ import torchvision.datasets
 from torchvision.datasets.utils import check_integrity
 
 from compat.data.base import RetrievalData
-from compat.data.checks import check_counts, expanded, reading
+from compat.data.checks import check_counts, expand_path, reading
 from compat.data.images import LabelledImages
 from compat.data.transforms import photographs
 from compat.errors import InputError
@@ -43,7 +43,7 @@ class Places365(RetrievalData):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        folder = expanded(root)
+        folder = expand_path(root)
         augment, plain = photographs(image_size, min_crop, resize=round(image_size * 256 / 224))
         how = "the file lists, data_256_standard/ and val_256/"
         with reading(folder, how):

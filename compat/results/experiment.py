@@ -50,7 +50,7 @@ def save_experiment(folder: Path, experiment: Mapping[str, Any]) -> None:
     replace(folder / EXPERIMENT, lambda path: path.write_text(text))
 
 
-def joined(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def join_experiments(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """What is given, beside the methods, orders, merge rules, commands and records of provenance that are there."""
     commands = list(dict.fromkeys([*before.get("commands", []), *given.get("commands", [])]))
     records = {**before.get("provenance", {}), **given.get("provenance", {})}

@@ -20,7 +20,7 @@ from filelock import FileLock
 from compat.errors import InputError
 from compat.files import replace, sweep
 from compat.results import queries
-from compat.results.experiment import EXPERIMENT, joined, load_experiment, save_experiment
+from compat.results.experiment import EXPERIMENT, join_experiments, load_experiment, save_experiment
 from compat.results.lines import failure_of, line_of, packed, read_lines, result_of
 from compat.results.result import Failure, Labels, Result, identity
 
@@ -62,7 +62,7 @@ def collect(
             _check_keys(folder, before, results)
         keys = {identity(r.labels): r.key for r in results}
         outdated = [r for r in before if keys.get(identity(r.labels), r.key) != r.key]
-        both = joined(shared, experiment or {})
+        both = join_experiments(shared, experiment or {})
         if both != shared:
             save_experiment(folder, both)
         kept = _replaced(before, results)

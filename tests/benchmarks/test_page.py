@@ -11,7 +11,7 @@ from benchmarks.page import __main__ as page
 from benchmarks.page.budget import KINDS, budget_of, kinds_of
 from benchmarks.page.families import families, rankings
 from benchmarks.page.gather import gather
-from benchmarks.page.papers import described
+from benchmarks.page.papers import describe
 from benchmarks.page.payload import UNIT, payload
 from benchmarks.page.setting import data_set_of, setting_of
 from benchmarks.perf import page as measure
@@ -118,12 +118,12 @@ def test_the_committed_results_are_under_three_megabytes_and_each_method_is_desc
 
 
 def test_what_is_said_of_a_method_is_its_docstring():
-    rqt = described("compat.methods.ReverseQuery")
+    rqt = describe("compat.methods.ReverseQuery")
     assert rqt.papers == ["2301.03767"]
     assert rqt.paragraphs[0] == "psi maps the new model's query into the old space (arXiv 2301.03767)."
     assert not any("Args:" in paragraph or "blocks:" in paragraph for paragraph in rqt.paragraphs)
-    assert described("compat.methods.KernelGallery").paragraphs
-    assert described("nowhere.Method").papers == described("").papers == []
+    assert describe("compat.methods.KernelGallery").paragraphs
+    assert describe("nowhere.Method").papers == describe("").papers == []
 
 
 @pytest.mark.parametrize("need", get_args(Need))

@@ -203,7 +203,7 @@ DOCUMENTS = ("README.md", *(f"results/{path.name}" for path in sorted((ROOT / "r
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_tables_in_documents_are_what_the_command_writes(name):
-    assert document.written(ROOT / name) == (ROOT / name).read_text()
+    assert document.write_tables(ROOT / name) == (ROOT / name).read_text()
 
 
 def test_every_committed_benchmark_has_a_table():
@@ -243,4 +243,4 @@ def test_tables_of_live_migrations_need_their_reports(tmp_path, mark):
     (tmp_path / "other.json").write_text("{}")
     (tmp_path / "document.md").write_text(f"<!-- {mark} -->\n<!-- end -->\n")
     with pytest.raises(InputError, match=r"(nothing|other).json: .*, expected what benchmarks.perf"):
-        document.written(tmp_path / "document.md")
+        document.write_tables(tmp_path / "document.md")
