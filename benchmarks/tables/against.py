@@ -88,7 +88,7 @@ def documents(root: Path) -> list[Path]:
 
 def differing_cells(before: Path, here: Path) -> Iterator[tuple[str, bool]]:
     """A line for each cell of the documents' tables that is not what it was, and whether it is of training seconds."""
-    now = cells("\n".join(written(path) for path in documents(here)))
+    now = cells("\n".join(write_tables(path) for path in documents(here)))
     for mark, old in cells("\n".join(path.read_text() for path in documents(before))).items():
         new = now.get(mark, {})
         for (row, column), cell in old.items():

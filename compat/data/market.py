@@ -23,17 +23,17 @@ class Market1501(RetrievalData):
     """Market-1501: 751 identities to train on, 3,368 queries of 750 others, 15,913 gallery images.
 
     The protocol of its authors: of `bounding_box_test` the images of identity -1 (junk) are dropped, those of identity
-    0 (distractors) stay as items that are never relevant, and items of a query's identity taken by the
-    query's camera are ignored for it. Completion ratios count the 15,913 images that remain. Training identities
+    0 (distractors) stay as never relevant items, and items of a query's identity taken by the
+    query's camera are ignored for it. Completion ratios count the remaining 15,913 images. Training identities
     are numbered in ascending order, so the first half are the lowest ids (LCE trains its old model on half of them).
-    mAP is non-interpolated as everywhere here; that of the authors' Matlab code is trapezoidal, a little lower.
+    mAP is non-interpolated as everywhere here; the authors' Matlab code computes a trapezoidal mAP, a little lower.
 
     Args:
-        root: the folder that holds `Market-1501-v15.09.15`.
-        height: of the image that the model sees, in pixels.
+        root: the folder holding `Market-1501-v15.09.15`.
+        height: of the model's input, in pixels.
         width: likewise.
-        erase: probability that a training image has a rectangle erased.
-        verify: check the numbers of images and identities but for junk, which mirrors drop; false takes what is there.
+        erase: probability of erasing a rectangle of a training image.
+        verify: check the numbers of images and identities except junk, which mirrors drop; false takes the files as found.
         options: see `RetrievalData`.
 
     Raises:
@@ -89,7 +89,7 @@ class Market1501(RetrievalData):
 
 
 class Shot(NamedTuple):
-    """What a file's name says: the file below the dataset's folder, the person (-1 junk, 0 distractor), the camera."""
+    """The parts of a file's name: path below the root, person (-1 junk, 0 distractor), camera."""
 
     file: str
     identity: int

@@ -24,10 +24,10 @@ class Places365(RetrievalData):
 
     Args:
         root: the folder of the file lists, `data_256_standard` and `val_256`, as torchvision lays them out.
-        image_size: side of the square that the model sees, in pixels; of validation images the centre, after a resize
+        image_size: side of the model's square input, in pixels; of validation images the centre, after a resize
             to 256/224 of it.
-        min_crop: smallest share of the image's area that a training crop keeps.
-        verify: check the lists' checksums and the numbers of images; false takes what is there.
+        min_crop: smallest share of the image's area in a training crop.
+        verify: check the lists' checksums and the numbers of images; false takes the files as found.
         options: see `RetrievalData`.
 
     Raises:
@@ -76,7 +76,7 @@ class Places365(RetrievalData):
 
 
 class _Lists(torchvision.datasets.Places365):
-    """torchvision's reader of the lists, with their checksums left to us: fixtures and parts have others."""
+    """torchvision's reader of the lists without its checksums: fixtures and parts have others."""
 
     @classmethod
     def checksums(cls) -> list[tuple[str, str]]:

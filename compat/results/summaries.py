@@ -1,4 +1,4 @@
-"""What a curve comes to in one figure: the columns of tables, what methods are ranked by, and which way is better."""
+"""Summaries of a curve in one figure: columns of tables and ranks, with their direction."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from compat.results.result import Metric, Result, metrics_of
 
 @dataclass(frozen=True)
 class Summary(Metric):
-    """One figure of a result; NaN where it is undefined or the result has no such curve.
+    """One figure of a result; NaN where it is undefined or the result lacks the curve.
 
     Attributes:
         of: computes it.
-        curve: the metric whose curve it is of.
+        curve: the metric of its curve.
     """
 
     of: Callable[[Result], float]
@@ -40,11 +40,11 @@ SUMMARIES = {
 
 
 def summaries(results: Iterable[Result]) -> dict[str, Summary]:
-    """Those above, and the area under each curve that the results have beside those that all have."""
+    """Return the standard summaries, and the area under each further curve of these results."""
     further = {name: one for name, one in metrics_of(results).items() if name not in ALWAYS}
     return SUMMARIES | {name: area_of(name, one) for name, one in further.items()}
 
 
 def area_of(name: str, metric: Metric) -> Summary:
-    """The area under a metric's curve."""
+    """Return a function for the area under a metric's curve."""
     return Summary(f"AUC {metric.label}", metric.higher_is_better, lambda r: r.mean(name), name)
