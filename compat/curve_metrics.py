@@ -2,8 +2,8 @@
 
 Ties: at equal distance an irrelevant item counts as ranked before the relevant ones, so the rank of the j-th relevant
 item is j plus the number of other items at its distance or closer. Average precision alone groups the items of one
-distance, as scikit-learn does. So no figure depends on the order of the gallery's rows, and every backend gives the same
-figures, however queries and gallery are divided. Every relevant item counts alike: grades are 0 and 1.
+distance, as scikit-learn does. So no figure depends on the order of the gallery's rows, and every backend gives the
+same figures, however queries and gallery are divided. Every relevant item counts alike: grades are 0 and 1.
 """
 
 from __future__ import annotations

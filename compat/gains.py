@@ -73,7 +73,9 @@ def add_gains(old, new, backfilled, relevant, ignored, gains):
 
 
 def backfill_gains(queries: Queries, gallery: EngineGallery, backfilled: np.ndarray) -> np.ndarray:
-    """Compute the change of mAP if one item alone were backfilled next, times the number of queries; 0 for backfilled ones.
+    """Compute the change of mAP by backfilling one item alone next, times the number of queries.
+
+    Backfilled items get 0.
 
     Args:
         queries: on the CPU.

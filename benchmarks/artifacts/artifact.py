@@ -1,4 +1,4 @@
-"""An artifact: something that takes time to make, known by all that it depends on. Nobody writes a key by hand."""
+"""Artifacts: expensive intermediate results, identified by everything they depend on. No key is written by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.config.spec import Spec
 from compat.errors import InputError
 from compat.importing import ANYTHING, reason
 
-# Code that artifacts pass through and that does not change what they are.
+# Code without influence on the content of artifacts.
 INERT = frozenset(
     [
         "compat.errors",
@@ -36,11 +36,12 @@ INERT = frozenset(
 
 @dataclass(frozen=True)
 class Artifact:
-    """Its fields are all that it depends on; those with `compare=False` are shown, and no part of its identity.
+    """Base of all artifacts. Its fields are its dependencies; fields with `compare=False` are shown only.
 
     Attributes:
-        stage: what is made, for the reader of the run folder.
-        maker: the function that makes it, of the artifact, the store and a folder for logs and unfinished work.
+        stage: the kind of artifact, for readers of the run folder.
+        maker: import path of the function making it, called with the artifact, the store and a folder for logs and
+            unfinished work.
     """
 
     stage: ClassVar[str] = ""
@@ -48,17 +49,17 @@ class Artifact:
 
     @property
     def label(self) -> str:
-        """What a person calls it."""
+        """Name for messages."""
         return " ".join(filter(None, [self.stage, getattr(self, "name", "")]))
 
 
 @cache
 def identity(artifact: Artifact) -> dict[str, Any]:
-    """All that an artifact depends on, by name: its fields, the keys of its inputs, the files and code it names.
+    """Return an artifact's dependencies by name: its fields, the keys of its inputs, its files and its code.
 
-    Code is that of its maker and of the classes that its fields name, with the own modules that these use. Of installed
-    packages those count that the config names classes of, by version: what else is installed is in the record. A file
-    that an argument names counts by its content.
+    The code covers the maker's module, the classes named in the fields, and every project module they import. Installed
+    packages count, by version, if the config names classes of them; the record lists the others. A file named by an
+    argument counts by its content.
     """
     specs: list[Spec] = []
     content = {f.name: _plain(getattr(artifact, f.name), specs) for f in fields(artifact) if f.compare}
@@ -80,15 +81,15 @@ def identity(artifact: Artifact) -> dict[str, Any]:
 
 @cache
 def key(artifact: Artifact) -> str:
-    """Digest of an artifact's identity."""
+    """Return the digest of an artifact's identity."""
     return hashlib.sha256(json.dumps(identity(artifact), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load_code(artifacts: Iterable[Artifact]) -> None:
-    """Import all code that artifacts are made by: an edit while a benchmark runs changes nothing of it.
+    """Import all code of the artifacts' makers: edits during a benchmark have no effect.
 
     Raises:
-        InputError: a module that cannot be imported, or that was edited since it was read.
+        InputError: a module that cannot be imported, or was edited since it was read.
     """
     code = {module: digest for artifact in artifacts for module, digest in identity(artifact)["code"].items()}
     for module in code:
@@ -103,7 +104,7 @@ def load_code(artifacts: Iterable[Artifact]) -> None:
 
 
 def checksum(path: str | Path) -> str:
-    """SHA-256 of a file's content."""
+    """Return the SHA-256 of a file's content."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while block := file.read(2**22):
@@ -112,7 +113,7 @@ def checksum(path: str | Path) -> str:
 
 
 def inputs(value: Any) -> Iterator[Artifact]:
-    """The artifacts that an artifact, or anything in its fields, is made from."""
+    """Yield the artifacts in the fields of an artifact, at any depth: its direct inputs."""
     for f in fields(value) if is_dataclass(value) and not isinstance(value, type) else ():
         inner = getattr(value, f.name)
         if isinstance(inner, Artifact):
@@ -122,7 +123,7 @@ def inputs(value: Any) -> Iterator[Artifact]:
 
 
 def graph(artifact: Artifact) -> list[Artifact]:
-    """An artifact after all that it is made from, each once."""
+    """List an artifact after all its inputs, each once."""
     found: dict[Artifact, None] = {}
 
     def visit(one: Artifact) -> None:

@@ -1,4 +1,4 @@
-"""An order that looks at no model: at random, or by a file of scores."""
+"""Orders independent of the models: at random, or by a file of scores."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from compat.orders import Order, OrderGiven
 
 
 def order(artifact: Ordering, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """Permutations of the gallery, (S, G)."""
+    """Compute permutations of the gallery, (S, G)."""
     return permutations(artifact, {})
 
 
 def permutations(artifact: Ordering, values: dict[str, Callable[[], Any]]) -> dict[str, Tensor]:
-    """Permutations of the gallery, (S, G), from what there is to be asked for."""
+    """Compute permutations of the gallery, (S, G), from the inputs available."""
     chosen: Order = artifact.order.build(Order)
     gallery = dataset(artifact.images.whole).gallery_images()
     given = OrderGiven(

@@ -26,11 +26,11 @@ from compat.progress import backfill_order
 from compat.sequence import overlapping_curve
 from compat.system import serve
 
-SAMPLE = 1000  # training images on each side of the distances that a merge rule is fitted on
+SAMPLE = 1000  # training images on each side of the distances for fitting a merge rule
 
 
 def replay(artifact: ReplayedCurve, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """The lists of a result."""
+    """Compute the lists of a result."""
     built = upgrade(store, artifact.upgrade)
     served = matrices(store, artifact.upgrade, artifact.images)
     orders = store.get(artifact.order)["order"].numpy()
@@ -56,7 +56,7 @@ def replay(artifact: ReplayedCurve, store: ArtifactStore, folder: Path) -> dict[
 
 
 def rule_of(artifact: ReplayedCurve, store: ArtifactStore, built: Built) -> Merge | None:
-    """The rule, fitted once for all orders."""
+    """Fit the rule, once for all orders."""
     if artifact.rule is None:
         return None
     fitted = (artifact.rule, artifact.fits, artifact.upgrade, artifact.distance, artifact.images)
@@ -64,7 +64,7 @@ def rule_of(artifact: ReplayedCurve, store: ArtifactStore, built: Built) -> Merg
 
 
 def fit_rule(artifact: ReplayedCurve, built: Built) -> Merge:
-    """A rule, fitted on the distances in both spaces between two random samples of training images."""
+    """Fit a rule on the distances in both spaces between two random samples of training images."""
     assert artifact.rule is not None
     assert artifact.fits is not None
     rule: Merge = artifact.rule.build(Merge)
@@ -86,7 +86,7 @@ def fit_rule(artifact: ReplayedCurve, built: Built) -> Merge:
 
 
 def tensors_of(curve: Curve) -> dict[str, Tensor]:
-    """A curve's figures, (S, T) of each metric, with each query's area."""
+    """Return a curve's figures, (S, T) of each metric, with each query's area."""
     lists: dict[str, Any] = {
         "progress": curve.progress,
         **{FIGURE + name: values for name, values in curve.figures.items()},

@@ -1,4 +1,4 @@
-"""The systems before and after an upgrade on their own."""
+"""The old and the new system of an upgrade on their own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from compat.progress import backfill_order
 
 
 def ends(artifact: SystemFigures, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """The figures of the old and the new system on their own, (2,) each, and which queries the old one gets right."""
+    """Compute the figures of the old and the new system, (2,) each, and the queries answered correctly by the old one."""
     data = dataset(artifact.images.whole)
     queries, gallery = data.query_images(), data.gallery_images()
     systems = [load(store, system) for system in (artifact.old, artifact.new)]

@@ -1,4 +1,4 @@
-"""Embeddings: what a model makes of the training images, the gallery and the queries."""
+"""Embeddings of the training images, the gallery and the queries by a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PREDICTING = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "ena
 
 
 def extract(artifact: Extracted, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """What a generation's model makes of the images."""
+    """Embed the images with a generation's model."""
     model = load_trained(artifact.model, store.get(artifact.of), artifact.name)
     return embed(model, artifact.images, artifact.options, folder)
 
@@ -28,7 +28,7 @@ def extract(artifact: Extracted, store: ArtifactStore, folder: Path) -> dict[str
 def embed(model: SingleModel, images: ImageSet, options: Spec, folder: Path) -> dict[str, Tensor]:
     """Embed every split; the queries are left out where they are the gallery.
 
-    Of several processes each embeds a run of the rows and writes it; the first one puts them together.
+    Each of several processes embeds a run of the rows and writes it; the first one joins them.
     """
     data, model = dataset(images.whole), model.eval()
     process = {k: v for k, v in options.init_args.items() if k in PREDICTING}

@@ -13,10 +13,10 @@ from compat.errors import InputError
 
 @cache
 def dataset(spec: Spec) -> RetrievalData:
-    """The dataset of a config.
+    """Build the dataset of a config, once.
 
     Raises:
-        InputError: it is not there, or not whole; the message says which command gets it.
+        InputError: missing or incomplete; the message names the command fetching it.
     """
     try:
         found: RetrievalData = spec.build(RetrievalData)

@@ -1,4 +1,4 @@
-"""What a method learns, from what it says that it needs."""
+"""Train a method, from its declared inputs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from compat.pairs import CachedEmbeddings, PairData
 
 
 def learn(artifact: MethodState, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """The state of a method, without the two frozen models; nothing for one that learns nothing."""
+    """Compute the state of a method, without the two frozen models; empty for a method without training."""
     if artifact.images is None:
         return {}
     built = build(store, artifact)
@@ -31,7 +31,7 @@ def learn(artifact: MethodState, store: ArtifactStore, folder: Path) -> dict[str
 
 
 def available(artifact: MethodState, built: Built) -> dict[str, Any]:
-    """What there is to be asked for; nothing is read before it is."""
+    """Return the inputs a method may ask for; each is read on demand."""
     assert artifact.images is not None
     assert artifact.sees is not None
     data, sees = dataset(artifact.images.whole), share(artifact.sees)
@@ -62,9 +62,9 @@ def available(artifact: MethodState, built: Built) -> dict[str, Any]:
 
 
 def fitting(artifact: MethodState, given: Given, folder: Path) -> Callable[[pl.LightningModule], None]:
-    """How a method trains what it learns by gradient: under its recipe, on its part of the images.
+    """Return a function training the method by gradient, under its recipe, on its part of the images.
 
-    A head that does not ask for labels gets none (-1), and its batches in random order.
+    A head without need of labels gets none (-1), and its batches in random order.
     """
 
     def train(module: pl.LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""The replay of a method that learns while the gallery is backfilled."""
+"""The replay of an online method, trained during the backfill."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compat.experience.replay import learning_curve
 
 
 def replay(artifact: OnlineCurve, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """The lists of a result, and of each refit, (S, K): seconds, passes for a query, errors expected and observed."""
+    """Compute the lists of a result, and of each refit, (S, K): seconds, passes per query, expected and observed errors."""
     built, served = upgrade(store, artifact.upgrade), matrices(store, artifact.upgrade, artifact.images)
     learner = artifact.learner.build(Method)(built.method.old, built.method.new)
     orders = list(store.get(artifact.order)["order"].numpy())

@@ -1,4 +1,4 @@
-"""The order in which a gallery is backfilled, from what it says that it needs; computed once for all merge rules."""
+"""A backfill order, from its declared inputs; computed once for all merge rules."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from compat.embeddings import Embeddings
 
 
 def order(artifact: Ordering, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """Permutations of the gallery, (S, G)."""
+    """Compute permutations of the gallery, (S, G)."""
     return permutations(artifact, available(artifact, store))
 
 
 def available(artifact: Ordering, store: ArtifactStore) -> dict[str, Any]:
-    """What there is to be asked for; nothing is read before it is."""
+    """Return the inputs an order may ask for; each is read on demand."""
 
     def old() -> System:
         assert artifact.old is not None

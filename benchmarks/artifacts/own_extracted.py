@@ -1,4 +1,4 @@
-"""Embeddings of the new model that a method trained itself."""
+"""Embeddings of the new model trained by a method itself."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ from benchmarks.artifacts.systems import network
 
 
 def extract(artifact: Extracted, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """What the method's own model makes of the images."""
+    """Embed the images with the method's own model."""
     return embed(network(store, artifact), artifact.images, artifact.options, folder)

@@ -1,4 +1,4 @@
-"""Where and when an artifact is made: written when it is made, never later."""
+"""The record of an artifact's origin, written when it is made, never later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGES = (
 
 @cache
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that are installed."""
+    """Return the versions of Python and of the installed packages."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -32,7 +32,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def git_commit() -> str | None:
-    """The project's commit, marked if tracked files differ; None where git fails, with a warning in a checkout."""
+    """Return the project's commit, marked if tracked files differ; None where git fails, with a warning in a checkout."""
     try:
         changes = _git("status", "--porcelain", "-uno")
         return _git("rev-parse", "HEAD") + ("-dirty" if changes else "")
@@ -50,7 +50,7 @@ def _git(*arguments: str) -> str:
 
 @cache
 def hardware() -> dict[str, Any]:
-    """Processor, cores and accelerator."""
+    """Return processor, cores and accelerator."""
     import torch
 
     info = Path("/proc/cpuinfo")
@@ -61,7 +61,7 @@ def hardware() -> dict[str, Any]:
 
 
 def provenance() -> dict[str, Any]:
-    """Commit, versions, hardware, threads and date of what is made now."""
+    """Return the commit, versions, hardware, threads and date of this process."""
     import torch
 
     return {

@@ -1,4 +1,4 @@
-"""Artifacts on disk: made once, found again by what they depend on, used only if unharmed."""
+"""Artifacts on disk: made once, found again by their key, used only if undamaged."""
 
 from __future__ import annotations
 
@@ -27,26 +27,25 @@ TENSORS, RECORD = "tensors.safetensors", "record.json"
 SPENT = "spent"  # seconds of a training before it was stopped, beside its unfinished state
 DISK = re.compile(r"No space left|Read-only file system|PytorchStreamWriter|\(os error \d+\)")
 KEPT = 24  # artifacts whose tensors stay in memory
-RECALLED = 8  # of what is made of them in a moment
+RECALLED = 8  # derived values in memory
 T = TypeVar("T")
 
 
 class StoreError(InputError):
-    """The run folder cannot be written; what is finished stays."""
+    """The run folder cannot be written; finished artifacts stay."""
 
 
 class ArtifactStore:
-    """A folder with one subfolder `<stage>-<key>` an artifact.
+    """A folder with one subfolder `<stage>-<key>` per artifact.
 
-    The tensors come first and the record, with their checksum, last, each through a temporary file and a rename: a
-    artifact is there completely or not at all, whenever the process is killed. While one is made, a file lock beside it
-    keeps other processes waiting, which then find it made; the kernel frees the lock of a process that is killed. Of
-    the processes of one training all make it and the first one writes; two such trainings on one folder at a time are
-    not provided for.
+    The tensors come first and the record, with their checksum, last, each through a temporary file and a rename: an
+    artifact is complete or absent, whenever the process is killed. While one is made, a file lock beside it keeps other
+    processes waiting, which then find it made; the kernel frees the lock of a killed process. The processes of one
+    training all make it and the first one writes; two such trainings on one folder at the same time are not supported.
 
     Args:
         folder: of the artifacts.
-        announce: told of each artifact that is about to be made, or waited for.
+        announce: called with each artifact to be made, or waited for.
     """
 
     def __init__(self, folder: str | Path, announce: Callable[[str], None] = lambda text: None) -> None:
@@ -56,19 +55,19 @@ class ArtifactStore:
         self.failed: dict[Artifact, Exception] = {}
 
     def folder_of(self, artifact: Artifact) -> Path:
-        """Where an artifact lies."""
+        """Return an artifact's folder."""
         return self.folder / f"{artifact.stage}-{key(artifact)}"
 
     def record(self, artifact: Artifact) -> dict[str, Any] | None:
-        """What was written when it was made: seconds, commit, versions, hardware, threads, date; None if it is not."""
+        """Return an artifact's record: seconds, commit, versions, hardware, threads, date; None if it is missing."""
         return read_record(self.folder_of(artifact))
 
     def get(self, artifact: Artifact) -> dict[str, Tensor]:
-        """An artifact's tensors, from disk if it is there and unharmed, else made, after all that it is made from.
+        """Return an artifact's tensors, from disk if undamaged, else made, after all its inputs.
 
         Raises:
             StoreError: the folder cannot be written.
-            Exception: whatever making it raised, now or earlier in this process.
+            Exception: any error of its maker, now or earlier in this process.
         """
         if artifact in self.failed:
             raise self.failed[artifact]
@@ -88,7 +87,7 @@ class ArtifactStore:
         return tensors
 
     def recall(self, what: Hashable, make: Callable[[], T]) -> T:
-        """What is made of artifacts in a moment and used by several artifacts in a row; the last few stay in memory."""
+        """Return a cheap derived value used by several artifacts in a row; the last few stay in memory."""
         if what not in self.recalled:
             self.recalled[what] = make()
         self.recalled.move_to_end(what)
@@ -98,12 +97,12 @@ class ArtifactStore:
         return found
 
     def adopt(self, artifact: Artifact, folder: Path, why: str) -> None:
-        """Take an artifact made under another key for this one, because a change is known to change nothing.
+        """Adopt an artifact made under another key, after a change known to have no effect.
 
-        The record keeps what it says, and gets which key it had and why it was taken over.
+        The record is kept, with the former key and the reason added.
 
         Raises:
-            InputError: nothing whole is in the folder.
+            InputError: the folder holds no complete artifact.
         """
         record = read_record(folder)
         if record is None or checksum(folder / TENSORS) != record["sha256"]:
@@ -193,7 +192,7 @@ class ArtifactStore:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what a full disk or a read-only folder raises into one line.
+    """Turn errors of a full disk or a read-only folder into one line.
 
     Raises:
         StoreError: something beside or below the path cannot be written.
@@ -214,7 +213,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def spent(folder: Path) -> float:
-    """Seconds that a training took before it was stopped; none if it starts anew."""
+    """Return the seconds of an interrupted training; 0 for a new one."""
     try:
         return float((folder / SPENT).read_text()) if any(folder.glob("epoch-*.ckpt")) else 0.0
     except (OSError, ValueError):
@@ -222,7 +221,7 @@ def spent(folder: Path) -> float:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """A folder's record; None if there is none that is whole."""
+    """Read a folder's record; None without a complete one."""
     try:
         record = json.loads((folder / RECORD).read_text())
         return record if record["sha256"] and (folder / TENSORS).exists() else None

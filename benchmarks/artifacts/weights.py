@@ -1,4 +1,4 @@
-"""One generation's model: images -> weights of an embedder; or a checkpoint's."""
+"""Train one generation's model, or read a checkpoint: images -> weights of an embedder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read(artifact: Loaded, store: ArtifactStore, folder: Path) -> dict[str, Tens
 
 
 def load_trained(model: Spec, weights: dict[str, Tensor], source: str) -> SingleModel:
-    """The model of a config with given weights, in evaluation mode."""
+    """Build a config's model with these weights, in evaluation mode."""
     module: Any = model.build(SingleModel)
     load_embedder(module.embedder, weights, source)
     return module.eval()

@@ -1,4 +1,4 @@
-"""What there is to do, without doing it: `--list`, `--dry-run` and `--help`. Imports no torch."""
+"""Output of `--list`, `--dry-run` and `--help`, without running anything. Imports no torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IMAGES = "images.json"
 
 
 def remember(store: ArtifactStore, experiment: Experiment, digests: tuple[str, ...]) -> None:
-    """Note the digests of a dataset's images in the run folder: a listing does not read the images again."""
+    """Save the digests of a dataset's images in the run folder, so a listing need not read the images."""
     path, here = store.folder / IMAGES, {experiment.data.text: list(digests)}
     if here.items() <= recall(store).items():
         return
@@ -37,7 +37,7 @@ def remember(store: ArtifactStore, experiment: Experiment, digests: tuple[str, .
 
 
 def recall(store: ArtifactStore) -> dict[str, list[str]]:
-    """Digests by dataset, as they were when a benchmark last ran."""
+    """Load the digests by dataset, as saved by the last run."""
     try:
         return dict(json.loads((store.folder / IMAGES).read_text()))
     except (OSError, ValueError, TypeError):
@@ -45,13 +45,13 @@ def recall(store: ArtifactStore) -> dict[str, list[str]]:
 
 
 def plan_from_recall(experiment: Experiment, store: ArtifactStore) -> list[Job]:
-    """The jobs of an experiment, by the images as they were when a benchmark last ran."""
+    """Plan the jobs of an experiment by the digests saved by the last run."""
     digests = recall(store).get(experiment.data.text, ("never read",) * 3)
     return plan(experiment, tuple(digests), tuple(completion_ratios(experiment.replay.progress).tolist()))
 
 
 def listing(experiment: Experiment, why: bool, part: str | None) -> str:
-    """The jobs with their state and the seconds that they took; or the artifacts to be made, and why each."""
+    """List the jobs with their state and seconds; or the artifacts to be made, and why each."""
     store = ArtifactStore(experiment.runs)
     jobs = plan_from_recall(experiment, store)
     jobs = jobs if part is None else part_of(jobs, part)
@@ -61,7 +61,7 @@ def listing(experiment: Experiment, why: bool, part: str | None) -> str:
 
 
 def states(jobs: list[Job], store: ArtifactStore) -> str:
-    """A line for each job: done, or how many of its artifacts are missing; seconds of what is there."""
+    """List each job: done, or the number of missing artifacts; seconds of the finished ones."""
     lines = [f"{'state':>12} {'seconds':>9}  job"]
     for job in jobs:
         artifacts = graph(job.curve)
@@ -76,7 +76,7 @@ def states(jobs: list[Job], store: ArtifactStore) -> str:
 
 
 def reasons(jobs: list[Job], store: ArtifactStore) -> str:
-    """A line for each artifact to be made: its label, and what differs from the nearest one of its stage."""
+    """List each artifact to be made: its label, and its differences from the nearest one of its stage."""
     needed = dict.fromkeys(artifact for job in jobs for artifact in graph(job.curve))
     made: dict[str, list[dict[str, Any]]] = {}
     for path in store.folder.glob(f"*/{RECORD}"):
@@ -90,7 +90,7 @@ def reasons(jobs: list[Job], store: ArtifactStore) -> str:
 
 
 def reason(artifact: Artifact, made: list[dict[str, Any]]) -> str:
-    """Why an artifact would be made: the first differences from what was made under the same label."""
+    """Explain why an artifact would be made: its first differences from artifacts of the same label."""
     mine = flatten(identity(artifact))
     differences = [describe_change(mine, flatten(other)) for other in made]
     if not differences:
@@ -100,7 +100,7 @@ def reason(artifact: Artifact, made: list[dict[str, Any]]) -> str:
 
 
 def describe_change(mine: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """What differs, as `name: old -> new`; for code its module, for an input that it changes itself."""
+    """Describe differences as `name: old -> new`; for code by module, for an input by its own change."""
     found = []
     for name in sorted(mine.keys() | other.keys()):
         old, new = other.get(name), mine.get(name)
@@ -116,7 +116,7 @@ def describe_change(mine: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 
 def flatten(value: Any, path: str = "") -> dict[str, Any]:
-    """A nested mapping by dotted names; digests of code keep their module's name whole."""
+    """Flatten a nested mapping to dotted names; digests of code keep their module's name whole."""
     if isinstance(value, dict):
         parts = (flatten(content, f"{path}{name}.") for name, content in value.items())
         return {key: inner for part in parts for key, inner in part.items()}
@@ -124,7 +124,7 @@ def flatten(value: Any, path: str = "") -> dict[str, Any]:
 
 
 def keys_help() -> str:
-    """Every key of a config, from the docstrings of its dataclasses."""
+    """Describe every key of a config, from the docstrings of its dataclasses."""
     parts = {"": Experiment, "old. (and each generation) ": Generation, "old.sees. ": Sees, "heads. ": Heads}
     texts = ["keys of a config (--key=value overrides one; --data.help=compat.data.ImageFolder shows a class):"]
     for prefix, kind in {**parts, "replay. ": Replay}.items():
@@ -135,7 +135,7 @@ def keys_help() -> str:
 
 
 def class_help(arguments: list[str]) -> None:
-    """Show the arguments of a class that `--key.help=module.Class` names, and end; go on if none does.
+    """Show the arguments of the class in `--key.help=module.Class`, and exit; return without such an option.
 
     Raises:
         InputError: no such class.

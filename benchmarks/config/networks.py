@@ -1,4 +1,4 @@
-"""What is refused before anything is trained, as only the networks and the images tell it."""
+"""Checks requiring the networks and the images, made before any training."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from compat.errors import InputError
 
 
 def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    """Build every model, method, order and rule once and refuse what cannot work with these images.
+    """Build every model, method, order and rule once and refuse those incompatible with these images.
 
     Returns:
-        What each generation is trained on: how many images, of which classes.
+        The training data of each generation: number of images, classes.
 
     Raises:
-        InputError: a backbone that refuses the images, a checkpoint that does not fit, training images of a single
-            class, a number out of range or greater than there are items, what a method cannot learn from, a side model
-            that is missing or of another dimension, a sequence of a method that serves another dimension than the
-            model's.
+        InputError: a backbone refusing the images, a checkpoint that does not fit, training images of a single class, a
+            number out of range or above the number of items, training data unusable for a method, a side model missing
+            or of another dimension, a method changing the dimension within a sequence.
     """
     from benchmarks.artifacts.images import dataset, share
 
@@ -55,10 +54,10 @@ def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
 
 
 def heads_share(experiment: Experiment, data: Any, new: str) -> Any:
-    """What methods that do not train the new model learn from.
+    """Return the training data of methods without a new model of their own.
 
     Raises:
-        InputError: not classes of the new model's, from its first one on, or a single one.
+        InputError: classes outside the new model's, not from its first one on, or a single one.
     """
     from benchmarks.artifacts.images import share
 
@@ -74,7 +73,7 @@ def heads_share(experiment: Experiment, data: Any, new: str) -> Any:
 
 
 def check_replay(experiment: Experiment, items: int) -> None:
-    """Refuse orders, rules and metrics that cannot be built, or do not fit a gallery of so many items."""
+    """Refuse orders, rules and metrics that cannot be built, or do not fit a gallery of this size."""
     from compat.curve_metrics import CURVE_METRICS, CurveMetric
     from compat.merge import Merge
     from compat.orders import Order
@@ -93,10 +92,10 @@ def check_replay(experiment: Experiment, items: int) -> None:
 
 
 def network(name: str, part: Generation, data: Any) -> Any:
-    """A generation's or the side model's embedder as it is before its training, with a classifier.
+    """Build the untrained embedder of a generation or side model, with a classifier.
 
     Raises:
-        InputError: it does not take the images or its weights, or they are no images to train on.
+        InputError: it does not take the images or its weights, or the images cannot be trained on.
     """
     from benchmarks.artifacts.images import share
     from compat.methods.single import SingleModel
@@ -118,16 +117,16 @@ def network(name: str, part: Generation, data: Any) -> Any:
 
 
 def map_classes(data: Any, before: Any, after: Any) -> list[int]:
-    """Of each class that a model sees, its index among those that the one before it has seen, -1 if it has not."""
+    """Map each of the model's classes to its index in the previous model's classes; -1 if unseen."""
     old = data.classes(before)
     return [label - old.start if label in old else -1 for label in data.classes(after)]
 
 
 def build_each(field: str, spec: Spec, old: Any, new: Any, images: int, known: list[int]) -> Any:
-    """A method of two networks, and of so many training images of classes known to the old one or not.
+    """Build a method of two networks, for this many training images of classes known to the old one or not.
 
     Raises:
-        InputError: a number out of range, or what else the method refuses; said of the config's field.
+        InputError: a number out of range, or any error of the method; with the config's field.
     """
     from benchmarks.artifacts.systems import Method
 
@@ -140,7 +139,7 @@ def build_each(field: str, spec: Spec, old: Any, new: Any, images: int, known: l
 
 @contextmanager
 def name_field(field: str) -> Iterator[None]:
-    """Let a refusal of an argument name the config's field; what has dots is one already."""
+    """Prefix errors about an argument with the config's field; dotted names are fields already."""
     try:
         yield
     except InputError as error:
@@ -149,7 +148,7 @@ def name_field(field: str) -> Iterator[None]:
 
 
 def check_sequence(name: str, kind: Any, generations: int) -> None:
-    """Refuse a method that serves another dimension than the model's in a sequence of upgrades."""
+    """Refuse a method changing the dimension of the model in a sequence of upgrades."""
     import torch
 
     rows = [torch.zeros(2, embedder.project.out_features) for embedder in (kind.old, kind.new)]
@@ -163,7 +162,7 @@ def check_sequence(name: str, kind: Any, generations: int) -> None:
 
 
 def check_side(name: str, spec: Spec, dim: int, augmented: bool) -> None:
-    """Refuse a side model that is not there or of another dimension than the method asks for."""
+    """Refuse a missing side model, or one with another dimension than the method needs."""
     if "side-information" not in spec.needs():
         return
     asked = spec.init_args["side"]

@@ -1,4 +1,4 @@
-"""From a command line to an `Experiment`: YAML files laid over each other, then options, checked without torch."""
+"""Parse a command line into an `Experiment`: YAML files overlaid, then options, checked without torch."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from compat.scalars import check_yaml
 
 register_type(Spec, serializer=lambda spec: spec.content, deserializer=Spec)
 MODEL, TRAINER = "compat.methods.SingleModel", "pytorch_lightning.Trainer"
-BROKEN = (OSError, YAMLError, ValueError, LookupError, RecursionError, OmegaConfBaseException)  # of what is no YAML
-WHOLE = ("methods", "replay.by", "replay.merge", "replay.metrics")  # given anew they replace what was there
+BROKEN = (OSError, YAMLError, ValueError, LookupError, RecursionError, OmegaConfBaseException)  # of invalid YAML
+WHOLE = ("methods", "replay.by", "replay.merge", "replay.metrics")  # given again they replace the earlier ones
 
 
 def parse(config: list[str], overrides: list[str]) -> Experiment:
-    """The experiment of some YAML files, each over those before it, and of options `--key=value`.
+    """Parse an experiment from YAML files, each over the previous ones, and options `--key=value`.
 
     Raises:
-        InputError: a file that is no mapping, an unknown key, class or argument, a value of another type.
+        InputError: a file without a mapping, an unknown key, class or argument, a value of another type.
     """
     if not config:
         raise InputError("config: none, expected a YAML file: python -m benchmarks.run configs/digits.yaml")
@@ -46,7 +46,7 @@ def parse(config: list[str], overrides: list[str]) -> Experiment:
 
 
 def read(path: str) -> dict[str, Any]:
-    """One YAML file, with the files that its methods name.
+    """Read one YAML file, with the files named by its methods.
 
     Raises:
         InputError: no such file, not YAML, not a mapping, empty.
@@ -55,10 +55,10 @@ def read(path: str) -> dict[str, Any]:
 
 
 def from_options(options: list[str]) -> dict[str, Any]:
-    """`--key=value` and `--key value`, the value as YAML; dots lead into mappings.
+    """Parse `--key=value` and `--key value`, the value as YAML; dots lead into mappings.
 
     Raises:
-        InputError: what is no option, or has no value, or one that is read in several ways.
+        InputError: not an option, no value, or an ambiguous one.
     """
     found: dict[str, Any] = {}
     waiting = list(options)
@@ -80,7 +80,7 @@ def from_options(options: list[str]) -> dict[str, Any]:
 
 
 def normalize(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A layer with the arguments of each class under init_args, and with the files that it names in their place."""
+    """Put the arguments of each class under init_args, and the content of named files in their place."""
     layer = dict(layer)
     for key, value in layer.items():
         if key == "data":
@@ -100,7 +100,7 @@ def normalize(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def read_methods(methods: Any, folder: Path) -> dict[str, Any]:
-    """Methods by name; a file of them is read, its own entries relative to it."""
+    """Return methods by name; a file of them is read, its own entries relative to it."""
     if isinstance(methods, str):
         file = folder / methods
         return {name: spec(entry, file.parent) for name, entry in read_plain(file).items()}
@@ -110,10 +110,10 @@ def read_methods(methods: Any, folder: Path) -> dict[str, Any]:
 
 
 def read_plain(path: Path) -> dict[str, Any]:
-    """A YAML mapping as it is.
+    """Read a YAML mapping.
 
     Raises:
-        InputError: no such file, not YAML, not a mapping, empty; a value or key that is read in several ways.
+        InputError: no such file, not YAML, not a mapping, empty; an ambiguous value or key.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -128,7 +128,7 @@ def read_plain(path: Path) -> dict[str, Any]:
 
 
 def spec(value: Any, folder: Path = Path()) -> Any:
-    """A class and its arguments: those beside class_path belong to init_args."""
+    """Normalise a class and its arguments: those beside class_path move into init_args."""
     if isinstance(value, str) and value.endswith((".yaml", ".yml")):
         file = folder / value
         value, folder = read_plain(file), file.parent
@@ -143,7 +143,7 @@ def spec(value: Any, folder: Path = Path()) -> Any:
 
 
 def overlay(base: dict[str, Any], layer: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """A layer laid over another: mappings are merged, a class_path that changes leaves the old arguments behind."""
+    """Lay a layer over another: mappings are merged; a changed class_path drops the old arguments."""
     merged = dict(base)
     for key, value in layer.items():
         here, below = f"{path}{key}", merged.get(key)
@@ -158,10 +158,10 @@ def overlay(base: dict[str, Any], layer: dict[str, Any], path: str = "") -> dict
 
 
 def check_keys(merged: dict[str, Any], names: Any) -> None:
-    """Refuse keys that nothing reads, at the top and in each part.
+    """Refuse unknown keys, at the top and in each part.
 
     Raises:
-        InputError: such a key; the message says what may have been meant.
+        InputError: such a key; the message suggests a similar one.
     """
     texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
     if not texts or len(names) < 2 or len(set(names)) < len(names):
@@ -190,7 +190,7 @@ def check_keys(merged: dict[str, Any], names: Any) -> None:
 
 
 def to_experiment(merged: dict[str, Any]) -> Experiment:
-    """The mapping as dataclasses; jsonargparse checks the types.
+    """Convert the mapping to dataclasses; jsonargparse checks the types.
 
     Raises:
         InputError: a missing key or a value of another type.
@@ -225,7 +225,7 @@ def to_experiment(merged: dict[str, Any]) -> Experiment:
 
 
 def wrong_type(message: str, generations: dict[str, Any]) -> str:
-    """What jsonargparse says of a value of another type, as the key, what was found and what is expected."""
+    """Rewrite jsonargparse's type error as key, found and expected value."""
     keys = re.findall(r'Parser key "([\w.]+)"', message)
     value = re.search(r"(?:Given|Got) value: ?(.*)$", message)
     kinds = re.search(r"Subtypes: \[(.*?)\] Errors|Expected (?:an? )?(.*?)\. Got", message)
@@ -241,7 +241,7 @@ def wrong_type(message: str, generations: dict[str, Any]) -> str:
 
 
 def check(experiment: Experiment) -> Experiment:
-    """Refuse names, classes and arguments that cannot be.
+    """Refuse impossible names, classes and arguments.
 
     Raises:
         InputError: the first of them.
@@ -270,5 +270,5 @@ def check(experiment: Experiment) -> Experiment:
 
 
 def one_line(error: Exception) -> str:
-    """An exception's message without line breaks."""
+    """Return an exception's message without line breaks."""
     return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Whether a config has mappings, lists and plain values where its dataclasses say so, before anything reads them."""
+"""Check a config for mappings, lists and plain values as declared by its dataclasses, before anything reads them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ WORDS = {NoneType: "null", str: "text", int: "an integer", float: "a number", bo
 
 
 def check_shapes(key: str, value: Any, kind: Any) -> None:
-    """Refuse a mapping, a list, null or a plain value where another of these is due, also within mappings and lists.
+    """Refuse a mapping, a list, null or a plain value in the place of another, also within mappings and lists.
 
     Args:
         key: of the value; empty for the whole config.
-        value: as YAML has it.
+        value: from YAML.
         kind: its type.
 
     Raises:
@@ -50,7 +50,7 @@ def check_shapes(key: str, value: Any, kind: Any) -> None:
 
 
 def check_spec(key: str, value: Any, method: bool = True) -> None:
-    """Refuse a class and its arguments that are not written so, also among the arguments.
+    """Refuse a class and its arguments in another notation, also among the arguments.
 
     Args:
         key: of the value.
@@ -58,7 +58,7 @@ def check_spec(key: str, value: Any, method: bool = True) -> None:
         method: whether it has to be a class.
 
     Raises:
-        InputError: no class_path, or arguments that are no mapping.
+        InputError: no class_path, or arguments without a mapping.
     """
     if isinstance(value, list):
         for number, inner in enumerate(value):
@@ -80,7 +80,7 @@ def check_spec(key: str, value: Any, method: bool = True) -> None:
 
 
 def shape_of(kind: Any) -> type:
-    """Mapping, list, null or plain (`str`), by a type."""
+    """Return the shape of a type: mapping, list, null or plain (`str`)."""
     origin = get_origin(kind) or kind
     if origin is Spec or is_dataclass(origin):
         return dict
@@ -94,7 +94,7 @@ def _shape(value: Any) -> type:
 
 
 def name_type(kind: Any) -> str:
-    """A type in words."""
+    """Name a type in words."""
     origin = get_origin(kind) or kind
     if origin in (Union, UnionType):
         return " or ".join(map(name_type, get_args(kind)))
@@ -106,5 +106,5 @@ def name_type(kind: Any) -> str:
 
 
 def format_value(value: Any) -> str:
-    """A value as in YAML, on one line, not all of it if it is long."""
+    """Format a value as YAML on one line, shortened if it is long."""
     return re.sub(r"(.{60}).+", r"\1...", json.dumps(value, default=str))

@@ -23,10 +23,10 @@ from compat.errors import InputError, check_name
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """What is wrong without a look into the arrays.
+    """Check arguments without reading the arrays.
 
     Raises:
-        InputError: arguments that are wrong, files that are missing, results that could not be written.
+        InputError: wrong arguments, missing files, an unwritable folder of results.
     """
     check_name("name", arguments.name)
     given = given_arrays(arguments)
@@ -41,7 +41,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def check_top_k(arguments: argparse.Namespace, given: dict[str, str]) -> None:
-    """Raises InputError for options that do not go with a ranking cut off, or only with one."""
+    """Raises InputError for options incompatible with a cut-off ranking, or valid only with one."""
     if arguments.top_k is None:
         if arguments.metrics is None:
             arguments.metrics = [name for name in CURVE_METRICS if name not in ALWAYS]
@@ -102,7 +102,7 @@ def main() -> None:
     with exit_on_input_error():
         arguments = parser().parse_args()
         check(arguments)
-        from benchmarks.replay.measure import in_processes  # torch is imported when all that needs none is right
+        from benchmarks.replay.measure import in_processes  # imports torch: after all other checks
 
         in_processes(arguments)
 

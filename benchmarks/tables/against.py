@@ -1,4 +1,4 @@
-"""Compare all figures of the results as they were at a commit with those that are here.
+"""Compare all figures of the results at a commit with the present ones.
 
     python -m benchmarks.tables.against 367cd4b
 
@@ -29,7 +29,7 @@ def checkout(commit: str, folder: Path) -> None:
     """Write the results and documents of a commit into a folder.
 
     Raises:
-        InputError: no such commit, or it has no results.
+        InputError: no such commit, or no results in it.
     """
     done = subprocess.run(["git", "archive", commit, "results", "README.md"], capture_output=True)
     if done.returncode:
@@ -40,7 +40,7 @@ def checkout(commit: str, folder: Path) -> None:
 
 
 def figures(result: Result) -> dict[str, str]:
-    """Of a result, as printed: percent to two digits, numbers and seconds as they are."""
+    """Return a result's figures as printed: percent to two digits, numbers and seconds unchanged."""
     lists = dict(result.curves)
     lists |= {f"mAP of order {number}": values for number, values in enumerate(result.mean_ap_orders)}
     lists |= {name: list(getattr(result, name).values()) for name in ("old", "new")}
@@ -52,12 +52,12 @@ def figures(result: Result) -> dict[str, str]:
 
 
 def folders_of(root: Path) -> list[Path]:
-    """The benchmarks' folders of a repository."""
+    """List the benchmarks' folders of a repository."""
     return sorted({path.parent for path in root.glob("results/*/results.jsonl*")})
 
 
 def differing_figures(before: Path, here: Path) -> Iterator[str]:
-    """A line for each figure of a result that is not what it was, and for each result that is gone."""
+    """List each changed figure of a result, and each missing result."""
     for folder in folders_of(before):
         now = {identity(r.labels): figures(r) for r in load_results(here / "results" / folder.name)}
         for result in load_results(folder):

@@ -1,4 +1,4 @@
-"""What tuning took, as `benchmarks.tune` wrote it: read for tables, and to go on with."""
+"""The effort of tuning, as written by `benchmarks.tune`: read for tables, and to resume."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ UNTUNED = "nothing to tune"
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A file of trials: `asked` of each method, and `methods`; both empty where there is none yet.
+    """Read a file of trials: `asked` of each method, and `methods`; both empty without a file.
 
     Raises:
-        InputError: the file cannot be read, or is no such file.
+        InputError: the file cannot be read, or is of another kind.
     """
     try:
         found = json.loads(path.read_text())
@@ -30,9 +30,9 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def efforts(folder: str | Path) -> dict[str, str]:
-    """What tuning each method's config took, by the config as text, from the files in `tuning` beside the folder.
+    """Return the tuning effort of each method's config, by the config as text, from the files in `tuning` beside the folder.
 
-    Where two data sets chose the same, the one whose name the folder's begins with is named.
+    Where two data sets chose the same config, the one with the folder's prefix is named.
 
     Raises:
         InputError: such a file cannot be read.
@@ -47,5 +47,5 @@ def efforts(folder: str | Path) -> dict[str, str]:
 
 
 def format_effort(spec: dict[str, Any]) -> str:
-    """A method's config as text, with numbers as results keep them."""
+    """Format a method's config as text, with numbers as in results."""
     return json.dumps(rounded(spec), sort_keys=True)

@@ -1,4 +1,4 @@
-"""The table for a terminal: what one looks at first, in 100 characters."""
+"""Format the main columns of a table for a terminal, in 100 characters."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def six_columns(results: Sequence[Result], folder: str | Path | None, best: str)
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a heading and rows in columns; the first one is cut where they would be wider than a terminal."""
+    """Align a heading and rows in columns; the first one is cut at the width of the terminal."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     widths[0] = min(widths[0], max(WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1), LEAST))
     return [

@@ -33,7 +33,8 @@ class Market1501(RetrievalData):
         height: of the model's input, in pixels.
         width: likewise.
         erase: probability of erasing a rectangle of a training image.
-        verify: check the numbers of images and identities except junk, which mirrors drop; false takes the files as found.
+        verify: check the numbers of images and identities except junk, which mirrors drop; false takes the files as
+            found.
         options: see `RetrievalData`.
 
     Raises:

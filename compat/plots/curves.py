@@ -22,8 +22,8 @@ def plot_curves(
 ) -> Figure:
     """Plot figures in percent against backfill progress, one panel per metric.
 
-    A line per method is the mean over its seeds, in a band from the lowest to the highest seed; dashed lines are the old
-    and the new system.
+    A line per method is the mean over its seeds, in a band from the lowest to the highest seed; dashed lines are the
+    old and the new system.
 
     Args:
         results: of one benchmark, the seeds of a method after each other as `load_results` gives them.
@@ -41,7 +41,7 @@ def plot_curves(
 
 
 def styles_of(results: Sequence[Result], label: Callable[[Result], str], highlight: Collection[str] = ()) -> Styles:
-    """Choose a style per label, no two with the same colour: the named ones, or the best few, in colour, the rest in grey."""
+    """Choose a style per label, no two of one colour: the named ones, or the best few, coloured, the rest grey."""
     areas: dict[str, list[float]] = {}
     for result in results:
         areas.setdefault(label(result), []).append(result.auc)
@@ -92,8 +92,8 @@ def plot_multiples(
 def plot_cost(results: Sequence[Result], highlight: Collection[str] = ()) -> Figure:
     """Plot the area under the mAP curve in percent against the training cost, a point per row of the table.
 
-    Dashed lines are the old and the new system. Circles need one encoder pass per query, squares more. Of many rows only
-    the coloured ones are named.
+    Dashed lines are the old and the new system. Circles need one encoder pass per query, squares more. Of many rows
+    only the coloured ones are named.
 
     Args:
         results: of one benchmark.

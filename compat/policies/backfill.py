@@ -34,15 +34,15 @@ class BackfillEnv(gymnasium.Env[dict[str, np.ndarray], np.int64]):
     the old space, each cut by the world model's variance; they exclude the items migrated at the start. An action is an
     open group; its items are migrated in a random order.
 
-    Observations include the results of the queries. Where the queries are the gallery's own images, their new embeddings
-    are seen from the start, as queries.
+    Observations include the results of the queries. Where the queries are the gallery's own images, their new
+    embeddings are seen from the start, as queries.
 
     The reward of a step is its part of the relative gain: the trapezoid of (mAP - old) / (new - old) over the share of
     the items left at the start. The rewards of an episode add up to the relative gain of `compat.backfill_curve` by
     `merge` at the moments of the episode.
 
-    Distances of all queries to all items stay in memory (17 bytes each, and 5 more with labels), which limits the number
-    of queries.
+    Distances of all queries to all items stay in memory (17 bytes each, and 5 more with labels), which limits the
+    number of queries.
 
     Args:
         embeddings: the four matrices, labels and groups, on the CPU; without `labels` their labels are not read.

@@ -71,8 +71,8 @@ class Imitation(LightningModule):
 class WorldFirst(Imitation):
     """IWM: predict the next observation from own steps, then imitate the expert.
 
-    The prediction is each feature's change over its standard deviation, so all features count alike. Unlike the paper, own
-    steps are those of whole own episodes, not single steps aside from the expert's.
+    The prediction is each feature's change over its standard deviation, so all features count alike. Unlike the paper,
+    own steps are those of whole own episodes, not single steps aside from the expert's.
 
     Args:
         network: see `Imitation`.

@@ -75,8 +75,8 @@ def reinforce(
 ) -> SetNetwork:
     """Train a copy of a network for a number of steps in all environments together.
 
-    Rewards are not discounted, as an episode ends with a complete migration; PPO's other arguments are sb3's, except for
-    larger batches.
+    Rewards are not discounted, as an episode ends with a complete migration; PPO's other arguments are sb3's, except
+    for larger batches.
 
     Args:
         network: the start; it is not changed.

@@ -22,8 +22,8 @@ class Demonstrations(NamedTuple):
         overall: (N, A), likewise.
         mask: (N, M) bool, the open groups.
         action: (N,), the expert's.
-        gains: (N, M), the gain of mAP per item by the expert's action, and by the other actions tried at this state; NaN
-            for untried ones.
+        gains: (N, M), the gain of mAP per item by the expert's action, and by the other actions tried at this state;
+            NaN for untried ones.
         proxies: (N, M), a figure without labels of the same trials, likewise.
         episode: (N,), number of each state's episode.
     """

@@ -16,7 +16,7 @@ JITTER = 1e-6
 
 
 class Known(NamedTuple):
-    """Sums over the learned pairs: features' products (M, M) with a factor, and their products with new embeddings (M, D)."""
+    """Sums over the learned pairs: features' products (M, M) with a factor, and with new embeddings (M, D)."""
 
     products: Rows
     targets: Rows
