@@ -200,7 +200,7 @@ def _pairs(labels: tuple[Tensor, Tensor], groups: tuple[Tensor, Tensor]) -> tupl
 def _merged(
     parts: list[IndexedSpace], rows: Tensor, groups: tuple[Tensor, Tensor], k: int, wanted: int
 ) -> tuple[Tensor, Tensor]:
-    """Merge the k nearest items to these queries (N,) of both parts: ascending distances, infinite if none, and rows."""
+    """Merge the k nearest items to these queries (N,) of both parts: ascending distances, padded with inf, and rows."""
     lists = [part.search(rows, wanted) for part in parts if len(part.items)]
     distances, items = (torch.cat(values, 1) for values in zip(*lists, strict=True))
     ignored = groups[1][items] == groups[0][rows, None]

@@ -18,7 +18,7 @@ from compat.progress import backfill_order
 
 
 def ends(artifact: SystemFigures, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """Compute the figures of the old and the new system, (2,) each, and the queries answered correctly by the old one."""
+    """Compute the figures of the old and the new system, (2,) each, and which queries the old one answers correctly."""
     data = dataset(artifact.images.whole)
     queries, gallery = data.query_images(), data.gallery_images()
     systems = [load(store, system) for system in (artifact.old, artifact.new)]

@@ -17,7 +17,7 @@ from compat.experience.replay import learning_curve
 
 
 def replay(artifact: OnlineCurve, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """Compute the lists of a result, and of each refit, (S, K): seconds, passes per query, expected and observed errors."""
+    """Compute the lists of a result, and of each refit, (S, K): seconds, passes per query, expected and true errors."""
     built, served = upgrade(store, artifact.upgrade), matrices(store, artifact.upgrade, artifact.images)
     learner = artifact.learner.build(Method)(built.method.old, built.method.new)
     orders = list(store.get(artifact.order)["order"].numpy())

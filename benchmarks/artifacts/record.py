@@ -32,7 +32,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def git_commit() -> str | None:
-    """Return the project's commit, marked if tracked files differ; None where git fails, with a warning in a checkout."""
+    """Return the project's commit, marked if tracked files differ; None if git fails, with a warning in a checkout."""
     try:
         changes = _git("status", "--porcelain", "-uno")
         return _git("rev-parse", "HEAD") + ("-dirty" if changes else "")

@@ -2,11 +2,11 @@
 
     python -m benchmarks.faults --store sqlite --kills 1000 --seed 0 -o results/live_faults_sqlite.json
 
-Processes are forked from a warm one, write what they do to logs, and are killed (SIGKILL). A checker knows from the
-logs what may be true at each moment, and looks at every answer of a process that asks queries all the time, and at the
-store in the end. It has to reject engines that are broken on purpose. With `--store postgres` a server is started for
-it. A kill is not a loss of power, as what the operating system holds is not lost. So SQLite's changes of files are
-recorded too, and disks made of them which lack what was not synced by some moment.
+Processes are forked from a warm one, log their actions, and are killed (SIGKILL). A checker derives from the
+logs the possible states at each moment, and checks every answer to a stream of queries, and the
+store at the end. It must reject engines broken on purpose. With `--store postgres` a server is started for
+it. A kill is not a loss of power: the operating system keeps its buffers. So SQLite's file operations are
+recorded too, and replayed to disks without the data not yet synced at some moment.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 
-BACK = 5  # of so many rounds one is a rollback, and one more has a gallery that is written anew
+BACK = 5  # one round of this many is a rollback, and one more rewrites the gallery
 AT_ONCE = 20  # kills at lines whose stores are looked at by one process
 ROUNDS = 5  # of each broken engine
-ROOMS = (40, 80, 120, 160, 200)  # KiB that a file may have
-LOSSES = 10  # of power in a round of an engine that syncs too little
-SHOWN = 5  # things that are wrong, in the report
+ROOMS = (40, 80, 120, 160, 200)  # KiB, limits of a file's size
+LOSSES = 10  # of power per round, for an engine syncing too little
+SHOWN = 5  # violations in the report
 
 
 def log(text: str) -> None:
-    """Progress."""
+    """Print progress."""
     print(text, file=sys.stderr, flush=True)
 
 
 def summarize(found: Sequence[Evidence]) -> dict[str, Any]:
-    """Counts of several fault injections, and what was wrong, by kind."""
+    """Count the injected faults of several runs, and the violations by kind."""
     wrong = [one for its in found for one in its.store]
     missed = [one for its in found for one in its.answers]
     kinds = ("lost", "stale", "resurrected", "acknowledged and gone", "torn", "twice")
@@ -60,12 +60,12 @@ def summarize(found: Sequence[Evidence]) -> dict[str, Any]:
 
 
 def count_redone(found: Evidence) -> int:
-    """Items that were extracted again although no process died with them."""
+    """Count the items extracted again although no process died with them."""
     return max(found.counts["items_extracted_again"] - found.counts["items_in_flight"], 0)
 
 
 def random_moments(place: Place, kills: int, seed: int) -> dict[str, Any]:
-    """Rounds until so many processes were killed."""
+    """Run rounds until this many processes were killed."""
     chance, found, done = random.Random(seed), list[Evidence](), 0
     while done < kills:
         number = len(found)
@@ -79,7 +79,7 @@ def random_moments(place: Place, kills: int, seed: int) -> dict[str, Any]:
 
 
 def every_line(place: Place, most: int) -> dict[str, Any]:
-    """Each story killed at the first and at the last execution of each line, or at so many of these."""
+    """Kill each story at the first and at the last execution of each line, or at this many of these."""
     report = {}
     for name, story in lines.STORIES.items():
         options = {**lines.SMALL, "forward": story.forward}
@@ -99,7 +99,7 @@ def every_line(place: Place, most: int) -> dict[str, Any]:
 
 
 def stop_workers(place: Place, count: int, seed: int) -> dict[str, Any]:
-    """Workers that are stopped past their lease, or past their migration."""
+    """Stop workers past their lease, or past their migration."""
     chance = random.Random(seed)
     past, other = list[Evidence](), list[Evidence]()
     for number in range(count):
@@ -112,7 +112,7 @@ def stop_workers(place: Place, count: int, seed: int) -> dict[str, Any]:
 
 
 def run_controls(place: Place, rounds: int, seed: int) -> dict[str, Any]:
-    """How many rounds of each broken engine the checker rejects, and for what."""
+    """Count the rounds of each broken engine rejected by the checker, and the reasons."""
     report = {}
     for name in CONTROLS:
         found = list[Evidence]()
@@ -131,7 +131,7 @@ def run_controls(place: Place, rounds: int, seed: int) -> dict[str, Any]:
 
 
 def unsynced(place: Place, rounds: int, seed: int) -> dict[str, Any]:
-    """How many recordings of engines that sync too little the checker rejects, as they lose what they acknowledged."""
+    """Count the rejected recordings of engines syncing too little, which lose acknowledged writes."""
     report = {}
     for name in power.CONTROLS:
         runs = [power.losses(place, power.CROWD, LOSSES, f"{seed}.{number}", name) for number in range(rounds)]
@@ -142,7 +142,7 @@ def unsynced(place: Place, rounds: int, seed: int) -> dict[str, Any]:
 
 
 def measure(store: str, kills: int, seed: int, most: int) -> dict[str, Any]:
-    """All of it; fewer kills, less of the rest, and at lines at most so many of each step."""
+    """Inject all faults; fewer kills, less of the rest, and at lines at most this many of each step."""
     started = time.monotonic()
     share = min(kills / 1000, 1.0)
     report: dict[str, Any] = {"store": store, "seed": seed}
@@ -171,7 +171,7 @@ def measure(store: str, kills: int, seed: int, most: int) -> dict[str, Any]:
 
 
 def failures(report: Any) -> int:
-    """Whatever is not as it should be."""
+    """List all violations."""
     if not isinstance(report, dict):
         return 0
     found = sum(failures(value) for name, value in report.items() if name != "broken_engines")

@@ -93,7 +93,7 @@ def describe_metric(spec: Spec) -> dict[str, Any]:
 
 
 def passes_of(curve: dict[str, Any], replayed: OnlineCurve) -> int:
-    """Return the embedder passes per query: the rounded mean over the backfill, as the method serving before may take more."""
+    """Return the embedder passes per query, a rounded mean over the backfill: the base upgrade may take more."""
     passes = curve["refit_passes"].numpy().mean(0)
     return round(float((passes * np.diff([*moments_of(replayed), 1.0])).sum()))
 

@@ -272,7 +272,7 @@ def learns_on_the_way(spec: Spec) -> bool:
 
 
 def training_seed(number: int, seed: int) -> int:
-    """Return the seed of one generation's training: equal seeds and backbones must not give two generations equal weights.
+    """Return the seed of one generation's training; equal backbones with one seed must not get equal weights.
 
     Twice the seed plus 0, 1, 2**31, 2**31 + 1, 2**30, ... for the first, second, third, ... generation; the first three
     define all published weights.

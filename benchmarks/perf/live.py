@@ -2,7 +2,7 @@
 
     python -m benchmarks.perf.live --items 1000000 -o results/live.json
 
-Embeddings are looked up, so extraction costs next to nothing and what is measured is the engine; its overhead is given
+Embeddings are looked up, so extraction costs next to nothing and the engine is measured; its overhead is given
 over a small network too. Everything runs with one thread; the backfill and the queries are two processes.
 """
 

@@ -33,7 +33,7 @@ OLD_BLUR = 1.4  # on top of it in the old space, which is turned besides
 
 
 def make(folder: Path, items: int, queries: int, dim: int) -> None:
-    """Files of a planted upgrade: the old space is the new one, turned and blurred."""
+    """Write files of a planted upgrade: the old space is the new one, rotated and with noise."""
     random = np.random.default_rng(0)
     classes = max(items // OF_CLASS, 2)
     centres = random.standard_normal((classes, dim), dtype=np.float32)
@@ -54,7 +54,7 @@ def make(folder: Path, items: int, queries: int, dim: int) -> None:
 
 
 def measure(command: list[str]) -> dict[str, Any]:
-    """Run a command: its seconds, and the most memory that it held, of its own and with pages of mapped files."""
+    """Run a command; returns its seconds, and its peak memory, of its own and with pages of mapped files."""
     started, peaks = time.perf_counter(), {"RssAnon": 0, "VmHWM": 0}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -35,10 +35,10 @@ SPLITS = 20
 
 
 def upgrades(files: list[Path]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """The upgrades of the files, by their names.
+    """Return the upgrades of the files, by their names.
 
     Raises:
-        InputError: a file that `benchmarks.export` did not write.
+        InputError: a file not written by `benchmarks.export`.
     """
     first: dict[str, dict[str, Tensor]] = {}  # of each gallery
     seeds: set[str] = set()
@@ -56,7 +56,7 @@ def upgrades(files: list[Path]) -> Iterator[tuple[str, dict[str, Tensor]]]:
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file.
+    """Read the tensors of a file.
 
     Raises:
         InputError: it cannot be read, or lacks one.
@@ -80,14 +80,14 @@ def same_gallery(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 
 def rotate(a: dict[str, Tensor], of_a: str, b: dict[str, Tensor], of_b: str) -> dict[str, Tensor]:
-    """The upgrade from a model of one file to a model of another."""
+    """Return the upgrade from a model of one file to a model of another."""
     models = {f"{part}_old": a[f"{part}_{of_a}"] for part in ("query", "gallery")}
     models |= {f"{part}_new": b[f"{part}_{of_b}"] for part in ("query", "gallery")}
     return {**a, **models}
 
 
 def measure(tensors: dict[str, Tensor], least: float) -> dict[str, Any]:
-    """The decision on all queries that a report looks at, and how halves of them agree."""
+    """Return the decision on all queries of a report, and the agreement of their halves."""
     arguments = command.parser().parse_args(["--least-gain", str(least)])
     given = Inputs(dict(tensors), {}, True)
     seen = gallery.draw_sample(given, arguments.queries, arguments.items, arguments.seed)

@@ -5,11 +5,11 @@
     python -m benchmarks.policies configs/policies.yaml environments -o results/policies/all.json --only within/digits
     python -m benchmarks.policies -o results/policies/all.json --markdown policies.md --plot policies.png
 
-Environments are files that `python -m benchmarks.export` wrote, or a folder of them, each named
-DATA-SETTING-SEED.safetensors, such as digits-same-0.safetensors. The gate comes first: what an expert that looks at
-labels gains over the best heuristic. Then each data set is held out, and each is divided into two halves of its
-classes; policies trained in the other environments, or on the first half, are tried. What has been measured is found
-again in the JSON file, what has been trained in the folder of runs; several processes may add to one file, each with
+Environments are files written by `python -m benchmarks.export`, or a folder of them, each named
+DATA-SETTING-SEED.safetensors, such as digits-same-0.safetensors. The gate comes first: the gain of an expert with
+labels over the best heuristic. Then each data set is held out, and each is divided into two halves of its
+classes; policies trained in the other environments, or on the first half, are tried. Finished measurements are found
+again in the JSON file, trained policies in the folder of runs; several processes may add to one file, each with
 folds of its own (--only). Without a config the results are shown as they are, which needs no torch.
 """
 
@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> None:
-    """Measure what is not there yet.
+    """Measure all missing results.
 
     Raises:
         InputError: wrong files, other results in the output.

@@ -1,4 +1,4 @@
-"""A policy by its recipe, trained once."""
+"""Train a policy by its recipe, once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from compat.policies.self_reflection import Outcome, SelfReflection, reflected
 
 
 def network_of(recipe: PolicyRecipe, school: School) -> SetNetwork:
-    """The trained network: from its file, or trained now, and what it starts from before it."""
+    """Return the trained network: from its file, or trained now, after its start."""
     folder = school.folder / recipe.name
     path, network = folder / "network.safetensors", build_untrained(recipe, school)
     if path.exists():
@@ -35,8 +35,10 @@ def network_of(recipe: PolicyRecipe, school: School) -> SetNetwork:
 
 
 def build_untrained(recipe: PolicyRecipe, school: School) -> SetNetwork:
-    """The network of the recipe's seed. All of the expert's training episodes standardise observations, also where a
-    share of them or none is imitated."""
+    """Build the network of the recipe's seed.
+
+    All of the expert's training episodes standardise observations, even if only a share or none is imitated.
+    """
     network = build(recipe.family, len(FEATURES), len(OVERALL), recipe.seed)
     seen = school.demonstrations(recipe.fold)
     network.standardise(seen.groups, seen.overall)
@@ -44,7 +46,7 @@ def build_untrained(recipe: PolicyRecipe, school: School) -> SetNetwork:
 
 
 def train_by_imitation(recipe: PolicyRecipe, school: School, network: SetNetwork, folder: Path) -> SetNetwork:
-    """By supervision, as many updates for each method."""
+    """Train by supervision, with the same number of updates for each method."""
     training = school.settings.training
     shown = some_episodes(school.demonstrations(recipe.fold), recipe.share, recipe.seed)
     train = partial(fit, folder=folder, batch=training.batch, seed=recipe.seed)
@@ -59,7 +61,7 @@ def train_by_imitation(recipe: PolicyRecipe, school: School, network: SetNetwork
 
 
 def train_by_reinforcement(recipe: PolicyRecipe, school: School, network: SetNetwork, folder: Path) -> SetNetwork:
-    """By the rewards of the training environments."""
+    """Train by the rewards of the training environments."""
     start = recipe.start(school.settings)
     begun = network if start is None else network_of(start, school)
     makers = [partial(school.environment, place) for place in school.places(recipe.fold)]

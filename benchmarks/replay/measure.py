@@ -203,7 +203,7 @@ def transformed(given: str, query_new: Any) -> Tensor:
 
 
 def load_transform(given: str) -> Callable[[Tensor], Any]:
-    """Load the transform from query_new to query_old: a matrix (D_new, D_old) in a file, or a function by its import path.
+    """Load the transform from query_new to query_old: a matrix (D_new, D_old) in a file, or a function's import path.
 
     Raises:
         InputError: neither.

@@ -30,7 +30,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def efforts(folder: str | Path) -> dict[str, str]:
-    """Return the tuning effort of each method's config, by the config as text, from the files in `tuning` beside the folder.
+    """Return the tuning effort by method config, as text, from the files in `tuning` beside the folder.
 
     Where two data sets chose the same config, the one with the folder's prefix is named.
 
