@@ -1,6 +1,6 @@
-"""Take artifacts over that lie in the run folder under another key, where a change is known to change nothing.
+"""Adopt artifacts of the run folder under their new keys, after a change known to have no effect.
 
-    python -m benchmarks.adopt configs/digits.yaml --why "moved a function"       # all that differ by code alone
+    python -m benchmarks.adopt configs/digits.yaml --why "moved a function"       # all differing by code alone
     python -m benchmarks.adopt configs/digits.yaml --why "renamed a stage" \\
         --artifact "train old" --from runs/train-0123456789abcdef                  # one, from the folder named
 
@@ -24,10 +24,10 @@ from compat.errors import InputError
 
 
 def adopt(experiment: Experiment, why: str) -> list[str]:
-    """Take over each artifact of a benchmark that is there but for the code that it was made by.
+    """Adopt each missing artifact of a benchmark found under a key differing by code alone.
 
     Returns:
-        The labels of those taken over.
+        The labels of the adopted ones.
     """
     store, labels = ArtifactStore(experiment.runs), []
     taken: dict[str, str] = {}
@@ -43,7 +43,7 @@ def adopt(experiment: Experiment, why: str) -> list[str]:
 
 
 def find_equivalent(artifact: Artifact, store: ArtifactStore, taken: dict[str, str]) -> Path | None:
-    """The newest whole folder of an artifact that is the same in all but code, with its inputs under their old keys."""
+    """Find the newest complete folder of an artifact equal in all but code, with its inputs under their old keys."""
     mine = replace_keys(identity(artifact), taken)
     folders = sorted(store.folder.glob(f"{artifact.stage}-*/"), key=lambda folder: folder.stat().st_mtime)
     for folder in reversed(folders):
@@ -56,23 +56,23 @@ def find_equivalent(artifact: Artifact, store: ArtifactStore, taken: dict[str, s
 
 
 def replace_keys(value: Any, taken: dict[str, str]) -> Any:
-    """Fields with the old keys of those inputs that were taken over."""
+    """Replace the keys of adopted inputs in fields by their old ones."""
     if isinstance(value, dict):
         return {k: taken.get(v, v) if k == "product" else replace_keys(v, taken) for k, v in value.items()}
     return [replace_keys(item, taken) for item in value] if isinstance(value, list | tuple) else value
 
 
 def artifacts_of(experiment: Experiment) -> list[Artifact]:
-    """All artifacts of a benchmark, each after those that it is made of."""
+    """List all artifacts of a benchmark, each after its inputs."""
     jobs = plan_from_recall(experiment, ArtifactStore(experiment.runs))
     return list(dict.fromkeys(artifact for job in jobs for artifact in graph(job.curve)))
 
 
 def adopt_one(experiment: Experiment, label: str, folder: Path, why: str) -> None:
-    """Take the artifact in a folder for the one of that label.
+    """Adopt the artifact in a folder as the one with this label.
 
     Raises:
-        InputError: no such artifact, several, nothing whole in the folder, or another kind of artifact.
+        InputError: no such artifact, several, an incomplete folder, or another kind of artifact.
     """
     artifacts = artifacts_of(experiment)
     known = [artifact for artifact in artifacts if artifact.label == label]

@@ -102,7 +102,7 @@ def places365(root: Path) -> str:
 
 
 def imagenet(root: Path) -> str:
-    """ImageNet-1k (ILSVRC 2012): 145 GB of archives that you get by registration."""
+    """ImageNet-1k (ILSVRC 2012): 145 GB of archives, available after registration."""
     archives = {split: Download(name, md5, IMAGENET_URL) for split, (name, md5) in ilsvrc.ARCHIVE_META.items()}
     needed = [archives[split] for split in ("train", "val") if not (root / split).is_dir()]
     meta = root / ilsvrc.META_FILE
@@ -113,7 +113,7 @@ def imagenet(root: Path) -> str:
             os.rename(work / meta.name, meta)
     try:
         _, val_wnids = ilsvrc.load_meta_file(root)
-    except Exception as error:  # what torch.load raises depends on the damage
+    except Exception as error:  # torch.load raises different errors, by the damage
         raise InputError(f"{meta}: cannot be read, expected what the development kit gives; delete it") from error
 
     if not (train := root / "train").is_dir():
@@ -140,7 +140,7 @@ def imagenet(root: Path) -> str:
 
 
 def market1501(root: Path) -> str:
-    """Market-1501: about 150 MB, to be got from the authors' page."""
+    """Market-1501: about 150 MB, from the authors' page."""
     folders = [root / Path(MARKET.name).stem / name for name in MARKET_FOLDERS]
     if not all(folder.is_dir() for folder in folders):
         by_hand(root, [MARKET], MARKET_HELP)
@@ -149,14 +149,14 @@ def market1501(root: Path) -> str:
 
 
 def check(arguments: list[str], decode: bool) -> None:
-    """Print what a config's models train on and search in; decode every image.
+    """Print the training and search images of a config's models; decode every image.
 
     Args:
         arguments: CONFIG and overrides, as for `benchmarks.run`.
         decode: false leaves out the decoding.
 
     Raises:
-        InputError: whatever the dataset misses, or an image that cannot be decoded.
+        InputError: any defect of the dataset, or an undecodable image.
     """
     experiment = parse(*layers(arguments))
     data = dataset(experiment.data)
@@ -188,7 +188,7 @@ def _count(images: LabelledImages) -> str:
 
 
 def layers(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """The config files among the arguments, and what is left."""
+    """Split the arguments into config files and the rest."""
     parser = Parser(allow_abbrev=False)
     parser.add_argument("--config", action="append", default=[])
     found, overrides = parser.parse_known_args(arguments[1:])
@@ -211,7 +211,7 @@ DATASETS: dict[str, tuple[Callable[[Path], str], str]] = {
 
 
 def prepare(name: str, root: Path) -> None:
-    """Make a dataset ready in `root`, as far as it is not, and say how to go on."""
+    """Prepare a dataset in `root`, as far as needed, and print the next step."""
     function, usual = DATASETS[name]
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Write what a run embeds into one file: the four matrices of `independent`, with labels and groups.
+"""Write the embeddings of a run into one file: the four matrices of `independent`, with labels and groups.
 
     python -m benchmarks.export configs/digits.yaml --seed 0 -o s0.safetensors
     python -m benchmarks.replay --query-old s0.safetensors:query_old --query-new s0.safetensors:query_new \\
@@ -9,7 +9,7 @@
 
 `python -m benchmarks.replay` and `compat.policies` take the tensors by these names. Where the old model has a
 classifier, `gallery_entropy` is its entropy for each item of the gallery. Models and embeddings are those of the run
-folder; what is missing is made. Of a sequence the first upgrade is written.
+folder; missing ones are made. Of a sequence the first upgrade is written.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 
 def export(experiment: Experiment) -> dict[str, Tensor]:
-    """The tensors of an experiment of one seed, by name.
+    """Return the tensors of an experiment with one seed, by name.
 
     Raises:
-        InputError: what a run of the experiment refuses.
+        InputError: any error of a run of the experiment.
     """
     from benchmarks.artifacts.images import dataset
     from benchmarks.artifacts.matrices import matrices
@@ -61,7 +61,7 @@ def export(experiment: Experiment) -> dict[str, Tensor]:
 
 
 def entropy(rows: Tensor, classifier: object) -> Tensor:
-    """Of the classifier's probabilities for each row, (G,) float64, as `compat.orders.Entropy` ranks by it."""
+    """Return the entropy of the classifier's probabilities for each row, (G,) float64, as in `compat.orders.Entropy`."""
     import numpy as np
 
     from compat.orders import Entropy, OrderGiven

@@ -17,7 +17,7 @@ from compat.results import metrics_of
 
 
 def save(figure: Figure, output: str) -> None:
-    """Write an image; a PNG with 96 colours, which a plot needs no more than and which is a third of the size.
+    """Write an image; a PNG with 96 colours, enough for a plot and a third of the size.
 
     Raises:
         OSError: the file cannot be written.

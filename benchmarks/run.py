@@ -23,21 +23,21 @@ from compat.progress import completion_ratios
 def run(
     experiment: Experiment, part: str | None = None, overwrite: bool = False, command: str | None = None
 ) -> tuple[Path, list[Job], int]:
-    """Run the chosen jobs of an experiment; finished artifacts are taken from the run folder.
+    """Run the chosen jobs of an experiment; finished artifacts are reused from the run folder.
 
     Args:
         experiment: its config.
         part: of the jobs, i/n; default all.
-        overwrite: replace results that were made with another config.
-        command: the command line, to be kept beside the results.
+        overwrite: replace results made with another config.
+        command: the command line, stored with the results.
 
     Returns:
-        The folder of the results, the jobs, and how many of them failed.
+        The folder of the results, the jobs, and the number of failed ones.
 
     Raises:
-        InputError: wrong input, or a result of another experiment is in the way.
+        InputError: wrong input, or a conflicting result of another experiment.
         StoreError: the run folder cannot be written.
-        CollectError: the folder of results cannot be written; what is made stays in the run folder.
+        CollectError: the folder of results cannot be written; finished artifacts stay in the run folder.
     """
     from benchmarks.artifacts.images import dataset
     from benchmarks.artifacts.progress import Progress
@@ -80,10 +80,10 @@ def run(
 
 
 def models(store: ArtifactStore, jobs: list[Job]) -> bool:
-    """Make what several processes make together: weights and embeddings of each generation.
+    """Make the artifacts made by several processes together: weights and embeddings of each generation.
 
     Returns:
-        Whether this is the process that goes on alone.
+        Whether this process continues alone.
     """
     import torch.distributed as dist
     from pytorch_lightning.utilities import rank_zero_only
@@ -122,7 +122,7 @@ def main() -> None:
 
 
 def show(folder: Path) -> None:
-    """Print the table, and how to draw the curves."""
+    """Print the table, and the command to draw the curves."""
     from benchmarks.tables.table import tables
     from benchmarks.tables.terminal import narrow
 
@@ -131,7 +131,7 @@ def show(folder: Path) -> None:
 
 
 def command_line(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The options of the command itself, and those of the experiment."""
+    """Parse the options of the command itself, and those of the experiment."""
     listing.class_help(arguments)
     parser = Parser(
         prog="python -m benchmarks.run",

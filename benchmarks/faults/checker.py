@@ -91,7 +91,7 @@ class Checker:
         return any(self.oracle.distance(answer.query, state.content, p) >= last - EXACT for p in parts)
 
     def parts(self, answer: Answer, id: str, state: ItemState) -> list[str]:
-        """Name the possible parts of an item in this state: "before" a migration, in its "old" part, in its "new" part."""
+        """Name the possible parts of an item in this state: "before" a migration, its "old" part, its "new" part."""
         phases = self.history.phases
         found = []
         if answer.began <= phases.runs_by or answer.ended >= phases.back_from:

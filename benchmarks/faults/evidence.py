@@ -81,7 +81,7 @@ def answers(
 
 
 def in_store(history: History, held: Mapping[str, Any], complete: bool, forward: bool = False) -> list[Wrong]:
-    """List the violations in a store, as seen by `roles.look`: after the first migration or before its end, or after it."""
+    """List the violations in a store, as seen by `roles.look`, during or after the first migration."""
     oracle = ContentOracle((), forward) if held["dim"] == OLD else ContentOracle((), old="new", new="next")
     found = check_store(history, oracle, held["items"], complete)
     if held["total"] != len(held["items"]):

@@ -156,7 +156,7 @@ def tell(story: Story, setting: Setting, tracer: Tracer) -> None:
 
 
 def counted(story: Story, setting: Setting) -> dict[str, int]:
-    """How often an act executes each line of the engine."""
+    """Count the executions of each line of the engine in an act."""
 
     def told() -> dict[str, int]:
         tracer = Tracer(None)
@@ -168,7 +168,7 @@ def counted(story: Story, setting: Setting) -> dict[str, int]:
 
 
 def recovered(story: Story, setting: Setting, ids: list[str]) -> list[dict[str, Any]]:
-    """What the store holds after the kill, and after what makes up for it."""
+    """Return the store's content after the kill, and after the recovery."""
     log, store = Log(setting.folder / "answers"), open_store(setting.url)
     searcher = Searcher(store, models(setting.forward)) if story.asked else None
     held = []
@@ -186,7 +186,7 @@ def recovered(story: Story, setting: Setting, ids: list[str]) -> list[dict[str, 
 def kill_at(
     story: Story, setting: Setting, stop: Stop, settled: Callable[[int], None]
 ) -> tuple[dict[str, ItemState], Ended]:
-    """Kill an act at a line, unless it is not reached this time; the gallery before, and the life that ended."""
+    """Kill an act at a line, if it is reached this time; returns the gallery before, and the ended life."""
     process = fork(lambda: tell(story, setting, Tracer(stop)), setting.errors)
     if (status := ended(process)) > 0:
         raise RuntimeError(setting.errors.read_text())
@@ -196,7 +196,7 @@ def kill_at(
 
 
 def killed(story: Story, settings: list[Setting], stops: list[Stop], settled: Callable[[int], None]) -> list[Evidence]:
-    """Kills, each in a store of its own; what makes up for them, and what is wrong then."""
+    """Kill repeatedly, each time in a new store, recover, and list the violations."""
     dead = [kill_at(story, setting, stop, settled) for setting, stop in zip(settings, stops, strict=True)]
     ids = [sorted(history_of(items, [life]).states) for items, life in dead]
     held = call(lambda: [recovered(story, s, i) for s, i in zip(settings, ids, strict=True)], settings[0].errors)

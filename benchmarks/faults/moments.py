@@ -1,4 +1,4 @@
-"""A migration in which worker and writer are killed at random moments, again and again, while queries go on."""
+"""Kill a migration's worker and writer at random moments, again and again, while queries go on."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SHARES = {  # of a life, within which each is killed in a round of worker or rol
 
 
 class Life(NamedTuple):
-    """A process that is to be killed.
+    """A process to be killed.
 
     Attributes:
         role: "worker", "writer" or "rollback".
         process: its id.
         path: of its log.
-        until: when it is to be killed, in seconds.
+        until: time of the kill, in seconds.
     """
 
     role: str

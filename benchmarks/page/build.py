@@ -1,4 +1,4 @@
-"""The page's text, from benchmarks."""
+"""Build the page's text from benchmarks."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ SELECTS = {
 
 
 def build(benchmarks: Sequence[Benchmark], documents: str = "") -> str:
-    """One HTML file.
+    """Return one HTML file.
 
     Args:
-        benchmarks: what it shows.
-        documents: where documents lie that it should link to, relative to it.
+        benchmarks: its content.
+        documents: folder of linked documents, relative to it.
 
     Raises:
-        InputError: a package that it is made with is not installed.
+        InputError: a required package is not installed.
     """
     names: dict[str, list[str]] = {}
     for row in (row for one in benchmarks for row in one.rows):

@@ -15,7 +15,7 @@ RUN = re.compile(r"^(?:python -m benchmarks\.run|compat-bench run) .*$", re.MULT
 
 @cache
 def read_commands(root: Path) -> dict[str, list[str]]:
-    """The commands in the Markdown documents beside folders of results, by the name of the folder that each writes.
+    """Read the commands in the Markdown documents beside folders of results, by the folder written by each.
 
     Args:
         root: the folder of the folders; configs are looked for beside it.
@@ -30,7 +30,7 @@ def read_commands(root: Path) -> dict[str, list[str]]:
 
 
 def for_method(commands: Sequence[str], method: str) -> list[int]:
-    """The places of the commands that a method may have been run by: all but those that ask for others only."""
+    """Return the places of the commands a method may have been run by: all but those for other methods only."""
     asked = [_value(_words(command), "only") for command in commands]
     return [number for number, only in enumerate(asked) if not only or method in only.split(",")]
 
@@ -43,7 +43,7 @@ def _words(command: str) -> list[str]:
 
 
 def _value(words: Sequence[str], option: str) -> str:
-    """What an option is given, as --option=value or --option value; empty without it."""
+    """Return an option's value, from --option=value or --option value; empty without it."""
     for number, word in enumerate(words):
         if word == f"--{option}":
             return "".join(words[number + 1 : number + 2])
@@ -53,7 +53,7 @@ def _value(words: Sequence[str], option: str) -> str:
 
 
 def _name(words: Sequence[str], folder: Path) -> str:
-    """The name of the benchmark that a command runs: what it says, or the last of its configs that has one."""
+    """Return the benchmark's name in a command: its own option, or the last of its configs with one."""
     if name := _value(words, "name"):
         return name
     for config in reversed([word.removeprefix("--config=") for word in words if word.endswith(".yaml")]):

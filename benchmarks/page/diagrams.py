@@ -16,8 +16,9 @@ EQUAL, TOLD = "paired, not told from the best", "told from it"
 
 
 def diagram(name: str, found: MethodRanking) -> Chart:
-    """Each method's mean rank with its interval, the best on top, small marks for its rank in each folder; upright bars
-    join methods that Nemenyi's test does not tell apart, as in `compat.plots.ranks`.
+    """Draw each method's mean rank with its interval, the best on top, small marks for its rank in each folder.
+
+    Upright bars join methods not separated by Nemenyi's test, as in `compat.plots.ranks`.
 
     Raises:
         InputError: Altair is not installed.
@@ -28,7 +29,7 @@ def diagram(name: str, found: MethodRanking) -> Chart:
 
 
 def description(found: MethodRanking) -> str:
-    """What the diagram says, in words."""
+    """Describe the diagram in words."""
     p = "" if isnan(found.friedman) else f" Friedman's p {found.friedman:.2g}."
     first, last = found.ranked[0], found.ranked[-1]
     return (
@@ -39,7 +40,7 @@ def description(found: MethodRanking) -> str:
 
 
 def specification(found: MethodRanking) -> dict[str, Any]:
-    """The drawing, for Vega-Lite."""
+    """Return the Vega-Lite specification."""
     try:
         import altair as alt
     except ImportError as error:
@@ -76,7 +77,7 @@ def specification(found: MethodRanking) -> dict[str, Any]:
 
 
 def means(found: MethodRanking) -> list[dict[str, Any]]:
-    """A row for each method: its mean rank with its interval."""
+    """Return a row for each method: its mean rank with its interval."""
     return [
         {
             "method": row.name,

@@ -1,4 +1,4 @@
-"""Express z-scored distances as plain ones: many orders are then replayed a hundred times as fast as under a merge rule."""
+"""Express z-scored distances as plain ones, whose replay is a hundred times as fast as under a merge rule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compat.policies.ranking import lines
 
 
 def scaled(embeddings: Embeddings, merge: Merge) -> Embeddings:
-    """Scale embeddings so their squared Euclidean distances are the z-scores of the cosine distances, plus one constant.
+    """Scale embeddings: their squared Euclidean distances become the z-scored cosine distances, plus one constant.
 
     For unit vectors u and v the cosine distance is |u - v|^2 / 2. Vectors are scaled by the root of the slope; an
     additional coordinate of the items, zero in queries, accounts for the difference of the two spaces' offsets.

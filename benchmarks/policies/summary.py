@@ -142,7 +142,7 @@ def by_backbones(pairs: Iterable[Pairs]) -> list[float]:
 
 
 def interval(pairs: Iterable[Pairs]) -> Interval | None:
-    """Return the interval over the trainings of the backbones of some folds; None without any, no width for a single one."""
+    """Return the interval over the trainings of the backbones of some folds; None without any, no width for one."""
     means = by_backbones(pairs)
     return over_seeds(means) if means else None
 

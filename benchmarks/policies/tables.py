@@ -98,7 +98,7 @@ def _row(found: StudyResults, some: Sequence[Fold], what: tuple[str, str, str], 
 
 
 def _reached(of_folds: Sequence[Pairs], aim: float) -> str:
-    """Count the folds with several trainings of the backbones whose mean is at the aim and whose interval is above 0."""
+    """Count the folds with several trainings of the backbones, a mean at the aim and an interval above 0."""
     several = [pairs for pairs in of_folds if len({backbones for backbones, _ in pairs}) > 1]
     intervals = [over for over in (interval([pairs]) for pairs in several) if over]
     return f"{sum(over.mean >= aim and over.low > 0 for over in intervals)} of {len(intervals)}"

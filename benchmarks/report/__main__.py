@@ -1,14 +1,14 @@
-"""Is this upgrade worth it? One HTML file that needs no network, and a summary in Markdown beside it.
+"""Is this upgrade worth it? Write one self-contained HTML file, and a summary in Markdown beside it.
 
     python -m benchmarks.report --query-old q_old.npy --query-new q_new.npy --gallery-old g_old.npy \\
         --gallery-new g_new.npy --query-labels q_labels.npy --gallery-labels g_labels.npy -o report.html
     python -m benchmarks.report configs/digits.yaml -o report.html
     python -m benchmarks.report results/digits_tuned -o report.html
 
-With embeddings of one's own every way is tried that needs no more than these: the two models side by side, methods that
-learn from the gallery's own pairs, those in closed form where training pairs are given, in several orders and under
-several merge rules. With a config, embeddings and methods are those of its run; with a folder of results the methods,
-orders and rules in it are compared.
+From embeddings, every applicable way is measured: the two models side by side, methods that
+learn from the gallery's own pairs, closed-form methods if training pairs are given, in several orders and under
+several merge rules. With a config, its run gives embeddings and methods; with a folder of results its methods,
+orders and rules are compared.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def own(group: argparse._ArgumentGroup) -> None:
-    """The options for embeddings of one's own."""
+    """Add the options for the user's embeddings."""
     for name in ARRAYS:
         group.add_argument(f"--{name.replace('_', '-')}", metavar="FILE")
     group.add_argument("--transform", help="makes query_old from query_new: one more way; see benchmarks.replay")
@@ -74,14 +74,14 @@ def own(group: argparse._ArgumentGroup) -> None:
 
 
 def check(arguments: argparse.Namespace, overrides: list[str]) -> None:
-    """What is wrong without a look into the files.
+    """Check arguments without reading the files.
 
     Args:
         arguments: of the command.
-        overrides: what it does not know, which only a config may.
+        overrides: unknown options, allowed with a config only.
 
     Raises:
-        InputError: what is wrong.
+        InputError: the first wrong argument.
     """
     if overrides and not is_config(arguments.folder):
         raise InputError(f"{overrides[0]}: not known, expected what --help names, or a config that has it")
@@ -120,7 +120,7 @@ def main() -> None:
         arguments.name = (
             arguments.name or Path(arguments.folder or split(arguments.gallery_new or "embeddings")[0]).stem
         )
-        from benchmarks.report.write import write  # what takes long to import, when all that needs none is right
+        from benchmarks.report.write import write  # slow imports: after all other checks
 
         print(write(arguments))
 

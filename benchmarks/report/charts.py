@@ -12,11 +12,11 @@ from benchmarks.report.numbers import apart, percent
 from compat.decision.calibration import LEVELS
 from compat.errors import InputError
 
-DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 3])  # so that lines are told apart without colours
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 3])  # distinguish lines without colours
 
 
 def altair() -> Any:
-    """The library.
+    """Import the library.
 
     Raises:
         InputError: it is not installed.
@@ -29,7 +29,7 @@ def altair() -> Any:
 
 
 def curve(f: Findings) -> Chart:
-    """mAP, or its proxy, against progress or time."""
+    """Chart mAP, or its proxy, against progress or time."""
     alt = altair()
     hours = f.gallery.hours
     scale, unit = (1.0, "share of the gallery that is migrated") if hours is None else time_axis(hours)
@@ -72,7 +72,7 @@ def curve(f: Findings) -> Chart:
 
 
 def time_axis(hours: float) -> tuple[float, str]:
-    """What progress is multiplied by, and the axis's title.
+    """Return the scale from progress to time, and the axis's title.
 
     Example:
         >>> time_axis(72)
@@ -117,7 +117,7 @@ def _table(f: Findings, scale: float) -> list[list[str]]:
 
 
 def distances(f: Findings) -> Chart:
-    """Quantiles of the distances in both spaces."""
+    """Chart quantiles of the distances in both spaces."""
     alt = altair()
     assert f.calibration is not None
     kinds = {"relevant": "relevant to the query", "others": "not relevant"}

@@ -1,4 +1,4 @@
-"""What a run embedded, and how its methods serve it: a report on a benchmark of one's own, from its config."""
+"""Report on the run of a config: its embeddings, as served by its methods."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from compat.errors import InputError
 
 
 def of_run(arguments: argparse.Namespace) -> tuple[Inputs, list[ServedEmbeddings]]:
-    """The four matrices of a config's first seed, and those of each of its methods; what is missing is made.
+    """Return the four matrices of a config's first seed, and those served by each of its methods.
 
-    Methods that learn on the way are left to the report, which tries its own.
+    Missing artifacts are made. Online methods are left to the report, which tries its own.
 
     Raises:
-        InputError: what a run of the config refuses.
+        InputError: any error of a run of the config.
     """
     if not Path(arguments.folder).is_file():
         raise InputError(f"folder: {arguments.folder} (no such file), expected a config or results/<benchmark>")

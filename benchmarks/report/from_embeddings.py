@@ -1,4 +1,4 @@
-"""Findings from embeddings of one's own."""
+"""Findings from the user's embeddings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def findings(given: Inputs, arguments: argparse.Namespace, served: Sequence[Serv
     Args:
         given: the arrays.
         arguments: of the command.
-        served: methods that are known already, on all queries and items.
+        served: further methods, with embeddings of all queries and items.
 
     Raises:
         InputError: wrong input.
@@ -85,13 +85,13 @@ def findings(given: Inputs, arguments: argparse.Namespace, served: Sequence[Serv
         own=wording.describe_own_pairs(trial),
         proxies=wording.describe_proxies(trial, given.labelled, arguments),
         agreement=self_agreement(trial, arguments.least_gain) if given.labelled else None,
-        warnings=[*wording.warnings_for(given, trial, spaces, arguments.distance), *wording.warn_of_missing_images(pictures)],
+        warnings=wording.warnings_for(given, trial, spaces, arguments.distance, pictures),
         notes=wording.list_notes(seen, trial, given.labelled, arguments.distance),
     )  # fmt: skip
 
 
 def gain_curve(trial: Trial, way: MethodCurves) -> list[tuple[float, float]]:
-    """Progress, and the share of the gain there, on the reporting queries; nothing where these gain nothing."""
+    """Return progress, and the share of the gain there, on the reporting queries; empty without a gain."""
     reporting = trial.halves[1]
     old, new = float(trial.start[reporting].mean()), float(trial.end[reporting].mean())
     curve = way.values[reporting].mean(0)
@@ -100,7 +100,7 @@ def gain_curve(trial: Trial, way: MethodCurves) -> list[tuple[float, float]]:
 
 
 def place_of(given: Inputs, arguments: argparse.Namespace) -> MigrationSize:
-    """The real gallery."""
+    """Return the size of the real gallery."""
     return MigrationSize(
         arguments.gallery_size or len(given.arrays["gallery_new"]),
         given.arrays["gallery_old"].shape[1],
@@ -112,7 +112,7 @@ def place_of(given: Inputs, arguments: argparse.Namespace) -> MigrationSize:
 def try_ways(
     given: Inputs, seen: RowSample, arguments: argparse.Namespace, served: Sequence[ServedEmbeddings] = ()
 ) -> Trial:
-    """Measure every way on what is looked at."""
+    """Measure every way on the sample."""
     e = gallery.embeddings(given, seen.queries, seen.items, arguments.transform)
     progress = ratios(arguments.progress, len(e.gallery_old))
     measuring = Measuring(e, progress, given.labelled, arguments.distance)
@@ -128,7 +128,7 @@ def try_ways(
 
 
 def restrict_served(served: Sequence[ServedEmbeddings], seen: RowSample) -> list[ServedEmbeddings]:
-    """Methods on the queries and items that are looked at alone."""
+    """Restrict served embeddings to the sampled queries and items."""
     found = []
     for one in served:
         found.append(one._replace(embeddings=one.embeddings.subset(seen.queries, seen.items)))
@@ -136,7 +136,7 @@ def restrict_served(served: Sequence[ServedEmbeddings], seen: RowSample) -> list
 
 
 def extras(given: Inputs, seen: RowSample, e: Embeddings, arguments: argparse.Namespace) -> Extras:
-    """What there is beside the four matrices, of the rows that are looked at."""
+    """Collect the optional inputs beside the four matrices, for the sampled rows."""
     total = len(given.arrays["gallery_new"])
     orders = {}
     if arguments.order != "random":
@@ -156,10 +156,10 @@ def extras(given: Inputs, seen: RowSample, e: Embeddings, arguments: argparse.Na
 
 
 def restrict_orders(orders: np.ndarray, items: np.ndarray, total: int) -> np.ndarray:
-    """Orders of the whole gallery (S, G) as orders of some of its items (S, g).
+    """Restrict orders of the whole gallery (S, G) to some of its items (S, g).
 
     Raises:
-        InputError: they are no permutations of the whole gallery.
+        InputError: no permutations of the whole gallery.
     """
     backfill_steps(orders, total, np.array([1.0]))
     place = np.full(total, -1)
@@ -170,7 +170,7 @@ def restrict_orders(orders: np.ndarray, items: np.ndarray, total: int) -> np.nda
 def decide_upgrade(
     given: Inputs, seen: RowSample, trial: Trial, arguments: argparse.Namespace
 ) -> tuple[Decision | None, tuple[float, float]]:
-    """The decision about the new model, with the mAP of both systems; None without labels."""
+    """Decide about the new model, and return the mAP of both systems; None without labels."""
     start, end = trial.start, trial.end
     if given.labelled and not (seen.whole and len(seen.queries) == len(given.arrays["query_new"])):
         found = gallery.ends(given, seen, arguments.transform, arguments.distance, arguments.seed)
@@ -182,7 +182,7 @@ def decide_upgrade(
 
 
 def rows_of_ways(trial: Trial, more: dict[str, str]) -> list[Tried]:
-    """The ways, the best first by the queries that nothing was chosen on."""
+    """Rank the ways by the reporting queries, the best first."""
     choosing, reporting = trial.halves
     found = bands(trial.areas[:, reporting].T)
     rows = [
@@ -200,7 +200,7 @@ def rows_of_ways(trial: Trial, more: dict[str, str]) -> list[Tried]:
 
 
 def lines_of(trial: Trial, chosen: int, fused: np.ndarray | None) -> list[CurveLine]:
-    """The curves of the recommended way, of the plain merge, of the switch, and of the fusion of ranks."""
+    """Return the curves of the recommended way, of the plain merge, of the switch, and of the fusion of ranks."""
     reporting = trial.halves[1]
     found = []
     for place in dict.fromkeys([chosen, 1]):
@@ -215,7 +215,7 @@ def lines_of(trial: Trial, chosen: int, fused: np.ndarray | None) -> list[CurveL
 
 
 def fusion_of(trial: Trial, arguments: argparse.Namespace) -> np.ndarray:
-    """mAP of the fusion of ranks at `POINTS`, less what some of the reporting queries differ from all of them."""
+    """Return the mAP of rank fusion at `POINTS`, measured on some reporting queries and corrected to all of them."""
     reporting = trial.halves[1]
     some = reporting[np.sort(np.random.default_rng(arguments.seed).permutation(len(reporting))[:FUSED])]
     order = np.random.default_rng((0,)).permutation(len(trial.e.gallery_old))
@@ -224,7 +224,7 @@ def fusion_of(trial: Trial, arguments: argparse.Namespace) -> np.ndarray:
 
 
 def alternatives(place: MigrationSize, trial: Trial, way: MethodCurves, fused: np.ndarray | None) -> list[Alternative]:
-    """The recommended way, if it is a backfill, and what else one could do; mAP is that of the reporting queries."""
+    """Return the recommended way, if it is a backfill, and its alternatives, with the mAP of the reporting queries."""
     reporting = trial.halves[1]
     old, new = float(trial.start[reporting].mean()), float(trial.end[reporting].mean())
     found = [switch(place, old, new)]
@@ -243,6 +243,6 @@ def alternatives(place: MigrationSize, trial: Trial, way: MethodCurves, fused: n
 
 
 def self_agreement(trial: Trial, least: float) -> Agreement | None:
-    """Of this report with itself."""
+    """Measure the agreement of this report with itself."""
     efforts = [way.effort for way in trial.ways]
     return agreement(trial.areas, efforts, (trial.start, trial.end), least) if len(trial.rows) >= 20 else None

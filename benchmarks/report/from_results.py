@@ -1,4 +1,4 @@
-"""Findings from a folder of results: what `benchmarks.run` or `benchmarks.replay` measured, without embeddings."""
+"""Findings from a folder of results by `benchmarks.run` or `benchmarks.replay`, without embeddings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from compat.results import Result, load_query_auc, load_upgrades
 from compat.statistics import Interval, over_seeds
 
 DRAWN = 5  # curves
-EVERYTHING = "all matrices and labels"  # which nobody has beforehand: orders that need it are bounds
+EVERYTHING = "all matrices and labels"  # unknown beforehand: orders needing it are bounds
 LONELY = (
     "All results are of one training of the models: that the new one is better is then not told from chance. Take "
     "several seeds, or this report on the embeddings themselves (python -m benchmarks.export writes them)."
@@ -34,7 +34,7 @@ LONELY = (
 
 
 class FolderRow(NamedTuple):
-    """A row of the folder: the results of its seeds, its mean curve, and each query's area where it was kept."""
+    """A row of the folder: the results of its seeds, its mean curve, and each query's area if it was kept."""
 
     results: list[Result]
     values: np.ndarray
@@ -43,12 +43,12 @@ class FolderRow(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the row."""
+        """Name of the row."""
         return self.results[0].name
 
     @property
     def bound(self) -> bool:
-        """Whether nobody could follow it, as it needs to know what the backfill is for."""
+        """Whether it is an upper bound only, as it needs the results of the backfill in advance."""
         return any(EVERYTHING in needs for needs in self.results[0].needs.values())
 
 
@@ -56,7 +56,7 @@ def findings(arguments: argparse.Namespace) -> Findings:
     """Read and compare.
 
     Raises:
-        InputError: no results, or some that cannot be read.
+        InputError: no results, or unreadable ones.
     """
     folder = Path(arguments.folder)
     upgrades = load_upgrades(folder)
@@ -108,13 +108,13 @@ def findings(arguments: argparse.Namespace) -> Findings:
 
 
 def note_bounds(bounds: list[FolderRow]) -> list[str]:
-    """What is said of rows that are no ways, as nobody could follow them."""
+    """Note the rows excluded as mere bounds."""
     names = ", ".join(dict.fromkeys(row.results[0].order for row in bounds))
     return [f"Orders that need {EVERYTHING} ({names}) are bounds that nobody could follow: no ways."] if bounds else []
 
 
 def ceiling(bounds: list[FolderRow], best: FolderRow) -> FolderRow | None:
-    """The highest bound of a row's method, if it is above the row."""
+    """Return the highest bound of a row's method, if it is above the row."""
     first = best.results[0]
     same = [r for r in bounds if (r.results[0].method, r.results[0].merge) == (first.method, first.merge)]
     highest = max(same, key=lambda row: row.values.mean(), default=None)
@@ -140,7 +140,7 @@ def _row(folder: Path, results: list[Result]) -> FolderRow:
 def compare_rows(
     rows: list[FolderRow], old: float, near: float, arguments: argparse.Namespace
 ) -> tuple[int, list[Tried], str]:
-    """The recommended row, all rows with the switch, the best first, and how choice and report were kept apart."""
+    """Return the recommended row, all rows and the switch, best first, and how choice and report were separated."""
     switching = Tried(SWITCH, METHODS[SWITCH], Interval(old, old, old), float("nan"), 1, 0.0)
     known = [row.areas for row in rows if row.areas is not None]
     if len({len(areas) for areas in known}) == 1 and len(known) == len(rows):
@@ -175,14 +175,14 @@ def _tried(row: FolderRow, area: Interval, chosen_by: float) -> Tried:
 
 
 def describe_row(row: FolderRow) -> str:
-    """What a row is."""
+    """Describe a row in words."""
     first = row.results[0]
     text = METHODS.get(first.method) or describe_class(str(first.spec.get("class_path", "")))
     return f"{text} Order: {first.order}; merge rule: {first.merge}; needs: {first.budget}.".strip()
 
 
 def describe_class(class_path: str) -> str:
-    """The first sentence of a class's docstring; nothing where the class is not to be had."""
+    """Return the first sentence of a class's docstring; empty if the class cannot be imported."""
     try:
         found = pkgutil.resolve_name(class_path)
     except ANYTHING:
@@ -198,7 +198,7 @@ def lines(
     progress: np.ndarray,
     ends: tuple[float, float],
 ) -> list[CurveLine]:
-    """The curves of the recommended row and of the best others, of the switch, and of the ceiling."""
+    """Return the curves of the recommended row and of the best others, of the switch, and of the ceiling."""
     best = sorted(rows, key=lambda row: -row.values.mean())
     plain = [row for row in rows if row.name == "independent"]
     shown = list({row.name: row for row in [*([picked] if picked else []), *plain, *best]}.values())
@@ -214,7 +214,7 @@ def lines(
 def alternatives(
     place: MigrationSize, row: FolderRow, progress: np.ndarray, ends: tuple[float, float]
 ) -> list[Alternative]:
-    """The row, the switch, and no upgrade; a folder does not say how wide embeddings are, but what was written."""
+    """Return the row, the switch, and no upgrade; a folder lacks the dimensions, but knows the written bytes."""
     first = row.results[0]
     size = place.items / first.gallery_items
     found = [
@@ -229,7 +229,7 @@ def alternatives(
 def facts(
     folder: Path, results: list[Result], upgrades: dict[str, list[Result]], trained: list[Result]
 ) -> list[tuple[str, str]]:
-    """Terms and what they are."""
+    """Return terms and values."""
     first = results[0]
     found = [
         ("results", str(folder)),

@@ -19,7 +19,7 @@ MAP = (
 
 
 class Verdict(NamedTuple):
-    """In a few words, in what tone, and in sentences."""
+    """A headline, its tone, and sentences."""
 
     headline: str
     tone: str
@@ -27,7 +27,7 @@ class Verdict(NamedTuple):
 
 
 def verdict(f: Findings) -> Verdict:
-    """Upgrade or not, by which way, and why."""
+    """Decide for or against the upgrade, by which way, and give the reasons."""
     if not f.labelled:
         return _unlabelled(f)
     if f.decision is None:
@@ -69,7 +69,7 @@ def _decided(f: Findings) -> Verdict:
 
 
 def _should(f: Findings) -> list[str]:
-    """What to do if one upgrades regardless."""
+    """Recommend a way for an upgrade regardless of the verdict."""
     return [
         f"Should you upgrade all the same: {sentence}" if n == 0 else sentence for n, sentence in enumerate(_way(f))
     ]
@@ -113,7 +113,7 @@ def _unlabelled(f: Findings) -> Verdict:
 
 
 def document(f: Findings) -> Document:
-    """The report."""
+    """Build the report."""
     said = verdict(f)
     sections = [
         *([Section("warnings", "Warnings", "Warnings", [Bullets(f.warnings, "warn")])] if f.warnings else []),
@@ -139,7 +139,7 @@ def document(f: Findings) -> Document:
 
 
 def alternatives(f: Findings) -> list[Block]:
-    """A table of what one can do."""
+    """Tabulate the alternatives."""
     figure = "mAP" if f.labelled else "overlap (proxy)"
     hours = f.gallery.hours
     columns = [
@@ -175,7 +175,7 @@ def _size(count: int, one: Alternative) -> str:
 
 
 def losers(f: Findings) -> list[Block]:
-    """The worst moments and who is worse off then."""
+    """Describe the worst moments and who is worse off then."""
     assert f.lost is not None
     assert f.lowest is not None
     figure = "mAP" if f.labelled else "overlap"
@@ -222,7 +222,7 @@ def _fallen(f: Findings, label: str, found: list[Loss]) -> DocumentTable:
 
 
 def ways(f: Findings) -> list[Block]:
-    """All that was tried, the best first."""
+    """Tabulate all measured ways, the best first."""
     figure = "mAP" if f.labelled else "overlap (proxy)"
     columns = [
         "way",
@@ -244,7 +244,7 @@ def ways(f: Findings) -> list[Block]:
 
 
 def own(f: Findings) -> list[Block]:
-    """What own pairs teach."""
+    """Describe the gain from own pairs."""
     text = (
         "Each item that is migrated has an old and a new embedding: a pair to learn from, without labels and without a "
         "training set. Against the plain merge of both models, in random order:"
@@ -253,7 +253,7 @@ def own(f: Findings) -> list[Block]:
 
 
 def spaces(f: Findings) -> list[Block]:
-    """Calibration."""
+    """Describe the calibration."""
     assert f.calibration is not None
     c = f.calibration
     lines = [
@@ -272,7 +272,7 @@ def spaces(f: Findings) -> list[Block]:
 
 
 def trust(f: Findings) -> list[Block]:
-    """Limits."""
+    """List the limits."""
     lines = list(f.notes)
     if f.agreement is not None:
         a = f.agreement

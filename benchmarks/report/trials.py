@@ -33,13 +33,13 @@ REFIT = (0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
 class QueryCurves(NamedTuple):
-    """What queries see: (Q, T) each, and how often each item was written anew.
+    """The quality of each query's results: (Q, T) each, and the number of rewrites per item.
 
     Attributes:
         values: average precision, or overlap.
         correct: share of the orders with a correct first item; all 0 without labels.
-        passes: of an encoder for each query, after most of the refits.
-        rewritten: times an item is written besides.
+        passes: encoder passes per query, after most of the refits.
+        rewritten: additional writes per item.
     """
 
     values: np.ndarray
@@ -49,10 +49,10 @@ class QueryCurves(NamedTuple):
 
 
 class Measuring:
-    """Measures ways on one gallery.
+    """Measure ways on one gallery.
 
     Args:
-        plain: the four matrices of the two systems as they are.
+        plain: the four matrices of the two plain systems.
         progress: (T,) completion ratios.
         labelled: whether labels are known; without them `overlap_curve` stands in.
         distance: of the retrieval.
@@ -63,14 +63,14 @@ class Measuring:
         self.truth: Tensor | None = None if labelled else nearest(plain, distance=distance)
 
     def served(self, e: Embeddings, orders: np.ndarray, merge: Merge | None = None) -> QueryCurves:
-        """Of four matrices that do not change on the way, as a mean over orders (S, G)."""
+        """Measure four fixed matrices, as a mean over orders (S, G)."""
         if self.labelled:
             return _of(backfill_curve(e, orders, self.progress, distance=self.distance, merge=merge, per_query=True))
         shown = [self._overlap(e, order, self.progress, merge) for order in orders]
         return QueryCurves(np.mean(shown, 0), np.zeros_like(shown[0]))
 
     def learned(self, learner: Learner, upgrade: Upgrade, orders: np.ndarray) -> QueryCurves:
-        """Of a learner that is refitted on the way, on top of the two systems as they are."""
+        """Measure an online method, on top of the two plain systems."""
         if self.labelled:
             curve, took = learning_curve(self.plain, upgrade, learner, list(orders), REFIT, self.progress)
             written = took.rewritten.sum(1).mean() / (4 * self.plain.gallery_new.numel())
@@ -120,7 +120,7 @@ SOLVED: dict[str, type[Procrustes | Affine | KernelGallery]] = {
 
 
 class ServedEmbeddings(NamedTuple):
-    """The four matrices as a method fills them, with its name and what it is."""
+    """The four matrices as served by a method, with its name and description."""
 
     name: str
     effort: Effort
@@ -129,15 +129,15 @@ class ServedEmbeddings(NamedTuple):
 
 
 class Extras(NamedTuple):
-    """What there is beside the four matrices.
+    """The optional inputs beside the four matrices.
 
     Attributes:
         training: pairs (N, D_old) and (N, D_new) of a training set.
-        transform: (Q, D_old) what stands for old queries under one's own transform, and its name.
-        orders: name -> (S, G) one's own orders.
+        transform: (Q, D_old) stand-in for old queries by the user's transform, and its name.
+        orders: name -> (S, G) the user's orders.
         seeds: of random orders.
-        both: whether queries by the old model are there.
-        served: methods that are known already, of the queries and items that are looked at.
+        both: whether old queries are given.
+        served: further methods, restricted to the sample.
     """
 
     training: tuple[Tensor, Tensor] | None = None
@@ -149,7 +149,7 @@ class Extras(NamedTuple):
 
 
 def orders_of(e: Embeddings, extras: Extras) -> dict[str, np.ndarray]:
-    """Every order by its name, (S, G)."""
+    """Return every order by its name, (S, G)."""
     items, seeds = len(e.gallery_old), [(seed,) for seed in range(extras.seeds)]
     found = {"random": np.stack([backfill_order(items, seed) for seed in range(extras.seeds)])}
     for name, order in (("density", Density()), ("clusters", Clusters())):
@@ -161,7 +161,7 @@ def orders_of(e: Embeddings, extras: Extras) -> dict[str, np.ndarray]:
 
 
 def try_all(measuring: Measuring, extras: Extras) -> Iterator[MethodCurves]:
-    """Each way, measured; the first is to wait and switch, the second, with both models' queries, the plain merge."""
+    """Yield each measured way: first wait and switch, second, with both models' queries, the plain merge."""
     e = measuring.plain
     orders = orders_of(e, extras)
     old: MethodCurves | None = None
@@ -176,7 +176,7 @@ def try_all(measuring: Measuring, extras: Extras) -> Iterator[MethodCurves]:
 
 
 def _of_both(measuring: Measuring, extras: Extras, orders: dict[str, np.ndarray]) -> Iterator[MethodCurves]:
-    """Other rules for the two models as they are, and what learns on the way (by cosine, as its models have it)."""
+    """Measure other rules for the two plain models, and online methods (by cosine, as their models need it)."""
     e = measuring.plain
     for order, rows in orders.items():
         for rule, merge in rules(extras, measuring):
@@ -187,14 +187,14 @@ def _of_both(measuring: Measuring, extras: Extras, orders: dict[str, np.ndarray]
         for method, kind in LEARNERS.items():
             old, new = (Precomputed(matrix.shape[1]) for matrix in (e.gallery_old, e.gallery_new))
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a learner that learns nothing serves as before
+                warnings.simplefilter("ignore")  # a method without a fit serves as before
                 seen = measuring.learned(kind(old, new), Upgrade(old, new), rows[:1])
             effort = Effort(passes=seen.passes, rewrites=seen.rewritten > 0, rule=method == "own_calibration")
             yield _way((method, order, "learned"), effort, seen, order)
 
 
 def serve_matrices(e: Embeddings, extras: Extras) -> Iterator[tuple[str, Effort, Embeddings]]:
-    """The four matrices as each method that does not change on the way fills them."""
+    """Yield the four matrices served by each method with a fixed transform."""
     if extras.both:
         yield "independent", Effort(passes=2), e
     if extras.transform is not None:
@@ -216,7 +216,7 @@ def serve_matrices(e: Embeddings, extras: Extras) -> Iterator[tuple[str, Effort,
 
 
 def rules(extras: Extras, measuring: Measuring) -> Iterator[tuple[str, Merge]]:
-    """Merge rules but the raw one, fitted."""
+    """Return all merge rules except the raw one, fitted."""
     if measuring.labelled:  # by ranks there is no overlap to compute
         yield "reciprocal_rank", ReciprocalRank()
     if extras.training is not None:
@@ -244,15 +244,15 @@ def _switch(seen: QueryCurves) -> MethodCurves:
 
 
 class Trial(NamedTuple):
-    """All ways on the queries that are evaluated.
+    """All ways on the evaluated queries.
 
     Attributes:
-        e: the four matrices of what is looked at.
+        e: the four matrices of the sample.
         progress: (T,) completion ratios.
-        rows: (Q,) which of its queries are evaluated.
+        rows: (Q,) the evaluated queries.
         ways: with the values of these queries alone, the first to wait and switch.
         areas: (C, Q) of each way.
-        halves: places among them to choose on, and to report on.
+        halves: places of the choosing and of the reporting queries.
     """
 
     e: Embeddings
@@ -264,10 +264,10 @@ class Trial(NamedTuple):
 
     @property
     def start(self) -> np.ndarray:
-        """(Q,) of the old system."""
+        """The old system's values, (Q,)."""
         return self.ways[0].values[:, 0]
 
     @property
     def end(self) -> np.ndarray:
-        """(Q,) of the new system."""
+        """The new system's values, (Q,)."""
         return self.ways[1].values[:, -1]

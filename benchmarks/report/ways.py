@@ -1,4 +1,4 @@
-"""The ways through a backfill that can be tried with nothing but embeddings, and what each is in plain words."""
+"""The ways through a backfill from embeddings alone, and their descriptions."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ RULES = {
 
 @dataclass(frozen=True)
 class MethodCurves:
-    """A method with its order and merge rule, and what it did for each query.
+    """A method with its order and merge rule, and its figures for each query.
 
     Attributes:
         method: its name.
         order: of the items.
         rule: of the merge.
-        effort: what it asks for.
+        effort: of the way.
         values: (Q, T) of each query at each completion ratio, between 0 and 1: average precision, or without labels
-            the share of what the new system would show.
+            the share of the new system's results.
         correct: (Q, T) share of the orders in which the query is answered correctly at rank 1.
-        rewritten: how often each item is written besides, on average.
+        rewritten: mean number of additional writes per item.
     """
 
     method: str
@@ -68,17 +68,17 @@ class MethodCurves:
 
     @property
     def name(self) -> str:
-        """The method, with order and rule where they are not the plain ones."""
+        """The method, with order and rule unless they are the default ones."""
         others = [self.order] if self.order not in ("random", "") else []
         return " + ".join([self.method, *others, *([self.rule] if self.rule not in ("raw", "learned", "") else [])])
 
     def areas(self, progress: np.ndarray) -> np.ndarray:
-        """(Q,) the area under each query's curve over progress."""
+        """Return the area under each query's curve over progress, (Q,)."""
         v = self.values
         return ((v[:, 1:] + v[:, :-1]) / 2 * np.diff(progress)).sum(1) / (progress[-1] - progress[0])
 
     def words(self, more: Mapping[str, str]) -> str:
-        """What it is, in sentences; `more` has those of methods from elsewhere."""
+        """Describe it in sentences; `more` has descriptions of further methods."""
         text = more.get(self.method) or METHODS.get(self.method) or f"The method {self.method}."
         if self.method == SWITCH:
             return text
@@ -87,7 +87,7 @@ class MethodCurves:
 
 
 def glossary(ways: Sequence[MethodCurves], more: Mapping[str, str]) -> list[str]:
-    """What the names in a table of ways mean, each once."""
+    """Explain the names in a table of ways, each once."""
     found = [f"{name}: {more.get(name) or METHODS.get(name, '')}" for name in dict.fromkeys(w.method for w in ways)]
     found += [f"{name} (order): {ORDERS[name]}." for name in dict.fromkeys(w.order for w in ways) if name]
     rules = dict.fromkeys(w.rule for w in ways if w.rule in RULES)

@@ -23,11 +23,11 @@ from compat.decision.signs import close_rows, equal_rows, zero_rows
 from compat.embeddings import Embeddings
 
 SOME = 200  # queries for proxies
-SMALL = 0.05  # share of queries whose classes may lose without that it is said with the verdict
+SMALL = 0.05  # share of queries in losing classes, up to which the verdict does not mention them
 
 
 def list_facts(given: Inputs, seen: RowSample, trial: Trial, arguments: argparse.Namespace) -> list[tuple[str, str]]:
-    """Terms and what they are."""
+    """Return terms and values."""
     arrays = given.arrays
     dims = [arrays[f"gallery_{time}"].shape[1] for time in ("old", "new")]
     queries, items = len(arrays["query_new"]), len(arrays["gallery_new"])
@@ -46,7 +46,7 @@ def list_facts(given: Inputs, seen: RowSample, trial: Trial, arguments: argparse
 
 
 def describe_split(halves: tuple[np.ndarray, np.ndarray]) -> str:
-    """How the choice and its report were kept apart."""
+    """Say how choice and report were kept apart."""
     one, other = (counted(len(half)) for half in halves)
     return (
         f"The way was chosen on {one} queries, a random half, and all that is said of it was measured on the other "
@@ -55,7 +55,7 @@ def describe_split(halves: tuple[np.ndarray, np.ndarray]) -> str:
 
 
 def describe_measurement(seen: RowSample, trial: Trial) -> str:
-    """Why the curve does not end where the verdict's figures are."""
+    """Explain why the curve's ends differ from the verdict's figures."""
     some = "" if seen.whole else f" and on {counted(len(seen.items))} items"
     return (
         f"The curve was measured on the {counted(len(trial.halves[1]))} queries of the other half, on which nothing "
@@ -64,7 +64,7 @@ def describe_measurement(seen: RowSample, trial: Trial) -> str:
 
 
 def describe_lower_classes(trial: Trial) -> str:
-    """How many classes surely end lower than they began; nothing where few queries are of such."""
+    """Count the classes ending significantly lower than they began; empty if they have few queries."""
     found = lower_classes(trial.e.query_labels[trial.rows].numpy(), trial.start, trial.end)
     if found.share <= SMALL:
         return ""
@@ -75,7 +75,7 @@ def describe_lower_classes(trial: Trial) -> str:
 
 
 def describe_own_pairs(trial: Trial) -> list[str]:
-    """What the gallery's own pairs would teach: the learners against the plain merge."""
+    """Compare the online methods with the plain merge."""
     reporting = trial.halves[1]
     plain = _find(trial, "independent", "raw")
     learners = [way for way in trial.ways if way.rule == "learned" and way.order == "random"]
@@ -102,7 +102,7 @@ def _find(trial: Trial, method: str, rule: str) -> MethodCurves | None:
 
 
 def describe_proxies(trial: Trial, labelled: bool, arguments: argparse.Namespace) -> list[str]:
-    """How much of what the new system shows the old one shows already."""
+    """Give the share of the new system's results already shown by the old one."""
     if labelled:
         some = np.sort(np.random.default_rng(0).permutation(len(trial.rows))[:SOME])
         e = trial.e.subset(trial.rows[some])
@@ -124,7 +124,7 @@ def describe_proxies(trial: Trial, labelled: bool, arguments: argparse.Namespace
 
 
 def list_notes(seen: RowSample, trial: Trial, labelled: bool, distance: str) -> list[str]:
-    """On how this was made."""
+    """List notes on the method of this report."""
     found = [
         "Intervals are of a bootstrap that draws queries with replacement, paired where two systems are compared. They "
         "say what other queries of the same kind would give; the two models, and the gallery, stay as they are.",
@@ -160,19 +160,20 @@ LOOKED_AT = 1000  # rows, in search of duplicates
 FAR = 0.2  # of a probability from 1/2
 
 
-def warnings_for(given: Inputs, trial: Trial, spaces: Calibration, distance: str) -> list[str]:
-    """All warnings, those of the data first."""
+def warnings_for(given: Inputs, trial: Trial, spaces: Calibration, distance: str, images: Sequence[Path]) -> list[str]:
+    """Return all warnings, those of the data first."""
     return [
         *warn_of_size(given, trial),
         *warn_of_zero_vectors(trial.e, distance),
         *warn_of_duplicates(trial.e),
         *warn_of_leaks(given, trial.e),
         *warn_of_merge(trial, spaces, given.labelled),
+        *warn_of_missing_images(images),
     ]
 
 
 def warn_of_size(given: Inputs, trial: Trial) -> list[str]:
-    """Too few queries or classes, queries without a relevant item, no labels."""
+    """Warn of few queries or classes, queries without a relevant item, no labels."""
     found = []
     if not given.labelled:
         found.append(
@@ -190,7 +191,7 @@ def warn_of_size(given: Inputs, trial: Trial) -> list[str]:
 
 
 def warn_of_zero_vectors(e: Embeddings, distance: str) -> list[str]:
-    """Zero vectors."""
+    """Warn of zero vectors."""
     counts = {n: zero_rows(getattr(e, n).numpy()) for n in ("query_old", "query_new", "gallery_old", "gallery_new")}
     where = ", at the same distance from everything" if distance == "cosine" else ""
     return [
@@ -199,7 +200,7 @@ def warn_of_zero_vectors(e: Embeddings, distance: str) -> list[str]:
 
 
 def warn_of_duplicates(e: Embeddings) -> list[str]:
-    """Queries that are in the gallery under both models, other than as their own group."""
+    """Warn of queries occurring in the gallery under both models, other than as their own group."""
     rows = torch.from_numpy(np.random.default_rng(0).permutation(len(e.query_old))[:LOOKED_AT].copy())
     own = e.query_groups[rows, None] == e.gallery_groups
     count = min(
@@ -216,7 +217,7 @@ def warn_of_duplicates(e: Embeddings) -> list[str]:
 
 
 def warn_of_leaks(given: Inputs, e: Embeddings) -> list[str]:
-    """Training rows in the gallery."""
+    """Warn of training rows in the gallery."""
     if "train_old" not in given.others:
         return []
     rows = e.gallery_old[torch.from_numpy(np.random.default_rng(0).permutation(len(e.gallery_old))[:LOOKED_AT].copy())]
@@ -231,7 +232,7 @@ def warn_of_leaks(given: Inputs, e: Embeddings) -> list[str]:
 
 
 def warn_of_merge(trial: Trial, spaces: Calibration, labelled: bool) -> list[str]:
-    """Distances of one space that are mostly below the other's, and a plain merge that falls below both systems."""
+    """Warn of distances mostly below the other space's, and of a plain merge below both systems."""
     far = abs(spaces.old_below_new - 0.5) > FAR
     fall = _fall(trial) if labelled else ""
     apart = (
@@ -247,7 +248,7 @@ def warn_of_merge(trial: Trial, spaces: Calibration, labelled: bool) -> list[str
 
 
 def _fall(trial: Trial) -> str:
-    """What the plain merge finds less, on the way, than the lower of the two systems; nothing where none is sure."""
+    """Describe a plain merge falling significantly below the lower of the two systems; else empty."""
     way: MethodCurves = trial.ways[1]
     inside = np.flatnonzero((trial.progress > 0) & (trial.progress < 1))
     if way.method != "independent" or len(inside) == 0:
@@ -264,7 +265,7 @@ def _fall(trial: Trial) -> str:
 
 
 def warn_of_missing_images(paths: Sequence[Path]) -> list[str]:
-    """A warning of files that are not there, if there are any."""
+    """Warn of missing image files, if there are any."""
     names = [printable(path.name) for path in paths if not path.is_file()]
     found = f"{len(names)} of {len(paths)} images are not there, the first {names[0] if names else ''}; "
     return [f"{found}what is said of them is said without a picture."] if names else []

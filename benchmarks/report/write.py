@@ -32,7 +32,7 @@ class Thumbnail(NamedTuple):
 
 
 def thumbnail(path: Path) -> Thumbnail:
-    """Read and shrink an image; one that is missing or no image has its name alone."""
+    """Read and shrink an image; a missing or unreadable one has its name alone."""
     name = printable(path.name)
     try:
         small = Image.fromarray(read_pixels(path))
@@ -48,7 +48,7 @@ HERE = Path(__file__).parent
 
 
 def page(document: Document) -> str:
-    """The text of the file.
+    """Render the HTML file.
 
     Raises:
         InputError: a package is missing.
@@ -65,7 +65,7 @@ def page(document: Document) -> str:
 
 
 def findings(arguments: argparse.Namespace) -> Findings:
-    """From a folder of results, from the run of a config, or from embeddings of one's own."""
+    """Compute the findings, from a folder of results, a config's run, or the user's embeddings."""
     if arguments.folder is None:
         return from_embeddings.findings(load(arguments), arguments)
     if is_config(arguments.folder):
@@ -80,10 +80,10 @@ def write(arguments: argparse.Namespace) -> str:
     """Make and write a report.
 
     Returns:
-        What to print: the verdict, and where the report is.
+        Text to print: the verdict, and the path of the report.
 
     Raises:
-        InputError: wrong input, or files that cannot be written.
+        InputError: wrong input, or unwritable files.
     """
     found = document(findings(arguments))
     path = Path(arguments.output)

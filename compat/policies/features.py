@@ -76,7 +76,7 @@ class Features:
         self.agreement = np.corrcoef(*within)[0, 1]
 
     def of(self, moment: EpisodeMoment) -> dict[str, np.ndarray]:
-        """Compute `groups` (groups, `FEATURES`) and `all` (`OVERALL`,), float32 within +-`LIMIT`; empty groups are 0."""
+        """Compute `groups` (groups, `FEATURES`) and `all` (`OVERALL`,), float32 within +-`LIMIT`; 0 if empty."""
         served = self._share(moment.found)
         is_open = self.open(moment)
         values = {
