@@ -82,7 +82,7 @@ def adopt_one(experiment: Experiment, label: str, folder: Path, why: str) -> Non
         raise InputError(f"artifact: {label!r} stands for {len(known)}, expected one seed, method or order alone")
     stage = (read_record(folder) or {}).get("identity", {}).get("stage", known[0].stage)
     if stage != known[0].stage:
-        raise InputError(f"from: {folder} holds what is called {stage!r}, expected {known[0].stage!r}")
+        raise InputError(f"from: {folder} holds a {stage!r}, expected {known[0].stage!r}")
     ArtifactStore(experiment.runs).adopt(known[0], folder, why)
 
 

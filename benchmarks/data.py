@@ -114,7 +114,7 @@ def imagenet(root: Path) -> str:
     try:
         _, val_wnids = ilsvrc.load_meta_file(root)
     except Exception as error:  # torch.load raises different errors, by the damage
-        raise InputError(f"{meta}: cannot be read, expected what the development kit gives; delete it") from error
+        raise InputError(f"{meta}: cannot be read, expected the development kit's; delete it") from error
 
     if not (train := root / "train").is_dir():
         with scratch(root / ".train") as work:
@@ -217,7 +217,7 @@ def prepare(name: str, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         print(function(root))
     except OSError as error:
-        raise InputError(f"--root: {error}, expected a folder that can be read and written") from error
+        raise InputError(f"--root: {error}, expected a readable and writable folder") from error
     elsewhere = "" if root == Path(usual) else f" {shlex.quote(f'--data.root={root}')}"
     print(f"Go on with: python -m benchmarks.data check configs/{name}.yaml{elsewhere}")
 

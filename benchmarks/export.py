@@ -61,7 +61,7 @@ def export(experiment: Experiment) -> dict[str, Tensor]:
 
 
 def entropy(rows: Tensor, classifier: object) -> Tensor:
-    """Return the entropy of the classifier's probabilities for each row, (G,) float64, as in `compat.orders.Entropy`."""
+    """Return the entropy of the classifier's probabilities per row, (G,) float64, as in `compat.orders.Entropy`."""
     import numpy as np
 
     from compat.orders import Entropy, OrderGiven
@@ -96,7 +96,7 @@ def main() -> None:
         warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
         path = Path(arguments.output)
         if path.suffix != ".safetensors" or not path.parent.is_dir():
-            raise InputError(f"output: {path}, expected a .safetensors file in a folder that is there")
+            raise InputError(f"output: {path}, expected a .safetensors file in an existing folder")
         tensors = export(parse([arguments.first, *arguments.config], [*overrides, f"--seed={arguments.seed}"]))
         from safetensors.torch import save_file
 

@@ -77,7 +77,7 @@ def main() -> None:
         try:
             save(figure, arguments.output)
         except (OSError, ValueError) as error:
-            raise InputError(f"output: {arguments.output} ({error}), expected a file that can be written") from error
+            raise InputError(f"output: {arguments.output} ({error}), expected a writable file") from error
         print(f"The plot is in {arguments.output}")
 
 

@@ -57,7 +57,7 @@ def main() -> None:
                 save(plot_ranks(found), arguments.plot)
                 print(f"The plot is in {arguments.plot}")
         except (OSError, ValueError) as error:
-            raise InputError(f"output: {error}, expected a file that can be written") from error
+            raise InputError(f"output: {error}, expected a writable file") from error
 
 
 if __name__ == "__main__":

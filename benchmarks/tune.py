@@ -103,7 +103,7 @@ def main() -> None:
                     lay(Path(own.write), methods, [own.first, *own.config])
                 failed |= found["failed"]
         except OSError as error:
-            raise InputError(f"output: {error}, expected files that can be written") from error
+            raise InputError(f"output: {error}, expected writable files") from error
         if failed:
             sys.exit(1)
 

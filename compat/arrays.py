@@ -164,7 +164,7 @@ def _check_array(stream: IO[bytes], size: int) -> int:
     except Exception as error:  # NumPy's own words advise to trust the file
         raise ValueError("damaged, or no .npy file") from error
     if dtype.hasobject:
-        raise ValueError("no numbers but Python objects, which are not loaded")
+        raise ValueError("Python objects, which are not loaded, instead of numbers")
     expected, found = math.prod(shape) * dtype.itemsize, size - stream.tell()
     if found != expected or not dtype.itemsize or min(shape, default=0) < 0:
         raise ValueError(f"{found} bytes after its header, not the {expected} of {dtype} {shape}")

@@ -143,7 +143,7 @@ def _complete(folder: str, blocks: Sequence[Block], names: Sequence[str]) -> np.
     values = np.array([[block[name] for name in names] for block in blocks if block.keys() >= set(names)])
     if not len(values):
         missing = min(set(names) - blocks[0].keys())
-        raise InputError(f"rank: no training in {folder} has all methods, one lacks {missing}; expected one that has")
+        raise InputError(f"rank: no training in {folder} has all methods, one lacks {missing}; expected one with all")
     if not np.isfinite(values).all():
         name = names[int(np.argmin(np.isfinite(values).all(0)))]
         raise InputError(f"rank: the figure of {name} in {folder} is undefined, expected another metric, such as auc")

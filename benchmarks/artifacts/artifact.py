@@ -97,7 +97,7 @@ def load_code(artifacts: Iterable[Artifact]) -> None:
             importlib.import_module(module)
         except ANYTHING as error:
             found = f"{module} ({reason(error)})"
-            raise InputError(f"class_path: {found}, expected a module that can be imported") from error
+            raise InputError(f"class_path: {found}, expected an importable module") from error
     for module, digest in code.items():
         if source.digest.__wrapped__(module) != digest:
             raise InputError(f"class_path: {module} was edited just now, expected it to stay; run the command again")

@@ -89,7 +89,7 @@ def check_one(field: str, spec: Spec) -> None:
     if "head training" in needs and "training embeddings" not in needs:
         raise InputError(f"{field}: needs 'head training' alone, expected 'training embeddings' with it")
     if base is not None and not spec.declared("learns_on_the_way", False) and "new model training" not in base.needs():
-        raise InputError(f"{field}.based_on: {base.class_path}, expected a method that trains a new model")
+        raise InputError(f"{field}.based_on: {base.class_path}, expected a method training a new model")
 
 
 def check_on_the_way(experiment: Experiment, name: str) -> None:
@@ -101,7 +101,7 @@ def check_on_the_way(experiment: Experiment, name: str) -> None:
     if sorted(set(replay.refit)) != replay.refit:
         raise InputError(f"replay.refit: {replay.refit}, expected ascending shares of the gallery")
     if base is not None and base.declared("learns_on_the_way", False):
-        raise InputError(f"methods.{name}.based_on: {base.class_path}, expected a method that learns beforehand")
+        raise InputError(f"methods.{name}.based_on: {base.class_path}, expected a method trained beforehand")
     if "raw" not in replay.merge:
         found = ", ".join(replay.merge)
         raise InputError(f"replay.merge: {found} with {name}, which has its own rule, expected raw among them")

@@ -203,7 +203,7 @@ def to_experiment(merged: dict[str, Any]) -> Experiment:
                 others = [other for other in methods if other != name]
                 raise InputError(f"methods.{name}.based_on: {base!r}, {closest(base, others)}")
             if isinstance(methods[base], dict) and "based_on" in methods[base]:
-                raise InputError(f"methods.{name}.based_on: {base!r}, expected one that is not based on another")
+                raise InputError(f"methods.{name}.based_on: {base!r}, expected one without based_on")
             method["based_on"] = methods[base]
     parts = [merged.get("side"), *merged["generations"].values()]
     for name, part in merged["generations"].items():

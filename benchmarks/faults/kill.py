@@ -52,7 +52,7 @@ def alone(arguments: list[str], folder: Path) -> tuple[dict[str, list[Any]], dic
     process = started(arguments, folder)
     _, errors = process.communicate()
     if process.returncode:
-        raise InputError(f"config: {errors.strip().splitlines()[-1]}, expected a benchmark that runs")
+        raise InputError(f"config: {errors.strip().splitlines()[-1]}, expected a running benchmark")
     records = [json.loads(path.read_text()) for path in (folder / "runs").glob("*/record.json")]
     return results_of(folder), {record["label"]: float(record["seconds"]) for record in records}
 

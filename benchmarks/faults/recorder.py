@@ -172,7 +172,7 @@ def found_vfs() -> Vfs:
     try:
         find = ctypes.CDLL(_sqlite3.__file__).sqlite3_vfs_find
     except (AttributeError, OSError) as error:
-        raise InputError(f"sqlite: {error}, expected a library that exports sqlite3_vfs_find") from error
+        raise InputError(f"sqlite: {error}, expected a library exporting sqlite3_vfs_find") from error
     find.restype = POINTER(Vfs)
     return find(None).contents
 

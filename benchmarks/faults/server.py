@@ -64,7 +64,7 @@ class Server:
             if self._program("pg_isready", "-q", "-h", str(self.folder), check=False) == 0:
                 return
             time.sleep(0.05)
-        raise InputError(f"server: {self.last_words()}, expected one that starts")
+        raise InputError(f"server: {self.last_words()}, expected a running one")
 
     def kill(self) -> None:
         """Kill (SIGKILL) it and its connections' processes, one of which could answer once more."""

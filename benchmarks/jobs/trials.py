@@ -90,7 +90,7 @@ def spaces(experiment: Experiment, space: dict[str, Any]) -> dict[str, dict[str,
             one = found[name][argument]
             among = hasattr(one, "choices")
             if value not in one.choices if among else value is None or not one.low <= value <= one.high:
-                raise InputError(f"space.{name}.{argument}: without {value}, expected it to hold what the method has")
+                raise InputError(f"space.{name}.{argument}: without {value}, expected the method's own value in it")
     return found
 
 

@@ -44,9 +44,7 @@ def main() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             replace(path, lambda file: file.write_text(text, encoding="utf-8"))
         except OSError as error:
-            raise InputError(
-                f"output: {path} ({error.strerror or error}), expected a folder that can be written"
-            ) from error
+            raise InputError(f"output: {path} ({error.strerror or error}), expected a writable folder") from error
         print(f"The page is at {path} ({len(text.encode()) / 1e6:.1f} MB): open it in a browser")
 
 

@@ -73,7 +73,7 @@ def gather(root: str | Path, broken: list[str]) -> list[Benchmark]:
             except InputError as error:
                 broken.append(str(error))
     if not found:
-        raise InputError(f"results: none in {root} that can be read, expected folders with results.jsonl")
+        raise InputError(f"results: no readable ones in {root}, expected folders with results.jsonl")
     return found
 
 

@@ -134,7 +134,7 @@ def main() -> None:
             try:
                 replace(Path(path), partial(Path.write_bytes, data=content))
             except OSError as error:
-                raise InputError(f"output: {path} ({error.strerror}), expected a file that can be written") from error
+                raise InputError(f"output: {path} ({error.strerror}), expected a writable file") from error
 
 
 if __name__ == "__main__":

@@ -67,10 +67,10 @@ def read(path: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"file: {path} ({error}), expected what benchmarks.export writes") from error
+        raise InputError(f"file: {path} ({error}), expected a file of benchmarks.export") from error
     missing = [name for name in ARRAYS if name not in tensors]
     if missing:
-        raise InputError(f"file: {path} has no {missing[0]}, expected what benchmarks.export writes")
+        raise InputError(f"file: {path} has no {missing[0]}, expected a file of benchmarks.export")
     return {name: tensors[name] for name in ARRAYS}
 
 

@@ -91,7 +91,7 @@ def main() -> None:
                     arguments.plot,
                 )
         except (OSError, ValueError) as error:
-            raise InputError(f"output: {error}, expected a file that can be written") from error
+            raise InputError(f"output: {error}, expected a writable file") from error
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def read(path: Path) -> Site:
         raise InputError(f"{path}: {error}, expected a .safetensors file") from error
     missing = [name for name in ARRAYS[:6] if name not in tensors]
     if missing:
-        raise InputError(f"{path}: no {missing[0]}, expected what benchmarks.export writes")
+        raise InputError(f"{path}: no {missing[0]}, expected a file of benchmarks.export")
     place = GallerySetting(named["data"], named["setting"], int(named["backbones"]))
     e = Embeddings(**{name: tensors[name] for name in ARRAYS if name in tensors})
     return Site(place, e, tensors.get("gallery_entropy"), digest, e.gallery_labels.unique())
@@ -107,5 +107,5 @@ def read_all(paths: Sequence[str]) -> dict[GallerySetting, Site]:
             raise InputError(f"{file}: {site.place.name} twice, expected each once")
         found[site.place] = site
     if not found:
-        raise InputError("files: none, expected .safetensors files that benchmarks.export wrote, or a folder of them")
+        raise InputError("files: none, expected .safetensors files of benchmarks.export, or a folder of them")
     return found

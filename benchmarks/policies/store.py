@@ -30,7 +30,7 @@ def read(path: str | Path) -> Content:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: {error}, expected a file that benchmarks.policies wrote") from error
+        raise InputError(f"{path}: {error}, expected a file of benchmarks.policies") from error
 
 
 class RolloutStore:

@@ -48,13 +48,13 @@ class StudyResults:
 
     def __init__(self, content: Content) -> None:
         if not content.get("areas"):
-            raise InputError("output: no results, expected a file that benchmarks.policies wrote")
+            raise InputError("output: no results, expected a file of benchmarks.policies")
         self.content = content
         try:
             self.settings = Settings.of(content["asked"])
             self.places = [_place(name) for name in content["environments"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"output: {error!r}, expected a file that benchmarks.policies wrote") from error
+            raise InputError(f"output: {error!r}, expected a file of benchmarks.policies") from error
         self.folds = folds([place.data for place in self.places])
         self.environments = sorted({(place.data, place.setting) for place in self.places})
 

@@ -52,4 +52,4 @@ def check_folder(folder: Path) -> None:
         with TemporaryDirectory(prefix=".", dir=there):
             pass
     except OSError as error:
-        raise InputError(f"output: {folder} ({error.strerror}), expected a folder that can be written") from error
+        raise InputError(f"output: {folder} ({error.strerror}), expected a writable folder") from error

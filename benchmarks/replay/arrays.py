@@ -29,7 +29,7 @@ def check_array(name: str, given: str) -> None:
         InputError: no such file, or another format.
     """
     if not is_array(given):
-        raise InputError(f"{name}: {given}, expected a file that ends in .npy or .safetensors")
+        raise InputError(f"{name}: {given}, expected a .npy or .safetensors file")
     if not Path(split(given)[0]).is_file():
         raise InputError(f"{name}: {given} (no such file), expected {EXPECTED}")
 

@@ -84,7 +84,7 @@ def check(arguments: argparse.Namespace, overrides: list[str]) -> None:
         InputError: the first wrong argument.
     """
     if overrides and not is_config(arguments.folder):
-        raise InputError(f"{overrides[0]}: not known, expected what --help names, or a config that has it")
+        raise InputError(f"{overrides[0]}: not known, expected an option of --help, or a config with it")
     given = [name for name in (*ARRAYS, "transform", "train_old", "train_new") if getattr(arguments, name) is not None]
     if arguments.folder is not None and given:
         raise InputError(f"{given[0]}: given beside a folder of results, expected one of them")
@@ -104,7 +104,7 @@ def check(arguments: argparse.Namespace, overrides: list[str]) -> None:
         raise InputError(f"least_gain: {arguments.least_gain:g}, expected between 0 and 1")
     output = Path(arguments.output)
     if output.suffix != ".html":
-        raise InputError(f"output: {output}, expected a name that ends in .html")
+        raise InputError(f"output: {output}, expected a .html file")
     for path in (output, output.with_suffix(".md")):
         if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
             raise InputError(f"output: {path} cannot be written, expected a file")

@@ -32,7 +32,7 @@ def curve(f: Findings) -> Chart:
     """Chart mAP, or its proxy, against progress or time."""
     alt = altair()
     hours = f.gallery.hours
-    scale, unit = (1.0, "share of the gallery that is migrated") if hours is None else time_axis(hours)
+    scale, unit = (1.0, "share of the gallery migrated") if hours is None else time_axis(hours)
     figure = "mAP" if f.labelled else "Overlap with the new system (proxy)"
     rows = [row for line in f.lines for row in _rows(line, scale)]
     names = [line.name for line in f.lines]
@@ -64,11 +64,11 @@ def curve(f: Findings) -> Chart:
     )
     first = f.lines[0]
     words = (
-        f"{figure} of what users see while the gallery is migrated. {first.name} goes from {percent(first.mean[0])} to "
+        f"{figure} of the results while the gallery is migrated. {first.name} goes from {percent(first.mean[0])} to "
         f"{percent(first.mean[-1])}{'; bands are 95 % intervals over queries' if banded else ''}."
     )
     columns = ["since the start" if "since" in unit else unit, *names]
-    return Chart("curve", "What users see on the way", words, spec, columns, _table(f, scale))
+    return Chart("curve", "Results on the way", words, spec, columns, _table(f, scale))
 
 
 def time_axis(hours: float) -> tuple[float, str]:

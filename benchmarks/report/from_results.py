@@ -28,8 +28,8 @@ from compat.statistics import Interval, over_seeds
 DRAWN = 5  # curves
 EVERYTHING = "all matrices and labels"  # unknown beforehand: orders needing it are bounds
 LONELY = (
-    "All results are of one training of the models: that the new one is better is then not told from chance. Take "
-    "several seeds, or this report on the embeddings themselves (python -m benchmarks.export writes them)."
+    "All results are of one training of the models, so a gain may be chance. Use several seeds, or report on the "
+    "embeddings themselves (python -m benchmarks.export writes them)."
 )
 
 
@@ -65,7 +65,7 @@ def findings(arguments: argparse.Namespace) -> Findings:
     every = [_row(folder, list(group)) for _, group in groupby(results, key=lambda result: result.name)]
     rows, bounds = ([row for row in every if row.bound is bound] for bound in (False, True))
     if not rows:
-        raise InputError(f"folder: every result in {folder} needs {EVERYTHING}, expected one that can be followed")
+        raise InputError(f"folder: every result in {folder} needs {EVERYTHING}, expected a feasible one")
     first = results[0]
     check_size(arguments.gallery_size, first.gallery_items)
     trainings = list({tuple(r.backbones) or r.seed: r for r in results}.values())
@@ -100,8 +100,8 @@ def findings(arguments: argparse.Namespace) -> Findings:
         lowest=lowest(found[1:] or found) if picked else None,
         warnings=[] if decision else [LONELY],
         notes=[
-            "A folder of results has means over queries: who loses, distances and duplicates are told by this report "
-            "on the embeddings themselves, which python -m benchmarks.export writes.",
+            "A folder of results has only means over queries. A report on the embeddings themselves (python -m "
+            "benchmarks.export writes them) also shows who loses, distances and duplicates.",
             *note_bounds(bounds),
         ],
     )
@@ -110,7 +110,7 @@ def findings(arguments: argparse.Namespace) -> Findings:
 def note_bounds(bounds: list[FolderRow]) -> list[str]:
     """Note the rows excluded as mere bounds."""
     names = ", ".join(dict.fromkeys(row.results[0].order for row in bounds))
-    return [f"Orders that need {EVERYTHING} ({names}) are bounds that nobody could follow: no ways."] if bounds else []
+    return [f"Orders that need {EVERYTHING} ({names}) are bounds, not feasible ways."] if bounds else []
 
 
 def ceiling(bounds: list[FolderRow], best: FolderRow) -> FolderRow | None:
@@ -154,16 +154,16 @@ def compare_rows(
             for place, row in enumerate(rows)
         ]
         split = (
-            f"The way was chosen on {counted(len(one))} queries, a random half; what is said of ways is of the other "
-            f"{counted(len(other))}."
+            f"The way was chosen on {counted(len(one))} queries, a random half; the figures of all ways are measured "
+            f"on the other {counted(len(other))}."
         )
     else:
         by_seed = [over_seeds([result.auc for result in row.results]) for row in rows]
         tries = [_tried(row, area, float("nan")) for row, area in zip(rows, by_seed, strict=True)]
         chosen = max(range(len(rows)), key=lambda row: by_seed[row].mean)
         split = (
-            "No figures of each query were kept here: the way was chosen by the same figures that are shown, so that "
-            "the best one looks a little better than it is. Intervals are over seeds."
+            "The results have no figures of each query: the way was chosen by the same figures as shown, so the best "
+            "one looks slightly better than it is. Intervals are over seeds."
         )
     name = tries[chosen].name if tries[chosen].area.mean > old else SWITCH
     ranked = sorted([switching, *tries], key=lambda way: -way.area.mean)

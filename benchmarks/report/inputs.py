@@ -192,7 +192,7 @@ def images_of(field: str, path: str | None, rows: int) -> list[Path]:
         try:
             found = sorted(root.joinpath(*parts) for parts in files_below(root, field))
         except OSError as error:
-            raise InputError(f"{field}: {error}, expected a folder that can be read") from error
+            raise InputError(f"{field}: {error}, expected a readable folder") from error
     else:
         found = [root.parent / line for line in _lines(field, path)]
     for number, image in enumerate(found, start=1):

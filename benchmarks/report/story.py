@@ -13,9 +13,7 @@ from benchmarks.report.ways import SWITCH
 from compat.decision.calendar import Alternative
 from compat.decision.gain import MOST
 
-MAP = (
-    "mAP (mean average precision) says how high the relevant items stand in a result: 100 % if all of them come first."
-)
+MAP = "mAP (mean average precision) measures how high the relevant items rank: 100 % if all of them come first."
 
 
 class Verdict(NamedTuple):
@@ -33,10 +31,10 @@ def verdict(f: Findings) -> Verdict:
     if f.decision is None:
         better = "better" if f.new > f.old else "no better"
         text = (
-            f"mAP goes from {percent(f.old)} to {percent(f.new)}, but of one training, and without what each query "
-            "finds, so that nothing says how sure that is."
+            f"mAP goes from {percent(f.old)} to {percent(f.new)}, but in one training, and without figures of each "
+            "query, so its significance is unknown."
         )
-        return Verdict(f"The new model looks {better}; how surely is not known", "warn", [text, *_way(f), MAP])
+        return Verdict(f"The new model looks {better}, but its significance is unknown", "warn", [text, *_way(f), MAP])
     judged = _decided(f)
     return judged._replace(sentences=[*judged.sentences, MAP])
 
@@ -55,44 +53,42 @@ def _decided(f: Findings) -> Verdict:
         text = f"The new model is worse, {change}. Staying with the old model is better."
         return Verdict("Do not upgrade: the new model is worse", "warn", [text])
     if outcome == "no better":
-        text = f"The new model brings less than the {least} that would make it worth while: {change}."
+        text = f"The new model gains less than the required {least}: {change}."
         return Verdict("Do not upgrade: it brings next to nothing", "warn", [text])
     needed = "more than anybody has" if more >= MOST // 2 else f"about {rough(more)} more"
     if f.unit == "queries":
-        text = f"With {counted(count)} queries one cannot tell: {change}, where {least} would be worth while. "
-        text += f"To tell, {needed} are needed, if the gain is what it looks like."
+        text = f"With {counted(count)} queries the result is not significant: {change}, where {least} are required. "
+        text += f"A decision needs {needed}, if the gain is as estimated."
         return Verdict(
             f"Not separable with this many queries: {needed} are needed", "warn", [text, *lower, *_should(f)]
         )
-    text = f"With {count} trainings one cannot tell: {change}, where {least} would be worth while."
+    text = f"With {count} trainings the result is not significant: {change}, where {least} are required."
     return Verdict("Not separable with this many trainings", "warn", [text, *_should(f)])
 
 
 def _should(f: Findings) -> list[str]:
     """Recommend a way for an upgrade regardless of the verdict."""
-    return [
-        f"Should you upgrade all the same: {sentence}" if n == 0 else sentence for n, sentence in enumerate(_way(f))
-    ]
+    return [f"If you upgrade nevertheless: {sentence}" if n == 0 else sentence for n, sentence in enumerate(_way(f))]
 
 
 def _way(f: Findings) -> list[str]:
     chosen = f.recommended
     if chosen.name == SWITCH:
-        reason = "No way of serving a half-migrated gallery is surely better meanwhile than the old system alone."
-        return [f"Recommended is to wait and switch. {chosen.words} {reason}"]
+        reason = "No way of serving a partly migrated gallery is significantly better than the old system alone."
+        return [f"We recommend to wait and switch. {chosen.words} {reason}"]
     area = f"{percent(chosen.area.mean)} mAP on average over the backfill"
     interval = f"95 % interval {percent(chosen.area.low)} to {percent(chosen.area.high)}"
     half = next((share for at, share in f.reached if at == 0.5), None)
     halves = "" if isnan(chosen.chosen_by) else ", chosen on one half of the queries and measured on the other"
     waiting = f"against {percent(f.start)} while waiting with the old one"
-    text = f"Recommended is {chosen.name}{halves}: {area} ({interval}), {waiting}."
+    text = f"We recommend {chosen.name}{halves}: {area} ({interval}), {waiting}."
     if half is not None and f.new > f.old:
-        text += f" Half way {percent(half, 0)} of the gain is there."
+        text += f" Half way {percent(half, 0)} of the gain is reached."
     best = f.ways[0]
     reason = (
-        "Of the ways that were tried none is better."
+        "No measured way is better."
         if best.name == chosen.name
-        else f"It asks for less than {best.name} ({percent(best.area.mean)}), which is not surely, or hardly, better."
+        else f"It is simpler than {best.name} ({percent(best.area.mean)}), which is hardly or not significantly better."
     )
     return [text, f"{chosen.words} {reason}"]
 
@@ -104,10 +100,10 @@ def _unlabelled(f: Findings) -> Verdict:
         "Not decided: without labels nobody can say which model is better",
         "warn",
         [
-            "Labels of some hundred queries, and of what is relevant to them, would tell. What can be told is how much "
-            "changes, and how soon users see what the new system will show (a proxy).",
-            f"Should you upgrade: with {way} users see on average {percent(chosen.area.mean)} of the ten items that "
-            f"the new system will show, against {percent(f.start)} while waiting with the old system. {chosen.words}",
+            "Labels of a few hundred queries, and of their relevant items, would decide. Without them the report "
+            "measures how much changes, and how soon users see the new system's results (a proxy).",
+            f"If you upgrade: with {way} users see on average {percent(chosen.area.mean)} of the new system's ten "
+            f"items, against {percent(f.start)} while waiting with the old system. {chosen.words}",
         ],
     )
 
@@ -117,10 +113,10 @@ def document(f: Findings) -> Document:
     said = verdict(f)
     sections = [
         *([Section("warnings", "Warnings", "Warnings", [Bullets(f.warnings, "warn")])] if f.warnings else []),
-        Section("alternatives", "Alternatives", "What else one could do, and what it costs", alternatives(f)),
+        Section("alternatives", "Alternatives", "Alternatives and their costs", alternatives(f)),
         *([Section("losers", "Who loses", "Who loses on the way", losers(f))] if f.lost is not None else []),
-        Section("ways", "Ways", "Every way that was tried", ways(f)),
-        *([Section("own", "Own pairs", "What the gallery's own pairs teach", own(f))] if f.own else []),
+        Section("ways", "Ways", "All measured ways", ways(f)),
+        *([Section("own", "Own pairs", "Learning from the gallery's own pairs", own(f))] if f.own else []),
         *(
             [Section("spaces", "Distances", "Do distances of the two models mean the same?", spaces(f))]
             if f.calibration
@@ -132,9 +128,7 @@ def document(f: Findings) -> Document:
     first: list[Block] = [Drawn(curve(f)), *([Text(f.measured)] if f.measured else [])]
     if f.reached and f.new > f.old and f.labelled:
         shares = ", ".join(f"{percent(share, 0)} at {percent(at, 0)}" for at, share in f.reached)
-        first.append(
-            Text(f"Share of the new model's gain that is reached by {f.recommended.name}: {shares} of the backfill.")
-        )
+        first.append(Text(f"Share of the new model's gain reached by {f.recommended.name}: {shares} of the backfill."))
     return Document(f"Upgrade report: {f.name}", said.headline, said.tone, said.sentences, f.facts, first, sections)
 
 
@@ -159,12 +153,12 @@ def alternatives(f: Findings) -> list[Block]:
     if hours is None:
         text += ". With --items-per-second N the curve and this table are in hours."
     else:
-        text += f", of which the new model encodes {f.gallery.rate:g} in a second: {duration(hours)} in all."
+        text += f", with {f.gallery.rate:g} encoded per second by the new model: {duration(hours)} in all."
     about = [
-        "backfill: each item takes its new embedding in the place of the old one; users see the mixture meanwhile.",
+        "backfill: each item's new embedding replaces the old one; users see the mixture meanwhile.",
         "wait and switch (blue/green): a second index is filled aside; users see the old system until it is complete.",
         "two encoders, ranks fused: both indexes are searched, and an item's score is the sum of 1 / (60 + its rank) "
-        "in each (reciprocal rank fusion); the old encoder and index are needed for good.",
+        "over both (reciprocal rank fusion); the old encoder and index stay in use.",
     ]
     shown = about if len(f.alternatives) > 3 else about[:2]
     return [Text(text), DocumentTable("Alternatives and what they cost", columns, rows), Bullets(shown)]
@@ -185,7 +179,7 @@ def losers(f: Findings) -> list[Block]:
     if f.recommended.name != SWITCH:
         where = f"{percent(low.progress, 0)} of the backfill: {percent(low.value)}, {below}"
         blocks.append(Text(f"With {f.recommended.name}, {figure} is lowest at {where}."))
-    when = "Once all is done" if lost.progress == 1 else f"At {percent(lost.progress, 0)} most is lost"
+    when = "At the end" if lost.progress == 1 else f"At {percent(lost.progress, 0)} most is lost"
     text = f"{when}: {percent(lost.losing)} of the queries find less than with the old system"
     if f.labelled:
         text += f", and {percent(lost.flips)} had a correct first item and have none any more (negative flips)"
@@ -229,7 +223,7 @@ def ways(f: Findings) -> list[Block]:
         f"{figure} on average over the backfill",
         "95 % interval",
         "encoder passes per query",
-        "each item is written",
+        "writes per item",
     ]
     rows = []
     for place, way in enumerate(f.ways):
@@ -240,14 +234,14 @@ def ways(f: Findings) -> list[Block]:
                 str(way.passes), f"{1 + way.rewritten:.1f} times",
             ]
         )  # fmt: skip
-    return [Text(f.split), DocumentTable("Every way that was tried", columns, rows), Bullets(f.glossary)]
+    return [Text(f.split), DocumentTable("All measured ways", columns, rows), Bullets(f.glossary)]
 
 
 def own(f: Findings) -> list[Block]:
     """Describe the gain from own pairs."""
     text = (
-        "Each item that is migrated has an old and a new embedding: a pair to learn from, without labels and without a "
-        "training set. Against the plain merge of both models, in random order:"
+        "Each migrated item has an old and a new embedding: a training pair, without labels and without a training "
+        "set. Compared with the plain merge of both models, in random order:"
     )
     return [Text(text), Bullets(f.own)]
 
@@ -257,16 +251,16 @@ def spaces(f: Findings) -> list[Block]:
     assert f.calibration is not None
     c = f.calibration
     lines = [
-        "Of a pair that is not relevant, the old distance is below the new one with a probability of "
-        f"{percent(c.old_below_new, 0)}; 50 % if distances mean the same. Far from that, a merge by distance prefers "
-        "items of one model, whatever they are.",
+        "For irrelevant pairs, the old distance is below the new one with a probability of "
+        f"{percent(c.old_below_new, 0)}; 50 % if distances mean the same. Far from it, a merge by distance prefers "
+        "one model's items, whatever they are.",
     ]
     if c.old_alone == c.old_alone:
         lines += [
-            "A wrong item stands before a right one with a probability of "
-            f"{percent(c.old_alone)} within the old system and {percent(c.new_alone)} within the new one.",
-            f"In the mixture it is {percent(c.old_before_found)} where the wrong one is not migrated and the right one "
-            f"is, and {percent(c.new_before_found)} where it is the other way round.",
+            f"An irrelevant item ranks before a relevant one with a probability of {percent(c.old_alone)} within the "
+            f"old system and {percent(c.new_alone)} within the new one.",
+            f"In the mixture it is {percent(c.old_before_found)} for an unmigrated irrelevant and a migrated relevant "
+            f"item, and {percent(c.new_before_found)} the other way round.",
         ]
     return [Bullets(lines), Drawn(distances(f))]
 
@@ -277,9 +271,9 @@ def trust(f: Findings) -> list[Block]:
     if f.agreement is not None:
         a = f.agreement
         lines.append(
-            f"This report from a half of the queries was compared with the other half, {a.splits} times: the verdict "
-            f"was the same in {percent(a.verdict, 0)}, the same way was chosen in {percent(a.same_way, 0)}, and in "
-            f"{percent(a.good_way, 0)} the chosen way was not surely behind the best one of the other half "
+            f"In {a.splits} random splits this report from half of the queries was compared with the other half: the "
+            f"verdict was the same in {percent(a.verdict, 0)}, the way in {percent(a.same_way, 0)}, and in "
+            f"{percent(a.good_way, 0)} the chosen way was not significantly behind the other half's best one "
             f"({points(a.behind, sign=False)} behind on average)."
         )
     return [Bullets(lines)]

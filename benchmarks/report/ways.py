@@ -11,35 +11,34 @@ from compat.decision import Effort
 
 SWITCH = "wait and switch"
 METHODS = {
-    SWITCH: "The old system serves until every item is encoded by the new model; then the new one takes over at once.",
-    "independent": "Both models encode each query. Items that are migrated are searched with the new model, the "
-    "others with the old one, and the two lists are merged.",
-    "own_calibration": "Both models encode each query, and the distances of both are put on one scale, which is "
-    "learned from the items migrated so far.",
-    "own_back": "At first both models encode each query; once enough is learned from the items migrated so far, only "
-    "the new one does, and for items that are not migrated the query is translated back to the old model's space.",
-    "own_forward": "At first both models encode each query; once enough is learned from the items migrated so far, "
-    "only the new one does, and items that are not migrated are searched by a prediction of their new embedding, "
-    "which is written anew now and then.",
-    "procrustes": "Only the new model encodes queries. For items that are not migrated the query is translated back to "
-    "the old model's space by a rotation, learned from the training pairs.",
-    "affine": "Only the new model encodes queries. For items that are not migrated the query is translated back to "
-    "the old model's space by a linear map, learned from the training pairs.",
-    "kernel_gallery": "Only the new model encodes queries. Before the backfill begins every old embedding is "
-    "translated to the new model's space, by a smooth map learned from the training pairs.",
+    SWITCH: "The old system serves until the new model has encoded every item; then the new one takes over at once.",
+    "independent": "Both models encode each query. Migrated items are searched with the new model, the others with "
+    "the old one, and the two lists are merged.",
+    "own_calibration": "Both models encode each query. A calibration learned from the items migrated so far puts "
+    "their distances on one scale.",
+    "own_back": "At first both models encode each query. After enough migrated items only the new one does, and a "
+    "learned map translates the query to the old model's space for the other items.",
+    "own_forward": "At first both models encode each query. After enough migrated items only the new one does, and "
+    "the other items are searched by predictions of their new embeddings, which are rewritten from time to time.",
+    "procrustes": "Only the new model encodes queries. For unmigrated items a rotation learned from the training "
+    "pairs translates the query to the old model's space.",
+    "affine": "Only the new model encodes queries. For unmigrated items a linear map learned from the training pairs "
+    "translates the query to the old model's space.",
+    "kernel_gallery": "Only the new model encodes queries. Before the backfill a smooth map learned from the "
+    "training pairs translates every old embedding to the new model's space.",
 }
 ORDERS = {
     "random": "in random order",
-    "density": "the most crowded items first (those whose neighbours in the old space are nearest)",
+    "density": "the items with the nearest neighbours in the old space first",
     "clusters": "one cluster of similar items after the other",
     "scores": "the items with your highest scores first",
     "yours": "in your own order",
 }
 RULES = {
-    "raw": "by the distances as they are",
-    "reciprocal_rank": "by the place in each list",
-    "z_score": "by distances less their mean, over their spread, both from the training pairs",
-    "quantile": "by how rare a distance is in its space, from the training pairs",
+    "raw": "by raw distances",
+    "reciprocal_rank": "by the rank in each list",
+    "z_score": "by z-scores of distances, fitted on the training pairs",
+    "quantile": "by quantiles of distances, fitted on the training pairs",
 }
 
 

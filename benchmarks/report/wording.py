@@ -49,8 +49,8 @@ def describe_split(halves: tuple[np.ndarray, np.ndarray]) -> str:
     """Say how choice and report were kept apart."""
     one, other = (counted(len(half)) for half in halves)
     return (
-        f"The way was chosen on {one} queries, a random half, and all that is said of it was measured on the other "
-        f"{other}, so that it does not look better for having been chosen."
+        f"The way was chosen on {one} queries, a random half, and measured on the other {other}, so the choice does "
+        "not bias its figures."
     )
 
 
@@ -58,8 +58,8 @@ def describe_measurement(seen: RowSample, trial: Trial) -> str:
     """Explain why the curve's ends differ from the verdict's figures."""
     some = "" if seen.whole else f" and on {counted(len(seen.items))} items"
     return (
-        f"The curve was measured on the {counted(len(trial.halves[1]))} queries of the other half, on which nothing "
-        f"was chosen{some}, so its ends differ from the verdict's."
+        f"The curve was measured on the {counted(len(trial.halves[1]))} queries of the other half, not used for the "
+        f"choice{some}, so its ends differ from the verdict's."
     )
 
 
@@ -71,7 +71,7 @@ def describe_lower_classes(trial: Trial) -> str:
     of_all = (
         f"{counted(found.lower)} of {counted(found.classes)} classes, with {percent(found.share, 0)} of the queries"
     )
-    return f"{of_all}, surely end lower than they began."
+    return f"{of_all}, end significantly lower than they began."
 
 
 def describe_own_pairs(trial: Trial) -> list[str]:
@@ -86,11 +86,9 @@ def describe_own_pairs(trial: Trial) -> list[str]:
     for way in learners:
         band = bands((way.areas(trial.progress)[reporting] - areas)[:, None])
         change, low, high = (float(end[0]) for end in band)
-        verdict = "helps" if low > 0 else "harms" if high < 0 else "makes no difference that can be told"
+        verdict = "helps" if low > 0 else "harms" if high < 0 else "makes no significant difference"
         if not np.any(way.values != plain.values):
-            found.append(
-                f"{way.method}: learned nothing that agrees better with the new system, and left all as it was."
-            )
+            found.append(f"{way.method}: learned nothing closer to the new system, and changed nothing.")
             continue
         interval = f"95 % interval {between(low, high)}"
         found.append(f"{way.method}: {verdict}, by {points(change)} on average over the backfill ({interval}).")
@@ -111,14 +109,14 @@ def describe_proxies(trial: Trial, labelled: bool, arguments: argparse.Namespace
         shown = trial.start
     share = float(shown.mean())
     text = (
-        f"Of the {NEAREST} items that the new system shows for a query, the old one shows {percent(share)} already; "
-        "the rest of what users see will change, for better or worse."
+        f"The old system already shows {percent(share)} of the {NEAREST} items in the new system's results for a "
+        "query; the others will change, for better or worse."
     )
     chance = NEAREST / len(trial.e.gallery_old)
     if share < 2 * chance:
         text += (
-            f" That is hardly more than chance ({percent(chance, 2)}): check that rows of the old and of the new files "
-            "are of the same items (--gallery-ids-old and --gallery-ids-new do)."
+            f" This is hardly more than chance ({percent(chance, 2)}): check that equal rows of the old and the new "
+            "files are the same items (--gallery-ids-old and --gallery-ids-new do)."
         )
     return [text]
 
@@ -126,30 +124,29 @@ def describe_proxies(trial: Trial, labelled: bool, arguments: argparse.Namespace
 def list_notes(seen: RowSample, trial: Trial, labelled: bool, distance: str) -> list[str]:
     """List notes on the method of this report."""
     found = [
-        "Intervals are of a bootstrap that draws queries with replacement, paired where two systems are compared. They "
-        "say what other queries of the same kind would give; the two models, and the gallery, stay as they are.",
-        f"{len(trial.ways)} ways were tried, at {len(trial.progress)} moments of the backfill. Between two ways of "
-        "which queries do not say which is better, or that differ by less than a fiftieth of the gain, the one that "
-        "asks for less is recommended. "
+        "Intervals are from a bootstrap over queries, paired when comparing two systems. They describe other queries "
+        "of the same kind, for these two models and this gallery.",
+        f"{len(trial.ways)} ways were measured at {len(trial.progress)} moments of the backfill. Of two ways without "
+        "a significant difference, or with one below a fiftieth of the gain, the simpler one is recommended. "
         + (
-            "Methods that learn on the way were tried in random order and in your own, as they learn little from a "
-            "beginning of items that are all alike."
+            "Online methods were measured in random order and in your own, as they learn little from similar items "
+            "at the start."
             if distance == "cosine"
-            else f"Methods that learn on the way compare by cosine, so none was tried with the distance {distance}."
+            else f"Online methods compare by cosine, so none was tried with the distance {distance}."
         ),
     ]
     if not seen.whole:
         kept = (
-            "all items that are relevant to one of the queries, and others drawn at random. In fewer items it is "
-            "easier to find something, so that levels are too high there"
+            "all items relevant to one of the queries, and others drawn at random. Searching fewer items is easier, "
+            "so their mAP is too high"
             if seen.positives and labelled
-            else "items drawn at random, relevant ones and others alike. That leaves the share of relevant items among "
-            "the nearest about as it is"
+            else "items drawn at random, relevant or not, which about keeps the share of relevant items among the "
+            "nearest"
         )
         found.append(
-            f"The gallery is large: the gain of the new model was measured on all of it, with queries drawn at random, "
-            f"but ways were compared on {counted(len(seen.items))} items: {kept}; ways are compared with each other "
-            "fairly, but read curves as an estimate."
+            "The gallery is large: the new model's gain was measured on all of it, with sampled queries, but ways "
+            f"were compared on {counted(len(seen.items))} items: {kept}. The comparison of ways is fair, but the "
+            "curves are estimates."
         )
     return found
 
@@ -177,16 +174,16 @@ def warn_of_size(given: Inputs, trial: Trial) -> list[str]:
     found = []
     if not given.labelled:
         found.append(
-            "No labels were given: nobody can say whether what the new system finds is better. Figures below are "
-            "proxies: how much of what the new system will show is shown already."
+            "No labels were given, so the quality of the new system is unknown. The figures below are proxies: the "
+            "share of the new system's results already shown."
         )
     count, all_queries = len(trial.rows), len(trial.e.query_old)
     if count < FEW:
-        found.append(f"There are {count} queries; with fewer than {FEW}, intervals are wide and the choice is rough.")
+        found.append(f"There are {count} queries; below {FEW}, intervals are wide and the choice is rough.")
     if given.labelled and count < all_queries:
-        found.append(f"{all_queries - count} of {all_queries} queries have no relevant item and are left out.")
+        found.append(f"{all_queries - count} of {all_queries} queries have no relevant item and are skipped.")
     if given.labelled and (classes := len(trial.e.query_labels[trial.rows].unique())) < CLASSES:
-        found.append(f"The queries are of {classes} classes only: others may behave otherwise.")
+        found.append(f"The queries are of only {classes} classes: other classes may behave differently.")
     return found
 
 
@@ -210,9 +207,9 @@ def warn_of_duplicates(e: Embeddings) -> list[str]:
     if count == 0:
         return []
     return [
-        f"{count} of {len(rows)} queries have an item in the gallery with the same embedding. If that is the query's "
-        "own image, name it by --query-groups and --gallery-groups, so that it is not found; else these are "
-        "duplicates, which make search look easy."
+        f"{count} of {len(rows)} queries have an item in the gallery with the same embedding. If it is the query's "
+        "own image, exclude it by --query-groups and --gallery-groups; otherwise these are duplicates, which make "
+        "the search look easy."
     ]
 
 
@@ -226,8 +223,8 @@ def warn_of_leaks(given: Inputs, e: Embeddings) -> list[str]:
     if count == 0:
         return []
     return [
-        f"{count} of {len(rows)} items of the gallery are in the training set too, by their old embedding: what was "
-        "learned from it may look better here than on items that it has not seen."
+        f"{count} of {len(rows)} items of the gallery are in the training set too, by their old embedding: trained "
+        "methods may look better here than on unseen items."
     ]
 
 
@@ -237,12 +234,12 @@ def warn_of_merge(trial: Trial, spaces: Calibration, labelled: bool) -> list[str
     fall = _fall(trial) if labelled else ""
     apart = (
         "Distances of the two spaces do not mean the same (see the section on them): an old one is below a new one "
-        f"with a probability of {percent(spaces.old_below_new, 0)}, so that a merge by distances as they are prefers "
-        "items of one model, whatever they are."
+        f"with a probability of {percent(spaces.old_below_new, 0)}, so a merge by raw distances prefers one model's "
+        "items, whatever they are."
     )
     single = (
-        "On average distances of the two spaces mean about the same (see the section on them); for a single query they "
-        "need not, as errors of the two models do not go together."
+        "On average distances of the two spaces mean about the same (see the section on them), but not for each "
+        "query, as the two models' errors are independent."
     )
     return [" ".join(filter(None, [fall, apart if far else single]))] if far or fall else []
 
@@ -259,8 +256,8 @@ def _fall(trial: Trial) -> str:
     if change.high[at] >= 0:
         return ""
     return (
-        "Merged by distances as they are, the two systems find less than either of them alone: "
-        f"{points(change.mean[at])} against the lower one at {percent(trial.progress[inside[at]], 0)} of the backfill."
+        f"Merged by raw distances, the two systems find less than either of them alone: {points(change.mean[at])} "
+        f"against the lower one at {percent(trial.progress[inside[at]], 0)} of the backfill."
     )
 
 
@@ -268,4 +265,4 @@ def warn_of_missing_images(paths: Sequence[Path]) -> list[str]:
     """Warn of missing image files, if there are any."""
     names = [printable(path.name) for path in paths if not path.is_file()]
     found = f"{len(names)} of {len(paths)} images are not there, the first {names[0] if names else ''}; "
-    return [f"{found}what is said of them is said without a picture."] if names else []
+    return [f"{found}the report shows their names only."] if names else []

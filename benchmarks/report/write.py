@@ -93,5 +93,5 @@ def write(arguments: argparse.Namespace) -> str:
         for to, text in texts.items():
             replace(to, partial(Path.write_text, data=text, encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"output: {path} ({error.strerror}), expected a file that can be written") from error
+        raise InputError(f"output: {path} ({error.strerror}), expected a writable file") from error
     return f"{found.headline}\n{found.verdict[0]}\nThe report is {path}, a summary {path.with_suffix('.md')}"

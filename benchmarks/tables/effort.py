@@ -24,9 +24,7 @@ def read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {"asked": None, "methods": {}}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: {type(error).__name__} {error}, expected a file that benchmarks.tune wrote"
-        ) from error
+        raise InputError(f"{path}: {type(error).__name__} {error}, expected a file of benchmarks.tune") from error
 
 
 def efforts(folder: str | Path) -> dict[str, str]:

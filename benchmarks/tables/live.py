@@ -20,7 +20,7 @@ def read(path: Path, key: str) -> dict[str, Any]:
         found = json.loads(path.read_text())
         found[key]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: {error}, expected what benchmarks.perf or a part of it writes") from error
+        raise InputError(f"{path}: {error}, expected a report of benchmarks.perf") from error
     return found
 
 

@@ -22,7 +22,7 @@ def agreement(path: Path) -> str:
     try:
         upgrades = json.loads(path.read_text())["upgrades"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: {error}, expected what benchmarks.perf.report_agreement writes") from error
+        raise InputError(f"{path}: {error}, expected a report of benchmarks.perf.report_agreement") from error
     rows = [COLUMNS, ("---", "--:", "--:", "---", "--:", "--:", "---", "--:", "--:")]
     for name, found in upgrades.items():
         mean, low, high = (100 * value for value in found["gain"])

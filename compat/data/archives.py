@@ -81,7 +81,7 @@ def unpack(archive: Path, target: Path) -> None:
     except Exception as error:  # each reader raises its own for each kind of damage
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
-            message = f"cannot be unpacked into {target} ({reason}), expected a folder that can be written, with room"
+            message = f"cannot be unpacked into {target} ({reason}), expected a writable folder, with room"
         else:
             message = f"truncated or damaged ({reason}), expected a whole .tar, .tar.gz, .tgz or .zip; get it again"
         raise InputError(f"{archive}: {message}") from error

@@ -127,7 +127,7 @@ class RetrievalData(pl.LightningDataModule):
             query = None if query is None else self._readable(query)
         for what, images in {"training": train, "gallery": gallery, "query": query}.items():
             if images is not None and len(images) == 0:
-                raise InputError(f"data.root: no {what} image that can be read, expected at least one")
+                raise InputError(f"data.root: no readable {what} image, expected at least one")
         for name, count in zip(names, torch.bincount(train.labels, minlength=len(names)), strict=True):
             if count == 0:
                 raise InputError(f"data.root: class {name!r} has no training image, expected at least one")

@@ -146,5 +146,5 @@ class _Arrays(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         core = module.replace("numpy.core", "numpy._core")
         if (core, name) not in CALLED:
-            raise InputError(f"data.root: a pickle that calls {module}.{name}, expected CIFAR-100's arrays")
+            raise InputError(f"data.root: a pickle calling {module}.{name}, expected CIFAR-100's arrays")
         return super().find_class(module, name)

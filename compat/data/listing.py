@@ -105,7 +105,7 @@ def files_below(folder: Path, field: str = "data.root") -> Iterator[tuple[str, .
             target = os.path.join(os.path.realpath(place), "")
             way = [folder.parent, *(folder.joinpath(*below[:count]) for count in range(len(below)))]
             if any(os.path.join(os.path.realpath(one), "").startswith(target) for one in way):
-                raise InputError(f"{field}: {place} is a link to a folder that contains it, expected no such link")
+                raise InputError(f"{field}: {place} is a link to a folder above it, expected no such link")
         folders[:] = [name for name in folders if not hidden(name)]
         yield from ((*below, name) for name in names if not hidden(name))
 

@@ -25,7 +25,7 @@ def plot_errors(results: Sequence[Result], highlight: Collection[str] = ()) -> F
     """
     shown = [result for result in results if result.refits.get("progress")]
     if not shown:
-        raise InputError("errors: no row whose model serves what it expects, expected one such as own_forward")
+        raise InputError("errors: no row with a world model, expected one such as own_forward")
     figure = Figure(figsize=(6, 4.2), layout="constrained")
     panel = figure.subplots()
     styles = styles_of(shown, lambda r: r.name, highlight)

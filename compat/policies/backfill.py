@@ -144,7 +144,7 @@ class BackfillEnv(gymnasium.Env[dict[str, np.ndarray], np.int64]):
             InputError: there are no labels.
         """
         if not self.scene.labels:
-            raise InputError("labels: False, expected an environment that may look at them")
+            raise InputError("labels: False, expected an environment with labels")
         episode, _, moment = self.state()
         gains = np.full(self.cells * self.levels, -np.inf)
         for group in np.flatnonzero(self.action_masks()).tolist():

@@ -47,7 +47,7 @@ def regrets(demonstrations: Demonstrations, tried: Tensor, outcome: Outcome) -> 
     own = found.gather(1, demonstrations.action[:, None])
     difference = torch.where(tried, own - found, 0.0)
     if not difference.isfinite().all():
-        raise InputError(f"{outcome}: an alternative without an outcome, expected one of each that is tried")
+        raise InputError(f"{outcome}: an alternative without an outcome, expected one for each alternative")
     episodes = int(demonstrations.episode.max()) + 1
     total = torch.zeros(episodes, dtype=difference.dtype)
     total.index_add_(0, demonstrations.episode, difference.abs().sum(1))

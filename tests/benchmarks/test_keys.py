@@ -229,7 +229,7 @@ def test_what_a_method_cannot_be_given_is_refused_before_anything_is_trained(con
     ("base", "message"),
     [
         ("mine", r"methods.mine.based_on: 'mine', expected some of"),
-        ("rqt", r"methods.mine.based_on: compat.methods.ReverseQuery, expected a method that trains a new model"),
+        ("rqt", r"methods.mine.based_on: compat.methods.ReverseQuery, expected a method training a new model"),
     ],
 )
 def test_a_method_is_based_on_one_that_trains_a_model(config, base, message):

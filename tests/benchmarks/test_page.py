@@ -234,7 +234,7 @@ def test_bad_input_is_one_line(run, tmp_path):
     refused(run(tmp_path), "-o")
     (tmp_path / "file").write_text("")
     root = folders(tmp_path / "results")
-    refused(run(root, "-o", tmp_path / "file"), "output: ", "expected a folder that can be written")
+    refused(run(root, "-o", tmp_path / "file"), "output: ", "expected a writable folder")
     (tmp_path / "newer" / "toy").mkdir(parents=True)
     (tmp_path / "newer" / "toy" / "results.jsonl").write_text('{"layout": 9}\n')
     code, _, errors = run(tmp_path / "newer", "-o", tmp_path)

@@ -149,10 +149,10 @@ def test_results_are_added_by_several_and_of_one_experiment(tmp_path):
     with pytest.raises(InputError, match="has results with or without beta/same/0/all, expected another file"):
         RolloutStore(path, {"cells": 4, "levels": 2}, {**known, "beta/same/0/all": {"digest": "b"}})
     path.write_text('{"asked": {}, "areas": {"a": {}}}')
-    with pytest.raises(InputError, match=r"output: KeyError.*, expected a file that benchmarks.policies wrote"):
+    with pytest.raises(InputError, match=r"output: KeyError.*, expected a file of benchmarks.policies"):
         StudyResults(read(path))
     path.write_text("{")
-    with pytest.raises(InputError, match=r"expected a file that benchmarks.policies wrote"):
+    with pytest.raises(InputError, match=r"expected a file of benchmarks.policies"):
         read(path)
 
 
