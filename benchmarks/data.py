@@ -12,7 +12,7 @@ from torchvision.datasets import imagenet as ilsvrc
 from torchvision.datasets.utils import check_integrity
 from tqdm.auto import tqdm
 
-from benchmarks.artifacts.images import dataset, share
+from benchmarks.artifacts.images import dataset
 from benchmarks.config.parse import parse
 from benchmarks.fetch.archives import Download, by_hand, download, gunzip, read_or_fetch, verify_download
 from compat.command import Parser, exit_on_input_error
@@ -165,7 +165,7 @@ def check(arguments: list[str], decode: bool) -> None:
         "dataset": experiment.data.class_path,
         "root": experiment.data.init_args.get("root", "none"),
         "training": _count(train),
-        **{f"{name} sees": _seen(data, share(g.sees)) for name, g in experiment.generations.items()},
+        **{f"{name} sees": _seen(data, g.sees) for name, g in experiment.generations.items()},
         "gallery": _count(gallery),
         "queries": "the gallery itself" if query is gallery else _count(query),
     }

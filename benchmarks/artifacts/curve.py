@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
 
-from benchmarks.artifacts.images import dataset, share
+from benchmarks.artifacts.images import dataset
 from benchmarks.artifacts.kinds import ReplayedCurve
 from benchmarks.artifacts.matrices import matrices, plain
 from benchmarks.artifacts.measured import FIGURE, build_metrics
@@ -69,7 +69,7 @@ def fit_rule(artifact: ReplayedCurve, built: Built) -> Merge:
     assert artifact.fits is not None
     rule: Merge = artifact.rule.build(Merge)
     data = dataset(artifact.images.whole)
-    rows = data.rows(share(artifact.fits))
+    rows = data.rows(artifact.fits)
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[: 2 * SAMPLE]]
     half, labels = len(rows) // 2, data.train_images(augment=False).labels[rows]
     old, new = (matrix[rows] for matrix in built.split("train"))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from benchmarks.config.schema import Sees
 from benchmarks.config.spec import Spec
 from benchmarks.fetch.commands import with_command
-from compat.data.base import RetrievalData, Share
+from compat.data.base import RetrievalData
 from compat.errors import InputError
 
 
@@ -23,8 +22,3 @@ def dataset(spec: Spec) -> RetrievalData:
     except InputError as error:
         raise InputError(with_command(str(error), spec)) from error
     return found
-
-
-def share(sees: Sees) -> Share:
-    """What a generation sees, as a dataset knows it."""
-    return Share(sees.classes, sees.images)

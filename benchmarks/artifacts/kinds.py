@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
 from benchmarks.artifacts.artifact import Artifact
-from benchmarks.config.schema import Sees
 from benchmarks.config.spec import Spec
+from compat.share import Share
 
 Metrics: TypeAlias = tuple[tuple[str, Spec | None], ...]
 ELSEWHERE = ("root", "on_error", "verify")  # the digests cover their effect on the images
@@ -66,7 +66,7 @@ class Weights(Artifact):
     model: Spec
     trainer: Spec
     seed: int
-    sees: Sees
+    sees: Share
     images: ImageSet
     threads: int | None
     name: str = field(compare=False)
@@ -182,8 +182,8 @@ class MethodState(Artifact):
     old: PlainSystem | ServedSystem
     new: PlainSystem | OwnSystem
     images: ImageSet | None
-    sees: Sees | None
-    saw: Sees | None
+    sees: Share | None
+    saw: Share | None
     training: TrainingRecipe | None
     name: str = field(compare=False)
 
@@ -304,7 +304,7 @@ class ReplayedCurve(Artifact):
     upgrade: Upgraded
     order: Ordering
     rule: Spec | None
-    fits: Sees | None
+    fits: Share | None
     progress: tuple[float, ...]
     distance: Literal["cosine", "l2"]
     metrics: Metrics

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from benchmarks.artifacts.images import dataset, share
+from benchmarks.artifacts.images import dataset
 from benchmarks.artifacts.kinds import MethodState
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import Built, build
@@ -34,7 +34,7 @@ def available(artifact: MethodState, built: Built) -> dict[str, Any]:
     """Return the inputs a method may ask for; each is read on demand."""
     assert artifact.images is not None
     assert artifact.sees is not None
-    data, sees = dataset(artifact.images.whole), share(artifact.sees)
+    data, sees = dataset(artifact.images.whole), artifact.sees
     rows = data.rows(sees)
 
     def labels() -> Tensor:
@@ -47,7 +47,7 @@ def available(artifact: MethodState, built: Built) -> dict[str, Any]:
 
     def known() -> Tensor:
         assert artifact.saw is not None
-        before = data.classes(share(artifact.saw))
+        before = data.classes(artifact.saw)
         return torch.tensor([c - before.start if c in before else -1 for c in data.classes(sees)])
 
     return {
@@ -75,13 +75,13 @@ def fitting(artifact: MethodState, given: Given, folder: Path) -> Callable[[pl.L
         assert sees is not None
         data = dataset(images.whole)
         if training.model is not None:
-            items: pl.LightningDataModule = data.training(share(sees), training.seed)
+            items: pl.LightningDataModule = data.training(sees, training.seed)
         else:
             pairs, labelled = given["training embeddings"], "training labels" in given
             labels = pairs.label if labelled else torch.full((len(pairs.old),), -1)
             shown: Any = CachedEmbeddings(pairs.old, pairs.new, labels)
             if training.augmented:
-                shown = data.train_images(augment=True).subset(data.rows(share(sees)))
+                shown = data.train_images(augment=True).subset(data.rows(sees))
                 shown.labels = labels
             workers = data.num_workers if training.augmented else 0
             items = PairData(shown, training.batch_size or 1, training.seed, workers, labelled)

@@ -208,7 +208,7 @@ def writing(path: Path) -> Iterator[None]:
             raise
         reason = error.strerror if isinstance(error, OSError) and error.strerror else text[:200]
         raise StoreError(
-            f"runs: cannot write {path} ({reason}), expected a folder with room to write in; what is finished stays"
+            f"runs: cannot write {path} ({reason}), expected a folder with room to write in; finished artifacts stay"
         ) from error
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from benchmarks.artifacts.images import dataset, share
+from benchmarks.artifacts.images import dataset
 from benchmarks.artifacts.kinds import Loaded, Weights
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.training import fit
@@ -21,7 +21,7 @@ def train(artifact: Weights, store: ArtifactStore, folder: Path) -> dict[str, Te
     """Train one generation's model; the tensors are the embedder's weights."""
     pl.seed_everything(artifact.seed, verbose=False)
     module: SingleModel = artifact.model.build(SingleModel)
-    items = dataset(artifact.images.whole).training(share(artifact.sees), artifact.seed, module.views)
+    items = dataset(artifact.images.whole).training(artifact.sees, artifact.seed, module.views)
     fit(module, artifact.options, artifact.seed, folder, items)
     return module.embedder.state_dict()
 

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from benchmarks.artifacts.artifact import Artifact, graph, identity
 from benchmarks.artifacts.store import RECORD, ArtifactStore, read_record, writing
-from benchmarks.config.schema import Experiment, Generation, Heads, Replay, Sees
+from benchmarks.config.schema import Experiment, Generation, Heads, Replay
 from benchmarks.config.spec import DOTTED
 from benchmarks.jobs.plan import Job, part_of, plan
 from compat.command import one_line
@@ -20,6 +20,7 @@ from compat.errors import InputError
 from compat.files import replace
 from compat.importing import ANYTHING, resolved
 from compat.progress import completion_ratios
+from compat.share import Share
 
 IMAGES = "images.json"
 
@@ -125,7 +126,7 @@ def flatten(value: Any, path: str = "") -> dict[str, Any]:
 
 def keys_help() -> str:
     """Describe every key of a config, from the docstrings of its dataclasses."""
-    parts = {"": Experiment, "old. (and each generation) ": Generation, "old.sees. ": Sees, "heads. ": Heads}
+    parts = {"": Experiment, "old. (and each generation) ": Generation, "old.sees. ": Share, "heads. ": Heads}
     texts = ["keys of a config (--key=value overrides one; --data.help=compat.data.ImageFolder shows a class):"]
     for prefix, kind in {**parts, "replay. ": Replay}.items():
         arguments = (inspect.getdoc(kind) or "").partition("Args:\n")[2]

@@ -24,13 +24,13 @@ def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
             number out of range or above the number of items, training data unusable for a method, a side model missing
             or of another dimension, a method changing the dimension within a sequence.
     """
-    from benchmarks.artifacts.images import dataset, share
+    from benchmarks.artifacts.images import dataset
 
     data = dataset(experiment.data)
     check_replay(experiment, len(data.gallery_images()))
     parts = {**experiment.generations, **({"side": experiment.side} if experiment.side else {})}
     built = {name: network(name, part, data) for name, part in parts.items()}
-    seen = {name: share(generation.sees) for name, generation in experiment.generations.items()}
+    seen = {name: generation.sees for name, generation in experiment.generations.items()}
     for name in list(seen)[1:]:  # an old model of one class serves, if badly; from one class nothing compares
         if data.num_classes(seen[name]) < 2:
             raise InputError(f"data: training images of a single class for {name}, expected at least 2")
@@ -59,12 +59,10 @@ def heads_share(experiment: Experiment, data: Any, new: str) -> Any:
     Raises:
         InputError: classes outside the new model's, not from its first one on, or a single one.
     """
-    from benchmarks.artifacts.images import share
-
-    whole = share(experiment.generations[new].sees)
+    whole = experiment.generations[new].sees
     if experiment.heads.sees is None:
         return whole
-    data.check(part := share(experiment.heads.sees), "heads")
+    data.check(part := experiment.heads.sees, "heads")
     classes, known = data.classes(part), data.classes(whole)
     if classes.start != known.start or classes.stop > known.stop or len(classes) < 2:
         found = f"classes {classes.start} to {classes.stop - 1}"
@@ -97,7 +95,6 @@ def network(name: str, part: Generation, data: Any) -> Any:
     Raises:
         InputError: it does not take the images or its weights, or the images cannot be trained on.
     """
-    from benchmarks.artifacts.images import share
     from compat.methods.single import SingleModel
     from compat.models import load_embedder, read_checkpoint
 
@@ -109,10 +106,10 @@ def network(name: str, part: Generation, data: Any) -> Any:
     if part.checkpoint:
         load_embedder(model.embedder, read_checkpoint(part.checkpoint), part.checkpoint)
     if name != "side":
-        data.check(share(part.sees), name)
+        data.check(part.sees, name)
         if not part.checkpoint:
             with name_field(f"{name}.model"):
-                model.classify(data.num_classes(share(part.sees)))
+                model.classify(data.num_classes(part.sees))
     return model.embedder
 
 

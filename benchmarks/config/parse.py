@@ -15,11 +15,12 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from benchmarks.config.check import check_metric, check_numbers, check_processes
-from benchmarks.config.schema import Experiment, Generation, Heads, Replay, Sees
+from benchmarks.config.schema import Experiment, Generation, Heads, Replay
 from benchmarks.config.shapes import check_shapes
 from benchmarks.config.spec import KEYS, Spec, closest
 from compat.errors import InputError, check_name
 from compat.scalars import check_yaml
+from compat.share import Share
 
 register_type(Spec, serializer=lambda spec: spec.content, deserializer=Spec)
 MODEL, TRAINER = "compat.methods.SingleModel", "pytorch_lightning.Trainer"
@@ -181,7 +182,7 @@ def check_keys(merged: dict[str, Any], names: Any) -> None:
         for inner in value if known and isinstance(value, dict) else ():
             if inner not in known:
                 raise InputError(f"{key}.{inner}: unknown, {closest(str(inner), known)}")
-    shares = {f"{name}_{f.name}": f"{name}.sees.{f.name}" for name in names for f in fields(Sees)}
+    shares = {f"{name}_{f.name}": f"{name}.sees.{f.name}" for name in names for f in fields(Share)}
     data = merged.get("data")
     given = data.get("init_args") if isinstance(data, dict) else None
     for argument in given if isinstance(given, dict) else ():
@@ -220,12 +221,16 @@ def to_experiment(merged: dict[str, Any]) -> Experiment:
     parser.add_class_arguments(Experiment)
     try:
         return Experiment(**vars(parser.instantiate(parser.parse_object(merged))))
-    except (argparse.ArgumentError, TypeError, KeyError) as error:
+    except InputError:
+        raise
+    except (argparse.ArgumentError, TypeError, KeyError, ValueError) as error:
         raise InputError(wrong_type(one_line(error), merged["generations"])) from error
 
 
 def wrong_type(message: str, generations: dict[str, Any]) -> str:
     """Rewrite jsonargparse's type error as key, found and expected value."""
+    if share := re.search(r"- (sees\.\w+: .*?) - Expected", message):  # of a Share that may be null
+        return f"heads.{share[1]}"
     keys = re.findall(r'Parser key "([\w.]+)"', message)
     value = re.search(r"(?:Given|Got) value: ?(.*)$", message)
     kinds = re.search(r"Subtypes: \[(.*?)\] Errors|Expected (?:an? )?(.*?)\. Got", message)

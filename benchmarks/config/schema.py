@@ -7,19 +7,7 @@ from typing import Literal
 
 from benchmarks.config.spec import Spec
 from compat.curve_metrics import ALWAYS, CURVE_METRICS
-
-
-@dataclass(frozen=True)
-class Sees:
-    """What a generation of the model is trained on.
-
-    Args:
-        classes: share of the training classes, the first ones by index; a pair of shares: those from one to the other.
-        images: share of the images of each of these classes, drawn with a fixed seed.
-    """
-
-    classes: float | tuple[float, float] = 1.0
-    images: float = 1.0
+from compat.share import Share
 
 
 @dataclass(frozen=True)
@@ -37,7 +25,7 @@ class Generation:
 
     model: Spec
     trainer: Spec
-    sees: Sees = field(default_factory=Sees)
+    sees: Share = field(default_factory=Share)
     seed: int | None = 0
     checkpoint: str | None = None
 
@@ -57,7 +45,7 @@ class Heads:
     trainer: Spec
     batch_size: int = 1024
     images: bool = False
-    sees: Sees | None = None
+    sees: Share | None = None
 
 
 RANDOM, RAW = Spec({"class_path": "compat.orders.Random"}), Spec({"class_path": "compat.merge.Raw"})

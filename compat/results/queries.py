@@ -98,21 +98,6 @@ def write(folder: Path, entries: Mapping[str, np.ndarray]) -> None:
     replace(folder / QUERIES, save)
 
 
-def condense(folder: Path) -> None:
-    """The mean over the seeds of a row in place of an entry for each seed."""
-    rows: dict[str, list[tuple[str, np.ndarray]]] = {}
-    for name, units in read(folder).items():
-        parts = _parts(name)
-        rows.setdefault(entry_name({**parts, "seed": ""}, [""]), []).append((parts["seed"], decode(units)))
-    means = {}
-    for name, entries in rows.items():
-        weights = [seeds.count("+") + 1 for seeds, _ in entries]
-        mean = np.average([values for _, values in entries], axis=0, weights=weights)
-        means[entry_name(_parts(name), [seeds for seeds, _ in entries])] = encode(mean)
-    if means:
-        write(folder, means)
-
-
 def load_query_auc(folder: str | Path, result: Result) -> np.ndarray | None:
     """Load each query's area (Q,) float64, NaN without a positive; the mean over seeds if only it was kept.
 

@@ -171,7 +171,7 @@ def test_a_full_disk_is_one_line_and_what_is_finished_stays(tmp_path, monkeypatc
         original(path, write)
 
     monkeypatch.setattr(module, "replace", full)
-    with pytest.raises(StoreError, match=r"No space left on device.*what is finished stays"):
+    with pytest.raises(StoreError, match=r"No space left on device.*finished artifacts stay"):
         ArtifactStore(tmp_path).get(Value(2, Value(1)))
     monkeypatch.undo()
     assert ArtifactStore(tmp_path).get(Value(2, Value(1)))["value"].tolist() == [3.0] * 100
