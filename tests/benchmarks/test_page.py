@@ -230,7 +230,7 @@ def test_a_figure_that_is_no_number_is_shown_as_none(run, tmp_path):
 
 def test_bad_input_is_one_line(run, tmp_path):
     refused(run(tmp_path / "none", "-o", tmp_path), "results: ", "none")
-    refused(run(tmp_path, "-o", tmp_path / "site"), "results: none", "results.jsonl")
+    refused(run(tmp_path, "-o", tmp_path / "site"), "results: no readable", "results.jsonl")
     refused(run(tmp_path), "-o")
     (tmp_path / "file").write_text("")
     root = folders(tmp_path / "results")
