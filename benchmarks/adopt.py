@@ -92,10 +92,10 @@ def main() -> None:
         prog="python -m benchmarks.adopt", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("first", metavar="CONFIG", help="YAML file of a benchmark")
-    parser.add_argument("--config", action="append", default=[], help="a file laid over it; may be repeated")
-    parser.add_argument("--why", required=True, help="why the change changes nothing; noted in each record")
+    parser.add_argument("--config", action="append", default=[], help="a YAML file to overlay; repeatable")
+    parser.add_argument("--why", required=True, help="why the change has no effect; noted in each record")
     parser.add_argument("--artifact", help="the label of one artifact, as --dry-run prints it")
-    parser.add_argument("--from", dest="folder", type=Path, help="the folder of that artifact")
+    parser.add_argument("--from", dest="folder", type=Path, help="its folder")
     with exit_on_input_error():
         own, overrides = parser.parse_known_args()
         experiment = parse([own.first, *own.config], overrides)

@@ -232,7 +232,9 @@ def main() -> None:
     described = "Print what a config's models train on and search in, and decode every image."
     command = commands.add_parser("check", help=described, description=described, allow_abbrev=False)
     command.add_argument("config", metavar="CONFIG", help="a YAML file, then any overrides: --data.root=path/to/images")
-    command.add_argument("--no-decode", action="store_true", help="do not decode the images: takes minutes of millions")
+    command.add_argument(
+        "--no-decode", action="store_true", help="do not decode the images (decoding millions takes minutes)"
+    )
     with exit_on_input_error():
         arguments, overrides = parser.parse_known_args()
         if arguments.command == "check":

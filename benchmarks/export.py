@@ -83,8 +83,8 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("first", metavar="CONFIG", help="YAML file of a benchmark")
-    parser.add_argument("--config", action="append", default=[], help="a file laid over it; may be repeated")
-    parser.add_argument("--seed", type=int, required=True, help="that the models are trained with")
+    parser.add_argument("--config", action="append", default=[], help="a YAML file to overlay; repeatable")
+    parser.add_argument("--seed", type=int, required=True, help="seed of the models' training")
     parser.add_argument("-o", "--output", required=True, help="a .safetensors file")
     return parser
 

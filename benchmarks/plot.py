@@ -41,13 +41,15 @@ def main() -> None:
         "--metrics",
         nargs="+",
         metavar="METRIC",
-        help="one panel each (default mean_ap cmc_1), such as ndcg_10; of a sequence, and with --by, the first alone",
+        help="one panel each (default mean_ap cmc_1), such as ndcg_10; only the first for a sequence or with --by",
     )
-    parser.add_argument("--only", nargs="+", default=[], metavar="LABEL=VALUE", help="which results: method=rqt,fct")
+    parser.add_argument("--only", nargs="+", default=[], metavar="LABEL=VALUE", help="select results: method=rqt,fct")
     parser.add_argument("--by", metavar="LABEL", help="one panel for each order, merge, or value of another label")
     parser.add_argument("--highlight", nargs="+", default=[], metavar="NAME", help="rows in colour, the rest in grey")
-    parser.add_argument("--cost", action="store_true", help="the area under the mAP curve against training seconds")
-    parser.add_argument("--errors", action="store_true", help="a world model's errors, expected and observed")
+    parser.add_argument(
+        "--cost", action="store_true", help="plot the area under the mAP curve against training seconds"
+    )
+    parser.add_argument("--errors", action="store_true", help="plot a world model's expected and observed errors")
     broken: list[str] = []
     with exit_on_input_error(broken):
         arguments = parser.parse_args()

@@ -142,11 +142,11 @@ def command_line(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         allow_abbrev=False,
     )
     parser.add_argument("first", nargs="?", metavar="CONFIG", help="YAML file of a benchmark")
-    parser.add_argument("--config", action="append", default=[], help="a file laid over it; may be repeated")
-    parser.add_argument("--list", action="store_true", help="list the jobs: state, seconds last time")
-    parser.add_argument("--dry-run", action="store_true", help="list the artifacts that would be made, and why")
-    parser.add_argument("--part", metavar="i/n", help="run part i of n of the jobs, as of a cluster's array job")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that were made with another config")
+    parser.add_argument("--config", action="append", default=[], help="a YAML file to overlay; repeatable")
+    parser.add_argument("--list", action="store_true", help="list the jobs with state and seconds")
+    parser.add_argument("--dry-run", action="store_true", help="list the artifacts to be made, and why")
+    parser.add_argument("--part", metavar="i/n", help="run part i of n of the jobs, for array jobs")
+    parser.add_argument("--overwrite", action="store_true", help="replace results made with another config")
     found, overrides = parser.parse_known_args(arguments)
     if found.first is not None:
         found.config = [found.first, *found.config]

@@ -88,11 +88,11 @@ def main() -> None:
         prog="python -m benchmarks.tune", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("first", metavar="CONFIG", help="YAML file of a benchmark")
-    parser.add_argument("--config", action="append", default=[], help="a file laid over it; may be repeated")
+    parser.add_argument("--config", action="append", default=[], help="a YAML file to overlay; repeatable")
     parser.add_argument("--space", required=True, help="YAML: method -> argument -> range")
-    parser.add_argument("--trials", type=int, default=5, help="of each method (default 5)")
-    parser.add_argument("-o", "--output", required=True, help="JSON file: what was tried and chosen")
-    parser.add_argument("--write", metavar="YAML", help="the methods as chosen, to be laid over the config")
+    parser.add_argument("--trials", type=int, default=5, help="trials of each method (default 5)")
+    parser.add_argument("-o", "--output", required=True, help="JSON file of the trials and choices")
+    parser.add_argument("--write", metavar="YAML", help="YAML file of the chosen methods, an overlay for the config")
     with exit_on_input_error(again=GO_ON):
         own, overrides = parser.parse_known_args()
         experiment, failed = parse([own.first, *own.config], overrides), False

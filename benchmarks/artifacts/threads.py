@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from compat.data.base import RetrievalData
 
-SMALL = 2_000_000  # pixels of training images up to which one thread is as fast as several
+SMALL = 2_000_000  # pixels of training images; below, one thread is as fast as several
 SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 

@@ -229,7 +229,7 @@ def to_experiment(merged: dict[str, Any]) -> Experiment:
 
 def wrong_type(message: str, generations: dict[str, Any]) -> str:
     """Rewrite jsonargparse's type error as key, found and expected value."""
-    if share := re.search(r"- (sees\.\w+: .*?) - Expected", message):  # of a Share that may be null
+    if share := re.search(r"- (sees\.\w+: .*?) - Expected", message):  # of an optional Share
         return f"heads.{share[1]}"
     keys = re.findall(r'Parser key "([\w.]+)"', message)
     value = re.search(r"(?:Given|Got) value: ?(.*)$", message)

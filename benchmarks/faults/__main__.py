@@ -190,10 +190,14 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--store", choices=sorted(PLACES), default="sqlite", help="which one (default sqlite)")
-    parser.add_argument("--kills", type=int, default=1000, help="at random moments, and losses of power (default 1000)")
-    parser.add_argument("--lines", type=int, default=10**9, help="kills at lines of each step, at most (default all)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments and of what is written")
+    parser.add_argument("--store", choices=sorted(PLACES), default="sqlite", help="kind of store (default sqlite)")
+    parser.add_argument(
+        "--kills", type=int, default=1000, help="number of kills at random moments, and of power losses (default 1000)"
+    )
+    parser.add_argument(
+        "--lines", type=int, default=10**9, help="largest number of kills at lines of each step (default all)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments and of the writes")
     parser.add_argument("-o", "--output", required=True, help="JSON file of the report")
     with exit_on_input_error():
         own = parser.parse_args()

@@ -119,7 +119,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--kills", type=int, default=100, help="how many (default 100)")
+    parser.add_argument("--kills", type=int, default=100, help="number of kills (default 100)")
     parser.add_argument("--chance", type=int, default=0, help="seed of the moments")
     parser.add_argument("-o", "--output", required=True, help="JSON file of the report")
     with exit_on_input_error():

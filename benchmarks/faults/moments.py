@@ -18,7 +18,7 @@ from benchmarks.faults.processes import Log, call, ended, fork, has_ended, kill,
 from benchmarks.faults.roles import LANGUAGES, Setting, ask, dumped, look, make, roll_back, work, write
 from compat.live.open import open_store
 
-SHARE = 0.37  # of the gallery, at which it is rolled back
+SHARE = 0.37  # share of the gallery at the rollback
 WRITTEN = 25  # times earlier, so some items have no old embedding
 SHARES = {  # of a life, within which each is killed in a round of worker or rollback, which is done sooner
     "worker": {"worker": 1.0, "writer": 1.0},

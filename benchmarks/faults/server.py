@@ -20,7 +20,7 @@ from typing import Any
 
 from compat.errors import InputError
 
-NOBODY = "nobody"  # who runs the server if we are root, which PostgreSQL refuses to be
+NOBODY = "nobody"  # runs the server for root, as PostgreSQL refuses root
 PATIENCE = 60.0  # seconds for a start; after a kill the first attempts fail, as its processes are still ending
 
 

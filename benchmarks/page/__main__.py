@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("results", help="results, or results/<benchmark>")
-    parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where index.html is written")
+    parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="folder of index.html")
     return parser
 
 

@@ -93,7 +93,7 @@ def means(found: MethodRanking) -> list[dict[str, Any]]:
 
 
 def places(found: MethodRanking) -> list[dict[str, Any]]:
-    """A row for each method in each folder: its rank there."""
+    """Return a row for each method in each folder: its rank there."""
     return [
         {"method": row.name, "folder": folder, "rank": rank}
         for row in found.ranked
@@ -102,7 +102,7 @@ def places(found: MethodRanking) -> list[dict[str, Any]]:
 
 
 def bars(found: MethodRanking) -> list[dict[str, Any]]:
-    """A row for each run of methods that are not told apart, those that overlap beside each other at the right."""
+    """Return a row for each run of methods not separated, overlapping ones side by side at the right."""
     names = [row.name for row in found.ranked]
     runs = within([row.rank.mean for row in found.ranked], found.critical_difference)
     start, apart = len(names) + 0.8, 0.045 * len(names)
@@ -113,7 +113,7 @@ def bars(found: MethodRanking) -> list[dict[str, Any]]:
 
 
 def _columns(runs: Sequence[tuple[int, int]]) -> list[int]:
-    """The column of each bar, so that those that overlap stand beside each other."""
+    """Assign each bar a column, so overlapping ones stand side by side."""
     ends: list[int] = []  # the last row of the last bar in each column
     columns = []
     for first, last in runs:

@@ -1,8 +1,8 @@
-"""Documents of the site that say what stands elsewhere: sections of the README, tables of measured results.
+"""Fill the site's documents from elsewhere: sections of the README, tables of measured results.
 
-A page has a line `<!-- section: FILE HEADING -->` where a section of a Markdown file of the project is to stand, and
-`<!-- choose: FAMILY -->` for a table of `benchmarks.page.choose`. Paths of links in sections are shown, not linked: the
-site has no such files.
+A page has a line `<!-- section: FILE HEADING -->` in the place of a section of a Markdown file of the project, and
+`<!-- choose: FAMILY -->` in the place of a table of `benchmarks.page.choose`. Paths of links in sections are shown, not
+linked: the site has no such files.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#)([^)\s]*)\)")
 
 
 def expand(text: str, root: Path) -> str:
-    """A page with what its marks name.
+    """Fill a page's marks.
 
     Args:
         text: Markdown.
-        root: of the project, where the files and `results` are.
+        root: of the project, with the files and `results`.
 
     Raises:
         InputError: no such file, section or family.

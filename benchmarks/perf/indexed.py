@@ -1,5 +1,5 @@
-"""Measure verbs that concern all items of a store in PostgreSQL which is searched by an index: what queries and users'
-writes take before and beside them.
+"""Measure verbs on all items of an indexed store in PostgreSQL: the time of queries and users'
+writes before and beside them.
 
     python -m benchmarks.perf.indexed --items 200000 --dim 64 -o results/live_postgres.json
 
@@ -34,7 +34,7 @@ from compat.live.store import NEAREST
 
 ASKED = 300  # queries, and writes, before a verb
 LOOKED = 100  # queries for the recall
-SETTINGS = {"shared_buffers": "1GB", "maintenance_work_mem": "1GB"}  # in which an index of the gallery has room
+SETTINGS = {"shared_buffers": "1GB", "maintenance_work_mem": "1GB"}  # room for an index of the gallery
 
 
 class Timed:
@@ -157,8 +157,8 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--items", type=int, default=200_000, help="of the gallery (default 200,000)")
-    parser.add_argument("--dim", type=int, default=64, help="of the embeddings (default 64)")
+    parser.add_argument("--items", type=int, default=200_000, help="size of the gallery (default 200,000)")
+    parser.add_argument("--dim", type=int, default=64, help="dimension of the embeddings (default 64)")
     parser.add_argument("-o", "--output", required=True, help="JSON file of the report")
     own = parser.parse_args()
     with exit_on_input_error(), TemporaryDirectory() as folder, postgres(**SETTINGS) as server:

@@ -30,8 +30,10 @@ def main() -> None:
     parser = Parser(
         prog="python -m benchmarks.perf.live", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--items", type=int, default=1_000_000, help="of the gallery (default 1,000,000)")
-    parser.add_argument("--folder", help="for its files, about 3 GB for a million items (default: a temporary one)")
+    parser.add_argument("--items", type=int, default=1_000_000, help="size of the gallery (default 1,000,000)")
+    parser.add_argument(
+        "--folder", help="folder of its files, about 3 GB for a million items (default: a temporary one)"
+    )
     parser.add_argument("-o", "--output", required=True, help="JSON file of the report")
     own = parser.parse_args()
     with exit_on_input_error(), TemporaryDirectory(dir=own.folder) as folder:

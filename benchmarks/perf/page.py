@@ -110,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("page", help="the page's index.html")
-    parser.add_argument("--times", type=int, default=5, help="visits, of which the median counts (default: 5)")
+    parser.add_argument("--times", type=int, default=5, help="number of visits, for medians (default: 5)")
     parser.add_argument("-o", "--output", metavar="FILE", help="the figures as JSON")
     parser.add_argument("--picture", metavar="FILE", help="a PNG of the page")
     return parser

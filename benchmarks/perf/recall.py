@@ -17,8 +17,8 @@ from compat.live.store import Approximate, Ask, Column
 from compat.orders import Clusters, Density, Order, OrderGiven, Random
 
 K = 10
-POINTS = (0.11, 0.2, 0.3, 0.43, 0.6, 0.75, 0.85)  # at which both parts are searched approximately
-SHARE = 0.1  # of the gallery's size, from which on a part is searched approximately
+POINTS = (0.11, 0.2, 0.3, 0.43, 0.6, 0.75, 0.85)  # ratios with approximate searches of both parts
+SHARE = 0.1  # share of the gallery's size above which a part is searched approximately
 FLOOR = 0.95
 ASKED = synthetic.QUERIES // len(POINTS)
 GAP = 2.0  # of far queries to the gallery, over the mean length of its vectors

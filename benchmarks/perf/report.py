@@ -1,4 +1,4 @@
-"""How long a report on a large gallery takes, and how much memory: files of made-up embeddings, and a report on them.
+"""How long a report on a large gallery takes, and how much memory: files of synthetic embeddings, and a report on them.
 
     python -m benchmarks.perf.report -o results/report_speed.json
 
@@ -29,7 +29,7 @@ from compat.files import replace
 CHUNK = 2**15  # rows made at a time
 OF_CLASS = 50  # items
 BLUR = 2.2  # of an item, times the length of its class's centre
-OLD_BLUR = 1.4  # on top of it in the old space, which is turned besides
+OLD_BLUR = 1.4  # additional noise in the old space, which is rotated too
 
 
 def make(folder: Path, items: int, queries: int, dim: int) -> None:

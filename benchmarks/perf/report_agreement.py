@@ -119,8 +119,10 @@ def parser() -> argparse.ArgumentParser:
         epilog=usage,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="+", type=Path, help=".safetensors, as benchmarks.export writes them")
-    parser.add_argument("--least-gain", type=float, default=0.01, help="mAP worth an upgrade (default 0.01)")
+    parser.add_argument("files", nargs="+", type=Path, help=".safetensors files written by benchmarks.export")
+    parser.add_argument(
+        "--least-gain", type=float, default=0.01, help="smallest gain of mAP worth an upgrade (default 0.01)"
+    )
     parser.add_argument("-o", "--output", type=Path, default=Path("results/report_agreement.json"))
     return parser
 

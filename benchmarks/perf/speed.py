@@ -1,4 +1,4 @@
-"""How fast the replay is, next to the limit and to what public code does, measured side by side in one run.
+"""Measure the speed of the replay, of its lower bound and of public code's approach, side by side in one run.
 
     python -m benchmarks.perf.speed            # some minutes; --quick within one, on small data
     python -m benchmarks.perf.speed --device cuda

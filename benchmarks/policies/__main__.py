@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", default=[], metavar="FOLD", help="without/DATA or within/DATA")
     parser.add_argument("--runs", default="runs/policies", help="folder of episodes and networks")
     parser.add_argument("--markdown", metavar="FILE", help="write the tables")
-    parser.add_argument("--plot", metavar="FILE", help="a panel for each environment: .png, .pdf or .svg")
+    parser.add_argument("--plot", metavar="FILE", help="plot with a panel per environment: .png, .pdf or .svg")
     return parser
 
 

@@ -39,14 +39,18 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("folder", nargs="?", help="a config, or results/<benchmark>, in place of embeddings")
     parser.add_argument("-o", "--output", default="report.html", help="an .html file; a summary in .md beside it")
-    parser.add_argument("--name", default="", help="of the upgrade, in the title")
+    parser.add_argument("--name", default="", help="name of the upgrade in the title")
     parser.add_argument(
-        "--least-gain", type=float, default=0.01, metavar="X", help="mAP worth an upgrade (default 0.01)"
+        "--least-gain",
+        type=float,
+        default=0.01,
+        metavar="X",
+        help="smallest gain of mAP worth an upgrade (default 0.01)",
     )
-    parser.add_argument("--items-per-second", type=float, metavar="N", help="that the new model encodes: time in hours")
     parser.add_argument(
-        "--gallery-size", type=int, metavar="N", help="items of the real gallery, if these are a sample"
+        "--items-per-second", type=float, metavar="N", help="encoding speed of the new model, for times in hours"
     )
+    parser.add_argument("--gallery-size", type=int, metavar="N", help="size of the real gallery, if this is a sample")
     own(parser.add_argument_group("embeddings, as of benchmarks.replay (.npy or .safetensors files)"))
     return parser
 
@@ -55,22 +59,34 @@ def own(group: argparse._ArgumentGroup) -> None:
     """Add the options for the user's embeddings."""
     for name in ARRAYS:
         group.add_argument(f"--{name.replace('_', '-')}", metavar="FILE")
-    group.add_argument("--transform", help="makes query_old from query_new: one more way; see benchmarks.replay")
-    group.add_argument("--order", default="random", help="a file with an order (G,): one more order")
-    group.add_argument("--scores", metavar="FILE", help="(G,) such as access counts, the highest first: one more order")
-    group.add_argument("--seeds", type=int, default=1, help="how many random orders (default 1)")
-    group.add_argument("--progress", type=float, nargs="+", default=[11.0], help="completion ratios, or how many")
+    group.add_argument("--transform", help="an additional way: makes query_old from query_new; see benchmarks.replay")
+    group.add_argument("--order", default="random", help="an additional order: a file with a permutation (G,)")
+    group.add_argument(
+        "--scores", metavar="FILE", help="an additional order by scores (G,), such as access counts, highest first"
+    )
+    group.add_argument("--seeds", type=int, default=1, help="number of random orders (default 1)")
+    group.add_argument("--progress", type=float, nargs="+", default=[11.0], help="completion ratios, or their number")
     group.add_argument("--distance", choices=["cosine", "l2"], default="cosine")
-    group.add_argument("--train-old", metavar="FILE", help="(N, D_old) of training images, for methods in closed form")
-    group.add_argument("--train-new", metavar="FILE", help="(N, D_new) of the same")
+    group.add_argument(
+        "--train-old", metavar="FILE", help="old embeddings of training images, (N, D_old), for closed-form methods"
+    )
+    group.add_argument("--train-new", metavar="FILE", help="their new embeddings, (N, D_new)")
     for part in ("query", "gallery"):
         for time in ("old", "new"):
-            group.add_argument(f"--{part}-ids-{time}", metavar="FILE", help=f"of the rows of {part}_{time}: checked")
-    group.add_argument("--class-names", metavar="FILE", help="text, one name a line: of label 0, of label 1, ...")
-    group.add_argument("--query-images", metavar="PATH", help="a folder, or a text file with a path a line, by rows")
-    group.add_argument("--queries", type=int, default=1000, help="to look at, drawn at random (default 1000)")
-    group.add_argument("--items", type=int, default=5000, help="of the gallery, to compare ways on (default 5000)")
-    group.add_argument("--seed", type=int, default=0, help="of all that is drawn (default 0)")
+            group.add_argument(
+                f"--{part}-ids-{time}", metavar="FILE", help=f"ids of the rows of {part}_{time}, compared"
+            )
+    group.add_argument("--class-names", metavar="FILE", help="text file with one name per line, of label 0, 1, ...")
+    group.add_argument(
+        "--query-images", metavar="PATH", help="a folder, or a text file with one path per line, in row order"
+    )
+    group.add_argument(
+        "--queries", type=int, default=1000, help="largest number of queries, drawn at random (default 1000)"
+    )
+    group.add_argument(
+        "--items", type=int, default=5000, help="largest number of gallery items for comparing ways (default 5000)"
+    )
+    group.add_argument("--seed", type=int, default=0, help="seed of the samples (default 0)")
 
 
 def check(arguments: argparse.Namespace, overrides: list[str]) -> None:

@@ -105,7 +105,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("commit", help="of the results as they were")
+    parser.add_argument("commit", help="commit of the earlier results")
     arguments = parser.parse_args()
     with exit_on_input_error(), tempfile.TemporaryDirectory() as temporary:
         before, here = Path(temporary), Path(__file__).parents[2]
