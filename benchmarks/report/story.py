@@ -182,7 +182,7 @@ def losers(f: Findings) -> list[Block]:
     when = "At the end" if lost.progress == 1 else f"At {percent(lost.progress, 0)} most is lost"
     text = f"{when}: {percent(lost.losing)} of the queries find less than with the old system"
     if f.labelled:
-        text += f", and {percent(lost.flips)} had a correct first item and have none any more (negative flips)"
+        text += f", and {percent(lost.flips)} lose their correct first item (negative flips)"
     blocks.append(Text(f"{text}, while {figure} as a whole has changed by {points(lost.change)}."))
     for label, found in (("classes", f.classes), ("queries", f.queries)):
         if found:

@@ -160,7 +160,7 @@ class Result:
         return float(np.mean(self.mean_ap))
 
     @property
-    def own_end(self) -> float:
+    def final_over_new(self) -> float:
         """Final mAP over the mAP of the plain new model, trained without the method."""
         return self.mean_ap[-1] / self.new["mean_ap"] if self.new["mean_ap"] else float("nan")
 
@@ -170,7 +170,7 @@ class Result:
         return relative_gain(self.auc, self.old["mean_ap"], self.new["mean_ap"])
 
     @property
-    def drops(self) -> float:
+    def total_drop(self) -> float:
         """Sum of the drops along the mAP curve."""
         return sum_of_drops(self.mean_ap)
 
@@ -179,7 +179,7 @@ class Result:
         return area(self.progress, self.curves[metric]) if metric in self.curves else math.nan
 
     @property
-    def flips(self) -> float:
+    def mean_negative_flips(self) -> float:
         """Negative flip rate, averaged over progress."""
         return self.mean("negative_flip_rate")
 

@@ -31,10 +31,10 @@ SUMMARIES = {
     "gain_at_50": Summary("at 50 %", True, lambda r: r.gain_at(0.5)),
     "mean_ap_at_0": Summary("mAP at 0", True, lambda r: r.mean_ap[0]),
     "mean_ap_at_1": Summary("mAP at 1", True, lambda r: r.mean_ap[-1]),
-    "own_end": Summary("own end over new model", True, lambda r: r.own_end),
-    "flips": Summary("negative flips", False, lambda r: r.flips, "negative_flip_rate"),
+    "own_end": Summary("own end over new model", True, lambda r: r.final_over_new),
+    "flips": Summary("negative flips", False, lambda r: r.mean_negative_flips, "negative_flip_rate"),
     "relative_flips": Summary("relative flips", False, lambda r: r.relative_flips, "negative_flip_rate"),
-    "drops": Summary("sum of drops", False, lambda r: r.drops),
+    "drops": Summary("sum of drops", False, lambda r: r.total_drop),
     "auc_mean": Summary("plain mean of curve", True, lambda r: r.auc_mean),
 }
 
