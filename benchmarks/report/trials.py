@@ -211,7 +211,7 @@ def serve_matrices(e: Embeddings, extras: Extras) -> Iterator[tuple[str, Effort,
                 method.solve(Pair(old, new, torch.zeros(len(old), dtype=torch.int64)))
             except torch.linalg.LinAlgError as error:
                 reason = str(error).split(". ")[0]
-                raise InputError(f"train_old: {name} of these rows: {reason}; expected rows that differ") from error
+                raise InputError(f"train_old: {name} of these rows: {reason}; expected different rows") from error
             yield name, Effort(training=True, rewrites=method.transforms_gallery), serve(method, e)
 
 

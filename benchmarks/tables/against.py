@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.tables.document import write_tables
 from compat.command import Parser, exit_on_input_error
 from compat.errors import InputError
 from compat.results import Result, identity, load_results
@@ -69,7 +70,7 @@ def differing_figures(before: Path, here: Path) -> Iterator[str]:
 
 
 def cells(text: str) -> dict[str, dict[tuple[str, str], str]]:
-    """The cells of each table by row and column, under the folder and the conditions that its mark names."""
+    """Return each table's cells by row and column, under the folder and the conditions in its mark."""
     found = {}
     for mark, table in re.findall(r"<!-- table: (?:results/)?(.*?) -->\n(.*?)<!-- end -->", text, re.DOTALL):
         lines = [
@@ -82,12 +83,12 @@ def cells(text: str) -> dict[str, dict[tuple[str, str], str]]:
 
 
 def documents(root: Path) -> list[Path]:
-    """Those of a repository that have tables of results."""
+    """List a repository's documents with tables of results."""
     return [root / "README.md", *sorted(root.glob("results/*.md"))]
 
 
 def differing_cells(before: Path, here: Path) -> Iterator[tuple[str, bool]]:
-    """A line for each cell of the documents' tables that is not what it was, and whether it is of training seconds."""
+    """List each changed cell of a document's tables, and whether it is of training seconds."""
     now = cells("\n".join(write_tables(path) for path in documents(here)))
     for mark, old in cells("\n".join(path.read_text() for path in documents(before))).items():
         new = now.get(mark, {})

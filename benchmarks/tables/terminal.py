@@ -16,20 +16,20 @@ NAMES = ("method", "seeds", "AUC mAP (%)", "relative gain (%)", "mAP 0 -> 1 (%)"
 
 
 def narrow(results: Sequence[Result], folder: str | Path | None = None, failures: Sequence[Failure] = ()) -> str:
-    """Six columns, at most 100 characters wide; * is the best area. Arguments as of `benchmarks.tables.table.table`."""
+    """Format six columns, at most 100 characters wide; * is the best area. Arguments as in `table.table`."""
     rows = six_columns(results, folder, "{} *")
     return "\n".join([systems(results), "", *align(rows), *(failure.line for failure in failures)])
 
 
 def short(results: Sequence[Result], folder: str | Path | None = None, failures: Sequence[Failure] = ()) -> str:
-    """The same columns as Markdown, the best area in bold."""
+    """Format the same columns as Markdown, the best area in bold."""
     names, *rows = six_columns(results, folder, "**{}**")
     lines = [names, ["---", *["--:"] * (len(names) - 1)], *rows]
     return "\n".join([systems(results), "", *(f"| {' | '.join(line)} |" for line in lines), *map(escape, failures)])
 
 
 def six_columns(results: Sequence[Result], folder: str | Path | None, best: str) -> list[Sequence[str]]:
-    """The names of the columns and one row a method; the best area is framed by `best`."""
+    """Return the names of the columns and a row per method; `best` frames the best area."""
     rows: list[Sequence[str]] = [NAMES]
     for row in rows_of(results, folder):
         group = row.group
