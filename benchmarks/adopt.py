@@ -1,8 +1,8 @@
-"""Take products over that lie in the run folder under another key, where a change is known to change nothing.
+"""Adopt artifacts of the run folder under their new keys, after a change known to have no effect.
 
-    python -m benchmarks.adopt digits --why "moved a function"       # all that differ by code alone
+    python -m benchmarks.adopt digits --why "moved a function"       # all differing by code alone
     python -m benchmarks.adopt digits --why "renamed a stage" \\
-        --product "train old" --from runs/train-0123456789abcdef                  # one, from the folder named
+        --artifact "train old" --from runs/train-0123456789abcdef                  # one, from the folder named
 
 The record of each says from which folder it was taken and why, and keeps its seconds, commit and date.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.artifacts.artifact import Artifact, checksum, graph, identity, key
 from benchmarks.artifacts.store import TENSORS, ArtifactStore, read_record
-from benchmarks.config.listing import planned
+from benchmarks.config.listing import plan_from_recall
 from benchmarks.config.named import add_config, layers
 from benchmarks.config.parse import parse
 from benchmarks.config.schema import Experiment
@@ -23,28 +23,28 @@ from compat.errors import InputError, closest
 
 
 def adopt(experiment: Experiment, why: str) -> list[str]:
-    """Take over each product of a benchmark that is there but for the code that it was made by.
+    """Adopt each missing artifact of a benchmark found under a key differing by code alone.
 
     Returns:
-        The labels of those taken over.
+        The labels of the adopted ones.
     """
     store, labels = ArtifactStore(experiment.runs), []
     taken: dict[str, str] = {}
-    for product in products_of(experiment):
-        record, found = store.record(product), None
-        if record is None and (found := same_but_for_code(product, store, taken)):
-            store.adopt(product, found, why)
-            labels.append(product.label)
+    for artifact in artifacts_of(experiment):
+        record, found = store.record(artifact), None
+        if record is None and (found := find_equivalent(artifact, store, taken)):
+            store.adopt(artifact, found, why)
+            labels.append(artifact.label)
         source = found.name if found else (record or {}).get("adopted", {}).get("from")
         if source:
-            taken[key(product)] = source.removeprefix(f"{product.stage}-")
+            taken[key(artifact)] = source.removeprefix(f"{artifact.stage}-")
     return labels
 
 
-def same_but_for_code(product: Artifact, store: ArtifactStore, taken: dict[str, str]) -> Path | None:
-    """The newest whole folder of a product that is the same in all but code, with its inputs under their old keys."""
-    mine = renamed(identity(product), taken)
-    folders = sorted(store.folder.glob(f"{product.stage}-*/"), key=lambda folder: folder.stat().st_mtime)
+def find_equivalent(artifact: Artifact, store: ArtifactStore, taken: dict[str, str]) -> Path | None:
+    """Find the newest complete folder of an artifact equal in all but code, with its inputs under their old keys."""
+    mine = replace_keys(identity(artifact), taken)
+    folders = sorted(store.folder.glob(f"{artifact.stage}-*/"), key=lambda folder: folder.stat().st_mtime)
     for folder in reversed(folders):
         record = read_record(folder) or {}
         other = record.get("identity", {})
@@ -54,34 +54,34 @@ def same_but_for_code(product: Artifact, store: ArtifactStore, taken: dict[str, 
     return None
 
 
-def renamed(value: Any, taken: dict[str, str]) -> Any:
-    """Fields with the old keys of those inputs that were taken over."""
+def replace_keys(value: Any, taken: dict[str, str]) -> Any:
+    """Replace the keys of adopted inputs in fields by their old ones."""
     if isinstance(value, dict):
-        return {k: taken.get(v, v) if k == "product" else renamed(v, taken) for k, v in value.items()}
-    return [renamed(item, taken) for item in value] if isinstance(value, list | tuple) else value
+        return {k: taken.get(v, v) if k == "product" else replace_keys(v, taken) for k, v in value.items()}
+    return [replace_keys(item, taken) for item in value] if isinstance(value, list | tuple) else value
 
 
-def products_of(experiment: Experiment) -> list[Artifact]:
-    """All products of a benchmark, each after those that it is made of."""
-    jobs = planned(experiment, ArtifactStore(experiment.runs))
-    return list(dict.fromkeys(product for job in jobs for product in graph(job.curve)))
+def artifacts_of(experiment: Experiment) -> list[Artifact]:
+    """List all artifacts of a benchmark, each after its inputs."""
+    jobs = plan_from_recall(experiment, ArtifactStore(experiment.runs))
+    return list(dict.fromkeys(artifact for job in jobs for artifact in graph(job.curve)))
 
 
 def adopt_one(experiment: Experiment, label: str, folder: Path, why: str) -> None:
-    """Take the product in a folder for the one of that label.
+    """Adopt the artifact in a folder as the one with this label.
 
     Raises:
-        InputError: no such product, several, nothing whole in the folder, or another kind of product.
+        InputError: no such artifact, several, an incomplete folder, or another kind of artifact.
     """
-    products = products_of(experiment)
-    known = [product for product in products if product.label == label]
+    artifacts = artifacts_of(experiment)
+    known = [artifact for artifact in artifacts if artifact.label == label]
     if not known:
-        raise InputError(f"product: {label!r}, {closest(label, [product.label for product in products])}")
+        raise InputError(f"artifact: {label!r}, {closest(label, [artifact.label for artifact in artifacts])}")
     if len(known) > 1:
-        raise InputError(f"product: {label!r} stands for {len(known)}, expected one seed, method or order alone")
+        raise InputError(f"artifact: {label!r} stands for {len(known)}, expected one seed, method or order alone")
     stage = (read_record(folder) or {}).get("identity", {}).get("stage", known[0].stage)
     if stage != known[0].stage:
-        raise InputError(f"from: {folder} holds what is called {stage!r}, expected {known[0].stage!r}")
+        raise InputError(f"from: {folder} holds a {stage!r}, expected {known[0].stage!r}")
     ArtifactStore(experiment.runs).adopt(known[0], folder, why)
 
 
@@ -89,18 +89,18 @@ def main() -> None:
     """Command line of `python -m benchmarks.adopt`."""
     parser = command_parser("benchmarks.adopt", __doc__)
     add_config(parser)
-    parser.add_argument("--why", required=True, help="why the change changes nothing; noted in each record")
-    parser.add_argument("--product", help="the label of one product, as --dry-run prints it")
-    parser.add_argument("--from", dest="folder", type=Path, help="the folder of that product")
+    parser.add_argument("--why", required=True, help="why the change has no effect; noted in each record")
+    parser.add_argument("--artifact", help="the label of one artifact, as --dry-run prints it")
+    parser.add_argument("--from", dest="folder", type=Path, help="its folder")
     with exit_on_input_error():
         own, overrides = parser.parse_known_args()
         experiment = parse(layers(own), overrides)
-        if (own.product is None) != (own.folder is None):
-            raise InputError("product: expected --product and --from together, or neither")
-        if own.product is not None:
-            adopt_one(experiment, own.product, own.folder, own.why)
-        labels = [own.product] if own.product else adopt(experiment, own.why)
-        print("\n".join([*labels, f"{len(labels)} products taken over"]))
+        if (own.artifact is None) != (own.folder is None):
+            raise InputError("artifact: expected --artifact and --from together, or neither")
+        if own.artifact is not None:
+            adopt_one(experiment, own.artifact, own.folder, own.why)
+        labels = [own.artifact] if own.artifact else adopt(experiment, own.why)
+        print("\n".join([*labels, f"{len(labels)} artifacts taken over"]))
 
 
 if __name__ == "__main__":

@@ -40,9 +40,9 @@ def check(config: list[str], overrides: list[str], decode: bool) -> None:
         decode: false leaves out the decoding.
 
     Raises:
-        InputError: whatever the dataset misses, or an image that cannot be decoded.
+        InputError: any defect of the dataset, or an undecodable image.
     """
-    from benchmarks.artifacts.images import dataset, share
+    from benchmarks.artifacts.images import dataset
 
     experiment = parse(config, overrides)
     data = dataset(experiment.data)
@@ -51,7 +51,7 @@ def check(config: list[str], overrides: list[str], decode: bool) -> None:
         "dataset": experiment.data.class_path,
         "root": experiment.data.init_args.get("root", "none"),
         "training": count(train),
-        **{f"{name} sees": seen(data, share(g.sees)) for name, g in experiment.generations.items()},
+        **{f"{name} sees": seen(data, g.sees) for name, g in experiment.generations.items()},
         "gallery": count(gallery),
         "queries": "the gallery itself" if query is gallery else count(query),
     }
@@ -88,7 +88,7 @@ def prepare(name: str, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         print(getattr(datasets, name)(root))
     except OSError as error:
-        raise InputError(f"--root: {error}, expected a folder that can be read and written") from error
+        raise InputError(f"--root: {error}, expected a readable and writable folder") from error
     _, usual = DATASETS[name]
     elsewhere = "" if root == Path(usual) else f" {shlex.quote(f'--data.root={root}')}"
     print(f"Go on with: compat-bench data check {name}{elsewhere}")
@@ -118,9 +118,9 @@ def main(given: Sequence[str] | None = None) -> None:
         elif overrides:
             whole.error(f"unrecognized arguments: {' '.join(overrides)}")
         else:
-            from compat.data.checks import expanded
+            from compat.data.checks import expand_path
 
-            prepare(arguments.command, expanded(arguments.root, "root"))
+            prepare(arguments.command, expand_path(arguments.root, "root"))
 
 
 if __name__ == "__main__":

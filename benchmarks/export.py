@@ -1,4 +1,4 @@
-"""Write what a run embeds into one file: the four matrices of `independent`, with labels and groups.
+"""Write the embeddings of a run into one file: the four matrices of `independent`, with labels and groups.
 
     python -m benchmarks.export digits --seed 0 -o s0.safetensors
     compat-bench replay --query-old s0.safetensors:query_old --query-new s0.safetensors:query_new \\
@@ -9,7 +9,7 @@
 
 `compat-bench replay` and `compat.policies` take the tensors by these names. Where the old model has a
 classifier, `gallery_entropy` is its entropy for each item of the gallery. Models and embeddings are those of the run
-folder; what is missing is made. Of a sequence the first upgrade is written.
+folder; missing ones are made. Of a sequence the first upgrade is written.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ if TYPE_CHECKING:
 
 
 def export(experiment: Experiment) -> dict[str, Tensor]:
-    """The tensors of an experiment of one seed, by name.
+    """Return the tensors of an experiment with one seed, by name.
 
     Raises:
-        InputError: what a run of the experiment refuses.
+        InputError: any error of a run of the experiment.
     """
     from benchmarks.artifacts.images import dataset
     from benchmarks.artifacts.matrices import matrices
     from benchmarks.artifacts.progress import Progress
     from benchmarks.artifacts.systems import load
-    from benchmarks.artifacts.threads import pixels, settle
+    from benchmarks.artifacts.threads import count_pixels, set_threads
     from benchmarks.config.networks import check_networks
 
     data = dataset(experiment.data)
     images = ImageSet.of(experiment.data, tuple(data.fingerprint()))
-    settle(pixels(data))
+    set_threads(count_pixels(data))
     check_networks(experiment)
     planner = Planner(experiment.at(*experiment.seeds), images, ())
     store = ArtifactStore(experiment.runs, Progress().begin)
@@ -63,7 +63,7 @@ def export(experiment: Experiment) -> dict[str, Tensor]:
 
 
 def entropy(rows: Tensor, classifier: object) -> Tensor:
-    """Of the classifier's probabilities for each row, (G,) float64, as `compat.orders.Entropy` ranks by it."""
+    """Return the entropy of the classifier's probabilities per row, (G,) float64, as in `compat.orders.Entropy`."""
     import numpy as np
 
     from compat.orders import Entropy, OrderGiven
@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         "benchmarks.export", __doc__, "CONFIG [--config CONFIG ...] --seed SEED -o FILE [--key=value ...]"
     )
     add_config(parser)
-    parser.add_argument("--seed", type=int, required=True, help="that the models are trained with")
+    parser.add_argument("--seed", type=int, required=True, help="seed of the models' training")
     parser.add_argument("-o", "--output", required=True, help="a .safetensors file")
     return parser
 
@@ -90,7 +90,7 @@ def main(given: Sequence[str] | None = None) -> None:
         warnings.filterwarnings("ignore", module="pytorch_lightning|torch")
         path = Path(arguments.output)
         if path.suffix != ".safetensors" or not path.parent.is_dir():
-            raise InputError(f"output: {path}, expected a .safetensors file in a folder that is there")
+            raise InputError(f"output: {path}, expected a .safetensors file in an existing folder")
         tensors = export(parse(layers(arguments), [*overrides, f"--seed={arguments.seed}"]))
         from safetensors.torch import save_file
 

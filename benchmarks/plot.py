@@ -23,7 +23,7 @@ from compat.results import metrics_of
 
 
 def save(figure: Figure, output: str) -> None:
-    """Write an image; a PNG with 96 colours, which a plot needs no more than and which is a third of the size.
+    """Write an image; a PNG with 96 colours, enough for a plot and a third of the size.
 
     Raises:
         OSError: the file cannot be written.
@@ -47,13 +47,15 @@ def parser() -> argparse.ArgumentParser:
         "--metrics",
         nargs="+",
         metavar="METRIC",
-        help="one panel each (default mean_ap cmc_1), such as ndcg_10; of a sequence, and with --by, the first alone",
+        help="one panel each (default mean_ap cmc_1), such as ndcg_10; only the first for a sequence or with --by",
     )
-    parser.add_argument("--only", nargs="+", default=[], metavar="LABEL=VALUE", help="which results: method=rqt,fct")
+    parser.add_argument("--only", nargs="+", default=[], metavar="LABEL=VALUE", help="select results: method=rqt,fct")
     parser.add_argument("--by", metavar="LABEL", help="one panel for each order, merge, or value of another label")
     parser.add_argument("--highlight", nargs="+", default=[], metavar="NAME", help="rows in colour, the rest in grey")
-    parser.add_argument("--cost", action="store_true", help="the area under the mAP curve against training seconds")
-    parser.add_argument("--errors", action="store_true", help="a world model's errors, expected and observed")
+    parser.add_argument(
+        "--cost", action="store_true", help="plot the area under the mAP curve against training seconds"
+    )
+    parser.add_argument("--errors", action="store_true", help="plot a world model's expected and observed errors")
     return parser
 
 
@@ -88,7 +90,7 @@ def main(given: Sequence[str] | None = None) -> None:
         try:
             save(figure, arguments.output)
         except (OSError, ValueError) as error:
-            raise InputError(f"output: {arguments.output} ({error}), expected a file that can be written") from error
+            raise InputError(f"output: {arguments.output} ({error}), expected a writable file") from error
         print(f"The plot is in {arguments.output}")
 
 

@@ -28,10 +28,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("folders", nargs="+", metavar="folder", help="results/<benchmark>, two or more")
     what = "what methods are ranked by, such as auc, flips or mrr (default relative_gain)"
     parser.add_argument("--metric", default="relative_gain", help=what)
-    parser.add_argument("--only", nargs="+", default=[], metavar="LABEL=VALUE", help="which results: order=random")
-    parser.add_argument("--wide", action="store_true", help="with what methods need, as Markdown")
+    parser.add_argument("--only", nargs="+", default=[], metavar="LABEL=VALUE", help="select results: order=random")
+    parser.add_argument("--wide", action="store_true", help="with the inputs of methods, as Markdown")
     parser.add_argument("-o", "--output", metavar="FILE", help="all figures as JSON")
-    parser.add_argument("--plot", metavar="FILE", help="mean ranks as an image: .png, .pdf or .svg")
+    parser.add_argument("--plot", metavar="FILE", help="plot the mean ranks: .png, .pdf or .svg")
     return parser
 
 
@@ -51,7 +51,7 @@ def main(given: Sequence[str] | None = None) -> None:
                 save(plot_ranks(found), arguments.plot)
                 print(f"The plot is in {arguments.plot}")
         except (OSError, ValueError) as error:
-            raise InputError(f"output: {error}, expected a file that can be written") from error
+            raise InputError(f"output: {error}, expected a writable file") from error
 
 
 if __name__ == "__main__":

@@ -32,34 +32,34 @@ from compat.progress import completion_ratios
 def run(
     experiment: Experiment, part: str | None = None, overwrite: bool = False, command: str | None = None
 ) -> tuple[Path, list[Job], int]:
-    """Run the chosen jobs of an experiment; finished products are taken from the run folder.
+    """Run the chosen jobs of an experiment; finished artifacts are reused from the run folder.
 
     Args:
         experiment: its config.
         part: of the jobs, i/n; default all.
-        overwrite: replace results that were made with another config.
-        command: the command line, to be kept beside the results.
+        overwrite: replace results made with another config.
+        command: the command line, stored with the results.
 
     Returns:
-        The folder of the results, the jobs, and how many of them failed.
+        The folder of the results, the jobs, and the number of failed ones.
 
     Raises:
-        InputError: wrong input, or a result of another experiment is in the way.
+        InputError: wrong input, or a conflicting result of another experiment.
         StoreError: the run folder cannot be written.
-        CollectError: the folder of results cannot be written; what is made stays in the run folder.
+        CollectError: the folder of results cannot be written; finished artifacts stay in the run folder.
     """
     from benchmarks.artifacts.images import dataset
     from benchmarks.artifacts.progress import Progress
-    from benchmarks.artifacts.threads import pixels, settle
+    from benchmarks.artifacts.threads import count_pixels, set_threads
     from benchmarks.jobs.collect import ResultCollector
     from compat.results import CollectError
 
     points = tuple(completion_ratios(experiment.replay.progress).tolist())
     unread = plan(experiment, ("never read",) * 3, points)
-    load_code(product for job in unread for product in graph(job.curve))
+    load_code(artifact for job in unread for artifact in graph(job.curve))
     data = dataset(experiment.data)
     digests = tuple(data.fingerprint())
-    settle(pixels(data))
+    set_threads(count_pixels(data))
     trained_on = check_networks(experiment)
     jobs = plan(experiment, digests, points)
     collector = ResultCollector(experiment, trained_on, overwrite, command)
@@ -89,22 +89,22 @@ def run(
 
 
 def models(store: ArtifactStore, jobs: list[Job]) -> bool:
-    """Make what several processes make together: weights and embeddings of each generation.
+    """Make the artifacts made by several processes together: weights and embeddings of each generation.
 
     Returns:
-        Whether this is the process that goes on alone.
+        Whether this process continues alone.
     """
     import torch.distributed as dist
     from pytorch_lightning.utilities import rank_zero_only
 
     from benchmarks.artifacts.kinds import Extracted, Loaded, MethodState, Weights
 
-    products = list(dict.fromkeys(one for job in jobs for one in graph(job.curve)))
-    for product in sorted(products, key=lambda one: isinstance(one, Extracted)):  # stable: first all weights
-        if isinstance(product, (Loaded, Extracted, Weights)) and not isinstance(
-            getattr(product, "of", None), MethodState
+    artifacts = list(dict.fromkeys(one for job in jobs for one in graph(job.curve)))
+    for artifact in sorted(artifacts, key=lambda one: isinstance(one, Extracted)):  # stable: first all weights
+        if isinstance(artifact, (Loaded, Extracted, Weights)) and not isinstance(
+            getattr(artifact, "of", None), MethodState
         ):
-            store.get(product)
+            store.get(artifact)
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
@@ -131,7 +131,7 @@ def main(given: Sequence[str] | None = None) -> None:
 
 
 def show(folder: Path) -> None:
-    """Print the table, and how to draw the curves."""
+    """Print the table, and the command to draw the curves."""
     from benchmarks.tables.table import tables
     from benchmarks.tables.terminal import narrow
 
@@ -140,7 +140,7 @@ def show(folder: Path) -> None:
 
 
 def command_line(given: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
-    """The options of the command itself, and those of the experiment."""
+    """Parse the options of the command itself, and those of the experiment."""
     listing.class_help(sys.argv[1:] if given is None else given)
     found, overrides = parser().parse_known_args(given)
     found.config = layers(found)
@@ -152,10 +152,10 @@ def parser() -> argparse.ArgumentParser:
     parser = command_parser("benchmarks.run", __doc__, "CONFIG [--config CONFIG ...] [options] [--key=value ...]")
     parser.epilog = f"{parser.epilog}\n{listing.keys_help()}"
     add_config(parser)
-    parser.add_argument("--list", action="store_true", help="list the jobs: state, seconds last time")
-    parser.add_argument("--dry-run", action="store_true", help="list the products that would be made, and why")
-    parser.add_argument("--part", metavar="i/n", help="run part i of n of the jobs, as of a cluster's array job")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that were made with another config")
+    parser.add_argument("--list", action="store_true", help="list the jobs with state and seconds")
+    parser.add_argument("--dry-run", action="store_true", help="list the artifacts to be made, and why")
+    parser.add_argument("--part", metavar="i/n", help="run part i of n of the jobs, for array jobs")
+    parser.add_argument("--overwrite", action="store_true", help="replace results made with another config")
     return parser
 
 

@@ -27,10 +27,10 @@ def parser() -> argparse.ArgumentParser:
     """The command line of `python -m benchmarks.table`."""
     parser = command_parser("benchmarks.table", __doc__)
     parser.add_argument("folders", nargs="*", metavar="folder", help="results/<benchmark>")
-    parser.add_argument("--only", nargs="+", default=[], metavar="LABEL=VALUE", help="which results: order=random")
+    parser.add_argument("--only", nargs="+", default=[], metavar="LABEL=VALUE", help="select results: order=random")
     parser.add_argument("--wide", action="store_true", help="all columns, as Markdown")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="whether row A beats row B, over queries")
-    parser.add_argument("--write", nargs="+", default=[], metavar="DOCUMENT", help="write the tables of documents anew")
+    parser.add_argument("--write", nargs="+", default=[], metavar="DOCUMENT", help="rewrite the tables of documents")
     return parser
 
 

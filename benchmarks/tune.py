@@ -1,17 +1,17 @@
-"""Choose the arguments of every method on training images that are held out, with as many trials for each.
+"""Tune the arguments of every method on held-out training images, with equal numbers of trials.
 
     compat-bench tune omniglot --methods=methods/compared \\
         --space tuning --trials 5 -o results/tuning/omniglot.json --write configs/tuned/omniglot.yaml
     compat-bench run omniglot --config tuned/omniglot
 
-A quarter of the training images is queries and gallery; everything, the old and the new model too, is trained on the
-rest. The benchmark's own gallery is never looked at. SPACE has the range of each argument of each method:
+A quarter of the training images is queries and gallery; everything, including the old and the new model, is trained on
+the rest. The benchmark's own gallery is never looked at. SPACE has the range of each argument of each method:
 
     ract:
       weight: {low: 0.1, high: 3.0, log: true}
       negatives: {choices: [1, 10, 100]}
 
-The first trial is the method as the config has it, the others are proposed by Optuna (TPE); what has the largest area
+The first trial has the config's arguments, Optuna (TPE) proposes the others; the trial with the largest area
 under the mAP curve, in random order under raw distances, is chosen. A method without a range has the first trial alone.
 Of five, four are drawn at random. Finished trials are found again in the run folder, and several processes, each with
 other methods (--only), may write into one file; trials of other models or in another number are not mixed.
@@ -41,13 +41,13 @@ from compat.files import replace
 def tune(
     experiment: Experiment, space: dict[str, Any], trials: int, path: Path | None = None
 ) -> Iterator[tuple[dict[str, Any], str, dict[str, Any]]]:
-    """What is asked of each method, and each method with what was tried and what is chosen.
+    """Run the trials; return the request of each method, and each method's trials with the chosen one.
 
     Args:
         experiment: its config.
         space: method -> argument -> range.
         trials: of each method.
-        path: a file of trials that these are to be added to.
+        path: a file of trials to add to.
 
     Raises:
         InputError: a space that does not fit the methods, or a file of other trials.
@@ -88,9 +88,9 @@ def parser() -> argparse.ArgumentParser:
     parser = command_parser("benchmarks.tune", __doc__)
     add_config(parser)
     parser.add_argument("--space", required=True, help="YAML: method -> argument -> range")
-    parser.add_argument("--trials", type=int, default=5, help="of each method (default 5)")
-    parser.add_argument("-o", "--output", required=True, help="JSON file: what was tried and chosen")
-    parser.add_argument("--write", metavar="YAML", help="the methods as chosen, to be laid over the config")
+    parser.add_argument("--trials", type=int, default=5, help="trials of each method (default 5)")
+    parser.add_argument("-o", "--output", required=True, help="JSON file of the trials and choices")
+    parser.add_argument("--write", metavar="YAML", help="YAML file of the chosen methods, an overlay for the config")
     return parser
 
 
@@ -106,13 +106,13 @@ def main(given: Sequence[str] | None = None) -> None:
                     lay(Path(own.write), methods, layers(own))
                 failed |= found["failed"]
         except OSError as error:
-            raise InputError(f"output: {error}, expected files that can be written") from error
+            raise InputError(f"output: {error}, expected writable files") from error
         if failed:
             sys.exit(1)
 
 
 def add(path: Path, asked: dict[str, Any], name: str, found: dict[str, Any]) -> dict[str, Any]:
-    """Put a method's trials into the file, beside those of others, and return all."""
+    """Add a method's trials to the file, beside those of others, and return all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
         methods = {**read(path)["methods"], name: found}
@@ -122,13 +122,13 @@ def add(path: Path, asked: dict[str, Any], name: str, found: dict[str, Any]) -> 
 
 
 def text_of(content: dict[str, Any]) -> str:
-    """JSON with a line for each method."""
+    """Format JSON with a line for each method."""
     methods = ",\n".join(f"{json.dumps(name)}: {json.dumps(one)}" for name, one in content["methods"].items())
     return f'{{"asked": {json.dumps(content["asked"])}, "methods": {{\n{methods}\n}}}}\n'
 
 
 def lay(path: Path, methods: dict[str, Any], configs: list[str]) -> None:
-    """Write the methods as they were chosen, as a config to be laid over those of the benchmark."""
+    """Write the methods with their chosen arguments, as a config to overlay on the benchmark's."""
     first, *others = configs
     layers = " ".join(f"--config {one}" for one in [*others, str(path)])
     head = f"# compat-bench run {first} {layers} --name={Path(first).stem}_tuned\n"

@@ -1,4 +1,4 @@
-"""Arrays in .npy and .npz files, read whole or refused in one line; no Python object is ever loaded."""
+"""Read arrays in .npy and .npz files whole, or refuse them in one line; never loads Python objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from compat.errors import InputError
 
-STARTS = {  # of files that are often found under another's name
+STARTS = {  # first bytes of files often found under another name
     b"version https://git-lfs": "a pointer of Git LFS, not the file: git lfs pull",
     b"\x93NUMPY": "one array as numpy.save writes it, .npy",
     b"PK": "a zip archive, such as of numpy.savez, .npz",
@@ -36,28 +36,28 @@ STARTS = {  # of files that are often found under another's name
 
 @contextmanager
 def readable(field: str, path: str | Path, expected: str) -> Iterator[None]:
-    """Refuse a file in one line, whatever reading it raises.
+    """Turn any error of reading a file into one line.
 
     Args:
-        field: that the file is given for.
+        field: the option or field naming the file.
         path: of the file.
-        expected: what it should be.
+        expected: the expected content.
 
     Raises:
-        InputError: the file cannot be read, is damaged or of another format.
+        InputError: an unreadable or damaged file, or one of another format.
     """
     try:
         yield
     except InputError:
         raise
-    except Exception as error:  # readers raise what they like for a damaged file
+    except Exception as error:  # readers raise anything for a damaged file
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         why = format_of(path) or " ".join(reason.split()) or type(error).__name__
         raise InputError(f"{field}: {path} ({why}), expected {expected}") from error
 
 
 def format_of(path: str | Path) -> str:
-    """What a file is that has another's name, by its first bytes; nothing where its name is right, or unknown."""
+    """Name the format of a misnamed file by its first bytes; empty for a right or unknown name."""
     try:
         with open(path, "rb") as file:
             start = file.read(32).removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -70,16 +70,16 @@ def format_of(path: str | Path) -> str:
 
 
 def read_npy(field: str, path: str | Path, mapped: bool = False, expected: str = "an array in .npy") -> np.ndarray:
-    """The array of a .npy file.
+    """Read the array of a .npy file.
 
     Args:
-        field: that it is given for.
+        field: the option or field naming the file.
         path: of the file.
         mapped: map it into memory instead of reading it.
-        expected: what it should be.
+        expected: the expected content.
 
     Raises:
-        InputError: no such file, another format, a file that is cut short or longer than its array.
+        InputError: no such file, another format, a file shorter or longer than its array.
     """
     with readable(field, path, expected), open(path, "rb") as file:
         size = _check_array(file, Path(path).stat().st_size)
@@ -90,15 +90,15 @@ def read_npy(field: str, path: str | Path, mapped: bool = False, expected: str =
 
 
 class Archive(Mapping[str, np.ndarray]):
-    """The arrays of a .npz file by name, each read when it is asked for, and compared with its checksum.
+    """The arrays of a .npz file by name, each read on access and compared with its checksum.
 
     Args:
-        field: that the file is given for.
+        field: the option or field naming the file.
         path: of the file.
-        expected: what it should be.
+        expected: the expected content.
 
     Raises:
-        InputError: no such file, another format; an array that is damaged or packed in an unknown way, when it is read.
+        InputError: no such file, another format; on access, an array damaged or packed in an unknown way.
     """
 
     def __init__(self, field: str, path: str | Path, expected: str = "arrays in .npz") -> None:
@@ -135,7 +135,7 @@ class Archive(Mapping[str, np.ndarray]):
 
 
 def _check_count(path: str | Path, found: int) -> None:
-    """Compare the end of a zip archive, which says how many files are in it, with what was found: zipfile does not."""
+    """Compare the number of files in a zip archive's end record with the number found, which zipfile does not do."""
     with open(path, "rb") as file:
         file.seek(-22, os.SEEK_END)
         end = file.read()
@@ -145,11 +145,11 @@ def _check_count(path: str | Path, found: int) -> None:
 
 
 def _check_array(stream: IO[bytes], size: int) -> int:
-    """Look at the header of an array, and return how many bytes the array has.
+    """Check the header of an array, and return the array's size in bytes.
 
     Args:
         stream: at the header.
-        size: bytes of all.
+        size: of header and array, in bytes.
 
     Raises:
         ValueError: not an array of numbers or text, or of another size.
@@ -164,7 +164,7 @@ def _check_array(stream: IO[bytes], size: int) -> int:
     except Exception as error:  # NumPy's own words advise to trust the file
         raise ValueError("damaged, or no .npy file") from error
     if dtype.hasobject:
-        raise ValueError("no numbers but Python objects, which are not loaded")
+        raise ValueError("Python objects, which are not loaded, instead of numbers")
     expected, found = math.prod(shape) * dtype.itemsize, size - stream.tell()
     if found != expected or not dtype.itemsize or min(shape, default=0) < 0:
         raise ValueError(f"{found} bytes after its header, not the {expected} of {dtype} {shape}")
@@ -172,7 +172,7 @@ def _check_array(stream: IO[bytes], size: int) -> int:
 
 
 def warn_of_packed_bits(name: str, dtype: object) -> None:
-    """Warn that 8-bit integers are compared as numbers: models that return bits pack eight of them into one."""
+    """Warn of 8-bit integers, compared as numbers: binary models often pack eight bits into one."""
     if str(dtype).rpartition(".")[2] in ("uint8", "int8"):
         unpack = "if they are packed bits, unpack them by numpy.unpackbits"
         warnings.warn(f"{name}: {dtype}, compared as numbers; {unpack}", stacklevel=3)

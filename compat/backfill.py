@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from compat.curve import area
-from compat.curve_metrics import CurveMetric, chosen
+from compat.curve_metrics import CurveMetric, select_metrics
 from compat.curve_sums import curve_sums, of_all_processes
 from compat.embeddings import Embeddings, warn_of_directions
 from compat.engine.exact import Distance, EngineGallery, Queries
@@ -193,7 +193,7 @@ def backfill_curve(
                 raise InputError(f"{name}: values up to {largest:g}, expected between 1e-30 and 1e30 for l2")
     if distance == "cosine":
         warn_of_directions(*whole)
-    measured = chosen(metrics, top_k)
+    measured = select_metrics(metrics, top_k)
     device = e.gallery_old.device
     before = None if correct_before is None else torch.as_tensor(correct_before, dtype=torch.bool, device=device)
     if before is not None and before.shape != (len(e.query_old),):

@@ -38,7 +38,7 @@ def relative_gain(auc: float, old: float, new: float) -> float:
 
 
 def sum_of_drops(values: Values) -> float:
-    """Sum over neighbouring points of how far the curve falls; 0 for a curve that never falls.
+    """Sum the falls between neighbouring points; 0 for a curve without a fall.
 
     Example:
         >>> sum_of_drops([0.5, 0.25, 0.75, 0.5])
@@ -48,12 +48,12 @@ def sum_of_drops(values: Values) -> float:
 
 
 def relative_flips(flips: Values, old: float, now: Values) -> np.ndarray:
-    """NFR / ((1 - ER_old) ER): flips over those of two systems whose errors have nothing to do with each other.
+    """NFR / ((1 - ER_old) ER): the flips over those of two systems with independent errors.
 
     Args:
         flips: (T,) negative flip rates.
-        old: share of the queries that the old system answers correctly at rank 1.
-        now: (T,) that share at each completion ratio.
+        old: share of the queries answered correctly at rank 1 by the old system.
+        now: (T,) likewise at each completion ratio.
 
     Returns:
         (T,), 0 where there are no flips.

@@ -1,9 +1,9 @@
-"""The metrics of a curve: the one table that knows them. A metric of one's own is a class as those below.
+"""The metrics of a curve, in one table. Your own metric is a class like the ones below.
 
-Equal distances: an item that is not relevant counts as ranked before the relevant items at its distance, so the rank of
-the j-th relevant item is j plus the number of other items at its distance or closer. Average precision alone takes the
-items of one distance as a group, as scikit-learn does. So nothing depends on the order of the gallery's rows, and every
-backend, however queries and gallery are divided, gives the same. Every relevant item counts alike: grades are 0 and 1.
+Ties: at equal distance an irrelevant item counts as ranked before the relevant ones, so the rank of the j-th relevant
+item is j plus the number of other items at its distance or closer. Average precision alone groups the items of one
+distance, as scikit-learn does. So no figure depends on the order of the gallery's rows, and every backend gives the
+same figures, however queries and gallery are divided. Every relevant item counts alike: grades are 0 and 1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class CurveMetric:
-    """One figure of a query, between 0 and 1; a curve is its mean over the queries that have a relevant item.
+    """One figure of a query, between 0 and 1; a curve is its mean over the queries with a relevant item.
 
     Attributes:
         label: its name in tables and plots.
@@ -36,13 +36,13 @@ class CurveMetric:
     of_a_system = True
 
     def of(self, found: Figures) -> Tensor:
-        """Compute it from what the engine found.
+        """Compute the metric from the engine's ranks.
 
         Args:
             found: of Q queries, at T completion ratios in S orders.
 
         Returns:
-            (S, T, Q); whatever stands for a query without a relevant item is not looked at.
+            (S, T, Q); values of queries without a relevant item are ignored.
         """
         raise NotImplementedError
 
@@ -114,7 +114,7 @@ class MeanAveragePrecisionAtR(CurveMetric):
 
 
 class NDCG(CurveMetric):
-    """nDCG@k: the sum of 1 / log2(rank + 1) over the relevant items among the first k, over the most it can be.
+    """nDCG@k: the sum of 1 / log2(rank + 1) over the relevant items among the first k, over its largest possible value.
 
     Args:
         k: cut-off.
@@ -135,7 +135,7 @@ class NDCG(CurveMetric):
 
 
 class Recall(CurveMetric):
-    """Recall@k: the share of the relevant items of the gallery that are among the first k.
+    """Recall@k: the share of the gallery's relevant items among the first k.
 
     Args:
         k: cut-off.
@@ -152,19 +152,19 @@ class Recall(CurveMetric):
 
 
 def within(found: Figures, k: Tensor | int) -> Tensor:
-    """Which relevant items are among the first k, (S, T, Q, P) bool."""
+    """Return which relevant items are among the first k, (S, T, Q, P) bool."""
     assert found.ranks is not None
     return found.ranks <= k
 
 
 def numbers(found: Figures) -> Tensor:
-    """1, 2, ... of the relevant items as they are ranked, (P,)."""
+    """Return 1, 2, ... for the relevant items in their ranking, (P,)."""
     assert found.ranks is not None
     return found.ranks.new_ones(found.ranks.shape[-1]).cumsum(0)
 
 
 def cut_off(k: int) -> int:
-    """A cut-off as it is.
+    """Return a cut-off.
 
     Raises:
         InputError: it is below 1.
@@ -189,11 +189,13 @@ CURVE_METRICS: dict[str, CurveMetric] = {
 ALWAYS = ("mean_ap", "cmc_1", "cmc_5", "negative_flip_rate")  # measured whether or not they are asked for
 
 
-def chosen(metrics: Iterable[str] | Mapping[str, CurveMetric], top_k: Iterable[int] = ()) -> dict[str, CurveMetric]:
-    """mAP, CMC at some cut-offs and negative flips, and after them the metrics that are asked for.
+def select_metrics(
+    metrics: Iterable[str] | Mapping[str, CurveMetric], top_k: Iterable[int] = ()
+) -> dict[str, CurveMetric]:
+    """Select mAP, CMC at the cut-offs and negative flips, followed by the requested metrics.
 
     Raises:
-        InputError: a name that is not in the table.
+        InputError: a name missing from the table.
     """
     found = {"mean_ap": CURVE_METRICS["mean_ap"], **{f"cmc_{k}": CMC(k) for k in top_k}}
     found["negative_flip_rate"] = CURVE_METRICS["negative_flip_rate"]

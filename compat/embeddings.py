@@ -1,4 +1,4 @@
-"""All that a method is to the evaluation: four matrices, with labels and groups."""
+"""The input of the evaluation: four matrices, with labels and groups."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ CONE = 5e-6  # the sine of an angle at which 1 - cos has five digits left
 
 
 class Embeddings:
-    """All that a method is to the evaluation: four matrices, with labels and groups.
+    """The input of the evaluation, for any method: four matrices, with labels and groups.
 
     `query_old` is the query as compared with items before their backfill (`gallery_old`), `query_new` as
     compared with items after it (`gallery_new`). A gallery item with the query's group is ignored for that
-    query; without groups nothing is. Give each item's index as both groups where the queries are the gallery.
+    query; without groups none is. Give each item's index as both groups where the queries are the gallery.
 
     Args:
         query_old: (Q, D_old) float.
         query_new: (Q, D_new) float.
         gallery_old: (G, D_old) float.
         gallery_new: (G, D_new) float.
-        query_labels: (Q,) integers of 0 and more; items of the same label are relevant to each other, so give what
-            is relevant to nothing, such as distractors, a label of its own.
+        query_labels: (Q,) integers of 0 and more; items of the same label are relevant to each other. Items relevant to
+            no query, such as distractors, need labels of their own.
         gallery_labels: (G,) likewise.
         query_groups: (Q,) integers; default: no group.
         gallery_groups: (G,) integers; default: no group.
@@ -39,8 +39,8 @@ class Embeddings:
     Attributes: the same names, as tensors; arrays are not copied, so they may be memory-mapped.
 
     Raises:
-        InputError: another shape, row counts, dimensions or devices that differ, negative labels, values that are
-            NaN, infinite or beyond 1e150, one of the groups without the other.
+        InputError: wrong shapes, different row counts, dimensions or devices, negative labels, values NaN, infinite or
+            beyond 1e150, one of the groups without the other.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class Embeddings:
             self.gallery_groups = _integers("gallery_groups", gallery_groups, "gallery_old", self.gallery_old)
 
     def subset(self, queries: Array | None = None, items: Array | None = None) -> Embeddings:
-        """Some queries and some items of the gallery.
+        """Select queries and items of the gallery.
 
         Args:
-            queries: row numbers in the order wanted, or a mask (Q,) bool; default: all.
+            queries: row numbers in the wanted order, or a mask (Q,) bool; default: all.
             items: likewise of the gallery.
 
         Raises:
-            InputError: no row, or one that is not there.
+            InputError: no row, or a row out of range.
 
         Example:
             >>> space, labels = torch.eye(4), torch.tensor([0, 0, 1, 1])
@@ -98,10 +98,10 @@ class Embeddings:
         return found
 
     def replace(self, **changes: Array) -> Embeddings:
-        """The same with other matrices, labels or groups, by name; all are checked as if given anew.
+        """Replace matrices, labels or groups by name; all are checked again.
 
         Raises:
-            InputError: no such name, or what the constructor raises.
+            InputError: no such name, or any error of the constructor.
         """
         for name in changes:
             if name not in vars(self):
@@ -110,7 +110,7 @@ class Embeddings:
 
 
 def _rows(part: str, rows: Array, of: Tensor) -> Tensor:
-    """Row numbers, on the device of what they are rows of."""
+    """Return row numbers, on the device of the rows."""
     at = torch.as_tensor(np.asarray(rows) if not isinstance(rows, Tensor) else rows).to(of.device)
     if at.dtype == torch.bool and at.shape == (len(of),):
         at = at.nonzero()[:, 0]
@@ -122,7 +122,7 @@ def _rows(part: str, rows: Array, of: Tensor) -> Tensor:
 
 
 def _matrices(time: str, query: Array, gallery: Array) -> tuple[Tensor, Tensor]:
-    """The queries and the gallery of one space, as finite matrices of the same dimension."""
+    """Check the queries and the gallery of one space: finite matrices of the same dimension."""
     name, other = f"query_{time}", f"gallery_{time}"
     queries, items = finite_matrix(name, query), finite_matrix(other, gallery)
     if queries.shape[1] != items.shape[1]:
@@ -132,10 +132,10 @@ def _matrices(time: str, query: Array, gallery: Array) -> tuple[Tensor, Tensor]:
 
 
 def finite_matrix(name: str, value: Array) -> Tensor:
-    """A matrix (N, D) of finite numbers, as a tensor; float32 and float64 are not copied.
+    """Check a matrix (N, D) of finite numbers, and return a tensor; float32 and float64 are not copied.
 
     Raises:
-        InputError: another shape, no row or column, no numbers, values that are NaN, infinite or beyond 1e150.
+        InputError: wrong shape, no row or column, no numbers, values NaN, infinite or beyond 1e150.
     """
     matrix = _floating(name, value)
     if 0 in matrix.shape:
@@ -151,7 +151,7 @@ def finite_matrix(name: str, value: Array) -> Tensor:
 
 
 def _floating(name: str, value: Array) -> Tensor:
-    """float32 and float64 as they are, without a copy; half precision as float32, integers as float64."""
+    """Keep float32 and float64 without a copy; make half precision float32, integers float64."""
     matrix = _tensor(name, value, 2)
     if matrix.is_complex():
         raise InputError(f"{name}: {matrix.dtype}, expected real numbers")
@@ -201,7 +201,7 @@ def _tensor(name: str, value: Array, dimensions: int) -> Tensor:
 
 
 def _kind(value: np.ndarray | Sequence[Any]) -> str:
-    """The type of values that PyTorch does not take."""
+    """Name the type of values refused by PyTorch."""
     try:
         kind = np.asarray(value).dtype
     except ValueError:
@@ -210,7 +210,7 @@ def _kind(value: np.ndarray | Sequence[Any]) -> str:
 
 
 def warn_of_directions(*parts: Embeddings) -> None:
-    """Warn of what cosine does not tell apart: zero rows of a matrix, at distance 1 from everything, and a cone."""
+    """Warn where cosine distances do not discriminate: zero rows, at distance 1 from everything, and a narrow cone."""
     for name in ("query_old", "query_new", "gallery_old", "gallery_new"):
         matrices = [getattr(part, name) for part in parts]  # each in a space of its own
         if zeros := sum(int((~some.any(1)).sum()) for rows in matrices for some in rows.split(2**16)):
@@ -222,6 +222,6 @@ def warn_of_directions(*parts: Embeddings) -> None:
 
 
 def _near(rows: Tensor, direction: Tensor) -> bool:
-    """Whether all of some rows (N, D) have about the direction (D,)."""
+    """Whether all rows (N, D) have about the direction (D,)."""
     rows, direction = (torch.nn.functional.normalize(one.double(), dim=-1) for one in (rows, direction))
     return bool((rows - direction).norm(dim=1).max() < CONE)

@@ -16,11 +16,11 @@ from numbers import Integral, Real
 
 
 class InputError(ValueError):
-    """Wrong input. The message is one line that names the field, what was found and what is expected."""
+    """Wrong input. The message is one line: the field, the value found, and the expected one."""
 
 
 def check_name(field: str, name: str) -> str:
-    """The name, if it can be part of a file's name everywhere.
+    """Check a name for use as part of a file's name on any system.
 
     Raises:
         InputError: no text, empty, a leading dot, or other characters than ASCII letters, digits and . _ - +
@@ -41,34 +41,34 @@ def closest(name: str, known: list[str]) -> str:
 
 
 def positive(**arguments: float | None) -> None:
-    """More than 0, and finite; None is not looked at."""
+    """Require values above 0, and finite; None is skipped."""
     _check(arguments, lambda value: value > 0, "more than 0")
 
 
 def not_negative(**arguments: float | None) -> None:
-    """0 or more, and finite."""
+    """Require values of 0 or more, and finite."""
     _check(arguments, lambda value: value >= 0, "0 or more")
 
 
 def at_least_one(**arguments: int | None) -> None:
-    """Of what is counted."""
+    """Require counts of 1 or more."""
     _check(arguments, lambda value: value >= 1, "at least 1")
 
 
 def whole(**arguments: int | None) -> None:
-    """A whole number, of whatever library."""
+    """Require whole numbers, of any library."""
     for name, value in arguments.items():
         if value is not None and not isinstance(value, Integral):
             raise InputError(f"{name}: {value!r}, expected a whole number")
 
 
 def share(**arguments: float | None) -> None:
-    """A part of a whole, not none of it: in (0, 1]."""
+    """Require shares in (0, 1]."""
     _check(arguments, lambda value: 0 < value <= 1, "a share in (0, 1]")
 
 
 def angle(**arguments: float | None) -> None:
-    """A margin in radians: in [0, pi)."""
+    """Require angles in radians, in [0, pi)."""
     _check(arguments, lambda value: 0 <= value < math.pi, "an angle in [0, pi)")
 
 

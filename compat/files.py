@@ -1,4 +1,4 @@
-"""Writing files so that a killed process leaves the old content or all of the new."""
+"""Write files atomically: a killed process leaves the old content or all of the new."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Remove what killed processes left of `replace`; for one who alone writes the file."""
+    """Remove leftovers of `replace` by killed processes; for the only writer of the file."""
     for left in path.parent.glob(f".{path.name}.*"):
         left.unlink(missing_ok=True)

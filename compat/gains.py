@@ -1,4 +1,4 @@
-"""What the backfilling of one more item would do to mAP, for every item: compiled."""
+"""The effect on mAP of backfilling one more item, for every item: compiled."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ CHUNK = 256  # queries at a time
 def add_gains(old, new, backfilled, relevant, ignored, gains):
     """Add to `gains` (G,) each item's effect on each query's average precision if it alone were backfilled now.
 
-    Only distances of positives, now and after their own backfill, are thresholds: an item that crosses none of
-    them changes nothing. Prefix sums over the thresholds give the effect of crossing any run of them.
+    Only distances of positives, now and after their own backfill, are thresholds: an item crossing none of them changes
+    nothing. Prefix sums over the thresholds give the effect of crossing any run of them.
 
     Args:
         old, new: (Q, G) float32 distances before and after an item's backfill.
@@ -73,11 +73,13 @@ def add_gains(old, new, backfilled, relevant, ignored, gains):
 
 
 def backfill_gains(queries: Queries, gallery: EngineGallery, backfilled: np.ndarray) -> np.ndarray:
-    """The change of mAP if one item alone were backfilled next, times the number of queries; 0 for those that are.
+    """Compute the change of mAP by backfilling one item alone next, times the number of queries.
+
+    Backfilled items get 0.
 
     Args:
         queries: on the CPU.
-        gallery: likewise; its steps are not looked at.
+        gallery: likewise; its steps are not read.
         backfilled: (G,) bool.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What somebody else's code stands for by its import path, whatever it raises."""
+"""Resolve import paths of others' code; any error becomes one line."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ ANYTHING = (Exception, SystemExit)  # of another's code: it may also end the pro
 
 
 def resolved(field: str, given: str, expected: str) -> Any:
-    """What an import path stands for.
+    """Resolve an import path.
 
     Raises:
-        InputError: nothing, or its module cannot be imported.
+        InputError: it names nothing, or its module cannot be imported.
     """
     try:
         return pkgutil.resolve_name(given)
@@ -23,5 +23,5 @@ def resolved(field: str, given: str, expected: str) -> Any:
 
 
 def reason(error: BaseException) -> str:
-    """What another's code raised, on one line."""
+    """Return an exception of others' code on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from compat.curve_metrics import CurveMetric, chosen
+from compat.curve_metrics import CurveMetric, select_metrics
 from compat.curve_sums import check_parts, curve_sums
 from compat.engine.exact import EngineGallery, Queries
 from compat.engine.replay import Backend
@@ -49,7 +49,7 @@ class BackfillCurve(Metric):
         super().__init__(**kwargs)
         self.galleries = [gallery] if isinstance(gallery, EngineGallery) else list(gallery)
         check_parts(self.galleries)
-        self.metrics = dict(chosen((), (1, 5)) if metrics is None else metrics)
+        self.metrics = dict(select_metrics((), (1, 5)) if metrics is None else metrics)
         self.backend, self.query_chunk, self.gallery_sharded = backend, query_chunk, gallery_sharded
         curve = (len(self.metrics), len(self.galleries[0].step), self.galleries[0].points)
         self.add_state("sums", torch.zeros(curve, dtype=torch.float64), dist_reduce_fx="sum")

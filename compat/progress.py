@@ -1,4 +1,4 @@
-"""Completion ratios and orders: which items are backfilled when. Imports no torch."""
+"""Completion ratios and orders: when each item is backfilled. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from compat.errors import InputError
 
 
 def backfill_order(items: int, seed: int | Sequence[int]) -> np.ndarray:
-    """A random order in which a gallery of that many items is backfilled: a permutation (G,) int64."""
+    """Draw a random backfill order of a gallery: a permutation (G,) int64."""
     return np.random.default_rng(seed).permutation(items)
 
 
 def completion_ratios(progress: Any) -> np.ndarray:
-    """The completion ratios (T,): those given, or so many from 0 to 1.
+    """Return the completion ratios (T,): the given ones, or this many from 0 to 1.
 
     Raises:
-        InputError: a ratio outside [0, 1], ratios that do not ascend, none at all.
+        InputError: a ratio outside [0, 1], not ascending, none at all.
     """
     if isinstance(progress, int):
         if progress < 2:
@@ -37,7 +37,7 @@ def completion_ratios(progress: Any) -> np.ndarray:
 
 
 def backfill_steps(order: Any, items: int, points: np.ndarray) -> np.ndarray:
-    """The first completion ratio at which each item is backfilled, T for never: (S, G) int64.
+    """Return the first completion ratio after each item's backfill, T for never: (S, G) int64.
 
     Args:
         order: a permutation of the gallery, (G,), or several, (S, G).
@@ -45,7 +45,7 @@ def backfill_steps(order: Any, items: int, points: np.ndarray) -> np.ndarray:
         points: (T,) completion ratios.
 
     Raises:
-        InputError: not permutations of 0 to G - 1; the message names the first item that is there twice.
+        InputError: not permutations of 0 to G - 1; the message names the first duplicate.
     """
     try:
         orders = np.atleast_2d(np.asarray(order.cpu() if hasattr(order, "cpu") else order))

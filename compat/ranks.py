@@ -1,12 +1,12 @@
-"""Methods ranked over several data sets, so that none has to be picked. Imports no torch.
+"""Rank methods over several data sets. Imports no torch.
 
 A block is one folder of results and one training of its backbones; seeds of heads and orders are averaged within it.
-Methods are ranked within each block, ranks averaged over a folder's blocks, then over folders, which weigh alike. An
-interval is over what varies from one data set to the next: `compat.statistics.moderated` over the folders, whose common
-variance is not taken to be less than that of two equal methods that change places at random. In a simulation of four
-folders with five blocks each and 20 methods, a bootstrap of folders and of blocks within them held 83 % of the true
-mean ranks, Student's t 93 %, this one 97 %; of two equal methods they told 15, 5 and 1 % apart. Of four methods this
-one holds 99 % and tells 2 % apart, but 94 and 12 % where each folder has one block.
+Methods are ranked within each block, ranks averaged over a folder's blocks, then over folders with equal weights. An
+interval describes the variation between data sets: `compat.statistics.moderated` over the folders, with a common
+variance of at least that of two equal methods changing places at random. In a simulation of four folders with five
+blocks each and 20 methods, a bootstrap of folders and of blocks within them covered 83 % of the true mean ranks,
+Student's t 93 %, this one 97 %; they separated two equal methods in 15, 5 and 1 % of the cases. With four methods this
+one covers 99 % and separates 2 %, but 94 and 12 % where each folder has one block.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from compat.results import Metric, Result
 from compat.results.summaries import Summary, summaries
 from compat.statistics import Interval, critical_difference, friedman, moderated
 
-SWAPPED, SWAPPED_PAIR = 0.25, 1.0  # variance of the ranks of two that change places, and of their difference
+SWAPPED, SWAPPED_PAIR = 0.25, 1.0  # variance of the ranks of two methods changing places, and of their difference
 Block = dict[str, float]
 
 
@@ -31,9 +31,9 @@ class RankedRow:
 
     Attributes:
         name: of the row, as in other tables.
-        encoder_passes_per_query: while the backfilling goes on.
-        needs: what has to be known for it.
-        values: of each folder that has it, the figure of each block.
+        encoder_passes_per_query: during the backfill.
+        needs: its required inputs.
+        values: for each folder with it, the figure of each block.
     """
 
     name: str
@@ -44,12 +44,12 @@ class RankedRow:
 
 @dataclass(frozen=True)
 class Ranked(RankedRow):
-    """One that all folders have.
+    """A method present in all folders.
 
     Attributes:
         ranks: its mean rank in each folder.
         rank: the mean over folders with its interval, within 1 and the number of methods.
-        equal: whether the paired difference of its ranks to the best row's is not told from 0.
+        equal: whether the paired difference of its ranks to the best row's includes 0.
     """
 
     ranks: list[float]
@@ -62,12 +62,12 @@ class MethodRanking:
     """Methods over several folders.
 
     Attributes:
-        metric: what they are ranked by.
-        blocks: of each folder, how many were ranked: those that have all the ranked methods.
-        ranked: the methods that all folders have, the best first.
+        metric: the ranking metric.
+        blocks: for each folder, the number of ranked blocks, which have all the ranked methods.
+        ranked: the methods present in all folders, the best first.
         others: the rest, by name.
-        friedman: p of the hypothesis that all rank alike; NaN for two methods.
-        critical_difference: Nemenyi's, of mean ranks, at 5 %, over as many data sets as there are folders.
+        friedman: p of the hypothesis of equal ranks; NaN for two methods.
+        critical_difference: Nemenyi's, of mean ranks, at 5 %, for as many data sets as folders.
     """
 
     metric: Metric
@@ -79,15 +79,15 @@ class MethodRanking:
 
 
 def rank(folders: Mapping[str, Sequence[Result]], metric: str = "relative_gain") -> MethodRanking:
-    """Rank the methods that all folders have; ranks depend on which these are.
+    """Rank the methods present in all folders; ranks depend on this set of methods.
 
     Args:
         folders: the results of each, of one upgrade.
         metric: key of `compat.results.summaries.summaries`.
 
     Raises:
-        InputError: no such metric; fewer than two folders, or methods in all of them; no block with all of these; an
-            undefined figure.
+        InputError: no such metric; fewer than two folders, or common methods; no block with all of these; an undefined
+            figure.
     """
     if len(folders) < 2:
         raise InputError(f"rank: {len(folders)} folder, expected two or more, each of a data set in a setting")
@@ -126,7 +126,7 @@ def rank(folders: Mapping[str, Sequence[Result]], metric: str = "relative_gain")
 
 
 def _blocks(results: Sequence[Result], summary: Summary) -> list[Block]:
-    """For each training of the backbones, the mean over seeds of each row."""
+    """Average each row over its seeds, for each training of the backbones."""
     values: dict[tuple[str, ...], dict[str, list[float]]] = {}
     for result in results:
         block = values.setdefault(tuple(result.backbones), {})
@@ -135,15 +135,15 @@ def _blocks(results: Sequence[Result], summary: Summary) -> list[Block]:
 
 
 def _complete(folder: str, blocks: Sequence[Block], names: Sequence[str]) -> np.ndarray:
-    """The figures, (B, k), of the blocks that have all of these rows.
+    """Return the figures, (B, k), of the blocks with all of these rows.
 
     Raises:
-        InputError: none has, or a figure is undefined.
+        InputError: no such block, or an undefined figure.
     """
     values = np.array([[block[name] for name in names] for block in blocks if block.keys() >= set(names)])
     if not len(values):
         missing = min(set(names) - blocks[0].keys())
-        raise InputError(f"rank: no training in {folder} has all methods, one lacks {missing}; expected one that has")
+        raise InputError(f"rank: no training in {folder} has all methods, one lacks {missing}; expected one with all")
     if not np.isfinite(values).all():
         name = names[int(np.argmin(np.isfinite(values).all(0)))]
         raise InputError(f"rank: the figure of {name} in {folder} is undefined, expected another metric, such as auc")
@@ -151,14 +151,14 @@ def _complete(folder: str, blocks: Sequence[Block], names: Sequence[str]) -> np.
 
 
 def _mean_ranks(values: np.ndarray) -> np.ndarray:
-    """(B, k), less is better -> (k,) mean over the blocks of the ranks within each, equal ones shared."""
+    """Average the ranks within each block over the blocks, (B, k) -> (k,); less is better, ties share their rank."""
     from scipy.stats import rankdata
 
     return np.round(rankdata(values, axis=1).mean(0), 9)
 
 
 def _described(name: str, folders: Mapping[str, Sequence[Result]], blocks: Mapping[str, Sequence[Block]]) -> RankedRow:
-    """A row before it is ranked."""
+    """Describe a row without its rank."""
     first = next(r for results in folders.values() for r in results if r.name == name)
     found = {folder: [block[name] for block in of_folder if name in block] for folder, of_folder in blocks.items()}
     values = {folder: of_row for folder, of_row in found.items() if of_row}

@@ -1,4 +1,4 @@
-"""Numbers, words and keys in YAML that are not the same in each of its versions: `010`, `1:30`, `no`, a key `1`."""
+"""Find YAML scalars read differently by different YAML versions: `010`, `1:30`, `no`, a key `1`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import yaml
 from compat.errors import InputError
 
 TAG = "tag:yaml.org,2002:"
-ALIKE = {  # what versions 1.1 and 1.2 of YAML both read as such
+ALIKE = {  # words read alike by YAML 1.1 and 1.2
     "bool": r"true|True|TRUE|false|False|FALSE",
     "int": r"[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+",
     "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
@@ -21,16 +21,16 @@ KEYS = ("str", "merge", "value", "timestamp")
 
 
 def check_yaml(field: str, text: str) -> None:
-    """Refuse plain words that are one thing to a YAML reader and another to the next, or to whoever wrote them.
+    """Refuse plain scalars with different meanings in different YAML readers.
 
-    Text that is no YAML is left to whoever reads it.
+    Text with a YAML syntax error is left to its reader.
 
     Args:
-        field: that it is given for.
+        field: the option or field naming the text.
         text: of one document.
 
     Raises:
-        InputError: a number with a leading zero, colons or underscores, yes, no, on or off, a key that is no text.
+        InputError: a number with a leading zero, colons or underscores, yes, no, on or off, a non-text key.
 
     Example:
         >>> check_yaml("--seed", "[10, 0x10, 1e-3, true, '010']")
@@ -55,7 +55,7 @@ def check_yaml(field: str, text: str) -> None:
 
 
 def _scalars(root: yaml.Node | None) -> Iterator[tuple[yaml.ScalarNode, bool]]:
-    """All scalars of a document, each once, and whether it is a key."""
+    """Yield all scalars of a document, each once, and whether it is a key."""
     waiting, seen = [(root, False)], set()
     while waiting:
         node, is_key = waiting.pop()

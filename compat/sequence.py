@@ -1,4 +1,4 @@
-"""Two upgrades in one gallery, the second one starting before the first has ended."""
+"""Two upgrades of one gallery, the second starting before the first has ended."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def overlapping_curve(
     progress: Any = 11,
     **options: Any,
 ) -> Curve:
-    """Replay the second of two upgrades from the moment when the first one is at `start`.
+    """Replay the second of two upgrades, starting when the first one is at `start`.
 
-    The first backfill stops there, as nobody goes on extracting with a model that is already outdated: the second
-    one goes through the whole gallery and takes each item straight to the newest space, from the oldest one or from
-    the middle one. So three generations are in the gallery until it ends, and the query is compared with each in its
-    own space. (Our definition; no publication that we know of replays this.)
+    The first backfill stops there, as its model is already outdated: the second one goes through the whole gallery and
+    moves each item straight to the newest space, from the oldest one or from the middle one. So the gallery holds three
+    generations until it ends, and the query is compared with each in its own space. (Our definition; we know of no
+    publication replaying this.)
 
     Args:
-        stale: every item as it is where the first upgrade has not reached it, and in the newest space.
-        reached: every item as it is where the first upgrade has reached it, and in the newest space.
-        start: progress of the first upgrade at which the second starts, in [0, 1]; at 1 all items are `reached`.
-        first_orders: S permutations of the gallery (G,), in which the first upgrade backfills.
-        second_orders: S permutations likewise, for the second one.
+        stale: every item as if the first upgrade had not reached it, and in the newest space.
+        reached: every item as if the first upgrade had reached it, and in the newest space.
+        start: progress of the first upgrade at the start of the second, in [0, 1]; at 1 all items are `reached`.
+        first_orders: S permutations of the gallery (G,): the backfill orders of the first upgrade.
+        second_orders: S permutations likewise, of the second one.
         progress: of the second upgrade; see `backfill_curve`.
         options: of `backfill_curve`.
 
@@ -43,8 +43,8 @@ def overlapping_curve(
         The `Curve`, over the second upgrade's progress.
 
     Raises:
-        InputError: orders that are not permutations of the gallery or not as many of each, a start outside [0, 1],
-            another gallery in `reached` than in `stale`; and what `backfill_curve` raises.
+        InputError: orders that are no permutations of the gallery, unequal numbers of orders, a start outside [0, 1],
+            different galleries in `reached` and `stale`; any error of `backfill_curve`.
     """
     for name in ("gallery_new", "gallery_labels", "gallery_groups"):
         if not torch.equal(getattr(stale, name), getattr(reached, name)):

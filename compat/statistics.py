@@ -1,4 +1,4 @@
-"""How sure a figure is: intervals over seeds, pairs compared over queries, ranks over data sets. Imports no torch."""
+"""Intervals over seeds, paired comparisons over queries, ranks over data sets. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Interval(NamedTuple):
 
 
 def over_seeds(values: list[float]) -> Interval:
-    """The mean of a few seeds and its interval by Student's t; of a single seed, or of equal ones, no width.
+    """Return the mean of a few seeds and its interval by Student's t; zero width for a single seed, or equal ones.
 
     Example:
         >>> over_seeds([1.0, 1.0, 1.0])
@@ -33,14 +33,14 @@ def over_seeds(values: list[float]) -> Interval:
 
 
 def paired_bootstrap(a: np.ndarray, b: np.ndarray, resamples: int = 10_000, seed: int = 0) -> Interval:
-    """The mean of a - b over queries, with a percentile interval from resampling queries with replacement.
+    """Return the mean of a - b over queries, with a percentile interval from resampling queries with replacement.
 
-    A beats B where the interval lies above 0. What varies is the choice of queries: models, heads and orders stay.
+    A beats B where the interval lies above 0. Only the choice of queries varies: models, heads and orders stay.
 
     Args:
         a: (Q,) a figure of each query by one method; NaN for a query without a positive.
         b: (Q,) by another, of the same queries.
-        resamples: how many.
+        resamples: number of resamples.
         seed: of the resampling.
     """
     difference = (a - b)[np.isfinite(a) & np.isfinite(b)]
@@ -57,15 +57,14 @@ def paired_bootstrap(a: np.ndarray, b: np.ndarray, resamples: int = 10_000, seed
 
 
 def moderated(values: np.ndarray, common: float) -> Interval:
-    """The mean of a few values and its interval, their variance drawn half way to what others like them have.
+    """Return the mean of a few values and its interval, their variance shrunk half way to a common one.
 
-    Of few values that happen to lie close, Student's interval is far too narrow, of equal ones it has no width; as a
-    common variance is known well, they are told to have twice the degrees of freedom (Smyth, 2004, whose weights are
-    estimated).
+    For a few values close by chance Student's interval is far too narrow, for equal ones it has no width; as the common
+    variance is known well, the degrees of freedom are doubled (Smyth, 2004, who estimates the weights).
 
     Args:
         values: two or more.
-        common: the variance of values like these, a mean over many.
+        common: mean variance of many similar groups of values.
     """
     from scipy.special import stdtrit
 
@@ -75,7 +74,7 @@ def moderated(values: np.ndarray, common: float) -> Interval:
 
 
 def friedman(ranks: np.ndarray) -> float:
-    """p of Friedman's test that all methods rank alike (chi-square); NaN for fewer than three methods.
+    """Return p of Friedman's test of equal ranks (chi-square); NaN for fewer than three methods.
 
     Args:
         ranks: (N, k) of k methods on each of N data sets.
@@ -90,11 +89,11 @@ def friedman(ranks: np.ndarray) -> float:
 
 
 def critical_difference(methods: int, data_sets: int, alpha: float = 0.05) -> float:
-    """Nemenyi's: how far two mean ranks have to be apart, whichever two of the methods they are of (Demsar, JMLR 2006).
+    """Return Nemenyi's critical difference of two mean ranks, for any pair of the methods (Demsar, JMLR 2006).
 
     Args:
-        methods: how many are ranked.
-        data_sets: how many independent rankings there are. Trainings on one data set are no independent data sets.
+        methods: number of ranked methods.
+        data_sets: number of independent rankings. Trainings on one data set are no independent data sets.
         alpha: of all pairs together.
     """
     from scipy import stats
@@ -104,7 +103,7 @@ def critical_difference(methods: int, data_sets: int, alpha: float = 0.05) -> fl
 
 
 def within(means: Sequence[float], difference: float) -> list[tuple[int, int]]:
-    """The longest runs of ascending means whose ends are less than a difference apart, as first and last places.
+    """Find the longest runs of ascending means spanning less than a difference, as first and last places.
 
     Example:
         >>> within([1.0, 2.0, 3.5, 9.0], 2.0)

@@ -1,4 +1,4 @@
-"""The replay for galleries too large to rank whole: of each part, a faiss index gives the nearest items."""
+"""The replay for galleries too large for full rankings, by faiss searches of each part."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from compat.progress import backfill_steps, completion_ratios
 
 @dataclass(frozen=True)
 class TopkCurve:
-    """What `topk_curve` returns; figures are fractions, means over the queries that have a positive.
+    """Result of `topk_curve`; figures are fractions, means over the queries with a positive.
 
     Attributes:
         progress: (T,) completion ratios.
         mean_ap: (T,) mAP@k.
         cmc: j -> (T,) CMC@j.
-        negative_flip_rate: (T,) share of queries that were correct at rank 1 at the first ratio and are not any more.
-        recall: (T,) share of a flat index's k nearest items that the index found; 1 for "Flat".
+        negative_flip_rate: (T,) share of queries correct at rank 1 at the first ratio and wrong at this one.
+        recall: (T,) recall of a flat index's k nearest items; 1 for "Flat".
         k: length of the ranked list.
         index: the faiss index_factory string.
         queries: number of queries evaluated.
@@ -74,10 +74,10 @@ def topk_curve(
     query with P relevant non-ignored items in the gallery: the denominator of mAP@100 in Google Landmarks
     Retrieval. Equally distant items of the list are one group, and CMC@j counts every non-relevant item of the
     list at the first relevant one's distance before it, so with k >= G both equal those of `backfill_curve`.
-    faiss searches in float32: of items that are equally far as the k-th to that precision it keeps some.
+    faiss searches in float32: of the items tied with the k-th at this precision it keeps some.
 
-    Recall is the share of the list found that is no farther than the last item of the list that a flat index
-    finds; items equally far are as good as each other. Where it is low mAP@k may come out too high as well as too
+    Recall is the share of the list no farther than the last item of a flat index's list; ties count as
+    found. Where it is low mAP@k may come out too high as well as too
     low, since wrong items are missed too.
 
     Embeddings are read on the CPU. Indexes move to the GPUs if faiss has any and supports them there.
@@ -85,20 +85,20 @@ def topk_curve(
     Args:
         embeddings: the four matrices, labels and groups.
         order: a permutation of the gallery, (G,).
-        progress: the completion ratios, (T,), ascending, in [0, 1]; or how many, from 0 to 1.
+        progress: the completion ratios, (T,), ascending, in [0, 1]; or their number, from 0 to 1.
         k: length of the ranked list.
         top_k: the cut-offs of CMC@j, at most k.
         distance: "cosine", or "l2" between the embeddings as they are.
-        index: a faiss index_factory string; one that needs it is trained on the whole gallery, in each space.
+        index: a faiss index_factory string; trained, if needed, on the whole gallery, in each space.
         search: faiss's search-time parameters, such as "nprobe=16" or "efSearch=64".
-        recall_queries: how many queries, evenly spaced, the recall is measured with.
+        recall_queries: number of evenly spaced queries for measuring the recall.
 
     Returns:
         The `TopkCurve`.
 
     Raises:
-        InputError: several orders or one that is not a permutation, a wrong completion ratio, a cut-off beyond k,
-            an index that faiss does not know or cannot train on this gallery or with these parameters, no query
+        InputError: several orders or no permutation, a wrong completion ratio, a cut-off beyond k,
+            an index unknown to faiss or not trainable on this gallery or with these parameters, no query
             with a positive.
 
     Example:
@@ -184,14 +184,14 @@ def _check(k: int, top_k: tuple[int, ...], distance: str, recall_queries: int) -
 
 
 def _occurrences(queries: Tensor, gallery: Tensor) -> Tensor:
-    """How often each query's value, (Q,), occurs in the gallery's, (G,): (Q,) int64."""
+    """Count each query's value, (Q,), in the gallery's, (G,): (Q,) int64."""
     values, counts = gallery.unique(return_counts=True)
     at = torch.searchsorted(values, queries).clamp_max(len(values) - 1)
     return counts[at].where(values[at] == queries, 0)
 
 
 def _pairs(labels: tuple[Tensor, Tensor], groups: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """One number for each pair of label and group, of the queries (Q,) and of the gallery (G,)."""
+    """Number each pair of label and group, of the queries (Q,) and of the gallery (G,)."""
     label, group = (torch.cat(values).unique(return_inverse=True)[1] for values in (labels, groups))
     query, gallery = (label * (group.max() + 1) + group).split([len(values) for values in labels])
     return query, gallery
@@ -200,7 +200,7 @@ def _pairs(labels: tuple[Tensor, Tensor], groups: tuple[Tensor, Tensor]) -> tupl
 def _merged(
     parts: list[IndexedSpace], rows: Tensor, groups: tuple[Tensor, Tensor], k: int, wanted: int
 ) -> tuple[Tensor, Tensor]:
-    """The k nearest items to these queries (N,) in both parts: ascending distances, infinite where none, and rows."""
+    """Merge the k nearest items to these queries (N,) of both parts: ascending distances, padded with inf, and rows."""
     lists = [part.search(rows, wanted) for part in parts if len(part.items)]
     distances, items = (torch.cat(values, 1) for values in zip(*lists, strict=True))
     ignored = groups[1][items] == groups[0][rows, None]
@@ -209,7 +209,7 @@ def _merged(
 
 
 def _figures(distances: Tensor, relevant: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of the precisions at the relevant items, and the first one's rank or 0, of ascending lists (N, k)."""
+    """Sum the precisions at the relevant items, and find the first one's rank or 0, of ascending lists (N, k)."""
     rank = torch.searchsorted(distances, distances, right=True)
     among = relevant.cumsum(1).gather(1, rank - 1)
     precision = (among.double() / rank).where(relevant, 0.0).sum(1)

@@ -1,4 +1,4 @@
-"""A product: something that takes time to make, known by all that it depends on. Nobody writes a key by hand."""
+"""Artifacts: expensive intermediate results, identified by everything they depend on. No key is written by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.config.spec import Spec
 from compat.errors import InputError
 from compat.importing import ANYTHING, reason
 
-# Code that products pass through and that does not change what they are.
+# Code without influence on the content of artifacts.
 INERT = frozenset(
     [
         "compat.errors",
@@ -36,11 +36,12 @@ INERT = frozenset(
 
 @dataclass(frozen=True)
 class Artifact:
-    """Its fields are all that it depends on; those with `compare=False` are shown, and no part of its identity.
+    """Base of all artifacts. Its fields are its dependencies; fields with `compare=False` are shown only.
 
     Attributes:
-        stage: what is made, for the reader of the run folder.
-        maker: the function that makes it, of the product, the store and a folder for logs and unfinished work.
+        stage: the kind of artifact, for readers of the run folder.
+        maker: import path of the function making it, called with the artifact, the store and a folder for logs and
+            unfinished work.
     """
 
     stage: ClassVar[str] = ""
@@ -48,21 +49,21 @@ class Artifact:
 
     @property
     def label(self) -> str:
-        """What a person calls it."""
+        """Name for messages."""
         return " ".join(filter(None, [self.stage, getattr(self, "name", "")]))
 
 
 @cache
-def identity(product: Artifact) -> dict[str, Any]:
-    """All that a product depends on, by name: its fields, the keys of its inputs, the files and code it names.
+def identity(artifact: Artifact) -> dict[str, Any]:
+    """Return an artifact's dependencies by name: its fields, the keys of its inputs, its files and its code.
 
-    Code is that of its maker and of the classes that its fields name, with the own modules that these use. Of installed
-    packages those count that the config names classes of, by version: what else is installed is in the record. A file
-    that an argument names counts by its content.
+    The code covers the maker's module, the classes named in the fields, and every project module they import. Installed
+    packages count, by version, if the config names classes of them; the record lists the others. A file named by an
+    argument counts by its content.
     """
     specs: list[Spec] = []
-    content = {f.name: _plain(getattr(product, f.name), specs) for f in fields(product) if f.compare}
-    modules, packages = {product.maker.rpartition(".")[0]}, set()
+    content = {f.name: _plain(getattr(artifact, f.name), specs) for f in fields(artifact) if f.compare}
+    modules, packages = {artifact.maker.rpartition(".")[0]}, set()
     for path in {path for spec in specs for path in spec.class_paths()}:
         found = source.find(path)
         module = found.module if found else path.rpartition(".")[0]
@@ -74,36 +75,36 @@ def identity(product: Artifact) -> dict[str, Any]:
     for module in sorted(modules):
         code |= source.code_of(module, INERT)
     files = {path: checksum(path) for spec in specs for path in spec.files()}
-    known = {"stage": product.stage, "fields": content, "code": code, "packages": sorted(packages)}
+    known = {"stage": artifact.stage, "fields": content, "code": code, "packages": sorted(packages)}
     return {**known, "files": files} if files else known
 
 
 @cache
-def key(product: Artifact) -> str:
-    """Digest of a product's identity."""
-    return hashlib.sha256(json.dumps(identity(product), sort_keys=True).encode()).hexdigest()[:16]
+def key(artifact: Artifact) -> str:
+    """Return the digest of an artifact's identity."""
+    return hashlib.sha256(json.dumps(identity(artifact), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def load_code(products: Iterable[Artifact]) -> None:
-    """Import all code that products are made by: an edit while a benchmark runs changes nothing of it.
+def load_code(artifacts: Iterable[Artifact]) -> None:
+    """Import all code of the artifacts' makers: edits during a benchmark have no effect.
 
     Raises:
-        InputError: a module that cannot be imported, or that was edited since it was read.
+        InputError: a module that cannot be imported, or was edited since it was read.
     """
-    code = {module: digest for product in products for module, digest in identity(product)["code"].items()}
+    code = {module: digest for artifact in artifacts for module, digest in identity(artifact)["code"].items()}
     for module in code:
         try:
             importlib.import_module(module)
         except ANYTHING as error:
             found = f"{module} ({reason(error)})"
-            raise InputError(f"class_path: {found}, expected a module that can be imported") from error
+            raise InputError(f"class_path: {found}, expected an importable module") from error
     for module, digest in code.items():
         if source.digest.__wrapped__(module) != digest:
             raise InputError(f"class_path: {module} was edited just now, expected it to stay; run the command again")
 
 
 def checksum(path: str | Path) -> str:
-    """SHA-256 of a file's content."""
+    """Return the SHA-256 of a file's content."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while block := file.read(2**22):
@@ -112,7 +113,7 @@ def checksum(path: str | Path) -> str:
 
 
 def inputs(value: Any) -> Iterator[Artifact]:
-    """The products that a product, or anything in its fields, is made from."""
+    """Yield the artifacts in the fields of an artifact, at any depth: its direct inputs."""
     for f in fields(value) if is_dataclass(value) and not isinstance(value, type) else ():
         inner = getattr(value, f.name)
         if isinstance(inner, Artifact):
@@ -121,8 +122,8 @@ def inputs(value: Any) -> Iterator[Artifact]:
             yield from inputs(inner)
 
 
-def graph(product: Artifact) -> list[Artifact]:
-    """A product after all that it is made from, each once."""
+def graph(artifact: Artifact) -> list[Artifact]:
+    """List an artifact after all its inputs, each once."""
     found: dict[Artifact, None] = {}
 
     def visit(one: Artifact) -> None:
@@ -131,7 +132,7 @@ def graph(product: Artifact) -> list[Artifact]:
                 visit(other)
             found[one] = None
 
-    visit(product)
+    visit(artifact)
     return list(found)
 
 

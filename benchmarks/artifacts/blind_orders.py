@@ -1,4 +1,4 @@
-"""An order that looks at no model: at random, or by a file of scores."""
+"""Orders independent of the models: at random, or by a file of scores."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from benchmarks.artifacts.store import ArtifactStore
 from compat.orders import Order, OrderGiven
 
 
-def order(product: Ordering, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """Permutations of the gallery, (S, G)."""
-    return permutations(product, {})
+def order(artifact: Ordering, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
+    """Compute permutations of the gallery, (S, G)."""
+    return permutations(artifact, {})
 
 
-def permutations(product: Ordering, values: dict[str, Callable[[], Any]]) -> dict[str, Tensor]:
-    """Permutations of the gallery, (S, G), from what there is to be asked for."""
-    chosen: Order = product.order.build(Order)
-    gallery = dataset(product.images.whole).gallery_images()
+def permutations(artifact: Ordering, values: dict[str, Callable[[], Any]]) -> dict[str, Tensor]:
+    """Compute permutations of the gallery, (S, G), from the inputs available."""
+    chosen: Order = artifact.order.build(Order)
+    gallery = dataset(artifact.images.whole).gallery_images()
     given = OrderGiven(
-        product.order.needs(),
+        artifact.order.needs(),
         {"gallery labels": lambda: gallery.labels, **values},
         type(chosen).__name__,
         items=len(gallery),
-        progress=np.array(product.progress or [0.0, 1.0]),
-        distance=product.distance or "cosine",
+        progress=np.array(artifact.progress or [0.0, 1.0]),
+        distance=artifact.distance or "cosine",
     )
-    return {"order": torch.from_numpy(np.asarray(chosen.orders(given, product.seeds), np.int64))}
+    return {"order": torch.from_numpy(np.asarray(chosen.orders(given, artifact.seeds), np.int64))}

@@ -10,10 +10,10 @@ import torch
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
 
-from benchmarks.artifacts.images import dataset, share
+from benchmarks.artifacts.images import dataset
 from benchmarks.artifacts.kinds import ReplayedCurve
 from benchmarks.artifacts.matrices import matrices, plain
-from benchmarks.artifacts.measured import FIGURE, built_metrics
+from benchmarks.artifacts.measured import FIGURE, build_metrics
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import Built, upgrade
 from compat.backfill import Curve, backfill_curve
@@ -26,48 +26,50 @@ from compat.progress import backfill_order
 from compat.sequence import overlapping_curve
 from compat.system import serve
 
-SAMPLE = 1000  # training images on each side of the distances that a merge rule is fitted on
+SAMPLE = 1000  # training images on each side of the distances for fitting a merge rule
 
 
-def replay(product: ReplayedCurve, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """The lists of a result."""
-    built = upgrade(store, product.upgrade)
-    served = matrices(store, product.upgrade, product.images)
-    orders = store.get(product.order)["order"].numpy()
+def replay(artifact: ReplayedCurve, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
+    """Compute the lists of a result."""
+    built = upgrade(store, artifact.upgrade)
+    served = matrices(store, artifact.upgrade, artifact.images)
+    orders = store.get(artifact.order)["order"].numpy()
     options: dict[str, Any] = {
-        "distance": product.distance,
-        "metrics": built_metrics(product.metrics),
-        "correct_before": store.get(product.before)["correct"],
+        "distance": artifact.distance,
+        "metrics": build_metrics(artifact.metrics),
+        "correct_before": store.get(artifact.before)["correct"],
         "per_query": True,
     }
-    if product.overlap:
-        first, raw = upgrade(store, product.overlap.first), plain(built, product.images)
-        stale = serve(built.method, raw, (first.method, plain(first, product.images)))
-        then = [backfill_order(len(raw.gallery_old), seed) for seed in product.overlap.seeds]
-        curve = overlapping_curve(stale, served, product.overlap.start, list(orders), then, product.progress, **options)
+    if artifact.overlap:
+        first, raw = upgrade(store, artifact.overlap.first), plain(built, artifact.images)
+        stale = serve(built.method, raw, (first.method, plain(first, artifact.images)))
+        then = [backfill_order(len(raw.gallery_old), seed) for seed in artifact.overlap.seeds]
+        curve = overlapping_curve(
+            stale, served, artifact.overlap.start, list(orders), then, artifact.progress, **options
+        )
     else:
-        curve = backfill_curve(served, orders, product.progress, merge=rule_of(product, store, built), **options)
+        curve = backfill_curve(served, orders, artifact.progress, merge=rule_of(artifact, store, built), **options)
     lists = tensors_of(curve)
     log_curve(folder, curve)
     written = [served.gallery_new, *([served.gallery_old] if built.method.transforms_gallery else [])]
     return {**lists, "bytes_per_item": torch.tensor(sum(4 * rows.shape[1] for rows in written))}
 
 
-def rule_of(product: ReplayedCurve, store: ArtifactStore, built: Built) -> Merge | None:
-    """The rule, fitted once for all orders."""
-    if product.rule is None:
+def rule_of(artifact: ReplayedCurve, store: ArtifactStore, built: Built) -> Merge | None:
+    """Fit the rule, once for all orders."""
+    if artifact.rule is None:
         return None
-    fitted = (product.rule, product.fits, product.upgrade, product.distance, product.images)
-    return store.recall(("rule", *fitted), lambda: fit_rule(product, built))
+    fitted = (artifact.rule, artifact.fits, artifact.upgrade, artifact.distance, artifact.images)
+    return store.recall(("rule", *fitted), lambda: fit_rule(artifact, built))
 
 
-def fit_rule(product: ReplayedCurve, built: Built) -> Merge:
-    """A rule, fitted on the distances in both spaces between two random samples of training images."""
-    assert product.rule is not None
-    assert product.fits is not None
-    rule: Merge = product.rule.build(Merge)
-    data = dataset(product.images.whole)
-    rows = data.rows(share(product.fits))
+def fit_rule(artifact: ReplayedCurve, built: Built) -> Merge:
+    """Fit a rule on the distances in both spaces between two random samples of training images."""
+    assert artifact.rule is not None
+    assert artifact.fits is not None
+    rule: Merge = artifact.rule.build(Merge)
+    data = dataset(artifact.images.whole)
+    rows = data.rows(artifact.fits)
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[: 2 * SAMPLE]]
     half, labels = len(rows) // 2, data.train_images(augment=False).labels[rows]
     old, new = (matrix[rows] for matrix in built.split("train"))
@@ -76,15 +78,15 @@ def fit_rule(product: ReplayedCurve, built: Built) -> Merge:
     )
     spaces = ((served.query_old, served.gallery_old), (served.query_new, served.gallery_new))
     values = {
-        "training distances": lambda: tuple(distances(*space, product.distance).flatten().numpy() for space in spaces),
+        "training distances": lambda: tuple(distances(*space, artifact.distance).flatten().numpy() for space in spaces),
         "training labels": lambda: (labels[:half, None] == labels[half:]).flatten().numpy(),
     }
-    rule.fit(Given(product.rule.needs(), values, type(rule).__name__))
+    rule.fit(Given(artifact.rule.needs(), values, type(rule).__name__))
     return rule
 
 
 def tensors_of(curve: Curve) -> dict[str, Tensor]:
-    """A curve's figures, (S, T) of each metric, with each query's area."""
+    """Return a curve's figures, (S, T) of each metric, with each query's area."""
     lists: dict[str, Any] = {
         "progress": curve.progress,
         **{FIGURE + name: values for name, values in curve.figures.items()},

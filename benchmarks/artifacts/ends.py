@@ -1,4 +1,4 @@
-"""The systems before and after an upgrade on their own."""
+"""The old and the new system of an upgrade on their own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks.artifacts.images import dataset
 from benchmarks.artifacts.kinds import SystemFigures
-from benchmarks.artifacts.measured import FIGURE, built_metrics
+from benchmarks.artifacts.measured import FIGURE, build_metrics
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import load
 from compat.backfill import backfill_curve
@@ -17,16 +17,16 @@ from compat.embeddings import Embeddings
 from compat.progress import backfill_order
 
 
-def ends(product: SystemFigures, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """The figures of the old and the new system on their own, (2,) each, and which queries the old one gets right."""
-    data = dataset(product.images.whole)
+def ends(artifact: SystemFigures, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
+    """Compute the figures of the old and the new system, (2,) each, and which queries the old one answers correctly."""
+    data = dataset(artifact.images.whole)
     queries, gallery = data.query_images(), data.gallery_images()
-    systems = [load(store, system) for system in (product.old, product.new)]
+    systems = [load(store, system) for system in (artifact.old, artifact.new)]
     (query_old, gallery_old), (query_new, gallery_new) = ((s.rows("query"), s.rows("gallery")) for s in systems)
     matrices = (query_old, query_new, gallery_old, gallery_new)
     embeddings = Embeddings(*matrices, queries.labels, gallery.labels, queries.groups, gallery.groups)
-    order, distance = backfill_order(len(gallery), (0, 0)), product.distance
-    measured = built_metrics(product.metrics)
+    order, distance = backfill_order(len(gallery), (0, 0)), artifact.distance
+    measured = build_metrics(artifact.metrics)
     curve = backfill_curve(embeddings, order, [0.0, 1.0], distance=distance, metrics=measured, per_query=True)
     assert curve.first_rank is not None
     of_a_system = [name for name in curve.figures if measured[name].of_a_system]

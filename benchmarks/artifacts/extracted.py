@@ -1,4 +1,4 @@
-"""Embeddings: what a model makes of the training images, the gallery and the queries."""
+"""Embeddings of the training images, the gallery and the queries by a model."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from benchmarks.artifacts.images import dataset
 from benchmarks.artifacts.kinds import Extracted, ImageSet
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.training import build_trainer
-from benchmarks.artifacts.weights import trained
+from benchmarks.artifacts.weights import load_trained
 from benchmarks.config.spec import Spec
 from compat.methods.single import SingleModel
 
 PREDICTING = ("accelerator", "devices", "num_nodes", "strategy", "plugins", "enable_progress_bar")
 
 
-def extract(product: Extracted, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """What a generation's model makes of the images."""
-    model = trained(product.model, store.get(product.of), product.name)
-    return embed(model, product.images, product.options, folder)
+def extract(artifact: Extracted, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
+    """Embed the images with a generation's model."""
+    model = load_trained(artifact.model, store.get(artifact.of), artifact.name)
+    return embed(model, artifact.images, artifact.options, folder)
 
 
 def embed(model: SingleModel, images: ImageSet, options: Spec, folder: Path) -> dict[str, Tensor]:
     """Embed every split; the queries are left out where they are the gallery.
 
-    Of several processes each embeds a run of the rows and writes it; the first one puts them together.
+    Each of several processes embeds a run of the rows and writes it; the first one joins them.
     """
     data, model = dataset(images.whole), model.eval()
     process = {k: v for k, v in options.init_args.items() if k in PREDICTING}

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from functools import cache
 
-from benchmarks.config.schema import Sees
 from benchmarks.config.spec import Spec
 from benchmarks.fetch.commands import with_command
-from compat.data.base import RetrievalData, Share
+from compat.data.base import RetrievalData
 from compat.errors import InputError
 
 
 @cache
 def dataset(spec: Spec) -> RetrievalData:
-    """The dataset of a config.
+    """Build the dataset of a config, once.
 
     Raises:
-        InputError: it is not there, or not whole; the message says which command gets it.
+        InputError: missing or incomplete; the message names the command fetching it.
     """
     try:
         found: RetrievalData = spec.build(RetrievalData)
     except InputError as error:
         raise InputError(with_command(str(error), spec)) from error
     return found
-
-
-def share(sees: Sees) -> Share:
-    """What a generation sees, as a dataset knows it."""
-    return Share(sees.classes, sees.images)

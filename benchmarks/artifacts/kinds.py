@@ -6,22 +6,22 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
 from benchmarks.artifacts.artifact import Artifact
-from benchmarks.config.schema import Sees
 from benchmarks.config.spec import Spec
+from compat.share import Share
 
 Metrics: TypeAlias = tuple[tuple[str, Spec | None], ...]
-ELSEWHERE = ("root", "on_error", "verify")  # the digests say what these make of the images
+ELSEWHERE = ("root", "on_error", "verify")  # the digests cover their effect on the images
 LOADING = ("batch_size", "num_workers", "images_per_class")
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A dataset by its class, its arguments and digests of its images; where it lies is no part of it.
+    """A dataset identified by its class, its arguments and digests of its images, not by its location.
 
     Attributes:
-        spec: without where the images lie.
+        spec: without the images' location.
         digests: of the training images, the queries and the gallery.
-        whole: as the config has it.
+        whole: as in the config.
     """
 
     spec: Spec
@@ -30,33 +30,33 @@ class ImageSet:
 
     @classmethod
     def of(cls, whole: Spec, digests: tuple[str, ...]) -> ImageSet:
-        """The dataset of a config, of which `RetrievalData.fingerprint` gives the digests."""
+        """Return the dataset of a config, with the digests from `RetrievalData.fingerprint`."""
         return cls(whole.without(ELSEWHERE), digests, whole)
 
     def shown_plainly(self) -> ImageSet:
-        """As an extraction depends on them: not on how they are loaded."""
+        """Return the part an extraction depends on: without loading options."""
         return ImageSet(self.spec.without(LOADING), self.digests, self.whole)
 
     def to_train_on(self) -> ImageSet:
-        """As a training depends on them: queries and gallery are not looked at."""
+        """Return the part a training depends on: without queries and gallery."""
         return ImageSet(self.spec, self.digests[:1], self.whole)
 
     def labels_only(self) -> ImageSet:
-        """As what is learned on cached embeddings depends on them: these know how the images were shown."""
+        """Return the part a training on cached embeddings depends on; their own key covers the transforms."""
         return ImageSet(Spec({"class_path": self.spec.class_path}), self.digests[:1], self.whole)
 
 
 @dataclass(frozen=True)
 class Weights(Artifact):
-    """What training one generation gives.
+    """Weights from training one generation.
 
     Attributes:
-        model: the embedder and how it learns.
-        trainer: without what it only shows.
+        model: the embedder with its loss and optimizer.
+        trainer: without display options.
         seed: of the training, see `training_seed`.
         sees: its part of the training images.
         images: the dataset.
-        threads: where the user sets them, as another number gives another training.
+        threads: if set by the user, as their number changes a training.
         name: of the generation.
         options: the whole Trainer.
     """
@@ -66,7 +66,7 @@ class Weights(Artifact):
     model: Spec
     trainer: Spec
     seed: int
-    sees: Sees
+    sees: Share
     images: ImageSet
     threads: int | None
     name: str = field(compare=False)
@@ -75,10 +75,10 @@ class Weights(Artifact):
 
 @dataclass(frozen=True)
 class Loaded(Artifact):
-    """A checkpoint's weights.
+    """Weights from a checkpoint.
 
     Attributes:
-        model: the embedder that they are of.
+        model: their embedder.
         digest: of the file.
         path: of the file.
         name: of the generation.
@@ -94,14 +94,14 @@ class Loaded(Artifact):
 
 @dataclass(frozen=True)
 class Extracted(Artifact):
-    """What a model makes of a dataset: train, gallery and query (left out where the queries are the gallery).
+    """A model's embeddings of a dataset: train, gallery and query (left out where the queries are the gallery).
 
     Attributes:
         model: the embedder's config.
-        of: its weights, or what a method that trained a model of its own has learned.
+        of: its weights, or the state of a method with a model of its own.
         images: the dataset.
         name: of the generation or the method.
-        options: the Trainer, of which the devices are used.
+        options: the Trainer; its devices are used.
     """
 
     stage: ClassVar[str] = "extract"
@@ -113,22 +113,22 @@ class Extracted(Artifact):
 
     @property
     def maker(self) -> str:  # type: ignore[override]
-        """Only the embeddings of a method's own model depend on the code of methods."""
+        """Separate makers: only the embeddings of a method's own model depend on the code of methods."""
         module = "own_extracted" if isinstance(self.of, MethodState) else "extracted"
         return f"benchmarks.artifacts.{module}.extract"
 
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """How a method's head, or its whole model, is trained: a recipe with its budget.
+    """The training recipe, with its budget, of a method's head or own model.
 
     Attributes:
-        trainer: without what it only shows.
+        trainer: without display options.
         seed: of the training.
-        model: the plain new model, whose network and recipe a method that trains a model of its own takes.
+        model: the plain new model, whose network and recipe are copied by a method with a model of its own.
         batch_size: of a head's batches.
         augmented: train the head through augmented images instead of on cached embeddings.
-        threads: where the user sets them.
+        threads: if set by the user.
         options: the whole Trainer.
     """
 
@@ -147,7 +147,7 @@ class PlainSystem:
 
     Attributes:
         vectors: its embeddings.
-        side: those of the side model, which the system has stored beside its own.
+        side: those of the side model, stored beside its own.
     """
 
     vectors: Extracted
@@ -156,23 +156,23 @@ class PlainSystem:
 
 @dataclass(frozen=True)
 class OwnSystem:
-    """The new model that a method trained itself: its embeddings, which are of what the method learned."""
+    """The new model trained by a method itself: its embeddings, which depend on the method's state."""
 
     vectors: Extracted
 
 
 @dataclass(frozen=True)
 class MethodState(Artifact):
-    """The state of a method, without the two frozen models; nothing for one that learns nothing.
+    """The state of a method, without the two frozen models; empty for a method without training.
 
     Attributes:
         method: its config.
         old: the system before the upgrade.
-        new: the new model that it is learned on.
-        images: whose labels it learns from; None if it learns nothing.
-        sees: its part of them, which is the new model's.
-        saw: the old model's part, where it asks which classes that knew.
-        training: of a head or of a new model; None for what is solved or not learned at all.
+        new: the new model it is trained on.
+        images: the dataset of its training labels; None without training.
+        sees: its part of them, the new model's.
+        saw: the old model's part, if the method needs the old model's classes.
+        training: of a head or of a new model; None for closed forms and methods without training.
         name: of the method.
     """
 
@@ -182,18 +182,18 @@ class MethodState(Artifact):
     old: PlainSystem | ServedSystem
     new: PlainSystem | OwnSystem
     images: ImageSet | None
-    sees: Sees | None
-    saw: Sees | None
+    sees: Share | None
+    saw: Share | None
     training: TrainingRecipe | None
     name: str = field(compare=False)
 
 
 @dataclass(frozen=True)
 class Upgraded:
-    """An upgrade: a method, and the model that its new space is of.
+    """An upgrade: a method, and the model of its new space.
 
     Attributes:
-        learned: what the method learned.
+        learned: the method's state.
         new: the plain new model, or the method's own.
     """
 
@@ -203,7 +203,7 @@ class Upgraded:
 
 @dataclass(frozen=True)
 class ServedSystem:
-    """What an upgrade ends in: the new model, with its embeddings as the method serves them."""
+    """The final system of an upgrade: the new model, with its embeddings as served by the method."""
 
     by: Upgraded
 
@@ -216,10 +216,10 @@ class Ordering(Artifact):
         order: its config.
         seeds: (S, 2) of the random orders.
         images: the dataset.
-        old: the system before the upgrade, where the order looks at it.
-        upgrade: where it looks at what is served.
-        estimator: whose uncertainty it goes by.
-        progress: completion ratios, where it looks at them.
+        old: the system before the upgrade, if the order needs it.
+        upgrade: if it needs served embeddings.
+        estimator: the method whose uncertainty it uses.
+        progress: completion ratios, if it needs them.
         distance: of the retrieval, likewise.
         name: of the order.
     """
@@ -237,21 +237,21 @@ class Ordering(Artifact):
 
     @property
     def maker(self) -> str:  # type: ignore[override]
-        """An order that looks at no system does not depend on the code of systems."""
+        """Separate makers: an order without a system does not depend on the code of systems."""
         blind = self.old is None and self.upgrade is None and self.estimator is None
         return f"benchmarks.artifacts.{'blind_orders' if blind else 'orders'}.order"
 
 
 @dataclass(frozen=True)
 class SystemFigures(Artifact):
-    """The systems before and after an upgrade on their own: their figures, and which queries the old one gets right.
+    """Figures of the old and the new system on their own, and the queries answered correctly by the old one.
 
     Attributes:
         old: the old model.
         new: the new model.
         images: the dataset.
         distance: of the retrieval.
-        metrics: further ones by name; None: that of CURVE_METRICS.
+        metrics: further ones by name; None: those of CURVE_METRICS.
         name: of the upgrade.
     """
 
@@ -267,11 +267,11 @@ class SystemFigures(Artifact):
 
 @dataclass(frozen=True)
 class Overlap:
-    """The upgrade before, where it has not ended when this one starts.
+    """The previous upgrade, unfinished at the start of this one.
 
     Attributes:
-        first: that upgrade.
-        start: its progress then.
+        first: the previous upgrade.
+        start: its progress at that moment.
         seeds: (S, 3) of the orders of the second one; `Ordering` has those of the first.
     """
 
@@ -286,16 +286,16 @@ class ReplayedCurve(Artifact):
 
     Attributes:
         upgrade: the method and its systems.
-        order: in which the gallery is backfilled.
+        order: of the backfill.
         rule: of merging; None: raw distances.
-        fits: the training images that a rule is fitted on; None for raw distances.
+        fits: the training images for fitting a rule; None for raw distances.
         progress: completion ratios.
         distance: of the retrieval.
-        metrics: further ones by name; None: that of CURVE_METRICS.
+        metrics: further ones by name; None: those of CURVE_METRICS.
         images: the dataset.
-        before: the systems whose old one the curve is compared with.
-        after: those whose new one it is.
-        overlap: with the upgrade before.
+        before: the systems whose old one is the reference.
+        after: the systems whose new one is the reference.
+        overlap: with the previous upgrade.
         name: of the method and its axes.
     """
 
@@ -304,7 +304,7 @@ class ReplayedCurve(Artifact):
     upgrade: Upgraded
     order: Ordering
     rule: Spec | None
-    fits: Sees | None
+    fits: Share | None
     progress: tuple[float, ...]
     distance: Literal["cosine", "l2"]
     metrics: Metrics
@@ -317,7 +317,7 @@ class ReplayedCurve(Artifact):
 
 @dataclass(frozen=True)
 class OnlineCurve(ReplayedCurve):
-    """The curve of a method that learns from the pairs of the gallery as it is backfilled, on top of an upgrade.
+    """The curve of an online method, trained on the gallery's pairs during the backfill, on top of an upgrade.
 
     Attributes:
         learner: its config.

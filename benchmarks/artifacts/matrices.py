@@ -1,4 +1,4 @@
-"""The four matrices: as the two models embed queries and gallery, and as a method serves them."""
+"""The four matrices: the two models' own embeddings, and the embeddings served by a method."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compat.system import serve
 
 
 def plain(built: Built, images: ImageSet) -> Embeddings:
-    """The four matrices as the two models embed them, with labels and groups."""
+    """Return the two models' own embeddings of queries and gallery, with labels and groups."""
     data = dataset(images.whole)
     queries, gallery = data.query_images(), data.gallery_images()
     matrices = (*built.split("query"), *built.split("gallery"))
@@ -19,7 +19,7 @@ def plain(built: Built, images: ImageSet) -> Embeddings:
 
 
 def matrices(store: ArtifactStore, upgraded: Upgraded, images: ImageSet) -> Embeddings:
-    """The four matrices as an upgrade serves them, filled once for all its orders and merge rules."""
+    """Return the four matrices as served by an upgrade, computed once for all its orders and merge rules."""
 
     def make() -> Embeddings:
         built = upgrade(store, upgraded)

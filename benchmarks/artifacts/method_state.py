@@ -1,4 +1,4 @@
-"""What a method learns, from what it says that it needs."""
+"""Train a method, from its declared inputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from benchmarks.artifacts.images import dataset, share
+from benchmarks.artifacts.images import dataset
 from benchmarks.artifacts.kinds import MethodState
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import Built, build
@@ -20,21 +20,21 @@ from compat.needs import Given
 from compat.pairs import CachedEmbeddings, PairData
 
 
-def learn(product: MethodState, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """The state of a method, without the two frozen models; nothing for one that learns nothing."""
-    if product.images is None:
+def learn(artifact: MethodState, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
+    """Compute the state of a method, without the two frozen models; empty for a method without training."""
+    if artifact.images is None:
         return {}
-    built = build(store, product)
-    given = Given(built.needs, available(product, built), type(built.method).__name__)
-    built.method.learn(given, fitting(product, given, folder))
+    built = build(store, artifact)
+    given = Given(built.needs, available(artifact, built), type(built.method).__name__)
+    built.method.learn(given, fitting(artifact, given, folder))
     return built.method.heads()
 
 
-def available(product: MethodState, built: Built) -> dict[str, Any]:
-    """What there is to be asked for; nothing is read before it is."""
-    assert product.images is not None
-    assert product.sees is not None
-    data, sees = dataset(product.images.whole), share(product.sees)
+def available(artifact: MethodState, built: Built) -> dict[str, Any]:
+    """Return the inputs a method may ask for; each is read on demand."""
+    assert artifact.images is not None
+    assert artifact.sees is not None
+    data, sees = dataset(artifact.images.whole), artifact.sees
     rows = data.rows(sees)
 
     def labels() -> Tensor:
@@ -46,8 +46,8 @@ def available(product: MethodState, built: Built) -> dict[str, Any]:
         return Pair(old, new[:0] if own else new, labels() if "training labels" in built.needs else rows[:0])
 
     def known() -> Tensor:
-        assert product.saw is not None
-        before = data.classes(share(product.saw))
+        assert artifact.saw is not None
+        before = data.classes(artifact.saw)
         return torch.tensor([c - before.start if c in before else -1 for c in data.classes(sees)])
 
     return {
@@ -61,27 +61,27 @@ def available(product: MethodState, built: Built) -> dict[str, Any]:
     }
 
 
-def fitting(product: MethodState, given: Given, folder: Path) -> Callable[[pl.LightningModule], None]:
-    """How a method trains what it learns by gradient: under its recipe, on its part of the images.
+def fitting(artifact: MethodState, given: Given, folder: Path) -> Callable[[pl.LightningModule], None]:
+    """Return a function training the method by gradient, under its recipe, on its part of the images.
 
-    A head that does not ask for labels gets none (-1), and its batches in random order.
+    A head without need of labels gets none (-1), and its batches in random order.
     """
 
     def train(module: pl.LightningModule) -> None:
-        training, images, sees = product.training, product.images, product.sees
+        training, images, sees = artifact.training, artifact.images, artifact.sees
         assert training is not None
         assert training.options is not None
         assert images is not None
         assert sees is not None
         data = dataset(images.whole)
         if training.model is not None:
-            items: pl.LightningDataModule = data.training(share(sees), training.seed)
+            items: pl.LightningDataModule = data.training(sees, training.seed)
         else:
             pairs, labelled = given["training embeddings"], "training labels" in given
             labels = pairs.label if labelled else torch.full((len(pairs.old),), -1)
             shown: Any = CachedEmbeddings(pairs.old, pairs.new, labels)
             if training.augmented:
-                shown = data.train_images(augment=True).subset(data.rows(share(sees)))
+                shown = data.train_images(augment=True).subset(data.rows(sees))
                 shown.labels = labels
             workers = data.num_workers if training.augmented else 0
             items = PairData(shown, training.batch_size or 1, training.seed, workers, labelled)

@@ -1,4 +1,4 @@
-"""The replay of a method that learns while the gallery is backfilled."""
+"""The replay of an online method, trained during the backfill."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor
 from benchmarks.artifacts.curve import log_curve, tensors_of
 from benchmarks.artifacts.kinds import OnlineCurve
 from benchmarks.artifacts.matrices import matrices
-from benchmarks.artifacts.measured import built_metrics
+from benchmarks.artifacts.measured import build_metrics
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import Method, upgrade
 from compat.experience.replay import learning_curve
 
 
-def replay(product: OnlineCurve, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """The lists of a result, and of each refit, (S, K): seconds, passes for a query, errors expected and observed."""
-    built, served = upgrade(store, product.upgrade), matrices(store, product.upgrade, product.images)
-    learner = product.learner.build(Method)(built.method.old, built.method.new)
-    orders = list(store.get(product.order)["order"].numpy())
-    correct = store.get(product.before)["correct"]
-    asked = (product.refit, product.progress, correct, built_metrics(product.metrics))
+def replay(artifact: OnlineCurve, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
+    """Compute the lists of a result, and of each refit, (S, K): seconds, passes per query, expected and true errors."""
+    built, served = upgrade(store, artifact.upgrade), matrices(store, artifact.upgrade, artifact.images)
+    learner = artifact.learner.build(Method)(built.method.old, built.method.new)
+    orders = list(store.get(artifact.order)["order"].numpy())
+    correct = store.get(artifact.before)["correct"]
+    asked = (artifact.refit, artifact.progress, correct, build_metrics(artifact.metrics))
     curve, took = learning_curve(served, built.method, learner, orders, *asked)
     lists = tensors_of(curve)
     log_curve(folder, curve)

@@ -1,4 +1,4 @@
-"""The order in which a gallery is backfilled, from what it says that it needs; computed once for all merge rules."""
+"""A backfill order, from its declared inputs; computed once for all merge rules."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from benchmarks.artifacts.systems import System, load, upgrade
 from compat.embeddings import Embeddings
 
 
-def order(product: Ordering, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """Permutations of the gallery, (S, G)."""
-    return permutations(product, available(product, store))
+def order(artifact: Ordering, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
+    """Compute permutations of the gallery, (S, G)."""
+    return permutations(artifact, available(artifact, store))
 
 
-def available(product: Ordering, store: ArtifactStore) -> dict[str, Any]:
-    """What there is to be asked for; nothing is read before it is."""
+def available(artifact: Ordering, store: ArtifactStore) -> dict[str, Any]:
+    """Return the inputs an order may ask for; each is read on demand."""
 
     def old() -> System:
-        assert product.old is not None
-        return load(store, product.old)
+        assert artifact.old is not None
+        return load(store, artifact.old)
 
     def everything() -> Embeddings:
-        assert product.upgrade is not None
-        return matrices(store, product.upgrade, product.images)
+        assert artifact.upgrade is not None
+        return matrices(store, artifact.upgrade, artifact.images)
 
     def uncertainty() -> Tensor | None:
-        assert product.estimator is not None
-        built = upgrade(store, product.estimator)
+        assert artifact.estimator is not None
+        built = upgrade(store, artifact.estimator)
         with torch.inference_mode():
             return built.method.uncertainty(built.split("gallery")[0])
 

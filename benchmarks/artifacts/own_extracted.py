@@ -1,4 +1,4 @@
-"""Embeddings of the new model that a method trained itself."""
+"""Embeddings of the new model trained by a method itself."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import network
 
 
-def extract(product: Extracted, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """What the method's own model makes of the images."""
-    return embed(network(store, product), product.images, product.options, folder)
+def extract(artifact: Extracted, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
+    """Embed the images with the method's own model."""
+    return embed(network(store, artifact), artifact.images, artifact.options, folder)

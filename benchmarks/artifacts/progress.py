@@ -1,4 +1,4 @@
-"""What a person sees while products are made: one line a product, with how many are left."""
+"""Progress output: one line per artifact, with the number of remaining ones."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Counts what is made. A line names the stage, the model or method and seed, and says how much there is to do."""
+    """Count artifacts. A line names the stage, the model or method and seed, and the remaining work."""
 
     def __init__(self) -> None:
         self.total = self.made = 0
         self.started = time.monotonic()
 
     def expect(self, store: ArtifactStore, jobs: Iterable[Job]) -> None:
-        """How many products the jobs still need."""
+        """Set the number of artifacts still missing."""
         from benchmarks.artifacts.artifact import graph
 
-        needed = dict.fromkeys(product for job in jobs for product in graph(job.curve))
-        self.total = sum(store.record(product) is None for product in needed)
+        needed = dict.fromkeys(artifact for job in jobs for artifact in graph(job.curve))
+        self.total = sum(store.record(artifact) is None for artifact in needed)
 
     def begin(self, label: str) -> None:
-        """Say that a product is being made."""
+        """Print the start of an artifact."""
         self.made += 1
         elapsed = time.monotonic() - self.started
         of = f"{self.made}/{max(self.total, self.made)}"

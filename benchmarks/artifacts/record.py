@@ -1,4 +1,4 @@
-"""Where and when a product is made: written when it is made, never later."""
+"""The record of an artifact's origin, written when it is made, never later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGES = (
 
 @cache
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that are installed."""
+    """Return the versions of Python and of the installed packages."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -32,7 +32,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def git_commit() -> str | None:
-    """The commit of the project's checkout, marked if tracked files differ; None with a warning where git fails.
+    """Return the commit of the project's checkout, marked if tracked files differ; None with a warning where git fails.
 
     An installed package has none, whatever repository it lies in.
     """
@@ -54,7 +54,7 @@ def _git(*arguments: str) -> str:
 
 @cache
 def hardware() -> dict[str, Any]:
-    """Processor, cores and accelerator."""
+    """Return processor, cores and accelerator."""
     import torch
 
     info = Path("/proc/cpuinfo")
@@ -65,7 +65,7 @@ def hardware() -> dict[str, Any]:
 
 
 def provenance() -> dict[str, Any]:
-    """Commit, versions, hardware, threads and date of what is made now."""
+    """Return the commit, versions, hardware, threads and date of this process."""
     import torch
 
     return {

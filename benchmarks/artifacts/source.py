@@ -1,6 +1,6 @@
-"""What can be known of a class from its source, without importing it: its code, its arguments, what it declares.
+"""Read a class's code, arguments and attributes from its source, without importing it.
 
-So a plan is made in a moment: importing torch alone takes longer than reading every file that a benchmark depends on.
+This makes a plan fast: importing torch alone takes longer than reading every file of a benchmark.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STANDARD = Path(sysconfig.get_paths()["stdlib"])
 
 
 class Definition(NamedTuple):
-    """Where a class or function is defined."""
+    """The definition of a class or function."""
 
     module: str
     node: ast.ClassDef | ast.FunctionDef
@@ -31,7 +31,7 @@ class Definition(NamedTuple):
 
 @cache
 def file_of(module: str) -> Path | None:
-    """The source file of a module, found without importing it; None if it has none."""
+    """Find a module's source file without importing it; None if it has none."""
     top, *parts = module.split(".")
     try:
         spec = importlib.util.find_spec(top)
@@ -60,7 +60,7 @@ def is_own(module: str) -> bool:
 
 @cache
 def tree_of(file: Path) -> ast.Module:
-    """A file's syntax tree.
+    """Parse a file.
 
     Raises:
         InputError: the file is no Python.
@@ -72,7 +72,7 @@ def tree_of(file: Path) -> ast.Module:
 
 
 def statements(body: list[ast.stmt], typing: bool = False) -> Iterator[ast.stmt]:
-    """The statements of a module, those under `if` and `try` too; what is for type checkers only if asked for."""
+    """Yield a module's statements, those under `if` and `try` too; those for type checkers only if asked for."""
     for node in body:
         yield node
         if isinstance(node, ast.If) and (typing or "TYPE_CHECKING" not in ast.unparse(node.test)):
@@ -83,7 +83,7 @@ def statements(body: list[ast.stmt], typing: bool = False) -> Iterator[ast.stmt]
 
 
 def origin_of(node: ast.ImportFrom, module: str) -> str:
-    """The absolute name of the module that `from ... import` names."""
+    """Return the absolute name of the module in `from ... import`."""
     if not node.level:
         return node.module or ""
     parts = module.split(".")
@@ -94,9 +94,9 @@ def origin_of(node: ast.ImportFrom, module: str) -> str:
 
 @cache
 def find(path: str) -> Definition | None:
-    """Where the class or function of a class_path is defined, through re-exports; None if its source does not say.
+    """Find the definition of a class_path's class or function, through re-exports; None if the source does not tell.
 
-    What a package imports only when it is asked for, it says to type checkers.
+    A package's lazy imports are declared to type checkers.
     """
     module, _, name = path.rpartition(".")
     file = file_of(module) if module else None
@@ -116,7 +116,7 @@ def find(path: str) -> Definition | None:
 
 
 def lineage(path: str) -> list[Definition]:
-    """A class and its bases, depth first, as far as their source says."""
+    """Return a class and its bases, depth first, as far as their source is known."""
     found = find(path)
     if found is None:
         return []
@@ -128,7 +128,7 @@ def lineage(path: str) -> list[Definition]:
 
 
 def _dotted(module: str, name: str) -> str:
-    """`pl.LightningModule` as its module's imports have it."""
+    """Resolve a dotted name such as `pl.LightningModule` by its module's imports."""
     first, _, rest = name.partition(".")
     file = file_of(module)
     for node in statements(tree_of(file).body) if file else ():
@@ -142,7 +142,7 @@ def _dotted(module: str, name: str) -> str:
 
 
 def declared(path: str, name: str, default: Any) -> Any:
-    """The literal that a class, or the first of its bases that does, gives an attribute.
+    """Return a class attribute's literal, from the class or the first base with one.
 
     Raises:
         InputError: it is no literal.
@@ -161,9 +161,9 @@ def declared(path: str, name: str, default: Any) -> Any:
 
 
 def arguments(path: str) -> list[str] | None:
-    """The names of the arguments that a constructor or function takes; None if its source does not say all.
+    """List the argument names of a constructor or function; None if its source leaves them open.
 
-    `**options` that the constructor hands on are those of the base classes.
+    `**options` handed on by the constructor are those of the base classes.
     """
     names: list[str] = []
     for taken, skipped in signatures(path):
@@ -175,7 +175,7 @@ def arguments(path: str) -> list[str] | None:
 
 
 def signatures(path: str) -> Iterator[tuple[ast.arguments, int]]:
-    """What a function takes; of a class its constructor and those of its bases, with how many come by themselves."""
+    """Yield a function's signature, or a class's constructor and its bases', with the number of implicit arguments."""
     for definition in lineage(path):
         if isinstance(definition.node, ast.FunctionDef):
             yield definition.node.args, 0
@@ -186,7 +186,7 @@ def signatures(path: str) -> Iterator[tuple[ast.arguments, int]]:
 
 
 def default_of(path: str, name: str) -> Any:
-    """The literal that an argument has if it is not given; None if there is none."""
+    """Return an argument's default literal; None if there is none."""
     for taken, _ in signatures(path):
         positional = [*taken.posonlyargs, *taken.args]
         last = positional[len(positional) - len(taken.defaults) :]
@@ -199,7 +199,7 @@ def default_of(path: str, name: str) -> Any:
 
 @cache
 def imports(module: str) -> frozenset[str]:
-    """The own modules whose code a module's code uses: a name is followed to where it is defined."""
+    """Return the project modules used by a module's code; names are followed to their definitions."""
     file, found = file_of(module), set()
     if file is None:
         return frozenset()
@@ -217,7 +217,7 @@ def imports(module: str) -> frozenset[str]:
 
 @cache
 def digest(module: str) -> str:
-    """Digest of a module's code: its syntax tree without docstrings; comments and layout are not in it."""
+    """Digest a module's code: its syntax tree without docstrings, comments and layout."""
     file = file_of(module)
     assert file is not None
     tree = ast.parse(file.read_bytes())
@@ -230,7 +230,7 @@ def digest(module: str) -> str:
 
 @cache
 def code_of(module: str, inert: frozenset[str] = frozenset()) -> dict[str, str]:
-    """Digests of a module and of all own modules that its code uses, but for those that are `inert`."""
+    """Digest a module and all project modules used by its code, except those in `inert`."""
     found: dict[str, str] = {}
     waiting = [module]
     while waiting:
@@ -243,7 +243,7 @@ def code_of(module: str, inert: frozenset[str] = frozenset()) -> dict[str, str]:
 
 @cache
 def version_of(package: str) -> str | None:
-    """`name==version` of the installed package that a top-level module belongs to; None for Python's own."""
+    """Return `name==version` of the installed package of a top-level module; None for Python's own."""
     if package in sys.stdlib_module_names:
         return None
     for name in (package.replace("_", "-"), f"{package}-cpu"):
@@ -251,6 +251,6 @@ def version_of(package: str) -> str | None:
             return f"{name}=={importlib.metadata.version(name)}"
         except importlib.metadata.PackageNotFoundError:
             continue
-    for name in importlib.metadata.packages_distributions().get(package, []):  # slow: reads all that is installed
+    for name in importlib.metadata.packages_distributions().get(package, []):  # slow: reads all installed packages
         return f"{name}=={importlib.metadata.version(name)}"
     return None

@@ -1,4 +1,4 @@
-"""From products to what a method works with: its two systems, and itself."""
+"""Build a method's inputs from artifacts: its two systems, and itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks.artifacts.images import dataset
 from benchmarks.artifacts.kinds import Extracted, MethodState, OwnSystem, PlainSystem, ServedSystem, Upgraded
 from benchmarks.artifacts.store import ArtifactStore
-from benchmarks.artifacts.weights import trained
+from benchmarks.artifacts.weights import load_trained
 from compat.errors import InputError
 from compat.methods.single import SingleModel
 from compat.methods.upgrade import Upgrade, through
@@ -23,18 +23,19 @@ Method = Callable[[Embedder, Embedder], Upgrade]
 
 
 class System(NamedTuple):
-    """A model, the embeddings that it serves by split, and its side-information likewise."""
+    """A model, its served embeddings by split, and its side-information likewise."""
 
     embedder: Embedder
     vectors: dict[str, Tensor]
     side: dict[str, Tensor] | None = None
 
     def rows(self, split: str, side: bool = False) -> Tensor:
-        """The embeddings of a split, of the gallery's where the queries are the gallery; with the side-information
-        beside them if asked for.
+        """Return the embeddings of a split, with the side-information beside them if asked for.
+
+        Where the queries are the gallery, they are the gallery's.
 
         Raises:
-            InputError: there is none.
+            InputError: there is no side-information.
         """
         rows = of_split(self.vectors, split)
         if not side:
@@ -45,9 +46,9 @@ class System(NamedTuple):
 
 
 class Built(NamedTuple):
-    """A method with the systems that it connects, and what it needs.
+    """A method with its systems, and its declared inputs.
 
-    `recipe` is the plain new model whose recipe a method takes that trains a model of its own.
+    `recipe` is the plain new model whose recipe is used by a method with a model of its own.
     """
 
     method: Upgrade
@@ -57,27 +58,27 @@ class Built(NamedTuple):
     recipe: SingleModel | None = None
 
     def split(self, name: str) -> tuple[Tensor, Tensor]:
-        """A split as the two models embed it."""
+        """Return both models' embeddings of a split."""
         return self.old.rows(name, "side-information" in self.needs), self.new.rows(name)
 
 
 def of_split(vectors: dict[str, Tensor], split: str) -> Tensor:
-    """The embeddings of a split; the queries may be the gallery."""
+    """Return the embeddings of a split; the queries may be the gallery."""
     return vectors.get(split, vectors["gallery"])
 
 
 def load(store: ArtifactStore, system: PlainSystem | OwnSystem | ServedSystem) -> System:
-    """A system, with its embeddings."""
+    """Load a system, with its embeddings."""
     if isinstance(system, ServedSystem):
-        return served(upgrade(store, system.by))
+        return serve_system(upgrade(store, system.by))
     side = store.get(system.side) if isinstance(system, PlainSystem) and system.side else None
     return System(network(store, system.vectors).embedder, store.get(system.vectors), side)
 
 
 def network(store: ArtifactStore, vectors: Extracted) -> SingleModel:
-    """The model that embeddings are of: a generation's, or one that a method trained itself."""
+    """Load the model of some embeddings: a generation's, or one trained by a method itself."""
     if not isinstance(vectors.of, MethodState):
-        return trained(vectors.model, store.get(vectors.of), vectors.name)
+        return load_trained(vectors.model, store.get(vectors.of), vectors.name)
     built = build(store, vectors.of)
     built.method.restore(store.get(vectors.of))
     assert built.recipe is not None
@@ -86,7 +87,7 @@ def network(store: ArtifactStore, vectors: Extracted) -> SingleModel:
 
 
 def build(store: ArtifactStore, learned: MethodState) -> Built:
-    """A method before it has learned."""
+    """Build a method before its training."""
     old, new = load(store, learned.old), load(store, learned.new)
     pl.seed_everything(learned.training.seed if learned.training else 0, verbose=False)
     recipe, embedder = None, new.embedder
@@ -97,12 +98,12 @@ def build(store: ArtifactStore, learned: MethodState) -> Built:
         embedder = recipe.embedder
     needs = learned.method.needs()
     shown = (old.embedder, "old classifier"), (embedder, "new classifier")
-    method: Upgrade = learned.method.build(Method)(*(e if need in needs else blind(e) for e, need in shown))
+    method: Upgrade = learned.method.build(Method)(*(e if need in needs else drop_classifier(e) for e, need in shown))
     return Built(method, old, new, needs, recipe)
 
 
 def upgrade(store: ArtifactStore, upgraded: Upgraded) -> Built:
-    """An upgrade: its method with what it has learned, and the systems that it connects."""
+    """Load an upgrade: its method with its state, and its systems."""
 
     def make() -> Built:
         built = build(store, upgraded.learned)
@@ -113,19 +114,21 @@ def upgrade(store: ArtifactStore, upgraded: Upgraded) -> Built:
     return store.recall(("upgrade", upgraded), make)
 
 
-def served(built: Built) -> System:
-    """The system that an upgrade ends in: the new model, with its embeddings as the method serves them."""
+def serve_system(built: Built) -> System:
+    """Return the final system of an upgrade: the new model, with its embeddings as served by the method."""
     rows = {}
     for split in dict.fromkeys([*built.new.vectors, "query"]):
         transform = built.method.query if split == "query" else built.method.gallery
         rows[split] = through(transform, *built.split(split))[1]
     same = all(torch.equal(values, of_split(built.new.vectors, split)) for split, values in rows.items())
     embedder = built.new.embedder
-    return System(embedder if same else blind(embedder), rows)  # its classifier knows the model's own embeddings
+    return System(
+        embedder if same else drop_classifier(embedder), rows
+    )  # its classifier knows the model's own embeddings
 
 
-def blind(embedder: Embedder) -> Embedder:
-    """The same embedder without its classifier."""
+def drop_classifier(embedder: Embedder) -> Embedder:
+    """Return the same embedder without its classifier."""
     embedder = copy.copy(embedder)
     embedder._modules = {**embedder._modules, "classifier": None}
     return embedder

@@ -1,4 +1,4 @@
-"""Lightning trainings that can be killed at any moment and end with the same weights."""
+"""Lightning trainings with the same weights whenever they are killed and resumed."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SAVE_INTERVAL = 30.0  # seconds between two saves; shorter trainings start again
 
 
 class EpochState(Checkpoint):
-    """Lets an epoch depend on nothing but the seed, its number and the state before it, and saves that state.
+    """Make an epoch depend only on the seed, its number and the state before it, and save this state.
 
-    The checksum is part of the file's name, so a damaged state is noticed.
+    The checksum is part of the file's name, which reveals a damaged state.
 
     Args:
-        folder: where the state is saved.
+        folder: of the saved states.
         seed: of the training.
     """
 
@@ -58,7 +58,7 @@ class EpochState(Checkpoint):
             older.unlink()
 
     def newest(self) -> Path | None:
-        """The last saved state that is unharmed."""
+        """Return the last undamaged state."""
         for state in sorted(self.folder.glob("epoch-*.ckpt"), reverse=True):
             if checksum(state) == state.stem.rsplit("-", 1)[1]:
                 return state
@@ -107,11 +107,10 @@ def fit(
 
 
 def build_trainer(spec: Spec, **arguments: Any) -> pl.Trainer:
-    """The configured `Trainer`, with one device unless the config says otherwise, and with the given arguments.
+    """Build the configured `Trainer` with these arguments, and one device by default.
 
-    Where there is no terminal there are no progress bars, unless the config asks for them.
-
-    The data modules divide the images among processes themselves, so Lightning does not.
+    Without a terminal there are no progress bars, unless the config asks for them. The data modules divide the images
+    among processes themselves, so Lightning does not.
     """
     devices = spec.init_args.get("devices", "auto")
     if "enable_progress_bar" not in spec.init_args and not sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""One generation's model: images -> weights of an embedder; or a checkpoint's."""
+"""Train one generation's model, or read a checkpoint: images -> weights of an embedder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from benchmarks.artifacts.images import dataset, share
+from benchmarks.artifacts.images import dataset
 from benchmarks.artifacts.kinds import Loaded, Weights
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.training import fit
@@ -17,22 +17,22 @@ from compat.methods.single import SingleModel
 from compat.models import load_embedder, read_checkpoint
 
 
-def train(product: Weights, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
+def train(artifact: Weights, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """Train one generation's model; the tensors are the embedder's weights."""
-    pl.seed_everything(product.seed, verbose=False)
-    module: SingleModel = product.model.build(SingleModel)
-    items = dataset(product.images.whole).training(share(product.sees), product.seed, module.views)
-    fit(module, product.options, product.seed, folder, items)
+    pl.seed_everything(artifact.seed, verbose=False)
+    module: SingleModel = artifact.model.build(SingleModel)
+    items = dataset(artifact.images.whole).training(artifact.sees, artifact.seed, module.views)
+    fit(module, artifact.options, artifact.seed, folder, items)
     return module.embedder.state_dict()
 
 
-def read(product: Loaded, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
+def read(artifact: Loaded, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """Read a checkpoint."""
-    return trained(product.model, read_checkpoint(product.path), product.path).embedder.state_dict()
+    return load_trained(artifact.model, read_checkpoint(artifact.path), artifact.path).embedder.state_dict()
 
 
-def trained(model: Spec, weights: dict[str, Tensor], source: str) -> SingleModel:
-    """The model of a config with given weights, in evaluation mode."""
+def load_trained(model: Spec, weights: dict[str, Tensor], source: str) -> SingleModel:
+    """Build a config's model with these weights, in evaluation mode."""
     module: Any = model.build(SingleModel)
     load_embedder(module.embedder, weights, source)
     return module.eval()

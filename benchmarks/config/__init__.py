@@ -1,1 +1,1 @@
-"""How a benchmark is configured: YAML to checked arguments of classes."""
+"""Configuration of a benchmark: YAML to checked arguments of classes."""

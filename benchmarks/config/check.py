@@ -1,4 +1,4 @@
-"""What is refused of a config by itself: numbers out of range, and what does not go together. Imports no torch."""
+"""Checks of a config by itself: ranges of numbers, and combinations. Imports no torch."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def check_numbers(experiment: Experiment) -> None:
 
 
 def check_metric(name: str, of_the_table: bool) -> None:
-    """Refuse the name of a metric that is in no table, or that results have another column of."""
+    """Refuse a metric's name without an entry in the table, or taken by another column of the results."""
     if of_the_table:
         if name not in CURVE_METRICS:
             raise InputError(f"replay.metrics: {name!r}, {closest(name, list(CURVE_METRICS))}")
@@ -69,7 +69,7 @@ def check_metric(name: str, of_the_table: bool) -> None:
 
 
 def check_needs(experiment: Experiment) -> None:
-    """Refuse what methods, orders and rules cannot be given, or learn without."""
+    """Refuse methods, orders and rules whose needs cannot be met."""
     replay = experiment.replay
     axes = {"methods": experiment.methods, "replay.by": replay.by, "replay.merge": replay.merge}
     for axis, entries in axes.items():
@@ -81,7 +81,7 @@ def check_needs(experiment: Experiment) -> None:
 
 
 def check_one(field: str, spec: Spec) -> None:
-    """Refuse needs that there are not, and a base that is none."""
+    """Refuse unknown needs, and a base without the required properties."""
     needs, base = spec.needs(), spec.based_on
     for need in needs:
         if need not in get_args(Need):
@@ -89,11 +89,11 @@ def check_one(field: str, spec: Spec) -> None:
     if "head training" in needs and "training embeddings" not in needs:
         raise InputError(f"{field}: needs 'head training' alone, expected 'training embeddings' with it")
     if base is not None and not spec.declared("online", False) and "new model training" not in base.needs():
-        raise InputError(f"{field}.based_on: {base.class_path}, expected a method that trains a new model")
+        raise InputError(f"{field}.based_on: {base.class_path}, expected a method training a new model")
 
 
 def check_online(experiment: Experiment, name: str) -> None:
-    """Refuse a method that learns on the way where it cannot: elsewhere than from one system to the next, by cosine."""
+    """Refuse an online method outside its setting: upgrades between successive systems, by cosine."""
     replay, base = experiment.replay, experiment.methods[name].based_on
     for point in replay.refit:
         if not 0 <= point <= 1:
@@ -101,7 +101,7 @@ def check_online(experiment: Experiment, name: str) -> None:
     if sorted(set(replay.refit)) != replay.refit:
         raise InputError(f"replay.refit: {replay.refit}, expected ascending shares of the gallery")
     if base is not None and base.declared("online", False):
-        raise InputError(f"methods.{name}.based_on: {base.class_path}, expected a method that learns beforehand")
+        raise InputError(f"methods.{name}.based_on: {base.class_path}, expected a method trained beforehand")
     if "raw" not in replay.merge:
         found = ", ".join(replay.merge)
         raise InputError(f"replay.merge: {found} with {name}, which has its own rule, expected raw among them")
@@ -112,7 +112,7 @@ def check_online(experiment: Experiment, name: str) -> None:
 
 
 def check_starts(experiment: Experiment) -> None:
-    """Refuse starts that are no progress, or not told apart."""
+    """Refuse starts outside the range of progress, or too close to distinguish."""
     for start in experiment.starts:
         if not 0 < start <= 1:
             raise InputError(f"starts: {start}, expected a progress in (0, 1]")
@@ -121,7 +121,7 @@ def check_starts(experiment: Experiment) -> None:
 
 
 def check_axes(experiment: Experiment) -> None:
-    """Refuse orders and rules under another's name, and what a sequence of upgrades does not take."""
+    """Refuse orders and rules under another's name, and combinations a sequence of upgrades does not support."""
     replay = experiment.replay
     for axis, plain, kind in ALONE:
         for name, spec in getattr(replay, axis).items():
@@ -138,7 +138,7 @@ def check_axes(experiment: Experiment) -> None:
 
 
 def check_epochs(experiment: Experiment, generations: dict[str, Generation]) -> None:
-    """Refuse trainings without an end, which have no schedule."""
+    """Refuse trainings without an end, for lack of a schedule."""
     trainers = {name: generation.trainer for name, generation in generations.items()}
     for name, trainer in {**trainers, "heads": experiment.heads.trainer}.items():
         epochs = trainer.init_args.get("max_epochs")
@@ -147,7 +147,7 @@ def check_epochs(experiment: Experiment, generations: dict[str, Generation]) -> 
 
 
 def check_processes(experiment: Experiment) -> None:
-    """Refuse trainers that would leave a part of the processes without work, or doing another's.
+    """Refuse trainers leaving some processes idle, or doing the same work.
 
     Raises:
         InputError: the first of them.
@@ -175,12 +175,12 @@ def check_processes(experiment: Experiment) -> None:
 
 
 def trains(spec: Spec) -> bool:
-    """Whether a method, or one that it is based on, trains a new model of its own."""
+    """Whether a method, or one of its base methods, trains a new model of its own."""
     return any("new model training" in one.needs() for one in spec.chain)
 
 
 def processes(trainer: Spec) -> dict[str, Any]:
-    """In how many processes a trainer's config runs, and how."""
+    """Return the number of processes of a trainer's config, and their kind."""
     given = trainer.init_args
     devices = given.get("devices", "auto")
     one = devices in ("auto", "1", 1) or (isinstance(devices, list) and len(devices) == 1)

@@ -1,4 +1,4 @@
-"""A dataset to choose hyper-parameters on: some training images are queries and gallery, and not learned from."""
+"""A dataset for choosing hyper-parameters: some training images are held out as queries and gallery."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class HeldOut(RetrievalData):
     """The training images of a dataset; a share of them is held out as queries and gallery.
 
     Args:
-        data: the dataset; its own gallery is not looked at.
-        share: of the training images that is held out.
+        data: the dataset; its own gallery is not read.
+        share: held-out share of the training images.
         seed: of the choice.
     """
 

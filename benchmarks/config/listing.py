@@ -1,4 +1,4 @@
-"""What there is to do, without doing it: `--list`, `--dry-run` and `--help`. Imports no torch."""
+"""Output of `--list`, `--dry-run` and `--help`, without running anything. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from benchmarks.artifacts.artifact import Artifact, graph, identity
 from benchmarks.artifacts.store import RECORD, ArtifactStore, read_record, writing
-from benchmarks.config.schema import Experiment, Generation, Heads, Replay, Sees
+from benchmarks.config.schema import Experiment, Generation, Heads, Replay
 from benchmarks.config.spec import DOTTED
 from benchmarks.jobs.plan import Job, part_of, plan
 from compat.command import one_line
@@ -21,87 +21,88 @@ from compat.errors import InputError
 from compat.files import replace
 from compat.importing import ANYTHING, resolved
 from compat.progress import completion_ratios
+from compat.share import Share
 
 IMAGES = "images.json"
 
 
 def remember(store: ArtifactStore, experiment: Experiment, digests: tuple[str, ...]) -> None:
-    """Note the digests of a dataset's images in the run folder: a listing does not read the images again."""
+    """Save the digests of a dataset's images in the run folder, so a listing need not read the images."""
     path, here = store.folder / IMAGES, {experiment.data.text: list(digests)}
-    if here.items() <= remembered(store).items():
+    if here.items() <= recall(store).items():
         return
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
-            content = json.dumps(remembered(store) | here, indent=1)
+            content = json.dumps(recall(store) | here, indent=1)
             replace(path, lambda file: file.write_text(content))
 
 
-def remembered(store: ArtifactStore) -> dict[str, list[str]]:
-    """Digests by dataset, as they were when a benchmark last ran."""
+def recall(store: ArtifactStore) -> dict[str, list[str]]:
+    """Load the digests by dataset, as saved by the last run."""
     try:
         return dict(json.loads((store.folder / IMAGES).read_text()))
     except (OSError, ValueError, TypeError):
         return {}
 
 
-def planned(experiment: Experiment, store: ArtifactStore) -> list[Job]:
-    """The jobs of an experiment, by the images as they were when a benchmark last ran."""
-    digests = remembered(store).get(experiment.data.text, ("never read",) * 3)
+def plan_from_recall(experiment: Experiment, store: ArtifactStore) -> list[Job]:
+    """Plan the jobs of an experiment by the digests saved by the last run."""
+    digests = recall(store).get(experiment.data.text, ("never read",) * 3)
     return plan(experiment, tuple(digests), tuple(completion_ratios(experiment.replay.progress).tolist()))
 
 
 def listing(experiment: Experiment, why: bool, part: str | None) -> str:
-    """The jobs with their state and the seconds that they took; or the products to be made, and why each."""
+    """List the jobs with their state and seconds; or the artifacts to be made, and why each."""
     store = ArtifactStore(experiment.runs)
-    jobs = planned(experiment, store)
+    jobs = plan_from_recall(experiment, store)
     jobs = jobs if part is None else part_of(jobs, part)
-    read = experiment.data.text in remembered(store)
+    read = experiment.data.text in recall(store)
     note = "" if read else "\nThe images have not been read yet, so nothing of them can have been made."
     return (reasons(jobs, store) if why else states(jobs, store)) + note
 
 
 def states(jobs: list[Job], store: ArtifactStore) -> str:
-    """A line for each job: done, or how many of its products are missing; seconds of what is there."""
+    """List each job: done, or the number of missing artifacts; seconds of the finished ones."""
     lines = [f"{'state':>12} {'seconds':>9}  job"]
     for job in jobs:
-        products = graph(job.curve)
-        records = [store.record(product) for product in products]
+        artifacts = graph(job.curve)
+        records = [store.record(artifact) for artifact in artifacts]
         missing = sum(record is None for record in records)
         state = "done" if missing == 0 else f"{missing} to make"
         own = sum(float(record["seconds"]) for record in records if record)
         lines.append(f"{state:>12} {own:>9,.1f}  {job.name}")
-    needed = dict.fromkeys(product for job in jobs for product in graph(job.curve))
-    left = sum(store.record(product) is None for product in needed)
-    return "\n".join([*lines, f"{len(jobs)} jobs, {len(needed)} products, {left} to be made"])
+    needed = dict.fromkeys(artifact for job in jobs for artifact in graph(job.curve))
+    left = sum(store.record(artifact) is None for artifact in needed)
+    return "\n".join([*lines, f"{len(jobs)} jobs, {len(needed)} artifacts, {left} to be made"])
 
 
 def reasons(jobs: list[Job], store: ArtifactStore) -> str:
-    """A line for each product to be made: its label, and what differs from the nearest one of its stage."""
-    needed = dict.fromkeys(product for job in jobs for product in graph(job.curve))
+    """List each artifact to be made: its label, and its differences from the nearest one of its stage."""
+    needed = dict.fromkeys(artifact for job in jobs for artifact in graph(job.curve))
     made: dict[str, list[dict[str, Any]]] = {}
     for path in store.folder.glob(f"*/{RECORD}"):
         if (record := read_record(path.parent)) and "identity" in record:
             made.setdefault(record["label"], []).append(record["identity"])
     lines = []
-    for product in needed:
-        if store.record(product) is None:
-            lines.append(f"{product.label}: {reason(product, made.get(product.label, []))}")
-    return "\n".join([*lines, f"{len(lines)} of {len(needed)} products would be made"])
+    for artifact in needed:
+        if store.record(artifact) is None:
+            lines.append(f"{artifact.label}: {reason(artifact, made.get(artifact.label, []))}")
+    return "\n".join([*lines, f"{len(lines)} of {len(needed)} artifacts would be made"])
 
 
-def reason(product: Artifact, made: list[dict[str, Any]]) -> str:
-    """Why a product would be made: the first differences from what was made under the same label."""
-    mine = flat(identity(product))
-    differences = [changed(mine, flat(other)) for other in made]
+def reason(artifact: Artifact, made: list[dict[str, Any]]) -> str:
+    """Explain why an artifact would be made: its first differences from artifacts of the same label."""
+    mine = flatten(identity(artifact))
+    differences = [describe_change(mine, flatten(other)) for other in made]
     if not differences:
         return "new"
     nearest = min(differences, key=len)
     return "; ".join(nearest[:3]) + (f"; and {len(nearest) - 3} more" if len(nearest) > 3 else "")
 
 
-def changed(mine: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """What differs, as `name: old -> new`; for code its module, for an input that it changes itself."""
+def describe_change(mine: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Describe differences as `name: old -> new`; for code by module, for an input by its own change."""
     found = []
     for name in sorted(mine.keys() | other.keys()):
         old, new = other.get(name), mine.get(name)
@@ -116,17 +117,17 @@ def changed(mine: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return found
 
 
-def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """A nested mapping by dotted names; digests of code keep their module's name whole."""
+def flatten(value: Any, path: str = "") -> dict[str, Any]:
+    """Flatten a nested mapping to dotted names; digests of code keep their module's name whole."""
     if isinstance(value, dict):
-        parts = (flat(content, f"{path}{name}.") for name, content in value.items())
+        parts = (flatten(content, f"{path}{name}.") for name, content in value.items())
         return {key: inner for part in parts for key, inner in part.items()}
     return {path.rstrip("."): value}
 
 
 def keys_help() -> str:
-    """Every key of a config, from the docstrings of its dataclasses."""
-    parts = {"": Experiment, "old. (and each generation) ": Generation, "old.sees. ": Sees, "heads. ": Heads}
+    """Describe every key of a config, from the docstrings of its dataclasses."""
+    parts = {"": Experiment, "old. (and each generation) ": Generation, "old.sees. ": Share, "heads. ": Heads}
     texts = ["keys of a config (--key=value overrides one; --data.help=compat.data.ImageFolder shows a class):"]
     for prefix, kind in {**parts, "replay. ": Replay}.items():
         arguments = (inspect.getdoc(kind) or "").partition("Args:\n")[2]

@@ -1,4 +1,4 @@
-"""What is refused before anything is trained, as only the networks and the images tell it."""
+"""Checks requiring the networks and the images, made before any training."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from compat.errors import InputError
 
 
 def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    """Build every model, method, order and rule once and refuse what cannot work with these images.
+    """Build every model, method, order and rule once and refuse those incompatible with these images.
 
     Returns:
-        What each generation is trained on: how many images, of which classes.
+        The training data of each generation: number of images, classes.
 
     Raises:
-        InputError: a backbone that refuses the images, a checkpoint that does not fit, training images of a single
-            class, a number out of range or greater than there are items, what a method cannot learn from, a side model
-            that is missing or of another dimension, a sequence of a method that serves another dimension than the
-            model's.
+        InputError: a backbone refusing the images, a checkpoint that does not fit, training images of a single class, a
+            number out of range or above the number of items, training data unusable for a method, a side model missing
+            or of another dimension, a method changing the dimension within a sequence.
     """
-    from benchmarks.artifacts.images import dataset, share
+    from benchmarks.artifacts.images import dataset
 
     data = dataset(experiment.data)
     check_replay(experiment, len(data.gallery_images()))
     parts = {**experiment.generations, **({"side": experiment.side} if experiment.side else {})}
     built = {name: network(name, part, data) for name, part in parts.items()}
-    seen = {name: share(generation.sees) for name, generation in experiment.generations.items()}
+    seen = {name: generation.sees for name, generation in experiment.generations.items()}
     for name in list(seen)[1:]:  # an old model of one class serves, if badly; from one class nothing compares
         if data.num_classes(seen[name]) < 2:
             raise InputError(f"data: training images of a single class for {name}, expected at least 2")
@@ -45,9 +44,9 @@ def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
             heads, kinds = heads_share(experiment, data, after), []
             for depth, one in enumerate(spec.chain):
                 shown = seen[after] if "new model training" in one.needs() else heads
-                images, known = len(data.rows(shown)), known_of(data, seen[before], shown)
+                images, known = len(data.rows(shown)), map_classes(data, seen[before], shown)
                 field = f"methods.{name}{depth * '.based_on'}"
-                kinds.append(made(field, one, built[before], built[after], images, known))
+                kinds.append(build_each(field, one, built[before], built[after], images, known))
             kind = kinds[0]
             if not number and len(seen) > 2:
                 check_sequence(name, kind, len(seen))
@@ -55,17 +54,15 @@ def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
 
 
 def heads_share(experiment: Experiment, data: Any, new: str) -> Any:
-    """What methods that do not train the new model learn from.
+    """Return the training data of methods without a new model of their own.
 
     Raises:
-        InputError: not classes of the new model's, from its first one on, or a single one.
+        InputError: classes outside the new model's, not from its first one on, or a single one.
     """
-    from benchmarks.artifacts.images import share
-
-    whole = share(experiment.generations[new].sees)
+    whole = experiment.generations[new].sees
     if experiment.heads.sees is None:
         return whole
-    data.check(part := share(experiment.heads.sees), "heads")
+    data.check(part := experiment.heads.sees, "heads")
     classes, known = data.classes(part), data.classes(whole)
     if classes.start != known.start or classes.stop > known.stop or len(classes) < 2:
         found = f"classes {classes.start} to {classes.stop - 1}"
@@ -74,35 +71,34 @@ def heads_share(experiment: Experiment, data: Any, new: str) -> Any:
 
 
 def check_replay(experiment: Experiment, items: int) -> None:
-    """Refuse orders, rules and metrics that cannot be built, or do not fit a gallery of so many items."""
+    """Refuse orders, rules and metrics that cannot be built, or do not fit a gallery of this size."""
     from compat.curve_metrics import CURVE_METRICS, CurveMetric
     from compat.merge import Merge
     from compat.orders import Order
 
     for name, spec in experiment.replay.by.items():
-        with saying(f"replay.by.{name}.init_args"):
+        with name_field(f"replay.by.{name}.init_args"):
             spec.build(Order).check(items)
     for name, spec in experiment.replay.merge.items():
-        with saying(f"replay.merge.{name}.init_args"):
+        with name_field(f"replay.merge.{name}.init_args"):
             spec.build(Merge)
     for name, given in experiment.replay.metrics.items():
-        with saying(f"replay.metrics.{name}.init_args"):
+        with name_field(f"replay.metrics.{name}.init_args"):
             metric = given.build(CurveMetric) if given is not None else CURVE_METRICS[name]
         if not metric.label:
             raise InputError(f"replay.metrics.{name}: no label, expected one")
 
 
 def network(name: str, part: Generation, data: Any) -> Any:
-    """A generation's or the side model's embedder as it is before its training, with a classifier.
+    """Build the untrained embedder of a generation or side model, with a classifier.
 
     Raises:
-        InputError: it does not take the images or its weights, or they are no images to train on.
+        InputError: it does not take the images or its weights, or the images cannot be trained on.
     """
-    from benchmarks.artifacts.images import share
     from compat.methods.single import SingleModel
     from compat.models import load_embedder, read_checkpoint
 
-    with saying(f"{name}.model"):
+    with name_field(f"{name}.model"):
         model = part.model.build(SingleModel)
         model.materialize(data.gallery_images()[0].image)
         if not 0 < model.warmup < 1:
@@ -110,37 +106,37 @@ def network(name: str, part: Generation, data: Any) -> Any:
     if part.checkpoint:
         load_embedder(model.embedder, read_checkpoint(part.checkpoint), part.checkpoint)
     if name != "side":
-        data.check(share(part.sees), name)
+        data.check(part.sees, name)
         if not part.checkpoint:
-            with saying(f"{name}.model"):
-                model.classify(data.num_classes(share(part.sees)))
+            with name_field(f"{name}.model"):
+                model.classify(data.num_classes(part.sees))
     return model.embedder
 
 
-def known_of(data: Any, before: Any, after: Any) -> list[int]:
-    """Of each class that a model sees, its index among those that the one before it has seen, -1 if it has not."""
+def map_classes(data: Any, before: Any, after: Any) -> list[int]:
+    """Map each of the model's classes to its index in the previous model's classes; -1 if unseen."""
     old = data.classes(before)
     return [label - old.start if label in old else -1 for label in data.classes(after)]
 
 
-def made(field: str, spec: Spec, old: Any, new: Any, images: int, known: list[int]) -> Any:
-    """A method of two networks, and of so many training images of classes known to the old one or not.
+def build_each(field: str, spec: Spec, old: Any, new: Any, images: int, known: list[int]) -> Any:
+    """Build a method of two networks, for this many training images of classes known to the old one or not.
 
     Raises:
-        InputError: a number out of range, or what else the method refuses; said of the config's field.
+        InputError: a number out of range, or any error of the method; with the config's field.
     """
     from benchmarks.artifacts.systems import Method
 
     build = spec.build(Method)
-    with saying(f"{field}.init_args"):
+    with name_field(f"{field}.init_args"):
         kind = build(old, new)
         kind.check(images, known)
     return kind
 
 
 @contextmanager
-def saying(field: str) -> Iterator[None]:
-    """Let a refusal of an argument name the config's field; what has dots is one already."""
+def name_field(field: str) -> Iterator[None]:
+    """Prefix errors about an argument with the config's field; dotted names are fields already."""
     try:
         yield
     except InputError as error:
@@ -149,7 +145,7 @@ def saying(field: str) -> Iterator[None]:
 
 
 def check_sequence(name: str, kind: Any, generations: int) -> None:
-    """Refuse a method that serves another dimension than the model's in a sequence of upgrades."""
+    """Refuse a method changing the dimension of the model in a sequence of upgrades."""
     import torch
 
     rows = [torch.zeros(2, embedder.project.out_features) for embedder in (kind.old, kind.new)]
@@ -163,7 +159,7 @@ def check_sequence(name: str, kind: Any, generations: int) -> None:
 
 
 def check_side(name: str, spec: Spec, dim: int, augmented: bool) -> None:
-    """Refuse a side model that is not there or of another dimension than the method asks for."""
+    """Refuse a missing side model, or one with another dimension than the method needs."""
     if "side-information" not in spec.needs():
         return
     asked = spec.init_args["side"]

@@ -1,4 +1,4 @@
-"""From a command line to an `Experiment`: YAML files laid over each other, then options, checked without torch."""
+"""Parse a command line into an `Experiment`: YAML files overlaid, then options, checked without torch."""
 
 from __future__ import annotations
 
@@ -16,51 +16,52 @@ from yaml import YAMLError
 
 from benchmarks.config.check import check_metric, check_numbers, check_processes
 from benchmarks.config.named import locate
-from benchmarks.config.schema import Experiment, Generation, Heads, Replay, Sees
+from benchmarks.config.schema import Experiment, Generation, Heads, Replay
 from benchmarks.config.shapes import check_shapes
 from benchmarks.config.spec import KEYS, Spec
 from compat.errors import InputError, check_name, closest
 from compat.scalars import check_yaml
+from compat.share import Share
 
 register_type(Spec, serializer=lambda spec: spec.content, deserializer=Spec)
 MODEL, TRAINER = "compat.methods.SingleModel", "pytorch_lightning.Trainer"
-BROKEN = (OSError, YAMLError, ValueError, LookupError, RecursionError, OmegaConfBaseException)  # of what is no YAML
-WHOLE = ("methods", "replay.by", "replay.merge", "replay.metrics")  # given anew they replace what was there
+BROKEN = (OSError, YAMLError, ValueError, LookupError, RecursionError, OmegaConfBaseException)  # of invalid YAML
+WHOLE = ("methods", "replay.by", "replay.merge", "replay.metrics")  # given again they replace the earlier ones
 
 
 def parse(config: list[str], overrides: list[str]) -> Experiment:
-    """The experiment of some YAML files, each over those before it, and of options `--key=value`.
+    """Parse an experiment from YAML files, each over the previous ones, and options `--key=value`.
 
     Raises:
-        InputError: a file that is no mapping, an unknown key, class or argument, a value of another type.
+        InputError: a file without a mapping, an unknown key, class or argument, a value of another type.
     """
     if not config:
         raise InputError("config: none, expected a YAML file, or a name: compat-bench run digits")
     layers = [*(read(path) for path in config), from_options(overrides)]
     merged: dict[str, Any] = {}
     for layer in layers:
-        merged = over(merged, layer)
+        merged = overlay(merged, layer)
     names = merged.pop("generations", None) or ["old", "new"]
     check_keys(merged, names)
     merged["generations"] = {name: merged.pop(name, None) for name in names}
-    return check(typed(merged))
+    return check(to_experiment(merged))
 
 
 def read(path: str) -> dict[str, Any]:
-    """One YAML file, or one of the package's by name, with the files that its methods name.
+    """Read one YAML file, or one of the package's by name, with the files named by its methods.
 
     Raises:
         InputError: no such file, not YAML, not a mapping, empty.
     """
     file = locate(path)
-    return normal(read_plain(file), file.parent)
+    return normalize(read_plain(file), file.parent)
 
 
 def from_options(options: list[str]) -> dict[str, Any]:
-    """`--key=value` and `--key value`, the value as YAML; dots lead into mappings.
+    """Parse `--key=value` and `--key value`, the value as YAML; dots lead into mappings.
 
     Raises:
-        InputError: what is no option, or has no value, or one that is read in several ways.
+        InputError: not an option, no value, or an ambiguous one.
     """
     found: dict[str, Any] = {}
     waiting = list(options)
@@ -77,18 +78,18 @@ def from_options(options: list[str]) -> dict[str, Any]:
             one = OmegaConf.to_container(OmegaConf.from_dotlist([key[2:] + "=" + (value or "''")]), resolve=True)
         except BROKEN as error:
             raise InputError(f"{key}: {value!r} ({one_line(error)}), expected YAML") from error
-        found = over(found, normal(one, Path()))  # type: ignore[arg-type]
+        found = overlay(found, normalize(one, Path()))  # type: ignore[arg-type]
     return found
 
 
-def normal(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A layer with the arguments of each class under init_args, and with the files that it names in their place."""
+def normalize(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Put the arguments of each class under init_args, and the content of named files in their place."""
     layer = dict(layer)
     for key, value in layer.items():
         if key == "data":
             layer[key] = spec(value)
         elif key == "methods":
-            layer[key] = {name: spec(entry, folder) for name, entry in listed(value, folder).items()}
+            layer[key] = {name: spec(entry, folder) for name, entry in read_methods(value, folder).items()}
         elif isinstance(value, dict):
             inner = {part: spec(given) if part in ("model", "trainer") else given for part, given in value.items()}
             for axis in ("by", "merge") if key == "replay" else ():
@@ -101,8 +102,8 @@ def normal(layer: dict[str, Any], folder: Path) -> dict[str, Any]:
     return layer
 
 
-def listed(methods: Any, folder: Path) -> dict[str, Any]:
-    """Methods by name; a file of them is read, its own entries relative to it."""
+def read_methods(methods: Any, folder: Path) -> dict[str, Any]:
+    """Return methods by name; a file of them is read, its own entries relative to it."""
     if isinstance(methods, str):
         file = locate(methods, folder)
         return {name: spec(entry, file.parent) for name, entry in read_plain(file).items()}
@@ -112,10 +113,10 @@ def listed(methods: Any, folder: Path) -> dict[str, Any]:
 
 
 def read_plain(path: Path) -> dict[str, Any]:
-    """A YAML mapping as it is.
+    """Read a YAML mapping.
 
     Raises:
-        InputError: no such file, not YAML, not a mapping, empty; a value or key that is read in several ways.
+        InputError: no such file, not YAML, not a mapping, empty; an ambiguous value or key.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -130,7 +131,7 @@ def read_plain(path: Path) -> dict[str, Any]:
 
 
 def spec(value: Any, folder: Path = Path()) -> Any:
-    """A class and its arguments: those beside class_path belong to init_args."""
+    """Normalise a class and its arguments: those beside class_path move into init_args."""
     if isinstance(value, str) and value.endswith((".yaml", ".yml")):
         file = folder / value
         value, folder = read_plain(file), file.parent
@@ -144,8 +145,8 @@ def spec(value: Any, folder: Path = Path()) -> Any:
     return {**kept, "init_args": {**given, **beside}} if beside and isinstance(given, dict) else kept
 
 
-def over(base: dict[str, Any], layer: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """A layer laid over another: mappings are merged, a class_path that changes leaves the old arguments behind."""
+def overlay(base: dict[str, Any], layer: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """Lay a layer over another: mappings are merged; a changed class_path drops the old arguments."""
     merged = dict(base)
     for key, value in layer.items():
         here, below = f"{path}{key}", merged.get(key)
@@ -154,16 +155,16 @@ def over(base: dict[str, Any], layer: dict[str, Any], path: str = "") -> dict[st
             replaced = here in WHOLE and all("class_path" in v for v in value.values() if isinstance(v, dict))
             other = below.get("class_path", value.get("class_path")) != value.get("class_path", below.get("class_path"))
         if isinstance(value, dict) and isinstance(below, dict) and not replaced and not other:
-            value = over(below, value, f"{here}.")
+            value = overlay(below, value, f"{here}.")
         merged[key] = value
     return merged
 
 
 def check_keys(merged: dict[str, Any], names: Any) -> None:
-    """Refuse keys that nothing reads, at the top and in each part.
+    """Refuse unknown keys, at the top and in each part.
 
     Raises:
-        InputError: such a key; the message says what may have been meant.
+        InputError: such a key; the message suggests a similar one.
     """
     texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
     if not texts or len(names) < 2 or len(set(names)) < len(names):
@@ -183,7 +184,7 @@ def check_keys(merged: dict[str, Any], names: Any) -> None:
         for inner in value if known and isinstance(value, dict) else ():
             if inner not in known:
                 raise InputError(f"{key}.{inner}: unknown, {closest(str(inner), known)}")
-    shares = {f"{name}_{f.name}": f"{name}.sees.{f.name}" for name in names for f in fields(Sees)}
+    shares = {f"{name}_{f.name}": f"{name}.sees.{f.name}" for name in names for f in fields(Share)}
     data = merged.get("data")
     given = data.get("init_args") if isinstance(data, dict) else None
     for argument in given if isinstance(given, dict) else ():
@@ -191,8 +192,8 @@ def check_keys(merged: dict[str, Any], names: Any) -> None:
             raise InputError(f"data.{argument}: unknown, expected {shares[argument]}")
 
 
-def typed(merged: dict[str, Any]) -> Experiment:
-    """The mapping as dataclasses; jsonargparse checks the types.
+def to_experiment(merged: dict[str, Any]) -> Experiment:
+    """Convert the mapping to dataclasses; jsonargparse checks the types.
 
     Raises:
         InputError: a missing key or a value of another type.
@@ -205,7 +206,7 @@ def typed(merged: dict[str, Any]) -> Experiment:
                 others = [other for other in methods if other != name]
                 raise InputError(f"methods.{name}.based_on: {base!r}, {closest(base, others)}")
             if isinstance(methods[base], dict) and "based_on" in methods[base]:
-                raise InputError(f"methods.{name}.based_on: {base!r}, expected one that is not based on another")
+                raise InputError(f"methods.{name}.based_on: {base!r}, expected one without based_on")
             method["based_on"] = methods[base]
     parts = [merged.get("side"), *merged["generations"].values()]
     for name, part in merged["generations"].items():
@@ -222,12 +223,16 @@ def typed(merged: dict[str, Any]) -> Experiment:
     parser.add_class_arguments(Experiment)
     try:
         return Experiment(**vars(parser.instantiate(parser.parse_object(merged))))
-    except (argparse.ArgumentError, TypeError, KeyError) as error:
+    except InputError:
+        raise
+    except (argparse.ArgumentError, TypeError, KeyError, ValueError) as error:
         raise InputError(wrong_type(one_line(error), merged["generations"])) from error
 
 
 def wrong_type(message: str, generations: dict[str, Any]) -> str:
-    """What jsonargparse says of a value of another type, as the key, what was found and what is expected."""
+    """Rewrite jsonargparse's type error as key, found and expected value."""
+    if share := re.search(r"- (sees\.\w+: .*?) - Expected", message):  # of an optional Share
+        return f"heads.{share[1]}"
     keys = re.findall(r'Parser key "([\w.]+)"', message)
     value = re.search(r"(?:Given|Got) value: ?(.*)$", message)
     kinds = re.search(r"Subtypes: \[(.*?)\] Errors|Expected (?:an? )?(.*?)\. Got", message)
@@ -243,7 +248,7 @@ def wrong_type(message: str, generations: dict[str, Any]) -> str:
 
 
 def check(experiment: Experiment) -> Experiment:
-    """Refuse names, classes and arguments that cannot be.
+    """Refuse impossible names, classes and arguments.
 
     Raises:
         InputError: the first of them.
@@ -272,5 +277,5 @@ def check(experiment: Experiment) -> Experiment:
 
 
 def one_line(error: Exception) -> str:
-    """An exception's message without line breaks."""
+    """Return an exception's message without line breaks."""
     return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""What an experiment is: its config, typed. Imports no torch: the classes that it names are `Spec`s, not yet built."""
+"""The typed config of an experiment. Imports no torch: the classes it names are `Spec`s, not yet built."""
 
 from __future__ import annotations
 
@@ -7,19 +7,7 @@ from typing import Literal
 
 from benchmarks.config.spec import Spec
 from compat.curve_metrics import ALWAYS, CURVE_METRICS
-
-
-@dataclass(frozen=True)
-class Sees:
-    """What a generation of the model is trained on.
-
-    Args:
-        classes: share of the training classes, the first ones by index; a pair of shares: those from one to the other.
-        images: share of the images of each of these classes, drawn with a fixed seed.
-    """
-
-    classes: float | tuple[float, float] = 1.0
-    images: float = 1.0
+from compat.share import Share
 
 
 @dataclass(frozen=True)
@@ -27,37 +15,37 @@ class Generation:
     """One generation of the model.
 
     Args:
-        model: the embedder and how it learns (compat.methods.SingleModel unless class_path says otherwise).
-        trainer: any argument of Lightning's Trainer; the device is one, unless it says otherwise.
-        sees: the part of the training data that it is trained on; default all.
+        model: the embedder with its loss and optimizer (compat.methods.SingleModel unless class_path says otherwise).
+        trainer: any argument of Lightning's Trainer; one device by default.
+        sees: its part of the training data; default all.
         seed: of the weights, the order of the images and their augmentation; null: trained once for each seed of the
-            experiment, with that seed.
+            experiment, with this seed.
         checkpoint: weights to use instead of training (.safetensors, .ckpt or .pt).
     """
 
     model: Spec
     trainer: Spec
-    sees: Sees = field(default_factory=Sees)
+    sees: Share = field(default_factory=Share)
     seed: int | None = 0
     checkpoint: str | None = None
 
 
 @dataclass(frozen=True)
 class Heads:
-    """How the methods' heads are trained: the same for all methods.
+    """The training of the methods' heads: the same for all methods.
 
     Args:
         trainer: any argument of Lightning's Trainer.
         batch_size: of cached embeddings, or of images; even, since batches hold pairs of a class.
         images: train through augmented images instead of on cached embeddings (slow).
-        sees: the part of the training data that they learn from; default what the new model is trained on. Methods that
-            train the new model take what that is anyway.
+        sees: the part of the training data for heads; default the new model's. Methods with a new model of their own
+            always use the new model's part.
     """
 
     trainer: Spec
     batch_size: int = 1024
     images: bool = False
-    sees: Sees | None = None
+    sees: Share | None = None
 
 
 RANDOM, RAW = Spec({"class_path": "compat.orders.Random"}), Spec({"class_path": "compat.merge.Raw"})
@@ -66,19 +54,19 @@ REFIT = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8]
 
 @dataclass(frozen=True)
 class Replay:
-    """How the backfilling is replayed. A field with a label is an axis, along which each method is replayed.
+    """The replay of the backfill. A field with a label is an axis, along which each method is replayed.
 
     Args:
-        progress: completion ratios in [0, 1], or how many of them, evenly spaced.
+        progress: completion ratios in [0, 1], or their number, evenly spaced.
         orders: random orders of the gallery for each seed; the lists of a result are means over them.
-        distance: cosine, or l2 between embeddings as they are.
+        distance: cosine, or l2 between the raw embeddings.
         by: name -> class_path and init_args of an order (`compat.orders`); default: random alone.
         merge: name -> class_path and init_args of a merge rule (`compat.merge`); default: raw distances alone. Each
             method is replayed in each order under each rule.
         metrics: further ones beside mAP, CMC@1, CMC@5 and negative flips: a list of names of
             `compat.curve_metrics.CURVE_METRICS`, or name -> class_path and init_args of a `CurveMetric` (null: the one
             of CURVE_METRICS); default: all of CURVE_METRICS.
-        refit: shares of the gallery at which methods that learn on the way (`compat.experience`) are refitted.
+        refit: shares of the gallery at which online methods (`compat.experience`) are refitted.
     """
 
     progress: int | list[float] = 11
@@ -92,7 +80,7 @@ class Replay:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One benchmark: train each generation of the model and each method's head, replay the backfilling.
+    """One benchmark: train each generation of the model and each method's head, replay the backfill.
 
     Args:
         name: of the benchmark, and of its folder under `results`.
@@ -101,16 +89,16 @@ class Experiment:
         methods: name -> class_path and init_args of a method, or a file of them.
         generations: the generations of the model by name, oldest first; from each to the next there is an upgrade. A
             config lists their names (default: old, new), and has each under its name.
-        starts: of three generations and more, the progress of an upgrade at which the next one starts, one replay for
+        starts: with three generations or more, the progress of an upgrade at the start of the next one, one replay for
             each; 1 is one after the other, less leaves items of three generations in the gallery.
-        side: a model trained on what the oldest model is trained on, whose embeddings the old system stores beside its
-            own: the side-information of methods that take some.
-        replay: the replay of the backfilling.
+        side: a model trained on the oldest model's data, whose embeddings the old system stores beside its own: the
+            side-information used by some methods.
+        replay: the replay of the backfill.
         seed: of the heads and of the orders; a list runs one after the other.
         only: the methods to run, comma-separated; default all.
-        runs: folder of checkpoints, embeddings and logs (git-ignored); finished products are found there again.
+        runs: folder of checkpoints, embeddings and logs (git-ignored); finished artifacts are reused.
         results: folder of the results.
-        queries: keep figures of each query beside the results, by which rows are compared; they take some space.
+        queries: keep figures of each query beside the results, for comparing rows; they take some space.
     """
 
     name: str
@@ -129,11 +117,11 @@ class Experiment:
 
     @property
     def seeds(self) -> list[int]:
-        """Of the heads and orders."""
+        """Seeds of the heads and orders."""
         return self.seed if isinstance(self.seed, list) else [self.seed]
 
     def at(self, seed: int) -> Experiment:
-        """The experiment of one seed, which models without a seed of their own are trained with."""
+        """Return the experiment with one seed, also for training models without a seed of their own."""
 
         def seeded(generation: Generation) -> Generation:
             return replace(generation, seed=seed) if generation.seed is None else generation
@@ -143,5 +131,5 @@ class Experiment:
 
     @property
     def chosen(self) -> list[str]:
-        """The methods that are run."""
+        """The methods to run."""
         return list(self.methods) if self.only is None else [name.strip() for name in self.only.split(",")]

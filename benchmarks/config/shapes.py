@@ -1,4 +1,4 @@
-"""Whether a config has mappings, lists and plain values where its dataclasses say so, before anything reads them."""
+"""Check a config for mappings, lists and plain values as declared by its dataclasses, before anything reads them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ WORDS = {NoneType: "null", str: "text", int: "an integer", float: "a number", bo
 
 
 def check_shapes(key: str, value: Any, kind: Any) -> None:
-    """Refuse a mapping, a list, null or a plain value where another of these is due, also within mappings and lists.
+    """Refuse a mapping, a list, null or a plain value in the place of another, also within mappings and lists.
 
     Args:
         key: of the value; empty for the whole config.
-        value: as YAML has it.
+        value: from YAML.
         kind: its type.
 
     Raises:
@@ -28,7 +28,7 @@ def check_shapes(key: str, value: Any, kind: Any) -> None:
     kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     kind = next((one for one in kinds if shape_of(one) is _shape(value)), None)
     if kind is None or (value == "" and not {str, Literal} & {get_origin(one) or one for one in kinds}):
-        raise InputError(f"{key}: {shown(value)}, expected {' or '.join(dict.fromkeys(map(word, kinds)))}")
+        raise InputError(f"{key}: {format_value(value)}, expected {' or '.join(dict.fromkeys(map(name_type, kinds)))}")
     if kind is Spec:
         check_spec(key, value)
     elif is_dataclass(kind):
@@ -40,7 +40,7 @@ def check_shapes(key: str, value: Any, kind: Any) -> None:
             if field.name in value:
                 check_shapes("" if inner == "generations" else inner, value[field.name], hints[field.name])
             elif field.default is MISSING and field.default_factory is MISSING:
-                raise InputError(f"{inner}: none, expected {word(hints[field.name])}")
+                raise InputError(f"{inner}: none, expected {name_type(hints[field.name])}")
     elif shape_of(kind) is dict:
         for name, inner in value.items():
             check_shapes(".".join(filter(None, [key, name])), inner, get_args(kind)[1])
@@ -50,7 +50,7 @@ def check_shapes(key: str, value: Any, kind: Any) -> None:
 
 
 def check_spec(key: str, value: Any, method: bool = True) -> None:
-    """Refuse a class and its arguments that are not written so, also among the arguments.
+    """Refuse a class and its arguments in another notation, also among the arguments.
 
     Args:
         key: of the value.
@@ -58,7 +58,7 @@ def check_spec(key: str, value: Any, method: bool = True) -> None:
         method: whether it has to be a class.
 
     Raises:
-        InputError: no class_path, or arguments that are no mapping.
+        InputError: no class_path, or arguments without a mapping.
     """
     if isinstance(value, list):
         for number, inner in enumerate(value):
@@ -68,19 +68,19 @@ def check_spec(key: str, value: Any, method: bool = True) -> None:
     if method or "class_path" in value:
         path = value.get("class_path")
         if not isinstance(path, str) or not DOTTED.fullmatch(path):
-            found = shown(path) if "class_path" in value else "none"
+            found = format_value(path) if "class_path" in value else "none"
             raise InputError(f"{key}.class_path: {found}, expected module.Class")
         for part in ("init_args", "dict_kwargs"):
             if part in value and not isinstance(value[part], dict):
-                raise InputError(f"{key}.{part}: {shown(value[part])}, expected a mapping of arguments")
+                raise InputError(f"{key}.{part}: {format_value(value[part])}, expected a mapping of arguments")
         if (base := value.get("based_on", path)) is None or not isinstance(base, (str, dict)):
-            raise InputError(f"{key}.based_on: {shown(base)}, expected a method, or class_path and init_args")
+            raise InputError(f"{key}.based_on: {format_value(base)}, expected a method, or class_path and init_args")
     for name, inner in value.items():
         check_spec(f"{key}.{name}", inner, method=name == "based_on" and "class_path" in value)
 
 
 def shape_of(kind: Any) -> type:
-    """Mapping, list, null or plain (`str`), by a type."""
+    """Return the shape of a type: mapping, list, null or plain (`str`)."""
     origin = get_origin(kind) or kind
     if origin is Spec or is_dataclass(origin):
         return dict
@@ -93,11 +93,11 @@ def _shape(value: Any) -> type:
     return kind if kind in (dict, list, NoneType) else str
 
 
-def word(kind: Any) -> str:
-    """A type in words."""
+def name_type(kind: Any) -> str:
+    """Name a type in words."""
     origin = get_origin(kind) or kind
     if origin in (Union, UnionType):
-        return " or ".join(map(word, get_args(kind)))
+        return " or ".join(map(name_type, get_args(kind)))
     if origin is Literal:
         return " or ".join(get_args(kind))
     if origin is Spec:
@@ -105,6 +105,6 @@ def word(kind: Any) -> str:
     return WORDS.get(origin) or ("a mapping" if shape_of(kind) is dict else "a list")
 
 
-def shown(value: Any) -> str:
-    """A value as in YAML, on one line, not all of it if it is long."""
+def format_value(value: Any) -> str:
+    """Format a value as YAML on one line, shortened if it is long."""
     return re.sub(r"(.{60}).+", r"\1...", json.dumps(value, default=str))

@@ -1,4 +1,4 @@
-"""A class and its arguments, not yet built: what a config says of it, as JSON."""
+"""A class and its arguments, not yet built: its config as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 class Spec:
-    """What a config says of an object: class_path, init_args and dict_kwargs. Two that say the same are equal.
+    """The config of an object: class_path, init_args and dict_kwargs. Specs with the same content are equal.
 
     Args:
         content: the mapping; keys beside the three are taken for init_args.
@@ -44,7 +44,7 @@ class Spec:
 
     @property
     def class_path(self) -> str:
-        """Of the class or function."""
+        """Import path of the class or function."""
         return self.content["class_path"]
 
     @property
@@ -54,32 +54,32 @@ class Spec:
 
     @property
     def based_on(self) -> Spec | None:
-        """The method whose model this one is learned on, if it is not the plain new model."""
+        """The base method, whose model this one is trained on, if it is not the plain new model."""
         return Spec(self.content["based_on"]) if self.content.get("based_on") else None
 
     @property
     def chain(self) -> list[Spec]:
-        """It, the method that it is based on, that one's, and so on."""
+        """Return this method, its base method, the base's own, and so on."""
         return [self, *(self.based_on.chain if self.based_on else [])]
 
     def without(self, names: tuple[str, ...]) -> Spec:
-        """The same without some of the arguments, also of the classes among its arguments."""
+        """Return a copy without some of the arguments, also of the classes among its arguments."""
         return Spec(_without(self.content, names))
 
     def having(self, **arguments: Any) -> Spec:
-        """The same with some arguments more."""
+        """Return a copy with some more arguments."""
         return self.replace(init_args={**self.init_args, **arguments})
 
     def replace(self, **parts: Any) -> Spec:
-        """The same with other parts."""
+        """Return a copy with other parts."""
         return Spec({**self.content, **parts})
 
     def declared(self, name: str, default: Any = None) -> Any:
-        """A literal class attribute, read from the source."""
+        """Read a literal class attribute from the source."""
         return source.declared(self.class_path, name, default)
 
     def needs(self) -> tuple[str, ...]:
-        """What the class says that it looks at, with these arguments."""
+        """Return the class's declared inputs, with these arguments."""
         needs = tuple(self.declared("needs", ()))
         for name, need in self.declared("needs_with", {}).items():
             if self.init_args.get(name, source.default_of(self.class_path, name)):
@@ -87,18 +87,18 @@ class Spec:
         return needs
 
     def class_paths(self) -> list[str]:
-        """Of this and of all that its arguments name, with class_path or plainly."""
+        """Return its own class path and all in its arguments, with class_path or plainly."""
         return sorted(set(_class_paths(self.content)))
 
     def files(self) -> list[str]:
-        """The files that its arguments name."""
+        """Return the files named in its arguments."""
         return sorted({text for text in _strings(self.content) if _is_file(text)})
 
     def check(self, field: str) -> None:
-        """Find out without importing anything whether there is such a class and whether it takes such arguments.
+        """Check that the class exists and takes these arguments, without importing anything.
 
         Raises:
-            InputError: no such module or class, or an argument that it does not take.
+            InputError: no such module or class, or an unknown argument.
         """
         _check(field, self.content)
 
@@ -120,13 +120,13 @@ class Spec:
             return one.instantiate(one.parse_object({"value": content})).value
         except InputError:
             raise
-        except ANYTHING as error:  # whatever a constructor raises for arguments that it does not like
+        except ANYTHING as error:  # a constructor may raise anything for bad arguments
             why = " ".join(str(error).split()) if isinstance(error, ArgumentError) else reason(error)
             raise InputError(f"{self.class_path}: cannot be built ({why}), expected fitting init_args") from error
 
 
 def canonical(value: Any) -> Any:
-    """Whole floats as integers, tuples as lists, and what stands beside a class_path among its init_args."""
+    """Normalise: whole floats to integers, tuples to lists, keys beside a class_path into its init_args."""
     if isinstance(value, dict):
         if "class_path" in value and (beside := {k: v for k, v in value.items() if k not in KEYS}):
             kept = {k: v for k, v in value.items() if k in KEYS}

@@ -2,11 +2,11 @@
 
     python -m benchmarks.faults --store sqlite --kills 1000 --seed 0 -o results/live_faults_sqlite.json
 
-Processes are forked from a warm one, write what they do to logs, and are killed (SIGKILL). A checker knows from the
-logs what may be true at each moment, and looks at every answer of a process that asks queries all the time, and at the
-store in the end. It has to reject engines that are broken on purpose. With `--store postgres` a server is started for
-it. A kill is not a loss of power, as what the operating system holds is not lost. So SQLite's changes of files are
-recorded too, and disks made of them which lack what was not synced by some moment.
+Processes are forked from a warm one, log their actions, and are killed (SIGKILL). A checker derives from the
+logs the possible states at each moment, and checks every answer to a stream of queries, and the
+store at the end. It must reject engines broken on purpose. With `--store postgres` a server is started for
+it. A kill is not a loss of power: the operating system keeps its buffers. So SQLite's file operations are
+recorded too, and replayed to disks without the data not yet synced at some moment.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
 
-BACK = 5  # of so many rounds one is a rollback, and one more has a gallery that is written anew
+BACK = 5  # one round of this many is a rollback, and one more rewrites the gallery
 AT_ONCE = 20  # kills at lines whose stores are looked at by one process
 ROUNDS = 5  # of each broken engine
-ROOMS = (40, 80, 120, 160, 200)  # KiB that a file may have
-LOSSES = 10  # of power in a round of an engine that syncs too little
-SHOWN = 5  # things that are wrong, in the report
+ROOMS = (40, 80, 120, 160, 200)  # KiB, limits of a file's size
+LOSSES = 10  # of power per round, for an engine syncing too little
+SHOWN = 5  # violations in the report
 
 
-def said(text: str) -> None:
-    """Progress."""
+def log(text: str) -> None:
+    """Print progress."""
     print(text, file=sys.stderr, flush=True)
 
 
-def summed(found: Sequence[Evidence]) -> dict[str, Any]:
-    """Counts of several fault injections, and what was wrong, by kind."""
+def summarize(found: Sequence[Evidence]) -> dict[str, Any]:
+    """Count the injected faults of several runs, and the violations by kind."""
     wrong = [one for its in found for one in its.store]
     missed = [one for its in found for one in its.answers]
     kinds = ("lost", "stale", "resurrected", "acknowledged and gone", "torn", "twice")
@@ -51,20 +51,20 @@ def summed(found: Sequence[Evidence]) -> dict[str, Any]:
     return {
         "runs": len(found),
         **dict(sorted(sum((its.counts for its in found), Counter[str]()).items())),
-        "redone_beyond_what_was_in_flight": sum(beyond(its) for its in found),
+        "redone_beyond_what_was_in_flight": sum(count_redone(its) for its in found),
         "wrong_in_store": {kind: in_store[kind] for kind in kinds},
         "wrong_in_answers": dict(Counter(one.kind for one in missed)),
         "examples": [one.text for one in (wrong + missed)[:SHOWN]],
     }
 
 
-def beyond(found: Evidence) -> int:
-    """Items that were extracted again although no process died with them."""
+def count_redone(found: Evidence) -> int:
+    """Count the items extracted again although no process died with them."""
     return max(found.counts["items_extracted_again"] - found.counts["items_in_flight"], 0)
 
 
 def random_moments(place: Place, kills: int, seed: int) -> dict[str, Any]:
-    """Rounds until so many processes were killed."""
+    """Run rounds until this many processes were killed."""
     chance, found, done = random.Random(seed), list[Evidence](), 0
     while done < kills:
         number = len(found)
@@ -73,12 +73,12 @@ def random_moments(place: Place, kills: int, seed: int) -> dict[str, Any]:
         found.append(its)
         done += sum(count for name, count in its.counts.items() if name.startswith("kills"))
         if number % 10 == 0:
-            said(f"{done}/{kills} kills at random moments")
-    return summed(found)
+            log(f"{done}/{kills} kills at random moments")
+    return summarize(found)
 
 
 def every_line(place: Place, most: int) -> dict[str, Any]:
-    """Each story killed at the first and at the last execution of each line, or at so many of these."""
+    """Kill each story at the first and at the last execution of each line, or at this many of these."""
     report = {}
     for name, story in lines.STORIES.items():
         options = {**lines.SMALL, "forward": story.forward}
@@ -92,13 +92,13 @@ def every_line(place: Place, most: int) -> dict[str, Any]:
             with ExitStack() as stack:
                 settings = [stack.enter_context(place.setting(**options)) for _ in some]
                 found += lines.killed(story, settings, some, place.settled)
-            said(f"{name}: {start + len(some)}/{len(stops)} kills at lines")
-        report[name] = {"lines": len(counts), "lines_executed": sum(counts.values()), **summed(found)}
+            log(f"{name}: {start + len(some)}/{len(stops)} kills at lines")
+        report[name] = {"lines": len(counts), "lines_executed": sum(counts.values()), **summarize(found)}
     return report
 
 
-def held_up(place: Place, count: int, seed: int) -> dict[str, Any]:
-    """Workers that are stopped past their lease, or past their migration."""
+def stop_workers(place: Place, count: int, seed: int) -> dict[str, Any]:
+    """Stop workers past their lease, or past their migration."""
     chance = random.Random(seed)
     past, other = list[Evidence](), list[Evidence]()
     for number in range(count):
@@ -107,11 +107,11 @@ def held_up(place: Place, count: int, seed: int) -> dict[str, Any]:
             past.append(zombies.lease(setting, stop, f"{seed}.{number}", share))
         with place.setting(items=60) as setting:
             other.append(zombies.replanned(setting, stop, chance.choice([0.0, 0.5, 1.0])))
-    return {"past_their_lease": summed(past), "of_a_migration_rolled_back": summed(other)}
+    return {"past_their_lease": summarize(past), "of_a_migration_rolled_back": summarize(other)}
 
 
-def rejected(place: Place, rounds: int, seed: int) -> dict[str, Any]:
-    """How many rounds of each broken engine the checker rejects, and for what."""
+def run_controls(place: Place, rounds: int, seed: int) -> dict[str, Any]:
+    """Count the rounds of each broken engine rejected by the checker, and the reasons."""
     report = {}
     for name in CONTROLS:
         found = list[Evidence]()
@@ -130,7 +130,7 @@ def rejected(place: Place, rounds: int, seed: int) -> dict[str, Any]:
 
 
 def unsynced(place: Place, rounds: int, seed: int) -> dict[str, Any]:
-    """How many recordings of engines that sync too little the checker rejects, as they lose what they acknowledged."""
+    """Count the rejected recordings of engines syncing too little, which lose acknowledged writes."""
     report = {}
     for name in power.CONTROLS:
         runs = [power.losses(place, power.CROWD, LOSSES, f"{seed}.{number}", name) for number in range(rounds)]
@@ -141,15 +141,15 @@ def unsynced(place: Place, rounds: int, seed: int) -> dict[str, Any]:
 
 
 def measure(store: str, kills: int, seed: int, most: int) -> dict[str, Any]:
-    """All of it; fewer kills, less of the rest, and at lines at most so many of each step."""
+    """Inject all faults; fewer kills, less of the rest, and at lines at most this many of each step."""
     started = time.monotonic()
     share = min(kills / 1000, 1.0)
     report: dict[str, Any] = {"store": store, "seed": seed}
     with PLACES[store]() as place:
         report["random_moments"] = random_moments(place, kills, seed)
-        report["stopped"] = held_up(place, max(round(20 * share), 2), seed)
-        report["broken_engines"] = rejected(place, max(round(ROUNDS * share), 1), seed)
-        said("curves")
+        report["stopped"] = stop_workers(place, max(round(20 * share), 2), seed)
+        report["broken_engines"] = run_controls(place, max(round(ROUNDS * share), 1), seed)
+        log("curves")
         for name, learns in (("curve", False), ("curve_learning_on_the_way", True)):
             with place.setting() as setting:
                 report[name] = curve.measured(setting, random.Random(seed), place.settled, learns)
@@ -158,11 +158,11 @@ def measure(store: str, kills: int, seed: int, most: int) -> dict[str, Any]:
             for room in ROOMS[:: 1 if share == 1 else len(ROOMS)]:
                 with place.setting() as setting:
                     found.append(full.measured(setting, room * 1024))
-            report["disk_full"] = summed(found)
-            said("losses of power")
+            report["disk_full"] = summarize(found)
+            log("losses of power")
             report["broken_engines"] |= unsynced(place, max(round(ROUNDS * share), 1), seed)
             lost = {"init": beginnings.losses(place, kills // 10, seed), **power.measured(place, kills, seed)}
-            report["losses_of_power"] = {name: summed(its) for name, its in lost.items()}
+            report["losses_of_power"] = {name: summarize(its) for name, its in lost.items()}
         report["every_line"] = every_line(place, most if share == 1 else max(round(50 * share), 2))
     report["failures"] = failures(report)
     report["seconds"] = round(time.monotonic() - started, 1)
@@ -170,7 +170,7 @@ def measure(store: str, kills: int, seed: int, most: int) -> dict[str, Any]:
 
 
 def failures(report: Any) -> int:
-    """Whatever is not as it should be."""
+    """List all violations."""
     if not isinstance(report, dict):
         return 0
     found = sum(failures(value) for name, value in report.items() if name != "broken_engines")
@@ -185,10 +185,14 @@ def failures(report: Any) -> int:
 def main() -> None:
     """Command line of `python -m benchmarks.faults`."""
     parser = command_parser("benchmarks.faults", __doc__)
-    parser.add_argument("--store", choices=sorted(PLACES), default="sqlite", help="which one (default sqlite)")
-    parser.add_argument("--kills", type=int, default=1000, help="at random moments, and losses of power (default 1000)")
-    parser.add_argument("--lines", type=int, default=10**9, help="kills at lines of each step, at most (default all)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments and of what is written")
+    parser.add_argument("--store", choices=sorted(PLACES), default="sqlite", help="kind of store (default sqlite)")
+    parser.add_argument(
+        "--kills", type=int, default=1000, help="kills at random moments, and power losses (default 1000)"
+    )
+    parser.add_argument(
+        "--lines", type=int, default=10**9, help="largest number of kills at lines of each step (default all)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments and of the writes")
     parser.add_argument("-o", "--output", required=True, help="JSON file of the report")
     with exit_on_input_error():
         own = parser.parse_args()

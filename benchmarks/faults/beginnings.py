@@ -1,4 +1,4 @@
-"""Losses of power while a store is made: it is there whole, empty or not at all, as was acknowledged."""
+"""Losses of power while a store is made: it is complete, empty or absent, consistent with its acknowledgements."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def filled(store: Store, setting: Setting) -> None:
 
 
 def begun(setting: Setting, log: Log) -> None:
-    """Make a store and fill it, and note when that is done."""
+    """Make a store and fill it, and note the moment of completion."""
     store = open_store(setting.url)
     store.create(Journal(OLD, "cosine", FIELDS))
     log.write(made=True)
@@ -39,7 +39,7 @@ def begun(setting: Setting, log: Log) -> None:
 
 
 def begun_again(setting: Setting) -> list[int]:
-    """Items in the store after the loss, -1 if there is none, and after what makes up for it."""
+    """Count the items in the store after the loss, -1 without a store, and after the recovery."""
     store = open_store(setting.url)
     try:
         found = store.counts().total
@@ -53,7 +53,7 @@ def begun_again(setting: Setting) -> list[int]:
 
 
 def losses(place: Place, count: int, seed: int) -> list[Evidence]:
-    """So many losses of power on the way of one recording, or at its end."""
+    """Lose power this many times during one recording, or at its end."""
     chance, found = random.Random(seed), []
     with place.setting(**SMALL) as setting:
         if ended(watched(setting, "FULL", lambda: begun(setting, Log(setting.folder / "log")))):

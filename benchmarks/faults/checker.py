@@ -1,4 +1,4 @@
-"""Answers and stores against a history: every item that was there throughout is found once, as it was."""
+"""Check answers and stores against a history: every item present throughout is found once, unchanged."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from benchmarks.faults.oracle import EXACT, ContentOracle
 
 
 class Answer(NamedTuple):
-    """A query and what it got.
+    """A query and its answer.
 
     Attributes:
-        began: when it was asked.
-        ended: when it was answered.
+        began: time of the query.
+        ended: time of the answer.
         query: its number.
-        k: how many items it asked for.
+        k: number of items asked for.
         where: the filter.
         hits: (id, distance, part, meta as JSON) in order.
     """
@@ -33,10 +33,10 @@ class Answer(NamedTuple):
 
 
 class Checker:
-    """Follows the answers of one process, one after the other.
+    """Follow the answers of one process, one after the other.
 
-    Each has to be that of one state of the store: after a number of writes that the times allow, not before that of an
-    earlier answer, with every item in the part where it may be.
+    Each has to match one state of the store: after a number of writes allowed by the times, not before that of an
+    earlier answer, with every item in a possible part.
 
     Args:
         history: of the store.
@@ -48,7 +48,7 @@ class Checker:
         self.migrated: dict[str, str] = {}
 
     def check(self, answer: Answer) -> list[Wrong]:
-        """What is wrong with an answer; nothing, mostly."""
+        """List the violations of an answer."""
         if found := shape(answer):
             return found
         window = self.history.window(answer.began, answer.ended)
@@ -60,7 +60,7 @@ class Checker:
         return found or [Wrong("torn", f"query {answer.query} goes back behind an earlier answer")]
 
     def against(self, answer: Answer, writes: int) -> list[Wrong]:
-        """What is wrong with it, if so many writes had taken effect."""
+        """List its violations, after this number of writes."""
         hits = {id: (distance, part, meta) for id, distance, part, meta in answer.hits}
         last = answer.hits[-1][1] if len(answer.hits) == answer.k else None
         found = []
@@ -82,7 +82,7 @@ class Checker:
         return any(abs(distance - self.oracle.distance(answer.query, state.content, p)) <= EXACT for p in legal)
 
     def may_lack(self, answer: Answer, id: str, state: ItemState | None, last: float | None) -> bool:
-        """Whether an item in this state may be absent: it is not there, filtered, or too far."""
+        """Whether an item in this state may be missing from an answer: absent, filtered, or too far."""
         if state is None or not matches(state, answer.where):
             return True
         if last is None:
@@ -91,7 +91,7 @@ class Checker:
         return any(self.oracle.distance(answer.query, state.content, p) >= last - EXACT for p in parts)
 
     def parts(self, answer: Answer, id: str, state: ItemState) -> list[str]:
-        """Where an item of this state may be found: "before" a migration, in its "old" part, in its "new" part."""
+        """Name the possible parts of an item in this state: "before" a migration, its "old" part, its "new" part."""
         phases = self.history.phases
         found = []
         if answer.began <= phases.runs_by or answer.ended >= phases.back_from:
@@ -104,7 +104,7 @@ class Checker:
         return found
 
     def named(self, answer: Answer, id: str, states: States, hit: tuple[float, str, str], writes: int) -> Wrong:
-        """What is wrong with a hit."""
+        """Describe the violation of a hit."""
         distance, part, _ = hit
         text = f"{id} at {distance:.7f} in the {part} part for query {answer.query}"
         if states == frozenset([None]):
@@ -122,7 +122,7 @@ class Checker:
         return Wrong("torn", f"{text}, which no state of it gives")
 
     def learn(self, answer: Answer, writes: int) -> None:
-        """From an answer that is right: what it saw does not change back."""
+        """Learn from a right answer: an observed state does not change back."""
         self.writes = writes
         for id, distance, part, meta in answer.hits:
             states = self.history.possible(id, writes)
@@ -138,7 +138,7 @@ class Checker:
 
 
 def shape(answer: Answer) -> list[Wrong]:
-    """What is wrong with an answer whatever the store holds."""
+    """List the violations of an answer independent of the store's content."""
     ids = [hit[0] for hit in answer.hits]
     far = [hit[1] for hit in answer.hits]
     found = []
@@ -159,12 +159,12 @@ def matches(state: ItemState, where: Mapping[str, Any]) -> bool:
 def check_store(
     history: History, oracle: ContentOracle, items: Sequence[Mapping[str, Any]], complete: bool
 ) -> list[Wrong]:
-    """What is wrong with a store in which nothing moves any more.
+    """List the violations of a store at rest.
 
     Args:
-        history: of it, all of which has ended.
+        history: its complete history.
         oracle: vectors.
-        items: what it holds: id, content, meta, version, old, new.
+        items: its content: id, content, meta, version, old, new.
         complete: whether every item has to be migrated.
     """
     found = list(history.wrong)
@@ -190,7 +190,7 @@ def check_store(
 
 
 def check_vectors(oracle: ContentOracle, item: Mapping[str, Any], complete: bool) -> list[Wrong]:
-    """Whether an item's vectors are those of its content, and whether it has one."""
+    """Check an item's vectors against its content, and that it has one."""
     id, content = item["id"], item["content"]
     found = []
     for name, expected in (("old", oracle.old(content)), ("new", oracle.new(content))):

@@ -1,4 +1,4 @@
-"""Engines that are broken on purpose: the checker has to reject each."""
+"""Engines broken on purpose: the checker has to reject each."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from compat.live.items import Candidates, Report, Turn
 from compat.live.open import open_store
 from compat.live.store import Ask, Store
 
-BETWEEN = 0.004  # seconds between two steps that should be one
+BETWEEN = 0.004  # seconds between two steps of a transaction
 
 
 def broken(url: str, **methods: Callable[..., Any]) -> Store:
-    """A store of its own class with other methods, which get the class's as `honest`."""
+    """Return the store with some methods replaced, each called with the original as `honest`."""
     store = open_store(url)
     kind: Any = type(store)
     wrapped = {name: partial(method, store, partial(getattr(kind, name), store)) for name, method in methods.items()}
@@ -30,7 +30,7 @@ def broken(url: str, **methods: Callable[..., Any]) -> Store:
 
 
 def new_first(url: str) -> Store:
-    """Searches the new part first, then the old one, in two snapshots."""
+    """Search the new part first, then the old one, in two snapshots."""
 
     def search(store: Store, honest: Any, asks: Sequence[Ask], *rest: Any) -> list[Candidates]:
         found = []
@@ -43,7 +43,7 @@ def new_first(url: str) -> Store:
 
 
 def unchecked(url: str) -> Store:
-    """Writes vectors whatever became of the item since they were extracted."""
+    """Write vectors regardless of changes to the item since their extraction."""
 
     def exchange(store: Store, honest: Any, report: Report, *rest: Any) -> Turn:
         for id, _, vector in report.done:
@@ -56,7 +56,7 @@ def unchecked(url: str) -> Store:
 
 
 def in_place(url: str, path: Path) -> Store:
-    """Saves vectors to a file too, in place, and believes the file when it is opened again."""
+    """Save vectors to a file too, in place, and trust the file when it is opened again."""
     path.touch()
     size = 4 * NEW
 
@@ -86,7 +86,7 @@ CONTROLS = ("new part first", "no version check", "saved in place")
 
 
 def control(name: str, setting: Any) -> Any:
-    """The setting, broken."""
+    """Break the setting."""
     if name == "new part first":
         return setting._replace(asking=new_first)
     if name == "no version check":

@@ -1,4 +1,4 @@
-"""The quality measured live, of a migration whose worker is killed on the way, against the replayed curve."""
+"""Compare the quality of a live migration, whose worker is killed on the way, with the replayed curve."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from compat.orders import Random
 QUERIES, ITEMS, OLD, NEW, CLASSES = 30, 200, 8, 12, 6
 POINTS, SEED, BATCH = 11, 3, 7
 REFIT = (0.15, 0.35, 0.65)
-LIFE = 0.08  # seconds within which a worker is killed, and longer after each kill, so that it comes to an end
+LIFE = 0.08  # seconds until a worker is killed, and more after each kill, so it ends at last
 NAMES = [f"c{n}" for n in range(QUERIES + ITEMS)]
 
 
 def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Old and new embeddings of queries and items, and their classes."""
+    """Make old and new embeddings of queries and items, and their classes."""
     chance = np.random.default_rng(0)
     labels = chance.integers(0, CLASSES, QUERIES + ITEMS)
     old, new = (
@@ -43,14 +43,14 @@ def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def models(learns: bool) -> Models:
-    """Of the migration."""
+    """Return the models of the migration."""
     old, new, _ = data()
     learner = OwnForward(Precomputed(OLD), Precomputed(NEW)) if learns else None
     return Models(Rows(NAMES, new), Rows(NAMES, old), None, learner=learner, refit=REFIT if learns else ())
 
 
 def replayed(learns: bool) -> list[float]:
-    """The curve that the replay gives."""
+    """Replay the curve."""
     old, new, labels = data()
     parts = (old[:QUERIES], new[:QUERIES], old[QUERIES:], new[QUERIES:], labels[:QUERIES], labels[QUERIES:])
     plain = Embeddings(*map(torch.from_numpy, parts))
@@ -63,7 +63,7 @@ def replayed(learns: bool) -> list[float]:
 
 
 def make(setting: Setting, learns: bool) -> None:
-    """The store, and the plan."""
+    """Make the store, and the plan."""
     store, (old, _, _) = open_store(setting.url), data()
     store.create(Journal(OLD, "cosine"))
     store.add(Item(name, name, {}, old=row) for name, row in zip(NAMES[QUERIES:], old[QUERIES:], strict=True))
@@ -71,7 +71,7 @@ def make(setting: Setting, learns: bool) -> None:
 
 
 def live(setting: Setting, learns: bool) -> float:
-    """Mean average precision of all queries now."""
+    """Return the mean average precision of all queries at this moment."""
     _, _, labels = data()
     hits = Searcher(open_store(setting.url), models(learns)).search_many(NAMES[:QUERIES], ITEMS)
     found = []
@@ -82,7 +82,7 @@ def live(setting: Setting, learns: bool) -> float:
 
 
 def measured(setting: Setting, chance: random.Random, settled: Callable[[int], None], learns: bool) -> dict[str, Any]:
-    """Largest difference of the two curves, and how often the worker was killed between their points."""
+    """Return the largest difference of the two curves, and the number of kills between their points."""
     call(lambda: make(setting, learns), setting.errors)
     expected = call(lambda: replayed(learns), setting.errors)
     kills, found = 0, []

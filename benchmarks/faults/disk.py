@@ -1,4 +1,4 @@
-"""A disk that loses power: what was synced is there, of what was not some, all, or none, in pieces of a sector."""
+"""A disk losing power: synced data stay; of the rest some, all or none, in pieces of a sector."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections.abc import Iterable, Mapping
 
 from benchmarks.faults.recorder import Event
 
-SECTOR = 512  # bytes that are written whole or not at all
-SHARES = (0.0, 0.5, 0.9, 1.0)  # of the changes that were not synced, which are on the disk all the same
+SECTOR = 512  # bytes, written whole or not at all
+SHARES = (0.0, 0.5, 0.9, 1.0)  # share of the unsynced changes on the disk nevertheless
 
 
 class Content:
-    """Of a file.
+    """Content of a file.
 
     Args:
-        synced: what is on the disk whatever happens.
+        synced: bytes safe on the disk.
     """
 
     def __init__(self, synced: bytes = b"") -> None:
         self.synced, self.pending = bytearray(synced), list[Event]()
 
     def sync(self) -> None:
-        """All that was changed is on the disk."""
+        """Make all changes safe."""
         for event in self.pending:
             change(self.synced, event.verb, event.place, event.data)
         self.pending.clear()
 
     def after(self, share: float, chance: random.Random) -> bytes:
-        """What is there after a loss: each change that was not synced by chance; those that are lost, in part."""
+        """Return the content after a loss: each unsynced change kept by chance; the lost ones in part."""
         found = bytearray(self.synced)
         for event in self.pending:
             if chance.random() < share:
@@ -43,10 +43,10 @@ class Content:
 class Disk:
     """Files by name, and which of their names are on the disk.
 
-    A name is there for good once the file or its folder was synced; until then names come and go in their order.
+    A name is safe once the file or its folder was synced; until then names come and go in their order.
 
     Args:
-        files: that are on the disk.
+        files: on the disk.
     """
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
@@ -55,7 +55,7 @@ class Disk:
         self.pending: list[tuple[str, Content | None]] = []
 
     def run(self, events: Iterable[Event]) -> Disk:
-        """Let these changes happen."""
+        """Apply these changes."""
         for event in events:
             if event.verb == "create":
                 self.now[event.name] = Content()
@@ -75,16 +75,16 @@ class Disk:
         return self
 
     def sync(self) -> None:
-        """All names are on the disk."""
+        """Make all names safe."""
         self.synced = dict(self.now)
         self.pending.clear()
 
     def whole(self) -> dict[str, bytes]:
-        """The files as a process sees them."""
+        """Return the files as a process sees them."""
         return {name: content.after(1.0, random.Random()) for name, content in self.now.items()}
 
     def after(self, chance: random.Random) -> dict[str, bytes]:
-        """The files after a loss of power."""
+        """Return the files after a loss of power."""
         share, found = chance.choice(SHARES), dict(self.synced)
         for name, content in self.pending[: chance.randint(0, len(self.pending))]:
             if content is None:
@@ -104,7 +104,7 @@ def change(data: bytearray, verb: str, place: int, piece: bytes) -> None:
 
 
 def sectors(event: Event) -> Iterable[tuple[int, bytes]]:
-    """A write in pieces that are written whole or not at all, each with its place."""
+    """Split a write into sectors, written whole or not at all, each with its place."""
     start, end = event.place, event.place + len(event.data)
     while start < end:
         stop = min(start - start % SECTOR + SECTOR, end)

@@ -1,4 +1,4 @@
-"""From what processes left in writing to a history, and to what is wrong."""
+"""Read processes' logs into a history, and check answers and stores against it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from benchmarks.faults.checker import Answer, Checker, check_store
 from benchmarks.faults.history import NEVER, History, ItemState, Phases, Write, Wrong
 from benchmarks.faults.oracle import OLD, ContentOracle
 
-CUT = ("zombie", "without room")  # roles that end with a batch that they could not hand in
+CUT = ("zombie", "without room")  # roles ending with an undelivered batch
 
 
 class Ended(NamedTuple):
-    """The life of a process that is over.
+    """The life of an ended process.
 
     Attributes:
-        role: what it did.
+        role: its task.
         killed: whether by SIGKILL.
-        at: when, so that nothing of it happened later.
+        at: time after its last action.
         events: of its log.
     """
 
@@ -31,12 +31,12 @@ class Ended(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What a fault injection was found to do.
+    """Findings of a fault injection.
 
     Attributes:
-        counts: of all that was done and looked at.
-        answers: what is wrong with them.
-        store: what is wrong in it.
+        counts: of all actions and checks.
+        answers: violations in answers.
+        store: violations in the store.
     """
 
     counts: Counter[str]
@@ -45,7 +45,7 @@ class Evidence(NamedTuple):
 
 
 def history_of(items: Mapping[str, ItemState], lives: Iterable[Ended]) -> History:
-    """The history that processes wrote, of which all are dead; those that write were so one after the other."""
+    """Build the history written by dead processes; writers followed each other."""
     lives = list(lives)
     events = [event for life in lives for event in life.events]
     running, runs, back = ([e["at"] for e in events if name in e] for name in ("running", "runs", "back"))
@@ -65,7 +65,7 @@ def history_of(items: Mapping[str, ItemState], lives: Iterable[Ended]) -> Histor
 def answers(
     history: History, oracle: ContentOracle, events: Iterable[Mapping[str, Any]]
 ) -> tuple[Counter[str], list[Wrong]]:
-    """What is wrong with the answers that a process got."""
+    """List the violations in a process's answers."""
     checker, counts, wrong = Checker(history, oracle), Counter[str](), []
     for event in events:
         counts["queries"] += "asked" in event
@@ -81,7 +81,7 @@ def answers(
 
 
 def in_store(history: History, held: Mapping[str, Any], complete: bool, forward: bool = False) -> list[Wrong]:
-    """What is wrong with a store, as `roles.look` saw it: after the first migration or before its end, or after it."""
+    """List the violations in a store, as seen by `roles.look`, during or after the first migration."""
     oracle = ContentOracle((), forward) if held["dim"] == OLD else ContentOracle((), old="new", new="next")
     found = check_store(history, oracle, held["items"], complete)
     if held["total"] != len(held["items"]):
@@ -90,7 +90,7 @@ def in_store(history: History, held: Mapping[str, Any], complete: bool, forward:
 
 
 def tally(lives: Iterable[Ended], history: History) -> Counter[str]:
-    """Kills and writes, and work that was done again."""
+    """Count kills, writes, and repeated work."""
     counts, seen = Counter[str](), Counter[str]()
     for life in lives:
         counts[f"kills_of_{life.role}"] += life.killed

@@ -1,4 +1,4 @@
-"""A file that cannot grow any more in the middle of a migration: the worker tries again, ends, and goes on later."""
+"""Run out of room in the middle of a migration: the worker tries again, ends, and resumes later."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from compat.live.searcher import Searcher
 
 
 def limited(setting: Setting, log: Log, room: int) -> None:
-    """Migrate while no file may be larger than so many bytes; a worker that gives up says why."""
+    """Migrate with a limit on file sizes; return the reason of a worker giving up."""
     compat.live.extraction.FIRST_WAIT = 0.001
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
     try:
@@ -29,14 +29,14 @@ def limited(setting: Setting, log: Log, room: int) -> None:
 
 
 def queried(setting: Setting, log: Log) -> None:
-    """Each query once, with all items."""
+    """Ask each query once, for all items."""
     searcher = Searcher(open_store(setting.url), models(setting.forward))
     for query in range(len(setting.queries)):
         answer(searcher, setting, log, 3 * query)
 
 
 def measured(setting: Setting, room: int) -> Evidence:
-    """A migration that runs out of room."""
+    """Run a migration out of room, and check it."""
     versions = call(partial(make, setting), setting.errors)
     paths = [setting.folder / name for name in ("limited", "answers", "rest")]
     ended(fork(lambda: limited(setting, Log(paths[0]), room), setting.errors))

@@ -1,4 +1,4 @@
-"""What may be true of items at each moment, from a log of operations that began, and were acknowledged or not."""
+"""Derive the possible states of items at each moment, from a log of operations begun and acknowledged or not."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ NEVER = 2**63  # a time after all others
 
 
 class ItemState(NamedTuple):
-    """Of an item that is there.
+    """State of a present item.
 
     Attributes:
-        content: that it has.
+        content: its content.
         meta: as JSON.
         version: if it was acknowledged or read.
-        born: whether it was written while the migration ran, so that it was never one to be migrated.
+        born: whether it was written during the migration, and so never had to be migrated.
     """
 
     content: str
@@ -27,16 +27,16 @@ class ItemState(NamedTuple):
 
 
 class Write(NamedTuple):
-    """An operation of the one process that writes: acknowledged, or cut short by a kill, and then it is open.
+    """An operation of the one writing process: acknowledged, or open if cut short by a kill.
 
     Attributes:
         verb: "put", "describe" or "delete".
         id: of the item.
         content: of a put.
         meta: of a put or describe.
-        began: when it was called.
-        ended: when it returned, or when the process was dead.
-        returned: version of a put, whether the item was there of others; None: it never returned.
+        began: time of the call.
+        ended: time of the return, or of the process's death.
+        returned: version of a put, whether the item was present for others; None: it never returned.
     """
 
     verb: str
@@ -49,13 +49,13 @@ class Write(NamedTuple):
 
 
 class Phases(NamedTuple):
-    """When the migration began to run and went back, each between two times.
+    """Start and rollback of the migration, each between two times.
 
     Attributes:
-        runs_from: when it may have begun to run.
-        runs_by: when it surely had.
-        back_from: when a rollback may have begun.
-        back_by: when it surely had ended.
+        runs_from: earliest possible start.
+        runs_by: latest possible start.
+        back_from: earliest possible start of a rollback.
+        back_by: latest possible end of a rollback.
     """
 
     runs_from: int = 0
@@ -68,11 +68,11 @@ States = frozenset[ItemState | None]
 
 
 class Wrong(NamedTuple):
-    """A promise that was not kept.
+    """A broken promise.
 
     Attributes:
         kind: "lost", "acknowledged and gone", "resurrected", "stale", "twice", "torn" or "unmigrated".
-        text: what it is.
+        text: description.
     """
 
     kind: str
@@ -80,11 +80,11 @@ class Wrong(NamedTuple):
 
 
 class History:
-    """After each number of writes, the states that each item may have.
+    """The possible states of each item after each number of writes.
 
     Args:
         initial: the gallery before.
-        writes: in the order in which they were called.
+        writes: in calling order.
         phases: of the migration.
     """
 
@@ -103,7 +103,7 @@ class History:
         self.began, self.ended = [w.began for w in self.writes], [w.ended for w in self.writes]
 
     def following(self, write: Write, states: States) -> States:
-        """The states after a write, from those before; notes a return value that none of them gives."""
+        """Return the states after a write, from those before; record impossible return values."""
         if write.verb == "put":
             born = write.began >= self.phases.runs_by and write.ended <= self.phases.back_from
             after: States = frozenset([ItemState(write.content, write.meta, write.returned, born)])
@@ -125,17 +125,17 @@ class History:
         return after - {None} if write.verb == "describe" else after
 
     def window(self, began: int, ended: int) -> range:
-        """How many writes may have taken effect at a moment in this interval."""
+        """Return the possible numbers of effective writes at a moment in this interval."""
         return range(bisect_right(self.ended, began), bisect_right(self.began, ended) + 1)
 
     def possible(self, id: str, writes: int) -> States:
-        """The states of an item after so many writes."""
+        """Return the states of an item after this number of writes."""
         return self.states[id][bisect_right(self.at[id], writes) - 1]
 
     def settle(self, id: str, writes: int, states: States) -> None:
-        """What was left open by a kill has been seen, and stays so."""
+        """Settle a write left open by a kill, as its effect has been seen."""
         self.states[id][bisect_right(self.at[id], writes) - 1] = states
 
     def earlier(self, id: str, writes: int) -> list[ItemState]:
-        """States that an item had and has no more."""
+        """Return the former states of an item."""
         return [s for states in self.states[id][: bisect_right(self.at[id], writes)] for s in states if s]

@@ -2,8 +2,8 @@
 
     python -m benchmarks.faults.kill configs/digits.yaml --seed=0 --kills 100 -o results/kill_digits.json
 
-Each process is killed (SIGKILL) while it makes the next product that is missing, at a random moment of the time that
-this product took in the run left alone and of half that time again, in which its result is collected. When nothing is
+Each process is killed (SIGKILL) while it makes the next missing artifact, at a random moment within 1.5 times the
+time of the undisturbed run, which includes collecting the result. When nothing is
 missing any more the results are compared, and it begins anew in an empty folder.
 """
 
@@ -36,14 +36,14 @@ SAME = (
 
 
 def started(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
-    """The benchmark as a process of its own, in that folder."""
+    """Start the benchmark as a process of its own, in this folder."""
     own = [f"--runs={folder / 'runs'}", f"--results={folder / 'results'}"]
     command = [sys.executable, "-m", "benchmarks.run", *arguments, *own]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, bufsize=1)
 
 
 def alone(arguments: list[str], folder: Path) -> tuple[dict[str, list[Any]], dict[str, float]]:
-    """The results of a run that nobody kills, and the seconds that each product took.
+    """Run without kills; return the results, and the seconds of each artifact.
 
     Raises:
         InputError: it fails.
@@ -51,13 +51,13 @@ def alone(arguments: list[str], folder: Path) -> tuple[dict[str, list[Any]], dic
     process = started(arguments, folder)
     _, errors = process.communicate()
     if process.returncode:
-        raise InputError(f"config: {errors.strip().splitlines()[-1]}, expected a benchmark that runs")
+        raise InputError(f"config: {errors.strip().splitlines()[-1]}, expected a running benchmark")
     records = [json.loads(path.read_text()) for path in (folder / "runs").glob("*/record.json")]
     return results_of(folder), {record["label"]: float(record["seconds"]) for record in records}
 
 
 def results_of(folder: Path) -> dict[str, list[Any]]:
-    """By labels all that was measured: everything but seconds, with each query's area; and what has no provenance."""
+    """Return all figures by labels, except seconds, with each query's area; and the results without provenance."""
     (benchmark,) = (folder / "results").iterdir()
     records = load_experiment(benchmark)["provenance"].keys()
     found = {}
@@ -72,7 +72,7 @@ def results_of(folder: Path) -> dict[str, list[Any]]:
 
 
 def killed(process: subprocess.Popen[str], after: int, seconds: dict[str, float], chance: random.Random) -> str | None:
-    """Kill a process while it makes its product of that number, and say which; None if it ended before."""
+    """Kill a process while it makes its artifact of this number, and return its label; None if it ended before."""
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("[") and "] " in line:
@@ -90,7 +90,7 @@ def killed(process: subprocess.Popen[str], after: int, seconds: dict[str, float]
 
 
 def measure(arguments: list[str], kills: int, seed: int) -> dict[str, Any]:
-    """Kill so many times, and count by stage what was killed, and which results came out lost or other."""
+    """Kill this many times; count the kills by stage, and the lost or different results."""
     chance, by_stage, lost, other, rounds = random.Random(seed), Counter[str](), 0, 0, 0
     with TemporaryDirectory() as scratch:
         figures, seconds = alone(arguments, Path(scratch, "alone"))
@@ -114,7 +114,7 @@ def measure(arguments: list[str], kills: int, seed: int) -> dict[str, Any]:
 def main() -> None:
     """Command line of `python -m benchmarks.faults.kill`."""
     parser = command_parser("benchmarks.faults.kill", __doc__)
-    parser.add_argument("--kills", type=int, default=100, help="how many (default 100)")
+    parser.add_argument("--kills", type=int, default=100, help="number of kills (default 100)")
     parser.add_argument("--chance", type=int, default=0, help="seed of the moments")
     parser.add_argument("-o", "--output", required=True, help="JSON file of the report")
     with exit_on_input_error():

@@ -1,4 +1,4 @@
-"""A small migration killed at every line of the engine that it executes, each time from the start."""
+"""Kill a small migration at every executed line of the engine, each time from the start."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ Step = Callable[[Setting, Store, Log], object]
 
 
 def planned(setting: Setting, store: Store, log: Log) -> None:
-    """Plan, unless that has happened."""
+    """Plan, unless already done."""
     if store.journal().phase not in UNDER_WAY:
         plan(setting, store)
 
 
 def half(setting: Setting, store: Store, log: Log) -> None:
-    """Half of a migration."""
+    """Run half of a migration."""
     work(setting, log, store, 0.5)
 
 
 def whole(setting: Setting, store: Store, log: Log) -> None:
-    """The rest of a migration."""
+    """Run the rest of a migration."""
     work(setting, log, store)
 
 
 def written(setting: Setting, store: Store, log: Log) -> None:
-    """Writes of each kind: to items that are migrated or not, were deleted, were never there."""
+    """Write to items of each kind: migrated or not, deleted, new."""
     writer, chance = Writer(store, models(setting.forward)), random.Random(0)
     verbs = (
         "put i0",
@@ -67,12 +67,12 @@ def written(setting: Setting, store: Store, log: Log) -> None:
 
 
 def back(setting: Setting, store: Store, log: Log) -> None:
-    """A rollback."""
+    """Roll back."""
     roll_back(setting, log, store)
 
 
 def final(setting: Setting, store: Store, log: Log) -> None:
-    """Verify and finalize, unless that has happened."""
+    """Verify and finalize, unless already done."""
     migration = Migration(store, models(setting.forward))
     if store.journal().phase != "finalized":
         migration.verify()
@@ -80,21 +80,21 @@ def final(setting: Setting, store: Store, log: Log) -> None:
 
 
 def following(setting: Setting, store: Store, log: Log) -> None:
-    """Plan the migration after that, unless that has happened."""
+    """Plan the next migration, unless already done."""
     if store.journal().phase not in UNDER_WAY:
         plan(setting, store, "new", "next")
 
 
 class Story(NamedTuple):
-    """What is killed.
+    """A scenario to kill.
 
     Attributes:
-        before: what has happened.
-        act: what is killed at every line.
-        after: what makes up for it.
-        complete: whether all is migrated in the end.
-        asked: whether queries are asked after the kill, and in the end.
-        forward: whether the gallery is written anew when the backfilling starts.
+        before: preparation.
+        act: the part killed at every line.
+        after: recovery.
+        complete: whether everything is migrated at the end.
+        asked: whether queries are asked after the kill, and at the end.
+        forward: whether the gallery is rewritten when the backfill starts.
     """
 
     before: tuple[Step, ...]
@@ -120,7 +120,7 @@ Stop = tuple[str, int]
 
 
 class Tracer:
-    """Counts how often each line of the engine is executed, and kills its process at one of them.
+    """Count the executions of each line of the engine, and kill its process at one of them.
 
     Args:
         stop: a line, as "file:number", and the number of its execution, from 1; None: never.
@@ -133,7 +133,7 @@ class Tracer:
         return self.line if frame.f_code.co_filename.startswith(ENGINE) else None
 
     def line(self, frame: FrameType, event: str, _: Any) -> Any:
-        """A line is about to be executed."""
+        """Handle the execution of a line."""
         if event == "line":
             place = f"{frame.f_code.co_filename.removeprefix(ENGINE)}:{frame.f_lineno}"
             self.counts[place] += 1
@@ -143,7 +143,7 @@ class Tracer:
 
 
 def tell(story: Story, setting: Setting, tracer: Tracer) -> None:
-    """Do what comes before, and then the act under a tracer."""
+    """Run the preparation, and then the act under a tracer."""
     log = Log(setting.folder / "log")
     log.write(versions=make(setting, planned=False))
     store = open_store(setting.url)
@@ -156,7 +156,7 @@ def tell(story: Story, setting: Setting, tracer: Tracer) -> None:
 
 
 def counted(story: Story, setting: Setting) -> dict[str, int]:
-    """How often an act executes each line of the engine."""
+    """Count the executions of each line of the engine in an act."""
 
     def told() -> dict[str, int]:
         tracer = Tracer(None)
@@ -168,7 +168,7 @@ def counted(story: Story, setting: Setting) -> dict[str, int]:
 
 
 def recovered(story: Story, setting: Setting, ids: list[str]) -> list[dict[str, Any]]:
-    """What the store holds after the kill, and after what makes up for it."""
+    """Return the store's content after the kill, and after the recovery."""
     log, store = Log(setting.folder / "answers"), open_store(setting.url)
     searcher = Searcher(store, models(setting.forward)) if story.asked else None
     held = []
@@ -186,7 +186,7 @@ def recovered(story: Story, setting: Setting, ids: list[str]) -> list[dict[str, 
 def kill_at(
     story: Story, setting: Setting, stop: Stop, settled: Callable[[int], None]
 ) -> tuple[dict[str, ItemState], Ended]:
-    """Kill an act at a line, unless it is not reached this time; the gallery before, and the life that ended."""
+    """Kill an act at a line, if it is reached this time; returns the gallery before, and the ended life."""
     process = fork(lambda: tell(story, setting, Tracer(stop)), setting.errors)
     if (status := ended(process)) > 0:
         raise RuntimeError(setting.errors.read_text())
@@ -196,7 +196,7 @@ def kill_at(
 
 
 def killed(story: Story, settings: list[Setting], stops: list[Stop], settled: Callable[[int], None]) -> list[Evidence]:
-    """Kills, each in a store of its own; what makes up for them, and what is wrong then."""
+    """Kill repeatedly, each time in a new store, recover, and list the violations."""
     dead = [kill_at(story, setting, stop, settled) for setting, stop in zip(settings, stops, strict=True)]
     ids = [sorted(history_of(items, [life]).states) for items, life in dead]
     held = call(lambda: [recovered(story, s, i) for s, i in zip(settings, ids, strict=True)], settings[0].errors)

@@ -1,4 +1,4 @@
-"""A migration in which worker and writer are killed at random moments, again and again, while queries go on."""
+"""Kill a migration's worker and writer at random moments, again and again, while queries go on."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from benchmarks.faults.processes import Log, call, ended, fork, has_ended, kill,
 from benchmarks.faults.roles import LANGUAGES, Setting, ask, dumped, look, make, roll_back, work, write
 from compat.live.open import open_store
 
-SHARE = 0.37  # of the gallery, at which it is rolled back
-WRITTEN = 25  # times before it is, so that there are items without an old embedding
+SHARE = 0.37  # share of the gallery at the rollback
+WRITTEN = 25  # times earlier, so some items have no old embedding
 SHARES = {  # of a life, within which each is killed in a round of worker or rollback, which is done sooner
     "worker": {"worker": 1.0, "writer": 1.0},
     "rollback": {"rollback": 0.8, "writer": 5.0},
@@ -27,13 +27,13 @@ SHARES = {  # of a life, within which each is killed in a round of worker or rol
 
 
 class Life(NamedTuple):
-    """A process that is to be killed.
+    """A process to be killed.
 
     Attributes:
         role: "worker", "writer" or "rollback".
         process: its id.
         path: of its log.
-        until: when it is to be killed, in seconds.
+        until: time of the kill, in seconds.
     """
 
     role: str
@@ -48,8 +48,8 @@ class Round:
     Args:
         setting: of it.
         chance: of the moments.
-        settled: returns once nothing of a dead process goes on in the server.
-        seed: of what is written.
+        settled: returns once the server has finished all work of dead processes.
+        seed: of the writes.
     """
 
     def __init__(self, setting: Setting, chance: random.Random, settled: Callable[[int], None], seed: str) -> None:
@@ -59,7 +59,7 @@ class Round:
         self.shares = SHARES["worker"]
 
     def begin(self, role: str) -> Life:
-        """Fork a process that is to be killed."""
+        """Fork a process to be killed."""
         self.number += 1
         path = self.setting.folder / f"{self.number:04d}-{role}"
         seed = f"{self.seed}.{self.number}"
@@ -76,7 +76,7 @@ class Round:
         return Life(role, process, path, time.monotonic() + life)
 
     def end(self, life: Life, status: int) -> Ended:
-        """Note the end of a process."""
+        """Record the end of a process."""
         self.settled(life.process)
         over = Ended(life.role, status < 0, time.monotonic_ns(), list(read(life.path)))
         self.over.append(over)
@@ -88,7 +88,7 @@ class Round:
         """Kill processes of this role and of the writer until the first of the role ends by itself."""
         self.shares = SHARES[task]
         writer = self.begin("writer")
-        lives = {task: self.begin(task), "writer": writer}  # what may end by itself is looked at first
+        lives = {task: self.begin(task), "writer": writer}  # processes that may end by themselves come first
         while True:
             time.sleep(0.0005)
             for role, life in lives.items():
@@ -106,7 +106,7 @@ class Round:
 def measured(
     setting: Setting, chance: random.Random, settled: Callable[[int], None], seed: str, back: bool = False
 ) -> Evidence:
-    """A round, and what is wrong with it."""
+    """Run a round, and list its violations."""
     versions = call(partial(make, setting), setting.errors)
     begun = setting.folder / "begun"
     if back:
@@ -130,5 +130,5 @@ def measured(
 
 
 def initial(versions: Mapping[str, int]) -> dict[str, ItemState]:
-    """The gallery that `make` made."""
+    """Return the gallery made by `make`."""
     return {id: ItemState(id, dumped({"lang": LANGUAGES[int(id[1:]) % 2]}), v) for id, v in versions.items()}

@@ -1,4 +1,4 @@
-"""What is true of a gallery of made-up models: embeddings by content, and distances recomputed in float64."""
+"""True embeddings of a gallery of made-up models by content, and distances recomputed in float64."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from compat.models import Precomputed
 
 DIMS = {"old": 8, "new": 12, "next": 12, "other": 12}  # of the made-up models
 OLD, NEW = DIMS["old"], DIMS["new"]
-FIELDS = ("lang",)  # that queries are filtered by
+FIELDS = ("lang",)  # filters of queries
 EXACT = 1e-6  # within which a distance, rounded to float32, is the one expected
 
 
 class Told:
-    """Stands for a model: an embedding that follows from the content's name alone.
+    """A made-up model: an embedding determined by the content's name alone.
 
     Args:
         name: of the model; other names embed otherwise.
@@ -39,7 +39,7 @@ class Told:
 
 
 class Forward(Upgrade):
-    """A gallery that is written anew when the backfilling starts, by a matrix; queries are those of the new model."""
+    """A gallery rewritten by a matrix when the backfill starts; queries are the new model's."""
 
     transforms_gallery = True
     encoder_passes = 1
@@ -59,12 +59,12 @@ MATRIX = np.random.default_rng(5).standard_normal((OLD, NEW)).astype(np.float32)
 
 
 def models(forward: bool = False, old: str = "old", new: str = "new") -> Models:
-    """The made-up models, of independent systems or with a gallery that is written anew."""
+    """Return the made-up models, of independent systems or with a rewritten gallery."""
     return Models(Told(new), Told(old), Forward() if forward else None)
 
 
 class ContentOracle:
-    """Vectors and distances of any content, by no code of the engine.
+    """Vectors and distances of any content, without code of the engine.
 
     Args:
         queries: contents of the queries.
@@ -79,15 +79,15 @@ class ContentOracle:
         self.known: dict[str, dict[str, np.ndarray]] = {}
 
     def old(self, content: str) -> np.ndarray:
-        """What the old model says of it, (D_old,)."""
+        """Return the old model's embedding, (D_old,)."""
         return self.before.row(content)
 
     def new(self, content: str) -> np.ndarray:
-        """What the new model says of it, (D_new,)."""
+        """Return the new model's embedding, (D_new,)."""
         return self.after.row(content)
 
     def distance(self, query: int, content: str, part: str) -> float:
-        """Of a query to an item of that content, in a part: "old" once a migration runs, "before" else, or "new"."""
+        """Return a query's distance to this content in a part: "old" once a migration runs, "before" else, or "new"."""
         if content not in self.known:
             old, new = self.old(content).astype(np.float64), self.new(content).astype(np.float64)
             before, after = apart(self.near, old), apart(self.far, new)
@@ -97,6 +97,6 @@ class ContentOracle:
 
 
 def apart(queries: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """Cosine distances of queries (Q, D) to one row (D,), (Q,) float64."""
+    """Return the cosine distances of queries (Q, D) to one row (D,), (Q,) float64."""
     norms = np.sqrt((queries * queries).sum(1) * (row * row).sum())
     return 1 - (queries * row).sum(1) / norms

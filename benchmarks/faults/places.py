@@ -1,4 +1,4 @@
-"""Where stores are made for fault injections: files in a temporary folder, or schemas of a server."""
+"""Places of stores for fault injections: files in a temporary folder, or schemas of a server."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 from benchmarks.faults.processes import application
 from benchmarks.faults.roles import Setting
 
-LIFE = 0.1  # seconds within which a process that has to connect first is killed
+LIFE = 0.1  # seconds until a process is killed, including its connection
 LOOKS = 0.001  # seconds between two looks whether a connection is gone
 
 
 class Place(NamedTuple):
-    """Where stores are made.
+    """A place for stores.
 
     Attributes:
-        setting: from a setting's options to one whose store is not there yet, and is gone afterwards.
-        settled: returns once nothing that a dead process asked for goes on.
+        setting: context manager from a setting's options to one without a store, removed afterwards.
+        settled: returns once all work of dead processes has ended.
     """
 
     setting: Callable[..., AbstractContextManager[Setting]]
@@ -30,7 +30,7 @@ class Place(NamedTuple):
 
 @contextmanager
 def files() -> Iterator[Place]:
-    """A file for each store; with its process all is over."""
+    """Use a file for each store; its work ends with its process."""
     import compat.live.sqlite.indexes  # noqa: F401  # here, and not in each child
 
     @contextmanager
@@ -43,7 +43,7 @@ def files() -> Iterator[Place]:
 
 @contextmanager
 def schemas() -> Iterator[Place]:
-    """A schema for each store, of a server; what a dead process sent it is over once its connection is gone."""
+    """Use a server's schema for each store; a dead process's work ends with its connection."""
     import psycopg
 
     import compat.live.postgres.store  # noqa: F401  # here, and not in each child

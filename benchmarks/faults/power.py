@@ -1,4 +1,4 @@
-"""Losses of power: a disk is made of what SQLite has asked for by then, without what was not synced, and looked at."""
+"""Losses of power: rebuild the disk from SQLite's operations, without unsynced data, and check the store."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from compat.live.open import open_store
 RECORDINGS = 2  # of each story
 ENDS = 5  # of so many losses one comes once all was acknowledged
 WRITES = 60  # beside a worker
-SLOWNESS = 0.004  # seconds of a batch of that worker, so that it takes as long as the writer
-PAGES = 16  # in the write-ahead log, after which it is moved into the file: so losses come in the middle of that too
+SLOWNESS = 0.004  # seconds per batch of this worker, to last as long as the writer
+PAGES = 16  # pages in the write-ahead log before a checkpoint, so losses happen during checkpoints too
 CROWD = Story((lines.planned,), lines.whole, lines.whole, complete=True)
 STORIES = {"worker, writer and queries at once": CROWD, **lines.STORIES}
-CONTROLS = ("OFF", "NORMAL")  # `synchronous` of engines that lose what they have acknowledged
+CONTROLS = ("OFF", "NORMAL")  # `synchronous` of engines losing acknowledged writes
 
 
 class Recording(NamedTuple):
-    """What happened to a store, and to its files.
+    """The record of a store and its files.
 
     Attributes:
-        items: that it had.
-        files: of the store, by name, when it began.
+        items: its items.
+        files: of the store, by name, at the start.
         events: of the files.
         lives: of the processes.
-        answers: events of the process that asked.
+        answers: events of the querying process.
     """
 
     items: Mapping[str, ItemState]
@@ -57,19 +57,19 @@ class Recording(NamedTuple):
 
 
 def path_of(setting: Setting) -> Path:
-    """Of the store."""
+    """Return the store's path."""
     return Path(setting.url.removeprefix("sqlite:///"))
 
 
 def files_of(setting: Setting) -> dict[str, bytes]:
-    """The store's files, but for what SQLite shares in memory."""
+    """Return the store's files, except SQLite's shared memory."""
     path = path_of(setting)
     found = path.parent.glob(f"{path.name}*")
     return {file.name: file.read_bytes() for file in found if not file.name.endswith("-shm")}
 
 
 def began(story: Story, setting: Setting) -> dict[str, int]:
-    """Do what comes before a story; the version of each item."""
+    """Run the preparation of a story; return the version of each item."""
     versions, log, store = make(setting, planned=False), Log(setting.folder / "log"), open_store(setting.url)
     for step in story.before:
         step(setting, store, log)
@@ -77,7 +77,7 @@ def began(story: Story, setting: Setting) -> dict[str, int]:
 
 
 def watched(setting: Setting, synchronous: str, task: Callable[[], object]) -> int:
-    """Start a process that leaves a record of what it does to files; FULL is what the engine has by itself."""
+    """Start a process recording its file operations; FULL is the engine's own setting."""
 
     def told() -> None:
         Recorder(setting.folder / "recording", path_of(setting))
@@ -88,14 +88,14 @@ def watched(setting: Setting, synchronous: str, task: Callable[[], object]) -> i
 
 
 def connect_otherwise(synchronous: str) -> None:
-    """Let the engine move its log into the file more often, in this process, and sync less if that is asked for."""
+    """Checkpoint the engine's log more often, in this process, and sync less if requested."""
     honest = compat.live.sqlite.file.connect
 
     def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
         base = honest(*arguments, **options)
         if synchronous != "FULL":
             base.execute(f"PRAGMA synchronous = {synchronous}")
-        if synchronous != "NORMAL":  # which syncs when that is done, and then only
+        if synchronous != "NORMAL":  # this one syncs at its end only
             base.execute(f"PRAGMA wal_autocheckpoint = {PAGES}")
         return base
 
@@ -103,7 +103,7 @@ def connect_otherwise(synchronous: str) -> None:
 
 
 def recorded(story: Story, setting: Setting, seed: str, synchronous: str = "FULL") -> Recording:
-    """A story told to its end; or, if it is that of the crowd, a worker, a writer and queries at once."""
+    """Record a story to its end; for the crowd, a worker, a writer and queries at once."""
     versions = call(partial(began, story, setting), setting.errors)
     files, log = files_of(setting), setting.folder / "log"
     names = {"engine": log, "writer": setting.folder / "writer", "asker": setting.folder / "asker"}
@@ -127,20 +127,20 @@ def recorded(story: Story, setting: Setting, seed: str, synchronous: str = "FULL
 
 
 def acted(story: Story, setting: Setting, path: Path) -> None:
-    """Tell a story, and note the phase that it ends in."""
+    """Run a story, and record its final phase."""
     store, log = open_store(setting.url), Log(path)
     story.act(setting, store, log)
     log.write(ends=store.journal().phase)
 
 
 def until(events: Sequence[Mapping[str, Any]], now: int) -> list[Mapping[str, Any]]:
-    """Events of a log by a time, without a query that was not answered yet."""
+    """Select the events of a log by a time, without an unanswered query."""
     found = [event for event in events if event["at"] <= now]
     return found[:-1] if found and "asked" in found[-1] else found
 
 
 def looked(story: Story, setting: Setting, ids: list[str]) -> tuple[str, list[dict[str, Any]]]:
-    """The phase after the loss, and what the store holds then and after what makes up for it.
+    """Return the phase after the loss, and the store's content then and after the recovery.
 
     Raises:
         ValueError: it is damaged.
@@ -155,7 +155,7 @@ def looked(story: Story, setting: Setting, ids: list[str]) -> tuple[str, list[di
 
 
 def lost(story: Story, recording: Recording, at: int, setting: Setting, chance: random.Random) -> Evidence:
-    """A loss of power after so many changes of the files, and what is wrong then."""
+    """Lose power after this many file changes, and list the violations."""
     for name, data in Disk(recording.files).run(recording.events[:at]).after(chance).items():
         (setting.folder / name).write_bytes(data)
     now = recording.events[at].at if at < len(recording.events) else NEVER
@@ -180,7 +180,7 @@ def lost(story: Story, recording: Recording, at: int, setting: Setting, chance: 
 
 
 def losses(place: Place, story: Story, count: int, seed: str, synchronous: str = "FULL") -> list[Evidence]:
-    """A recording, and so many losses of power on its way or at its end."""
+    """Make a recording, and lose power this many times during it or at its end."""
     options = {**({"slowness": SLOWNESS} if story is CROWD else lines.SMALL), "forward": story.forward}
     chance = random.Random(seed)
     with place.setting(**options) as setting:
@@ -194,7 +194,7 @@ def losses(place: Place, story: Story, count: int, seed: str, synchronous: str =
 
 
 def measured(place: Place, count: int, seed: int) -> dict[str, list[Evidence]]:
-    """So many losses of power, or a few more, by the story that they come in."""
+    """Lose power this many times, or slightly more, by story."""
     each = -(-count // (RECORDINGS * len(STORIES)))
     seeds = [f"{seed}.{number}" for number in range(RECORDINGS)]
     return {name: [one for s in seeds for one in losses(place, story, each, s)] for name, story in STORIES.items()}

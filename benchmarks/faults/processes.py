@@ -1,4 +1,4 @@
-"""Processes forked from a warm one, so that a kill is cheap; and what they leave in writing before they die."""
+"""Fork processes from a warm one, so kills are cheap; and read their logs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PR_SET_PDEATHSIG = 1  # of Linux: a child dies with its parent
 
 
 class Log:
-    """Lines of JSON with the time; of a process that is killed, all that were written are there.
+    """Lines of JSON with the time; lines written before a kill are complete.
 
     Args:
         path: of the file.
@@ -27,23 +27,23 @@ class Log:
         self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def write(self, **event: Any) -> int:
-        """Write an event; the time of it, in nanoseconds, of a clock that all processes share."""
+        """Write an event; returns its time, in nanoseconds, of a clock shared by all processes."""
         now = time.monotonic_ns()
         os.write(self.file, (json.dumps({"at": now, **event}) + "\n").encode())
         return now
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Events in the order in which they were written."""
+    """Read the events in the order of writing."""
     if path.is_file():
         for line in path.read_text().splitlines():
             yield json.loads(line)
 
 
 def fork(task: Callable[[], object], errors: Path) -> int:
-    """Run a task in a child; its process id. What it raises is appended to a file, and its exit status is 1.
+    """Run a task in a child; returns its process id. Errors are appended to a file, and give the exit status 1.
 
-    Until then this process has opened no store and started no thread.
+    Before it this process must open no store and start no thread.
     """
     gc.freeze()
     parent = os.getpid()
@@ -65,12 +65,12 @@ def fork(task: Callable[[], object], errors: Path) -> int:
 
 
 def application(process: int) -> str:
-    """Name under which a server knows a child."""
+    """Return a child's name for a server."""
     return f"faults {process}"
 
 
 def call(task: Callable[[], Any], errors: Path) -> Any:
-    """What a task returns that runs in a child: the only way in which this process looks at a store.
+    """Run a task in a child and return its result: the only way for this process to look at a store.
 
     Raises:
         RuntimeError: it failed, with its traceback.
@@ -92,17 +92,17 @@ def call(task: Callable[[], Any], errors: Path) -> Any:
 
 
 def ended(child: int) -> int:
-    """Wait for a child: its exit status, or minus the signal that ended it."""
+    """Wait for a child; returns its exit status, or minus the signal ending it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def has_ended(child: int) -> int | None:
-    """Its exit status if it ended, without waiting."""
+    """Return its exit status if it ended, without waiting."""
     found, status = os.waitpid(child, os.WNOHANG)
     return os.waitstatus_to_exitcode(status) if found else None
 
 
 def kill(child: int) -> int:
-    """SIGKILL; the exit status, which is another if it was faster."""
+    """Send SIGKILL; returns the exit status, another one if it was faster."""
     os.kill(child, signal.SIGKILL)
     return ended(child)

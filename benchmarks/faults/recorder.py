@@ -1,7 +1,7 @@
-"""What SQLite asks of the disk, in writing: a shim in its own layer for the operating system, in the process itself.
+"""Record SQLite's file operations by a shim in its own layer for the operating system, in the process itself.
 
-SQLite reaches files through a table of functions, its VFS. Those that change a file are replaced by ones that do the
-same and then leave a record. So a disk can be made of the records which has lost what was not synced, see `disk`.
+SQLite accesses files through a table of functions, its VFS. Functions changing a file are replaced by ones which do the
+same and then leave a record. From the records a disk without unsynced data can be built, see `disk`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ DELETE = CFUNCTYPE(c_int, c_void_p, c_char_p, c_int)
 WRITE = CFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_int64)
 TRUNCATE = CFUNCTYPE(c_int, c_void_p, c_int64)
 SYNC = CFUNCTYPE(c_int, c_void_p, c_int)
-KEPT: list[Any] = []  # functions that C calls, as long as the process lives
-CHANGES = {2: WRITE, 3: TRUNCATE, 4: SYNC}  # functions of a file that change it, by their place in its table
+KEPT: list[Any] = []  # functions called by C, alive as long as the process
+CHANGES = {2: WRITE, 3: TRUNCATE, 4: SYNC}  # functions changing a file, by their place in its table
 
 
 class Vfs(Structure):
@@ -57,14 +57,14 @@ class File(Structure):
 
 
 class Event(NamedTuple):
-    """A change of a file that SQLite has made.
+    """A change of a file by SQLite.
 
     Attributes:
-        at: when, in nanoseconds of the clock of `processes.Log`.
+        at: time, in nanoseconds of the clock of `processes.Log`.
         verb: "create", "write", "truncate", "sync" or "delete".
         name: of the file.
-        place: where it was written, its size after being truncated, or whether its folder was synced after a delete.
-        data: that was written.
+        place: offset of a write, size after a truncation, or whether the folder was synced after a delete.
+        data: written bytes.
     """
 
     at: int
@@ -75,14 +75,14 @@ class Event(NamedTuple):
 
 
 class Recorder:
-    """Records all changes of files whose paths begin so, from now on, in this process.
+    """Record all changes of files with this path prefix, from now on, in this process.
 
     Args:
         path: of the recording; several processes may append to it.
         prefix: of the files.
 
     Raises:
-        InputError: an SQLite that cannot be got at.
+        InputError: an inaccessible SQLite.
     """
 
     def __init__(self, path: Path, prefix: Path) -> None:
@@ -95,16 +95,16 @@ class Recorder:
         vfs.open, vfs.delete = self.address(OPEN(self.open)), self.address(DELETE(self.delete))
 
     def address(self, function: Any) -> int | None:
-        """Where C finds a function, which is kept for good."""
+        """Return a function's address for C, and keep the function alive."""
         KEPT.append(function)
         return ctypes.cast(function, c_void_p).value
 
     def note(self, verb: str, name: str, place: int = 0, data: bytes = b"") -> None:
-        """One record, whole."""
+        """Write one record, whole."""
         os.write(self.file, pickle.dumps(Event(time.monotonic_ns(), verb, name, place, data)))
 
     def open(self, vfs: int, path: int, file: int, flags: int, out: int) -> int:
-        """Open a file; if it is one of ours, with a table of functions that leave records."""
+        """Open a file; a file with the prefix gets a table of recording functions."""
         name = ctypes.string_at(path) if path else b""
         ours = name.startswith(self.prefix) and len(name) > 0
         new = ours and bool(flags & CREATES) and not os.path.exists(name)
@@ -125,7 +125,7 @@ class Recorder:
         return code
 
     def table(self, methods: Any) -> Methods:
-        """A table with the functions of another one, of which those that change a file leave records."""
+        """Return a copy of a table of functions with recording ones for changes."""
         key = ctypes.addressof(methods.contents)
         if key not in self.tables:
             count = {1: 12, 2: 16}.get(methods.contents.version, FUNCTIONS)
@@ -164,21 +164,21 @@ class Recorder:
 
 
 def found_vfs() -> Vfs:
-    """The table of functions of the SQLite that Python uses.
+    """Find the table of functions of Python's SQLite.
 
     Raises:
-        InputError: it is built so that none is found.
+        InputError: this build has none accessible.
     """
     try:
         find = ctypes.CDLL(_sqlite3.__file__).sqlite3_vfs_find
     except (AttributeError, OSError) as error:
-        raise InputError(f"sqlite: {error}, expected a library that exports sqlite3_vfs_find") from error
+        raise InputError(f"sqlite: {error}, expected a library exporting sqlite3_vfs_find") from error
     find.restype = POINTER(Vfs)
     return find(None).contents
 
 
 def read(path: Path) -> Iterator[Event]:
-    """Records in the order in which things happened."""
+    """Read records in their order."""
     with path.open("rb") as file:
         while file.peek(1):
             yield pickle.load(file)

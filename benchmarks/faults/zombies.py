@@ -1,4 +1,4 @@
-"""Workers that are stopped with a batch in hand (SIGSTOP), past their lease, and then go on."""
+"""Workers stopped with a batch in hand (SIGSTOP), past their lease, and then continued."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WRITES = 12
 
 
 def again(setting: Setting, share: float) -> None:
-    """Roll back, plan anew with another model, and migrate some."""
+    """Roll back, plan anew with another model, and migrate some items."""
     store = open_store(setting.url)
     Migration(store, models(setting.forward)).rollback()
     plan(setting, store, new="other")
@@ -33,7 +33,7 @@ def again(setting: Setting, share: float) -> None:
 
 
 def stopped(setting: Setting, stop: int) -> int:
-    """A worker that has stopped itself in the batch of this number."""
+    """Run a worker until it stops itself in the batch of this number."""
     path = setting.folder / "zombie"
     zombie = fork(lambda: work(setting, Log(path), stop=stop, lease=LEASE), setting.errors)
     if not os.WIFSTOPPED(os.waitpid(zombie, os.WUNTRACED)[1]):
@@ -42,7 +42,7 @@ def stopped(setting: Setting, stop: int) -> int:
 
 
 def gone_on(setting: Setting, zombie: int, ids: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The store before a stopped worker goes on, and after it has ended."""
+    """Return the store before a stopped worker continues, and after its end."""
     before = call(partial(look, setting, ids), setting.errors)
     os.kill(zombie, signal.SIGCONT)
     ended(zombie)
@@ -50,7 +50,7 @@ def gone_on(setting: Setting, zombie: int, ids: list[str]) -> tuple[dict[str, An
 
 
 def lease(setting: Setting, stop: int, seed: str, until: float) -> Evidence:
-    """Another worker takes the batch over, while items are written; then the first goes on."""
+    """Let another worker take over the batch, while items are written; then continue the first."""
     versions = call(partial(make, setting), setting.errors)
     zombie = stopped(setting, stop)
     time.sleep(2 * LEASE)
@@ -70,7 +70,7 @@ def lease(setting: Setting, stop: int, seed: str, until: float) -> Evidence:
 
 
 def replanned(setting: Setting, stop: int, share: float) -> Evidence:
-    """Its migration is rolled back, and another planned with another model; then it goes on, and may write nothing."""
+    """Roll its migration back, and plan another with another model; then continue it: it may write nothing."""
     versions = call(partial(make, setting), setting.errors)
     zombie = stopped(setting, stop)
     call(lambda: again(setting, share), setting.errors)
@@ -82,7 +82,7 @@ def replanned(setting: Setting, stop: int, share: float) -> Evidence:
 
 
 def changed(before: dict[str, Any], after: dict[str, Any], migrated: bool) -> list[Wrong]:
-    """What a zombie changed of items that it must not touch: those that are migrated, or all."""
+    """Return a zombie's changes to items it must not touch: the migrated ones, or all."""
     held = {item["id"]: item for item in after["items"]}
     return [
         Wrong("stale", f"{item['id']} was changed by a worker past its time")

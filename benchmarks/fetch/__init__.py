@@ -1,1 +1,1 @@
-"""Getting the published archives of datasets: downloaded or by hand, verified."""
+"""Fetch the published archives of datasets, by download or by hand, and verify them."""

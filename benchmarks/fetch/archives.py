@@ -1,4 +1,4 @@
-"""A published archive on its way into a folder: what is there is verified, what is not is downloaded or asked for."""
+"""Fetch a published archive into a folder: verify existing files, download the missing ones or ask for them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ T = TypeVar("T")
 
 
 class Download(NamedTuple):
-    """A published archive: its file name, its MD5, and the URL of the file or of the page that tells how to get it."""
+    """A published archive: its file name, its MD5, and the URL of the file or of the page with instructions."""
 
     name: str
     md5: str
     url: str
 
 
-def intact_or(fetch: Callable[[], None], read: Callable[[], T]) -> T:
-    """What torchvision reads; fetched first where files are missing or have another checksum."""
+def read_or_fetch(fetch: Callable[[], None], read: Callable[[], T]) -> T:
+    """Read by torchvision; fetch first if files are missing or have another checksum."""
     try:
         return read()
     except RuntimeError:
@@ -35,15 +35,15 @@ def intact_or(fetch: Callable[[], None], read: Callable[[], T]) -> T:
         return read()
 
 
-def downloaded(root: Path, archive: Download) -> Path:
-    """The archive in `root`, verified, or downloaded by torchvision.
+def download(root: Path, archive: Download) -> Path:
+    """Return the verified archive in `root`, downloaded by torchvision if missing.
 
     Raises:
         InputError: another MD5, no connection, nothing at the URL, no room.
     """
     path = root / archive.name
     if path.exists():
-        return verified(root, archive)
+        return verify_download(root, archive)
     unfinished = path.with_name(f".{path.name}.part")
     print(f"Downloading {archive.url}")
     try:
@@ -58,14 +58,14 @@ def downloaded(root: Path, archive: Download) -> Path:
     return path
 
 
-def verified(root: Path, archive: Download) -> Path:
-    """The archive in `root`; `InputError` if its MD5 is another."""
+def verify_download(root: Path, archive: Download) -> Path:
+    """Return the archive in `root`; `InputError` for another MD5."""
     verify(root / archive.name, archive.md5)
     return root / archive.name
 
 
 def by_hand(root: Path, archives: list[Download], instructions: str) -> None:
-    """Print how to get the archives unless all are in `root`; then an `InputError` names those that are not."""
+    """Print how to get the archives unless all are in `root`; then an `InputError` names the missing ones."""
     if missing := [archive for archive in archives if not (root / archive.name).exists()]:
         print(instructions.format(root=root))
         names = ", ".join(archive.name for archive in missing)
@@ -73,6 +73,6 @@ def by_hand(root: Path, archives: list[Download], instructions: str) -> None:
 
 
 def gunzip(packed: Path, unpacked: Path) -> None:
-    """Unpack a verified .gz; a killed process leaves no half of it."""
+    """Unpack a verified .gz; a killed process leaves no partial file."""
     content = gzip.decompress(packed.read_bytes())
     replace(unpacked, lambda path: path.write_bytes(content))

@@ -1,4 +1,4 @@
-"""Which command gets a dataset."""
+"""The command fetching a dataset."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COMMANDS = {
 
 
 def with_command(message: str, spec: Spec) -> str:
-    """What is wrong with a dataset's folder, with the command that gets it if there is one."""
+    """Extend a message about a dataset's folder by the command fetching it, if there is one."""
     name = COMMANDS.get(spec.class_path.rpartition(".")[2])
     if name is None or not message.startswith("data.root"):
         return message

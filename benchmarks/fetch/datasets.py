@@ -10,7 +10,7 @@ from torchvision.datasets import imagenet as ilsvrc
 from torchvision.datasets.utils import check_integrity
 from tqdm.auto import tqdm
 
-from benchmarks.fetch.archives import Download, by_hand, downloaded, gunzip, intact_or, verified
+from benchmarks.fetch.archives import Download, by_hand, download, gunzip, read_or_fetch, verify_download
 from compat.data.archives import scratch, unpack
 from compat.data.fashion import FILES
 from compat.data.listing import hidden
@@ -40,9 +40,9 @@ def cifar100(root: Path) -> str:
     source = datasets.CIFAR100
 
     def fetch() -> None:
-        unpack(downloaded(root, Download(source.filename, source.tgz_md5, source.url)), root)
+        unpack(download(root, Download(source.filename, source.tgz_md5, source.url)), root)
 
-    train, test = intact_or(fetch, lambda: [source(root, train=train) for train in (True, False)])
+    train, test = read_or_fetch(fetch, lambda: [source(root, train=train) for train in (True, False)])
     return f"{root / source.base_folder}: {len(train):,} training and {len(test):,} test images"
 
 
@@ -54,7 +54,7 @@ def fashion_mnist(root: Path) -> str:
     for name, md5 in source.resources:
         unpacked = folder / name.removesuffix(".gz")
         if not check_integrity(unpacked, FILES[unpacked.name]):
-            gunzip(downloaded(folder, Download(name, md5, source.mirrors[0] + name)), unpacked)
+            gunzip(download(folder, Download(name, md5, source.mirrors[0] + name)), unpacked)
     train, test = (source(root, train=train) for train in (True, False))
     return f"{folder}: {len(train):,} training and {len(test):,} test images"
 
@@ -66,7 +66,7 @@ def omniglot(root: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     for name, md5 in source.zips_md5.items():
         if not (folder / name).is_dir():
-            archive = downloaded(folder, Download(f"{name}.zip", md5, f"{source.download_url_prefix}/{name}.zip"))
+            archive = download(folder, Download(f"{name}.zip", md5, f"{source.download_url_prefix}/{name}.zip"))
             with scratch(folder / f".{name}") as work:
                 unpack(archive, work)
                 os.rename(work / name, folder / name)
@@ -79,12 +79,12 @@ def places365(root: Path) -> str:
     source = datasets.Places365
 
     def archive(name: str, md5: str) -> Path:
-        return downloaded(root, Download(name, md5, source._BASE_URL + name))
+        return download(root, Download(name, md5, source._BASE_URL + name))
 
     def read() -> list[datasets.Places365]:
         return [source(root, split, small=True) for split in ("train-standard", "val")]
 
-    train, val = intact_or(lambda: unpack(archive(*source._DEVKIT_META["standard"]), root), read)
+    train, val = read_or_fetch(lambda: unpack(archive(*source._DEVKIT_META["standard"]), root), read)
     for split, unpacked in ((train, "data_256"), (val, "val_256")):
         folder = Path(split.images_dir)
         if not folder.is_dir():
@@ -102,7 +102,7 @@ def imagenet(root: Path) -> str:
     by_hand(root, needed if meta.exists() else [archives["devkit"], *needed], IMAGENET_HELP)
     if not meta.exists():
         with scratch(root / ".devkit") as work:
-            ilsvrc.parse_devkit_archive(work, verified(root, archives["devkit"]).resolve())
+            ilsvrc.parse_devkit_archive(work, verify_download(root, archives["devkit"]).resolve())
             os.rename(work / meta.name, meta)
     try:
         _, val_wnids = ilsvrc.load_meta_file(root)
@@ -111,14 +111,14 @@ def imagenet(root: Path) -> str:
 
     if not (train := root / "train").is_dir():
         with scratch(root / ".train") as work:
-            unpack(verified(root, archives["train"]), work)
+            unpack(verify_download(root, archives["train"]), work)
             for of_class in tqdm(sorted(work.glob("*.tar")), "Unpacking the classes", disable=None):
                 unpack(of_class, of_class.with_suffix(""))
                 of_class.unlink()
             os.rename(work, train)
     if not (val := root / "val").is_dir():
         with scratch(root / ".val") as work:
-            unpack(verified(root, archives["val"]), work)
+            unpack(verify_download(root, archives["val"]), work)
             for image, wnid in zip(sorted(work.iterdir()), val_wnids, strict=True):
                 (work / wnid).mkdir(exist_ok=True)
                 os.rename(image, work / wnid / image.name)
@@ -137,5 +137,5 @@ def market1501(root: Path) -> str:
     folders = [root / Path(MARKET.name).stem / name for name in MARKET_FOLDERS]
     if not all(folder.is_dir() for folder in folders):
         by_hand(root, [MARKET], MARKET_HELP)
-        unpack(verified(root, MARKET), root)
+        unpack(verify_download(root, MARKET), root)
     return f"{folders[0].parent}: " + ", ".join(f"{len(list(f.glob('*.jpg'))):,} images in {f.name}" for f in folders)

@@ -1,4 +1,4 @@
-"""Pages that need no server and no network: templates, one look, charts, and the way data gets into them."""
+"""Pages without a server or a network: templates, one style, charts, and their data."""
 
 from benchmarks.html.charts import Chart, runtime
 from benchmarks.html.render import render, script_json

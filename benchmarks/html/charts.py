@@ -1,7 +1,7 @@
-"""Charts by Vega-Lite, as Altair makes their specifications, with the runtime in the page: nothing is fetched.
+"""Charts by Vega-Lite, specified by Altair, with the runtime in the page: nothing is fetched.
 
-Vega-Lite of the libraries that draw offline: its specifications are data, so that a chart is made where its figures
-are, it draws SVG with roles and names that screen readers know, and 0.9 MB draw every kind (Plotly's 3.5 MB).
+Reasons for Vega-Lite among the offline libraries: its specifications are data, so a chart is made where its figures
+are; it draws SVG with roles and names for screen readers; 0.9 MB draw every kind (Plotly's 3.5 MB).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Chart:
     Attributes:
         name: of the element, unique in the page.
         title: above it.
-        description: what it shows, in words: for those who do not see it.
+        description: its content in words, for readers who do not see it.
         spec: of Vega-Lite, as `altair.Chart.to_dict` gives it; `width: "container"` fits it to the page. Colours of
             axes and text, and of categories the palette, follow the page's theme where the specification has none.
         columns: of the table.
-        rows: of the table, as they are to be read.
+        rows: of the table, formatted.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Chart:
 
 @cache
 def runtime() -> str:
-    """JavaScript of Vega, Vega-Lite and vegaEmbed, for one of a page's scripts.
+    """Return the JavaScript of Vega, Vega-Lite and vegaEmbed, for one of a page's scripts.
 
     Raises:
         InputError: vl-convert is not installed.

@@ -1,6 +1,6 @@
-"""Templates to one self-contained HTML file that asks nobody for anything: a policy in it forbids requests.
+"""Render templates to one self-contained HTML file; its content security policy forbids requests.
 
-Scripts are named by their hashes in that policy, so no other runs, whatever a name of a class or a file tries.
+Scripts are named by their hashes in this policy, so no other runs, whatever a name of a class or a file contains.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ HERE = Path(__file__).parent
 
 
 def render(template: Path, title: str, scripts: Sequence[str] = (), styles: Sequence[str] = (), **values: Any) -> str:
-    """The text of a page: a template that extends `base.html.j2`, filled with values, all of them escaped.
+    """Render a page: a template extending `base.html.j2`, filled with values, all of them escaped.
 
     Args:
         template: its file; others beside it may be included.
         title: of the page.
-        scripts: JavaScript to run at the end of the page, after that of every page, in this sequence; with charts one
-            of them is `benchmarks.html.runtime()`, best the last, as it takes a moment.
-        styles: CSS after that of every page.
-        values: what the template names; data for scripts it puts in by the filter `script_json`.
+        scripts: JavaScript to run at the end of the page, after the common one, in this sequence; with charts one of
+            them is `benchmarks.html.runtime()`, best the last, as it takes a moment.
+        styles: CSS after the common one.
+        values: of the template's names; the filter `script_json` puts data into scripts.
 
     Raises:
         InputError: Jinja2 is not installed.
@@ -60,12 +60,12 @@ def render(template: Path, title: str, scripts: Sequence[str] = (), styles: Sequ
 
 
 def inline(script: str) -> str:
-    """A script as it may stand between its tags: none of its strings ends it, and lines end as HTML has them."""
+    """Make a script safe between its tags: no string ends it, and lines end as in HTML."""
     return script.replace("\r\n", "\n").replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def policy(scripts: Sequence[str]) -> str:
-    """A content security policy: these scripts, styles and images from within the file, and nothing from elsewhere."""
+    """Return a content security policy: these scripts, styles and images from within the file, nothing else."""
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
     return (
@@ -75,11 +75,11 @@ def policy(scripts: Sequence[str]) -> str:
 
 
 def script_json(value: Any) -> str:
-    """JSON that may stand in a script tag whatever its strings are; NaN and infinities become null.
+    """Format JSON safe in a script tag for any strings; NaN and infinities become null.
 
     Example:
         >>> print(script_json({"name": "</script><!--", "value": float("nan")}))
-        {"name":"\\u003c/script\\u003e\\u003c!--","value":null}
+        {"name":"\u003c/script\u003e\u003c!--","value":null}
     """
     text = json.dumps(_finite(value), separators=(",", ":"), allow_nan=False)  # ASCII: U+2028 is escaped too
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

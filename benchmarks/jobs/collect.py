@@ -1,4 +1,4 @@
-"""From jobs to the folder of results: what is in the way, what was made, what failed."""
+"""Collect jobs into the folder of results: conflicts, results, failures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.artifacts.artifact import key
 from benchmarks.artifacts.store import ArtifactStore
-from benchmarks.config.listing import flat
+from benchmarks.config.listing import flatten
 from benchmarks.config.schema import Experiment, Replay
 from benchmarks.config.spec import Spec
 from benchmarks.jobs.outcome import result
@@ -30,13 +30,13 @@ CIRCUMSTANCES = ("only", "seed", "runs", "results", "queries")
 
 
 class ResultCollector:
-    """Puts the results of an experiment into its folder.
+    """Put the results of an experiment into its folder.
 
     Args:
         experiment: its config.
-        trained_on: for each generation how many images of which classes.
-        overwrite: replace results that were made with another config.
-        command: the command line, to be kept beside the results.
+        trained_on: for each generation the number of images and the classes.
+        overwrite: replace results made with another config.
+        command: the command line, stored with the results.
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class ResultCollector:
         self.content = {"commands": [command] if command else [], "trained_on": trained_on}
 
     def check_free(self, jobs: list[Job]) -> None:
-        """Refuse, before anything is computed, to replace results that were made with another config.
+        """Refuse, before any computation, to replace results made with another config.
 
         Raises:
-            InputError: one is in the way, and the message says what differs; or a file of the folder is damaged.
+            InputError: a conflicting result, with its differences; or a damaged file of the folder.
         """
         there = load_keys(self.folder)
         load_experiment(self.folder)
@@ -66,27 +66,27 @@ class ResultCollector:
                 )
 
     def difference(self, job: Job) -> str:
-        """The first things that differ between the config that made the folder and this one, old -> new."""
-        before = flat(of_job(load_experiment(self.folder).get("config", {}), job))
-        now = flat(of_job(self.config, job))
+        """Describe the first differences between the folder's config and this one, old -> new."""
+        before = flatten(select_job(load_experiment(self.folder).get("config", {}), job))
+        now = flatten(select_job(self.config, job))
         names = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
         shown = [f"{name}: {before.get(name)} -> {now.get(name)}" for name in names[:3]]
         return "; ".join(shown) or "the same config, with other images, code or packages"
 
     def add(self, job: Job, store: ArtifactStore) -> None:
-        """Make a job's curve if it is not there, and put its result into the folder.
+        """Make a job's curve if it is missing, and put its result into the folder.
 
         Raises:
-            CollectError: the folder cannot be written, or another experiment's result has come into the way.
+            CollectError: the folder cannot be written, or has got another experiment's result meanwhile.
         """
-        config = of_job(self.config, job)
+        config = select_job(self.config, job)
         (spec,) = config["methods"].values()
         found, areas, records = result(job, self.name, spec, store)
         content = {"config": config, **self.content, "provenance": records}
         collect(self.folder, [found], [areas if self.queries else None], content, self.overwrite)
 
     def fail(self, job: Job, error: Exception) -> None:
-        """Note a failure, unless there is a result of this very job.
+        """Record a failure, unless there is a result of this very job.
 
         Raises:
             CollectError: the folder cannot be written.
@@ -97,23 +97,23 @@ class ResultCollector:
         collect_failures(self.folder, [Failure(self.name, dict(job.labels), reason)])
 
 
-def of_job(config: dict[str, Any], job: Job) -> dict[str, Any]:
-    """A config with a job's method, order and merge rule alone."""
+def select_job(config: dict[str, Any], job: Job) -> dict[str, Any]:
+    """Return a config with a job's method, order and merge rule alone."""
     labels = dict(job.labels)
     replay = dict(config.get("replay", {}))
     for axis in fields(Replay):
         if "label" in axis.metadata:
-            replay[axis.name] = chosen(replay.get(axis.name, {}), labels[axis.metadata["label"]])
-    return {**config, "methods": chosen(config.get("methods", {}), labels["method"]), "replay": replay}
+            replay[axis.name] = select_entry(replay.get(axis.name, {}), labels[axis.metadata["label"]])
+    return {**config, "methods": select_entry(config.get("methods", {}), labels["method"]), "replay": replay}
 
 
-def chosen(entries: dict[str, Any], name: str | int) -> dict[str, Any]:
-    """The entry of that name."""
+def select_entry(entries: dict[str, Any], name: str | int) -> dict[str, Any]:
+    """Return the entry of this name alone."""
     return {one: spec for one, spec in entries.items() if one == name}
 
 
 def without_circumstances(config: dict[str, Any]) -> dict[str, Any]:
-    """A config without what says how or where it was run, and is no part of what was measured."""
+    """Return a config without settings of how or where it was run, which do not affect the figures."""
     found = {name: part for name, part in config.items() if name not in CIRCUMSTANCES}
     for name, part in found.items():
         if isinstance(part, dict) and isinstance(trainer := part.get("trainer"), dict):
@@ -122,14 +122,14 @@ def without_circumstances(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_config(experiment: Experiment) -> dict[str, Any]:
-    """An experiment as the config that gives it: each generation under its name."""
+    """Return the config of an experiment: each generation under its name."""
     content = plain(experiment)
     generations = content.pop("generations")
     return {**content, "generations": list(generations), **generations}
 
 
 def plain(value: Any) -> Any:
-    """JSON values, without a None that need not be given."""
+    """Return JSON values, without optional entries of None."""
     if isinstance(value, Spec):
         return value.content
     if is_dataclass(value) and not isinstance(value, type):

@@ -1,4 +1,4 @@
-"""From the products of a job to its result: figures from the curve, seconds and provenance from what it took."""
+"""Build a job's result from its artifacts: figures from the curve, seconds and provenance from their records."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ PROVENANCE = ("git_commit", "versions", "hardware", "threads", "date")
 def result(
     job: Job, benchmark: str, spec: dict[str, Any], store: ArtifactStore
 ) -> tuple[Result, np.ndarray | None, dict[str, Any]]:
-    """A job's result, each query's area, and the records of what it was made from, by name.
+    """Return a job's result, each query's area, and the records of its artifacts, by name.
 
-    The curve is made first if it is not there.
+    The curve is made first if it is missing.
 
     Args:
-        job: what it is the result of.
+        job: the job.
         benchmark: its name.
-        spec: the method, as the config names it.
-        store: of the products.
+        spec: the method, as in the config.
+        store: of the artifacts.
     """
     curve, replayed = store.get(job.curve), job.curve
     begin, end = store.get(replayed.before), store.get(replayed.after)
@@ -75,36 +75,36 @@ def result(
         provenance=list(records),
         images_skipped=data.skipped,
         transforms_gallery=bool(Spec(spec).declared("transforms_gallery", False)),
-        metrics={name: told(spec) for name, spec in replayed.metrics if spec is not None},
+        metrics={name: describe_metric(spec) for name, spec in replayed.metrics if spec is not None},
     )
     areas = curve.get("query_auc")
     return found, None if areas is None else areas.double().numpy(), records
 
 
 def figures_of(tensors: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The figures among a product's tensors, by metric."""
+    """Select the figures among an artifact's tensors, by metric."""
     return {name.removeprefix(FIGURE): v.numpy() for name, v in tensors.items() if name.startswith(FIGURE)}
 
 
-def told(spec: Spec) -> dict[str, Any]:
-    """What a result says of a metric that is in no table."""
+def describe_metric(spec: Spec) -> dict[str, Any]:
+    """Describe a metric outside the table for the result."""
     metric: CurveMetric = spec.build(CurveMetric)
     return {"label": metric.label, "higher_is_better": metric.higher_is_better}
 
 
 def passes_of(curve: dict[str, Any], replayed: OnlineCurve) -> int:
-    """Of an embedder for each query: the mean over the backfilling, rounded, as what served before may take more."""
+    """Return the embedder passes per query, a rounded mean over the backfill: the base upgrade may take more."""
     passes = curve["refit_passes"].numpy().mean(0)
     return round(float((passes * np.diff([*moments_of(replayed), 1.0])).sum()))
 
 
 def moments_of(replayed: OnlineCurve) -> list[float]:
-    """At which it is refitted, with the start."""
+    """Return the refit points, with the start."""
     return list(dict.fromkeys([0.0, *replayed.refit]))
 
 
 def refits_of(curve: dict[str, Any], replayed: OnlineCurve) -> dict[str, list[float]]:
-    """Where a model's expectations served in every order: the progress, its expected and its observed error."""
+    """Return, where a model's predictions served in every order: progress, expected and observed error."""
     columns = np.stack(
         [
             np.array([moments_of(replayed)] * len(curve["refit_expected"])),
@@ -116,16 +116,16 @@ def refits_of(curve: dict[str, Any], replayed: OnlineCurve) -> dict[str, list[fl
     return dict(zip(("progress", "expected", "observed"), columns[:, served].round(6).tolist(), strict=True))
 
 
-def seconds(product: Artifact, store: ArtifactStore) -> float:
-    """That making a product took."""
-    record = store.record(product)
+def seconds(artifact: Artifact, store: ArtifactStore) -> float:
+    """Return the seconds an artifact took."""
+    record = store.record(artifact)
     return float(record["seconds"]) if record else 0.0
 
 
-def by_label(product: Artifact, store: ArtifactStore) -> dict[str, float]:
-    """Seconds of all that a product is made of; of those with the same label the later ones are numbered."""
+def by_label(artifact: Artifact, store: ArtifactStore) -> dict[str, float]:
+    """Return the seconds of an artifact and its inputs by label; repeated labels are numbered."""
     found, counts = {}, Counter[str]()
-    for one in graph(product):
+    for one in graph(artifact):
         counts[one.label] += 1
         number = counts[one.label]
         found[one.label if number == 1 else f"{one.label} ({number})"] = seconds(one, store)
@@ -133,31 +133,31 @@ def by_label(product: Artifact, store: ArtifactStore) -> dict[str, float]:
 
 
 def training_seconds(upgrade: Upgraded, store: ArtifactStore) -> float:
-    """Of what was trained for this upgrade: the model that it ends in, and what the method learned.
+    """Return the seconds of training for this upgrade: its final model, and the method.
 
-    The system before the upgrade is there. A method that trains a model of its own does not need the plain new one,
-    unless it looks at it.
+    The system before the upgrade already exists. A method with a model of its own does not need the plain new one,
+    unless it uses it.
     """
     total = seconds(upgrade.learned, store)
     learned: MethodState = upgrade.learned
     if isinstance(upgrade.new, OwnSystem) and upgrade.new.vectors.of == learned:
         needed = "plain new model" in learned.method.needs()
-        return total + (trained(learned.new, store) if needed else 0.0)
+        return total + (generation_seconds(learned.new, store) if needed else 0.0)
     if isinstance(learned.new, OwnSystem):
         base = learned.new.vectors.of
         assert isinstance(base, MethodState)
         return total + training_seconds(Upgraded(base, learned.new), store)
-    return total + trained(learned.new, store)
+    return total + generation_seconds(learned.new, store)
 
 
-def trained(system: PlainSystem | OwnSystem, store: ArtifactStore) -> float:
-    """Seconds that training a generation's model took; none for a checkpoint."""
+def generation_seconds(system: PlainSystem | OwnSystem, store: ArtifactStore) -> float:
+    """Return the seconds of training a generation's model; 0 for a checkpoint."""
     weights = system.vectors.of
     return seconds(weights, store) if isinstance(weights, Weights) else 0.0
 
 
-def provenance(product: Artifact, store: ArtifactStore) -> dict[str, dict[str, Any]]:
-    """Where, when and by which code what it is made from was made: each record once, by its name."""
-    records = [store.record(one) for one in graph(product)]
+def provenance(artifact: Artifact, store: ArtifactStore) -> dict[str, dict[str, Any]]:
+    """Return the records of an artifact's and its inputs' origin: each once, by its name."""
+    records = [store.record(one) for one in graph(artifact)]
     made = [{name: record["made"].get(name) for name in PROVENANCE} for record in records if record]
     return {record_name(one): one for one in made}

@@ -1,4 +1,4 @@
-"""From an experiment to its jobs, each one result: computed from the config and the images' digests alone."""
+"""Plan the jobs of an experiment, one per result, from the config and the images' digests alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from benchmarks.artifacts.kinds import (
     Upgraded,
     Weights,
 )
-from benchmarks.artifacts.threads import asked
+from benchmarks.artifacts.threads import read_setting
 from benchmarks.config.schema import Experiment, Generation, Replay
 from benchmarks.config.spec import Spec
 from compat.errors import InputError
@@ -41,12 +41,12 @@ RAW = "compat.merge.Raw"
 
 @dataclass(frozen=True)
 class Job:
-    """One result: a curve, and by which labels people tell it from others.
+    """One result: a curve with its labels.
 
     Attributes:
-        curve: the product.
+        curve: the artifact.
         labels: upgrade, method, seed, order, merge.
-        start: of a sequence, the progress of the upgrade before when this one starts; 0 if there is none.
+        start: in a sequence, the progress of the previous upgrade at the start of this one; 0 without one.
     """
 
     curve: ReplayedCurve
@@ -55,12 +55,12 @@ class Job:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name for messages."""
         return " ".join(f"{name}={value}" for name, value in self.labels if value != "")
 
 
 class Step(NamedTuple):
-    """One upgrade of a sequence: between which generations, from which progress of the one before on."""
+    """One upgrade of a sequence: its two generations, and the previous upgrade's progress at its start."""
 
     name: str
     number: int
@@ -68,13 +68,13 @@ class Step(NamedTuple):
 
 
 def plan(experiment: Experiment, digests: tuple[str, ...], progress: tuple[float, ...]) -> list[Job]:
-    """All results of an experiment, in the order in which they are made."""
+    """Return all jobs of an experiment, in their order."""
     images = ImageSet.of(experiment.data, digests)
     return [job for seed in experiment.seeds for job in Planner(experiment.at(seed), images, progress).jobs()]
 
 
 def steps(experiment: Experiment) -> list[Step]:
-    """The upgrades that are replayed; of two generations there is one, which needs no name."""
+    """Return the upgrades to replay; with two generations there is one, without a name."""
     count = len(experiment.generations) - 1
     if count == 1:
         return [Step("", 0, 0.0)]
@@ -83,12 +83,12 @@ def steps(experiment: Experiment) -> list[Step]:
 
 
 def axes_of(replay: Replay) -> dict[str, dict[str, Spec]]:
-    """The axes along which each method is replayed, by their labels."""
+    """Return the axes along which each method is replayed, by label."""
     return {f.metadata["label"]: getattr(replay, f.name) for f in fields(replay) if "label" in f.metadata}
 
 
 class Planner:
-    """The products of an experiment of one seed.
+    """Build the artifacts of an experiment with one seed.
 
     Args:
         experiment: its config, see `Experiment.at`.
@@ -107,7 +107,7 @@ class Planner:
         ]
 
     def jobs(self) -> Iterator[Job]:
-        """Each method, in each order under each rule, for each upgrade."""
+        """Return the jobs: each method, in each order under each rule, for each upgrade."""
         axes, seed = axes_of(self.experiment.replay), self.seed
         for method in self.experiment.chosen:
             spec = self.experiment.methods[method]
@@ -127,7 +127,7 @@ class Planner:
                     yield Job(curve, tuple(labels.items()), step.start)
 
     def plain(self, generation: Generation, number: int, name: str, side: Extracted | None = None) -> PlainSystem:
-        """A generation's own model and its embeddings."""
+        """Return a generation's own model and its embeddings."""
         model, options = generation.model, generation.trainer
         weights: Artifact
         if generation.checkpoint:
@@ -136,12 +136,12 @@ class Planner:
         else:
             seed = training_seed(number, generation.seed or 0)
             images = self.images.to_train_on()
-            trainer, threads = options.without(DISPLAY), asked()
+            trainer, threads = options.without(DISPLAY), read_setting()
             weights = Weights(model, trainer, seed, generation.sees, images, threads, name, options)
         return PlainSystem(Extracted(model, weights, self.images.shown_plainly(), name, options), side)
 
     def chain(self, spec: Spec, name: str) -> list[Upgraded]:
-        """A method's upgrades from each generation to the next."""
+        """Return a method's upgrades from each generation to the next."""
         chain: list[Upgraded] = []
         for number in range(1, len(self.systems)):
             old: PlainSystem | ServedSystem = ServedSystem(chain[-1]) if chain else self.systems[0]
@@ -149,7 +149,7 @@ class Planner:
         return chain
 
     def upgraded(self, spec: Spec, name: str, number: int, old: PlainSystem | ServedSystem) -> Upgraded:
-        """One upgrade by a method, to the generation of that number; of one that learns on the way that before it."""
+        """Return one upgrade by a method, to the generation of this number; for an online method its base upgrade."""
         new: PlainSystem | OwnSystem = self.systems[number]
         base = f"{name}'s {spec.based_on.class_path.rpartition('.')[2]}" if spec.based_on is not None else "independent"
         if is_online(spec):
@@ -166,7 +166,7 @@ class Planner:
     def learned(
         self, spec: Spec, name: str, number: int, old: PlainSystem | ServedSystem, new: PlainSystem | OwnSystem
     ) -> MethodState:
-        """What a method learns; nothing that it does not need is part of it."""
+        """Return a method's state, with its needed inputs only."""
         method = spec.replace(based_on=None) if spec.based_on is not None else spec
         needs, training = method.needs(), None
         generation, heads = self.generations[number], self.experiment.heads
@@ -174,10 +174,14 @@ class Planner:
         if "head training" in needs:
             options = heads.trainer
             size = heads.batch_size
-            training = TrainingRecipe(options.without(DISPLAY), self.seed, None, size, heads.images, asked(), options)
+            training = TrainingRecipe(
+                options.without(DISPLAY), self.seed, None, size, heads.images, read_setting(), options
+            )
         elif "new model training" in needs:
             options, own = generation.trainer, training_seed(number, generation.seed or 0)
-            training = TrainingRecipe(options.without(DISPLAY), own, generation.model, threads=asked(), options=options)
+            training = TrainingRecipe(
+                options.without(DISPLAY), own, generation.model, threads=read_setting(), options=options
+            )
         if not needs:
             return MethodState(method, old, new, None, None, None, None, name)
         by_images = "new model training" in needs or (training is not None and training.augmented)
@@ -186,7 +190,7 @@ class Planner:
         return MethodState(method, old, new, images, sees, saw, training, name)
 
     def curve(self, step: Step, chain: list[Upgraded], chosen: dict[str, tuple[str, Spec]], name: str) -> ReplayedCurve:
-        """The replay of one step of a sequence; what is chosen on an axis is the field of that name."""
+        """Return the replay of one step of a sequence; an axis is the field of the same name."""
         axes = dict(chosen)
         order, (_, rule) = axes.pop("order"), axes.pop("merge")
         upgrade, distance = chain[step.number], self.experiment.replay.distance
@@ -214,12 +218,12 @@ class Planner:
         )
 
     def refit_online(self, plain: ReplayedCurve, spec: Spec) -> OnlineCurve:
-        """The replay of a method that learns as the gallery is backfilled, on top of what served before."""
+        """Return the replay of an online method, on top of its base upgrade."""
         values = {f.name: getattr(plain, f.name) for f in fields(plain)}
         return OnlineCurve(**values, learner=spec.replace(based_on=None), refit=tuple(self.experiment.replay.refit))
 
     def ends(self, number: int) -> SystemFigures:
-        """The systems before and after an upgrade, on their own."""
+        """Return the figures of an upgrade's old and new system on their own."""
         old, new = (PlainSystem(system.vectors) for system in self.systems[number : number + 2])
         between = f"{self.names[number]} and {self.names[number + 1]}"
         return SystemFigures(
@@ -227,13 +231,13 @@ class Planner:
         )
 
     def metrics(self) -> Metrics:
-        """What is measured beside mAP, CMC and flips."""
+        """Return the metrics beside mAP, CMC and flips."""
         return tuple(self.experiment.replay.metrics.items())
 
     def ordered(
         self, given: tuple[str, Spec], seeds: tuple[tuple[int, int], ...], upgrade: Upgraded, number: int
     ) -> Ordering:
-        """An order with what it needs, and no more."""
+        """Return an order with its needed inputs only."""
         name, order = given
         needs = set(order.needs())
         looks = needs & {"served old gallery", "all matrices and labels"}
@@ -257,18 +261,18 @@ class Planner:
         )
 
     def fastfill(self) -> Spec:
-        """The FastFill by whose uncertainty methods that have none are ordered: the config's, or the usual one."""
+        """Return the FastFill whose uncertainty orders methods without one: the config's, or the default one."""
         mine = (s for s in self.experiment.methods.values() if s.class_path.rpartition(".")[2] == "FastFill")
         return next((spec for spec in mine if "side-information" not in spec.needs()), FASTFILL)
 
 
 def is_online(spec: Spec) -> bool:
-    """Whether a method is refitted as the gallery is backfilled, see `compat.experience`."""
+    """Whether a method is online: refitted during the backfill, see `compat.experience`."""
     return bool(spec.declared("online", False))
 
 
 def training_seed(number: int, seed: int) -> int:
-    """The seed of one generation's training: the same seed and backbone must not give two the same weights.
+    """Return the seed of one generation's training; equal backbones with one seed must not get equal weights.
 
     Twice the seed plus 0, 1, 2**31, 2**31 + 1, 2**30, ... for the first, second, third, ... generation; the first three
     define all published weights.
@@ -277,7 +281,7 @@ def training_seed(number: int, seed: int) -> int:
 
 
 def part_of(jobs: list[Job], given: str) -> list[Job]:
-    """Part i of n of the jobs, `i/n`; the parts together are all jobs.
+    """Select part i of n of the jobs, `i/n`; the parts together are all jobs.
 
     Raises:
         InputError: no such part.

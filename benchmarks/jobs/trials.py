@@ -1,4 +1,4 @@
-"""Trials of a method's arguments on training images that are held out, proposed by Optuna."""
+"""Tune a method's arguments on held-out training images, with Optuna."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.artifacts.images import dataset
 from benchmarks.artifacts.kinds import Loaded, Weights
 from benchmarks.artifacts.progress import Progress
 from benchmarks.artifacts.store import ArtifactStore
-from benchmarks.artifacts.threads import pixels, settle
+from benchmarks.artifacts.threads import count_pixels, set_threads
 from benchmarks.config.networks import check_networks
 from benchmarks.config.schema import RANDOM, RAW, Experiment, Replay
 from benchmarks.config.spec import Spec
@@ -26,9 +26,9 @@ ORDERS, STARTUP = 3, 4
 
 
 class TunedTrial(NamedTuple):
-    """One set of arguments: its area under the mAP curve with both ends, or why it has none.
+    """One set of arguments: its area under the mAP curve with both ends, or the reason of its failure.
 
-    `seconds` are of what no trial of the method before it has made, without the two plain models.
+    `seconds` exclude artifacts of earlier trials of the method, and the two plain models.
     """
 
     init_args: dict[str, Any]
@@ -39,7 +39,7 @@ class TunedTrial(NamedTuple):
 
 
 def held_out(experiment: Experiment) -> Experiment:
-    """The experiment on its training images alone, of which some are queries and gallery.
+    """Return the experiment on its training images alone, some of them as queries and gallery.
 
     Raises:
         InputError: more than two generations.
@@ -52,7 +52,7 @@ def held_out(experiment: Experiment) -> Experiment:
 
 
 def distribution(field: str, given: Any) -> Any:
-    """A range as Optuna has it: choices, or whole or other numbers from low to high.
+    """Convert a range to an Optuna distribution: choices, or integers or floats from low to high.
 
     Raises:
         InputError: it is no range.
@@ -71,10 +71,10 @@ def distribution(field: str, given: Any) -> Any:
 
 
 def spaces(experiment: Experiment, space: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The distributions of each method's arguments.
+    """Return the distributions of each method's arguments.
 
     Raises:
-        InputError: no such method or argument, no range, or one without what the method has without tuning.
+        InputError: no such method or argument, no range, or one excluding the method's current value.
     """
     for name, ranges in space.items():
         if name not in experiment.methods:
@@ -86,21 +86,21 @@ def spaces(experiment: Experiment, space: dict[str, Any]) -> dict[str, dict[str,
         spec, ranges = experiment.methods[name], space.get(name, {})
         spec.having(**ranges).check(f"space.{name}")
         found[name] = {argument: distribution(f"{name}.{argument}", given) for argument, given in ranges.items()}
-        for argument, value in configured(spec, found[name]).items():
+        for argument, value in current_arguments(spec, found[name]).items():
             one = found[name][argument]
             among = hasattr(one, "choices")
             if value not in one.choices if among else value is None or not one.low <= value <= one.high:
-                raise InputError(f"space.{name}.{argument}: without {value}, expected it to hold what the method has")
+                raise InputError(f"space.{name}.{argument}: without {value}, expected the method's own value in it")
     return found
 
 
-def configured(spec: Spec, names: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of those names as a method has them without tuning."""
+def current_arguments(spec: Spec, names: dict[str, Any]) -> dict[str, Any]:
+    """Return the untuned values of these arguments of a method."""
     return {name: spec.init_args.get(name, source.default_of(spec.class_path, name)) for name in names}
 
 
 class Tuner:
-    """Makes trials of an experiment on its held-out images."""
+    """Run trials of an experiment on its held-out images."""
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = held_out(experiment)
@@ -108,30 +108,30 @@ class Tuner:
         data = dataset(self.experiment.data)
         self.digests = tuple(data.fingerprint())
         load_code(one for job in plan(self.experiment, self.digests, self.points) for one in graph(job.curve))
-        settle(pixels(data))
+        set_threads(count_pixels(data))
         check_networks(self.experiment)
         self.store = ArtifactStore(experiment.runs, Progress().begin)
 
     @property
     def models(self) -> list[str]:
-        """Which trainings the old and the new model are, without the held-out images."""
+        """Return the trainings of the old and the new model, without the held-out images."""
         job = self.job(next(iter(self.experiment.chosen)), {})
         ends = [*graph(job.curve.before), *graph(job.curve.after)]
         return [key(one) for one in dict.fromkeys(ends) if isinstance(one, (Weights, Loaded))]
 
     def job(self, name: str, init_args: dict[str, Any]) -> Job:
-        """The replay of one method with some of its arguments."""
+        """Return the job of one method with some of its arguments."""
         methods = {name: self.experiment.methods[name].having(**init_args)}
         (job,) = plan(replace(self.experiment, methods=methods, only=None), self.digests, self.points)
         return job
 
     def trial(self, name: str, init_args: dict[str, Any], made: set[Artifact]) -> TunedTrial:
-        """One method with some of its arguments; one that cannot be built or fails has no area.
+        """Run one method with some of its arguments; failures have no area.
 
         Args:
             name: of the method.
             init_args: of it.
-            made: what is not counted in its seconds; what it is made of is added.
+            made: artifacts not counted in its seconds; its own are added.
         """
         curve = self.job(name, init_args).curve
         made |= {*graph(curve.before), *graph(curve.after)}
@@ -145,13 +145,13 @@ class Tuner:
         return TunedTrial(init_args, area(self.points, mean_ap), (mean_ap[0], mean_ap[-1]), round(took, 2))
 
     def study(self, name: str, distributions: dict[str, Any], trials: int) -> Iterator[TunedTrial]:
-        """The trials of one method: first as it is, then as Optuna proposes them, seeded."""
+        """Run the trials of one method: first the current arguments, then Optuna's proposals, seeded."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=0)
         study = optuna.create_study(direction="maximize", sampler=sampler)
-        study.enqueue_trial(configured(self.experiment.methods[name], distributions))
+        study.enqueue_trial(current_arguments(self.experiment.methods[name], distributions))
         made: set[Artifact] = set()
         for _ in range(trials if distributions else 1):
             asked = study.ask(distributions)

@@ -1,1 +1,1 @@
-"""The results page: every result of a folder of benchmarks, to be sorted, filtered, drawn and traced to its making."""
+"""The results page: every result of a folder of benchmarks, to sort, filter, plot and trace to its origin."""

@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line of `python -m benchmarks.page`."""
     parser = command_parser("benchmarks.page", __doc__)
     parser.add_argument("results", help="results, or results/<benchmark>")
-    parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where index.html is written")
+    parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="folder of index.html")
     return parser
 
 
@@ -38,9 +38,7 @@ def main(given: Sequence[str] | None = None) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             replace(path, lambda file: file.write_text(text, encoding="utf-8"))
         except OSError as error:
-            raise InputError(
-                f"output: {path} ({error.strerror or error}), expected a folder that can be written"
-            ) from error
+            raise InputError(f"output: {path} ({error.strerror or error}), expected a writable folder") from error
         print(f"The page is at {path} ({len(text.encode()) / 1e6:.1f} MB): open it in a browser")
 
 

@@ -1,4 +1,4 @@
-"""The information budget: which of the things that a team has or has not a row of results needs."""
+"""The information budget: the inputs needed by a row of results beyond the standard ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ BACKFILLED = ("own pairs", "old gallery", "served old gallery")  # the upgrade i
 
 
 def kinds_of(need: str) -> set[str]:
-    """Which of `KINDS` one need of `compat.needs` is; none for what every upgrade has by itself.
+    """Return the `KINDS` of one need of `compat.needs`; none for inputs of every upgrade.
 
     Example:
         >>> sorted(kinds_of("training labels"))
@@ -26,6 +26,6 @@ def kinds_of(need: str) -> set[str]:
 
 
 def budget_of(needs: Iterable[str]) -> list[str]:
-    """Of several needs, in the sequence of `KINDS`."""
+    """Return the kinds of several needs, in the sequence of `KINDS`."""
     found = {kind for need in needs for kind in kinds_of(need)}
     return [kind for kind in KINDS if kind in found]

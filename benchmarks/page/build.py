@@ -1,4 +1,4 @@
-"""The page's text, from benchmarks."""
+"""Build the page's text from benchmarks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.page.choose import advice
 from benchmarks.page.diagrams import diagram
 from benchmarks.page.families import families, rankings
 from benchmarks.page.gather import Benchmark
-from benchmarks.page.papers import described
+from benchmarks.page.papers import describe
 from benchmarks.page.payload import payload
 from benchmarks.tables.table import LEGEND
 from compat import __version__
@@ -28,14 +28,14 @@ SELECTS = {
 
 
 def build(benchmarks: Sequence[Benchmark], documents: str = "") -> str:
-    """One HTML file.
+    """Return one HTML file.
 
     Args:
-        benchmarks: what it shows.
-        documents: where documents lie that it should link to, relative to it.
+        benchmarks: its content.
+        documents: folder of linked documents, relative to it.
 
     Raises:
-        InputError: a package that it is made with is not installed.
+        InputError: a required package is not installed.
     """
     names: dict[str, list[str]] = {}
     for row in (row for one in benchmarks for row in one.rows):
@@ -61,7 +61,7 @@ def build(benchmarks: Sequence[Benchmark], documents: str = "") -> str:
         costs=COSTS,
         legend=LEGEND,
         diagrams=[(diagram(name, found), *advice(found, alike[name])) for name, found in ranked.items()],
-        methods=sorted((described(path) for path in names), key=lambda one: one.name),
+        methods=sorted((describe(path) for path in names), key=lambda one: one.name),
         names=names,
         data=payload(benchmarks),
         specs=specifications(),

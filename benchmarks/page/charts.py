@@ -1,4 +1,4 @@
-"""Specifications of the charts that the page's script fills with rows: curves, small multiples, gain against cost."""
+"""Specify the charts filled by the page's script: curves, small multiples, gain against cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LABELS = 160  # pixels for the names at the ends of curves
 
 
 def specifications() -> dict[str, Any]:
-    """By name, of Vega-Lite; data come in as the data set `rows`.
+    """Return Vega-Lite specifications by name; data come in as the data set `rows`.
 
     Raises:
         InputError: Altair is not installed.
@@ -47,7 +47,7 @@ def specifications() -> dict[str, Any]:
 
 
 def _curves(alt: Any, legend: bool) -> Any:
-    """Lines in bands with points to hover, dashed levels of old and new system, names at the ends unless in a legend.
+    """Draw lines in bands with points to hover, dashed levels of both systems, names at the ends unless in a legend.
 
     Rows have kind: line (series, progress, mean, low, high, spread), level (series, mean) or end (series, place).
     """
@@ -90,7 +90,7 @@ def _curves(alt: Any, legend: bool) -> Any:
 
 
 def _cost(alt: Any, field: str, title: str) -> Any:
-    """A point for each row of the leaderboard, those that are drawn as curves in colour and named.
+    """Draw a point for each row of the leaderboard, the rows with curves in colour and named.
 
     Rows have series, gain, each cost, place (the cost, passes drawn apart), picked, label, label_place and flip.
     """

@@ -1,4 +1,4 @@
-"""Which method to take, as a table: for what a team has and allows, the one that ranks best over data sets."""
+"""Tabulate the best-ranked method over data sets for each situation of a team."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from compat.ranks import MethodRanking, Ranked
 
 
 class Situation(NamedTuple):
-    """What a team has and allows.
+    """A team's resources and permissions.
 
     Attributes:
-        budget: the things that may be used, the first of `KINDS`.
-        rewritten: whether old items may be written anew before they are re-extracted.
-        passes: models that may encode a query.
+        budget: the usable inputs, the first of `KINDS`.
+        rewritten: whether old items may be rewritten before they are re-extracted.
+        passes: number of models allowed to encode a query.
     """
 
     budget: tuple[str, ...]
@@ -27,7 +27,7 @@ class Situation(NamedTuple):
     passes: int
 
     def allows(self, other: Situation) -> bool:
-        """Whether it gives all that another does."""
+        """Whether it includes everything of another."""
         more = set(other.budget) <= set(self.budget)
         return more and other.rewritten <= self.rewritten and other.passes <= self.passes
 
@@ -40,31 +40,34 @@ SITUATIONS = [
 ]
 
 
-def asked_by(row: Ranked, rewriting: set[str]) -> Situation:
-    """The least that a method can be taken in."""
+def needs_of(row: Ranked, rewriting: set[str]) -> Situation:
+    """Return the minimal situation for a method."""
     needs = row.needs.split(", ") if row.needs != "-" else []
     return Situation(tuple(budget_of(needs)), row.name in rewriting, row.encoder_passes_per_query)
 
 
 def choices(found: MethodRanking, rewriting: set[str]) -> Iterator[tuple[Situation, Ranked]]:
-    """The best method for each situation that has one, the situations that ask for most last; where one that gives less
-    has the same best method, it alone is told.
+    """Yield the best method for each situation with one, the most demanding last.
+
+    A situation is left out if a less demanding one has the same best method.
 
     Args:
         found: methods ranked.
-        rewriting: names of those that write old items anew.
+        rewriting: names of the methods rewriting old items.
     """
     told: list[tuple[Situation, Ranked]] = []
     for situation in SITUATIONS:
-        best = next((row for row in found.ranked if situation.allows(asked_by(row, rewriting))), None)
+        best = next((row for row in found.ranked if situation.allows(needs_of(row, rewriting))), None)
         if best and not any(row is best and situation.allows(less) for less, row in told):
             told.append((situation, best))
             yield situation, best
 
 
 def rewriting(benchmarks: Sequence[Benchmark]) -> set[str]:
-    """Names of the rows that write old items anew: their class says so, or, where what they do is found on the way,
-    more was written for an item than by the row that writes least."""
+    """Return the names of the rows rewriting old items.
+
+    Their class says so, or, for online methods, more was written per item than by the row with the fewest writes.
+    """
     found: set[str] = set()
     for one in benchmarks:
         firsts = [row.group[0] for row in one.rows]
@@ -77,7 +80,7 @@ def rewriting(benchmarks: Sequence[Benchmark]) -> set[str]:
 
 
 def advice(found: MethodRanking, members: Sequence[Benchmark]) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of a table: situations, the method to take in each, its relative gains and its mean rank.
+    """Return columns and rows of a table: situations, the method for each, its relative gains and its mean rank.
 
     Args:
         found: methods ranked over a family.
@@ -92,14 +95,14 @@ def advice(found: MethodRanking, members: Sequence[Benchmark]) -> tuple[list[str
 
 
 def table(benchmarks: Sequence[Benchmark], family: str) -> str:
-    """The same of a family as Markdown, with the line above it.
+    """Format the table of a family as Markdown, with the line above it.
 
     Args:
         benchmarks: all of them.
-        family: of which to tell; see `benchmarks.page.families`.
+        family: name of one; see `benchmarks.page.families`.
 
     Raises:
-        InputError: no such family, or no methods in it that can be ranked.
+        InputError: no such family, or no rankable methods in it.
     """
     ranked = rankings(benchmarks)
     if family not in ranked:

@@ -18,8 +18,8 @@ RUN = re.compile(r"^(?:python -m benchmarks\.run|compat-bench run) .*$", re.MULT
 
 
 @cache
-def documented(root: Path) -> dict[str, list[str]]:
-    """The commands in the Markdown documents beside folders of results, by the name of the folder that each writes.
+def read_commands(root: Path) -> dict[str, list[str]]:
+    """Read the commands in the Markdown documents beside folders of results, by the folder written by each.
 
     Args:
         root: the folder of the folders; configs are looked for beside it.
@@ -34,7 +34,7 @@ def documented(root: Path) -> dict[str, list[str]]:
 
 
 def for_method(commands: Sequence[str], method: str) -> list[int]:
-    """The places of the commands that a method may have been run by: all but those that ask for others only."""
+    """Return the places of the commands a method may have been run by: all but those for other methods only."""
     asked = [_value(_words(command), "only") for command in commands]
     return [number for number, only in enumerate(asked) if not only or method in only.split(",")]
 
@@ -47,7 +47,7 @@ def _words(command: str) -> list[str]:
 
 
 def _value(words: Sequence[str], option: str) -> str:
-    """What an option is given, as --option=value or --option value; empty without it."""
+    """Return an option's value, from --option=value or --option value; empty without it."""
     for number, word in enumerate(words):
         if word == f"--{option}":
             return "".join(words[number + 1 : number + 2])
@@ -57,7 +57,7 @@ def _value(words: Sequence[str], option: str) -> str:
 
 
 def _name(words: Sequence[str], folder: Path) -> str:
-    """The name of the benchmark that a command runs: what it says, or the last of its configs that has one."""
+    """Return the benchmark's name in a command: its own option, or the last of its configs with one."""
     if name := _value(words, "name"):
         return name
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)

@@ -16,8 +16,9 @@ EQUAL, TOLD = "paired, not told from the best", "told from it"
 
 
 def diagram(name: str, found: MethodRanking) -> Chart:
-    """Each method's mean rank with its interval, the best on top, small marks for its rank in each folder; upright bars
-    join methods that Nemenyi's test does not tell apart, as in `compat.plots.ranks`.
+    """Draw each method's mean rank with its interval, the best on top, small marks for its rank in each folder.
+
+    Upright bars join methods not separated by Nemenyi's test, as in `compat.plots.ranks`.
 
     Raises:
         InputError: Altair is not installed.
@@ -28,7 +29,7 @@ def diagram(name: str, found: MethodRanking) -> Chart:
 
 
 def description(found: MethodRanking) -> str:
-    """What the diagram says, in words."""
+    """Describe the diagram in words."""
     p = "" if isnan(found.friedman) else f" Friedman's p {found.friedman:.2g}."
     first, last = found.ranked[0], found.ranked[-1]
     return (
@@ -39,7 +40,7 @@ def description(found: MethodRanking) -> str:
 
 
 def specification(found: MethodRanking) -> dict[str, Any]:
-    """The drawing, for Vega-Lite."""
+    """Return the Vega-Lite specification."""
     try:
         import altair as alt
     except ImportError as error:
@@ -76,7 +77,7 @@ def specification(found: MethodRanking) -> dict[str, Any]:
 
 
 def means(found: MethodRanking) -> list[dict[str, Any]]:
-    """A row for each method: its mean rank with its interval."""
+    """Return a row for each method: its mean rank with its interval."""
     return [
         {
             "method": row.name,
@@ -92,7 +93,7 @@ def means(found: MethodRanking) -> list[dict[str, Any]]:
 
 
 def places(found: MethodRanking) -> list[dict[str, Any]]:
-    """A row for each method in each folder: its rank there."""
+    """Return a row for each method in each folder: its rank there."""
     return [
         {"method": row.name, "folder": folder, "rank": rank}
         for row in found.ranked
@@ -101,7 +102,7 @@ def places(found: MethodRanking) -> list[dict[str, Any]]:
 
 
 def bars(found: MethodRanking) -> list[dict[str, Any]]:
-    """A row for each run of methods that are not told apart, those that overlap beside each other at the right."""
+    """Return a row for each run of methods not separated, overlapping ones side by side at the right."""
     names = [row.name for row in found.ranked]
     runs = within([row.rank.mean for row in found.ranked], found.critical_difference)
     start, apart = len(names) + 0.8, 0.045 * len(names)
@@ -112,7 +113,7 @@ def bars(found: MethodRanking) -> list[dict[str, Any]]:
 
 
 def _columns(runs: Sequence[tuple[int, int]]) -> list[int]:
-    """The column of each bar, so that those that overlap stand beside each other."""
+    """Assign each bar a column, so overlapping ones stand side by side."""
     ends: list[int] = []  # the last row of the last bar in each column
     columns = []
     for first, last in runs:

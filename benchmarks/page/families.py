@@ -1,4 +1,4 @@
-"""Benchmarks that ask the same of several data sets, found by their names, and the ranks of methods over each."""
+"""Families: equal benchmarks on several data sets, found by their names, and methods' ranks over each."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from compat.errors import InputError
 from compat.ranks import MethodRanking, rank
 from compat.results import PLAIN
 
-FEWEST = 3  # methods that a diagram of ranks is worth
+FEWEST = 3  # fewest methods for a diagram of ranks
 
 
 def families(benchmarks: Sequence[Benchmark]) -> dict[str, list[Benchmark]]:
-    """Benchmarks whose names end alike after that of their data set, one of each data set: digits_tuned,
-    omniglot_tuned are `tuned`. Each is in the family of the longest such ending; a sequence is in none.
+    """Group benchmarks by the end of their names after the data set: digits_tuned, omniglot_tuned are `tuned`.
+
+    Each is in the family of the longest such ending; a sequence is in none.
     """
     waiting = [one for one in benchmarks if not one.upgrade]
     endings = {ending for one in waiting for ending in _endings(one.name)}
@@ -28,7 +29,7 @@ def families(benchmarks: Sequence[Benchmark]) -> dict[str, list[Benchmark]]:
 
 
 def _endings(name: str) -> list[str]:
-    """What is left of a name without its first words.
+    """Return the endings of a name without its first words.
 
     Example:
         >>> _endings("tiny_imagenet_tuned")
@@ -39,8 +40,10 @@ def _endings(name: str) -> list[str]:
 
 
 def rankings(benchmarks: Sequence[Benchmark]) -> dict[str, MethodRanking]:
-    """Of each family the ranks of the methods that all its data sets have, in the plain order with the plain merge;
-    families with fewer than three such methods, or with a figure that is undefined, have none."""
+    """Rank, for each family, the methods on all its data sets, in the default order with the default merge.
+
+    Families with fewer than three such methods, or with an undefined figure, have none.
+    """
     found = {}
     for name, members in families(benchmarks).items():
         plain = {one.name: [r for r in one.results if {"order": r.order, "merge": r.merge} == PLAIN] for one in members}

@@ -1,4 +1,4 @@
-"""All benchmarks below a folder of results, as the page shows them."""
+"""Gather all benchmarks below a folder of results, for the page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.page.commands import documented
+from benchmarks.page.commands import read_commands
 from benchmarks.page.setting import data_set_of, setting_of
 from benchmarks.tables.effort import efforts
 from benchmarks.tables.table import TableRow, rows_of
@@ -25,11 +25,11 @@ class Benchmark:
         folder: of its results.
         upgrade: of a sequence; else empty.
         rows: as `benchmarks.table` has them.
-        data_set: what it was measured on.
-        setting: what the upgrade changes.
-        experiment: what experiment.yaml says: config, commands and provenance.
-        failures: what could not be made.
-        effort: what tuning took, by the method's config as text.
+        data_set: its data set.
+        setting: the changes of the upgrade.
+        experiment: content of experiment.yaml: config, commands and provenance.
+        failures: failed jobs.
+        effort: of tuning, by the method's config as text.
     """
 
     folder: Path
@@ -43,24 +43,24 @@ class Benchmark:
 
     @property
     def name(self) -> str:
-        """Of the folder, and of the upgrade where there are several."""
+        """Name of the folder, and of the upgrade if there are several."""
         return f"{self.folder.name}/{self.upgrade}" if self.upgrade else self.folder.name
 
     @property
     def results(self) -> list[Result]:
-        """Of all rows."""
+        """Results of all rows."""
         return [result for row in self.rows for result in row.group]
 
 
 def gather(root: str | Path, broken: list[str]) -> list[Benchmark]:
-    """The benchmarks of a folder, or of the folders in it, by name.
+    """Return the benchmarks of a folder, or of the folders in it, by name.
 
     Args:
         root: `results`, or `results/<benchmark>`.
-        broken: gets a message for each line or folder that cannot be read, which is left out.
+        broken: receives a message for each unreadable line or folder, which is left out.
 
     Raises:
-        InputError: no such folder, or no result in it that can be read.
+        InputError: no such folder, or no readable result in it.
     """
     root = Path(root)
     if not root.is_dir():
@@ -73,7 +73,7 @@ def gather(root: str | Path, broken: list[str]) -> list[Benchmark]:
             except InputError as error:
                 broken.append(str(error))
     if not found:
-        raise InputError(f"results: none in {root} that can be read, expected folders with results.jsonl")
+        raise InputError(f"results: no readable ones in {root}, expected folders with results.jsonl")
     return found
 
 
@@ -82,7 +82,7 @@ def _holds_results(folder: Path) -> bool:
 
 
 def _benchmarks(folder: Path, broken: list[str]) -> Iterator[Benchmark]:
-    """One, or those of a sequence.
+    """Return one benchmark, or those of a sequence.
 
     Raises:
         InputError: its results cannot be read or compared.
@@ -98,17 +98,17 @@ def _benchmarks(folder: Path, broken: list[str]) -> Iterator[Benchmark]:
 
 
 def _experiment(folder: Path) -> dict[str, Any]:
-    """What experiment.yaml says, with a config, commands and provenance.
+    """Read experiment.yaml, with a config, commands and provenance.
 
     Raises:
-        InputError: it cannot be read, or a part of it is something else.
+        InputError: it cannot be read, or a part of it has another type.
     """
     found = load_experiment(folder)
     for name, kind in (("config", dict), ("commands", list), ("provenance", dict)):
         if not isinstance(found.setdefault(name, kind()), kind):
             raise InputError(f"{folder / EXPERIMENT}: {name} is {str(found[name])[:40]!r}, expected a {kind.__name__}")
     kept = [str(command) for command in found["commands"]]
-    found["commands"] = kept or documented(folder.resolve().parent).get(folder.resolve().name, [])
+    found["commands"] = kept or read_commands(folder.resolve().parent).get(folder.resolve().name, [])
     try:
         found["shown"] = data_set_of(found["config"]), setting_of(found["config"])
     except (AttributeError, TypeError, ValueError) as error:
@@ -117,7 +117,7 @@ def _experiment(folder: Path) -> dict[str, Any]:
 
 
 def _compared(folder: Path, broken: list[str]) -> Path | None:
-    """The folder if figures of each query can be read from it, by which rows are told apart."""
+    """Return the folder if it has readable figures of each query, for comparing rows."""
     try:
         queries.read(folder)
     except InputError as error:

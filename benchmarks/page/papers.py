@@ -1,4 +1,4 @@
-"""What a method's class says of itself: its papers and how it differs from them, read from the docstring alone."""
+"""Read a method's papers, and its differences from them, from its class's docstring alone."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Described:
     """A class of methods.
 
     Attributes:
-        class_path: as configs have it.
-        paragraphs: of its docstring up to its arguments: what it computes, and where it differs from its paper.
-        papers: their numbers at arXiv, of the class's docstring, or else of its module's.
+        class_path: as in configs.
+        paragraphs: of its docstring up to its arguments: its computation, and its differences from its paper.
+        papers: their arXiv numbers, in the class's docstring, or else in its module's.
     """
 
     class_path: str
@@ -28,12 +28,12 @@ class Described:
 
     @property
     def name(self) -> str:
-        """Without its package."""
+        """Name without its package."""
         return self.class_path.rpartition(".")[2]
 
 
-def described(class_path: str) -> Described:
-    """What the source of a class says; nothing where it is not to be found."""
+def describe(class_path: str) -> Described:
+    """Describe a class by its source; empty if it is not found."""
     found = find(class_path)
     if found is None:
         return Described(class_path, [], [])

@@ -1,4 +1,4 @@
-"""Everything that the page's script shows, as small JSON: figures as tables print them, curves as whole numbers."""
+"""The data of the page's script, as small JSON: figures as in tables, curves as whole numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.page.budget import KINDS, budget_of
 from benchmarks.page.commands import for_method
 from benchmarks.page.families import families
 from benchmarks.page.gather import Benchmark
-from benchmarks.tables.effort import spelled
+from benchmarks.tables.effort import format_effort
 from benchmarks.tables.table import TableRow, cell, compatible, percent, seeds, systems
 from compat.results import Result, metrics_of
 from compat.results.summaries import Summary, summaries
@@ -21,8 +21,10 @@ UNIT = 1e4  # of the whole numbers of a curve: hundredths of a percent, as table
 
 
 def payload(benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
-    """What `page.js` reads: columns, metrics, benchmarks, rows, budgets, and the benchmark that is shown first: the
-    largest of the largest family."""
+    """Return the input of `page.js`: columns, metrics, benchmarks, rows, budgets, and the first benchmark to show.
+
+    It is the largest one of the largest family.
+    """
     found = families(benchmarks)
     family = {one.name: name for name, members in found.items() for one in members}
     first = next(iter(found.values()), benchmarks)
@@ -62,7 +64,7 @@ def _benchmark(one: Benchmark) -> dict[str, Any]:
 
 
 def _levels(results: Sequence[Result], system: str) -> dict[str, float | None]:
-    """A system's figures on its own, means over trainings; None of a metric that compares two systems, as flips."""
+    """Return a system's own figures, means over trainings; None for metrics comparing two systems, such as flips."""
     levels: dict[str, float | None] = {}
     for metric in metrics_of(results):
         trainings = {
@@ -84,7 +86,7 @@ def _row(number: int, one: Benchmark, row: TableRow, columns: Sequence[Summary])
         "cells": [cell(group, column) for column in columns],
         "values": [_mean([column.of(r) for r in group]) for column in columns],
         "seeds": seeds(group),
-        "tuning": one.effort.get(spelled(first.spec), "-"),
+        "tuning": one.effort.get(format_effort(first.spec), "-"),
         "compatible": compatible(group),
         "passes": first.encoder_passes_per_query,
         "bytes": first.bytes_per_item,
@@ -104,7 +106,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _curves(group: Sequence[Result], metric: str) -> list[list[int | None]]:
-    """Mean, lowest and highest over the seeds, in `UNIT`; the mean alone where they are the same."""
+    """Return mean, lowest and highest over the seeds, in `UNIT`; the mean alone where they are the same."""
     values = np.array([r.curves[metric] for r in group])
     curves = (
         [values.mean(0)]
@@ -115,7 +117,7 @@ def _curves(group: Sequence[Result], metric: str) -> list[list[int | None]]:
 
 
 def _result(result: Result) -> list[Any]:
-    """Seed, key, area as it is printed, seconds of training, trainings of the two models, records of provenance."""
+    """Return seed, key, formatted area, seconds of training, trainings of the two models, records of provenance."""
     seconds = float(f"{result.training_seconds:.4g}")
     return [result.seed, result.key, percent([result.auc]), seconds, result.backbones, result.provenance]
 

@@ -1,4 +1,4 @@
-"""What a benchmark's config says of its data set and of what differs between old and new model, in few words."""
+"""Describe a benchmark's data set and upgrade in a few words, from its config."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ UNKNOWN = "unknown"
 
 
 def data_set_of(config: Mapping[str, Any]) -> str:
-    """The data set: its class, or for a folder of images the folder.
+    """Name the data set: its class, or for a folder of images the folder.
 
     Example:
         >>> data_set_of({"data": {"class_path": "compat.data.ImageFolder", "init_args": {"root": "data/birds"}}})
@@ -23,7 +23,7 @@ def data_set_of(config: Mapping[str, Any]) -> str:
 
 
 def setting_of(config: Mapping[str, Any]) -> str:
-    """What the upgrade changes, from generation to generation, and what heads do not see.
+    """Describe the upgrade's changes, from generation to generation, and data withheld from heads.
 
     Example:
         >>> old, new = ({"sees": {"classes": share, "images": 1.0}} for share in (0.5, 1.0))
@@ -41,19 +41,19 @@ def setting_of(config: Mapping[str, Any]) -> str:
 
 
 def _change(kind: str, values: Sequence[str], unit: str = "") -> list[str]:
-    """What it was and is, if that is not the same."""
+    """Format old and new value, if they differ."""
     return [f"{kind} {' → '.join(values)}{unit}".strip()] if len(set(values)) > 1 else []
 
 
 def _share(value: Any) -> str:
-    """In percent; a pair as from one to the other."""
+    """Format a share in percent; a pair as a range."""
     if isinstance(value, list | tuple):
         return " to ".join(f"{100 * end:g}" for end in value)
     return f"{100 * value:g}"
 
 
 def _backbone(generation: Mapping[str, Any]) -> str:
-    """Name of the backbone: what its function is told, or the function."""
+    """Name the backbone: its function's argument, or the function."""
     backbone = ((generation.get("model") or {}).get("init_args") or {}).get("backbone") or {}
     name = (backbone.get("init_args") or {}).get("model_name")
     return str(name or backbone.get("class_path", UNKNOWN))

@@ -1,1 +1,1 @@
-"""Figures of the documents: how fast the project is, and how large."""
+"""Measure the figures of the documents: speed and size of the project."""

@@ -1,4 +1,4 @@
-"""Steps in a process of their own with one thread, and its memory."""
+"""Run steps in a process of their own with one thread, and measure its memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def apart(step: Callable[..., T], *arguments: Any, meanwhile: Callable[[], None] | None = None) -> T:
-    """What a step returns in a process of its own; until then this one does something again and again."""
+    """Run a step in a process of its own, and return its result; meanwhile this process repeats something."""
     with CONTEXT.Pool(1) as pool:
         going = pool.apply_async(step, arguments)
         while meanwhile is not None and not going.ready():
@@ -24,12 +24,12 @@ def apart(step: Callable[..., T], *arguments: Any, meanwhile: Callable[[], None]
 
 
 def peak() -> float:
-    """MiB of this process at its peak; what getrusage says would be that of the one that started it, if it had more."""
+    """Return this process's peak memory in MiB; getrusage would return a larger parent's."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 2**10
 
 
 def one_thread() -> None:
-    """For all libraries that take several."""
+    """Limit all libraries to one thread."""
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)

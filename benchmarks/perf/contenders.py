@@ -1,4 +1,4 @@
-"""Ways to the same curve: this project's engine, the limit that it cannot pass, and what public code does."""
+"""Ways to compute the same curve: this project's engine, a lower bound, and public code's approach."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAIVE, CHUNKED = "re-ranking in torch", f"re-ranking in chunks of {CHUNK}"
 
 
 def make(queries: int, items: int, dimension: int, classes: int, device: str = "cpu") -> Embeddings:
-    """Old and new embeddings of classes that overlap, those of the new model less."""
+    """Make old and new embeddings of overlapping classes; the new model's overlap less."""
     random = torch.Generator().manual_seed(0)
 
     def space(signal: float) -> tuple[Tensor, Tensor]:
@@ -38,13 +38,13 @@ def make(queries: int, items: int, dimension: int, classes: int, device: str = "
 
 
 def engine(e: Embeddings, points: int = 101, orders: int = 1) -> np.ndarray:
-    """This project's replay: (T,) mAP."""
+    """Run this project's replay: (T,) mAP."""
     items = len(e.gallery_old)
     return backfill_curve(e, [backfill_order(items, seed) for seed in range(orders)], points).mean_ap
 
 
 def products(e: Embeddings) -> None:
-    """The two distance matrix products alone, in chunks: what no exact replay can do without."""
+    """Compute the two distance matrix products alone, in chunks: a lower bound of any exact replay."""
     out = torch.empty(1024, len(e.gallery_old), device=e.gallery_old.device)
     for query, gallery in ((e.query_old, e.gallery_old), (e.query_new, e.gallery_new)):
         for rows in query.split(len(out)):
@@ -52,7 +52,7 @@ def products(e: Embeddings) -> None:
 
 
 def rerank(e: Embeddings, points: list[float], chunk: int | None = None) -> list[float]:
-    """What public code does, without its loop over queries: sort all merged distances again for each ratio.
+    """Sort all merged distances again for each ratio, as public code does, but without its loop over queries.
 
     By default on the whole query-by-gallery matrix, as public code does; in chunks it takes less memory and time.
     """
@@ -77,7 +77,7 @@ def rerank(e: Embeddings, points: list[float], chunk: int | None = None) -> list
 
 
 def loop(e: Embeddings, point: float, queries: int) -> float:
-    """scikit-learn's average precision, query by query, at one completion ratio."""
+    """Compute scikit-learn's average precision, query by query, at one completion ratio."""
     items = len(e.gallery_old)
     backfilled = np.zeros(items, bool)
     backfilled[backfill_order(items, 0)[: int(point * items)]] = True

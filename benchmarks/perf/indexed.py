@@ -1,5 +1,5 @@
-"""Measure verbs that concern all items of a store in PostgreSQL which is searched by an index: what queries and users'
-writes take before and beside them.
+"""Measure verbs on all items of an indexed store in PostgreSQL: the time of queries and users'
+writes before and beside them.
 
     python -m benchmarks.perf.indexed --items 200000 --dim 64 -o results/live_postgres.json
 
@@ -32,15 +32,15 @@ from compat.live.postgres.store import PostgresStore
 from compat.live.store import NEAREST
 
 ASKED = 300  # queries, and writes, before a verb
-LOOKED = 100  # queries that recall is of
-SETTINGS = {"shared_buffers": "1GB", "maintenance_work_mem": "1GB"}  # in which an index of the gallery has room
+LOOKED = 100  # queries for the recall
+SETTINGS = {"shared_buffers": "1GB", "maintenance_work_mem": "1GB"}  # room for an index of the gallery
 
 
 class Timed:
-    """A store that notes the seconds of each write, without what the models take for it.
+    """A store timing each write, without the models' time.
 
     Args:
-        store: the store, which does all else.
+        store: the store, for everything else.
     """
 
     def __init__(self, store: PostgresStore) -> None:
@@ -59,7 +59,7 @@ class Timed:
 
 
 class User:
-    """Asks a query and writes an item, again and again, and notes the seconds of each.
+    """Ask a query and write an item, again and again, with the seconds of each.
 
     Args:
         store: the store.
@@ -74,14 +74,14 @@ class User:
         self.queries: list[float] = []
 
     def step(self) -> None:
-        """Once."""
+        """Run once."""
         number = len(self.queries)
         self.queries.append(seconds(lambda: self.searcher.search(str(self.items + number % synthetic.QUERIES))))
         content = str(number % self.items)
         self.writer.put(f"item-{content}", content)
 
     def told(self) -> dict[str, float]:
-        """What they took since this was asked, in milliseconds."""
+        """Return the milliseconds since the last call."""
         queries, writes = np.array(self.queries) * 1000, np.array(self.store.took) * 1000
         self.queries, self.store.took = [], []
         found = {"query p50": np.median(queries), "query p99": np.percentile(queries, 99)}
@@ -96,7 +96,7 @@ def seconds(step: Callable[[], object]) -> float:
 
 
 def measure(url: str, items: int, dim: int, folder: Path) -> dict[str, Any]:
-    """All figures of one gallery."""
+    """Measure all figures of one gallery."""
     one_thread()
     synthetic.make(folder, items, dim)
     store = PostgresStore(url)
@@ -121,7 +121,7 @@ def measure(url: str, items: int, dim: int, folder: Path) -> dict[str, Any]:
 
     def beside(name: str, verb: str) -> None:
         with CONTEXT.Pool(1) as pool:
-            pool.apply(one_thread)  # it has imported what it needs
+            pool.apply(one_thread)  # its imports are done
             going = pool.apply_async(done, (verb, url, folder))
             while not going.ready():
                 user.step()
@@ -152,8 +152,8 @@ def measure(url: str, items: int, dim: int, folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Command line of `python -m benchmarks.perf.indexed`."""
     parser = command_parser("benchmarks.perf.indexed", __doc__)
-    parser.add_argument("--items", type=int, default=200_000, help="of the gallery (default 200,000)")
-    parser.add_argument("--dim", type=int, default=64, help="of the embeddings (default 64)")
+    parser.add_argument("--items", type=int, default=200_000, help="size of the gallery (default 200,000)")
+    parser.add_argument("--dim", type=int, default=64, help="dimension of the embeddings (default 64)")
     parser.add_argument("-o", "--output", required=True, help="JSON file of the report")
     own = parser.parse_args()
     with exit_on_input_error(), TemporaryDirectory() as folder, postgres(**SETTINGS) as server:

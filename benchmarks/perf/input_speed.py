@@ -1,4 +1,4 @@
-"""How much of the model's speed is left when images are decoded and transformed beside it."""
+"""Measure the model's remaining speed while images are decoded and transformed beside it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ BATCHES = 50  # in memory
 def measure(experiment: Experiment, workers: int, rounds: int) -> dict[str, Any]:
     """Compare the extraction of all images with the bare forward pass on some of them.
 
-    Each round times both after each other: the new model on batches that are in memory, and `Trainer.predict` as
-    the benchmark runs it, from the files to the embeddings. The median ratio of the rounds counts.
+    Each round times both after each other: the new model on batches in memory, and `Trainer.predict` as the benchmark
+    runs it, from the files to the embeddings. The median ratio of the rounds counts.
 
     Args:
-        experiment: whose newest model embeds its images.
+        experiment: its newest model embeds its images.
         workers: loading processes.
-        rounds: how often.
+        rounds: number of rounds.
 
     Returns:
         Images a second of both and, once, of the loading alone; the ratio.

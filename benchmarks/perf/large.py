@@ -1,4 +1,4 @@
-"""A migration of a large gallery: its speed, its size, and what queries take beside it."""
+"""Measure a migration of a large gallery: its speed, its size, and the latency of queries beside it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from compat.live.control import throttle
 
 DIM = 128
 ASKED = 2000  # queries timed
-CALM = 2  # times the slowest query in a hundred that one may take beside a backfill that makes way, over one alone
+CALM = 2  # allowed ratio of the 99 % latency beside a yielding backfill, over a query alone
 
 
 def measure(items: int, folder: Path) -> dict[str, Any]:
-    """All figures of one gallery."""
+    """Measure all figures of one gallery."""
     one_thread()
     path = folder / "gallery.db"
     url = f"sqlite:///{path}"
@@ -56,10 +56,10 @@ def measure(items: int, folder: Path) -> dict[str, Any]:
 
 
 def beside(url: str, folder: Path, items: int) -> tuple[dict[str, dict[str, float]], float]:
-    """What queries take alone, beside a worker that goes as fast as it can, and beside one that makes way for them.
+    """Time queries alone, beside a worker at full speed, and beside one yielding to them.
 
     Returns:
-        Seconds by case, and MiB of the process that asks.
+        Seconds by case, and MiB of the querying process.
     """
     store, searcher = open_store(url), Searcher(open_store(url), synthetic.models(folder))
     started = time.perf_counter()
@@ -84,7 +84,7 @@ def beside(url: str, folder: Path, items: int) -> tuple[dict[str, dict[str, floa
 
 
 def asked(searcher: Searcher, items: int, goes_on: Callable[[], bool]) -> dict[str, float]:
-    """Seconds that queries take, each for its ten nearest, while something goes on."""
+    """Time queries for the ten nearest items, while something goes on."""
     took: list[float] = []
     while len(took) < ASKED and goes_on():
         started = time.perf_counter()
@@ -97,7 +97,7 @@ def asked(searcher: Searcher, items: int, goes_on: Callable[[], bool]) -> dict[s
 
 
 def worked(url: str, folder: Path, until: float) -> tuple[float, float, float]:
-    """Seconds of a run, seconds to its first batch, and MiB at the peak, of this process."""
+    """Return the seconds of a run, the seconds to its first batch, and the peak MiB of this process."""
     one_thread()
     started, first = time.perf_counter(), [0.0]
 

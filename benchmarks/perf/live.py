@@ -2,7 +2,7 @@
 
     python -m benchmarks.perf.live --items 1000000 -o results/live.json
 
-Embeddings are looked up, so extraction costs next to nothing and what is measured is the engine; its overhead is given
+Embeddings are looked up, so extraction costs next to nothing and the engine is measured; its overhead is given
 over a small network too. Everything runs with one thread; the backfill and the queries are two processes.
 """
 
@@ -27,8 +27,10 @@ SMALLEST = 500_000  # while fewer are migrated there is no time for the queries
 def main() -> None:
     """Command line of `python -m benchmarks.perf.live`."""
     parser = command_parser("benchmarks.perf.live", __doc__)
-    parser.add_argument("--items", type=int, default=1_000_000, help="of the gallery (default 1,000,000)")
-    parser.add_argument("--folder", help="for its files, about 3 GB for a million items (default: a temporary one)")
+    parser.add_argument("--items", type=int, default=1_000_000, help="size of the gallery (default 1,000,000)")
+    parser.add_argument(
+        "--folder", help="folder of its files, about 3 GB for a million items (default: a temporary one)"
+    )
     parser.add_argument("-o", "--output", required=True, help="JSON file of the report")
     own = parser.parse_args()
     with exit_on_input_error(), TemporaryDirectory(dir=own.folder) as folder:

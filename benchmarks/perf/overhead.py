@@ -1,4 +1,4 @@
-"""What the engine costs over a bare loop of extraction and one commit a batch, which survives nothing."""
+"""Compare the engine with a bare loop of extraction and one commit per batch, without any recovery."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from compat.models import Embedder
 ITEMS = 5_000
 DIM = 128
 BATCH = 256
-SIZE = 32  # pixels of the images that the network sees
+SIZE = 32  # pixels, side of the network's input
 TRIES = 5
 
 
 class Free:
-    """A model that costs nothing: a row of noise for a number."""
+    """A model without cost: a row of noise for a number."""
 
     version = "free"
 
@@ -52,12 +52,12 @@ class Network(Free):
 
 
 def overhead(folder: Path) -> dict[str, dict[str, float]]:
-    """Seconds an item of both loops and their ratio, medians, of a model that costs nothing and of a small network."""
-    return {model.version: compared(folder, model) for model in (Free(), Network())}
+    """Return the seconds per item of both loops and their ratio, medians, with a free model and a small network."""
+    return {model.version: compare(folder, model) for model in (Free(), Network())}
 
 
-def compared(folder: Path, model: Embed) -> dict[str, float]:
-    """Of one model; the loops take turns."""
+def compare(folder: Path, model: Embed) -> dict[str, float]:
+    """Compare the loops on one model, in turn."""
     live, bare = [], []
     for _ in range(TRIES):
         live.append(engine(folder / "engine.db", model))
@@ -67,7 +67,7 @@ def compared(folder: Path, model: Embed) -> dict[str, float]:
 
 
 def engine(path: Path, model: Embed) -> float:
-    """Seconds of a migration."""
+    """Time a migration."""
     path.unlink(missing_ok=True)
     store = open_store(f"sqlite:///{path}")
     store.create(Journal(DIM, "cosine"))
@@ -82,7 +82,7 @@ def engine(path: Path, model: Embed) -> float:
 
 
 def loop(path: Path, model: Embed) -> float:
-    """Seconds of the same work in a table of the same kind, in the same random order."""
+    """Time the same work in a table of the same kind, in the same random order."""
     path.unlink(missing_ok=True)
     base = sqlite3.connect(path, isolation_level=None)
     base.execute("PRAGMA journal_mode = WAL")

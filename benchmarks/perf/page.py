@@ -41,7 +41,7 @@ WINDOWS = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "heig
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """Headless Chromium, new.
+    """Start a new headless Chromium.
 
     Raises:
         InputError: there is none, or no Playwright to drive it.
@@ -62,7 +62,7 @@ def browser() -> Iterator[Any]:
 
 
 def visit(page: Path, times: int) -> dict[str, Any]:
-    """Its size, and medians over some visits, each by a browser that has nothing of the page yet."""
+    """Return its size, and medians over some visits, each by a browser with an empty cache."""
     found: dict[str, Any] = {}
     for name, window in WINDOWS.items():
         visits = []
@@ -85,7 +85,7 @@ def visit(page: Path, times: int) -> dict[str, Any]:
 
 
 def picture(page: Path) -> bytes:
-    """A PNG of it down to the curves, of few colours, in a window so low that its table is short."""
+    """Save a PNG down to the curves, with few colours, in a window low enough for a short table."""
     with browser() as chromium:
         opened = chromium.new_page(viewport={"width": 1280, "height": 560})
         opened.goto(f"{page.resolve().as_uri()}{SHOWN}")
@@ -103,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line of `python -m benchmarks.perf.page`."""
     parser = command_parser("benchmarks.perf.page", __doc__)
     parser.add_argument("page", help="the page's index.html")
-    parser.add_argument("--times", type=int, default=5, help="visits, of which the median counts (default: 5)")
+    parser.add_argument("--times", type=int, default=5, help="number of visits, for medians (default: 5)")
     parser.add_argument("-o", "--output", metavar="FILE", help="the figures as JSON")
     parser.add_argument("--picture", metavar="FILE", help="a PNG of the page")
     return parser
@@ -127,7 +127,7 @@ def main() -> None:
             try:
                 replace(Path(path), partial(Path.write_bytes, data=content))
             except OSError as error:
-                raise InputError(f"output: {path} ({error.strerror}), expected a file that can be written") from error
+                raise InputError(f"output: {path} ({error.strerror}), expected a writable file") from error
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How many of the ten nearest items the approximate mode finds while items move from one part to the other."""
+"""Measure the approximate mode's recall of the ten nearest items while items move from one part to the other."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from compat.live.store import Approximate, Ask, Column
 from compat.orders import Clusters, Density, Order, OrderGiven, Random
 
 K = 10
-POINTS = (0.11, 0.2, 0.3, 0.43, 0.6, 0.75, 0.85)  # at which both parts are searched approximately
-SHARE = 0.1  # of the gallery's size, from which on a part is searched approximately
+POINTS = (0.11, 0.2, 0.3, 0.43, 0.6, 0.75, 0.85)  # ratios with approximate searches of both parts
+SHARE = 0.1  # share of the gallery's size above which a part is searched approximately
 FLOOR = 0.95
 ASKED = synthetic.QUERIES // len(POINTS)
 GAP = 2.0  # of far queries to the gallery, over the mean length of its vectors
@@ -26,7 +26,7 @@ BATCH = 1000
 
 
 class InRows(Order):
-    """Items as they lie in the gallery."""
+    """Return items in the order of the gallery."""
 
     def orders(self, given: OrderGiven, seeds: Sequence[Sequence[int]]) -> np.ndarray:
         return np.tile(np.arange(given.items), (len(seeds), 1))
@@ -42,10 +42,10 @@ CONDITIONS: dict[str, tuple[Order, bool, float]] = {  # the order, whether rows 
 
 
 def recall(folder: Path, items: int, dim: int, condition: str) -> dict[str, list[float]]:
-    """Shares found at some completion ratios of an upgrade of independent systems, in all and of each part by itself.
+    """Measure the recall at some completion ratios of an upgrade of independent systems, in all and in each part.
 
-    The same store follows the whole migration, and lists are built after each batch, so that no vector is looked at
-    merely because they are late. Each query is asked once.
+    The same store runs the whole migration, and lists are built after each batch, so no vector is scanned merely
+    because the lists are late. Each query is asked once.
     """
     order, in_rows, gap = CONDITIONS[condition]
     synthetic.make(folder, items, dim, seed=1, in_rows=in_rows, gap=gap)
@@ -74,16 +74,16 @@ def recall(folder: Path, items: int, dim: int, condition: str) -> dict[str, list
 
 
 def nearest(found: Candidates) -> list[set[str]]:
-    """Of each query the items of one part."""
+    """Return the items of one part for each query."""
     return [{found.ids[n] for n in row if n >= 0} for row in found.nearest.tolist()]
 
 
 def merged(asks: Sequence[Ask], found: Sequence[Candidates]) -> list[set[str]]:
-    """Of each query the items of both parts, by distance."""
+    """Return the items of both parts for each query, by distance."""
     parts = {str(ask.column): (ask.queries, its) for ask, its in zip(asks, found, strict=True)}
     return [{hit.id for hit in merge_hits(parts, row, None, "cosine", K)} for row in range(len(asks[0].queries))]
 
 
 def share(found: Sequence[set[str]], expected: Sequence[set[str]]) -> float:
-    """Of what is expected the share that was found, a mean over queries."""
+    """Return the share of expected items found, a mean over queries."""
     return float(np.mean([len(a & b) / len(b) for a, b in zip(found, expected, strict=True)]))

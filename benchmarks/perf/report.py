@@ -1,4 +1,4 @@
-"""How long a report on a large gallery takes, and how much memory: files of made-up embeddings, and a report on them.
+"""How long a report on a large gallery takes, and how much memory: files of synthetic embeddings, and a report on them.
 
     python -m benchmarks.perf.report -o results/report_speed.json
 
@@ -29,11 +29,11 @@ from compat.files import replace
 CHUNK = 2**15  # rows made at a time
 OF_CLASS = 50  # items
 BLUR = 2.2  # of an item, times the length of its class's centre
-OLD_BLUR = 1.4  # on top of it in the old space, which is turned besides
+OLD_BLUR = 1.4  # additional noise in the old space, which is rotated too
 
 
 def make(folder: Path, items: int, queries: int, dim: int) -> None:
-    """Files of a planted upgrade: the old space is the new one, turned and blurred."""
+    """Write files of a planted upgrade: the old space is the new one, rotated and with noise."""
     random = np.random.default_rng(0)
     classes = max(items // OF_CLASS, 2)
     centres = random.standard_normal((classes, dim), dtype=np.float32)
@@ -53,8 +53,8 @@ def make(folder: Path, items: int, queries: int, dim: int) -> None:
         del new, old
 
 
-def measured(command: list[str]) -> dict[str, Any]:
-    """Run a command: its seconds, and the most memory that it held, of its own and with pages of mapped files."""
+def measure(command: list[str]) -> dict[str, Any]:
+    """Run a command; returns its seconds, and its peak memory, of its own and with pages of mapped files."""
     started, peaks = time.perf_counter(), {"RssAnon": 0, "VmHWM": 0}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -107,7 +107,7 @@ def main() -> None:
                 make(folder, arguments.items, arguments.queries, arguments.dim)
             files = [text for a in arrays for text in (f"--{a.replace('_', '-')}", str(folder / f"{a}.npy"))]
             report = [sys.executable, "-m", "benchmarks.report", *files, "--name", "made up"]
-            found = measured([*report, "-o", str(Path(name, "report.html"))])
+            found = measure([*report, "-o", str(Path(name, "report.html"))])
         sizes = {name: getattr(arguments, name) for name in ("items", "queries", "dim")}
         threads = os.environ.get("OMP_NUM_THREADS") or os.cpu_count()
         text = json.dumps({**sizes, "threads": int(threads or 1), **found}, indent=1) + "\n"

@@ -23,8 +23,8 @@ from torch import Tensor
 from benchmarks.replay.arguments import ARRAYS, check_folder
 from benchmarks.report import __main__ as command
 from benchmarks.report import gallery
+from benchmarks.report.from_embeddings import try_ways
 from benchmarks.report.inputs import Inputs
-from benchmarks.report.own import tried_on
 from compat.command import command_parser, exit_on_input_error
 from compat.decision import choose, decide, hardly
 from compat.decision.agreement import agreement
@@ -35,10 +35,10 @@ SPLITS = 20
 
 
 def upgrades(files: list[Path]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """The upgrades of the files, by their names.
+    """Return the upgrades of the files, by their names.
 
     Raises:
-        InputError: a file that `benchmarks.export` did not write.
+        InputError: a file not written by `benchmarks.export`.
     """
     first: dict[str, dict[str, Tensor]] = {}  # of each gallery
     seeds: set[str] = set()
@@ -49,14 +49,14 @@ def upgrades(files: list[Path]) -> Iterator[tuple[str, dict[str, Tensor]]]:
         if name is None:
             first[path.stem] = tensors
             continue
-        yield f"new model of {name} to that of {path.stem}", turned(first[name], "new", tensors, "new")
+        yield f"new model of {name} to that of {path.stem}", rotate(first[name], "new", tensors, "new")
         if name not in seeds:
-            yield f"{name} backwards", turned(first[name], "new", first[name], "old")
+            yield f"{name} backwards", rotate(first[name], "new", first[name], "old")
         seeds.add(name)
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file.
+    """Read the tensors of a file.
 
     Raises:
         InputError: it cannot be read, or lacks one.
@@ -67,10 +67,10 @@ def read(path: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"file: {path} ({error}), expected what benchmarks.export writes") from error
+        raise InputError(f"file: {path} ({error}), expected a file of benchmarks.export") from error
     missing = [name for name in ARRAYS if name not in tensors]
     if missing:
-        raise InputError(f"file: {path} has no {missing[0]}, expected what benchmarks.export writes")
+        raise InputError(f"file: {path} has no {missing[0]}, expected a file of benchmarks.export")
     return {name: tensors[name] for name in ARRAYS}
 
 
@@ -79,19 +79,19 @@ def same_gallery(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in ARRAYS[4:])
 
 
-def turned(a: dict[str, Tensor], of_a: str, b: dict[str, Tensor], of_b: str) -> dict[str, Tensor]:
-    """The upgrade from a model of one file to a model of another."""
+def rotate(a: dict[str, Tensor], of_a: str, b: dict[str, Tensor], of_b: str) -> dict[str, Tensor]:
+    """Return the upgrade from a model of one file to a model of another."""
     models = {f"{part}_old": a[f"{part}_{of_a}"] for part in ("query", "gallery")}
     models |= {f"{part}_new": b[f"{part}_{of_b}"] for part in ("query", "gallery")}
     return {**a, **models}
 
 
-def measured(tensors: dict[str, Tensor], least: float) -> dict[str, Any]:
-    """The decision on all queries that a report looks at, and how halves of them agree."""
+def measure(tensors: dict[str, Tensor], least: float) -> dict[str, Any]:
+    """Return the decision on all queries of a report, and the agreement of their halves."""
     arguments = command.parser().parse_args(["--least-gain", str(least)])
     given = Inputs(dict(tensors), {}, True)
-    seen = gallery.drawn(given, arguments.queries, arguments.items, arguments.seed)
-    trial = tried_on(given, seen, arguments)
+    seen = gallery.draw_sample(given, arguments.queries, arguments.items, arguments.seed)
+    trial = try_ways(given, seen, arguments)
     efforts, ends = [way.effort for way in trial.ways], (trial.start, trial.end)
     decision = decide(*ends, least)
     found = agreement(trial.areas, efforts, ends, least, SPLITS)
@@ -112,8 +112,10 @@ def measured(tensors: dict[str, Tensor], least: float) -> dict[str, Any]:
 def parser() -> argparse.ArgumentParser:
     """The command line of `python -m benchmarks.perf.report_agreement`."""
     parser = command_parser("benchmarks.perf.report_agreement", __doc__)
-    parser.add_argument("files", nargs="+", type=Path, help=".safetensors, as benchmarks.export writes them")
-    parser.add_argument("--least-gain", type=float, default=0.01, help="mAP worth an upgrade (default 0.01)")
+    parser.add_argument("files", nargs="+", type=Path, help=".safetensors files written by benchmarks.export")
+    parser.add_argument(
+        "--least-gain", type=float, default=0.01, help="smallest gain of mAP worth an upgrade (default 0.01)"
+    )
     parser.add_argument("-o", "--output", type=Path, default=Path("results/report_agreement.json"))
     return parser
 
@@ -125,7 +127,7 @@ def main() -> None:
         check_folder(arguments.output.parent)
         found = {}
         for name, tensors in upgrades(arguments.files):
-            found[name] = measured(tensors, arguments.least_gain)
+            found[name] = measure(tensors, arguments.least_gain)
             print(name, json.dumps(found[name]), flush=True)
         text = json.dumps({"least_gain": arguments.least_gain, "upgrades": found}, indent=1) + "\n"
         replace(arguments.output, lambda path: path.write_text(text))

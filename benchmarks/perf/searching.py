@@ -1,4 +1,4 @@
-"""Measure what the embedded store's searches find and take: recall in five conditions, memory, the first query.
+"""Measure the embedded store's searches: recall in five conditions, memory, the first query.
 
     python -m benchmarks.perf.searching -o results/live_searching.json
 
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def recalls(items: int, dim: int) -> dict[str, Any]:
-    """Shares found in each condition."""
+    """Measure the recall in each condition."""
     found = {}
     for condition in CONDITIONS:
         with TemporaryDirectory() as folder:
@@ -55,7 +55,7 @@ def recalls(items: int, dim: int) -> dict[str, Any]:
 
 
 def searcher(folder: Path) -> dict[str, float]:
-    """Memory and seconds of a process that searches a large gallery in the middle of a migration."""
+    """Measure memory and seconds of a process searching a large gallery in the middle of a migration."""
     synthetic.make(folder, ITEMS, DIM)
     store = open_store(f"sqlite:///{folder / 'gallery.db'}")
     store.create(Journal(DIM, "cosine"))
@@ -72,7 +72,7 @@ def searcher(folder: Path) -> dict[str, float]:
 
 
 def asked(folder: Path, warm: bool) -> dict[str, float]:
-    """MiB that a searcher takes at its peak beyond what its process has before, and seconds of its steps."""
+    """Return a searcher's peak MiB above its initial memory, and the seconds of its steps."""
     one_thread()
     searcher = Searcher(open_store(f"sqlite:///{folder / 'gallery.db'}"), synthetic.models(folder))
     before, contents = peak(), iter(range(ITEMS, ITEMS + synthetic.QUERIES))
@@ -85,7 +85,7 @@ def asked(folder: Path, warm: bool) -> dict[str, float]:
 
 
 def timed(step: Callable[[], object]) -> float:
-    """Seconds that it takes."""
+    """Return the seconds of a call."""
     started = time.perf_counter()
     step()
     return time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""How fast the replay is, next to the limit and to what public code does, measured side by side in one run.
+"""Measure the speed of the replay, of its lower bound and of public code's approach, side by side in one run.
 
     python -m benchmarks.perf.speed            # some minutes; --quick within one, on small data
     python -m benchmarks.perf.speed --device cuda
@@ -46,7 +46,7 @@ ROUNDS = 5
 
 
 def in_turn(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each call in each round, after one that is not counted."""
+    """Time each call in each round, after an uncounted one."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds + 1):
         for name, call in calls.items():
@@ -60,7 +60,7 @@ def in_turn(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[
 
 
 def peak_memory(contenders: list[str], size: tuple[int, int, int, int], device: str) -> dict[str, int | None]:
-    """Bytes that each contender takes above its embeddings, in a process of its own; None where that is not known."""
+    """Return each contender's bytes above its embeddings, in a process of its own; None where unknown."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         pool.submit(torch.set_num_threads, torch.get_num_threads()).result()
         return {name: pool.submit(_peak_memory, name, size, device).result() for name in contenders}
@@ -89,7 +89,7 @@ def _status(field: str) -> int:
 
 
 def measure(quick: bool, device: str) -> dict[str, Any]:
-    """All figures, as they are saved."""
+    """Measure all figures."""
     side, loops, rounds = (2000, 50, 3) if quick else (10_000, 100, ROUNDS)
     size = (side, side, 128, 100)
     e = make(*size, device)
@@ -140,7 +140,7 @@ def measure(quick: bool, device: str) -> dict[str, Any]:
 
 
 def between(median: dict[str, float]) -> dict[str, float]:
-    """Ratios of the engine to its limit, to itself with more to do, and of other ways to it."""
+    """Return ratios of the engine to its lower bound, to itself with more work, and to other ways."""
     engines = {points: median[f"engine, {points} points"] for points in (11, 101)}
     ratios = {
         "101 points / matrix products": engines[101] / median[LIMIT],
@@ -155,7 +155,7 @@ def between(median: dict[str, float]) -> dict[str, float]:
 
 
 def grow(quick: bool, device: str) -> dict[str, dict[str, float]]:
-    """Median seconds of the engine as one thing grows: queries x items, positives a query, points, orders."""
+    """Return median seconds of the engine as one size grows: queries x items, positives a query, points, orders."""
     side = 1000 if quick else 5000
     e = make(side, side, 128, 100, device)
     calls: dict[str, Callable[[], Any]] = {}
@@ -182,7 +182,7 @@ def _device(device: str) -> str:
 
 
 def table(found: dict[str, Any]) -> str:
-    """Markdown of what `measure` found."""
+    """Format the result of `measure` as Markdown."""
     median, memory = found["median_seconds"], found["peak_memory_bytes"]
     lines = ["| | seconds | peak memory (MiB) |", "| --- | --: | --: |"]
     for name, seconds in median.items():
@@ -198,7 +198,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 def _is_of(name: str, contender: str) -> bool:
-    """Whether a row shows the memory of a contender: measured at 101 points, or at one where all are alike."""
+    """Whether a row shows a contender's memory: at 101 points, or at one where all are alike."""
     if contender == ENGINE:
         return name == "engine, 101 points"
     if contender.startswith(ENGINE):

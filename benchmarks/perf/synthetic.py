@@ -1,4 +1,4 @@
-"""A large gallery of clustered vectors in a folder, and models that look them up."""
+"""A large gallery of clustered vectors in a folder, and models looking them up."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 from compat.arrays import read_npy
 from compat.live import Item, Models
 
-SPREAD = 0.7  # standard deviation within a cluster, over that of the clusters' centres
+SPREAD = 0.7  # standard deviation within a cluster, over the one of the centres
 PER_CLUSTER = 500
 QUERIES = 1000
 
 
 def make(folder: Path, items: int, dim: int, seed: int = 0, *, in_rows: bool = False, gap: float = 0.0) -> None:
-    """Write old and new embeddings of items, and after them of queries, as memory-mapped files.
+    """Write old and new embeddings of items, followed by queries, as memory-mapped files.
 
-    The new space is the old one, turned, with less noise: the same clusters, closer together.
+    The new space is the old one, rotated, with less noise: the same clusters, closer together.
 
     Args:
         folder: of the files.
-        items: how many.
+        items: number of items.
         dim: of both.
-        seed: of all that is random.
+        seed: of all random numbers.
         in_rows: whether items are sorted by cluster.
-        gap: how far queries are from the gallery, over the root mean square length of its vectors.
+        gap: distance of queries from the gallery, over the root mean square length of its vectors.
     """
     chance = np.random.default_rng(seed)
     total, clusters = items + QUERIES, max(items // PER_CLUSTER, 1)
@@ -51,7 +51,7 @@ def make(folder: Path, items: int, dim: int, seed: int = 0, *, in_rows: bool = F
 
 
 class LookUp:
-    """Stands for a model: contents are row numbers.
+    """A stand-in for a model: contents are row numbers.
 
     Args:
         path: of the matrix.
@@ -66,11 +66,11 @@ class LookUp:
 
 
 def models(folder: Path) -> Models:
-    """Both models, and independent systems."""
+    """Return both models, and independent systems."""
     return Models(LookUp(folder / "new.npy"), LookUp(folder / "old.npy"))
 
 
 def items(folder: Path, count: int) -> Iterator[Item]:
-    """The gallery."""
+    """Return the gallery."""
     old = read_npy("old", folder / "old.npy", mapped=True)
     return (Item(f"item-{row}", str(row), {}, old=old[row]) for row in range(count))

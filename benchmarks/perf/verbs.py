@@ -1,4 +1,4 @@
-"""Verbs that concern all items at once: what they take, and how long users' writes wait for them."""
+"""Time verbs on all items at once, and the users' writes waiting for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAUSE = 0.01  # seconds between two writes
 
 
 class Took(NamedTuple):
-    """Seconds of a verb, of the write that waited longest meanwhile, and MiB of the verb's process at its peak."""
+    """Seconds of a verb and of the longest waiting write, and peak MiB of the verb's process."""
 
     seconds: float
     longest_write: float
@@ -26,7 +26,7 @@ class Took(NamedTuple):
 
 
 def of_a_whole_migration(path: Path, folder: Path) -> dict[str, Took]:
-    """What ends a complete migration in a file: its rollback, in a copy of it, and what makes it final."""
+    """Time the end of a complete migration in a file: its rollback, in a copy, and its finalisation."""
     copy = path.with_name("rolled_back.db")
     with closing(sqlite3.connect(path)) as base:
         base.execute("VACUUM INTO ?", (str(copy),))
@@ -36,7 +36,7 @@ def of_a_whole_migration(path: Path, folder: Path) -> dict[str, Took]:
 
 
 def beside_writes(verb: str, path: Path, folder: Path) -> Took:
-    """A verb while an item is described anew again and again."""
+    """Time a verb while an item is described again and again."""
     url = f"sqlite:///{path}"
     store, longest = open_store(url), 0.0
 
@@ -53,7 +53,7 @@ def beside_writes(verb: str, path: Path, folder: Path) -> Took:
 
 
 def done(verb: str, url: str, folder: Path) -> tuple[float, float]:
-    """Seconds of a verb, and MiB at the peak, of this process."""
+    """Return the seconds of a verb, and the peak MiB of this process."""
     one_thread()
     migration = Migration(open_store(url), synthetic.models(folder))
     step = partial(migration.plan, batch=BATCH) if verb == "plan" else getattr(migration, verb)

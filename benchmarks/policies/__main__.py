@@ -5,11 +5,11 @@
     compat-bench policies policies environments -o results/policies/all.json --only within/digits
     compat-bench policies -o results/policies/all.json --markdown policies.md --plot policies.png
 
-Environments are files that `python -m benchmarks.export` wrote, or a folder of them, each named
-DATA-SETTING-SEED.safetensors, such as digits-same-0.safetensors. The gate comes first: what an expert that looks at
-labels gains over the best heuristic. Then each data set is held out, and each is divided into two halves of its
-classes; policies trained in the other environments, or on the first half, are tried. What has been measured is found
-again in the JSON file, what has been trained in the folder of runs; several processes may add to one file, each with
+Environments are files written by `python -m benchmarks.export`, or a folder of them, each named
+DATA-SETTING-SEED.safetensors, such as digits-same-0.safetensors. The gate comes first: the gain of an expert with
+labels over the best heuristic. Then each data set is held out, and each is divided into two halves of its
+classes; policies trained in the other environments, or on the first half, are tried. Finished measurements are found
+again in the JSON file, trained policies in the folder of runs; several processes may add to one file, each with
 folds of its own (--only). Without a config the results are shown as they are, which needs no torch.
 """
 
@@ -42,12 +42,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", default=[], metavar="FOLD", help="without/DATA or within/DATA")
     parser.add_argument("--runs", default="runs/policies", help="folder of episodes and networks")
     parser.add_argument("--markdown", metavar="FILE", help="write the tables")
-    parser.add_argument("--plot", metavar="FILE", help="a panel for each environment: .png, .pdf or .svg")
+    parser.add_argument("--plot", metavar="FILE", help="plot with a panel per environment: .png, .pdf or .svg")
     return parser
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> None:
-    """Measure what is not there yet.
+    """Measure all missing results.
 
     Raises:
         InputError: wrong files, other results in the output.
@@ -83,7 +83,7 @@ def main(given: Sequence[str] | None = None) -> None:
                     arguments.plot,
                 )
         except (OSError, ValueError) as error:
-            raise InputError(f"output: {error}, expected a file that can be written") from error
+            raise InputError(f"output: {error}, expected a writable file") from error
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An experiment on policies, step by step; what is there is found again."""
+"""An experiment on policies, step by step; finished steps are reused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from compat.results import record_name
 
 
 class PolicyStudy:
-    """Gate, then fold by fold: policies are trained, then tried.
+    """Run the gate, then each fold: train policies, then test them.
 
     Args:
         sites: whole galleries.
@@ -41,7 +41,7 @@ class PolicyStudy:
         runs: folder of episodes and networks.
 
     Raises:
-        InputError: a family that is none, a file of other results.
+        InputError: an unknown family, a file of other results.
     """
 
     def __init__(self, sites: dict[GallerySetting, Site], settings: Settings, output: Path, runs: Path) -> None:
@@ -70,14 +70,14 @@ class PolicyStudy:
         warnings.filterwarnings("ignore", module="pytorch_lightning")
 
     def gate(self) -> None:
-        """Heuristics and the expert, everywhere, in episodes that no policy is trained in."""
+        """Measure heuristics and the expert in all environments, in episodes without trained policies."""
         seeds = range(EVALUATED, EVALUATED + self.settings.gate)
         for site in self.sites.values():
             measure(site, self.settings, self.store, {seed: {} for seed in seeds}, expert=self.settings.gate)
             print(f"gate: {site.place.name}", flush=True)
 
     def run(self, fold: Fold) -> None:
-        """Train and try all policies of a fold."""
+        """Train and test all policies of a fold."""
         started = time.process_time()
         self.choose(fold)
         made = recipes(fold, self.settings)
@@ -93,14 +93,14 @@ class PolicyStudy:
         self.store.add({"seconds": {fold.name: spent}})
 
     def choose(self, fold: Fold) -> None:
-        """Heuristics on the training environments, as large as they are, to choose the one that is to be beaten."""
+        """Measure heuristics on the whole training environments, to choose the baseline."""
         seeds: dict[int, dict[str, Maker]] = {seed: {} for seed in range(self.settings.training.episodes)}
         for place in self.school.places(fold):
             site = half(self.sites[place._replace(part="all")], place.part)
             measure(site, self.settings, self.store, seeds)
 
     def evaluate(self, fold: Fold, made: Sequence[PolicyRecipe]) -> None:
-        """Each seed of policies in an episode of its own, in all environments that the fold is tried in."""
+        """Measure each seed of policies in an episode of its own, in all test environments of the fold."""
         episodes: dict[int, dict[str, Maker]] = {EVALUATED + seed: {} for seed in range(self.settings.seeds)}
         for recipe in made:
             episodes[EVALUATED + recipe.seed][recipe.name] = partial(self.policy, recipe)
@@ -110,11 +110,11 @@ class PolicyStudy:
                 measure(tried, self.settings, self.store, episodes, expert=self.settings.gate)
 
     def policy(self, recipe: PolicyRecipe) -> Policy:
-        """As it was trained."""
+        """Return a policy as trained."""
         return LearnedPolicy(network_of(recipe, self.school))
 
     def together(self, fold: Fold) -> None:
-        """With own pairs, in the orders of the heuristic that is to be beaten, of imitation, and of the expert."""
+        """Measure own pairs in the orders of the baseline heuristic, of imitation, and of the expert."""
         usual = StudyResults(self.store.content).to_beat(fold)
         assert usual is not None
         imitates = imitator(fold, self.settings.first_family, "il", self.settings, 0)
@@ -128,7 +128,7 @@ class PolicyStudy:
                 serve(site, self.settings, self.store, makers, EVALUATED)
 
     def time(self, fold: Fold) -> None:
-        """One decision of each family."""
+        """Time one decision of each family."""
         first = next(place for place in self.sites if place.data == fold.data)
         site = half(self.sites[first], fold.parts[1])
         makers = {
@@ -138,7 +138,7 @@ class PolicyStudy:
         time_decisions(site, self.settings, self.store, makers, EVALUATED)
 
     def chosen(self, names: Sequence[str]) -> list[Fold]:
-        """Folds by name, all if none is named.
+        """Return the folds by name, all by default.
 
         Raises:
             InputError: no such fold.

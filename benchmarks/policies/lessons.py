@@ -1,4 +1,4 @@
-"""What policies are trained on: demonstrations and own episodes of the training environments, made once."""
+"""Training data of policies: demonstrations and own episodes of the training environments, made once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class School:
     Args:
         sites: whole galleries.
         settings: of the experiment.
-        folder: of what is made.
+        folder: of the made files.
     """
 
     def __init__(self, sites: dict[GallerySetting, Site], settings: Settings, folder: Path) -> None:
@@ -31,7 +31,7 @@ class School:
         self.steps = cache(self._steps)
 
     def places(self, fold: Fold) -> list[GallerySetting]:
-        """Where a fold is trained."""
+        """Return the training galleries of a fold."""
         return [place._replace(part=fold.parts[0]) for place in self.sites if fold.trains_on(place.data)]
 
     def _environment(self, place: GallerySetting) -> BackfillEnv:
@@ -40,7 +40,7 @@ class School:
         return environment(limited(site, training.queries, training.items), self.settings, labels=True)
 
     def _demonstrations(self, fold: Fold) -> Demonstrations:
-        """Of all places of a fold."""
+        """Return the demonstrations of all places of a fold."""
         found = []
         for place in self.places(fold):
             path = self.folder / "episodes" / place.name / "demonstrations.safetensors"
@@ -51,7 +51,7 @@ class School:
         return joined(found)
 
     def _steps(self, fold: Fold, alternatives: int) -> Transitions:
-        """So many own episodes for each demonstrated one; as they need no expert, a share of these changes nothing."""
+        """Return this many own episodes per demonstrated one; independent of the share of demonstrations."""
         found = []
         for place in self.places(fold):
             path = self.folder / "episodes" / place.name / "own.npz"

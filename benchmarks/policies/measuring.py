@@ -1,4 +1,4 @@
-"""Areas under mAP curves of policies, always by `backfill_curve` on the order that a policy took."""
+"""Measure areas under mAP curves of policies, always by `backfill_curve` on the policy's order."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Maker = Callable[[], Policy]
 
 
 def names_of_heuristics(site: Site) -> list[str]:
-    """Those that can be tried on a gallery: entropy only where there is an old classifier."""
+    """Return the heuristics usable on a gallery: entropy only with an old classifier."""
     return [name for name in heuristics(0) if name != "entropy" or site.entropy is not None]
 
 
 def measure(
     site: Site, settings: Settings, store: RolloutStore, episodes: Mapping[int, Mapping[str, Maker]], expert: int = 0
 ) -> None:
-    """Try policies in episodes of one gallery, and store what is not there yet.
+    """Test policies in episodes of one gallery, and store missing results.
 
     Args:
         site: the gallery.
         settings: of the experiment.
         store: of the results.
-        episodes: seed -> the names of policies beside the heuristics -> what makes them.
-        expert: in so many of the episodes the expert is tried too.
+        episodes: seed -> the names of policies beside the heuristics -> their factories.
+        expert: number of the episodes with the expert.
     """
     place, usual = site.place.name, names_of_heuristics(site)
     wanted = {}
@@ -68,7 +68,7 @@ def measure(
 def time_decisions(
     site: Site, settings: Settings, store: RolloutStore, policies: Mapping[str, Maker], seed: int
 ) -> None:
-    """How long a policy's choice takes, and to see what it chooses by, in one episode of a gallery."""
+    """Time a policy's choice, and the computation of its features, in one episode of a gallery."""
     place = site.place.name
     there = store.content.get("decisions", {}).get(place, {})
     for name, maker in policies.items():

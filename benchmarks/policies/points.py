@@ -9,7 +9,7 @@ from compat.plots.policies import PolicyPoint
 
 
 def panels(found: StudyResults) -> dict[str, list[PolicyPoint]]:
-    """A panel for each environment: policies above the heuristic that was best in their training environments."""
+    """Return a panel for each environment: policies above the best heuristic of their training environments."""
     drawn: dict[str, list[PolicyPoint]] = {}
     for data, setting in found.environments:
         points = []

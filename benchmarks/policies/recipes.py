@@ -1,4 +1,4 @@
-"""Which policies are trained where, and where they are tried. Needs no torch."""
+"""List the policies with their training and test environments. Needs no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.policies.settings import Settings
 
 IMITATORS = ("il", "iwm", "sr", "sr_free")
 STARTS = ("none", "il", "iwm", "sr")
-EVALUATED = 1000  # seed of the first episode that policies are tried in
+EVALUATED = 1000  # seed of the first test episode
 OWN = 100  # of the first own episode; demonstrations begin at 0
 NAMES = {
     "il": "IL",
@@ -24,7 +24,7 @@ NAMES = {
 
 
 class GallerySetting(NamedTuple):
-    """Which gallery: a data set, a setting of the backbones, the seed they were trained with, which of its classes.
+    """A gallery: a data set, a setting of the backbones, their training seed, and a part of its classes.
 
     Attributes:
         part: "all", or the "first" or "second" half of the classes.
@@ -42,11 +42,11 @@ class GallerySetting(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """Environments to train in and environments to try in.
+    """Training and test environments.
 
     Attributes:
-        kind: "without", the data set is held out; or "within", trained on half of its classes and tried on the others.
-        data: the data set that is tried.
+        kind: "without", the data set is held out; or "within", trained on half of its classes and tested on the others.
+        data: the tested data set.
     """
 
     kind: str
@@ -59,22 +59,22 @@ class Fold(NamedTuple):
 
     @property
     def parts(self) -> tuple[str, str]:
-        """Of the classes: to train on, and to try on."""
+        """Return the parts of the classes: for training, and for testing."""
         return ("first", "second") if self.kind == "within" else ("all", "all")
 
     def trains_on(self, data: str) -> bool:
-        """Whether environments of a data set are trained in."""
+        """Whether a data set's environments are for training."""
         return (data == self.data) == (self.kind == "within")
 
 
 class PolicyRecipe(NamedTuple):
-    """How a policy is trained.
+    """The training recipe of a policy.
 
     Attributes:
-        fold: where.
+        fold: of the environments.
         family: of its network.
         method: one of `NAMES`.
-        alternatives: own ones for each state; 0 where there are none.
+        alternatives: own ones for each state; 0 for none.
         share: of the expert's episodes.
         seed: of everything random.
     """
@@ -93,37 +93,37 @@ class PolicyRecipe(NamedTuple):
         return f"{self.fold.name}/{varied}/{self.seed}"
 
     def start(self, settings: Settings) -> PolicyRecipe | None:
-        """What reinforcement goes on from, None for an untrained network."""
+        """Return the recipe reinforcement starts from, None for an untrained network."""
         start = self.method.removeprefix("rl_")
         return None if start == "none" else imitator(self.fold, self.family, start, settings, self.seed)
 
 
 def folds(data_sets: Sequence[str]) -> list[Fold]:
-    """Each data set held out, where there are others, and each by itself."""
+    """Return the folds: each data set held out, where there are others, and each by itself."""
     names = sorted(set(data_sets))
     held_out = [Fold("without", name) for name in names] if len(names) > 1 else []
     return [*held_out, *(Fold("within", name) for name in names)]
 
 
 def imitator(fold: Fold, family: str, method: str, settings: Settings, seed: int, share: float = 1.0) -> PolicyRecipe:
-    """A recipe with the usual number of alternatives."""
+    """Return a recipe with the default number of alternatives."""
     return PolicyRecipe(fold, family, method, 0 if method == "il" else settings.alternatives, share, seed)
 
 
 def recipes(fold: Fold, settings: Settings) -> list[PolicyRecipe]:
-    """All policies of a fold, each once, those that others start from before them."""
+    """Return all policies of a fold, each once, after its start."""
     return list(dict.fromkeys([*compared(fold, settings), *varied(fold, settings), *reinforced(fold, settings)]))
 
 
 def compared(fold: Fold, settings: Settings) -> Iterator[PolicyRecipe]:
-    """The imitators of each family and seed."""
+    """Return the imitators of each family and seed."""
     for family, seeds in settings.families.items():
         for seed in range(seeds):
             yield from (imitator(fold, family, method, settings, seed) for method in IMITATORS)
 
 
 def varied(fold: Fold, settings: Settings) -> Iterator[PolicyRecipe]:
-    """Over the number of alternatives and over the share of the demonstrations."""
+    """Return the recipes over the number of alternatives and over the share of the demonstrations."""
     family = settings.first_family
     for seed in range(settings.curves.seeds):
         for count in settings.curves.alternatives:
@@ -133,7 +133,7 @@ def varied(fold: Fold, settings: Settings) -> Iterator[PolicyRecipe]:
 
 
 def reinforced(fold: Fold, settings: Settings) -> Iterator[PolicyRecipe]:
-    """From each start."""
+    """Return the recipes of reinforcement from each start."""
     for seed in range(settings.reinforcement.seeds):
         for start in STARTS:
             yield PolicyRecipe(fold, settings.first_family, f"rl_{start}", 0, 1.0, seed)

@@ -1,4 +1,4 @@
-"""Z-scored distances as plain ones, so that many orders are replayed a hundred times as fast as under a merge rule."""
+"""Express z-scored distances as plain ones, whose replay is a hundred times as fast as under a merge rule."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from compat.policies.ranking import lines
 
 
 def scaled(embeddings: Embeddings, merge: Merge) -> Embeddings:
-    """Embeddings whose squared Euclidean distances are the z-scores of the cosine distances, all plus one constant.
+    """Scale embeddings: their squared Euclidean distances become the z-scored cosine distances, plus one constant.
 
-    Of unit vectors u and v the cosine distance is |u - v|^2 / 2. They are made longer by the root of the slope, and
-    items get a coordinate of their own, which queries have not, for what the two spaces' scales differ by.
+    For unit vectors u and v the cosine distance is |u - v|^2 / 2. Vectors are scaled by the root of the slope; an
+    additional coordinate of the items, zero in queries, accounts for the difference of the two spaces' offsets.
 
     Args:
         embeddings: the four matrices.
         merge: a fitted `compat.merge.ZScore`.
 
     Raises:
-        InputError: a zero vector, which has no direction; a rule that is not one line for each space.
+        InputError: a zero vector, which has no direction; a rule with more than one line per space.
     """
     if merge.scales is None or any(len(scale.x) != 2 for scale in merge.scales):
         raise InputError(f"merge: {type(merge).__name__}, expected fitted z-scores")
@@ -36,7 +36,7 @@ def scaled(embeddings: Embeddings, merge: Merge) -> Embeddings:
 
 
 def _longer(name: str, rows: Tensor, length: float, extra: float) -> Tensor:
-    """Rows of a length, with one more coordinate."""
+    """Extend rows to a length by one more coordinate."""
     norms = rows.double().norm(dim=1, keepdim=True)
     if not (norms > 0).all():
         raise InputError(f"{name}: a zero vector in row {int((norms == 0).nonzero()[0, 0])}, expected a direction")

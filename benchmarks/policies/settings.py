@@ -1,4 +1,4 @@
-"""What an experiment on policies is: from a YAML file and options to `Settings`. Needs no torch."""
+"""The settings of an experiment on policies, from a YAML file and options. Needs no torch."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from benchmarks.config.named import locate
-from benchmarks.config.parse import from_options, one_line, over, read_plain, wrong_type
+from benchmarks.config.parse import from_options, one_line, overlay, read_plain, wrong_type
 from compat.errors import InputError, at_least_one, closest, share
 
 
 @dataclass(frozen=True)
 class PolicyTraining:
-    """Where and how long policies are trained.
+    """The training environments and the length of the training.
 
     Args:
-        items: of a training environment's gallery at most, drawn at random.
-        queries: of it at most, likewise.
-        episodes: that the expert demonstrates in each.
-        updates: of the network, whatever it learns from.
+        items: largest number of items of a training environment's gallery, drawn at random.
+        queries: largest number of its queries, likewise.
+        episodes: demonstrated by the expert in each.
+        updates: of the network, for any kind of training.
         batch: states of an update.
-        world: share of the updates that go to own steps before imitation.
+        world: share of the updates on own steps before imitation.
     """
 
     items: int = 1000
@@ -38,7 +38,7 @@ class PolicyTraining:
 
 @dataclass(frozen=True)
 class Curves:
-    """What is varied for the first family.
+    """Variations of the first family.
 
     Args:
         alternatives: numbers of own alternatives for each state, of own episodes for each demonstrated one.
@@ -53,7 +53,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Reinforcement:
-    """Of the first family, from each start.
+    """Reinforcement of the first family, from each start.
 
     Args:
         steps: in all training environments together.
@@ -69,18 +69,18 @@ PARTS: dict[str, Any] = {"training": PolicyTraining, "curves": Curves, "reinforc
 
 @dataclass(frozen=True)
 class Settings:
-    """An experiment.
+    """The settings of an experiment.
 
     Args:
         cells: of an environment, see `compat.policies.BackfillEnv`.
         levels: likewise.
         first: likewise.
-        gallery: items of it at most, drawn at random.
-        queries: at most, likewise.
+        gallery: largest number of its items, drawn at random.
+        queries: largest number of queries, likewise.
         progress: completion ratios of a curve, from 0 to 1.
-        families: of networks, with how many seeds of policies of each.
+        families: of networks, with the number of seeds of policies of each.
         alternatives: own ones for each state, where they are not varied.
-        gate: seeds of episodes for each environment in which the expert is measured.
+        gate: seeds of episodes for each environment with the expert.
         training: see `PolicyTraining`.
         curves: see `Curves`.
         reinforcement: see `Reinforcement`.
@@ -101,17 +101,17 @@ class Settings:
 
     @property
     def first_family(self) -> str:
-        """What is varied, and trained by reinforcement."""
+        """The family for variations and reinforcement."""
         return next(iter(self.families))
 
     @property
     def seeds(self) -> int:
-        """Of the family that has most."""
+        """Largest number of seeds of a family."""
         return max(self.families.values())
 
     @property
     def most(self) -> int:
-        """Alternatives that are tried at most."""
+        """Largest number of alternatives."""
         return max([self.alternatives, *self.curves.alternatives])
 
     @property
@@ -126,12 +126,12 @@ class Settings:
 
 
 def parse(path: str, overrides: Sequence[str] = ()) -> Settings:
-    """The settings of a YAML file, with options `--key=value` laid over it.
+    """Parse the settings of a YAML file, overlaid with options `--key=value`.
 
     Raises:
         InputError: no such file, an unknown key, a value of another type or out of its range.
     """
-    merged = over(read_plain(locate(path)), from_options(list(overrides)))
+    merged = overlay(read_plain(locate(path)), from_options(list(overrides)))
     for name, kind in (("", Settings), *PARTS.items()):
         known = [f.name for f in dataclasses.fields(kind)]
         given = merged if not name else merged.get(name) or {}

@@ -1,4 +1,4 @@
-"""Galleries to backfill: files of embeddings, halves of their classes, and environments made of them."""
+"""Galleries to backfill: files of embeddings, halves of their classes, and their environments."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Site(NamedTuple):
     """A gallery.
 
     Attributes:
-        place: which it is.
+        place: its identity.
         embeddings: the four matrices, labels and groups.
-        entropy: (G,) of the old classifier, where there is one.
+        entropy: (G,) of the old classifier, if available.
         digest: of the file.
-        classes: of the file's gallery, whatever part of it this is.
+        classes: of the file's whole gallery.
     """
 
     place: GallerySetting
@@ -43,10 +43,10 @@ class Site(NamedTuple):
 
 
 def read(path: Path) -> Site:
-    """A file that `benchmarks.export` wrote, named DATA-SETTING-SEED.safetensors.
+    """Read a file written by `benchmarks.export`, named DATA-SETTING-SEED.safetensors.
 
     Raises:
-        InputError: another name, no such file, tensors that are missing or are no embeddings.
+        InputError: another name, no such file, missing or invalid tensors.
     """
     named = NAME.fullmatch(path.stem)
     if named is None or path.suffix != ".safetensors":
@@ -57,14 +57,14 @@ def read(path: Path) -> Site:
         raise InputError(f"{path}: {error}, expected a .safetensors file") from error
     missing = [name for name in ARRAYS[:6] if name not in tensors]
     if missing:
-        raise InputError(f"{path}: no {missing[0]}, expected what benchmarks.export writes")
+        raise InputError(f"{path}: no {missing[0]}, expected a file of benchmarks.export")
     place = GallerySetting(named["data"], named["setting"], int(named["backbones"]))
     e = Embeddings(**{name: tensors[name] for name in ARRAYS if name in tensors})
     return Site(place, e, tensors.get("gallery_entropy"), digest, e.gallery_labels.unique())
 
 
 def half(site: Site, part: str) -> Site:
-    """Queries and items of the first or the second half of the classes, in an order drawn once for all."""
+    """Select queries and items of the first or the second half of the classes, in one fixed random order of classes."""
     if part == "all":
         return site
     classes = site.classes[torch.from_numpy(np.random.default_rng(0).permutation(len(site.classes)))]
@@ -74,7 +74,7 @@ def half(site: Site, part: str) -> Site:
 
 
 def limited(site: Site, queries: int, items: int) -> Site:
-    """At most so many queries and items, drawn by the seed of the backbones."""
+    """Sample queries and items up to these numbers, by the seed of the backbones."""
     random = np.random.default_rng(site.place.backbones)
     e = site.embeddings
     sizes = ((len(e.query_old), queries), (len(e.gallery_old), items))
@@ -82,22 +82,22 @@ def limited(site: Site, queries: int, items: int) -> Site:
 
 
 def some(site: Site, queries: Tensor, items: Tensor) -> Site:
-    """Only some rows of both."""
+    """Select rows of queries and items."""
     entropy = None if site.entropy is None else site.entropy[items]
     return site._replace(embeddings=site.embeddings.subset(queries, items), entropy=entropy)
 
 
 def environment(site: Site, settings: Settings, labels: bool) -> BackfillEnv:
-    """To backfill it; without labels nothing of it is known to anyone."""
+    """Make the gallery's environment; without labels nobody reads them."""
     options: dict[str, Any] = {"cells": settings.cells, "levels": settings.levels, "first": settings.first}
     return BackfillEnv(site.embeddings, **options, labels=labels, entropy=site.entropy)
 
 
 def read_all(paths: Sequence[str]) -> dict[GallerySetting, Site]:
-    """The galleries of some files, or of all files in a folder.
+    """Read the galleries of some files, or of all files in a folder.
 
     Raises:
-        InputError: none, two of one name, what `read` raises.
+        InputError: none, two of one name, any error of `read`.
     """
     files = [f for path in map(Path, paths) for f in (sorted(path.glob("*.safetensors")) if path.is_dir() else [path])]
     found: dict[GallerySetting, Site] = {}
@@ -107,5 +107,5 @@ def read_all(paths: Sequence[str]) -> dict[GallerySetting, Site]:
             raise InputError(f"{file}: {site.place.name} twice, expected each once")
         found[site.place] = site
     if not found:
-        raise InputError("files: none, expected .safetensors files that benchmarks.export wrote, or a folder of them")
+        raise InputError("files: none, expected .safetensors files of benchmarks.export, or a folder of them")
     return found

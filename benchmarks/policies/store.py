@@ -1,4 +1,4 @@
-"""Results of an experiment on policies: one JSON file, added to while it runs."""
+"""Results of an experiment on policies: one JSON file, extended during the run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PARTS = ("asked", "made", "environments", "ends", "areas", "decisions", "togethe
 
 
 def read(path: str | Path) -> Content:
-    """What is there; {} where there is no file yet.
+    """Read the results; {} without a file.
 
     Raises:
-        InputError: no such file of results.
+        InputError: not a file of results.
     """
     try:
         found = json.loads(Path(path).read_text())
@@ -30,16 +30,16 @@ def read(path: str | Path) -> Content:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: {error}, expected a file that benchmarks.policies wrote") from error
+        raise InputError(f"{path}: {error}, expected a file of benchmarks.policies") from error
 
 
 class RolloutStore:
-    """Several processes may add to one file; what was asked, and of which environments, is the same for all.
+    """Results in a file; several processes may add to it, with the same settings and environments.
 
     Args:
         path: of the file.
         asked: settings.
-        environments: what is known of each.
+        environments: description of each.
 
     Raises:
         InputError: the file has results of other settings, of other environments or of other embeddings of one.
@@ -61,28 +61,28 @@ class RolloutStore:
         self.add({"asked": asked, "environments": environments})
 
     def add(self, new: Content) -> None:
-        """Lay mappings over those of the file, and take on what others added."""
+        """Overlay mappings on the file's, and read others' additions."""
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
-            content = laid(read(self.path), rounded(new))
+            content = overlay(read(self.path), rounded(new))
             replace(self.path, lambda file: file.write_text(text_of(content)))
         self.content = content
 
     def area(self, place: str, seed: int, policy: str) -> float | None:
-        """The area under the mAP curve of a policy, if it was measured."""
+        """Return the area under a policy's mAP curve, if measured."""
         return self.content.get("areas", {}).get(place, {}).get(str(seed), {}).get(policy)
 
 
-def laid(below: Content, above: Content) -> Content:
-    """Mappings merged, everything else replaced."""
+def overlay(below: Content, above: Content) -> Content:
+    """Merge mappings, replace everything else."""
     merged = dict(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = laid(merged[key], value) if both else value
+        merged[key] = overlay(merged[key], value) if both else value
     return merged
 
 
 def text_of(content: Content) -> str:
-    """JSON with a line for each episode that was tried."""
+    """Format as JSON with a line per episode."""
     lines = []
     for part in PARTS:
         value = content.get(part, {})

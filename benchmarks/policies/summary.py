@@ -1,5 +1,8 @@
-"""What an experiment on policies found, from its JSON file alone: paired differences in points of area under the mAP
-curve (percent), with 95 % intervals over trainings of the backbones, policies averaged within each. Needs no torch."""
+"""Summarise an experiment on policies from its JSON file alone. Needs no torch.
+
+Paired differences are in points of area under the mAP curve (percent), with 95 % intervals over trainings of the
+backbones, policies averaged within each.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ Name = Callable[[int], str]
 
 
 class Headroom(NamedTuple):
-    """Of one environment: areas in percent, and what the expert is above the best heuristic, as it turned out."""
+    """Areas of one environment in percent, and the expert's advantage over the best heuristic in hindsight."""
 
     old: float
     new: float
@@ -40,33 +43,33 @@ class StudyResults:
         content: of the JSON file.
 
     Raises:
-        InputError: there is nothing in it.
+        InputError: it is empty.
     """
 
     def __init__(self, content: Content) -> None:
         if not content.get("areas"):
-            raise InputError("output: no results, expected a file that benchmarks.policies wrote")
+            raise InputError("output: no results, expected a file of benchmarks.policies")
         self.content = content
         try:
             self.settings = Settings.of(content["asked"])
             self.places = [_place(name) for name in content["environments"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"output: {error!r}, expected a file that benchmarks.policies wrote") from error
+            raise InputError(f"output: {error!r}, expected a file of benchmarks.policies") from error
         self.folds = folds([place.data for place in self.places])
         self.environments = sorted({(place.data, place.setting) for place in self.places})
 
     def area(self, place: GallerySetting, seed: int, policy: str) -> float | None:
-        """In percent."""
+        """Return an area in percent."""
         found = self.content["areas"].get(place.name, {}).get(str(seed), {}).get(policy)
         return None if found is None else 100 * found
 
     def gain(self, place: GallerySetting, seed: int, policy: str) -> float | None:
-        """Relative gain, a fraction."""
+        """Return the relative gain, a fraction."""
         found, ends = self.area(place, seed, policy), self.content["ends"].get(place.name)
         return None if found is None or ends is None else relative_gain(found / 100, ends["old"], ends["new"])
 
     def headroom(self, data: str, setting: str) -> Headroom | None:
-        """Of an environment, all its classes; None where nothing was measured."""
+        """Return the headroom of an environment with all its classes; None if not measured."""
         places = [place for place in self.places if (place.data, place.setting) == (data, setting)]
         seeds = range(EVALUATED, EVALUATED + self.settings.gate)
         areas = {}
@@ -84,7 +87,7 @@ class StudyResults:
         return Headroom(old, new, means[0], best, means[1], means[2], above)
 
     def to_beat(self, fold: Fold) -> str | None:
-        """The heuristic of the largest relative gain in the training environments, in their episodes."""
+        """Return the heuristic of the largest relative gain in the training environments, in their episodes."""
         places = [p._replace(part=fold.parts[0]) for p in self.places if fold.trains_on(p.data)]
         gains: dict[str, float] = {}
         for name in HEURISTICS:
@@ -94,16 +97,16 @@ class StudyResults:
         return max(gains, key=lambda name: gains[name]) if gains else None
 
     def pairs(self, fold: Fold, one: Name, other: Name, settings: Iterable[str] | None = None) -> Pairs:
-        """How much a policy is above another in the environments that a fold is tried in, their settings averaged.
+        """Compare a policy with another in the test environments of a fold, their settings averaged.
 
         Args:
-            fold: where they were trained.
+            fold: of the training.
             one: seed of policies -> the policy's name.
             other: likewise.
             settings: of the backbones; default: all of the data set.
 
         Returns:
-            (seed of the backbones, seed of the policy) -> points, where all is measured.
+            (seed of the backbones, seed of the policy) -> difference in points, where all is measured.
         """
         tried = [place._replace(part=fold.parts[1]) for place in self.places if place.data == fold.data]
         wanted = set(settings) if settings is not None else {place.setting for place in tried}
@@ -116,19 +119,21 @@ class StudyResults:
         return {pair: float(np.mean(list(by.values()))) for pair, by in found.items() if set(by) == wanted}
 
     def recipe(self, fold: Fold, family: str, method: str, count: int | None = None, share: float = 1.0) -> Name:
-        """The name of a policy by its seed."""
+        """Return the names of a policy by its seed."""
         usual = 0 if method == "il" or method.startswith("rl_") else self.settings.alternatives
         return lambda seed: PolicyRecipe(fold, family, method, usual if count is None else count, share, seed).name
 
     def above_heuristic(self, fold: Fold, name: Name, settings: Iterable[str] | None = None) -> Pairs:
-        """Points above the heuristic that is to be beaten."""
+        """Return the points above the baseline heuristic."""
         usual = self.to_beat(fold)
         return self.pairs(fold, name, lambda _: usual, settings) if usual else {}
 
 
 def by_backbones(pairs: Iterable[Pairs]) -> list[float]:
-    """Means over the policies, for each fold and training of its backbones: a policy is tried on all of them, so pairs
-    of one policy or of one training are no independent figures."""
+    """Average over the policies, for each fold and training of its backbones.
+
+    Each policy is tested on all trainings, so pairs of one policy or of one training are no independent figures.
+    """
     means = []
     for one in pairs:
         for backbones in dict.fromkeys(backbones for backbones, _ in one):
@@ -137,7 +142,7 @@ def by_backbones(pairs: Iterable[Pairs]) -> list[float]:
 
 
 def interval(pairs: Iterable[Pairs]) -> Interval | None:
-    """Over the trainings of the backbones of some folds; None if there is none, of a single one without a width."""
+    """Return the interval over the trainings of the backbones of some folds; None without any, no width for one."""
     means = by_backbones(pairs)
     return over_seeds(means) if means else None
 

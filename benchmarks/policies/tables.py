@@ -1,4 +1,4 @@
-"""Results of an experiment on policies as Markdown. Needs no torch."""
+"""Format results of an experiment on policies as Markdown. Needs no torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from compat.curve import relative_gain
 from compat.statistics import Interval
 
 KINDS = {"without": "Data set held out", "within": "Same data set, other classes"}
-ENOUGH, AIM, AIM_OF_REWARDS = 1.5, 0.3, 0.2  # points of area under the mAP curve, of the aims that are written down
+ENOUGH, AIM, AIM_OF_REWARDS = 1.5, 0.3, 0.2  # points of area under the mAP curve, the stated aims
 Table = Sequence[Sequence[str]]
 
 
 def report(found: StudyResults) -> str:
-    """All tables; those of which nothing is measured yet are left out."""
+    """Format all tables; tables without measurements are left out."""
     parts = [gate(found)]
     for kind in KINDS:
         some = [fold for fold in found.folds if fold.kind == kind and found.to_beat(fold)]
@@ -31,14 +31,14 @@ def report(found: StudyResults) -> str:
 
 
 def gate(found: StudyResults) -> str:
-    """What there is to gain by an order, before any policy is trained."""
+    """Format the possible gain of an order, before any policy is trained."""
     rows, low = [], 0
     for data, setting in found.environments:
         if (room := found.headroom(data, setting)) is None:
             continue
         low += room.above.mean < ENOUGH
         areas = f"{room.random:.2f}", f"{room.area:.2f} ({room.best})", f"{room.expert:.2f}"
-        rows.append([f"{data}, {setting}", f"{room.old:.2f} -> {room.new:.2f}", *areas, shown(room.above)])
+        rows.append([f"{data}, {setting}", f"{room.old:.2f} -> {room.new:.2f}", *areas, format_value(room.above)])
     heading = ["environment", "mAP (%)", "random", "best heuristic", "expert", "headroom"]
     text = (
         "Area under the mAP curve (%) by z-scored merge. The expert looks at labels; the heuristic is the best as it "
@@ -48,7 +48,7 @@ def gate(found: StudyResults) -> str:
 
 
 def policies(found: StudyResults, some: Sequence[Fold]) -> str:
-    """Points above the heuristic that was chosen in the training environments."""
+    """Format points above the heuristic chosen in the training environments."""
     rows = [[RANDOM, *_cells([found.above_heuristic(fold, lambda _: RANDOM) for fold in some]), ""]]
     rows.append([EXPERT, *_cells([found.above_heuristic(fold, lambda _: EXPERT) for fold in some]), ""])
     for family in found.settings.families:
@@ -66,7 +66,7 @@ def policies(found: StudyResults, some: Sequence[Fold]) -> str:
 
 
 def comparisons(found: StudyResults, some: Sequence[Fold]) -> str:
-    """What early experience adds to imitation, and rewards to their start."""
+    """Format the gain of early experience over imitation, and of rewards over their start."""
     rows = []
     for family in found.settings.families:
         for method in IMITATORS[1:]:
@@ -85,7 +85,7 @@ def comparisons(found: StudyResults, some: Sequence[Fold]) -> str:
 
 
 def _row(found: StudyResults, some: Sequence[Fold], what: tuple[str, str, str], aim: float) -> list[str]:
-    """A policy's method less another's, of one family; random is no network's."""
+    """Format a policy's method less another's, of one family; random has no family."""
     one, other, family = what
     of_folds = []
     for fold in some:
@@ -98,14 +98,14 @@ def _row(found: StudyResults, some: Sequence[Fold], what: tuple[str, str, str], 
 
 
 def _reached(of_folds: Sequence[Pairs], aim: float) -> str:
-    """In how many folds with several trainings of the backbones the mean is at the aim and its interval above 0."""
+    """Count the folds with several trainings of the backbones, a mean at the aim and an interval above 0."""
     several = [pairs for pairs in of_folds if len({backbones for backbones, _ in pairs}) > 1]
     intervals = [over for over in (interval([pairs]) for pairs in several) if over]
     return f"{sum(over.mean >= aim and over.low > 0 for over in intervals)} of {len(intervals)}"
 
 
 def varied(found: StudyResults, some: Sequence[Fold]) -> str:
-    """Over the number of alternatives, and over the share of the demonstrations."""
+    """Format results over the number of alternatives, and over the share of the demonstrations."""
     family, settings = found.settings.first_family, found.settings
     heads = [NAMES[method] for method in IMITATORS]
     rows = []
@@ -133,12 +133,12 @@ def varied(found: StudyResults, some: Sequence[Fold]) -> str:
 
 
 def _first(found: StudyResults, pairs: Pairs) -> Pairs:
-    """Those of the seeds of policies that were varied, so that a row's policies are of the same seeds."""
+    """Keep the varied seeds, so a row's policies are of the same seeds."""
     return {pair: value for pair, value in pairs.items() if pair[1] < found.settings.curves.seeds}
 
 
 def together(found: StudyResults) -> str:
-    """What an order adds to a world model."""
+    """Format the gain of an order on top of a world model."""
     rows = []
     for data, setting in found.environments:
         places = [p for p in found.places if (p.data, p.setting) == (data, setting)]
@@ -158,14 +158,14 @@ def together(found: StudyResults) -> str:
 
 
 def _seeds(found: StudyResults) -> str:
-    """How many of each kind."""
+    """Count the seeds of each kind."""
     settings = found.settings
     imitators = [f"{count} seeds of each imitator of {family}" for family, count in settings.families.items()]
     return ", ".join([*imitators, f"{settings.reinforcement.seeds} of each reinforced one"])
 
 
 def decisions(found: StudyResults) -> str:
-    """How long a decision takes."""
+    """Format the time of a decision."""
     rows = []
     for place, by_family in found.content["decisions"].items():
         for family, took in by_family.items():
@@ -190,17 +190,17 @@ def _heads(some: Sequence[Fold]) -> list[str]:
 
 
 def _cells(of_folds: Sequence[Pairs]) -> list[str]:
-    """Of each fold, and of all where there are several."""
+    """Return a cell for each fold, and for all if there are several."""
     return [*(_cell([pairs]) for pairs in of_folds), *([_cell(of_folds)] if len(of_folds) > 1 else [])]
 
 
 def _cell(pairs: Sequence[Pairs]) -> str:
     over = interval(pairs)
-    return shown(over) if over else ""
+    return format_value(over) if over else ""
 
 
-def shown(over: Interval) -> str:
-    """A signed mean with the ends of its interval, if it has a width."""
+def format_value(over: Interval) -> str:
+    """Format a signed mean with the ends of its interval, if it has a width."""
     values = [0.0 if np.isclose(value, 0, atol=5e-3) else value for value in over]
     if over.low == over.high:
         return f"{values[0]:+.2f}"
@@ -208,6 +208,6 @@ def shown(over: Interval) -> str:
 
 
 def markdown(rows: Table) -> str:
-    """A heading and rows."""
+    """Format a heading and rows."""
     lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""Both together: the world model of own pairs serves, in orders that were chosen for what they backfill first."""
+"""Combine both: a world model of own pairs serves, in orders chosen by policies."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from compat.policies.rollouts import rollout
 
 
 def serve(site: Site, settings: Settings, store: RolloutStore, makers: Mapping[str, Maker], seed: int) -> None:
-    """The area under the mAP curve of `own_forward` in each policy's order, and in that of the expert.
+    """Measure the area under the mAP curve of `own_forward` in each policy's order, and in the expert's.
 
     Args:
         site: the gallery.
         settings: of the experiment.
         store: of the results.
-        makers: of policies, by name.
+        makers: factories of policies, by name.
         seed: of the episode.
     """
     if site.place.name in store.content.get("together", {}):

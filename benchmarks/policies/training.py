@@ -1,4 +1,4 @@
-"""A policy by its recipe, trained once."""
+"""Train a policy by its recipe, once."""
 
 from __future__ import annotations
 
@@ -19,30 +19,34 @@ from compat.policies.self_reflection import Outcome, SelfReflection, reflected
 
 
 def network_of(recipe: PolicyRecipe, school: School) -> SetNetwork:
-    """The trained network: from its file, or trained now, and what it starts from before it."""
+    """Return the trained network: from its file, or trained now, after its start."""
     folder = school.folder / recipe.name
-    path, network = folder / "network.safetensors", untrained(recipe, school)
+    path, network = folder / "network.safetensors", build_untrained(recipe, school)
     if path.exists():
         network.load_state_dict(load_file(path))
         return network.eval()
     folder.mkdir(parents=True, exist_ok=True)
-    learned = (reinforced if recipe.method.startswith("rl_") else taught)(recipe, school, network, folder)
+    learned = (train_by_reinforcement if recipe.method.startswith("rl_") else train_by_imitation)(
+        recipe, school, network, folder
+    )
     replace(path, lambda file: save_file(learned.state_dict(), file))
     (folder / "last.ckpt").unlink(missing_ok=True)  # it was there to be resumed
     return learned
 
 
-def untrained(recipe: PolicyRecipe, school: School) -> SetNetwork:
-    """The network of the recipe's seed. All of the expert's training episodes standardise observations, also where a
-    share of them or none is imitated."""
+def build_untrained(recipe: PolicyRecipe, school: School) -> SetNetwork:
+    """Build the network of the recipe's seed.
+
+    All of the expert's training episodes standardise observations, even if only a share or none is imitated.
+    """
     network = build(recipe.family, len(FEATURES), len(OVERALL), recipe.seed)
     seen = school.demonstrations(recipe.fold)
     network.standardise(seen.groups, seen.overall)
     return network
 
 
-def taught(recipe: PolicyRecipe, school: School, network: SetNetwork, folder: Path) -> SetNetwork:
-    """By supervision, as many updates for each method."""
+def train_by_imitation(recipe: PolicyRecipe, school: School, network: SetNetwork, folder: Path) -> SetNetwork:
+    """Train by supervision, with the same number of updates for each method."""
     training = school.settings.training
     shown = some_episodes(school.demonstrations(recipe.fold), recipe.share, recipe.seed)
     train = partial(fit, folder=folder, batch=training.batch, seed=recipe.seed)
@@ -56,8 +60,8 @@ def taught(recipe: PolicyRecipe, school: School, network: SetNetwork, folder: Pa
     return train(SelfReflection(network), [contrasted], [training.updates])
 
 
-def reinforced(recipe: PolicyRecipe, school: School, network: SetNetwork, folder: Path) -> SetNetwork:
-    """By the rewards of the training environments."""
+def train_by_reinforcement(recipe: PolicyRecipe, school: School, network: SetNetwork, folder: Path) -> SetNetwork:
+    """Train by the rewards of the training environments."""
     start = recipe.start(school.settings)
     begun = network if start is None else network_of(start, school)
     makers = [partial(school.environment, place) for place in school.places(recipe.fold)]

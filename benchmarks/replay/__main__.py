@@ -24,10 +24,10 @@ from compat.errors import InputError, check_name
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """What is wrong without a look into the arrays.
+    """Check arguments without reading the arrays.
 
     Raises:
-        InputError: arguments that are wrong, files that are missing, results that could not be written.
+        InputError: wrong arguments, missing files, an unwritable folder of results.
     """
     check_name("name", arguments.name)
     given = given_arrays(arguments)
@@ -42,7 +42,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def check_top_k(arguments: argparse.Namespace, given: dict[str, str]) -> None:
-    """Raises InputError for options that do not go with a ranking cut off, or only with one."""
+    """Raises InputError for options incompatible with a cut-off ranking, or valid only with one."""
     if arguments.top_k is None:
         if arguments.metrics is None:
             arguments.metrics = [name for name in CURVE_METRICS if name not in ALWAYS]
@@ -73,24 +73,26 @@ def parser() -> argparse.ArgumentParser:
         "--transform", help="makes query_old from query_new: a file with a matrix (D_new, D_old), or module.function"
     )
     parser.add_argument("--order", default="random", help="random, or a file with one order (G,) or several (S, G)")
-    parser.add_argument("--seeds", type=int, default=1, help="how many random orders; one result each (default 1)")
+    parser.add_argument("--seeds", type=int, default=1, help="number of random orders; one result each (default 1)")
     parser.add_argument(
         "--progress",
         type=float,
         nargs="+",
         default=[11.0],
-        help="completion ratios, besides 0 and 1, or how many of them (default 11)",
+        help="completion ratios besides 0 and 1, or their number (default 11)",
     )
     parser.add_argument("--distance", choices=["cosine", "l2"], default="cosine")
     parser.add_argument("--backend", choices=["auto", "numba", "torch"], default="auto")
-    parser.add_argument("--shard", choices=["queries", "gallery"], default="queries", help="under torchrun")
-    parser.add_argument("--top-k", type=int, metavar="K", help="rank only the K nearest items, found by faiss: mAP@K")
+    parser.add_argument(
+        "--shard", choices=["queries", "gallery"], default="queries", help="split of the work under torchrun"
+    )
+    parser.add_argument("--top-k", type=int, metavar="K", help="rank only the K nearest items by faiss: mAP@K")
     further = [name for name in CURVE_METRICS if name not in ALWAYS]
     what = f"beside mAP, CMC and flips, of {', '.join(further)} (default all)"
     parser.add_argument("--metrics", nargs="+", choices=further, default=None, metavar="METRIC", help=what)
     parser.add_argument("--index", help="faiss index_factory string with --top-k, such as IVF1024,Flat (default Flat)")
     parser.add_argument("--search", help="faiss search parameters with --top-k, such as nprobe=16")
-    parser.add_argument("--name", default="mine", help="of the method, in tables and plots (default mine)")
+    parser.add_argument("--name", default="mine", help="name of the method in tables and plots (default mine)")
     parser.add_argument("--overwrite", action="store_true", help="replace results made from other input")
     parser.add_argument("-o", "--output", required=True, help="folder of the results, results/<benchmark>")
     return parser
@@ -101,7 +103,7 @@ def main(given: Sequence[str] | None = None) -> None:
     with exit_on_input_error():
         arguments = parser().parse_args(given)
         check(arguments)
-        from benchmarks.replay.measure import in_processes  # torch is imported when all that needs none is right
+        from benchmarks.replay.measure import in_processes  # imports torch: after all other checks
 
         in_processes(arguments)
 

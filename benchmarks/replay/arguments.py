@@ -1,4 +1,4 @@
-"""Arguments of commands that take embeddings from files."""
+"""Arguments of commands reading embeddings from files."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MOST_SEEDS = 1000
 
 
 def given_arrays(arguments: argparse.Namespace, optional: Collection[str] = OPTIONAL) -> dict[str, str]:
-    """The files of the arrays, by name.
+    """Return the files of the arrays, by name.
 
     Args:
         arguments: of the command.
-        optional: the arrays that need not be given.
+        optional: arrays not required.
 
     Raises:
-        InputError: one that is needed is not given, or is not there.
+        InputError: a required array is not given, or its file is missing.
     """
     given = {name: value for name in ARRAYS if (value := getattr(arguments, name)) is not None}
     for name in ARRAYS:
@@ -40,16 +40,16 @@ def given_arrays(arguments: argparse.Namespace, optional: Collection[str] = OPTI
 
 
 def check_seeds(seeds: int) -> None:
-    """Raises InputError for no random order, and for more than would ever be done with."""
+    """Raises InputError for no random order, and for an unreasonable number."""
     if not 1 <= seeds <= MOST_SEEDS:
         raise InputError(f"seeds: {seeds}, expected {'at least 1' if seeds < 1 else f'at most {MOST_SEEDS}'}")
 
 
 def check_folder(folder: Path) -> None:
-    """Raises InputError where no results could be written; leaves nothing behind."""
+    """Raises InputError for an unwritable folder of results; leaves nothing behind."""
     try:
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         with TemporaryDirectory(prefix=".", dir=there):
             pass
     except OSError as error:
-        raise InputError(f"output: {folder} ({error.strerror}), expected a folder that can be written") from error
+        raise InputError(f"output: {folder} ({error.strerror}), expected a writable folder") from error

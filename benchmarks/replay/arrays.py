@@ -12,30 +12,30 @@ EXPECTED = "an array in .npy or .safetensors"
 
 
 def split(given: str) -> tuple[str, str]:
-    """File and, for file.safetensors:name, the tensor in it."""
+    """Split file.safetensors:name into the file and the tensor's name."""
     path, found, key = given.rpartition(".safetensors:")
     return (f"{path}.safetensors", key) if found else (given, "")
 
 
 def is_array(given: str) -> bool:
-    """Whether it is the name of an array's file."""
+    """Whether a text names an array file."""
     return split(given)[0].endswith((".npy", ".safetensors"))
 
 
 def check_array(name: str, given: str) -> None:
-    """Look for the file, without reading it.
+    """Check for the file, without reading it.
 
     Raises:
         InputError: no such file, or another format.
     """
     if not is_array(given):
-        raise InputError(f"{name}: {given}, expected a file that ends in .npy or .safetensors")
+        raise InputError(f"{name}: {given}, expected a .npy or .safetensors file")
     if not Path(split(given)[0]).is_file():
         raise InputError(f"{name}: {given} (no such file), expected {EXPECTED}")
 
 
 def load_array(name: str, given: str) -> Any:
-    """A .npy file, memory-mapped, or a tensor of a .safetensors file.
+    """Load a .npy file, memory-mapped, or a tensor of a .safetensors file.
 
     Raises:
         InputError: no such file, another format, no such tensor in it, or a single number.

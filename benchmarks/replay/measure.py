@@ -1,4 +1,4 @@
-"""A backfilling replayed with embeddings of one's own: what `benchmarks.replay` does once its arguments are right."""
+"""Replay a backfill with the user's own embeddings, after the checks of `benchmarks.replay`."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ CUTS = (1, 5)
 
 @dataclass(frozen=True)
 class MeasuredCurve:
-    """A curve over all orders, the old system on its own, and what is to be known besides.
+    """A curve over all orders, the old system on its own, and details of the ranking.
 
     Attributes:
         curve: of the merged system.
-        old: whose first ratio is the old system.
-        ranking: for each order, how the ranking was cut off; empty where it was not.
+        old: its first ratio is the old system.
+        ranking: for each order, the cut-off of the ranking; empty for whole rankings.
     """
 
     curve: Curve
@@ -94,10 +94,10 @@ def replay(arguments: Namespace) -> Path:
 
 
 def ratios(asked: list[float], items: int) -> np.ndarray:
-    """The completion ratios asked for, or so many, with both ends.
+    """Return the given completion ratios, or this many, with both ends.
 
     Raises:
-        InputError: more of them than the gallery has items to tell them apart.
+        InputError: more of them than items in the gallery.
     """
     number = int(asked[0]) if len(asked) == 1 and asked[0] > 1 and asked[0].is_integer() else None
     count, most = number or len(asked), max(11, items + 1)
@@ -107,14 +107,14 @@ def ratios(asked: list[float], items: int) -> np.ndarray:
 
 
 def load_orders(given: str, seeds: int, items: int) -> np.ndarray:
-    """The orders (S, G): random ones, seeds 0 to S - 1, or those of a file."""
+    """Load the orders (S, G): random ones, seeds 0 to S - 1, or those of a file."""
     if given == "random":
         return np.stack([backfill_order(items, seed) for seed in range(seeds)])
     return np.atleast_2d(np.asarray(load_array("order", given)))
 
 
 def inputs(arguments: Namespace, points: np.ndarray) -> dict[str, Any]:
-    """What the figures depend on: files by their content."""
+    """Return the inputs of the figures: files by their content."""
     found: dict[str, Any] = {name: _digest(file) for name, file in given_arrays(arguments).items()}
     for name in ("order", "transform"):
         value = getattr(arguments, name)
@@ -125,7 +125,7 @@ def inputs(arguments: Namespace, points: np.ndarray) -> dict[str, Any]:
 
 
 def digest(content: Any) -> str:
-    """Of JSON values."""
+    """Digest JSON values."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -135,13 +135,13 @@ def _digest(given: str) -> list[str]:
 
 
 def made_from_other_input(folder: Path, name: str, identity: str) -> list[Result]:
-    """Results of this name that have other inputs."""
+    """Return the results of this name with other inputs."""
     same = [r for r in load_results(folder) if r.method == name] if any(folder.glob("*.json*")) else []
     return [other for other in same if other.spec.get("inputs") != identity]
 
 
 def whole(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, arguments: Namespace) -> MeasuredCurve:
-    """The replay of whole rankings; every process has its rows of the queries or of the gallery."""
+    """Replay whole rankings; every process has its rows of the queries or of the gallery."""
     shard = arguments.shard if dist.is_initialized() else None
     arrays, own = sharded(arrays, shard)
     options: dict[str, Any] = {name: getattr(arguments, name) for name in ("distance", "backend", "metrics")}
@@ -161,7 +161,7 @@ def whole(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, argume
 
 
 def sharded(arrays: dict[str, Any], shard: str | None) -> tuple[dict[str, Any], slice]:
-    """The arrays with this process's rows of what is divided, and which of the queries these are."""
+    """Return the arrays with this process's rows of the divided part, and the numbers of its queries."""
     if shard is None:
         return arrays, slice(None)
     part, own = ("query", "gallery")[shard == "gallery"], slice(None)
@@ -175,7 +175,7 @@ def sharded(arrays: dict[str, Any], shard: str | None) -> tuple[dict[str, Any], 
 
 
 def cut_off(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, arguments: Namespace) -> MeasuredCurve:
-    """The replay of the nearest items alone, found by a faiss index."""
+    """Replay the nearest items alone, by a faiss index."""
     if arguments.transform is not None:
         arrays = {**arrays, "query_old": transformed(arguments.transform, arrays["query_new"])}
     e, index, search = Embeddings(**arrays), arguments.index or "Flat", arguments.search or ""
@@ -190,7 +190,7 @@ def cut_off(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, argu
 
 
 def transformed(given: str, query_new: Any) -> Tensor:
-    """query_old, (Q, D_old), as the transform makes it."""
+    """Compute query_old, (Q, D_old), by the transform."""
     queries = finite_matrix("query_new", query_new)
     try:
         with torch.inference_mode():
@@ -203,7 +203,7 @@ def transformed(given: str, query_new: Any) -> Tensor:
 
 
 def load_transform(given: str) -> Callable[[Tensor], Any]:
-    """What makes query_old from query_new: a matrix (D_new, D_old) in a file, or a function by its import path.
+    """Load the transform from query_new to query_old: a matrix (D_new, D_old) in a file, or a function's import path.
 
     Raises:
         InputError: neither.
@@ -220,7 +220,7 @@ def load_transform(given: str) -> Callable[[Tensor], Any]:
 def result(
     measured: MeasuredCurve, seed: int, items: int, arguments: Namespace, identity: str, seconds: float
 ) -> Result:
-    """What is saved of one order."""
+    """Build the result of one order."""
     curve, settings = measured.curve, ("order", "seeds", "distance", "transform", "shard", "backend")
     ranking = {"ranking": measured.ranking[seed]} if measured.ranking else {}
     spec = {"inputs": identity, **given_arrays(arguments), **{name: getattr(arguments, name) for name in settings}}
@@ -246,7 +246,7 @@ def result(
 
 
 def _system(curve: Curve, end: int) -> dict[str, float]:
-    """The figures of the old or the new system, from an end of a curve."""
+    """Return the figures of the old or the new system, from an end of a curve."""
     of_a_system = [name for name in curve.figures if CURVE_METRICS[name].of_a_system]
     return {name: float(curve.figures[name][0, end]) for name in of_a_system}
 

@@ -1,1 +1,1 @@
-"""Is this upgrade worth it? One report from embeddings of one's own or from a folder of results."""
+"""Is this upgrade worth it? One report from the user's embeddings or from a folder of results."""

@@ -12,11 +12,11 @@ from benchmarks.report.numbers import apart, percent
 from compat.decision.calibration import LEVELS
 from compat.errors import InputError
 
-DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 3])  # so that lines are told apart without colours
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 3])  # distinguish lines without colours
 
 
 def altair() -> Any:
-    """The library.
+    """Import the library.
 
     Raises:
         InputError: it is not installed.
@@ -29,10 +29,10 @@ def altair() -> Any:
 
 
 def curve(f: Findings) -> Chart:
-    """mAP, or its proxy, against progress or time."""
+    """Chart mAP, or its proxy, against progress or time."""
     alt = altair()
     hours = f.gallery.hours
-    scale, unit = (1.0, "share of the gallery that is migrated") if hours is None else time_axis(hours)
+    scale, unit = (1.0, "share of the gallery migrated") if hours is None else time_axis(hours)
     figure = "mAP" if f.labelled else "Overlap with the new system (proxy)"
     rows = [row for line in f.lines for row in _rows(line, scale)]
     names = [line.name for line in f.lines]
@@ -64,15 +64,15 @@ def curve(f: Findings) -> Chart:
     )
     first = f.lines[0]
     words = (
-        f"{figure} of what users see while the gallery is migrated. {first.name} goes from {percent(first.mean[0])} to "
+        f"{figure} of the results while the gallery is migrated. {first.name} goes from {percent(first.mean[0])} to "
         f"{percent(first.mean[-1])}{'; bands are 95 % intervals over queries' if banded else ''}."
     )
     columns = ["since the start" if "since" in unit else unit, *names]
-    return Chart("curve", "What users see on the way", words, spec, columns, _table(f, scale))
+    return Chart("curve", "Results on the way", words, spec, columns, _table(f, scale))
 
 
 def time_axis(hours: float) -> tuple[float, str]:
-    """What progress is multiplied by, and the axis's title.
+    """Return the scale from progress to time, and the axis's title.
 
     Example:
         >>> time_axis(72)
@@ -117,7 +117,7 @@ def _table(f: Findings, scale: float) -> list[list[str]]:
 
 
 def distances(f: Findings) -> Chart:
-    """Quantiles of the distances in both spaces."""
+    """Chart quantiles of the distances in both spaces."""
     alt = altair()
     assert f.calibration is not None
     kinds = {"relevant": "relevant to the query", "others": "not relevant"}

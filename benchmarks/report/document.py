@@ -1,4 +1,4 @@
-"""A report as a document: sections of plain blocks, which HTML and Markdown are written from."""
+"""A report as a document: sections of plain blocks, written as HTML and Markdown."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Drawn(NamedTuple):
 
 
 class Pictures(NamedTuple):
-    """Images with captions; see `benchmarks.report.thumbnails`."""
+    """Images with captions; see `benchmarks.report.write`."""
 
     label: str
     images: Sequence[tuple[str, Sequence[Path]]]
@@ -56,7 +56,7 @@ Block: TypeAlias = "Text | Bullets | DocumentTable | Drawn | Pictures"
 
 
 class Section(NamedTuple):
-    """A heading with what is below it; `name` is its anchor, `short` its name in the menu."""
+    """A heading with its blocks; `name` is its anchor, `short` its name in the menu."""
 
     name: str
     short: str
@@ -73,8 +73,8 @@ class Document:
         headline: the verdict, in a few words.
         tone: "good", "warn" or "".
         verdict: sentences below it.
-        facts: terms and what they are.
-        first: what comes on the first screen.
+        facts: terms and values.
+        first: blocks of the first screen.
         sections: the rest.
     """
 
@@ -88,18 +88,18 @@ class Document:
 
 
 def plain(text: str) -> str:
-    """A text as it may stand in Markdown: no HTML, no marks, on one line.
+    """Escape a text for Markdown: no HTML, no marks, on one line.
 
     Example:
         >>> plain("a <b> | *c*")
-        'a &lt;b&gt; \\\\| \\\\*c\\\\*'
+        'a &lt;b&gt; \\| \\*c\\*'
     """
     line = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*\[\]|])", r"\\\1", line)
 
 
 def markdown(document: Document) -> str:
-    """The report as Markdown, without its charts and images."""
+    """Format the report as Markdown, without its charts and images."""
     lines = [f"# {plain(document.title)}", "", f"**{plain(document.headline)}**", ""]
     for sentence in document.verdict:
         lines += [plain(sentence), ""]

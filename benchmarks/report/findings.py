@@ -1,4 +1,4 @@
-"""What a report says, before it is put into words."""
+"""The findings of a report, before they are put into words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compat.statistics import Interval
 
 
 class CurveLine(NamedTuple):
-    """A curve over progress, (T,) each; the band is that of its mean where there is one."""
+    """A curve over progress, (T,) each, with a band of its mean if there is one."""
 
     name: str
     progress: np.ndarray
@@ -27,15 +27,15 @@ class CurveLine(NamedTuple):
 
 
 class Tried(NamedTuple):
-    """A way that was tried.
+    """A measured way.
 
     Attributes:
         name: of the way.
-        words: what it is.
-        area: mAP on average over the backfill, where nothing was chosen by it.
-        chosen_by: the same on the queries that the choice was made on; NaN where there are none.
-        passes: of an encoder for each query.
-        rewritten: how often each item is written besides.
+        words: description.
+        area: mean mAP over the backfill, on the reporting queries.
+        chosen_by: likewise on the choosing queries; NaN without any.
+        passes: encoder passes per query.
+        rewritten: mean number of additional writes per item.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Tried(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """A query or a class that falls, with its name, and images where they are given."""
+    """A query or a class with a lower precision, with its name, and images if given."""
 
     fall: Fall
     name: str
@@ -56,37 +56,37 @@ class Loss(NamedTuple):
 
 @dataclass(frozen=True)
 class Findings:
-    """What a report says; what there is nothing to say about is empty.
+    """The findings of a report; missing ones are empty.
 
     Attributes:
-        name: of what is reported on.
-        facts: terms and what they are: sizes, settings.
-        labelled: whether figures are by labels; without them they are shares of what the new system would show.
-        least: the gain that would be worth an upgrade.
-        decision: about the new model; None without labels, or where nothing gives an interval.
-        unit: what its interval is over.
+        name: of the upgrade.
+        facts: terms and values: sizes, settings.
+        labelled: whether figures use labels; without them they are shares of the new system's results.
+        least: smallest gain worth an upgrade.
+        decision: about the new model; None without labels, or without an interval.
+        unit: sampling unit of the interval.
         old: mAP of the old system.
         new: mAP of the new one.
         chosen: place of the recommended way in `ways`.
-        ways: all that were tried, the best first.
-        glossary: what the names of ways mean, in sentences.
-        split: how the choice and its report were kept apart, in a sentence.
+        ways: all measured ways, the best first.
+        glossary: meaning of the ways' names, in sentences.
+        split: how choice and report were kept apart, in a sentence.
         lines: curves to draw, the recommended way first.
-        alternatives: what else one could do.
+        alternatives: to the backfill.
         gallery: the real one.
-        measured: what curves were measured on, where that is not what the verdict is of, in a sentence.
-        lower: how many classes end lower than they began, in a sentence, where that matters.
-        reached: progress and the share of the gain that is reached there.
+        measured: data behind the curves, if other than behind the verdict, in a sentence.
+        lower: classes ending lower than they began, in a sentence, where it matters.
+        reached: progress and the share of the gain reached there.
         lowest: the moment of the lowest mAP on the way.
-        lost: the moment at which most queries are worse off.
-        classes: that fall most then.
+        lost: the moment with most queries worse off.
+        classes: those falling most then.
         queries: likewise.
         calibration: of the two spaces.
-        own: what the gallery's own pairs would teach, in sentences.
-        proxies: shares of what the new system shows that the old one shows already, in sentences.
+        own: gains from the gallery's own pairs, in sentences.
+        proxies: shares of the new system's results already shown, in sentences.
         agreement: of this report with itself, from halves of the queries.
         warnings: in sentences.
-        notes: on how this was made, in sentences.
+        notes: on the method of this report, in sentences.
     """
 
     name: str
@@ -120,10 +120,10 @@ class Findings:
 
     @property
     def start(self) -> float:
-        """The figure of the old system where ways were compared."""
+        """Figure of the old system in the comparison of ways."""
         return self.alternatives[-1].end
 
     @property
     def recommended(self) -> Tried:
-        """The way that is recommended."""
+        """The recommended way."""
         return self.ways[self.chosen]

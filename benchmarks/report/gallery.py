@@ -1,4 +1,4 @@
-"""The gallery and the queries that a report looks at: all of them, or a sample, with the two systems' ends."""
+"""The gallery and queries of a report, all or sampled, and the final figures of both systems."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class EndPrecision(NamedTuple):
     whole: bool
 
 
-def drawn(given: Inputs, queries: int, items: int, seed: int) -> RowSample:
-    """The rows that are looked at."""
+def draw_sample(given: Inputs, queries: int, items: int, seed: int) -> RowSample:
+    """Draw the rows of the sample."""
     counts = len(given.arrays["query_new"]), len(given.arrays["gallery_new"])
     if given.labelled:
         of_queries, of_items = (np.asarray(given.arrays[name]) for name in ("query_labels", "gallery_labels"))
@@ -43,9 +43,9 @@ def drawn(given: Inputs, queries: int, items: int, seed: int) -> RowSample:
 
 
 def embeddings(given: Inputs, queries: np.ndarray, items: np.ndarray | None, transform: str | None) -> Embeddings:
-    """The four matrices of some queries and items, None for all; without labels nothing is relevant.
+    """Return the four matrices of some queries and items, None for all; without labels nothing is relevant.
 
-    Where there are no old queries, those that a transform makes of the new ones stand for them.
+    Without old queries, the transform of the new ones stands for them.
     """
     arrays = {
         name: _some(array, queries if name.startswith("query") else items) for name, array in given.arrays.items()
@@ -66,7 +66,7 @@ def _some(array: Any, rows: np.ndarray | None) -> Any:
 
 
 def ends(given: Inputs, seen: RowSample, transform: str | None, distance: Distance, seed: int) -> EndPrecision | None:
-    """The two systems on the whole gallery, on as many queries as that allows, those that are looked at among them.
+    """Evaluate both systems on the whole gallery, using as many queries as memory allows (always including the sample).
 
     None where the arrays would have to be converted, and so held in memory, as a whole.
     """
@@ -84,6 +84,6 @@ def ends(given: Inputs, seen: RowSample, transform: str | None, distance: Distan
 
 
 def check_evaluated(old: np.ndarray) -> None:
-    """Raises InputError where too few queries have a positive to be halved."""
+    """Raises InputError for fewer than two queries with a positive, which cannot be halved."""
     if (found := int(np.isfinite(old).sum())) < 2:
         raise InputError(f"query_labels: {found} queries with a relevant item, expected two or more")

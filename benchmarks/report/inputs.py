@@ -1,4 +1,4 @@
-"""What a report is made from: arrays of one's own, looked at before anything is computed."""
+"""The user's arrays for a report, checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILES = ("train_old", "train_new", "scores", *IDS)
 
 
 class Inputs(NamedTuple):
-    """Arrays by name, memory-mapped; labels only where they are known.
+    """Arrays by name, memory-mapped; labels only if known.
 
     Attributes:
         arrays: of `benchmarks.replay.ARRAYS`.
@@ -32,10 +32,10 @@ class Inputs(NamedTuple):
 
 
 def load(arguments: argparse.Namespace) -> Inputs:
-    """Open what is given.
+    """Open the given files.
 
     Raises:
-        InputError: an array that is missing, wrong, or does not fit another.
+        InputError: an array missing, wrong, or inconsistent with another.
     """
     labelled = any(getattr(arguments, name) is not None for name in LABELS)
     files = given_arrays(arguments, OPTIONAL if labelled else (*OPTIONAL, *LABELS))
@@ -51,7 +51,7 @@ def load(arguments: argparse.Namespace) -> Inputs:
 
 
 def check_shapes(arrays: dict[str, Any]) -> None:
-    """Raises InputError for arrays without rows, and for two that are to be of the same things but are not as long."""
+    """Raises InputError for arrays without rows, and for unequal numbers of rows of the same things."""
     for name, array in arrays.items():
         if len(array) == 0:
             raise InputError(f"{name}: no rows, expected at least one")
@@ -63,7 +63,7 @@ def check_shapes(arrays: dict[str, Any]) -> None:
 
 
 def check_labels(arrays: dict[str, Any]) -> None:
-    """Raises InputError for labels that are none, and for a single class, of which everything is relevant."""
+    """Raises InputError for invalid labels, and for a single class, which makes everything relevant."""
     for name in LABELS:
         labels = np.asarray(arrays[name])
         if labels.ndim != 1 or labels.dtype.kind not in "iu":
@@ -78,8 +78,8 @@ def check_ids(part: str, others: dict[str, Any], arrays: dict[str, Any]) -> None
     """Compare the ids of the old file's rows with those of the new file's.
 
     Raises:
-        InputError: one without the other, another number, text beside numbers, missing or rounded ids, ids that differ
-            or stand in another sequence.
+        InputError: one without the other, another number, text beside numbers, missing or rounded ids, different ids or
+            another sequence.
     """
     old, new = f"{part}_ids_old", f"{part}_ids_new"
     given = [name for name in (old, new) if name in others]
@@ -108,7 +108,7 @@ def check_ids(part: str, others: dict[str, Any], arrays: dict[str, Any]) -> None
 
 
 def _ids(name: str, ids: np.ndarray) -> np.ndarray:
-    """Ids (N,) that can be compared exactly."""
+    """Return exactly comparable ids (N,)."""
     if ids.dtype.kind == "V":
         raise InputError(f"{name}: {ids.dtype}, expected text or numbers")
     if len(missing := np.flatnonzero(ids != ids)):
@@ -122,16 +122,16 @@ def _ids(name: str, ids: np.ndarray) -> np.ndarray:
 
 
 def _family(ids: np.ndarray) -> str:
-    """What ids have to be in two files to be compared."""
+    """Name the type of ids, which has to be equal in both files."""
     kinds = {"UT": "text", "iuf": "numbers", "S": "bytes", "M": "dates", "m": "durations", "b": "truth values"}
     return next((name for kind, name in kinds.items() if ids.dtype.kind in kind), str(ids.dtype))
 
 
 def training(others: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
-    """The pairs of the training set as tensors; nothing where there are none.
+    """Return the training pairs as tensors; empty without any.
 
     Raises:
-        InputError: one side without the other, one that does not fit, or that holds no finite numbers.
+        InputError: one side without the other, one of another shape, or with non-finite numbers.
     """
     given = [name for name in ("train_old", "train_new") if name in others]
     if not given:
@@ -155,13 +155,13 @@ def training(others: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_size(asked: int | None, items: int) -> None:
-    """Raises InputError for a real gallery that is smaller than what is given of it."""
+    """Raises InputError for a real gallery smaller than the given sample."""
     if asked is not None and asked < items:
         raise InputError(f"gallery_size: {asked}, expected at least {items}, as many as there are here")
 
 
 def names_of(path: str | None) -> list[str]:
-    """The lines of a text file in UTF-8: the name of class 0, of class 1 and so on; none without one.
+    """Read class names from the lines of a text file in UTF-8: class 0, class 1 and so on; empty without a file.
 
     Raises:
         InputError: it cannot be read.
@@ -172,10 +172,10 @@ def names_of(path: str | None) -> list[str]:
 
 
 def images_of(field: str, path: str | None, rows: int) -> list[Path]:
-    """The image of each row: the lines of a text file, relative to it, or the sorted files of a folder but hidden ones.
+    """Return the image of each row: lines of a text file, relative to it, or the sorted, not hidden files of a folder.
 
     Raises:
-        InputError: no such file or folder, a path that cannot be one, or another number of images than rows.
+        InputError: no such file or folder, an impossible path, or unequal numbers of images and rows.
     """
     if path is None:
         return []
@@ -187,13 +187,13 @@ def images_of(field: str, path: str | None, rows: int) -> list[Path]:
         try:
             found = sorted(root.joinpath(*parts) for parts in files_below(root, field))
         except OSError as error:
-            raise InputError(f"{field}: {error}, expected a folder that can be read") from error
+            raise InputError(f"{field}: {error}, expected a readable folder") from error
     else:
         found = [root.parent / line for line in _lines(field, path)]
     for number, image in enumerate(found, start=1):
         try:
             image.is_file()
-        except (OSError, ValueError) as error:  # a name that is too long, or has a null; a folder that is closed
+        except (OSError, ValueError) as error:  # a name too long, or with a null; a closed folder
             reason = getattr(error, "strerror", None) or str(error)
             named = printable(str(image))[:80]
             raise InputError(

@@ -1,33 +1,31 @@
-"""Who loses along the recommended way, on the queries that it was not chosen on."""
+"""Find who loses along the recommended way, on the reporting queries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.report.findings import Loss
+from benchmarks.report.trials import Trial
 from benchmarks.report.ways import SWITCH, MethodCurves
 from compat.decision.losers import Fall, ProgressLosses, class_falls, falls, lowest, moments
 
-if TYPE_CHECKING:
-    from benchmarks.report.own import Trial
-
-MOST = 8  # queries, and classes, that are named
+MOST = 8  # queries, and classes, to name
 PICTURES = 6  # of a class
 
 
 class Moments(NamedTuple):
-    """The moment of the lowest mAP, and the one at which most is lost."""
+    """The moment of the lowest mAP, and the one with the largest losses."""
 
     lowest: ProgressLosses
     lost: ProgressLosses
 
 
 def moments_of(trial: Trial, way: MethodCurves) -> Moments:
-    """On the way, the start left out; of waiting and switching the end alone."""
+    """Find the moments on the way, without the start; for waiting and switching the end alone."""
     reporting = trial.halves[1]
     switching = way.method == SWITCH
     way = trial.ways[1] if switching else way
@@ -41,7 +39,7 @@ def moments_of(trial: Trial, way: MethodCurves) -> Moments:
 
 
 def losing(trial: Trial, way: MethodCurves, lost: ProgressLosses, shown: Mapping[str, Any]) -> dict[str, list[Loss]]:
-    """The classes and the queries that fall most at a moment, with names and images."""
+    """Return the classes and the queries falling most at a moment, with names and images."""
     reporting = trial.halves[1]
     rows = shown["rows"][trial.rows[reporting]]  # in the files
     values = (trial.ways[1] if way.method == SWITCH else way).values[reporting]
@@ -62,7 +60,7 @@ def losing(trial: Trial, way: MethodCurves, lost: ProgressLosses, shown: Mapping
 
 
 def class_name(label: int, names: list[str]) -> str:
-    """The name of a class, or its number."""
+    """Return the name of a class, or its number."""
     return names[label] if 0 <= label < len(names) else f"class {label}"
 
 

@@ -1,4 +1,4 @@
-"""Numbers as they are read."""
+"""Format numbers for readers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def percent(value: float, digits: int = 1) -> str:
-    """A share.
+    """Format a share.
 
     Example:
         >>> percent(0.1234)
@@ -17,7 +17,7 @@ def percent(value: float, digits: int = 1) -> str:
 
 
 def points(value: float, sign: bool = True) -> str:
-    """A difference of two shares.
+    """Format a difference of two shares.
 
     Example:
         >>> points(-0.01)
@@ -27,7 +27,7 @@ def points(value: float, sign: bool = True) -> str:
 
 
 def between(low: float, high: float) -> str:
-    """The ends of an interval of a difference.
+    """Format the interval of a difference.
 
     Example:
         >>> between(-0.01, 0.02)
@@ -37,7 +37,7 @@ def between(low: float, high: float) -> str:
 
 
 def counted(value: float) -> str:
-    """A count.
+    """Format a count.
 
     Example:
         >>> counted(1234567)
@@ -47,7 +47,7 @@ def counted(value: float) -> str:
 
 
 def rough(value: float) -> str:
-    """A count that is an estimate, in two digits.
+    """Format an estimated count, with two significant digits.
 
     Example:
         >>> rough(93525)
@@ -57,11 +57,11 @@ def rough(value: float) -> str:
 
 
 def apart(values: Sequence[float]) -> list[str]:
-    """Different numbers with as few decimals as tell each from the next; where six do not, with six.
+    """Format numbers with as few decimals as distinguish them, at most six.
 
     Example:
-        >>> apart([0, 2.5, 5])
-        ['0.0', '2.5', '5.0']
+        >>> apart([0, 0.5, 1])
+        ['0.0', '0.5', '1.0']
     """
     for digits in range(7):
         found = [f"{value:.{digits}f}" for value in values]
@@ -71,7 +71,7 @@ def apart(values: Sequence[float]) -> list[str]:
 
 
 def size(count: float) -> str:
-    """Bytes.
+    """Format bytes.
 
     Example:
         >>> size(3_072_000_000)
@@ -85,7 +85,7 @@ def size(count: float) -> str:
 
 
 def duration(hours: float) -> str:
-    """Hours, or what is read more easily.
+    """Format hours in a readable unit.
 
     Example:
         >>> duration(60), duration(0.5)

@@ -1,25 +1,122 @@
-"""Findings put into a document: the verdict first, then what it rests on."""
+"""Write the findings as a document: the verdict first, then the evidence."""
 
 from __future__ import annotations
+
+from math import isnan
+from typing import NamedTuple
 
 from benchmarks.report.charts import curve, distances
 from benchmarks.report.document import Block, Bullets, Document, DocumentTable, Drawn, Pictures, Section, Text
 from benchmarks.report.findings import Findings, Loss
-from benchmarks.report.numbers import counted, duration, percent, points, size
-from benchmarks.report.verdict import verdict
+from benchmarks.report.numbers import between, counted, duration, percent, points, rough, size
 from benchmarks.report.ways import SWITCH
 from compat.decision.calendar import Alternative
+from compat.decision.gain import MOST
+
+MAP = "mAP (mean average precision) measures how high the relevant items rank: 100 % if all of them come first."
+
+
+class Verdict(NamedTuple):
+    """A headline, its tone, and sentences."""
+
+    headline: str
+    tone: str
+    sentences: list[str]
+
+
+def verdict(f: Findings) -> Verdict:
+    """Decide for or against the upgrade, by which way, and give the reasons."""
+    if not f.labelled:
+        return _unlabelled(f)
+    if f.decision is None:
+        better = "better" if f.new > f.old else "no better"
+        text = (
+            f"mAP goes from {percent(f.old)} to {percent(f.new)}, but in one training, and without figures of each "
+            "query, so its significance is unknown."
+        )
+        return Verdict(f"The new model looks {better}, but its significance is unknown", "warn", [text, *_way(f), MAP])
+    judged = _decided(f)
+    return judged._replace(sentences=[*judged.sentences, MAP])
+
+
+def _decided(f: Findings) -> Verdict:
+    assert f.decision is not None
+    outcome, gain, count, more = f.decision
+    interval = f"95 % interval {between(gain.low, gain.high)}, {counted(count)} {f.unit}"
+    change = f"from {percent(f.old)} to {percent(f.new)} mAP: {points(gain.mean)} ({interval})"
+    least = points(f.least, sign=False)
+    lower = [f.lower] if f.lower else []
+    if outcome == "better":
+        way = "wait and switch" if f.recommended.name == SWITCH else f"backfill with {f.recommended.name}"
+        return Verdict(f"Upgrade: {way}", "good", [f"The new model is better, {change}.", *lower, *_way(f)])
+    if outcome == "worse":
+        text = f"The new model is worse, {change}. Staying with the old model is better."
+        return Verdict("Do not upgrade: the new model is worse", "warn", [text])
+    if outcome == "no better":
+        text = f"The new model gains less than the required {least}: {change}."
+        return Verdict("Do not upgrade: it brings next to nothing", "warn", [text])
+    needed = "more than anybody has" if more >= MOST // 2 else f"about {rough(more)} more"
+    if f.unit == "queries":
+        text = f"With {counted(count)} queries the result is not significant: {change}, where {least} are required. "
+        text += f"A decision needs {needed}, if the gain is as estimated."
+        return Verdict(
+            f"Not separable with this many queries: {needed} are needed", "warn", [text, *lower, *_should(f)]
+        )
+    text = f"With {count} trainings the result is not significant: {change}, where {least} are required."
+    return Verdict("Not separable with this many trainings", "warn", [text, *_should(f)])
+
+
+def _should(f: Findings) -> list[str]:
+    """Recommend a way for an upgrade regardless of the verdict."""
+    return [f"If you upgrade nevertheless: {sentence}" if n == 0 else sentence for n, sentence in enumerate(_way(f))]
+
+
+def _way(f: Findings) -> list[str]:
+    chosen = f.recommended
+    if chosen.name == SWITCH:
+        reason = "No way of serving a partly migrated gallery is significantly better than the old system alone."
+        return [f"We recommend to wait and switch. {chosen.words} {reason}"]
+    area = f"{percent(chosen.area.mean)} mAP on average over the backfill"
+    interval = f"95 % interval {percent(chosen.area.low)} to {percent(chosen.area.high)}"
+    half = next((share for at, share in f.reached if at == 0.5), None)
+    halves = "" if isnan(chosen.chosen_by) else ", chosen on one half of the queries and measured on the other"
+    waiting = f"against {percent(f.start)} while waiting with the old one"
+    text = f"We recommend {chosen.name}{halves}: {area} ({interval}), {waiting}."
+    if half is not None and f.new > f.old:
+        text += f" Half way {percent(half, 0)} of the gain is reached."
+    best = f.ways[0]
+    reason = (
+        "No measured way is better."
+        if best.name == chosen.name
+        else f"It is simpler than {best.name} ({percent(best.area.mean)}), which is hardly or not significantly better."
+    )
+    return [text, f"{chosen.words} {reason}"]
+
+
+def _unlabelled(f: Findings) -> Verdict:
+    chosen = f.recommended
+    way = "wait and switch" if chosen.name == SWITCH else chosen.name
+    return Verdict(
+        "Not decided: without labels nobody can say which model is better",
+        "warn",
+        [
+            "Labels of a few hundred queries, and of their relevant items, would decide. Without them the report "
+            "measures how much changes, and how soon users see the new system's results (a proxy).",
+            f"If you upgrade: with {way} users see on average {percent(chosen.area.mean)} of the new system's ten "
+            f"items, against {percent(f.start)} while waiting with the old system. {chosen.words}",
+        ],
+    )
 
 
 def document(f: Findings) -> Document:
-    """The report."""
+    """Build the report."""
     said = verdict(f)
     sections = [
         *([Section("warnings", "Warnings", "Warnings", [Bullets(f.warnings, "warn")])] if f.warnings else []),
-        Section("alternatives", "Alternatives", "What else one could do, and what it costs", alternatives(f)),
+        Section("alternatives", "Alternatives", "Alternatives and their costs", alternatives(f)),
         *([Section("losers", "Who loses", "Who loses on the way", losers(f))] if f.lost is not None else []),
-        Section("ways", "Ways", "Every way that was tried", ways(f)),
-        *([Section("own", "Own pairs", "What the gallery's own pairs teach", own(f))] if f.own else []),
+        Section("ways", "Ways", "All measured ways", ways(f)),
+        *([Section("own", "Own pairs", "Learning from the gallery's own pairs", own(f))] if f.own else []),
         *(
             [Section("spaces", "Distances", "Do distances of the two models mean the same?", spaces(f))]
             if f.calibration
@@ -31,14 +128,12 @@ def document(f: Findings) -> Document:
     first: list[Block] = [Drawn(curve(f)), *([Text(f.measured)] if f.measured else [])]
     if f.reached and f.new > f.old and f.labelled:
         shares = ", ".join(f"{percent(share, 0)} at {percent(at, 0)}" for at, share in f.reached)
-        first.append(
-            Text(f"Share of the new model's gain that is reached by {f.recommended.name}: {shares} of the backfill.")
-        )
+        first.append(Text(f"Share of the new model's gain reached by {f.recommended.name}: {shares} of the backfill."))
     return Document(f"Upgrade report: {f.name}", said.headline, said.tone, said.sentences, f.facts, first, sections)
 
 
 def alternatives(f: Findings) -> list[Block]:
-    """A table of what one can do."""
+    """Tabulate the alternatives."""
     figure = "mAP" if f.labelled else "overlap (proxy)"
     hours = f.gallery.hours
     columns = [
@@ -58,13 +153,12 @@ def alternatives(f: Findings) -> list[Block]:
     if hours is None:
         text += ". With --items-per-second N the curve and this table are in hours."
     else:
-        text += f", of which the new model encodes {f.gallery.rate:g} in a second: {duration(hours)} in all."
+        text += f", with {f.gallery.rate:g} encoded per second by the new model: {duration(hours)} in all."
     about = [
-        "backfill: each item takes its new embedding in the place of the old one; users see the mixture meanwhile.",
+        "backfill: each item's new embedding replaces the old one; users see the mixture meanwhile.",
         "wait and switch (blue/green): a second index is filled aside; users see the old system until it is complete.",
         "two encoders, ranks fused: both indexes are searched, and an item's score is the sum of 1 / (60 + its rank) "
-        "in "
-        "each (reciprocal rank fusion); the old encoder and index are needed for good.",
+        "over both (reciprocal rank fusion); the old encoder and index stay in use.",
     ]
     shown = about if len(f.alternatives) > 3 else about[:2]
     return [Text(text), DocumentTable("Alternatives and what they cost", columns, rows), Bullets(shown)]
@@ -75,7 +169,7 @@ def _size(count: int, one: Alternative) -> str:
 
 
 def losers(f: Findings) -> list[Block]:
-    """The worst moments and who is worse off then."""
+    """Describe the worst moments and who is worse off then."""
     assert f.lost is not None
     assert f.lowest is not None
     figure = "mAP" if f.labelled else "overlap"
@@ -85,10 +179,10 @@ def losers(f: Findings) -> list[Block]:
     if f.recommended.name != SWITCH:
         where = f"{percent(low.progress, 0)} of the backfill: {percent(low.value)}, {below}"
         blocks.append(Text(f"With {f.recommended.name}, {figure} is lowest at {where}."))
-    when = "Once all is done" if lost.progress == 1 else f"At {percent(lost.progress, 0)} most is lost"
+    when = "At the end" if lost.progress == 1 else f"At {percent(lost.progress, 0)} most is lost"
     text = f"{when}: {percent(lost.losing)} of the queries find less than with the old system"
     if f.labelled:
-        text += f", and {percent(lost.flips)} had a correct first item and have none any more (negative flips)"
+        text += f", and {percent(lost.flips)} lose their correct first item (negative flips)"
     blocks.append(Text(f"{text}, while {figure} as a whole has changed by {points(lost.change)}."))
     for label, found in (("classes", f.classes), ("queries", f.queries)):
         if found:
@@ -122,14 +216,14 @@ def _fallen(f: Findings, label: str, found: list[Loss]) -> DocumentTable:
 
 
 def ways(f: Findings) -> list[Block]:
-    """All that was tried, the best first."""
+    """Tabulate all measured ways, the best first."""
     figure = "mAP" if f.labelled else "overlap (proxy)"
     columns = [
         "way",
         f"{figure} on average over the backfill",
         "95 % interval",
         "encoder passes per query",
-        "each item is written",
+        "writes per item",
     ]
     rows = []
     for place, way in enumerate(f.ways):
@@ -140,48 +234,46 @@ def ways(f: Findings) -> list[Block]:
                 str(way.passes), f"{1 + way.rewritten:.1f} times",
             ]
         )  # fmt: skip
-    return [Text(f.split), DocumentTable("Every way that was tried", columns, rows), Bullets(f.glossary)]
+    return [Text(f.split), DocumentTable("All measured ways", columns, rows), Bullets(f.glossary)]
 
 
 def own(f: Findings) -> list[Block]:
-    """What own pairs teach."""
+    """Describe the gain from own pairs."""
     text = (
-        "Each item that is migrated has an old and a new embedding: a pair to learn from, without labels and without a "
-        "training set. Against the plain merge of both models, in random order:"
+        "Each migrated item has an old and a new embedding: a training pair, without labels and without a training "
+        "set. Compared with the plain merge of both models, in random order:"
     )
     return [Text(text), Bullets(f.own)]
 
 
 def spaces(f: Findings) -> list[Block]:
-    """Calibration."""
+    """Describe the calibration."""
     assert f.calibration is not None
     c = f.calibration
     lines = [
-        f"Of a pair that is not relevant, the old distance is below the new one with a probability of "
-        f"{percent(c.old_below_new, 0)}; 50 % if distances mean the same. Far from that, a merge by distance prefers "
-        "items "
-        "of one model, whatever they are.",
+        "For irrelevant pairs, the old distance is below the new one with a probability of "
+        f"{percent(c.old_below_new, 0)}; 50 % if distances mean the same. Far from it, a merge by distance prefers "
+        "one model's items, whatever they are.",
     ]
     if c.old_alone == c.old_alone:
         lines += [
-            "A wrong item stands before a right one with a probability of "
-            f"{percent(c.old_alone)} within the old system and {percent(c.new_alone)} within the new one.",
-            f"In the mixture it is {percent(c.old_before_found)} where the wrong one is not migrated and the right one "
-            f"is, and {percent(c.new_before_found)} where it is the other way round.",
+            f"An irrelevant item ranks before a relevant one with a probability of {percent(c.old_alone)} within the "
+            f"old system and {percent(c.new_alone)} within the new one.",
+            f"In the mixture it is {percent(c.old_before_found)} for an unmigrated irrelevant and a migrated relevant "
+            f"item, and {percent(c.new_before_found)} the other way round.",
         ]
     return [Bullets(lines), Drawn(distances(f))]
 
 
 def trust(f: Findings) -> list[Block]:
-    """Limits."""
+    """List the limits."""
     lines = list(f.notes)
     if f.agreement is not None:
         a = f.agreement
         lines.append(
-            f"This report from a half of the queries was compared with the other half, {a.splits} times: the verdict "
-            "was "
-            f"the same in {percent(a.verdict, 0)}, the same way was chosen in {percent(a.same_way, 0)}, and in "
-            f"{percent(a.good_way, 0)} the chosen way was not surely behind the best one of the other half "
+            f"In {a.splits} random splits this report from half of the queries was compared with the other half: the "
+            f"verdict was the same in {percent(a.verdict, 0)}, the way in {percent(a.same_way, 0)}, and in "
+            f"{percent(a.good_way, 0)} the chosen way was not significantly behind the other half's best one "
             f"({points(a.behind, sign=False)} behind on average)."
         )
     return [Bullets(lines)]

@@ -1,4 +1,4 @@
-"""Try every way that can be had with the embeddings that are given."""
+"""Measure each way through a backfill, query by query."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.report.measuring import Measuring, QueryCurves
 from benchmarks.report.ways import SWITCH, MethodCurves
+from compat.backfill import Curve, backfill_curve
 from compat.batch import Pair
 from compat.decision import Effort
+from compat.decision.overlap import nearest, overlap_curve
 from compat.embeddings import Embeddings
-from compat.engine.exact import distances
+from compat.engine.exact import Distance, distances
 from compat.errors import InputError
-from compat.experience import Learner, OwnBack, OwnCalibration, OwnForward
+from compat.experience import Learner, OwnBack, OwnCalibration, OwnForward, learning_curve
+from compat.experience.replay import refit_at, refit_points
+from compat.experience.seen import baseline
 from compat.merge import Merge, Quantile, ReciprocalRank, ZScore
 from compat.methods import Affine, KernelGallery, Procrustes, Upgrade
 from compat.models import Precomputed
@@ -25,6 +28,82 @@ from compat.needs import Given
 from compat.orders import Clusters, Density, OrderGiven
 from compat.progress import backfill_order
 from compat.system import serve
+
+REFIT = (0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+
+
+class QueryCurves(NamedTuple):
+    """The quality of each query's results: (Q, T) each, and the number of rewrites per item.
+
+    Attributes:
+        values: average precision, or overlap.
+        correct: share of the orders with a correct first item; all 0 without labels.
+        passes: encoder passes per query, after most of the refits.
+        rewritten: additional writes per item.
+    """
+
+    values: np.ndarray
+    correct: np.ndarray
+    passes: int = 2
+    rewritten: float = 0.0
+
+
+class Measuring:
+    """Measure ways on one gallery.
+
+    Args:
+        plain: the four matrices of the two plain systems.
+        progress: (T,) completion ratios.
+        labelled: whether labels are known; without them `overlap_curve` stands in.
+        distance: of the retrieval.
+    """
+
+    def __init__(self, plain: Embeddings, progress: np.ndarray, labelled: bool, distance: Distance) -> None:
+        self.plain, self.progress, self.labelled, self.distance = plain, progress, labelled, distance
+        self.truth: Tensor | None = None if labelled else nearest(plain, distance=distance)
+
+    def served(self, e: Embeddings, orders: np.ndarray, merge: Merge | None = None) -> QueryCurves:
+        """Measure four fixed matrices, as a mean over orders (S, G)."""
+        if self.labelled:
+            return _of(backfill_curve(e, orders, self.progress, distance=self.distance, merge=merge, per_query=True))
+        shown = [self._overlap(e, order, self.progress, merge) for order in orders]
+        return QueryCurves(np.mean(shown, 0), np.zeros_like(shown[0]))
+
+    def learned(self, learner: Learner, upgrade: Upgrade, orders: np.ndarray) -> QueryCurves:
+        """Measure an online method, on top of the two plain systems."""
+        if self.labelled:
+            curve, took = learning_curve(self.plain, upgrade, learner, list(orders), REFIT, self.progress)
+            written = took.rewritten.sum(1).mean() / (4 * self.plain.gallery_new.numel())
+            return _of(curve)._replace(passes=int(np.median(took.passes[:, 1:])), rewritten=float(written))
+        found = [self._learned(learner, upgrade, order) for order in orders]
+        values = np.mean([one.values for one in found], 0)
+        return found[0]._replace(values=values)
+
+    def _learned(self, learner: Learner, upgrade: Upgrade, order: np.ndarray) -> QueryCurves:
+        e, moments, known = self.plain, refit_points(REFIT), baseline(upgrade)
+        parts, passes, written = [], [], 0.0
+        for moment, until in zip(moments, [*moments[1:], np.inf], strict=True):
+            serving = refit_at(e, learner, known, order, moment)
+            some = self.progress[(moment <= self.progress) & (self.progress < until)]
+            passes.append(serving.passes)
+            written += (1 - moment) * serving.rewrites
+            if len(some):
+                with torch.inference_mode():
+                    query = serving.query(e.query_old, e.query_new).clone()
+                searched = e.replace(query_old=query, gallery_old=serving.gallery)
+                parts.append(self._overlap(searched, order, some, serving.merge))
+        values = np.concatenate(parts, 1)
+        return QueryCurves(values, np.zeros_like(values), int(np.median(passes[1:])), written)
+
+    def _overlap(self, e: Embeddings, order: np.ndarray, points: np.ndarray, merge: Merge | None) -> np.ndarray:
+        return overlap_curve(e, order, points, distance=self.distance, merge=merge, truth=self.truth)
+
+
+def _of(curve: Curve) -> QueryCurves:
+    assert curve.average_precision is not None
+    assert curve.first_rank is not None
+    return QueryCurves(curve.average_precision.mean(1), (curve.first_rank == 1).mean(1))
+
 
 PAIRS = 1000  # of training rows, whose distances to each other a rule is fitted on
 BY_NEIGHBOURS = ("density", "clusters")  # orders whose first items are alike: nothing is learned of the others
@@ -41,7 +120,7 @@ SOLVED: dict[str, type[Procrustes | Affine | KernelGallery]] = {
 
 
 class ServedEmbeddings(NamedTuple):
-    """The four matrices as a method fills them, with its name and what it is."""
+    """The four matrices as served by a method, with its name and description."""
 
     name: str
     effort: Effort
@@ -50,15 +129,15 @@ class ServedEmbeddings(NamedTuple):
 
 
 class Extras(NamedTuple):
-    """What there is beside the four matrices.
+    """The optional inputs beside the four matrices.
 
     Attributes:
         training: pairs (N, D_old) and (N, D_new) of a training set.
-        transform: (Q, D_old) what stands for old queries under one's own transform, and its name.
-        orders: name -> (S, G) one's own orders.
+        transform: (Q, D_old) stand-in for old queries by the user's transform, and its name.
+        orders: name -> (S, G) the user's orders.
         seeds: of random orders.
-        both: whether queries by the old model are there.
-        served: methods that are known already, of the queries and items that are looked at.
+        both: whether old queries are given.
+        served: further methods, restricted to the sample.
     """
 
     training: tuple[Tensor, Tensor] | None = None
@@ -70,7 +149,7 @@ class Extras(NamedTuple):
 
 
 def orders_of(e: Embeddings, extras: Extras) -> dict[str, np.ndarray]:
-    """Every order by its name, (S, G)."""
+    """Return every order by its name, (S, G)."""
     items, seeds = len(e.gallery_old), [(seed,) for seed in range(extras.seeds)]
     found = {"random": np.stack([backfill_order(items, seed) for seed in range(extras.seeds)])}
     for name, order in (("density", Density()), ("clusters", Clusters())):
@@ -81,12 +160,12 @@ def orders_of(e: Embeddings, extras: Extras) -> dict[str, np.ndarray]:
     return {**found, **extras.orders}
 
 
-def tried(measuring: Measuring, extras: Extras) -> Iterator[MethodCurves]:
-    """Each way, measured; the first is to wait and switch, the second, with both models' queries, the plain merge."""
+def try_all(measuring: Measuring, extras: Extras) -> Iterator[MethodCurves]:
+    """Yield each measured way: first wait and switch, second, with both models' queries, the plain merge."""
     e = measuring.plain
     orders = orders_of(e, extras)
     old: MethodCurves | None = None
-    for method, effort, served in served_by(e, extras):
+    for method, effort, served in serve_matrices(e, extras):
         for order, rows in orders.items():
             seen = measuring.served(served, rows)
             if old is None:
@@ -97,7 +176,7 @@ def tried(measuring: Measuring, extras: Extras) -> Iterator[MethodCurves]:
 
 
 def _of_both(measuring: Measuring, extras: Extras, orders: dict[str, np.ndarray]) -> Iterator[MethodCurves]:
-    """Other rules for the two models as they are, and what learns on the way (by cosine, as its models have it)."""
+    """Measure other rules for the two plain models, and online methods (by cosine, as their models need it)."""
     e = measuring.plain
     for order, rows in orders.items():
         for rule, merge in rules(extras, measuring):
@@ -108,14 +187,14 @@ def _of_both(measuring: Measuring, extras: Extras, orders: dict[str, np.ndarray]
         for method, kind in LEARNERS.items():
             old, new = (Precomputed(matrix.shape[1]) for matrix in (e.gallery_old, e.gallery_new))
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a learner that learns nothing serves as before
+                warnings.simplefilter("ignore")  # a method without a fit serves as before
                 seen = measuring.learned(kind(old, new), Upgrade(old, new), rows[:1])
             effort = Effort(passes=seen.passes, rewrites=seen.rewritten > 0, rule=method == "own_calibration")
             yield _way((method, order, "learned"), effort, seen, order)
 
 
-def served_by(e: Embeddings, extras: Extras) -> Iterator[tuple[str, Effort, Embeddings]]:
-    """The four matrices as each method that does not change on the way fills them."""
+def serve_matrices(e: Embeddings, extras: Extras) -> Iterator[tuple[str, Effort, Embeddings]]:
+    """Yield the four matrices served by each method with a fixed transform."""
     if extras.both:
         yield "independent", Effort(passes=2), e
     if extras.transform is not None:
@@ -132,12 +211,12 @@ def served_by(e: Embeddings, extras: Extras) -> Iterator[tuple[str, Effort, Embe
                 method.solve(Pair(old, new, torch.zeros(len(old), dtype=torch.int64)))
             except torch.linalg.LinAlgError as error:
                 reason = str(error).split(". ")[0]
-                raise InputError(f"train_old: {name} of these rows: {reason}; expected rows that differ") from error
+                raise InputError(f"train_old: {name} of these rows: {reason}; expected different rows") from error
             yield name, Effort(training=True, rewrites=method.transforms_gallery), serve(method, e)
 
 
 def rules(extras: Extras, measuring: Measuring) -> Iterator[tuple[str, Merge]]:
-    """Merge rules but the raw one, fitted."""
+    """Return all merge rules except the raw one, fitted."""
     if measuring.labelled:  # by ranks there is no overlap to compute
         yield "reciprocal_rank", ReciprocalRank()
     if extras.training is not None:
@@ -162,3 +241,33 @@ def _switch(seen: QueryCurves) -> MethodCurves:
     values = np.repeat(seen.values[:, :1], seen.values.shape[1], 1)
     correct = np.repeat(seen.correct[:, :1], seen.correct.shape[1], 1)
     return MethodCurves(SWITCH, "", "", Effort(), values, correct)
+
+
+class Trial(NamedTuple):
+    """All ways on the evaluated queries.
+
+    Attributes:
+        e: the four matrices of the sample.
+        progress: (T,) completion ratios.
+        rows: (Q,) the evaluated queries.
+        ways: with the values of these queries alone, the first to wait and switch.
+        areas: (C, Q) of each way.
+        halves: places of the choosing and of the reporting queries.
+    """
+
+    e: Embeddings
+    progress: np.ndarray
+    rows: np.ndarray
+    ways: list[MethodCurves]
+    areas: np.ndarray
+    halves: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def start(self) -> np.ndarray:
+        """The old system's values, (Q,)."""
+        return self.ways[0].values[:, 0]
+
+    @property
+    def end(self) -> np.ndarray:
+        """The new system's values, (Q,)."""
+        return self.ways[1].values[:, -1]

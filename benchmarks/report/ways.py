@@ -1,4 +1,4 @@
-"""The ways through a backfill that can be tried with nothing but embeddings, and what each is in plain words."""
+"""The ways through a backfill from embeddings alone, and their descriptions."""
 
 from __future__ import annotations
 
@@ -11,52 +11,50 @@ from compat.decision import Effort
 
 SWITCH = "wait and switch"
 METHODS = {
-    SWITCH: "The old system serves until every item is encoded by the new model; then the new one takes over at once.",
-    "independent": "Both models encode each query. Items that are migrated are searched with the new model, the "
-    "others with the old one, and the two lists are merged.",
-    "own_calibration": "Both models encode each query, and the distances of both are put on one scale, which is "
-    "learned "
-    "from the items migrated so far.",
-    "own_back": "At first both models encode each query; once enough is learned from the items migrated so far, only "
-    "the new one does, and for items that are not migrated the query is translated back to the old model's space.",
-    "own_forward": "At first both models encode each query; once enough is learned from the items migrated so far, "
-    "only the new one does, and items that are not migrated are searched by a prediction of their new embedding, "
-    "which is written anew now and then.",
-    "procrustes": "Only the new model encodes queries. For items that are not migrated the query is translated back to "
-    "the old model's space by a rotation, learned from the training pairs.",
-    "affine": "Only the new model encodes queries. For items that are not migrated the query is translated back to "
-    "the old model's space by a linear map, learned from the training pairs.",
-    "kernel_gallery": "Only the new model encodes queries. Before the backfill begins every old embedding is "
-    "translated to the new model's space, by a smooth map learned from the training pairs.",
+    SWITCH: "The old system serves until the new model has encoded every item; then the new one takes over at once.",
+    "independent": "Both models encode each query. Migrated items are searched with the new model, the others with "
+    "the old one, and the two lists are merged.",
+    "own_calibration": "Both models encode each query. A calibration learned from the items migrated so far puts "
+    "their distances on one scale.",
+    "own_back": "At first both models encode each query. After enough migrated items only the new one does, and a "
+    "learned map translates the query to the old model's space for the other items.",
+    "own_forward": "At first both models encode each query. After enough migrated items only the new one does, and "
+    "the other items are searched by predictions of their new embeddings, which are rewritten from time to time.",
+    "procrustes": "Only the new model encodes queries. For unmigrated items a rotation learned from the training "
+    "pairs translates the query to the old model's space.",
+    "affine": "Only the new model encodes queries. For unmigrated items a linear map learned from the training pairs "
+    "translates the query to the old model's space.",
+    "kernel_gallery": "Only the new model encodes queries. Before the backfill a smooth map learned from the "
+    "training pairs translates every old embedding to the new model's space.",
 }
 ORDERS = {
     "random": "in random order",
-    "density": "the most crowded items first (those whose neighbours in the old space are nearest)",
+    "density": "the items with the nearest neighbours in the old space first",
     "clusters": "one cluster of similar items after the other",
     "scores": "the items with your highest scores first",
     "yours": "in your own order",
 }
 RULES = {
-    "raw": "by the distances as they are",
-    "reciprocal_rank": "by the place in each list",
-    "z_score": "by distances less their mean, over their spread, both from the training pairs",
-    "quantile": "by how rare a distance is in its space, from the training pairs",
+    "raw": "by raw distances",
+    "reciprocal_rank": "by the rank in each list",
+    "z_score": "by z-scores of distances, fitted on the training pairs",
+    "quantile": "by quantiles of distances, fitted on the training pairs",
 }
 
 
 @dataclass(frozen=True)
 class MethodCurves:
-    """A method with its order and merge rule, and what it did for each query.
+    """A method with its order and merge rule, and its figures for each query.
 
     Attributes:
         method: its name.
         order: of the items.
         rule: of the merge.
-        effort: what it asks for.
+        effort: of the way.
         values: (Q, T) of each query at each completion ratio, between 0 and 1: average precision, or without labels
-            the share of what the new system would show.
+            the share of the new system's results.
         correct: (Q, T) share of the orders in which the query is answered correctly at rank 1.
-        rewritten: how often each item is written besides, on average.
+        rewritten: mean number of additional writes per item.
     """
 
     method: str
@@ -69,17 +67,17 @@ class MethodCurves:
 
     @property
     def name(self) -> str:
-        """The method, with order and rule where they are not the plain ones."""
+        """The method, with order and rule unless they are the default ones."""
         others = [self.order] if self.order not in ("random", "") else []
         return " + ".join([self.method, *others, *([self.rule] if self.rule not in ("raw", "learned", "") else [])])
 
     def areas(self, progress: np.ndarray) -> np.ndarray:
-        """(Q,) the area under each query's curve over progress."""
+        """Return the area under each query's curve over progress, (Q,)."""
         v = self.values
         return ((v[:, 1:] + v[:, :-1]) / 2 * np.diff(progress)).sum(1) / (progress[-1] - progress[0])
 
     def words(self, more: Mapping[str, str]) -> str:
-        """What it is, in sentences; `more` has those of methods from elsewhere."""
+        """Describe it in sentences; `more` has descriptions of further methods."""
         text = more.get(self.method) or METHODS.get(self.method) or f"The method {self.method}."
         if self.method == SWITCH:
             return text
@@ -88,7 +86,7 @@ class MethodCurves:
 
 
 def glossary(ways: Sequence[MethodCurves], more: Mapping[str, str]) -> list[str]:
-    """What the names in a table of ways mean, each once."""
+    """Explain the names in a table of ways, each once."""
     found = [f"{name}: {more.get(name) or METHODS.get(name, '')}" for name in dict.fromkeys(w.method for w in ways)]
     found += [f"{name} (order): {ORDERS[name]}." for name in dict.fromkeys(w.order for w in ways) if name]
     rules = dict.fromkeys(w.rule for w in ways if w.rule in RULES)

@@ -1,1 +1,1 @@
-"""What people see of results: tables, comparisons, documents. Needs no torch."""
+"""Tables, comparisons and documents of results. Needs no torch."""

@@ -1,4 +1,4 @@
-"""Compare all figures of the results as they were at a commit with those that are here.
+"""Compare all figures of the results at a commit with the present ones.
 
     python -m benchmarks.tables.against 367cd4b
 
@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.tables.document import written
+from benchmarks.tables.document import write_tables
 from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.results import Result, identity, load_results
@@ -29,7 +29,7 @@ def checkout(commit: str, folder: Path) -> None:
     """Write the results and documents of a commit into a folder.
 
     Raises:
-        InputError: no such commit, or it has no results.
+        InputError: no such commit, or no results in it.
     """
     done = subprocess.run(["git", "archive", commit, "results", "README.md"], capture_output=True)
     if done.returncode:
@@ -40,7 +40,7 @@ def checkout(commit: str, folder: Path) -> None:
 
 
 def figures(result: Result) -> dict[str, str]:
-    """Of a result, as printed: percent to two digits, numbers and seconds as they are."""
+    """Return a result's figures as printed: percent to two digits, numbers and seconds unchanged."""
     lists = dict(result.curves)
     lists |= {f"mAP of order {number}": values for number, values in enumerate(result.mean_ap_orders)}
     lists |= {name: list(getattr(result, name).values()) for name in ("old", "new")}
@@ -52,12 +52,12 @@ def figures(result: Result) -> dict[str, str]:
 
 
 def folders_of(root: Path) -> list[Path]:
-    """The benchmarks' folders of a repository."""
+    """List the benchmarks' folders of a repository."""
     return sorted({path.parent for path in root.glob("results/*/results.jsonl*")})
 
 
 def differing_figures(before: Path, here: Path) -> Iterator[str]:
-    """A line for each figure of a result that is not what it was, and for each result that is gone."""
+    """List each changed figure of a result, and each missing result."""
     for folder in folders_of(before):
         now = {identity(r.labels): figures(r) for r in load_results(here / "results" / folder.name)}
         for result in load_results(folder):
@@ -69,7 +69,7 @@ def differing_figures(before: Path, here: Path) -> Iterator[str]:
 
 
 def cells(text: str) -> dict[str, dict[tuple[str, str], str]]:
-    """The cells of each table by row and column, under the folder and the conditions that its mark names."""
+    """Return each table's cells by row and column, under the folder and the conditions in its mark."""
     found = {}
     for mark, table in re.findall(r"<!-- table: (?:results/)?(.*?) -->\n(.*?)<!-- end -->", text, re.DOTALL):
         lines = [
@@ -82,13 +82,13 @@ def cells(text: str) -> dict[str, dict[tuple[str, str], str]]:
 
 
 def documents(root: Path) -> list[Path]:
-    """Those of a repository that have tables of results."""
+    """List a repository's documents with tables of results."""
     return [root / "README.md", *sorted(root.glob("results/*.md"))]
 
 
 def differing_cells(before: Path, here: Path) -> Iterator[tuple[str, bool]]:
-    """A line for each cell of the documents' tables that is not what it was, and whether it is of training seconds."""
-    now = cells("\n".join(written(path) for path in documents(here)))
+    """List each changed cell of a document's tables, and whether it is of training seconds."""
+    now = cells("\n".join(write_tables(path) for path in documents(here)))
     for mark, old in cells("\n".join(path.read_text() for path in documents(before))).items():
         new = now.get(mark, {})
         for (row, column), cell in old.items():
@@ -101,7 +101,7 @@ def main() -> None:
     """Command line of `python -m benchmarks.tables.against`."""
     assert __doc__
     parser = command_parser("benchmarks.tables.against", __doc__)
-    parser.add_argument("commit", help="of the results as they were")
+    parser.add_argument("commit", help="commit of the earlier results")
     arguments = parser.parse_args()
     with exit_on_input_error(), tempfile.TemporaryDirectory() as temporary:
         before, here = Path(temporary), Path(__file__).parents[2]

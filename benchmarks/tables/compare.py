@@ -1,4 +1,4 @@
-"""Whether one row beats another: paired bootstraps over queries."""
+"""Compare rows by paired bootstraps over queries."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from compat.errors import InputError
 from compat.results import Result, load_query_auc, load_upgrades
 from compat.statistics import paired_bootstrap
 
-FAR = 8.0  # standard errors of a difference that no bootstrap's 95 % interval reaches across
+FAR = 8.0  # standard errors of a difference beyond any bootstrap's 95 % interval
 
 
-def not_separable(groups: Sequence[Sequence[Result]], folder: str | Path) -> set[str]:
-    """Names of the rows whose area a paired bootstrap over queries does not tell from the best row's."""
+def find_not_separable(groups: Sequence[Sequence[Result]], folder: str | Path) -> set[str]:
+    """Name the rows whose area is not significantly below the best row's, by a paired bootstrap over queries."""
     areas = {group[0].name: query_areas(group, folder) for group in groups}
     best = max(groups, key=lambda group: np.mean([r.auc for r in group]))[0].name
     first = areas.pop(best)
@@ -32,13 +32,13 @@ def _clearly_more(best: np.ndarray, other: np.ndarray) -> bool:
 
 
 def query_areas(group: Sequence[Result], folder: str | Path) -> np.ndarray | None:
-    """Each query's area, (Q,), mean over the seeds of a row; None where one was not saved."""
+    """Return each query's area, (Q,), mean over the seeds of a row; None where one was not saved."""
     areas = [load_query_auc(folder, result) for result in group]
     return None if any(area is None for area in areas) else np.mean(np.array(areas, float), axis=0)
 
 
 def compare(folder: str | Path, one: str, other: str, only: Iterable[str] = (), broken: list[str] | None = None) -> str:
-    """Whether one row beats another: the difference of their areas with its interval over queries.
+    """Compare two rows: the difference of their areas with its interval over queries.
 
     Raises:
         InputError: no such row, or no figures of each query.
@@ -64,10 +64,10 @@ def compare(folder: str | Path, one: str, other: str, only: Iterable[str] = (), 
 def upgrades_of(
     folder: str | Path, only: Iterable[str] = (), broken: list[str] | None = None
 ) -> dict[str, list[Result]]:
-    """The chosen results by upgrade; an upgrade of which none is chosen is left out.
+    """Return the selected results by upgrade; upgrades without any are left out.
 
     Raises:
-        InputError: what `load_upgrades` and `select` raise.
+        InputError: any error of `load_upgrades` and `select`.
     """
     conditions = list(only)
     upgrades = load_upgrades(folder, broken)
@@ -77,10 +77,10 @@ def upgrades_of(
 
 
 def select(results: Sequence[Result], only: Iterable[str]) -> list[Result]:
-    """Those that fulfil all conditions label=value[,value ...], such as order=random or method=rqt,fct.
+    """Select results by conditions label=value[,value ...], such as order=random or method=rqt,fct.
 
     Raises:
-        InputError: no such label, or nothing fulfils them.
+        InputError: no such label, or no matching result.
     """
     chosen = list(results)
     for condition in only:

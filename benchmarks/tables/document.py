@@ -30,15 +30,15 @@ from compat.files import replace
 KINDS = "table|short|ranks|policies|agreement|live|indexed|searching|faults"
 
 
-def written(document: str | Path, broken: list[str] | None = None) -> str:
-    """The text of a document with each of its tables made anew.
+def write_tables(document: str | Path, broken: list[str] | None = None) -> str:
+    """Return the text of a document with each of its tables rewritten.
 
     Args:
         document: its path.
-        broken: gets a message for each result that cannot be read, in place of an error.
+        broken: receives a message for each unreadable result, in place of an error.
 
     Raises:
-        InputError: no such document, a table without an end, or what `tables` raises.
+        InputError: no such document, a table without an end, or any error of `tables`.
     """
     path = Path(document)
     try:
@@ -82,6 +82,6 @@ def _policies(path: Path) -> str:
 
 
 def write(document: str | Path, broken: list[str] | None = None) -> None:
-    """Write each table of a document anew; see `written`."""
-    text = written(document, broken)
+    """Rewrite each table of a document; see `write_tables`."""
+    text = write_tables(document, broken)
     replace(Path(document), lambda file: file.write_text(text))

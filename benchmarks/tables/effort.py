@@ -1,4 +1,4 @@
-"""What tuning took, as `benchmarks.tune` wrote it: read for tables, and to go on with."""
+"""The effort of tuning, as written by `benchmarks.tune`: read for tables, and to resume."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ UNTUNED = "nothing to tune"
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A file of trials: `asked` of each method, and `methods`; both empty where there is none yet.
+    """Read a file of trials: `asked` of each method, and `methods`; both empty without a file.
 
     Raises:
-        InputError: the file cannot be read, or is no such file.
+        InputError: the file cannot be read, or is of another kind.
     """
     try:
         found = json.loads(path.read_text())
@@ -24,15 +24,13 @@ def read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {"asked": None, "methods": {}}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: {type(error).__name__} {error}, expected a file that benchmarks.tune wrote"
-        ) from error
+        raise InputError(f"{path}: {type(error).__name__} {error}, expected a file of benchmarks.tune") from error
 
 
 def efforts(folder: str | Path) -> dict[str, str]:
-    """What tuning each method's config took, by the config as text, from the files in `tuning` beside the folder.
+    """Return the tuning effort by method config, as text, from the files in `tuning` beside the folder.
 
-    Where two data sets chose the same, the one whose name the folder's begins with is named.
+    Where two data sets chose the same config, the one with the folder's prefix is named.
 
     Raises:
         InputError: such a file cannot be read.
@@ -42,10 +40,10 @@ def efforts(folder: str | Path) -> dict[str, str]:
     for path in sorted(Path(folder).parent.glob("tuning/*.json"), key=lambda path: not own.startswith(path.stem)):
         for one in read(path)["methods"].values():
             took = f"{path.stem}: {len(one['trials'])} trials, {one['seconds']:,.0f} s" if one["space"] else UNTUNED
-            found.setdefault(spelled(one["spec"]), took)
+            found.setdefault(format_effort(one["spec"]), took)
     return found
 
 
-def spelled(spec: dict[str, Any]) -> str:
-    """A method's config as text, with numbers as results keep them."""
+def format_effort(spec: dict[str, Any]) -> str:
+    """Format a method's config as text, with numbers as in results."""
     return json.dumps(rounded(spec), sort_keys=True)

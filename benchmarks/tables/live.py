@@ -1,4 +1,4 @@
-"""What `benchmarks.perf` and its parts measured, as Markdown tables."""
+"""Reports of `benchmarks.perf` and `benchmarks.faults` as Markdown tables."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from compat.errors import InputError
 
 
 def read(path: Path, key: str) -> dict[str, Any]:
-    """A report that has a key.
+    """Read a report with a certain key.
 
     Raises:
-        InputError: no such file, or another one.
+        InputError: no such file, or another kind of report.
     """
     try:
         found = json.loads(path.read_text())
         found[key]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: {error}, expected what benchmarks.perf or a part of it writes") from error
+        raise InputError(f"{path}: {error}, expected a report of benchmarks.perf") from error
     return found
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table: its head, then its rows; figures stand to the right."""
+    """Format a table: its head, then its rows; figures are right-aligned."""
     aligned = [rows[0], ["---", *["--:"] * (len(rows[0]) - 1)], *rows[1:]]
     return "\n".join(f"| {' | '.join(row)} |" for row in aligned)
 
 
 def speed(path: Path) -> str:
-    """The tables of one report of `benchmarks.perf`."""
+    """Format the tables of one report of `benchmarks.perf`."""
     found = read(path, "verbs")
     size = found["bytes"]
     figures = [("figure", f"{found['items']:,} items, {found['dim']} dimensions")]
@@ -55,7 +55,7 @@ def speed(path: Path) -> str:
 
 
 def searching(path: Path) -> str:
-    """The tables of a report of `benchmarks.perf.searching`."""
+    """Format the tables of a report of `benchmarks.perf.searching`."""
     found = read(path, "recall")
     tables: list[Sequence[Sequence[str]]] = []
     for its in found["recall"]:
@@ -81,7 +81,7 @@ def searching(path: Path) -> str:
 
 
 def indexed(path: Path) -> str:
-    """The tables of the report of `benchmarks.perf.indexed`."""
+    """Format the tables of the report of `benchmarks.perf.indexed`."""
     found = read(path, "recall_at_10")
     figures = [("figure", f"{found['items']:,} items, {found['dim']} dimensions")]
     figures += [(f"{name} (s)", f"{seconds:.1f}") for name, seconds in found["seconds"].items()]
@@ -95,7 +95,7 @@ def indexed(path: Path) -> str:
 
 
 def faults(paths: Sequence[Path]) -> str:
-    """One table of the reports of `benchmarks.faults`, a part for each store."""
+    """Format one table of the reports of `benchmarks.faults`, a part for each store."""
     rows: list[Sequence[str]] = [
         ("what was done to it", "store", "kills, stops, losses of power", "items checked", "answers checked",
          "items wrong", "answers wrong", "extracted again beyond what was in flight")
@@ -116,7 +116,7 @@ def faults(paths: Sequence[Path]) -> str:
 
 
 def cases(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each thing that was done, and what was counted."""
+    """Format each injected fault, with its counts."""
     yield "SIGKILL at a random moment", found["random_moments"]
     for name, its in found["every_line"].items():
         yield f"SIGKILL at each line, first and last time: {name}", its
@@ -129,7 +129,7 @@ def cases(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def row(name: str, store: str, its: dict[str, Any]) -> Sequence[str]:
-    """Of one thing that was done."""
+    """Format the row of one injected fault."""
     hurt = sum(value for key, value in its.items() if key.startswith(("kills", "zombies", "losses")))
     wrong = (sum(its[key].values()) for key in ("wrong_in_store", "wrong_in_answers"))
     counts = hurt, its["items_checked"], its.get("answers", 0), *wrong, its["redone_beyond_what_was_in_flight"]

@@ -1,4 +1,4 @@
-"""Ranks of methods over several folders, as a table and as JSON."""
+"""Format ranks of methods over several folders, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.tables.compare import upgrades_of
 from benchmarks.tables.table import percent
-from benchmarks.tables.terminal import aligned
+from benchmarks.tables.terminal import align
 from compat.errors import InputError
 from compat.ranks import MethodRanking, Ranked, RankedRow, rank
 from compat.results import Result
@@ -37,10 +37,10 @@ def ranking(
         folders: results/<benchmark> each.
         only: conditions on results, see `benchmarks.tables.compare.select`.
         metric: key of `compat.results.summaries.summaries`.
-        broken: gets a message for each line that cannot be read, in place of an error.
+        broken: receives a message for each unreadable line, in place of an error.
 
     Raises:
-        InputError: two folders of one name, a sequence, or what `upgrades_of` and `compat.ranks.rank` raise.
+        InputError: two folders of one name, a sequence, or any error of `upgrades_of` and `compat.ranks.rank`.
     """
     conditions = list(only)
     results: dict[str, Sequence[Result]] = {}
@@ -57,7 +57,7 @@ def ranking(
 
 
 def table(found: MethodRanking) -> str:
-    """Markdown: the best first and in bold, those that are not told from it marked, those without a rank last."""
+    """Format as Markdown: best first, in bold; rows not significantly worse are marked ≈; unranked rows come last."""
     names = ["method", "encoder passes", "needs", *headings(found)]
     lines = [names, ["---", *["--:"] * (len(names) - 1)]]
     for row in (*found.ranked, *found.others):
@@ -67,15 +67,15 @@ def table(found: MethodRanking) -> str:
 
 
 def narrow(found: MethodRanking) -> str:
-    """The same for a terminal, without what is needed."""
+    """Format for a terminal, without the column of needed inputs."""
     rows = [["method", *headings(found)]]
     for row in (*found.ranked, *found.others):
         rows.append([f"{row.name} *" if is_best(row, found) else row.name, *cells(row, found)])
-    return "\n".join([heading(found), "", *aligned(rows)])
+    return "\n".join([heading(found), "", *align(rows)])
 
 
 def heading(found: MethodRanking) -> str:
-    """The line above a table."""
+    """Return the line above a table."""
     folders = ", ".join(f"{folder} ({count})" for folder, count in found.blocks.items())
     p = "" if isnan(found.friedman) else f"; Friedman's p {found.friedman:.2g}"
     return (
@@ -85,12 +85,12 @@ def heading(found: MethodRanking) -> str:
 
 
 def headings(found: MethodRanking) -> list[str]:
-    """Of the figure in each folder, and of the rank."""
+    """Return the headings of the figure in each folder, and of the rank."""
     return [*(f"{folder} (%)" for folder in found.blocks), "mean rank"]
 
 
 def cells(row: RankedRow, found: MethodRanking) -> list[str]:
-    """Its figure in each folder, and its rank."""
+    """Return a row's figure in each folder, and its rank."""
     figures = [percent(row.values[folder]) if folder in row.values else "-" for folder in found.blocks]
     if not isinstance(row, Ranked):
         return [*figures, "-"]
@@ -105,7 +105,7 @@ def is_best(row: RankedRow, found: MethodRanking) -> bool:
 
 
 def plain(found: MethodRanking) -> dict[str, Any]:
-    """All of it as JSON values, in fractions."""
+    """Return everything as JSON values, in fractions."""
     ranked = [{**asdict(row), "rank": row.rank._asdict()} for row in found.ranked]
     p = None if isnan(found.friedman) else found.friedman
     return rounded({**asdict(found), "ranked": ranked, "friedman": p})

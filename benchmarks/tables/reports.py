@@ -1,4 +1,4 @@
-"""How reports agree with themselves, as `benchmarks.perf.report_agreement` measured it, as a Markdown table."""
+"""Agreement of reports with themselves, measured by `benchmarks.perf.report_agreement`, as a Markdown table."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ COLUMNS = (
 
 
 def agreement(path: Path) -> str:
-    """The table of a file.
+    """Format the table of a file.
 
     Raises:
-        InputError: no such file, or another one.
+        InputError: no such file, or another kind of file.
     """
     try:
         upgrades = json.loads(path.read_text())["upgrades"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: {error}, expected what benchmarks.perf.report_agreement writes") from error
+        raise InputError(f"{path}: {error}, expected a report of benchmarks.perf.report_agreement") from error
     rows = [COLUMNS, ("---", "--:", "--:", "---", "--:", "--:", "---", "--:", "--:")]
     for name, found in upgrades.items():
         mean, low, high = (100 * value for value in found["gain"])

@@ -1,4 +1,4 @@
-"""All figures of a benchmark's rows, as a Markdown table."""
+"""Format all figures of a benchmark's rows as a Markdown table."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.tables.compare import not_separable, upgrades_of
-from benchmarks.tables.effort import UNTUNED, efforts, spelled
+from benchmarks.tables.compare import find_not_separable, upgrades_of
+from benchmarks.tables.effort import UNTUNED, efforts, format_effort
 from compat.errors import InputError
 from compat.results import Failure, Result, load_failures, queries
 from compat.results.summaries import Summary, summaries
@@ -26,25 +26,25 @@ LEGEND = (
 
 
 class TableRow(NamedTuple):
-    """A method with its order and merge rule: its results, one a seed, and its mark: "best", "equal" to that, or ""."""
+    """A method with its order and merge rule: its results, one per seed, and its mark: "best", "equal" or ""."""
 
     group: list[Result]
     mark: str
 
     def area(self, best: str, equal: str = "{} ≈") -> str:
-        """The area as a cell; of the best row, and of those that are not told from it, in a frame."""
+        """Format the area as a cell; the best row, and rows not significantly worse, in the given frames."""
         return {"best": best, "equal": equal}.get(self.mark, "{}").format(percent([r.auc for r in self.group]))
 
 
 def rows_of(results: Sequence[Result], folder: str | Path | None = None) -> list[TableRow]:
-    """The rows of a table, the best one and those that are not told from it marked.
+    """Group results into the rows of a table; mark the best one and rows not significantly worse.
 
     Args:
         results: of one upgrade, the seeds of a row after each other as `load_results` gives them.
-        folder: of the results, where each query's figures lie; with it rows are compared with the best.
+        folder: of the results, with each query's figures; enables the comparison with the best row.
     """
     groups = [list(group) for _, group in groupby(results, key=lambda r: r.name)]
-    equal = not_separable(groups, folder) if folder else set()
+    equal = find_not_separable(groups, folder) if folder else set()
     best = max(np.mean([r.auc for r in group]) for group in groups)
     rows = []
     for group in groups:
@@ -54,11 +54,11 @@ def rows_of(results: Sequence[Result], folder: str | Path | None = None) -> list
 
 
 def table(results: Sequence[Result], folder: str | Path | None = None, failures: Sequence[Failure] = ()) -> str:
-    """Markdown, one row a method with its order and merge rule, in percent; what failed comes last.
+    """Format as Markdown, in percent, a row per method with its order and merge rule; failures come last.
 
     Args:
         results: of one upgrade, the seeds of a row after each other as `load_results` gives them.
-        folder: of the results, where each query's figures lie; with it rows are compared with the best.
+        folder: of the results, with each query's figures; enables the comparison with the best row.
         failures: of the upgrade.
     """
     budget, effort = any(r.needs for r in results), efforts(folder) if folder else {}
@@ -66,7 +66,7 @@ def table(results: Sequence[Result], folder: str | Path | None = None, failures:
     names = ["method", *(["needs"] if budget else []), "seeds", *(f"{column.label} (%)" for column in columns)]
     names += ["backward compatible", "encoder passes per query", "bytes per item", "training (s)"]
     shown = rows_of(results, folder)
-    tuned = [effort.get(spelled(row.group[0].spec), "-") for row in shown]
+    tuned = [effort.get(format_effort(row.group[0].spec), "-") for row in shown]
     names += ["tuning"] if {*tuned} - {"-", UNTUNED} else []
     rows = [names, ["---", *["--:"] * (len(names) - 1)]]
     for row, tuning in zip(shown, tuned, strict=True):
@@ -86,27 +86,26 @@ def table(results: Sequence[Result], folder: str | Path | None = None, failures:
             ]
         )
     lines = [systems(results), "", *(f"| {' | '.join(row)} |" for row in rows)]
-    lines += [f"| {escaped(failure)} |" + " |" * (len(names) - 1) for failure in failures]
+    lines += [f"| {escape(failure)} |" + " |" * (len(names) - 1) for failure in failures]
     return "\n".join(lines)
 
 
 def cell(group: Sequence[Result], column: Summary) -> str:
-    """A row's figure; "-" where some of its results have no such curve."""
+    """Format a row's figure; "-" where a result lacks the curve."""
     return percent([column.of(r) for r in group]) if all(column.curve in r.curves for r in group) else "-"
 
 
 def compatible(group: Sequence[Result]) -> str:
-    """Whether the seeds of a row beat the old system before anything is backfilled: yes, no, for some seeds, or "-"
-    where both models encode a query.
+    """Tell whether the seeds of a row beat the old system at progress 0: yes, no, for some seeds, or "-".
 
-    "forward" in place of yes where the method writes the old gallery anew first, so that it is not the old one.
+    "-" means both models encode a query; "forward" instead of yes, that the method rewrites the old gallery first.
     """
     verdict = VERDICTS.get(frozenset(r.backward_compatible for r in group), "for some seeds")
     return "forward" if group[0].transforms_gallery and verdict == "yes" else verdict
 
 
 def seeds(group: Sequence[Result]) -> str:
-    """How many seeds a row is a mean over, and what differs between them: one training is never several seeds of it."""
+    """Count the seeds of a row by kind; one training is never several seeds."""
     count = len(group)
     if count == 1:
         return "1"
@@ -117,14 +116,14 @@ def seeds(group: Sequence[Result]) -> str:
 
 
 def systems(results: Sequence[Result]) -> str:
-    """The line above a table."""
+    """Return the line above a table."""
     by_training = {tuple(r.backbones): r for r in results}.values()
     old, new = (percent([getattr(r, name)["mean_ap"] for r in by_training]) for name in ("old", "new"))
     return f"mAP of the old system {old} %, of the new one {new} %."
 
 
-def escaped(failure: Failure) -> str:
-    """A failure's line in a Markdown table."""
+def escape(failure: Failure) -> str:
+    """Escape a failure's line for a Markdown table."""
     return failure.line.replace("|", "\\|")
 
 
@@ -134,16 +133,16 @@ def tables(
     draw: Callable[[Sequence[Result], str | Path | None, Sequence[Failure]], str] = table,
     broken: list[str] | None = None,
 ) -> str:
-    """The table of a benchmark, or those of the upgrades of a sequence under their names.
+    """Format the table of a benchmark, or those of a sequence's upgrades under their names.
 
     Args:
         folder: results/<benchmark>.
         only: conditions on results, see `benchmarks.tables.compare.select`; with some, failures are left out.
-        draw: makes the text of one table.
-        broken: gets a message for each line that cannot be read.
+        draw: formats one table.
+        broken: receives a message for each unreadable line.
 
     Raises:
-        InputError: no results, none that fulfils the conditions, or no such label.
+        InputError: no results, none matching the conditions, or no such label.
     """
     conditions = list(only)
     compared: str | Path | None = folder
@@ -160,7 +159,7 @@ def tables(
     except InputError:
         if not failures or any(Path(folder).glob("results.jsonl*")):
             raise
-        return "\n".join(escaped(failure) for failure in failures)
+        return "\n".join(escape(failure) for failure in failures)
     if len(found) == 1:
         (results,) = found.values()
         return draw(results, compared, failures)
@@ -172,8 +171,8 @@ def tables(
 
 
 def percent(values: list[float]) -> str:
-    """The mean over seeds with half its interval, where it does not round to zero."""
-    if np.isnan(values).any():  # the relative gain of a new system that is not better, a curve that a result lacks
+    """Format the mean over seeds with half its interval, unless it rounds to zero."""
+    if np.isnan(values).any():  # the relative gain of a new system no better than the old one, a missing curve
         return "undefined"
     mean, low, high = Interval(*(100 * value for value in over_seeds(values)))
     half = (high - low) / 2

@@ -1,4 +1,4 @@
-"""The table for a terminal: what one looks at first, in 100 characters."""
+"""Format the main columns of a table for a terminal, in 100 characters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.tables.table import escaped, percent, rows_of, seeds, systems
+from benchmarks.tables.table import escape, percent, rows_of, seeds, systems
 from compat.results import Failure, Result
 
 WIDTH = 100
@@ -16,20 +16,20 @@ NAMES = ("method", "seeds", "AUC mAP (%)", "relative gain (%)", "mAP 0 -> 1 (%)"
 
 
 def narrow(results: Sequence[Result], folder: str | Path | None = None, failures: Sequence[Failure] = ()) -> str:
-    """Six columns, at most 100 characters wide; * is the best area. Arguments as of `benchmarks.tables.table.table`."""
+    """Format six columns, at most 100 characters wide; * is the best area. Arguments as in `table.table`."""
     rows = six_columns(results, folder, "{} *")
-    return "\n".join([systems(results), "", *aligned(rows), *(failure.line for failure in failures)])
+    return "\n".join([systems(results), "", *align(rows), *(failure.line for failure in failures)])
 
 
 def short(results: Sequence[Result], folder: str | Path | None = None, failures: Sequence[Failure] = ()) -> str:
-    """The same columns as Markdown, the best area in bold."""
+    """Format the same columns as Markdown, the best area in bold."""
     names, *rows = six_columns(results, folder, "**{}**")
     lines = [names, ["---", *["--:"] * (len(names) - 1)], *rows]
-    return "\n".join([systems(results), "", *(f"| {' | '.join(line)} |" for line in lines), *map(escaped, failures)])
+    return "\n".join([systems(results), "", *(f"| {' | '.join(line)} |" for line in lines), *map(escape, failures)])
 
 
 def six_columns(results: Sequence[Result], folder: str | Path | None, best: str) -> list[Sequence[str]]:
-    """The names of the columns and one row a method; the best area is framed by `best`."""
+    """Return the names of the columns and a row per method; `best` frames the best area."""
     rows: list[Sequence[str]] = [NAMES]
     for row in rows_of(results, folder):
         group = row.group
@@ -40,8 +40,8 @@ def six_columns(results: Sequence[Result], folder: str | Path | None, best: str)
     return rows
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a heading and rows in columns; the first one is cut where they would be wider than a terminal."""
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align a heading and rows in columns; the first one is cut at the width of the terminal."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     widths[0] = min(widths[0], max(WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1), LEAST))
     return [

@@ -1,4 +1,4 @@
-"""The datasets: each a `RetrievalData` that yields image, label and group.
+"""Datasets: each a `RetrievalData` yielding image, label and group.
 
 Names in `__all__` are imported on first use.
 """

@@ -1,4 +1,4 @@
-"""Unpacking a downloaded archive: verified, nothing outside the target, all of it or nothing."""
+"""Unpack downloaded archives: verified, contained in the target folder, all or nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def verify(path: Path, md5: str) -> None:
 
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
-    """An empty folder for work that may be interrupted: leftovers are removed before, the folder itself after."""
+    """Give an empty folder for interruptible work: remove leftovers before, the folder itself after."""
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
@@ -56,13 +56,13 @@ def unpack(archive: Path, target: Path) -> None:
     An entry that is there already is replaced if it is a file, and refused if it is a folder.
 
     Args:
-        archive: a file that ends in .zip, or else a tar archive, compressed or not.
+        archive: a .zip file, or else a tar archive, compressed or not.
         target: the folder; made where it is missing.
 
     Raises:
-        InputError: a member with an absolute name or one that contains "..", or that is neither file nor folder: no
-            link, wherever it leads; a truncated or damaged archive; a folder in the way; a target that cannot be
-            written.
+        InputError: a member with an absolute name or one with "..", neither file nor folder (no
+            link); a truncated or damaged archive; a folder in the way; a target not
+            writable.
     """
     try:
         with zipfile.ZipFile(archive) if archive.suffix == ".zip" else tarfile.open(archive) as opened:
@@ -81,14 +81,14 @@ def unpack(archive: Path, target: Path) -> None:
     except Exception as error:  # each reader raises its own for each kind of damage
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
-            message = f"cannot be unpacked into {target} ({reason}), expected a folder that can be written, with room"
+            message = f"cannot be unpacked into {target} ({reason}), expected a writable folder, with room"
         else:
             message = f"truncated or damaged ({reason}), expected a whole .tar, .tar.gz, .tgz or .zip; get it again"
         raise InputError(f"{archive}: {message}") from error
 
 
 def _list_tar(opened: tarfile.TarFile) -> list[tarfile.TarInfo]:
-    """All members. `tarfile` takes a damaged header, and a file that ends between members, for the archive's end."""
+    """List all members. `tarfile` takes a damaged header, or a file ending between members, for the archive's end."""
     opened.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.10 has it from 3.10.12 on
     members = opened.getmembers()
     assert opened.fileobj is not None
@@ -101,7 +101,7 @@ def _list_tar(opened: tarfile.TarFile) -> list[tarfile.TarInfo]:
 
 
 def _path_inside(member: tarfile.TarInfo | zipfile.ZipInfo, archive: Path) -> PureWindowsPath:
-    """The path of a member that cannot end up outside; Windows' kind of path knows both separators, and drives."""
+    """Return a member's path, or refuse it outside the target; Windows paths know both separators, and drives."""
     if isinstance(member, zipfile.ZipInfo):
         name, plain = member.filename, stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
     else:
@@ -117,5 +117,5 @@ def _path_inside(member: tarfile.TarInfo | zipfile.ZipInfo, archive: Path) -> Pu
 
 
 def _bar(*items: object, **options: object) -> tqdm:
-    """A progress bar for work of more than a second, in a terminal."""
+    """Show a progress bar in a terminal, for work of more than a second."""
     return tqdm(*items, leave=False, delay=1, disable=None, unit_scale=True, **options)

@@ -1,14 +1,13 @@
-"""What every dataset shares: the images that each generation of the model sees, and the loaders.
+"""Parts common to all datasets: the images each generation of the model is trained on, and the loaders.
 
-A `LightningDataModule` here yields `(image, label, group)`. Retrieval ignores, for each query, the
-gallery items of the query's own group; where the query set is also the gallery, the group is the
+A `LightningDataModule` here yields `(image, label, group)`. For each query, retrieval ignores the
+gallery items of the query's own group. Where the query set is also the gallery, the group is the
 image's index, which removes the query itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import pytorch_lightning as pl
@@ -22,53 +21,25 @@ from compat.data.samplers import IdentityBatches, rows_by_class
 from compat.data.training import TrainingImages
 from compat.data.transforms import Views
 from compat.errors import InputError
-
-
-@dataclass(frozen=True)
-class Share:
-    """The part of the training data that a generation of the model sees: the upgrade settings of the literature.
-
-    Args:
-        classes: a share means the first classes by index, a pair of shares those from one to the other: 0.5 is the
-            first half, (0.3, 1) all but the first 30 %.
-        images: share of the images of each of these classes, drawn with a fixed seed.
-
-    Raises:
-        InputError: a share outside (0, 1].
-    """
-
-    classes: float | tuple[float, float] = 1.0
-    images: float = 1.0
-
-    def __post_init__(self) -> None:
-        low, *high = self.classes if isinstance(self.classes, Sequence) else (0.0, self.classes)
-        if len(high) != 1 or not 0 <= low < high[0] <= 1:
-            raise InputError(f"sees.classes: {self.classes}, expected a share in (0, 1] or a pair of shares")
-        if not 0 < self.images <= 1:
-            raise InputError(f"sees.images: {self.images}, expected a share in (0, 1]")
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Of the classes."""
-        return (0.0, self.classes) if isinstance(self.classes, (int, float)) else self.classes
+from compat.share import Share
 
 
 class RetrievalData(pl.LightningDataModule):
-    """What every dataset shares: which of the training data a model sees, and the loaders.
+    """Base of all datasets: selects a generation's part of the training data and builds the loaders.
 
     A dataset calls `hold` at the end of its constructor, or overrides `train_images`, `gallery_images` and, where
     the queries are not the gallery itself, `query_images`.
 
     Args:
-        batch_size: images a batch and process, for training and for extraction.
+        batch_size: images per batch and process, for training and for extraction.
         images_per_class: images of a class in each training batch, which then holds batch_size / images_per_class
             classes (the identity-balanced batches of person re-identification); default: images in random order.
-        num_workers: loading processes of each process; 0 loads in the main process.
-        on_error: what happens with an image that cannot be decoded: "raise" stops where it is met; "skip" decodes
-            all of them at every start, which takes a while, leaves such images out and lists them in the result.
+        num_workers: loading processes per process; 0 loads in the main process.
+        on_error: "raise" stops at the first undecodable image; "skip" decodes all images at every start (slow), leaves
+            the undecodable ones out and lists them in the result.
 
     Raises:
-        InputError: a batch size below 1 or one that images_per_class does not divide, a negative number of workers.
+        InputError: a batch size below 1 or not divisible by images_per_class, a negative number of workers.
     """
 
     def __init__(
@@ -101,18 +72,18 @@ class RetrievalData(pl.LightningDataModule):
         query: LabelledImages | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
-        """Keep what the dataset consists of.
+        """Store the dataset's images.
 
         Args:
-            train: training images, seen plainly; labels 0 to C - 1.
-            gallery: the gallery that is backfilled.
+            train: training images, without augmentation; labels 0 to C - 1.
+            gallery: the gallery to backfill.
             augment: the transform of the training images in training.
             query: the queries; by default the gallery itself.
             class_names: of the C training classes; default: their indices.
 
         Raises:
-            InputError: a class without a training image, no image at all, training labels outside 0 to C - 1, another
-                number of labels than of images.
+            InputError: a class without a training image, no image at all, training labels outside 0 to C - 1, unequal
+                numbers of labels and images.
         """
         for images in (train, gallery, query):
             if images is not None and len(images.images) != len(images.labels):
@@ -127,7 +98,7 @@ class RetrievalData(pl.LightningDataModule):
             query = None if query is None else self._readable(query)
         for what, images in {"training": train, "gallery": gallery, "query": query}.items():
             if images is not None and len(images) == 0:
-                raise InputError(f"data.root: no {what} image that can be read, expected at least one")
+                raise InputError(f"data.root: no readable {what} image, expected at least one")
         for name, count in zip(names, torch.bincount(train.labels, minlength=len(names)), strict=True):
             if count == 0:
                 raise InputError(f"data.root: class {name!r} has no training image, expected at least one")
@@ -143,19 +114,19 @@ class RetrievalData(pl.LightningDataModule):
         return images.subset(keep.nonzero().flatten()) if bad else images
 
     def train_images(self, augment: bool) -> LabelledImages:
-        """All training images; `augment` for training, plain for extraction."""
+        """Return all training images; `augment` for training, plain for extraction."""
         return self._train[augment]
 
     def gallery_images(self) -> LabelledImages:
-        """The gallery that is backfilled."""
+        """Return the gallery to backfill."""
         return self._gallery
 
     def query_images(self) -> LabelledImages:
-        """The queries; by default the gallery itself."""
+        """Return the queries; by default the gallery itself."""
         return self.gallery_images() if self._query is None else self._query
 
     def class_names(self, sees: Share) -> list[str]:
-        """Names of the classes that a model is trained on, in the order of their indices."""
+        """Return the names of the classes in a model's training data, in the order of their indices."""
         names = self._names()
         return [names[label] for label in self.classes(sees)]
 
@@ -165,7 +136,7 @@ class RetrievalData(pl.LightningDataModule):
         return [str(label) for label in range(int(self.train_images(augment=False).labels.max()) + 1)]
 
     def classes(self, sees: Share) -> range:
-        """Indices of the classes that a model is trained on."""
+        """Return the indices of the classes in a model's training data."""
         total, (low, high) = len(self._names()), sees.bounds
         chosen = range(round(low * total), round(high * total))
         if not chosen:
@@ -173,11 +144,11 @@ class RetrievalData(pl.LightningDataModule):
         return chosen
 
     def num_classes(self, sees: Share) -> int:
-        """Number of classes that a model's classifier tells apart."""
+        """Return the number of classes of a model's classifier."""
         return len(self.classes(sees))
 
     def rows(self, sees: Share) -> Tensor:
-        """Indices of the training images that a model is trained on, ascending."""
+        """Return the indices of a model's training images, ascending."""
         labels = self.train_images(augment=False).labels
         random = torch.Generator().manual_seed(0)
         members, chosen = rows_by_class(labels), []
@@ -193,10 +164,10 @@ class RetrievalData(pl.LightningDataModule):
         return torch.cat(chosen).sort().values
 
     def check(self, sees: Share, name: str) -> None:
-        """Find out before a training what would stop it.
+        """Check the training data before a training starts.
 
         Raises:
-            InputError: a class with a single image, of which contrastive losses make no pair; fewer classes than
+            InputError: a class with a single image, which gives contrastive losses no pair; fewer classes than
                 `images_per_class` needs.
         """
         labels = self.train_images(augment=False).labels[self.rows(sees)] - self.classes(sees).start
@@ -209,7 +180,7 @@ class RetrievalData(pl.LightningDataModule):
             IdentityBatches(labels, self.batch_size, self.images_per_class, seed=0)
 
     def training(self, sees: Share, seed: int, views: int = 1) -> TrainingImages:
-        """What a training loads: its part of the images, augmented, in a random order of its own."""
+        """Return the training data module of one model: its part of the images, augmented, in a seeded random order."""
         images = self.train_images(augment=True).subset(self.rows(sees))
         images.labels = images.labels - self.classes(sees).start
         images.groups = torch.arange(len(images))
@@ -220,14 +191,14 @@ class RetrievalData(pl.LightningDataModule):
         return TrainingImages(images, example, self.num_classes(sees), seed, loading)
 
     def splits(self) -> dict[str, LabelledImages]:
-        """What is embedded: the training images, the gallery and the queries, these unless they are the gallery."""
+        """Return the splits to embed: training images, gallery and, unless they are the gallery, queries."""
         splits = {"train": self.train_images(augment=False), "gallery": self.gallery_images()}
         if self.query_images() is not self.gallery_images():
             splits["query"] = self.query_images()
         return splits
 
     def predict_dataloader(self) -> list[DataLoader[Sample]]:
-        """A loader for each of `splits`, in the dataset's order; of several processes each has a run of the rows."""
+        """Return a loader for each of `splits`, in the dataset's order; each of several processes has some rows."""
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return [
             DataLoader(
@@ -239,5 +210,5 @@ class RetrievalData(pl.LightningDataModule):
         ]
 
     def fingerprint(self) -> list[str]:
-        """Digests of the content of the training images, the queries and the gallery."""
+        """Return digests of the content of the training images, the queries and the gallery."""
         return [images.fingerprint for images in (self.train_images(False), self.query_images(), self.gallery_images())]

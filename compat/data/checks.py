@@ -1,4 +1,4 @@
-"""What is on disk against what should be there, in one line."""
+"""Checks of a dataset's files, refused in one line."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from compat.errors import InputError
 
 
 def check_counts(root: Path, counts: dict[str, tuple[int, int]]) -> None:
-    """Compare what is there with the published protocol.
+    """Compare counts with the published protocol.
 
     Args:
-        root: of the dataset.
-        counts: what is counted -> (found, expected).
+        root: folder of the dataset.
+        counts: name of the counted thing -> (found, expected).
 
     Raises:
         InputError: the first count that differs.
@@ -27,8 +27,8 @@ def check_counts(root: Path, counts: dict[str, tuple[int, int]]) -> None:
             )
 
 
-def expanded(root: str, field: str = "data.root") -> Path:
-    """A dataset's folder, with `~` and `~user` as the home directory.
+def expand_path(root: str, field: str = "data.root") -> Path:
+    """Resolve `~` and `~user` in a dataset's folder.
 
     Raises:
         InputError: no such user.
@@ -41,7 +41,7 @@ def expanded(root: str, field: str = "data.root") -> Path:
 
 @contextmanager
 def reading(root: Path, layout: str) -> Iterator[None]:
-    """Turn whatever reading `root` raises into one line that says the expected layout, or how to get it."""
+    """Turn any error while reading `root` into one line with the expected layout, or the command that fetches it."""
     try:
         yield
     except InputError:

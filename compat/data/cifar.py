@@ -12,7 +12,7 @@ from torchvision.datasets.utils import check_integrity
 from torchvision.transforms import v2
 
 from compat.data.base import RetrievalData
-from compat.data.checks import check_counts, expanded, reading
+from compat.data.checks import check_counts, expand_path, reading
 from compat.data.files import printable, read_pixels
 from compat.data.images import LabelledImages
 from compat.data.listing import list_classes
@@ -37,11 +37,11 @@ class CIFAR100(RetrievalData):
     first half is 0 to 49; folders named by numbers, by these.
 
     Args:
-        root: the folder that holds `cifar-100-python`, as torchvision lays it out; or a folder of PNG files,
+        root: the folder holding `cifar-100-python`, as torchvision lays it out; or a folder of PNG files,
             `train/<class>/<name>.png` and `test/<class>/<name>.png`, which are read into memory.
-        image_size: side of the image that the model sees, in pixels; 32 is as it is (FCT resizes to 224).
-        verify: check the files' checksums and the numbers of images; false takes what is there. The files are
-            pickles, of which nothing but arrays is read.
+        image_size: side of the model's input, in pixels; 32 is as it is (FCT resizes to 224).
+        verify: check the files' checksums and the numbers of images; false takes the files as found. They are
+            pickles; only arrays are read from them.
         options: see `RetrievalData`.
 
     Raises:
@@ -50,7 +50,7 @@ class CIFAR100(RetrievalData):
 
     def __init__(self, root: str = "data", image_size: int = 32, verify: bool = True, **options: Any) -> None:
         super().__init__(**options)
-        folder = expanded(root)
+        folder = expand_path(root)
         how = "cifar-100-python/ with train, test and meta, or train/<class>/*.png and test/<class>/*.png"
         with reading(folder, how):
             if Path(folder, "train").is_dir() and not Path(folder, ARCHIVE).is_dir():
@@ -81,7 +81,7 @@ class CIFAR100(RetrievalData):
         )
 
     def _part(self, folder: Path, split: str, how: str) -> CifarSplit:
-        """The images of `split/<class>/*.png`; those that cannot be read raise, or are left out."""
+        """Return the images of `split/<class>/*.png`; unreadable ones raise, or are left out."""
         found = list_classes(folder, split, how)
         pixels, labels = [], []
         for label, files in enumerate(found.values()):
@@ -102,7 +102,7 @@ class CIFAR100(RetrievalData):
 
 
 class CifarSplit(NamedTuple):
-    """Images (N, 32, 32, 3) uint8, the class index of each, the names of the classes."""
+    """Images (N, 32, 32, 3) uint8, each one's class index, the names of the classes."""
 
     data: np.ndarray
     targets: list[int]
@@ -110,7 +110,7 @@ class CifarSplit(NamedTuple):
 
 
 def _unpacked(folder: Path, verify: bool, how: str) -> list[CifarSplit]:
-    """The training and the test part as the archive has them."""
+    """Read the training and the test part from the archive's files."""
     for name, checksum in FILES:
         file = Path(folder, ARCHIVE, name)
         file.stat()
@@ -121,7 +121,7 @@ def _unpacked(folder: Path, verify: bool, how: str) -> list[CifarSplit]:
 
 
 def _images(file: Path, classes: list[str]) -> CifarSplit:
-    """Of a file, whose rows are 32x32 pixels, channel by channel."""
+    """Reshape a file's rows, 32x32 pixels channel by channel, to (N, 32, 32, 3)."""
     content = _content(file)
     pixels, labels = np.asarray(content["data"]), np.asarray(content["fine_labels"])
     if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != 3 * SIDE * SIDE:
@@ -141,10 +141,10 @@ def _content(file: Path) -> dict[str, Any]:
 
 
 class _Arrays(pickle.Unpickler):
-    """Reads a pickle of NumPy's arrays and plain values, and calls nothing else."""
+    """Unpickler limited to NumPy arrays and plain values; calls nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         core = module.replace("numpy.core", "numpy._core")
         if (core, name) not in CALLED:
-            raise InputError(f"data.root: a pickle that calls {module}.{name}, expected CIFAR-100's arrays")
+            raise InputError(f"data.root: a pickle calling {module}.{name}, expected CIFAR-100's arrays")
         return super().find_class(module, name)

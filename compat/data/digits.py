@@ -1,4 +1,4 @@
-"""scikit-learn's bundled digits: a benchmark that needs no download."""
+"""scikit-learn's bundled digits: a benchmark without a download."""
 
 from __future__ import annotations
 

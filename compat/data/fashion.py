@@ -12,13 +12,13 @@ import torchvision.datasets
 from torchvision.transforms import v2
 
 from compat.data.base import RetrievalData
-from compat.data.checks import check_counts, expanded, reading
+from compat.data.checks import check_counts, expand_path, reading
 from compat.data.grays import resized
 from compat.data.images import LabelledImages
 from compat.data.transforms import NormalizedTensor
 from compat.errors import InputError
 
-# MD5 of the unpacked files, which is that of whatever .gz they come in (torchvision has that of the authors' .gz).
+# MD5 of the unpacked files, independent of their .gz (torchvision lists that of the authors' .gz).
 FILES = {
     "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
     "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
@@ -37,12 +37,12 @@ class FashionMNIST(RetrievalData):
     only.
 
     Args:
-        root: the folder that holds `FashionMNIST/raw`, as torchvision lays it out, or the folder of the files
+        root: the folder holding `FashionMNIST/raw`, as torchvision lays it out, or the folder of the files
             themselves, as Debian's package dataset-fashion-mnist installs them; each file unpacked or .gz.
-        image_size: side of the image that the model sees, in pixels; 28 is as it is.
-        train_per_class: only the first so many training images of each class, so that a training is cheap; the
+        image_size: side of the model's input, in pixels; 28 is as it is.
+        train_per_class: only the first so many training images of each class, for cheap trainings; the
             authors have shuffled them. Default all 6,000.
-        verify: check the files' checksums and the numbers of images; false takes what is there.
+        verify: check the files' checksums and the numbers of images; false takes the files as found.
         options: see `RetrievalData`.
 
     Raises:
@@ -58,7 +58,7 @@ class FashionMNIST(RetrievalData):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        folder = expanded(root)
+        folder = expand_path(root)
         how = f"{', '.join(FILES)} (or .gz)"
         with reading(folder, how):
             pixels, labels = _split(folder, "train", verify, how)
@@ -97,7 +97,7 @@ def _split(folder: Path, split: str, verify: bool, how: str) -> tuple[np.ndarray
 
 
 def _read(folder: Path, name: str, verify: bool, how: str) -> np.ndarray:
-    """The bytes of an IDX file, in the shape that it says."""
+    """Read an IDX file's bytes, in the shape given by its header."""
     places = [folder / "FashionMNIST" / "raw", folder]
     files = [place / f"{name}{ending}" for place in places for ending in ("", ".gz")]
     file = next((file for file in files if file.exists()), files[0])
@@ -113,7 +113,7 @@ def _read(folder: Path, name: str, verify: bool, how: str) -> np.ndarray:
 
 
 def _first(labels: np.ndarray, count: int) -> np.ndarray:
-    """Ascending rows of the first `count` images of each class."""
+    """Return the ascending rows of the first `count` images of each class."""
     of_class = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     fewest = min(len(rows) for rows in of_class)
     if not 1 <= count <= fewest:

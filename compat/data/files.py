@@ -1,4 +1,4 @@
-"""Image files as pixels."""
+"""Read image files as pixels."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ WHITE_IS_ZERO, SIGNED = 0, 2  # of the latter two
 
 
 def read_pixels(path: Path) -> np.ndarray:
-    """The pixels (H, W, 3) uint8 of an image file: the first frame, transparency dropped, an EXIF orientation ignored.
+    """Read an image file's pixels (H, W, 3) uint8: the first frame, transparency dropped, an EXIF orientation ignored.
 
-    Gray values of more than 8 bits are scaled to 8; all else is as PIL converts it to RGB. torchvision decodes JPEG, in
-    grays or colours, to PIL's pixels in less time; PIL looks at the size first, as it refuses decompression bombs.
+    Gray values of more than 8 bits are scaled to 8; PIL converts everything else to RGB. torchvision decodes JPEG, gray
+    or colour, to the same pixels faster; PIL looks at the size first, as it refuses decompression bombs.
 
     Raises:
-        InputError: no image that can be read; floating-point, signed or 32-bit values, of unknown black and white.
+        InputError: an unreadable image; floating-point, signed or 32-bit values, whose black and white are unknown.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
@@ -45,23 +45,23 @@ def read_pixels(path: Path) -> np.ndarray:
 
 
 def printable(name: str) -> str:
-    """A file's name as text that can be encoded: bytes that are not UTF-8 as escapes.
+    """Make a file's name encodable text: bytes outside UTF-8 become escapes.
 
     Example:
-        >>> printable(os.fsdecode(b"caf\\xe9.jpg"))
-        'caf\\\\xe9.jpg'
+        >>> printable(os.fsdecode(b"caf\xe9.jpg"))
+        'caf\\xe9.jpg'
     """
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _check_sums(content: np.ndarray) -> None:
-    """Raise for a PNG with a chunk that differs from its checksum: PIL decodes damaged ones to other pixels."""
+    """Refuse a PNG with a wrong checksum in a chunk: PIL decodes damaged ones to other pixels."""
     with Image.open(io.BytesIO(content.data)) as image:
         image.verify()
 
 
 def _jpeg(content: np.ndarray) -> np.ndarray | None:
-    """Decoded by torchvision; None where it is left to PIL, which says what is damaged."""
+    """Decode a JPEG by torchvision; None leaves it to PIL, whose error names the damage."""
     try:
         pixels = decoders.decode_jpeg(torch.from_numpy(content))
     except (RuntimeError, AttributeError):  # damaged, or a later torchvision: 0.29 means to give its decoders up
@@ -80,7 +80,7 @@ def _rgb(image: Image.Image) -> np.ndarray:
 
 
 def _eight_bits(image: Image.Image) -> np.ndarray:
-    """Gray values (H, W) of more than 8 bits, scaled and rounded."""
+    """Scale and round gray values (H, W) of more than 8 bits."""
     sixteen = image.mode.startswith("I;") or (image.mode == "I" and image.format in ("PNG", "PPM"))
     if not sixteen:
         raise ValueError(f"values of mode {image.mode}, whose black and white are not known")

@@ -1,4 +1,4 @@
-"""Gray images that fit into memory: decoded and resized once, which makes small trainings fast."""
+"""Gray images small enough for memory: decoded and resized once, which makes small trainings fast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compat.errors import InputError
 
 
 def resized(images: Iterable[np.ndarray], size: int) -> np.ndarray:
-    """Gray images (H, W) uint8 of any sizes -> (N, size, size), each as it is where it has that size.
+    """Resize gray images (H, W) uint8 of any sizes to (N, size, size); images of this size stay unchanged.
 
     Raises:
         InputError: a size below 1.

@@ -1,4 +1,4 @@
-"""Any labelled images on disk, a folder a class."""
+"""Labelled images on disk, one folder per class."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from compat.data.base import RetrievalData
-from compat.data.checks import expanded, reading
+from compat.data.checks import expand_path, reading
 from compat.data.images import LabelledImages
 from compat.data.listing import by_number, list_classes, warn_of_alike
 from compat.data.transforms import photographs
@@ -14,20 +14,20 @@ from compat.errors import InputError
 
 
 class ImageFolder(RetrievalData):
-    """Any labelled images on disk: `root/train/<class>/*` and `root/val/<class>/*`, or `test` where there is no `val`.
+    """Labelled images on disk: `root/train/<class>/*` and `root/val/<class>/*`, or `test` where there is no `val`.
 
     Queries and gallery are the validation images, each query's own image ignored. Classes are numbered
-    by name, by number where all names are numbers (so that "first" classes means 0, 1, 2, ..., not
-    0, 1, 10, ...). Classes of `val` that `train` lacks come after those of `train`. Hidden files and folders
-    (`.ipynb_checkpoints`, `@eaDir`, `Thumbs.db`) are ignored; other files that are no images by their ending are left
+    by name, or by number where all names are numbers (so "first" classes are 0, 1, 2, ..., not
+    0, 1, 10, ...). Classes only in `val` come after those of `train`. Hidden files and folders
+    (`.ipynb_checkpoints`, `@eaDir`, `Thumbs.db`) are ignored; other files without an image's ending are left
     out with a warning.
 
     Args:
         root: the folder.
-        image_size: side of the square image that the model sees, in pixels.
-        min_crop: smallest share of the image's area that a training crop keeps.
-        nested: a class is any folder that holds images, named by its path, as Places' `apartment_building/outdoor`; by
-            default all that is below a folder of `train` or `val` is one class.
+        image_size: side of the model's square input, in pixels.
+        min_crop: smallest share of the image's area in a training crop.
+        nested: a class is any folder with images, named by its path, as Places' `apartment_building/outdoor`; by
+            default everything below a folder of `train` or `val` is one class.
         options: see `RetrievalData`.
 
     Raises:
@@ -40,7 +40,7 @@ class ImageFolder(RetrievalData):
         super().__init__(**options)
         augment, plain = photographs(image_size, min_crop, resize=image_size)
         layout = f"{root}/train/<class>/* and {root}/val/<class>/* (or test/<class>/*)"
-        folder = expanded(root)
+        folder = expand_path(root)
         with reading(folder, layout):
             split = "val" if Path(folder, "val").is_dir() or not Path(folder, "test").is_dir() else "test"
             train, val = (list_classes(folder, part, layout, nested) for part in ("train", split))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from compat.data.base import RetrievalData
-from compat.data.checks import check_counts, expanded, reading
+from compat.data.checks import check_counts, expand_path, reading
 from compat.data.images import LabelledImages
 from compat.data.listing import list_classes
 from compat.data.transforms import photographs
@@ -20,14 +20,14 @@ class ImageNet(RetrievalData):
 
     Args:
         root: the folder of `train/<wnid>/*.JPEG` and `val/<wnid>/*.JPEG`, as torchvision's `ImageNet` unpacks it.
-        image_size: side of the square that the model sees, in pixels; of validation images the centre, after a resize
+        image_size: side of the model's square input, in pixels; of validation images the centre, after a resize
             to 256/224 of it.
-        min_crop: smallest share of the image's area that a training crop keeps.
-        verify: check the numbers of images and classes; false takes what is there.
+        min_crop: smallest share of the image's area in a training crop.
+        verify: check the numbers of images and classes; false takes the files as found.
         options: see `RetrievalData`.
 
     Raises:
-        InputError: a missing folder, a class without images, classes that differ between train and val, other numbers.
+        InputError: a missing folder, a class without images, different classes in train and val, other numbers.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class ImageNet(RetrievalData):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        folder = expanded(root)
+        folder = expand_path(root)
         augment, plain = photographs(image_size, min_crop, resize=round(image_size * 256 / 224))
         how = "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG"
         with reading(folder, how):

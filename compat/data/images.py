@@ -65,12 +65,12 @@ class LabelledImages(Dataset[Sample]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: list[int]) -> list[Sample]:
-        """Several at once; those that are only normalised are so together, in a third of the time."""
+        """Load several items at once; normalising a batch together takes a third of the time."""
         images = self._seen(self.images[indices] if self.images.ndim == 4 else [self._load(i) for i in indices])
         return [Sample(*values) for values in zip(images, self.labels[indices], self.groups[indices], strict=True)]
 
     def _seen(self, pixels: Sequence[np.ndarray] | np.ndarray) -> Sequence[Tensor] | Tensor:
-        """B images, (H, W, 3) each, through the transform."""
+        """Transform B images, (H, W, 3) each."""
         sizes = {image.shape[:2] for image in pixels}
         if isinstance(self.transform, NormalizedTensor) and len(sizes) == 1 and self.transform.only_normalizes(*sizes):
             return self.transform.normalize(np.asarray(pixels))
@@ -90,16 +90,16 @@ class LabelledImages(Dataset[Sample]):
         return Path(self.root or "", name)
 
     def subset(self, indices: Tensor) -> LabelledImages:
-        """The images of the given rows (N,), with their labels and groups."""
+        """Return the images of the given rows (N,), with their labels and groups."""
         images = self.images[indices.numpy()]
         return LabelledImages(images, self.labels[indices], self.transform, self.groups[indices], self.root)
 
     def seen_through(self, transform: Transform) -> LabelledImages:
-        """The same images with another transform."""
+        """Return the same images with another transform."""
         return LabelledImages(self.images, self.labels, transform, self.groups, self.root)
 
     def unreadable(self) -> list[int]:
-        """Rows of the images that cannot be decoded; decodes all of them, in threads."""
+        """Return the rows of the undecodable images; decodes all of them, in threads."""
 
         def fails(index: int) -> bool:
             try:
@@ -114,7 +114,7 @@ class LabelledImages(Dataset[Sample]):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of labels, groups and content (pixels, or relative paths and file sizes)."""
+        """Digest labels, groups and content (pixels, or relative paths and file sizes)."""
         digest = hashlib.sha256()
         if not self.on_disk:
             digest.update(self.images.tobytes())

@@ -1,4 +1,4 @@
-"""Which files of an image folder are images, and of which class."""
+"""List an image folder: which files are images, and of which class."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLACE = f"in class folders, with an ending of {', '.join(IMG_EXTENSIONS)}"
 
 
 def hidden(name: str) -> bool:
-    """Whether a file or folder is what desktops, file servers and notebooks leave beside the images.
+    """Whether desktops, file servers or notebooks left a file or folder beside the images.
 
     Example:
         >>> [hidden(name) for name in (".ipynb_checkpoints", "._1.jpg", "Thumbs.db", "@eaDir", "1.jpg")]
@@ -33,20 +33,20 @@ def hidden(name: str) -> bool:
 
 
 def list_classes(root: Path, split: str, layout: str, nested: bool | None = None) -> dict[str, list[str]]:
-    """The images of a folder of classes; warns of files left out, and of a class that several folders make up.
+    """List the images of a folder of classes; warn of files left out, and of classes merged from several folders.
 
     Args:
-        root: of the dataset.
-        split: a folder of it, which holds one for each class.
-        layout: what is expected, for messages.
-        nested: a class is any folder that holds images, named by its path below the split; else a folder of the split,
-            with all that is below it. None where the dataset has no such option.
+        root: folder of the dataset.
+        split: subfolder holding one folder per class.
+        layout: the expected layout, for messages.
+        nested: a class is any folder with images, named by its path below the split; else a folder of the split
+            with everything below it. None where the dataset has no such option.
 
     Returns:
         Class name -> paths relative to `root`; names by number, paths sorted folder by folder.
 
     Raises:
-        InputError: no folder, no class, a class without an image, a link to a folder that contains it.
+        InputError: no folder, no class, a class without an image, a link to a folder above it.
     """
     layout = f"expected {layout} with images ({', '.join(IMG_EXTENSIONS)})"
     top = root / split
@@ -73,7 +73,7 @@ def list_classes(root: Path, split: str, layout: str, nested: bool | None = None
 
 
 def by_number(names: Collection[str]) -> list[str]:
-    """Names of classes sorted as text, or as numbers where all are.
+    """Sort class names as text, or as numbers where all are.
 
     Example:
         >>> by_number(["10", "9", "1"]), by_number(["10", "9", "a"])
@@ -84,16 +84,16 @@ def by_number(names: Collection[str]) -> list[str]:
 
 
 def ending(name: str) -> str:
-    """Of a file's name, in lower case, with its dot."""
+    """Return a file name's extension, in lower case, with its dot."""
     return os.path.splitext(name)[1].lower()
 
 
 def files_below(folder: Path, field: str = "data.root") -> Iterator[tuple[str, ...]]:
-    """The parts of the path of each file below a folder, hidden ones apart; links are followed.
+    """Yield the path parts of each file below a folder, hidden ones left out; links are followed.
 
     Raises:
-        InputError: a link to a folder that contains it.
-        OSError: a folder that cannot be listed.
+        InputError: a link to a folder above it.
+        OSError: an unreadable folder.
     """
 
     def fail(error: OSError) -> None:
@@ -105,13 +105,13 @@ def files_below(folder: Path, field: str = "data.root") -> Iterator[tuple[str, .
             target = os.path.join(os.path.realpath(place), "")
             way = [folder.parent, *(folder.joinpath(*below[:count]) for count in range(len(below)))]
             if any(os.path.join(os.path.realpath(one), "").startswith(target) for one in way):
-                raise InputError(f"{field}: {place} is a link to a folder that contains it, expected no such link")
+                raise InputError(f"{field}: {place} is a link to a folder above it, expected no such link")
         folders[:] = [name for name in folders if not hidden(name)]
         yield from ((*below, name) for name in names if not hidden(name))
 
 
 def warn_of_left_out(folder: Path, endings: Counter[str], images: str = f"images {PLACE}") -> None:
-    """Warn of files that are no items, with how many have which ending."""
+    """Warn of files left out, counted by extension."""
     if endings:
         kinds = ", ".join(f"{count:,} {ending or 'without an ending'}" for ending, count in endings.most_common(5))
         warnings.warn(
@@ -135,7 +135,7 @@ def _warn_of_merged(top: Path, found: dict[str, list[tuple[str, ...]]], nested: 
 
 
 def warn_of_alike(names: Iterable[str]) -> None:
-    """Warn of classes whose names differ only in case, or in how their letters are composed."""
+    """Warn of class names differing only in case or in Unicode normalisation."""
     seen: dict[str, str] = {}
     pairs = [(seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name), name) for name in names]
     if alike := [pair for pair in pairs if pair[0] != pair[1]]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from torchvision.transforms import v2
 
 from compat.data.base import RetrievalData
-from compat.data.checks import check_counts, expanded, reading
+from compat.data.checks import check_counts, expand_path, reading
 from compat.data.images import LabelledImages
 from compat.data.listing import ending, hidden, warn_of_left_out
 from compat.data.transforms import IMAGENET_MEAN, IMAGENET_STD, NormalizedTensor
@@ -23,17 +23,18 @@ class Market1501(RetrievalData):
     """Market-1501: 751 identities to train on, 3,368 queries of 750 others, 15,913 gallery images.
 
     The protocol of its authors: of `bounding_box_test` the images of identity -1 (junk) are dropped, those of identity
-    0 (distractors) stay as items that are never relevant, and items of a query's identity taken by the
-    query's camera are ignored for it. Completion ratios count the 15,913 images that remain. Training identities
+    0 (distractors) stay as never relevant items, and items of a query's identity taken by the
+    query's camera are ignored for it. Completion ratios count the remaining 15,913 images. Training identities
     are numbered in ascending order, so the first half are the lowest ids (LCE trains its old model on half of them).
-    mAP is non-interpolated as everywhere here; that of the authors' Matlab code is trapezoidal, a little lower.
+    mAP is non-interpolated as everywhere here; the authors' Matlab code computes a trapezoidal mAP, a little lower.
 
     Args:
-        root: the folder that holds `Market-1501-v15.09.15`.
-        height: of the image that the model sees, in pixels.
+        root: the folder holding `Market-1501-v15.09.15`.
+        height: of the model's input, in pixels.
         width: likewise.
-        erase: probability that a training image has a rectangle erased.
-        verify: check the numbers of images and identities but for junk, which mirrors drop; false takes what is there.
+        erase: probability of erasing a rectangle of a training image.
+        verify: check the numbers of images and identities except junk, which mirrors drop; false takes the files as
+            found.
         options: see `RetrievalData`.
 
     Raises:
@@ -54,7 +55,7 @@ class Market1501(RetrievalData):
             raise InputError(f"data.height, data.width: {height}x{width}, expected at least 1 pixel")
         if not 0 <= erase <= 1:
             raise InputError(f"data.erase: {erase}, expected a probability in [0, 1]")
-        folder = expanded(root) / "Market-1501-v15.09.15"
+        folder = expand_path(root) / "Market-1501-v15.09.15"
         how = "bounding_box_train, bounding_box_test and query"
         with reading(folder, how):
             train, test, query = (_shots(folder, part) for part in ("bounding_box_train", "bounding_box_test", "query"))
@@ -89,7 +90,7 @@ class Market1501(RetrievalData):
 
 
 class Shot(NamedTuple):
-    """What a file's name says: the file below the dataset's folder, the person (-1 junk, 0 distractor), the camera."""
+    """The parts of a file's name: path below the root, person (-1 junk, 0 distractor), camera."""
 
     file: str
     identity: int

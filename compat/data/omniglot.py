@@ -13,7 +13,7 @@ import torchvision.datasets
 from torchvision.transforms import v2
 
 from compat.data.base import RetrievalData
-from compat.data.checks import check_counts, expanded, reading
+from compat.data.checks import check_counts, expand_path, reading
 from compat.data.files import printable, read_pixels
 from compat.data.grays import resized
 from compat.data.images import LabelledImages
@@ -29,19 +29,19 @@ TRAIN = 14  # of 20 drawings of a character
 class Omniglot(RetrievalData):
     """Omniglot: 964 characters, each drawn by 20 people; 14 drawings to train on, 6 as queries and gallery.
 
-    The authors' tasks (Lake et al., Science 2015) are few-shot, with characters that were never seen; ours are many
+    The authors' tasks (Lake et al., Science 2015) are few-shot, with unseen characters; ours are many
     classes with few positives. Each character is a class; its drawings 1 to 14 are trained on, 15 to 20 are queries and
     gallery, each query's own ignored: 5 of the other 5,783 are relevant. Classes have the order of the numbers in the
     files' names, by which alphabets are contiguous, so the first half knows other alphabets than the second. (So
     torchvision's reader is not used: it numbers characters in whatever order the file system lists their folders.)
 
     Args:
-        root: the folder that holds `omniglot-py/images_background/<alphabet>/<character>/0001_01.png`, as
+        root: the folder holding `omniglot-py/images_background/<alphabet>/<character>/0001_01.png`, as
             torchvision lays it out; or an image folder, `train/<character>` and `val/<character>` with such names.
-        image_size: side of the image that the model sees, in pixels (105 on disk). Ink is white there, paper black.
+        image_size: side of the model's input, in pixels (105 on disk). Ink is white there, paper black.
         evaluation: the 659 characters of `images_evaluation` too, after the 964; of all 1,623, `sees.classes: 0.594`
             are the background set.
-        verify: check the numbers of images and characters; false takes what is there.
+        verify: check the numbers of images and characters; false takes the files as found.
         options: see `RetrievalData`.
 
     Raises:
@@ -52,7 +52,7 @@ class Omniglot(RetrievalData):
         self, root: str = "data", image_size: int = 32, evaluation: bool = False, verify: bool = True, **options: Any
     ) -> None:
         super().__init__(**options)
-        folder = expanded(root)
+        folder = expand_path(root)
         how = LAYOUT
         with reading(folder, how):
             drawings = sorted(_drawings(folder, evaluation, how))
@@ -84,7 +84,7 @@ class Omniglot(RetrievalData):
         )
 
     def _ink(self, drawing: Drawing) -> np.ndarray | None:
-        """White on black, (H, W) uint8; None where it cannot be read and is to be left out."""
+        """Read a drawing as white on black, (H, W) uint8; None for an unreadable one to leave out."""
         try:
             return 255 - read_pixels(drawing.file)[..., 0]
         except InputError:
@@ -95,7 +95,7 @@ class Omniglot(RetrievalData):
 
 
 class Drawing(NamedTuple):
-    """What a file's path says: the numbers of the character and of its drawing, `alphabet/character`."""
+    """The parts of a file's path: the numbers of the character and of its drawing, `alphabet/character`."""
 
     character: int
     number: int
@@ -104,7 +104,7 @@ class Drawing(NamedTuple):
 
     @property
     def seen(self) -> bool:
-        """In training."""
+        """Whether the drawing is for training."""
         return self.number <= TRAIN
 
 

@@ -10,7 +10,7 @@ import torchvision.datasets
 from torchvision.datasets.utils import check_integrity
 
 from compat.data.base import RetrievalData
-from compat.data.checks import check_counts, expanded, reading
+from compat.data.checks import check_counts, expand_path, reading
 from compat.data.images import LabelledImages
 from compat.data.transforms import photographs
 from compat.errors import InputError
@@ -24,10 +24,10 @@ class Places365(RetrievalData):
 
     Args:
         root: the folder of the file lists, `data_256_standard` and `val_256`, as torchvision lays them out.
-        image_size: side of the square that the model sees, in pixels; of validation images the centre, after a resize
+        image_size: side of the model's square input, in pixels; of validation images the centre, after a resize
             to 256/224 of it.
-        min_crop: smallest share of the image's area that a training crop keeps.
-        verify: check the lists' checksums and the numbers of images; false takes what is there.
+        min_crop: smallest share of the image's area in a training crop.
+        verify: check the lists' checksums and the numbers of images; false takes the files as found.
         options: see `RetrievalData`.
 
     Raises:
@@ -43,7 +43,7 @@ class Places365(RetrievalData):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        folder = expanded(root)
+        folder = expand_path(root)
         augment, plain = photographs(image_size, min_crop, resize=round(image_size * 256 / 224))
         how = "the file lists, data_256_standard/ and val_256/"
         with reading(folder, how):
@@ -76,7 +76,7 @@ class Places365(RetrievalData):
 
 
 class _Lists(torchvision.datasets.Places365):
-    """torchvision's reader of the lists, with their checksums left to us: fixtures and parts have others."""
+    """torchvision's reader of the lists without its checksums: fixtures and parts have others."""
 
     @classmethod
     def checksums(cls) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Batches of a few images of each of a few classes, for losses that compare images of a batch."""
+"""Batches of a few images of each of a few classes, for losses comparing images within a batch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compat.errors import InputError
 
 
 def rows_by_class(labels: Tensor) -> list[Tensor]:
-    """The rows (N_c,) of each class from 0 on, ascending, none for a class that is not there; labels are (N,)."""
+    """Return the rows (N_c,) of each class from 0 on, ascending, none for a missing class; labels are (N,)."""
     return list(labels.argsort(stable=True).split(labels.bincount().tolist()))
 
 
@@ -20,8 +20,8 @@ class IdentityBatches(Sampler[list[int]]):
     """Each batch has P classes with K images each (Hermans et al., arXiv 1703.07737).
 
     Every class's images are shuffled and cut into groups of K, the last one filled up with images of the same class;
-    each batch takes one group of P different classes. Classes are drawn at random, by the groups that they have left.
-    An epoch has as many batches as can be made so, the same number each time: torchreid's `RandomIdentitySampler` stops
+    each batch takes one group of P different classes. Classes are drawn at random, weighted by their remaining groups.
+    An epoch has as many batches as possible, the same number each time: torchreid's `RandomIdentitySampler` stops
     when it happens to run out of classes, so its epochs differ in length and a schedule by steps does not fit them.
 
     Of several processes, all draw the same global batches of P classes times their number, and each takes P classes
@@ -31,7 +31,7 @@ class IdentityBatches(Sampler[list[int]]):
         labels: (N,).
         batch_size: P * K, of one process.
         images_per_class: K.
-        seed: of the batches, which are the same each time that they are iterated.
+        seed: of the batches, which are the same in each iteration.
         rank: of this process.
         world: number of processes.
 

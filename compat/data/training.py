@@ -1,4 +1,4 @@
-"""What one training loads: its images in an order that depends on the seed and the epoch alone."""
+"""The training data of one model: its images in an order given by the seed and the epoch alone."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from compat.data.samplers import IdentityBatches
 
 
 def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
-    """The seed of one epoch of a training, in the process of that rank."""
+    """Return the seed of one epoch of a training, in the process of this rank."""
     return (seed * 100_003 + epoch + rank * 1_000_000_007) % 2**32
 
 
 class RepeatableLoader(DataLoader[Any]):
-    """A loader whose order and augmentation are the same each time that it is iterated.
+    """A loader with the same order and augmentation in each iteration.
 
-    Both come from its generator, which starts anew. A trainer that resumes may start an epoch's iterator twice.
+    Both come from its generator, which starts anew. A resuming trainer may start an epoch's iterator twice.
     """
 
     def __init__(self, dataset: Any, *, seed: int, **arguments: Any) -> None:
@@ -39,8 +39,8 @@ class TrainingImages(pl.LightningDataModule):
 
     Args:
         images: augmented.
-        example: one image (3, H, W), not augmented, for networks that ask for their input's shape.
-        num_classes: C, that the labels tell apart.
+        example: one image (3, H, W), not augmented, for networks depending on their input's shape.
+        num_classes: C, the number of label values.
         seed: of the random order.
         loading: images a batch and process; of a class in each batch, None for a random order; loading processes.
     """
@@ -58,10 +58,10 @@ class TrainingImages(pl.LightningDataModule):
         self.batch_size, self.images_per_class, self.num_workers = loading
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """An epoch of the images.
+        """Return the images of an epoch.
 
-        The order depends on the seed and the epoch alone, so that a resumed training goes on as if it had not
-        stopped (the trainer reloads this loader every epoch). Of several processes each loads its share.
+        The order depends on the seed and the epoch alone, so a resumed training equals an uninterrupted one (the
+        trainer reloads this loader every epoch). Each of several processes loads its share.
         """
         epoch, rank, world = 0, 0, 1
         if self.trainer:

@@ -1,4 +1,4 @@
-"""From a PIL image to what a model sees."""
+"""Transforms from a PIL image to a model's input."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 class NormalizedTensor:
-    """From a PIL image to a float32 tensor, normalised; the last step of every transform.
+    """Convert a PIL image to a float32 tensor and normalise it; the last step of every transform.
 
-    Up to rounding what v2's ToImage, ToDtype(scale=True) and Normalize do after each other, in a third of their time on
-    small images.
+    Equals v2's ToImage, ToDtype(scale=True) and Normalize up to rounding, in a third of their time on small images.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -30,7 +29,7 @@ class NormalizedTensor:
         return self.normalize(np.array(image))
 
     def only_normalizes(self, size: tuple[int, int]) -> bool:
-        """Whether an image of that height and width is seen as it is, but for the normalisation."""
+        """Whether an image of this height and width is normalised only, not resized or cropped."""
         return True
 
     def normalize(self, pixels: np.ndarray) -> Tensor:
@@ -59,15 +58,15 @@ class Views:
 
 
 def photographs(image_size: int, min_crop: float, resize: int) -> tuple[v2.Transform, Centre]:
-    """How ImageNet-style benchmarks show a photograph.
+    """Build the transforms of ImageNet-style benchmarks.
 
     Args:
-        image_size: side of the square that the model sees, in pixels.
-        min_crop: smallest share of the image's area that a training crop keeps.
+        image_size: side of the model's square input, in pixels.
+        min_crop: smallest share of the image's area in a training crop.
         resize: the shorter side before the centre crop of evaluation, in pixels.
 
     Returns:
-        In training: a random crop, resized, flipped or not. In evaluation: the centre.
+        For training: a random crop, resized, flipped or not. For evaluation: the centre.
 
     Raises:
         InputError: a size below 1, a share outside (0, 1].
@@ -82,7 +81,7 @@ def photographs(image_size: int, min_crop: float, resize: int) -> tuple[v2.Trans
 
 
 class Centre(NormalizedTensor):
-    """Resize, centre crop, normalise; only the last where the image has the size already, as small ones often have.
+    """Resize, centre crop, normalise; only normalise images already of this size, as small ones often are.
 
     Args:
         resize: the shorter side after resizing, in pixels.

@@ -1,4 +1,4 @@
-"""Whether an upgrade is worth it, and by which way: the figures that a team decides by. No labels but the user's."""
+"""Decide whether an upgrade is worth it, and how to migrate. No labels but the user's."""
 
 from compat.decision.choice import Effort, choose, halves, hardly, regret
 from compat.decision.gain import Decision, decide, queries_needed

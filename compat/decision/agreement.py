@@ -1,4 +1,4 @@
-"""How far a decision can be trusted: the same decision from half of the queries, against the other half."""
+"""Measure how stable a decision is: decide on half of the queries, compare with the other half."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Agreement(NamedTuple):
     """Shares of the splits.
 
     Attributes:
-        splits: how many, each a random half of the queries against the other half.
-        verdict: both halves say to upgrade, or both not to, or both that it is open.
+        splits: number of splits of the queries into random halves.
+        verdict: both halves say to upgrade, or both not to, or both leave it open.
         opposed: one half says to upgrade, and the other not to.
         same_way: both choose the same way.
-        good_way: on the other half the chosen way is not surely behind the best one there, or hardly.
-        behind: how far it is behind the best one there, on average, of the area.
+        good_way: on the other half the chosen way is hardly or not significantly behind the best one there.
+        behind: mean difference in area to the best way there.
     """
 
     splits: int
@@ -38,14 +38,14 @@ def agreement(
     least: float,
     splits: int = 20,
 ) -> Agreement:
-    """Decide on one half and look at the other, for several splits.
+    """Decide on one half and evaluate on the other, for several splits.
 
     Args:
-        areas: (C, Q) the area under each query's curve by each way.
+        areas: (C, Q) the area under each query's curve, for each way.
         efforts: of each way.
         ends: (Q,) average precision of the old and of the new system, of these queries.
-        least: the gain that would be worth an upgrade.
-        splits: how many.
+        least: smallest gain worth an upgrade.
+        splits: number of splits.
     """
     old, new = ends
     verdict, opposed, same, good, behind = [], [], [], [], []

@@ -1,4 +1,4 @@
-"""An upgrade in hours and bytes: backfilling, and what else one could do."""
+"""Cost an upgrade in hours and bytes: backfilling, and its alternatives."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ BYTES = 4  # of a number of an embedding
 
 
 class MigrationSize(NamedTuple):
-    """What is to be migrated.
+    """The size of a migration.
 
     Attributes:
-        items: of the real gallery.
-        old_dim: numbers of an old embedding.
-        new_dim: numbers of a new one.
-        rate: items that the new model encodes in a second; None where nobody said.
+        items: number of items of the real gallery.
+        old_dim: dimension of an old embedding.
+        new_dim: dimension of a new one.
+        rate: items encoded by the new model per second; None if unknown.
     """
 
     items: int
@@ -28,23 +28,23 @@ class MigrationSize(NamedTuple):
 
     @property
     def hours(self) -> float | None:
-        """Of encoding all of it."""
+        """Hours to encode the whole gallery; None if the rate is unknown."""
         return None if self.rate is None else self.items / self.rate / 3600
 
 
 class Alternative(NamedTuple):
-    """What one can do, and what it costs.
+    """An alternative with its quality and its cost.
 
     Attributes:
         name: in words.
-        progress: (T,) share of the items that are encoded.
+        progress: (T,) share of the items already encoded.
         values: (T,) mAP meanwhile.
-        end: mAP once all is done.
-        gallery_passes: of an encoder, for the gallery.
-        query_passes: of an encoder for each query, meanwhile.
-        end_passes: of an encoder for each query, once all is done.
-        written: bytes.
-        kept: bytes of embeddings at the most, at one time.
+        end: mAP at the end.
+        gallery_passes: encoder passes for the gallery.
+        query_passes: encoder passes per query, meanwhile.
+        end_passes: encoder passes per query at the end.
+        written: bytes written.
+        kept: largest number of bytes of embeddings kept at one time.
     """
 
     name: str
@@ -59,21 +59,21 @@ class Alternative(NamedTuple):
 
     @property
     def meanwhile(self) -> float:
-        """mAP on average until all is done, by the trapezoidal rule."""
+        """Mean mAP until the end, by the trapezoidal rule."""
         return area(self.progress, self.values)
 
 
 def backfill(
     gallery: MigrationSize, progress: np.ndarray, values: np.ndarray, passes: int, rewritten: float = 0.0
 ) -> Alternative:
-    """Items take their new embedding one after the other, in the place of the old one.
+    """Replace each item's embedding in place, one item after the other.
 
     Args:
-        gallery: what is migrated.
-        progress: (T,).
+        gallery: size of the migration.
+        progress: (T,) completion ratios.
         values: (T,) mAP.
-        passes: of an encoder for each query meanwhile.
-        rewritten: how often each item is written besides, on average.
+        passes: encoder passes per query meanwhile.
+        rewritten: mean number of additional writes per item.
     """
     new = BYTES * gallery.items * gallery.new_dim
     kept = BYTES * gallery.items * max(gallery.old_dim, gallery.new_dim)
@@ -83,7 +83,7 @@ def backfill(
 
 
 def switch(gallery: MigrationSize, old: float, new: float) -> Alternative:
-    """A second index is filled aside, and takes over when it is complete (blue/green)."""
+    """Fill a second index aside, and switch to it when it is complete (blue/green)."""
     both = BYTES * gallery.items * (gallery.old_dim + gallery.new_dim)
     written = BYTES * gallery.items * gallery.new_dim
     return Alternative(
@@ -92,7 +92,7 @@ def switch(gallery: MigrationSize, old: float, new: float) -> Alternative:
 
 
 def fusion(gallery: MigrationSize, progress: np.ndarray, values: np.ndarray) -> Alternative:
-    """Two encoders and two indexes, fused by ranks, for good."""
+    """Keep two encoders and two indexes for good, fused by ranks."""
     both = BYTES * gallery.items * (gallery.old_dim + gallery.new_dim)
     written = BYTES * gallery.items * gallery.new_dim
     return Alternative(
@@ -101,6 +101,6 @@ def fusion(gallery: MigrationSize, progress: np.ndarray, values: np.ndarray) -> 
 
 
 def nothing(gallery: MigrationSize, old: float) -> Alternative:
-    """The old system stays."""
+    """Keep the old system."""
     kept = BYTES * gallery.items * gallery.old_dim
     return Alternative("no upgrade", np.array([0.0, 1.0]), np.array([old, old]), old, 0, 1, 1, 0, kept)

@@ -1,4 +1,4 @@
-"""Whether the distances of two spaces mean the same: what a merge by distance rests on."""
+"""Compare the distance scales of two spaces, on which a merge by distance depends."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ PAIRS = 2000  # rows of the queries, and of the gallery, at the most
 
 
 class Space(NamedTuple):
-    """Distances in one space, (N,) of pairs of a query and an item that is relevant to it, and (M,) of others."""
+    """Distances in one space: (N,) of pairs of a query and a relevant item, and (M,) of others."""
 
     relevant: np.ndarray
     others: np.ndarray
 
 
 class Calibration(NamedTuple):
-    """How two spaces compare.
+    """How the distances of two spaces compare.
 
     Attributes:
         quantiles: (old, new) x (relevant, others) -> the distances at `LEVELS`; no relevant ones without labels.
-        old_below_new: probability that an old distance is below a new one, of irrelevant pairs, drawn independently;
-            1/2 if both mean the same.
-        old_before_found: probability that an irrelevant item that is not migrated stands before a relevant one that
-            is; NaN without labels. Of two equal spaces it would be that of either.
-        new_before_found: that an irrelevant migrated item stands before a relevant one that is not.
-        old_alone: that an irrelevant item stands before a relevant one in the old space.
-        new_alone: in the new one.
+        old_below_new: probability of an old distance below a new one, for irrelevant pairs drawn independently; 1/2 for
+            equal scales.
+        old_before_found: probability of ranking an irrelevant unmigrated item before a relevant migrated one; NaN
+            without labels. For two equal spaces it equals `old_alone` and `new_alone`.
+        new_before_found: probability of ranking an irrelevant migrated item before a relevant unmigrated one.
+        old_alone: probability of ranking an irrelevant item before a relevant one in the old space.
+        new_alone: likewise in the new space.
     """
 
     quantiles: dict[tuple[str, str], list[float]]
@@ -44,7 +44,7 @@ class Calibration(NamedTuple):
 
 
 def below(a: np.ndarray, b: np.ndarray) -> float:
-    """The probability that a value of a is below one of b, equal ones counting half; NaN where there is none.
+    """Return the probability of a value of a below one of b, ties counting half; NaN where one is empty.
 
     Example:
         >>> below(np.array([1.0, 2.0]), np.array([2.0, 3.0]))
@@ -64,7 +64,7 @@ def calibration(embeddings: Embeddings, labelled: bool, distance: Distance = "co
         embeddings: the four matrices, labels and groups.
         labelled: whether the labels are known.
         distance: of the retrieval.
-        seed: of the rows that are looked at.
+        seed: of the sampled rows.
     """
     old, new = spaces(embeddings, labelled, distance, seed)
     quantiles = {
@@ -84,7 +84,7 @@ def calibration(embeddings: Embeddings, labelled: bool, distance: Distance = "co
 
 
 def spaces(e: Embeddings, labelled: bool, distance: Distance, seed: int) -> tuple[Space, Space]:
-    """The distances of some queries to some items in the old and in the new space, of the same pairs."""
+    """Return the distances of the same query-item pairs in the old and in the new space."""
     random = np.random.default_rng(seed)
     queries, items = (
         torch.from_numpy(np.sort(random.permutation(len(rows))[:PAIRS])) for rows in (e.query_old, e.gallery_old)
@@ -101,5 +101,5 @@ def spaces(e: Embeddings, labelled: bool, distance: Distance, seed: int) -> tupl
 
 
 def gain_reached(progress: np.ndarray, values: np.ndarray, old: float, new: float, at: float) -> float:
-    """Share of the way from the old system to the new one at a completion ratio; NaN where there is none to go."""
+    """Return the share of the old-to-new gain reached at a completion ratio; NaN without a gain."""
     return float((np.interp(at, progress, values) - old) / (new - old)) if new != old else float("nan")

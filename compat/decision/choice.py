@@ -1,4 +1,4 @@
-"""Which way to take: chosen on some queries, so that others can say how good it is."""
+"""Choose a way on some queries, so others can measure it without bias."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 
 from compat.decision.resampling import bands
 
-NEAR = 0.02  # share of the gain of the model by which two ways may differ without that it matters
+NEAR = 0.02  # negligible difference between two ways, as a share of the model's gain
 
 
 class Effort(NamedTuple):
-    """What a way asks for, beyond what waiting and switching does.
+    """The effort of a way beyond waiting and switching.
 
     Attributes:
-        passes: of an encoder for each query while the backfill goes on.
-        rewrites: whether items that are not migrated are written anew on the way.
-        training: whether pairs of a training set have to be there.
+        passes: encoder passes per query during the backfill.
+        rewrites: whether unmigrated items are rewritten on the way.
+        training: whether training pairs are needed.
         order: whether items have to be migrated in a certain order.
-        rule: whether distances have to be put on another scale.
+        rule: whether distances have to be rescaled.
     """
 
     passes: int = 1
@@ -31,7 +31,7 @@ class Effort(NamedTuple):
 
 
 def halves(queries: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of two random halves of the queries, ascending.
+    """Split the queries into two random halves; rows ascending.
 
     Example:
         >>> tuple(len(half) for half in halves(5))
@@ -42,20 +42,20 @@ def halves(queries: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def hardly(old: np.ndarray, new: np.ndarray) -> float:
-    """A difference of two ways that does not matter: a fiftieth of the gain of the model, on these queries (Q,)."""
+    """Return a negligible difference between two ways: a fiftieth of the model's gain on these queries (Q,)."""
     return NEAR * max(float((new - old).mean()), 0.0)
 
 
 def choose(areas: np.ndarray, efforts: Sequence[Effort], near: float = 0.0) -> int:
-    """The way of the least effort among those that queries do not tell from the best, or that are about as good.
+    """Choose the way of least effort among those not significantly, or hardly, behind the best one.
 
     Args:
-        areas: (C, Q) the area under each query's curve by each way, on the queries to choose by.
+        areas: (C, Q) the area under each query's curve for each way, on the choosing queries.
         efforts: of each way; of equal ones the better is chosen.
-        near: a mean difference that does not matter.
+        near: a negligible mean difference.
 
     Returns:
-        Its index.
+        Index of the way.
     """
     means = areas.mean(1)
     best = int(means.argmax())
@@ -65,11 +65,11 @@ def choose(areas: np.ndarray, efforts: Sequence[Effort], near: float = 0.0) -> i
 
 
 class Regret(NamedTuple):
-    """How a way that was chosen on some queries does on others.
+    """How a way chosen on some queries does on others.
 
     Attributes:
         behind: mean difference to the best way there.
-        surely: whether the interval of that difference lies above 0.
+        surely: whether the interval of this difference lies above 0.
     """
 
     behind: float
@@ -77,7 +77,7 @@ class Regret(NamedTuple):
 
 
 def regret(areas: np.ndarray, chosen: int) -> Regret:
-    """Compare a chosen way with the one that is best on other queries, (C, Q)."""
+    """Compare a chosen way with the best one on other queries, (C, Q)."""
     best = int(areas.mean(1).argmax())
     behind = bands((areas[best] - areas[chosen])[:, None])
     return Regret(float(behind.mean[0]), bool(behind.low[0] > 0))

@@ -1,4 +1,4 @@
-"""Two encoders and two indexes with reciprocal rank fusion: what many do today while they migrate."""
+"""Two encoders and two indexes with reciprocal rank fusion: a common practice during migrations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compat.embeddings import Embeddings
 from compat.engine.exact import Distance, distances
 from compat.progress import backfill_steps, completion_ratios
 
-CONSTANT = 60  # of Cormack, Clarke and Buettcher (SIGIR 2009), and of the vector databases that offer it
+CONSTANT = 60  # of Cormack, Clarke and Buettcher (SIGIR 2009), and of vector databases offering it
 
 
 def fused_curve(
@@ -18,7 +18,7 @@ def fused_curve(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each query's retrieval while the old index keeps every item and the new one fills up.
 
-    An item's score is 1 / (60 + its rank in the old index), plus, once it is migrated, 1 / (60 + its rank in the new
+    An item scores 1 / (60 + its rank in the old index), plus, once it is migrated, 1 / (60 + its rank in the new
     one); the old index has all items, at the end too. So progress 0 is the old system, and 1 the fusion of both.
 
     Args:

@@ -1,4 +1,4 @@
-"""Is the new model better, and by enough? A decision with three answers, as "one cannot tell" is one of them."""
+"""Is the new model better, and by enough? A decision with three answers: yes, no, and undecided."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from compat.errors import InputError
 from compat.statistics import Interval
 
 Outcome: TypeAlias = Literal["better", "worse", "no better", "open"]
-MOST = 10**9  # queries that anybody could have
+MOST = 10**9  # largest number of queries to ask for
 LEVEL, POWER = 1.959963984540054, 0.8416212335729143  # normal quantiles of 0.975 and 0.8
 
 
 def advice(outcome: Outcome) -> bool | None:
-    """Whether to upgrade; None where that is open."""
+    """Return whether to upgrade; None where undecided."""
     return None if outcome == "open" else outcome == "better"
 
 
 class Decision(NamedTuple):
-    """What is known of the gain of a new model.
+    """The evidence for the gain of a new model.
 
     Attributes:
-        outcome: "better": surely above 0 and at least the least gain; "worse": surely below 0; "no better": surely
-            below the least gain; "open": none of these.
+        outcome: "better": significantly above 0 and at least the least gain; "worse": significantly below 0; "no
+            better": significantly below the least gain; "open": none of these.
         gain: the mean difference of a query's figure, with its 95 % interval.
-        queries: that it is a mean over.
-        more: where it is open, how many further queries would probably tell; else 0.
+        queries: number of queries averaged over.
+        more: where undecided, the number of further queries likely to decide; else 0.
     """
 
     outcome: Outcome
@@ -44,7 +44,7 @@ def decide(old: np.ndarray, new: np.ndarray, least: float = 0.01) -> Decision:
     Args:
         old: (Q,) average precision of each query by the old system; NaN for a query without a positive.
         new: (Q,) by the new one.
-        least: the gain that would be worth an upgrade.
+        least: smallest gain worth an upgrade.
 
     Raises:
         InputError: no query has a positive.
@@ -70,24 +70,24 @@ def _judged(gain: Interval, difference: np.ndarray, least: float) -> tuple[Outco
 
 
 def judge(trainings: list[float], gain: Interval, least: float) -> Decision:
-    """The same where there are no queries but figures of a few trainings, and an interval of their mean.
+    """Decide by the figures of a few trainings, with an interval of their mean, instead of queries.
 
     Args:
         trainings: gain of each.
         gain: their mean with an interval, see `compat.statistics.over_seeds`.
-        least: the gain that would be worth an upgrade.
+        least: smallest gain worth an upgrade.
     """
     return Decision(*_judged(gain, np.asarray(trainings), least))
 
 
 def queries_needed(difference: np.ndarray, margin: float) -> int:
-    """How many queries tell a mean difference from one that is `margin` away, four times of five at the 5 % level.
+    """Return the number of queries needed to separate a mean difference from `margin`, with power 0.8 at the 5 % level.
 
     n = ((z_0.975 + z_0.8) s / margin)^2, with s the standard deviation of the paired differences.
 
     Args:
         difference: (Q,) of each query.
-        margin: above 0; of 0 nothing tells: `MOST`.
+        margin: above 0; 0 gives `MOST`.
 
     Example:
         >>> queries_needed(np.array([-1.0, 1.0]), 1.0)

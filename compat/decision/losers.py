@@ -1,4 +1,4 @@
-"""Who loses on the way: the worst moment, and the queries and classes that fall most."""
+"""Find who loses during a backfill: the worst moment, and the queries and classes falling most."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ FEWEST = 5  # queries of a class whose fall can be sure
 
 
 class ProgressLosses(NamedTuple):
-    """A moment of a backfill, as against the old system.
+    """A moment of a backfill, compared with the old system.
 
     Attributes:
         point: its index among the completion ratios.
         progress: its completion ratio.
         value: mAP.
-        change: of mAP against the old system.
-        losing: share of the queries whose average precision is lower than the old system's.
-        flips: share of the queries that the old system answers correctly at rank 1 and this moment does not.
+        change: mAP minus the old system's.
+        losing: share of the queries with a lower average precision than by the old system.
+        flips: share of the queries answered correctly at rank 1 by the old system and wrongly at this moment.
     """
 
     point: int
@@ -34,14 +34,14 @@ class ProgressLosses(NamedTuple):
 
 
 class Fall(NamedTuple):
-    """A query or a class that falls.
+    """A query or a class with a lower average precision.
 
     Attributes:
         place: row of the query, or label of the class.
         before: (mean) average precision by the old system.
-        worst: at the moment in question.
-        end: once all is done.
-        queries: that it is a mean over.
+        worst: likewise at the given moment.
+        end: likewise at the end.
+        queries: number of queries averaged over.
     """
 
     place: int
@@ -59,13 +59,13 @@ class Fall(NamedTuple):
 def moments(
     progress: Sequence[float], before: np.ndarray, values: np.ndarray, flips: np.ndarray
 ) -> list[ProgressLosses]:
-    """Each completion ratio against the old system.
+    """Compare each completion ratio with the old system.
 
     Args:
-        progress: (T,).
+        progress: (T,) completion ratios.
         before: (Q,) average precision by the old system.
         values: (Q, T) on the way.
-        flips: (Q, T) whether, or in what share of the orders, a query flipped from correct to wrong at rank 1.
+        flips: (Q, T) share of the orders in which a query flipped from correct to wrong at rank 1.
     """
     lower = values < before[:, None] - RECOVERED
     return [
@@ -78,19 +78,19 @@ def moments(
 
 
 def lowest(found: Sequence[ProgressLosses]) -> ProgressLosses:
-    """The moment of the lowest mAP, the later of equal ones; the start counts where nothing later is lower."""
+    """Return the moment of the lowest mAP, the later of equal ones; the start counts where nothing later is lower."""
     return min(found, key=lambda moment: (moment.value, -moment.point))
 
 
 def falls(rows: np.ndarray, before: np.ndarray, worst: np.ndarray, end: np.ndarray, most: int) -> list[Fall]:
-    """The queries that fall most between the old system and a moment.
+    """Return the queries falling most between the old system and a moment.
 
     Args:
         rows: (Q,) numbers of the queries.
         before: (Q,) average precision.
         worst: (Q,) at the moment.
-        end: (Q,) once all is done.
-        most: how many; those that do not fall are left out.
+        end: (Q,) at the end.
+        most: number of queries; those not falling are left out.
     """
     change = worst - before
     return [
@@ -101,12 +101,12 @@ def falls(rows: np.ndarray, before: np.ndarray, worst: np.ndarray, end: np.ndarr
 
 
 class Lower(NamedTuple):
-    """Classes that surely end lower than they began.
+    """Classes ending significantly lower than they began.
 
     Attributes:
-        lower: how many.
-        classes: of how many.
-        share: of the queries that are of them.
+        lower: number of such classes.
+        classes: number of all classes.
+        share: share of the queries in these classes.
     """
 
     lower: int
@@ -115,12 +115,12 @@ class Lower(NamedTuple):
 
 
 def lower_classes(labels: np.ndarray, before: np.ndarray, end: np.ndarray) -> Lower:
-    """Count the classes whose mean falls, its 95 % interval over their queries below 0; of few queries none does.
+    """Count the classes whose mean falls, its 95 % interval over their queries below 0; with few queries none does.
 
     Args:
         labels: (Q,) of each query.
         before: (Q,) average precision by the old system.
-        end: (Q,) once all is done.
+        end: (Q,) at the end.
     """
     names, counts = np.unique(labels, return_counts=True)
     lower = [
@@ -132,7 +132,7 @@ def lower_classes(labels: np.ndarray, before: np.ndarray, end: np.ndarray) -> Lo
 
 
 def class_falls(labels: np.ndarray, before: np.ndarray, worst: np.ndarray, end: np.ndarray, most: int) -> list[Fall]:
-    """The classes whose queries fall most on average; arguments as of `falls`, with the label of each query."""
+    """Return the classes whose queries fall most on average; arguments as of `falls`, with the label of each query."""
     names, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     start, then, last = (np.bincount(inverse, values) / counts for values in (before, worst, end))
     found = falls(names, start, then, last, most)

@@ -1,4 +1,4 @@
-"""A proxy where labels are missing: how much of what the new system would show is shown already."""
+"""A proxy without labels: the share of the new system's results already shown."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def overlap_curve(
     merge: Merge | None = None,
     truth: Tensor | None = None,
 ) -> np.ndarray:
-    """Share of the k items that the new system finds nearest which are among the k nearest on the way, (Q, T).
+    """Return the share of the new system's k nearest items among the k nearest on the way, (Q, T).
 
-    It says how far the way is from its end, not whether that end is better: labels alone can. Labels are not looked at.
+    It measures the distance from the end, not whether the end is better: only labels can. Labels are not looked at.
 
     Args:
         embeddings: the four matrices and groups.
         order: a permutation of the gallery, (G,).
-        progress: completion ratios, (T,), or how many.
-        k: how many items a query shows.
+        progress: completion ratios, (T,), or their number.
+        k: number of items shown per query.
         distance: of the retrieval.
-        merge: a fitted rule that scales distances; None: as they are.
-        truth: (Q, k) what the new system shows, if it is another one than at progress 1; see `nearest`.
+        merge: a fitted rule scaling distances; None: raw distances.
+        truth: (Q, k) the new system's items, if it is another system than at progress 1; see `nearest`.
     """
     e, points = embeddings, completion_ratios(progress)
     step = torch.from_numpy(backfill_steps(order, len(e.gallery_old), points)[0])
@@ -56,7 +56,7 @@ def overlap_curve(
 
 
 def nearest(e: Embeddings, k: int = NEAREST, distance: Distance = "cosine") -> Tensor:
-    """The k items that the new system finds nearest to each query, (Q, k); fewer where the gallery has fewer."""
+    """Return the new system's k nearest items to each query, (Q, k); fewer where the gallery has fewer."""
     found = []
     for rows in torch.arange(len(e.query_new)).split(chunk(len(e.gallery_new))):
         new = distances(e.query_new[rows], e.gallery_new, distance)

@@ -1,4 +1,4 @@
-"""Rankings by keys, many queries at a time: what reports need beyond the replay."""
+"""Rank items by keys, many queries at a time, for reports."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import torch
 from torch import Tensor
 
 MEMORY = 2**27  # bytes of the arrays of a chunk of queries
-ARRAYS = 12  # of (queries, items) and 8 bytes that are there at a time
+ARRAYS = 12  # (queries, items) pairs of 8 bytes in memory at a time
 
 
 def chunk(items: int) -> int:
-    """How many queries at a time."""
+    """Return the number of queries per chunk."""
     return max(1, MEMORY // (8 * ARRAYS * items))
 
 
 def ranks(keys: Tensor) -> Tensor:
-    """Of each item in its row, (Q, G) int64: how many items have its key or a lower one; keys of equal items tie."""
+    """Rank each item in its row, (Q, G) int64: the number of items with its key or a lower one; equal keys tie."""
     return torch.searchsorted(keys.sort(1).values, keys, right=True)
 
 
 def average_precision(keys: Tensor, relevant: Tensor) -> tuple[Tensor, Tensor]:
-    """Of rankings by ascending keys, as `compat.backfill_curve` defines it: equal keys are one group.
+    """Return the average precision of rankings by ascending keys, as `compat.backfill_curve` defines it.
+
+    Equal keys are one group.
 
     Args:
-        keys: (Q, G) float64; infinite for items that are not ranked, which are not relevant.
+        keys: (Q, G) float64; infinite for unranked items, which are not relevant.
         relevant: (Q, G) bool.
 
     Returns:

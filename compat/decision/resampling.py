@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 RESAMPLES = 2000
-CELLS = 2**22  # of the counts that are in memory at a time
+CELLS = 2**22  # of the counts in memory at a time
 
 
 class Band(NamedTuple):
@@ -19,14 +19,14 @@ class Band(NamedTuple):
 
 
 def bands(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> Band:
-    """Means over queries with percentile intervals of a bootstrap that draws queries with replacement.
+    """Return means over queries with percentile intervals of a bootstrap over queries.
 
-    All columns share the resamples, so that a column may be the difference of two figures of the same query (paired
-    bootstrap), and none is computed twice: a resample is how often each query was drawn, and a mean a matrix product.
+    All columns share the resamples, so a column may be the difference of two figures of the same query (paired
+    bootstrap). A resample is a vector of counts, so all means are one matrix product.
 
     Args:
         values: (Q, C) finite.
-        resamples: how many.
+        resamples: number of resamples.
         seed: of the resampling.
 
     Example:

@@ -1,4 +1,4 @@
-"""Which queries and items a report looks at where there are too many, and what that does to its figures."""
+"""Sample queries and items of a large gallery for a report."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 
 class RowSample(NamedTuple):
-    """Rows to look at, ascending.
+    """Sampled rows, ascending.
 
     Attributes:
         queries: (q,) drawn at random: means over them are unbiased.
         items: (g,).
-        positives: whether every item that is relevant to one of the queries is among the items.
-        whole: whether that is all items.
+        positives: whether the items include every relevant item of the queries.
+        whole: whether the items are the whole gallery.
     """
 
     queries: np.ndarray
@@ -26,16 +26,15 @@ class RowSample(NamedTuple):
 def sample(query_labels: np.ndarray, gallery_labels: np.ndarray, queries: int, items: int, seed: int = 0) -> RowSample:
     """Draw queries, and items for them.
 
-    Where the items that are relevant to the drawn queries are at most half of what may be drawn, all of them are kept,
-    and others drawn at random: a search in fewer distractors is easier, so that levels of mAP come out too high. Else
-    items are drawn at random regardless: relevant ones and others are thinned alike, which leaves the precision at a
-    share of the relevant items as it is, on average.
+    If the drawn queries' relevant items fill at most half of the sample, all of them are kept and the rest drawn at
+    random: fewer distractors make the search easier, so mAP is too high. Otherwise all items are drawn at random: this
+    thins relevant and other items alike, and keeps the precision at a share of the relevant items, on average.
 
     Args:
         query_labels: (Q,).
         gallery_labels: (G,).
-        queries: to look at, at the most.
-        items: likewise.
+        queries: largest number of queries.
+        items: largest number of items.
         seed: of the draw.
     """
     random = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Signs that figures may mislead: rows that are zero, equal rows where none should be, rows that were mixed up."""
+"""Find signs of misleading figures: zero rows, duplicates, mixed-up rows."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ CLOSE = 1e-6  # cosine distance of two embeddings of one image, computed twice
 
 
 def zero_rows(rows: Any) -> int:
-    """How many rows of (N, D) are zero: at cosine distance 1 from everything."""
+    """Count the zero rows of (N, D), at cosine distance 1 from everything."""
     return int(sum((~np.any(part, axis=1)).sum() for part in _parts(rows)))
 
 
 def equal_rows(rows: Any, others: Any) -> int:
-    """How many rows of (N, D) occur among others (M, D), to the last bit; by a digest, so that memory is bounded."""
+    """Count the rows of (N, D) occurring among others (M, D), to the last bit; by a digest, in bounded memory."""
     known = {digest for part in _parts(others) for digest in _digests(part)}
     return sum(digest in known for part in _parts(rows) for digest in _digests(part))
 
 
 def close_rows(rows: torch.Tensor, others: torch.Tensor, skip: torch.Tensor | None = None) -> int:
-    """How many rows of (N, D) have a row of (M, D) within a cosine distance of 1e-6; zero rows have none.
+    """Count the rows of (N, D) with a row of (M, D) within a cosine distance of 1e-6; zero rows have none.
 
     Args:
         rows: few, as all distances are computed.
         others: many.
-        skip: (N, M) bool, pairs not to look at, such as a query and its own image.
+        skip: (N, M) bool, pairs to leave out, such as a query and its own image.
     """
     found = torch.zeros(len(rows), dtype=torch.bool)
     unit = torch.nn.functional.normalize(rows.double(), dim=1)

@@ -1,4 +1,4 @@
-"""What the engines have in common: figures of a whole gallery, or counts that add up over parts of one."""
+"""Interfaces of the engines: figures of a whole gallery, or counts added up over its parts."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ class Engine(Protocol):
 
     Attributes:
         gallery: whole, a part of one or a shard.
-        threaded: whether calls run in one thread each, with the interpreter free: chunks go to several then.
+        threaded: whether each call runs in one thread with the interpreter free, so chunks go to several threads.
     """
 
     gallery: EngineGallery
     threaded: bool
 
     def figures(self, queries: Queries, ranks: bool = False) -> Figures:
-        """The figures of these queries, (S, T, Q), where this gallery is the whole one; with each positive's rank."""
+        """Compute the figures of these queries, (S, T, Q), for a whole gallery; optionally the positives' ranks."""
 
     def bytes_per_query(self, items: int, width: int) -> int:
-        """Memory that a query takes: of so many items and thresholds, without its ranks."""
+        """Return the memory per query for this many items and thresholds, without its ranks."""
 
 
 class Countable(Engine, Protocol[Measured]):
-    """An engine whose ranks are counts, which are added over the parts or shards of a gallery.
+    """An engine with ranks as counts, which are added over the parts or shards of a gallery.
 
-    What `measure` gives is passed on to both steps, so that no distance is computed twice.
+    Both steps take the result of `measure`, so no distance is computed twice.
     """
 
     def measure(self, queries: Queries) -> Measured:
-        """What both steps need of these queries."""
+        """Compute the input of both steps for these queries."""
 
     def positives(self, measured: Measured) -> Positives:
-        """The distances of each query's relevant items of this gallery."""
+        """Return the distances of each query's relevant items in this gallery."""
 
     def ranks(self, measured: Measured, thresholds: Tensor) -> Tensor:
-        """Number of ranked items of this gallery at each threshold or closer.
+        """Count the ranked items of this gallery at each threshold or closer.
 
         Args:
             measured: Q queries.

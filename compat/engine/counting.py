@@ -10,7 +10,7 @@ from compat.engine.kernels import compiled, summing
 
 @compiled
 def _count(bins, q, counts):
-    """Count into four arrays in turn: an increment need not wait for the one before it."""
+    """Count into four arrays in turn, so that no increment waits for the one before it."""
     items = bins.shape[1]
     for j in range(0, items - 3, 4):
         for way in range(4):
@@ -35,7 +35,7 @@ def _tally(old, new, q, order, start, stop, leaving, arriving):
 
 @compiled
 def ranks(bins_old, bins_new, order, ends, widest, out):
-    """Number of items at each threshold or closer for one order, (T, Q, W) int64 `out`."""
+    """Count the items at each threshold or closer for one order, (T, Q, W) int64 `out`."""
     for q in range(len(bins_old)):
         current = np.zeros(widest + 1, np.int64)
         for j in range(bins_old.shape[1]):
@@ -54,7 +54,10 @@ def ranks(bins_old, bins_new, order, ends, widest, out):
 
 @summing
 def _sum_of_precisions(ranks, own, count, among):
-    """Ranks are items in the lower, positives in the upper half; gathered into `among`, so that divisions are wide."""
+    """Sum the precisions; each rank has items in its lower, positives in its upper half.
+
+    They are gathered into `among`, for wide divisions.
+    """
     for k in range(count):
         among[k] = ranks[own[k]]
     total = 0.0
@@ -65,7 +68,7 @@ def _sum_of_precisions(ranks, own, count, among):
 
 @compiled
 def _ranks_of_positives(ranks, positives, bins, each, t, q):
-    """The j-th positive's rank is j plus the others up to its bin; ascending into `each`."""
+    """Write the positives' ranks, ascending, into `each`: the j-th is j plus the others up to its bin."""
     number = 0
     for k in range(bins):
         for _ in range(positives[k]):
@@ -76,15 +79,15 @@ def _ranks_of_positives(ranks, positives, bins, each, t, q):
 
 @compiled
 def figures(bins_old, bins_new, order, ends, step, items, count, width, average, first, each):
-    """Average precision, first rank and each positive's rank for one order, (T, Q) `average` and `first`.
+    """Compute average precision, first rank and each positive's rank for one order, (T, Q) `average` and `first`.
 
     Args:
         bins_old, bins_new: (Q, G).
         order: (N,) items in the order of their backfill.
-        ends: (T,) how many of them are backfilled at each completion ratio.
-        step: (G,) the first completion ratio at which an item is backfilled.
+        ends: (T,) number of items backfilled at each completion ratio.
+        step: (G,) the first completion ratio after an item's backfill.
         items: (Q, P) the positives.
-        count: (Q,) how many positives there are.
+        count: (Q,) number of positives.
         width: (Q,) thresholds.
         each: (T, Q, P), or (T, Q, 0) to leave ranks out.
     """

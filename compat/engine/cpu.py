@@ -18,7 +18,7 @@ CELLS = (2048, 8192)  # of a query's table of bins: from and to so many, eight f
 
 
 class _Space(NamedTuple):
-    """One space of the gallery: rows, their norms as the kernels want them, and the terms of the screening."""
+    """One space of the gallery: rows, norms in the kernels' form, and the terms of the screening."""
 
     rows: Tensor
     norm: np.ndarray
@@ -39,7 +39,7 @@ class CpuChunk(NamedTuple):
 
 
 class _Screening(NamedTuple):
-    """The thresholds of a chunk of queries and what `kernels.tables` makes of them."""
+    """The thresholds of a chunk of queries and their `kernels.tables`."""
 
     thresholds: np.ndarray
     width: np.ndarray
@@ -51,13 +51,13 @@ class _Screening(NamedTuple):
 
 
 class _Room(threading.local):
-    """Arrays that a thread's chunks use again: fresh memory would cost as much as what is computed in it."""
+    """Arrays reused by a thread's chunks: allocating memory would cost as much as the computation."""
 
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
 
     def array(self, name: str, shape: tuple[int, ...], kind: Any) -> np.ndarray:
-        """Of this shape, with whatever is in it."""
+        """Return an uninitialised array of this shape."""
         size, kept = math.prod(shape), self.arrays.get(name)
         if kept is None or kept.size < size or kept.dtype != kind:
             kept = self.arrays[name] = np.empty(size, kind)
@@ -65,7 +65,7 @@ class _Room(threading.local):
 
 
 def squared_norms(rows: Tensor) -> np.ndarray:
-    """Squares of the Euclidean norms, (N,) float64."""
+    """Return the squared Euclidean norms, (N,) float64."""
     out = np.empty(len(rows))
     kernels.squared_norms(rows.numpy(), out)
     return out
@@ -132,7 +132,7 @@ class CpuEngine:
         return torch.from_numpy(out)
 
     def figures(self, queries: Queries, ranks: bool = False) -> Figures:
-        """As `compat.engine.exact.figures`, with no table of ranks kept."""
+        """Compute `compat.engine.exact.figures` without keeping a table of ranks."""
         measured = self.measure(queries)
         thresholds = np.sort(np.concatenate([measured.old, measured.new], 1), 1)
         width = 2 * measured.found
@@ -157,14 +157,14 @@ class CpuEngine:
         return _Space(rows, norm, norm.astype(np.float32), ones, float(norm.max()))
 
     def _norms(self, rows: Tensor) -> np.ndarray:
-        """As the kernels want them: inverse for cosine, 0 for a zero vector, and squared for l2."""
+        """Return norms in the kernels' form: inverse for cosine, 0 for a zero vector, squared for l2."""
         squared = squared_norms(rows)
         if not self.cosine:
             return squared
         return np.divide(1, np.sqrt(squared), out=np.zeros_like(squared), where=squared > 0)
 
     def _bins(self, measured: CpuChunk, thresholds: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The bin of every item for every query, (Q, G), in the old and in the new space; until the next chunk."""
+        """Return every item's bin for every query, (Q, G), in the old and the new space; until the next chunk."""
         queries, norms = measured.queries, measured.norms
         rows, items = len(queries.labels), len(self.labels)
         kind = np.uint16 if thresholds.shape[1] < 2**15 else np.uint32
@@ -199,7 +199,7 @@ class CpuEngine:
         screening: _Screening,
         bins: np.ndarray,
     ) -> None:
-        """Bins of all items in one space, a tile at a time while its products are in the cache."""
+        """Assign the bins of all items in one space, a tile at a time while its products are in the cache."""
         rows, items = bins.shape
         a = np.ones(rows, np.float32) if self.cosine else norm.astype(np.float32)
         c = norm.astype(np.float32) if self.cosine else np.full(rows, 2, np.float32)

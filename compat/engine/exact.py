@@ -4,7 +4,7 @@ A precision counts the items at least as close as a positive. So for each query 
 positives matter, once in the old and once in the new space: 2P thresholds, sorted. Every gallery item falls into a
 bin between them by its old distance and into another by its new one. A histogram over (bin, completion ratio) takes
 +1 in the old bin from ratio 0 up to the item's backfill and +1 in the new bin from there on; its cumulative sums are
-all ranks at all completion ratios. They are integers, so they add up exactly over chunks, gallery shards and
+all ranks at all completion ratios. As integers they add up exactly over chunks, gallery shards and
 processes.
 
 Ties are one group, as in scikit-learn's `average_precision_score`: nothing depends on the gallery's order.
@@ -42,10 +42,10 @@ class EngineGallery:
         new: (G, D_new).
         labels: (G,) int64.
         groups: (G,) int64; items of a query's group are not ranked for it.
-        step: (S, G) int64, for each order the first completion ratio at which an item is backfilled; T for never.
+        step: (S, G) int64, for each order the first completion ratio after an item's backfill; T for never.
         points: T, the number of completion ratios.
         distance: "cosine" or "l2".
-        merge: how the distances of the two spaces become one scale; None: as they are.
+        merge: puts the distances of the two spaces on one scale; None: raw distances.
     """
 
     old: Tensor
@@ -62,10 +62,10 @@ class Positives(NamedTuple):
     """Each query's relevant items, padded to P of them.
 
     Attributes:
-        old: (Q, P) float32 distances before backfill; infinite where there is none.
+        old: (Q, P) float32 distances before backfill; infinite for padding.
         new: (Q, P) float32 distances after it, likewise.
-        step: (S, Q, P) int64, first completion ratio at which each is backfilled; T where there is none.
-        found: (Q,) int64, how many there are.
+        step: (S, Q, P) int64, first completion ratio after each one's backfill; T for padding.
+        found: (Q,) int64, number of positives.
     """
 
     old: Tensor
@@ -95,28 +95,28 @@ class Figures(NamedTuple):
 
 
 def norms(rows: Tensor) -> Tensor:
-    """Euclidean norms (N,) in float64."""
+    """Return the Euclidean norms (N,) in float64."""
     return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
 
 
 def inverse_norms(rows: Tensor) -> Tensor:
-    """1 / norm (N,) in float64, 0 for a zero vector."""
+    """Return 1 / norm (N,) in float64, 0 for a zero vector."""
     length = norms(rows)
     return torch.where(length > 0, 1 / length, 0.0)
 
 
 def distances(query: Tensor, gallery: Tensor, distance: Distance = "cosine") -> Tensor:
-    """Distances between every query and every gallery item.
+    """Compute the distances between every query and every gallery item.
 
-    Computed in float64 and rounded to float32, so that items which are equally far are so to the last bit
+    Distances are computed in float64 and rounded to float32: equally distant items are then equal to the last bit,
     wherever they stand in the gallery, and are found as ties.
 
     Args:
         query: (Q, D).
         gallery: (G, D).
-        distance: "cosine" is 1 - cos, 0 below 1e-12, where the order of a sum decides, so that angles below 1.4e-6 are
-            ties (a zero vector is at distance 1 from everything); "l2" is Euclidean, from differences, so that near
-            neighbours far from the origin keep their digits.
+        distance: "cosine" is 1 - cos, 0 below 1e-12, where the order of a sum decides, so angles below 1.4e-6 are ties
+            (a zero vector is at distance 1 from everything); "l2" is Euclidean, from differences, so near neighbours
+            far from the origin keep their digits.
 
     Returns:
         (Q, G) float32.
@@ -188,12 +188,12 @@ class TorchEngine:
 
 
 def thresholds_of(positives: Positives) -> Tensor:
-    """The sorted distances of the positives in both spaces, (Q, 2P) float32."""
+    """Sort the distances of the positives in both spaces, (Q, 2P) float32."""
     return torch.cat([positives.old, positives.new], 1).sort(1).values
 
 
 def figures(ranks: Tensor, positives: Positives, thresholds: Tensor, of_each: bool = False) -> Figures:
-    """Average precision and first rank from the ranks at the thresholds.
+    """Compute average precision and first rank from the ranks at the thresholds.
 
     Args:
         ranks: (S, T, Q, W) int64, as `Countable.ranks` gives them, summed over gallery shards.
@@ -231,7 +231,7 @@ def figures(ranks: Tensor, positives: Positives, thresholds: Tensor, of_each: bo
 
 
 def _histogram(bin_old: Tensor, bin_new: Tensor, step: Tensor, width: int, points: int) -> Tensor:
-    """Number of items in each bin at each completion ratio, (T, Q, width) int64; bin `width` is not counted."""
+    """Count the items in each bin at each completion ratio, (T, Q, width) int64; bin `width` is not counted."""
     queries, bins = len(bin_old), width + 1
     histogram = torch.zeros(queries, (points + 1) * bins, dtype=torch.int64, device=bin_old.device)
     one = torch.ones((), dtype=torch.int64, device=bin_old.device).expand(bin_old.shape)

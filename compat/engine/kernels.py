@@ -1,7 +1,7 @@
-"""Compiled loops of the CPU engine. The algorithm is that of `compat.engine.exact`, where it is explained.
+"""Compiled loops of the CPU engine. `compat.engine.exact` explains the algorithm.
 
-The loops differ from it in one thing: most items are put into their bin by a float32 matrix product. Its error is
-bounded (`screening error`), so an item is certain unless a threshold is that near; then its distance is computed
+The loops differ from it in one thing: a float32 matrix product puts most items into their bin. Its error is
+bounded (`screening error`), so an item is certain unless a threshold is within it; then its distance is computed
 again in float64, as the distances of the positives are. The counts are those of float64 distances throughout.
 
 No array is sliced in an inner loop: numba would count references there, in turn with every other thread.
@@ -21,7 +21,7 @@ F32, U64 = np.float32, np.uint64
 
 
 def compiler(**options: Any) -> Callable[[Any], Any]:
-    """A decorator that compiles a loop, once for all processes where there is a folder to keep it in."""
+    """Return a decorator compiling a loop, once for all processes where there is a cache folder."""
 
     def decorate(function: Any) -> Any:
         try:
@@ -60,14 +60,14 @@ def _squared_difference(a, i, b, j):
 
 @compiled
 def squared_norms(rows, out):
-    """Squares of the Euclidean norms of rows (N, D) in float64, into `out` (N,)."""
+    """Write the squared Euclidean norms of rows (N, D), in float64, into `out` (N,)."""
     for i in range(len(rows)):
         out[i] = _dot(rows, i, rows, i)
 
 
 @compiled
 def _distance(query, i, gallery, j, query_norm, gallery_norm, cosine):
-    """As `compat.engine.exact.distances`; the norms are inverse ones, for cosine."""
+    """Compute one distance as `compat.engine.exact.distances`; the norms are inverse ones, for cosine."""
     if cosine:
         apart = 1.0 - _dot(query, i, gallery, j) * query_norm[i] * gallery_norm[j]
         return F32(apart) if apart > 1e-12 else F32(0.0)
@@ -76,7 +76,7 @@ def _distance(query, i, gallery, j, query_norm, gallery_norm, cosine):
 
 @compiled
 def positive_distances(query, gallery, query_norm, gallery_norm, cosine, items, count, out):
-    """Distances of the items (Q, P) that are each query's positives, into `out`, infinite beyond its count."""
+    """Write the distances of each query's positives (Q, P) into `out`, infinite beyond its count."""
     for q in range(len(query)):
         for p in range(count[q]):
             out[q, p] = _distance(query, q, gallery, items[q, p], query_norm, gallery_norm, cosine)
@@ -85,7 +85,7 @@ def positive_distances(query, gallery, query_norm, gallery_norm, cosine, items, 
 
 @compiled
 def positive_items(by_label, start, stop, groups, query_groups, items, count):
-    """The relevant items of each query that are not ignored: by_label[start : stop] without those of its group."""
+    """List each query's relevant, not ignored items: by_label[start : stop] without those of its group."""
     for q in range(len(start)):
         n = 0
         for k in range(start[q], stop[q]):
@@ -110,16 +110,16 @@ def _lower_bound(thresholds, q, width, x):
 
 @compiled
 def tables(thresholds, width, error, squared, near, far, table, origin, scale):
-    """For each query a table over its range of distances: the bin of all items there, or that it is uncertain.
+    """Build for each query a table over its range of distances: the bin of the items there, or a mark for uncertain.
 
     Args:
         thresholds: (Q, W) ascending.
-        width: (Q,) how many of them there are.
+        width: (Q,) number of thresholds.
         error: (Q,) screening error, of the distance or its square.
         squared: whether items are screened by their squared distance.
         near, far: (Q, W + 1) out, the screened distances between which an item may be on either side of a threshold;
             infinite after the last.
-        table: (Q, B) out, bin numbers; with the highest bit set, the lowest bin that it can be.
+        table: (Q, B) out, bin numbers; with the highest bit set, the lowest possible bin.
         origin, scale: (Q,) out, an item at x is in cell (x - origin) * scale + 2.
     """
     queries, cells = table.shape
@@ -173,7 +173,7 @@ def _look_up(table, q, cell, uncertain, bins, first, unsure):
 
 @compiled
 def _narrow(product, q, b, d, a, c, near, far, mask, labels, label, bins, first, unsure, n, left, count):
-    """Look at the thresholds themselves; what stays uncertain is appended to `left`, but for the query's own label.
+    """Compare with the thresholds themselves; append uncertain items to `left`, except those with the query's label.
 
     The first step takes no branch, as most cells have one threshold, on either side of which an item may be.
     """
@@ -193,7 +193,7 @@ def _narrow(product, q, b, d, a, c, near, far, mask, labels, label, bins, first,
 
 @compiled
 def _settle(query, gallery, query_norm, gallery_norm, cosine, thresholds, width, bins, first, tile, left, count):
-    """Compute again, in float64, what the screening left uncertain."""
+    """Compute the items left uncertain by the screening again, in float64."""
     for k in range(count):
         pair = np.int64(left[k])
         q = pair // tile
@@ -210,14 +210,14 @@ def assign(
     product, first, query, gallery, query_norm, gallery_norm, cosine, a, b, c, d, thresholds, width, near, far, table,
     origin, scale, labels, query_labels, bins, cell, unsure, left,
 ):  # fmt: skip
-    """Bins of a tile of the gallery, items first to first + N, in one space.
+    """Assign the bins of a tile of the gallery, items first to first + N, in one space.
 
     Args:
         product: (Q, N) float32 products of queries and items; x = a + b - product * c * d is screened.
         a, c: (Q,) float32.
         b, d: (N,) float32.
         bins: (Q, G) out.
-        cell, unsure, left: (N,) and (N + 1,) uint16 and (Q * N + 1,) uint32, room to work in.
+        cell, unsure, left: (N,) and (N + 1,) uint16 and (Q * N + 1,) uint32, work arrays.
     """
     uncertain = table.dtype.type(1) << table.dtype.type(8 * table.itemsize - 1)
     mask = uncertain - table.dtype.type(1)
@@ -237,7 +237,7 @@ def assign(
 
 @compiled
 def overwrite(thresholds, width, items, count, distance, by_group, start, stop, bins):
-    """Give positives the bins of their exact distances, and take ignored items out of every bin that counts."""
+    """Put positives into the bins of their exact distances, and take ignored items out of every counted bin."""
     for q in range(len(bins)):
         for k in range(count[q]):
             bins[q, items[q, k]] = _lower_bound(thresholds, q, width[q], distance[q, k])

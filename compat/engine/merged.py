@@ -1,8 +1,8 @@
-"""The replay under a merge rule other than the raw distance: both lists of a query are sorted and merged, compiled.
+"""The replay under a merge rule other than raw distances: sorts and merges both lists of a query, compiled.
 
-For each order and completion ratio the two sorted lists are walked side by side: that of the old space with the
-items before their backfill, that of the new space with those after it. The next group of equal distances comes from
-the list whose next key is lower: the distance on the rule's scale, or the rank within the list.
+For each order and completion ratio the two sorted lists are walked side by side: the old space's with the items
+before their backfill, the new space's with those after it. The next group of equal distances comes from the list
+with the lower next key: the distance on the rule's scale, or the rank within the list.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ IGNORED = 2
 
 @compiled
 def _next_group(order, key, kind, step, moment, backfilled, start):
-    """The next group of equal keys among the items of one list: where it ends, its items, its positives, its key."""
+    """Find the next group of equal keys among the items of one list: its end, items, positives and key."""
     count, positives, value = 0, 0, np.inf
     at = start
     while at < len(order):
@@ -37,12 +37,12 @@ def _next_group(order, key, kind, step, moment, backfilled, start):
 
 @compiled
 def merged_figures(old, new, kind, step, points, by_rank, average, first, each):
-    """Average precision, first rank and each positive's rank of one query, (S, T) `average` and `first`.
+    """Compute average precision, first rank and each positive's rank of one query, (S, T) `average` and `first`.
 
     Args:
         old, new: (G,) float64 keys of each space.
-        kind: (G,) 1 for a positive, 0 for another item, 2 for one that is ignored.
-        step: (S, G) the first completion ratio at which an item is backfilled.
+        kind: (G,) 1 for a positive, 0 for another item, 2 for an ignored one.
+        step: (S, G) the first completion ratio after an item's backfill.
         points: T.
         by_rank: compare ranks within the lists in place of keys.
         each: (S, T, P) of `NO_RANK`, or (S, T, 0) to leave ranks out.
@@ -87,7 +87,7 @@ class MergeEngine:
     """The replay of one gallery under a merge rule, on the CPU.
 
     Args:
-        gallery: whole, with a rule that is fitted.
+        gallery: whole, with a fitted rule.
     """
 
     threaded = True

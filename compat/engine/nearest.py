@@ -1,4 +1,4 @@
-"""The nearest items of one space of a gallery, by a faiss index of some of its rows."""
+"""Search one space of a gallery for the nearest items, by a faiss index of some of its rows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor
 from compat.engine.exact import Distance, inverse_norms, norms
 from compat.errors import InputError
 
-MEMORY = 2**28  # bytes that a chunk's candidates take, and as many their embeddings
+MEMORY = 2**28  # bytes of a chunk's candidates, and as many of their embeddings
 ROWS = 2**16  # gallery rows converted at a time
-GPU_LIMIT = 2048  # nearest items that faiss finds on a GPU
+GPU_LIMIT = 2048  # largest number of nearest items faiss finds on a GPU
 
 
 class IndexedSpace:
     """Queries and gallery of one space, (Q, D) and (G, D), with a faiss index of some of the gallery's rows.
 
-    `wanted` is how many items a search is to find.
+    `wanted` is the number of items per search.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class IndexedSpace:
         self.items = torch.cat([self.items, items])
 
     def search(self, rows: Tensor, wanted: int) -> tuple[Tensor, Tensor]:
-        """The nearest items in the index to these queries (N,): float32 distances and gallery rows, (N, wanted) each.
+        """Search for the nearest items of these queries (N,): float32 distances and gallery rows, (N, wanted) each.
 
-        Fewer columns if the index has fewer items; an infinite distance where it found none.
+        Fewer columns if the index has fewer items; an infinite distance for missing ones.
         """
         _, found = self.index.search(self._vectors(self.queries[rows]), min(wanted, len(self.items)))
         labels = torch.from_numpy(found)
@@ -71,7 +71,7 @@ class IndexedSpace:
         return self._pair_distances(rows, items).masked_fill(labels < 0, torch.inf), items
 
     def _pair_distances(self, rows: Tensor, items: Tensor) -> Tensor:
-        """As `compat.engine.exact.distances`, of queries (N,) to items of their own (N, K): (N, K) float32."""
+        """Compute `compat.engine.exact.distances` from queries (N,) to each one's own items (N, K): (N, K) float32."""
         result = torch.empty(items.shape)
         step = max(1, MEMORY // (32 * items.shape[1] * self.gallery.shape[1]))
         for out, row, item in zip(result.split(step), rows.split(step), items.split(step), strict=True):
@@ -87,13 +87,13 @@ class IndexedSpace:
         return result
 
     def _vectors(self, rows: Tensor) -> np.ndarray:
-        """Rows (N, D) as faiss compares them, float32: of unit length for cosine, of at most that for l2."""
+        """Prepare rows (N, D) for faiss, float32: of unit length for cosine, of at most that for l2."""
         scale = inverse_norms(rows)[:, None] if self.distance == "cosine" else 1 / self.largest
         return (rows.double() * scale).float().numpy()
 
 
 def _on_gpus(index: faiss.Index) -> faiss.Index:
-    """The index on all GPUs, or as it is if there is none or faiss has no such index there."""
+    """Move the index to all GPUs; return it unchanged without a GPU or a GPU index in faiss."""
     if not hasattr(faiss, "index_cpu_to_all_gpus") or getattr(faiss, "get_num_gpus", int)() == 0:
         return index
     try:

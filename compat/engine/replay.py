@@ -18,19 +18,19 @@ from compat.engine.merged import MergeEngine
 from compat.errors import InputError
 
 Backend = Literal["auto", "numba", "torch"]
-MEMORY = 2**28  # bytes that all chunks under way take together
-CHUNK = 256  # queries at a time that are enough for one thread
+MEMORY = 2**28  # bytes of all chunks under way together
+CHUNK = 256  # enough queries at a time for one thread
 SCREENABLE = (1e-15, 1e15)  # norms whose products float32 holds
 Summary = TypeVar("Summary")
 
 
 def choose_engine(gallery: EngineGallery, queries: Queries, backend: Backend, sharded: bool = False) -> Engine:
-    """The compiled engine on the CPU and torch elsewhere, or the one asked for.
+    """Choose the compiled engine on the CPU and torch elsewhere, or the requested one.
 
-    Embeddings with norms that float32 products do not hold are always left to torch, which computes in float64.
+    Embeddings with norms too large or small for float32 products always go to torch, which computes in float64.
 
     Raises:
-        InputError: an unknown backend, or numba for tensors that are not on the CPU.
+        InputError: an unknown backend, or numba for tensors outside the CPU.
     """
     if backend not in ("auto", "numba", "torch"):
         raise InputError(f"backend: {backend!r}, expected auto, numba or torch")
@@ -61,15 +61,15 @@ def replay(
     ranks: bool,
     summary: Callable[[Tensor, Figures], Summary],
 ) -> Iterator[tuple[Tensor, Summary]]:
-    """What is made of the figures of all queries, a chunk at a time.
+    """Compute the figures of all queries, a chunk at a time, and summarise each chunk.
 
     Args:
         engines: of the gallery, or of this process's shard of it; several where the gallery is in parts.
-        queries: all of them, as compared with each part.
-        chunk: how many at a time; by default what takes about 256 MiB.
+        queries: all of them, for each part.
+        chunk: queries at a time; by default as many as fit into about 256 MiB.
         sharded: whether the gallery is spread over the processes of torch.distributed, each with all queries.
         ranks: whether figures have the rank of each positive.
-        summary: of row numbers (N,) and their figures, (S, T, N); called in several threads.
+        summary: function of row numbers (N,) and their figures, (S, T, N); called in several threads.
 
     Yields:
         Row numbers of the queries (N,) and their summary.
@@ -91,7 +91,7 @@ def replay(
 
 
 def _counted(engines: Sequence[Countable[Any]], queries: Sequence[Queries], sharded: bool, of_each: bool) -> Figures:
-    """Figures from the counts of all parts of the gallery, in every process."""
+    """Compute figures from the counts of all parts of the gallery, in every process."""
     measured = [engine.measure(part) for engine, part in zip(engines, queries, strict=True)]
     positives = _join([engine.positives(part) for engine, part in zip(engines, measured, strict=True)])
     if sharded:
@@ -106,7 +106,7 @@ def _counted(engines: Sequence[Countable[Any]], queries: Sequence[Queries], shar
 def _in_threads(
     summary_of: Callable[[Tensor], Summary], chunks: tuple[Tensor, ...], threads: int
 ) -> Iterator[tuple[Tensor, Summary]]:
-    """As many threads as torch may use, each with chunks and matrix products of its own."""
+    """Run chunks in as many threads as torch may use, each with its own matrix products."""
     with _one_torch_thread():
         pool = ThreadPoolExecutor(threads, thread_name_prefix="replay")
         try:
@@ -126,7 +126,7 @@ def _one_torch_thread() -> Iterator[None]:
 
 
 def _chunk(engines: Sequence[Engine], threads: int, sharded: bool, ranks: bool) -> int:
-    """Queries at a time; the same in every process, as they have to meet in each chunk."""
+    """Return the queries at a time; the same in every process, as all meet in each chunk."""
     gallery = engines[0].gallery
     labels = torch.cat([engine.gallery.labels for engine in engines])
     items = torch.tensor(len(labels), device=labels.device)
@@ -138,20 +138,20 @@ def _chunk(engines: Sequence[Engine], threads: int, sharded: bool, ranks: bool) 
     need = max(engine.bytes_per_query(int(items), width) for engine in engines)
     if sharded or len(engines) > 1 or not engines[0].threaded:
         need += 24 * orders * (gallery.points + 1) * width
-    if ranks:  # and what a metric makes of them
+    if ranks:  # and a metric's results
         need += 16 * orders * gallery.points * width
     fitting = max(1, MEMORY // threads // need)
     return min(CHUNK, fitting) if all(engine.threaded for engine in engines) else fitting
 
 
 def _join(parts: Sequence[Positives]) -> Positives:
-    """The positives in every part of the gallery, side by side."""
+    """Join the positives of all parts of the gallery, side by side."""
     old, new, step, found = zip(*parts, strict=True)
     return Positives(torch.cat(old, 1), torch.cat(new, 1), torch.cat(step, 2), torch.stack(found).sum(0))
 
 
 def _gather(positives: Positives, points: int) -> Positives:
-    """The positives in every process's shard, side by side."""
+    """Gather the positives of every process's shard, side by side."""
     width = torch.tensor(positives.old.shape[1], device=positives.old.device)
     dist.all_reduce(width, dist.ReduceOp.MAX)
     count = positives.found.clone()

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from compat.results import PLAIN, Result, metrics_of, ordinal, row_name
 
 BEST = 6
-NAMED = 30  # points of a plot that have room for their names
+NAMED = 30  # largest number of points with room for their names
 GREY = "0.8"
 Styles = Mapping[str, dict[str, Any]]
 
@@ -20,13 +20,15 @@ Styles = Mapping[str, dict[str, Any]]
 def plot_curves(
     results: Sequence[Result], metrics: Sequence[str] = ("mean_ap", "cmc_1"), highlight: Collection[str] = ()
 ) -> Figure:
-    """Figures in percent against backfill progress, one panel a metric: a line for each method, the mean over its
-    seeds, in a band from the lowest to the highest seed; dashed lines for the old and the new system.
+    """Plot figures in percent against backfill progress, one panel per metric.
+
+    A line per method is the mean over its seeds, in a band from the lowest to the highest seed; dashed lines are the
+    old and the new system.
 
     Args:
         results: of one benchmark, the seeds of a method after each other as `load_results` gives them.
-        metrics: names of `compat.results.metrics_of`; results that lack one have no line.
-        highlight: names to colour and label, the rest in grey; without any the best few.
+        metrics: names of `compat.results.metrics_of`; results lacking one have no line.
+        highlight: names to colour and label, the rest in grey; default: the best few.
     """
     figure = Figure(figsize=(5.4 * len(metrics), 4.2), layout="constrained")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
@@ -39,7 +41,7 @@ def plot_curves(
 
 
 def styles_of(results: Sequence[Result], label: Callable[[Result], str], highlight: Collection[str] = ()) -> Styles:
-    """A look for each label, no two in colour alike: the named ones, or the best few, in colour, the rest in grey."""
+    """Choose a style per label, no two of one colour: the named ones, or the best few, coloured, the rest grey."""
     areas: dict[str, list[float]] = {}
     for result in results:
         areas.setdefault(label(result), []).append(result.auc)
@@ -56,7 +58,7 @@ def styles_of(results: Sequence[Result], label: Callable[[Result], str], highlig
 def plot_multiples(
     results: Sequence[Result], by: str, metric: str = "mean_ap", highlight: Collection[str] = ()
 ) -> Figure:
-    """Curves as in `plot_curves`, one panel for each value of a label, such as each order, all on one scale.
+    """Plot curves as `plot_curves`, one panel for each value of a label, such as each order, all on one scale.
 
     Args:
         results: of one benchmark.
@@ -88,9 +90,10 @@ def plot_multiples(
 
 
 def plot_cost(results: Sequence[Result], highlight: Collection[str] = ()) -> Figure:
-    """The area under the mAP curve in percent against what was trained, a point for each row of the table; dashed lines
-    for the old and the new system. Circles need one encoder pass for each query, squares more. Of many rows only those
-    in colour are named.
+    """Plot the area under the mAP curve in percent against the training cost, a point per row of the table.
+
+    Dashed lines are the old and the new system. Circles need one encoder pass per query, squares more. Of many rows
+    only the coloured ones are named.
 
     Args:
         results: of one benchmark.
@@ -126,9 +129,10 @@ def plot_cost(results: Sequence[Result], highlight: Collection[str] = ()) -> Fig
 def plot_sequence(
     upgrades: Sequence[Sequence[Result]], metric: str = "mean_ap", highlight: Collection[str] = ()
 ) -> Figure:
-    """Upgrades of one gallery, one row of panels for each from the second on, in it one panel for each of its starts:
-    the upgrade before up to that moment, then this one, over the share of the gallery that was re-extracted; lines and
-    bands as in `plot_curves`, dashed lines for the models on their own.
+    """Plot upgrades of one gallery, one row of panels for each from the second on, one panel per start.
+
+    A panel shows the previous upgrade up to the start, then this one, over the share of the gallery re-extracted; lines
+    and bands as in `plot_curves`, dashed lines for the models on their own.
 
     Args:
         upgrades: results of each upgrade and start, as the values of `compat.results.load_upgrades`.
@@ -155,13 +159,13 @@ def plot_sequence(
 
 
 def _before(upgrades: Sequence[Sequence[Result]], number: int) -> Sequence[Result]:
-    """The upgrade that the one of that number goes on from: the one before it, after all that came before that."""
+    """Return the upgrade preceding this number: the one run after all earlier upgrades were complete."""
     found = (u for u in upgrades if u[0].number == number - 1 and u[0].starts_at in (0, 1))
     return next(found, ())
 
 
 def _draw_upgrade(panel: Any, before: Sequence[Result], upgrade: Sequence[Result], metric: str, styles: Styles) -> None:
-    """A line for each row: the upgrade before up to the moment at which this one starts, and this one from there on."""
+    """Draw a line per row: the previous upgrade up to the start of this one, and this one from there on."""
     start = upgrade[0].starts_at
     for name, look in styles.items():
         label: str | None = name
@@ -178,10 +182,10 @@ def _draw_upgrade(panel: Any, before: Sequence[Result], upgrade: Sequence[Result
 
 
 def _generations(upgrades: Sequence[Sequence[Result]], metric: str) -> dict[int, float]:
-    """What each generation's model reaches on its own, by its number from 1 on."""
+    """Return each generation's own figure, by its number from 1 on."""
     found = {}
     for first, *_ in upgrades:
-        overlaps = 0 < first.starts_at < 1  # then the old system is that of the upgrade before
+        overlaps = 0 < first.starts_at < 1  # then the old system is the previous upgrade's
         for number, system in ((first.number - overlaps, first.old), (first.number + 1, first.new)):
             if metric in system:
                 found[number] = system[metric]
@@ -189,7 +193,7 @@ def _generations(upgrades: Sequence[Sequence[Result]], metric: str) -> dict[int,
 
 
 def _draw_generations(panel: Any, levels: Mapping[int, float], number: int) -> None:
-    """Dashed lines for the models that an upgrade of that number and the one before it go between."""
+    """Draw dashed lines for the models of this upgrade and the previous one."""
     for generation in range(number - 1, number + 2):
         if generation in levels:
             grey = 0.65 - 0.55 * (generation - 1) / (max(levels) - 1)
@@ -198,7 +202,7 @@ def _draw_generations(panel: Any, levels: Mapping[int, float], number: int) -> N
 
 
 def _draw(panel: Any, results: Sequence[Result], metric: str, label: Callable[[Result], str], styles: Styles) -> None:
-    """A line for each label, the mean over its seeds, in a band from the lowest to the highest, and the two levels."""
+    """Draw a line per label, the mean over its seeds, in a band from the lowest to the highest, and the two levels."""
     shown = [result for result in results if metric in result.curves]
     for name, of_name in groupby(shown, key=label):
         _line(panel, list(of_name), metric, styles[name], (0.0, 1.0), name)
@@ -212,7 +216,7 @@ def _draw(panel: Any, results: Sequence[Result], metric: str, label: Callable[[R
 def _line(
     panel: Any, group: list[Result], metric: str, look: dict[str, Any], span: tuple[float, float], label: str | None
 ) -> None:
-    """The mean over seeds in its band; `span` is where it begins on the axis, and the progress up to which it goes."""
+    """Draw the mean over seeds in its band; `span` is its start on the axis, and its last progress."""
     begin, end = span
     progress = np.array(group[0].progress)
     shown = progress <= end + 1e-9
@@ -235,7 +239,7 @@ def _levels(panel: Any, results: Sequence[Result], metric: str) -> None:
 
 
 def _label_ends(panel: Any) -> None:
-    """Names of coloured lines and of the systems to the right of their ends, moved apart where they would overlap."""
+    """Label coloured lines and systems at their right ends, moved apart to avoid overlaps."""
     ends = [(line.get_label(), float(line.get_ydata()[-1]), line.get_color()) for line in panel.lines]
     ends = sorted((end for end in ends if end[2] != GREY), key=lambda end: end[1])
     low, high = panel.get_ylim()
@@ -257,7 +261,7 @@ def _label_ends(panel: Any) -> None:
 
 
 def _legend(figure: Figure, panels: Iterable[Any]) -> None:
-    """One for all panels, of what is in colour; the grey lines are one entry."""
+    """Draw one legend for all panels, of the coloured lines; the grey ones share an entry."""
     handles: dict[str, Any] = {}
     for panel in panels:
         for handle, text in zip(*panel.get_legend_handles_labels(), strict=True):
@@ -268,7 +272,7 @@ def _legend(figure: Figure, panels: Iterable[Any]) -> None:
 
 
 def _label_points(figure: Figure, panel: Any, points: list[tuple[str, tuple[float, float], str]]) -> None:
-    """Names beside their points: the nearest of some places where none is covered yet."""
+    """Label points at the nearest of several places without an overlap."""
     figure.draw_without_rendering()
     taken = [_box(panel.transData.transform(xy), 8.0, 8.0) for _, xy, _ in points]
     scale = figure.dpi / 72

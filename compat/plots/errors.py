@@ -1,4 +1,4 @@
-"""Draw what a world model expected of its errors, and what they were. Needs no torch."""
+"""Plot a world model's expected and observed errors. Needs no torch."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from compat.results import Result
 
 
 def plot_errors(results: Sequence[Result], highlight: Collection[str] = ()) -> Figure:
-    """The mean squared error of what is not migrated at each refit: a solid line as observed, a dashed one as expected,
-    for each seed of each row whose model serves its expectations.
+    """Plot the mean squared error on unmigrated items at each refit: observed (solid) and expected (dashed).
+
+    One pair of lines per seed of each row whose model serves predictions.
 
     Args:
         results: of one benchmark.
         highlight: as of `compat.plots.curves.plot_curves`.
 
     Raises:
-        InputError: none of them has any.
+        InputError: no result has errors.
     """
     shown = [result for result in results if result.refits.get("progress")]
     if not shown:
-        raise InputError("errors: no row whose model serves what it expects, expected one such as own_forward")
+        raise InputError("errors: no row with a world model, expected one such as own_forward")
     figure = Figure(figsize=(6, 4.2), layout="constrained")
     panel = figure.subplots()
     styles = styles_of(shown, lambda r: r.name, highlight)

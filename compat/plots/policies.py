@@ -1,4 +1,4 @@
-"""Draw how far policies are above a heuristic: a panel for each environment, a row for each policy."""
+"""Plot policies' gains over a heuristic: a panel per environment, a row per policy."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class PolicyPoint(NamedTuple):
     """A policy in an environment.
 
     Attributes:
-        row: what it is.
-        where: what it was trained on; gives the colour.
+        row: name of the policy.
+        where: its training environment; gives the colour.
         family: of its network, or ""; gives the shape.
         above: points above the heuristic.
     """
@@ -34,11 +34,11 @@ class PolicyPoint(NamedTuple):
 
 
 def plot_policies(panels: Mapping[str, Sequence[PolicyPoint]], label: str) -> Figure:
-    """Each policy's mean with its interval; rows in the order in which they first come.
+    """Plot each policy's mean with its interval; rows in order of first appearance.
 
     Args:
         panels: title -> its points.
-        label: what is drawn.
+        label: of the axis.
 
     Raises:
         InputError: no points.

@@ -1,4 +1,4 @@
-"""Draw mean ranks over data sets: a critical difference diagram with intervals, a row for each method."""
+"""Plot mean ranks over data sets: a critical difference diagram with intervals, a row for each method."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ MARKS = "x+1234"
 
 
 def plot_ranks(ranking: MethodRanking) -> Figure:
-    """Each method's mean rank with its interval, the best on top, and small marks for its rank in each folder. Circles
-    need one encoder pass for each query, squares more. As in Demsar's diagram, bars join methods that Nemenyi's test
-    does not tell apart; they stand upright beside the rows, as names of many methods have no room along an axis.
+    """Plot each method's mean rank with its interval, the best on top, and small marks for its rank in each folder.
+
+    Circles need one encoder pass per query, squares more. As in Demsar's diagram, bars join methods not separated by
+    Nemenyi's test; they stand upright beside the rows, as the names of many methods have no room along an axis.
 
     Args:
         ranking: from `compat.ranks.rank`.
@@ -54,7 +55,7 @@ def plot_ranks(ranking: MethodRanking) -> Figure:
 
 
 def _join(panel: Any, runs: Sequence[tuple[int, int]]) -> None:
-    """A bar beside the rows for each run, those that overlap beside each other."""
+    """Draw a bar beside the rows for each run, overlapping ones side by side."""
     ends: list[int] = []  # the last row of the last bar in each column
     for first, last in runs:
         column = next((number for number, end in enumerate(ends) if end < first), len(ends))
@@ -65,7 +66,7 @@ def _join(panel: Any, runs: Sequence[tuple[int, int]]) -> None:
 
 
 def _legend(figure: Figure, panel: Any) -> None:
-    """What colours and bars say, and whose the marks are."""
+    """Draw the legend of colours, bars and marks."""
     folders, _ = panel.get_legend_handles_labels()
     others = [
         Line2D([], [], color=EQUAL, marker="o", markersize=5, label="paired, not told from the best"),

@@ -1,4 +1,4 @@
-"""The environment: a gallery that is backfilled group by group."""
+"""The environment: a gallery backfilled group by group."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FEWEST = 3  # pairs; two have one distance, which has no spread
 
 
 class EnvironmentState(NamedTuple):
-    """Where an environment stands; nothing in it is ever changed, so keeping one costs nothing."""
+    """A state of an environment; immutable, so keeping one costs nothing."""
 
     episode: Episode
     features: Features
@@ -27,34 +27,34 @@ class EnvironmentState(NamedTuple):
 
 
 class BackfillEnv(gymnasium.Env[dict[str, np.ndarray], np.int64]):
-    """Which group of a gallery is migrated next, from what is known without labels.
+    """Choose which group of a gallery to migrate next, without labels.
 
-    A random share of the gallery is migrated at the start, the same for each policy with one seed. From these pairs
-    the z-scores of both spaces are taken, by which they are merged (`merge`), and a first world model. The groups are
-    cells of spherical k-means in the old space, each cut by the world model's variance; what was migrated before is in
-    none of them. An action is a group that is not done; its items are migrated in a random order.
+    A random share of the gallery is migrated at the start, the same for each policy with one seed. These pairs give the
+    z-scores for merging the two spaces (`merge`), and a first world model. The groups are cells of spherical k-means in
+    the old space, each cut by the world model's variance; they exclude the items migrated at the start. An action is an
+    open group; its items are migrated in a random order.
 
-    What the queries find as they are served is observed. Where the queries are the gallery's own images, their new
+    Observations include the results of the queries. Where the queries are the gallery's own images, their new
     embeddings are seen from the start, as queries.
 
     The reward of a step is its part of the relative gain: the trapezoid of (mAP - old) / (new - old) over the share of
-    what was left at the start. The rewards of an episode add up to the relative gain of `compat.backfill_curve` by
+    the items left at the start. The rewards of an episode add up to the relative gain of `compat.backfill_curve` by
     `merge` at the moments of the episode.
 
-    Distances of all queries to all items stay in memory (17 bytes each, and 5 more with labels); hand in as many
-    queries as that allows.
+    Distances of all queries to all items stay in memory (17 bytes each, and 5 more with labels), which limits the
+    number of queries.
 
     Args:
-        embeddings: the four matrices, labels and groups, on the CPU; without `labels` those are not looked at.
+        embeddings: the four matrices, labels and groups, on the CPU; without `labels` their labels are not read.
         cells: of k-means.
-        levels: of variance that each cell is cut into.
-        first: share of the gallery that is migrated at the start.
-        labels: whether mAP may be looked at; else every reward is 0.
-        entropy: of the old classifier for each item of the gallery, (G,), where there is one.
+        levels: of variance per cell.
+        first: share of the gallery migrated at the start.
+        labels: whether mAP may be computed; else every reward is 0.
+        entropy: of the old classifier for each item of the gallery, (G,), if available.
 
     Raises:
-        InputError: fewer than three first pairs or than one item for each group, an entropy that is NaN or of another
-            length, with labels no query with a positive or a new system that is no better than the old one.
+        InputError: fewer than three first pairs or than one item per group, an entropy with NaN or of another length,
+            with labels no query with a positive or a new system no better than the old one.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 - as gymnasium has it
@@ -88,7 +88,7 @@ class BackfillEnv(gymnasium.Env[dict[str, np.ndarray], np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Begin an episode; options are not looked at."""
+        """Begin an episode; options are ignored."""
         super().reset(seed=seed)
         turns = self.np_random.permutation(len(self.scene.old))
         clusters = int(self.np_random.integers(2**31 - 1))
@@ -100,7 +100,7 @@ class BackfillEnv(gymnasium.Env[dict[str, np.ndarray], np.int64]):
         """Migrate a group.
 
         Raises:
-            InputError: it is done, empty or none; there was no reset.
+            InputError: a migrated, empty or missing group; no reset yet.
         """
         state, mask = self.state(), self.action_masks()
         if np.shape(action) or not np.issubdtype(np.asarray(action).dtype, np.integer):
@@ -118,33 +118,33 @@ class BackfillEnv(gymnasium.Env[dict[str, np.ndarray], np.int64]):
         return self._observation(), reward, bool(moment.migrated.all()), False, self._info()
 
     def action_masks(self) -> np.ndarray:
-        """Which groups are not done and not empty, (groups,) bool."""
+        """Return the open groups, neither migrated nor empty, (groups,) bool."""
         state = self.state()
         return state.features.open(state.moment)
 
     def state(self) -> EnvironmentState:
-        """Where it stands, to `restore` later.
+        """Return the state, to `restore` it later.
 
         Raises:
-            InputError: there was no reset.
+            InputError: no reset yet.
         """
         if self._state is None:
             raise InputError("state: none, expected a call of reset")
         return self._state
 
     def restore(self, state: EnvironmentState) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Go back to where it stood; what `reset` returns, of that moment."""
+        """Restore a state; returns its observation and info, as `reset` does."""
         self._state = state
         return self._observation(), self._info()
 
     def gains(self) -> np.ndarray:
-        """What mAP would gain for each item, were a group migrated next, (groups,); minus infinity where it may not.
+        """Compute the gain of mAP per item of migrating each group next, (groups,); minus infinity for closed groups.
 
         Raises:
             InputError: there are no labels.
         """
         if not self.scene.labels:
-            raise InputError("labels: False, expected an environment that may look at them")
+            raise InputError("labels: False, expected an environment with labels")
         episode, _, moment = self.state()
         gains = np.full(self.cells * self.levels, -np.inf)
         for group in np.flatnonzero(self.action_masks()).tolist():
@@ -153,7 +153,7 @@ class BackfillEnv(gymnasium.Env[dict[str, np.ndarray], np.int64]):
 
     @property
     def merge(self) -> Merge:
-        """The rule by which the spaces are merged in this episode."""
+        """The merge rule of this episode."""
         return self.state().episode.merge
 
     def _size(self, group: int) -> int:
@@ -164,13 +164,13 @@ class BackfillEnv(gymnasium.Env[dict[str, np.ndarray], np.int64]):
         return features.of(moment)
 
     def _info(self) -> dict[str, Any]:
-        """Tuples, as those of several environments are put side by side."""
+        """Return tuples, as vector environments stack them."""
         moment = self.state().moment
         info: dict[str, Any] = {"order": tuple(moment.order.tolist()), "pairs": tuple(moment.rows.tolist())}
         return {**info, "mean_ap": moment.mean_ap} if self.scene.labels else info
 
     def _ends(self) -> tuple[float, float]:
-        """mAP of the old and of the new system."""
+        """Return the mAP of the old and of the new system."""
         judge = Judge(self.scene.ranking, self.scene.embeddings, AS_THEY_ARE)
         start = judge.start()
         old, new = (judge.mean_ap(t) for t in (start, judge.after(start, np.arange(len(self.scene.old)))))

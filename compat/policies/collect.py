@@ -1,4 +1,4 @@
-"""Demonstrations of an expert with what else was tried, and own steps, from environments."""
+"""Collect an expert's demonstrations with the outcomes of other actions, and own steps, from environments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SERVED, PROGRESS = (list(OVERALL).index(name) for name in ("served", "progress")
 
 
 def served_share(before: Observation, action: int, after: Observation) -> float:
-    """An outcome without labels: for each item, how much more of what the queries find has its new embedding."""
+    """Compute an outcome without labels: the gain, per item, in the share of results with a new embedding."""
     change = after["all"] - before["all"]
     return float(change[SERVED] / change[PROGRESS])
 
@@ -27,13 +27,13 @@ def served_share(before: Observation, action: int, after: Observation) -> float:
 def demonstrate(
     env: gymnasium.Env[Any, Any], seeds: Sequence[int], trials: int, proxy: Proxy = served_share
 ) -> Demonstrations:
-    """Episodes of the greedy expert, and what some other open groups would have led to at each of its states.
+    """Run episodes of the greedy expert, and try some other open groups at each of its states.
 
     Args:
         env: a `BackfillEnv` with labels.
-        seeds: of the episodes; the first also of what is tried.
-        trials: others that are tried at each state, as an untrained policy would: any of the open ones.
-        proxy: of an observation, an action and the observation after it: what it led to, as seen without labels.
+        seeds: of the episodes; the first also of the trials.
+        trials: number of other actions per state, drawn like an untrained policy's: any of the open groups.
+        proxy: outcome without labels, of an observation, an action and the next observation.
     """
     backfill = env.unwrapped
     assert isinstance(backfill, BackfillEnv)
@@ -56,7 +56,7 @@ def demonstrate(
 
 
 def transitions(rollouts: Sequence[Rollout]) -> Transitions:
-    """The steps of episodes, without their rewards."""
+    """Return the steps of episodes, without their rewards."""
     columns = [
         (one.groups[:-1], one.overall[:-1], one.actions, one.groups[1:], one.overall[1:], np.full(len(one.actions), e))
         for e, one in enumerate(rollouts)

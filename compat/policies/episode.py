@@ -1,4 +1,4 @@
-"""One episode: what is fixed from its first pairs on, and the moments that it goes through."""
+"""One episode: the part fixed by its first pairs, and its moments."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from compat.policies.world import CENTRES, Known, QuickWorld
 
 
 class Scene(NamedTuple):
-    """What all episodes of an environment share.
+    """The part shared by all episodes of an environment.
 
     Attributes:
         embeddings: the four matrices, labels and groups.
         old: (G, D_old) unit vectors of the old gallery.
-        new: (G, D_new) likewise; an episode looks at those of migrated items alone.
+        new: (G, D_new) likewise; an episode reads those of migrated items alone.
         sparsity: (G,) mean distance to the nearest others in the old gallery.
         entropy: (G,) of the old classifier, or None.
-        ranking: what the queries find.
-        labels: whether mAP may be looked at.
+        ranking: distances and results of the queries.
+        labels: whether mAP may be computed.
     """
 
     embeddings: Embeddings
@@ -39,7 +39,7 @@ class Scene(NamedTuple):
 
 
 def scene(embeddings: Embeddings, entropy: Rows | None, labels: bool) -> Scene:
-    """Measure what does not change."""
+    """Build the scene of an environment."""
     old, new = unit(embeddings.gallery_old), unit(embeddings.gallery_new)
     return Scene(
         embeddings, old, new, density(old.astype(np.float32)), entropy, ItemRanking(embeddings), labels
@@ -53,12 +53,12 @@ class EpisodeMoment(NamedTuple):
         order: (N,) items migrated so far, in their order.
         rows: those of the last step.
         migrated: (G,) bool.
-        known: what the world model learned.
+        known: sums learned by the world model.
         variance: (G,) of the world model; 0 where migrated.
         distance: (G,) cosine distance to the nearest migrated item in the old space; 0 where migrated.
         errors: (G,) of the world model before it learned the item; 0 where not migrated.
-        found: (Q, `TOP`) what the queries find.
-        found_before: what they found before the last step.
+        found: (Q, `TOP`) results of the queries.
+        found_before: their results before the last step.
         tally: for mAP; None without labels.
         mean_ap: NaN without labels.
     """
@@ -77,24 +77,24 @@ class EpisodeMoment(NamedTuple):
 
 
 class Episode:
-    """From the first pairs on.
+    """An episode from its first pairs on.
 
     Args:
-        scene: what there is.
-        turns: a permutation of the gallery, (G,): the first of it are migrated, and within a group it says who is next.
-        first: how many.
+        scene: shared by all episodes.
+        turns: a permutation of the gallery, (G,): its first items are migrated at once; it orders the items of a group.
+        first: number of items migrated at once.
         cells: of k-means.
-        levels: that each is cut into.
+        levels: per cell.
         seed: of k-means.
 
     Attributes:
-        merge: the rule by which the two spaces are merged, fitted to the first pairs.
+        merge: the rule merging the two spaces, fitted to the first pairs.
         group: (G,) of each item, -1 for the first pairs.
-        members: the items of each group, in the order in which they are migrated.
+        members: the items of each group, in their migration order.
         start: the first moment.
 
     Raises:
-        InputError: first pairs that are all equal, or equally far from each other.
+        InputError: first pairs all equal, or equally far from each other.
     """
 
     def __init__(self, scene: Scene, turns: np.ndarray, first: int, cells: int, levels: int, seed: int) -> None:
@@ -114,20 +114,20 @@ class Episode:
         self.members = [rest[self.group[rest] == group] for group in range(cells * levels)]
 
     def after(self, moment: EpisodeMoment, group: int) -> EpisodeMoment:
-        """The moment at which a group is migrated too."""
+        """Return the moment after migrating a group."""
         rows = self.members[group]
         errors = moment.errors.copy()
         errors[rows] = self.world.errors(moment.known, rows, self.scene.new[rows])
         return self._moment(moment, rows, errors)
 
     def mean_ap_after(self, moment: EpisodeMoment, group: int) -> float:
-        """mAP if a group were migrated, without all else."""
+        """Compute the mAP after migrating a group, and nothing else."""
         assert self.judge is not None
         assert moment.tally is not None
         return self.judge.mean_ap(self.judge.after(moment.tally, self.members[group]))
 
     def _start(self, rows: np.ndarray) -> EpisodeMoment:
-        """The first pairs are migrated; each one's error is as if it alone had not been learned."""
+        """Build the first moment; each first pair's error is a leave-one-out error."""
         items, nothing = len(self.scene.old), np.zeros(len(self.scene.old), bool)
         found = self.scene.ranking.found(self.lines, nothing)
         before = EpisodeMoment(

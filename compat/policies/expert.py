@@ -1,4 +1,4 @@
-"""The expert that policies imitate: it looks at the labels, which no policy may."""
+"""The expert imitated by policies: it reads the labels, which no policy may."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from compat.policies.backfill import BackfillEnv
 
 
 def greedy(env: gymnasium.Env[Any, Any]) -> int:
-    """The open group by which mAP gains most for each item, found by trying each from where the environment stands.
+    """Return the open group with the largest gain of mAP per item, by trying each from the current state.
 
     An episode of 32 groups takes about 500 trials, of mAP alone. As a policy: `lambda *_: greedy(env)`.
 
     Args:
-        env: a `BackfillEnv` with labels, wrapped or not; it stays where it stands.
+        env: a `BackfillEnv` with labels, wrapped or not; its state does not change.
 
     Raises:
         InputError: no labels.

@@ -1,6 +1,6 @@
-"""What a policy sees of a moment: free of labels, and unchanged when either space is rotated.
+"""Features of a moment for a policy: free of labels, and invariant to rotations of either space.
 
-Most are ratios to the gallery's mean, so that galleries are comparable.
+Most are ratios to the gallery's mean, so galleries are comparable.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NEAR = 10
 
 
 class Features:
-    """Of the moments of an episode.
+    """Features of the moments of an episode.
 
     Args:
         episode: its groups are fixed.
@@ -76,7 +76,7 @@ class Features:
         self.agreement = np.corrcoef(*within)[0, 1]
 
     def of(self, moment: EpisodeMoment) -> dict[str, np.ndarray]:
-        """`groups` (groups, `FEATURES`) and `all` (`OVERALL`,), float32 within +-`LIMIT`; an empty group's are 0."""
+        """Compute `groups` (groups, `FEATURES`) and `all` (`OVERALL`,), float32 within +-`LIMIT`; 0 if empty."""
         served = self._share(moment.found)
         is_open = self.open(moment)
         values = {
@@ -104,36 +104,36 @@ class Features:
         return {"groups": limited(groups), "all": limited(every)}
 
     def open(self, moment: EpisodeMoment) -> np.ndarray:
-        """Which groups may be migrated, (groups,) bool."""
+        """Return the open groups, (groups,) bool."""
         left = np.bincount(self.own, ~moment.migrated[self.rest], len(self.sizes))
         return left > 0
 
     def _mean(self, values: Rows) -> Rows:
-        """Of items (G,) -> of groups."""
+        """Average a value of items (G,) over each group."""
         return np.bincount(self.own, values[self.rest], len(self.sizes)) / np.maximum(self.sizes, 1)
 
     def _share(self, found: np.ndarray) -> Rows:
-        """Of each group in what is found (Q, `TOP`), by its share of the gallery."""
+        """Compute each group's share of the results (Q, `TOP`), over its share of the gallery."""
         group = self.episode.group[found[found >= 0]]
         hits = np.bincount(group + 1, minlength=len(self.sizes) + 1)[1:]
         return hits / len(group) * len(self.episode.group) / np.maximum(self.sizes, 1)
 
     def _errors(self, moment: EpisodeMoment) -> Rows:
-        """Mean error on the migrated items nearest to each group."""
+        """Average the errors on the migrated items nearest to each group."""
         count = min(NEAR, len(moment.order))
         among = np.argpartition(-self.near[:, moment.order], count - 1, axis=1)[:, :count]
         return moment.errors[moment.order[among]].mean(1)
 
 
 def ratio(values: Rows | float, by: Rows | float) -> Rows:
-    """Element by element; 1 where both are 0, `LIMIT` where only the second is."""
+    """Divide element by element; 1 for 0 / 0, `LIMIT` for any other division by 0."""
     above, below = np.broadcast_arrays(np.asarray(values, float), np.asarray(by, float))
     without = np.where(above > 0, LIMIT, 1.0)
     return np.divide(above, below, out=without, where=below > 0)
 
 
 def kept(before: np.ndarray, now: np.ndarray) -> np.ndarray:
-    """How many of each query's items, (Q, `TOP`) and -1 for none, were there before, (Q,)."""
+    """Count each query's items, (Q, `TOP`) and -1 for none, already there before, (Q,)."""
     return ((now[:, :, None] == before[:, None, :]) & (now >= 0)[:, :, None]).sum((1, 2))
 
 

@@ -1,4 +1,4 @@
-"""Groups of the gallery that are migrated as one: cells of k-means in the old space, each cut by variance."""
+"""Groups of the gallery, migrated as one: cells of k-means in the old space, each cut by variance."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ TEMPERATURE = 0.1  # of the soft assignment to cells
 
 
 def cells_of(old: np.ndarray, cells: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Spherical k-means of the old gallery.
+    """Cluster the old gallery by spherical k-means.
 
     Args:
         old: (G, D_old) unit vectors, float32.
-        cells: how many.
+        cells: number of cells.
         seed: of the first means.
 
     Returns:
@@ -30,12 +30,12 @@ def cells_of(old: np.ndarray, cells: int, seed: int) -> tuple[np.ndarray, np.nda
 
 
 def groups_of(cell: np.ndarray, variance: Rows, levels: int) -> np.ndarray:
-    """Each cell cut into levels of as many items, by variance: cell * levels + level, (N,).
+    """Cut each cell into levels of equal size, by variance: cell * levels + level, (N,).
 
     Args:
         cell: (N,).
         variance: (N,), the largest are in the last level.
-        levels: how many.
+        levels: number of levels.
     """
     ranked = np.lexsort((variance, cell))
     sizes = np.bincount(cell)
@@ -46,11 +46,11 @@ def groups_of(cell: np.ndarray, variance: Rows, levels: int) -> np.ndarray:
 
 
 def density(old: np.ndarray, neighbours: int = 10) -> Rows:
-    """Mean cosine distance of each item to its nearest others in the old gallery, (G,).
+    """Return each item's mean cosine distance to its nearest others in the old gallery, (G,).
 
     Args:
         old: (G, D_old) unit vectors, float32.
-        neighbours: how many, or all others where there are fewer.
+        neighbours: number of others, or all where there are fewer.
     """
     index = faiss.IndexFlatIP(old.shape[1])
     index.add(old)

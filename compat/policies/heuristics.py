@@ -1,4 +1,4 @@
-"""Policies that look at one feature of each group."""
+"""Policies using one feature of each group."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLUMNS = {name: column for column, name in enumerate(FEATURES)}
 
 
 class RandomPolicy:
-    """Any open group.
+    """Choose any open group.
 
     Args:
         seed: of the choices.
@@ -26,7 +26,7 @@ class RandomPolicy:
 
 
 class Largest:
-    """The open group with the largest value of a feature; of several the first.
+    """Choose the open group with the largest value of a feature; of several the first.
 
     Args:
         feature: one of `FEATURES`.
@@ -45,35 +45,35 @@ class Largest:
 
 
 class DensityPolicy(Largest):
-    """The densest old neighbourhoods first, as `compat.orders.Density` does for items."""
+    """Choose the densest old neighbourhoods first, as `compat.orders.Density` does for items."""
 
     def __init__(self) -> None:
         super().__init__("density")
 
 
 class Farthest(Largest):
-    """k-centre (Gonzalez, 1985): the group farthest from what is migrated."""
+    """k-centre (Gonzalez, 1985): choose the group farthest from the migrated items."""
 
     def __init__(self) -> None:
         super().__init__("distance")
 
 
 class Variance(Largest):
-    """Where the world model is least sure."""
+    """Choose the group with the largest variance of the world model."""
 
     def __init__(self) -> None:
         super().__init__("variance")
 
 
 class EntropyPolicy(Largest):
-    """Where the old classifier is least sure, or the first open group if none was handed in."""
+    """Choose the group with the largest entropy of the old classifier, or the first open group without one."""
 
     def __init__(self) -> None:
         super().__init__("entropy")
 
 
 def heuristics(seed: int) -> dict[str, Policy]:
-    """All of them by name, anew; the seed is of `RandomPolicy`."""
+    """Create all heuristics by name; the seed is of `RandomPolicy`."""
     return {
         "random": RandomPolicy(seed),
         "density": DensityPolicy(),

@@ -1,4 +1,4 @@
-"""Imitation of an expert, alone or after a network has learned what its own actions lead to (arXiv 2510.08558)."""
+"""Imitation of an expert, alone or after learning the effects of own actions (arXiv 2510.08558)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EPOCHS = 10  # moments of logs and checkpoints, into which the updates are divid
 
 
 def open_scores(scores: Tensor, mask: Tensor) -> Tensor:
-    """Logits (B, M), minus infinity where a group is not open."""
+    """Return logits (B, M), minus infinity for closed groups."""
     return scores.masked_fill(~mask, -torch.inf)
 
 
@@ -32,7 +32,7 @@ class Imitation(LightningModule):
     """IL: cross-entropy to the expert's action over the open groups.
 
     Args:
-        network: is trained in place.
+        network: trained in place.
         rate: learning rate of AdamW.
         decay: its weight decay.
     """
@@ -43,7 +43,7 @@ class Imitation(LightningModule):
         self.heard: list[dict[str, Tensor]] = []  # losses of the epoch
 
     def imitation(self, scores: Tensor, batch: Demonstrations) -> Tensor:
-        """Loss of the scores of groups (B, M)."""
+        """Compute the loss of the scores of groups (B, M)."""
         return F.cross_entropy(open_scores(scores, batch.mask), batch.action)
 
     def training_step(self, batch: Demonstrations | Transitions, index: int) -> Tensor:
@@ -61,7 +61,7 @@ class Imitation(LightningModule):
         self.heard.clear()
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """It is there: policies are trained on the CPU."""
+        """Do nothing: policies are trained on the CPU."""
         return batch
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -69,14 +69,14 @@ class Imitation(LightningModule):
 
 
 class WorldFirst(Imitation):
-    """IWM: batches of own steps teach the network to predict the next observation, those of the expert to imitate.
+    """IWM: predict the next observation from own steps, then imitate the expert.
 
-    What is predicted is the change of each feature, by its own standard deviation, so all features count alike. Unlike
-    the paper, own steps are those of whole own episodes, not single steps aside from the expert's.
+    The prediction is each feature's change over its standard deviation, so all features count alike. Unlike the paper,
+    own steps are those of whole own episodes, not single steps aside from the expert's.
 
     Args:
         network: see `Imitation`.
-        steps: own steps that say how much the features change.
+        steps: own steps, which give the standard deviations.
         rate: see `Imitation`.
         decay: see `Imitation`.
     """
@@ -90,7 +90,7 @@ class WorldFirst(Imitation):
         self.register_buffer("of_all", deviation(steps.next_overall - steps.overall))
 
     def prediction(self, batch: Transitions) -> Tensor:
-        """Mean squared error of the change of the observation, in standard deviations."""
+        """Compute the mean squared error of the observation's change, in standard deviations."""
         groups, overall = self.network.change(self.network(batch.groups, batch.overall), batch.action)
         true_groups = (batch.next_groups - batch.groups) / self.of_groups
         true_overall = (batch.next_overall - batch.overall) / self.of_all
@@ -116,7 +116,7 @@ class Lessons(Dataset[Any]):
 
 
 class Schedule(Sampler[tuple[int, Tensor]]):
-    """Which rows each update has: stage after stage, drawn with replacement, the same whenever a fit is resumed.
+    """The rows of each update: stage after stage, drawn with replacement, the same in a resumed fit.
 
     Args:
         sizes: rows of each stage.
@@ -153,11 +153,11 @@ def fit(
     batch: int = 32,
     seed: int = 0,
 ) -> SetNetwork:
-    """Train a module by so many updates of each stage; logs and checkpoints are in the folder, and it is resumed there.
+    """Train a module by a number of updates per stage; logs and checkpoints go to the folder, from which a fit resumes.
 
     Args:
-        module: what is trained.
-        stages: what it is trained on, one after the other.
+        module: the module to train.
+        stages: its training samples, one stage after the other.
         updates: of each stage; a multiple of `EPOCHS` together.
         folder: of metrics.csv and last.ckpt.
         batch: rows of an update.
@@ -167,7 +167,7 @@ def fit(
         The network of the module.
 
     Raises:
-        InputError: no updates, or a number that epochs do not divide.
+        InputError: no updates, or a number not divisible by the epochs.
     """
     if sum(updates) < EPOCHS or sum(updates) % EPOCHS:
         raise InputError(f"updates: {sum(updates)}, expected a multiple of {EPOCHS}")

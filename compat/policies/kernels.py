@@ -1,4 +1,4 @@
-"""Compiled loops: what queries find at a moment of a backfill, and its average precision."""
+"""Compiled loops: the results of queries at a moment of a backfill, and their average precision."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from compat.engine.kernels import compiled
 
 @compiled
 def scaled(distance, line):
-    """As `compat.merge.Scale` of two points; `line` is x0, y0 and slope."""
+    """Compute `compat.merge.Scale` of two points; `line` is x0, y0 and slope."""
     return line[1] + (np.float64(distance) - line[0]) * line[2]
 
 
 @compiled
 def nearest(old, new, old_items, new_items, ignored, line, migrated, out):
-    """Merge the two sorted lists of each query, of what is not migrated and of what is, up to (Q, K) `out`."""
+    """Merge each query's two sorted lists, of unmigrated and of migrated items, up to (Q, K) `out`."""
     queries, items = old.shape
     for q in range(queries):
         i, j = 0, 0
@@ -41,7 +41,7 @@ def nearest(old, new, old_items, new_items, ignored, line, migrated, out):
 
 @compiled
 def thresholds(old, new, relevant, line, limits):
-    """The distances of each query's positives in both spaces, ascending, at the start of its row of (Q, W) `limits`."""
+    """Sort the distances of each query's positives in both spaces into the start of its row of (Q, W) `limits`."""
     for q in range(old.shape[0]):
         at = 0
         for j in range(old.shape[1]):
@@ -54,7 +54,7 @@ def thresholds(old, new, relevant, line, limits):
 
 @compiled
 def assign(distance, order, ignored, limits, found, line, bins):
-    """The bin of each item: how many of the positives' distances are smaller; the last one where it is ignored."""
+    """Assign each item's bin: the number of smaller distances of positives; the last bin for ignored items."""
     last = limits.shape[1] - 1
     for q in range(distance.shape[0]):
         at = 0
@@ -68,7 +68,7 @@ def assign(distance, order, ignored, limits, found, line, bins):
 
 @compiled
 def count(bins, relevant, items, positives):
-    """The histogram of all items, and of the positives, over the bins, (Q, W)."""
+    """Count all items, and the positives, in each bin, (Q, W)."""
     for q in range(bins.shape[0]):
         for j in range(bins.shape[1]):
             items[q, bins[q, j]] += 1
@@ -78,7 +78,7 @@ def count(bins, relevant, items, positives):
 
 @compiled
 def move(bins_old, bins_new, relevant, rows, items, positives):
-    """Items (N,) leave their old bins for their new ones."""
+    """Move items (N,) from their old bins to their new ones."""
     for q in range(bins_old.shape[0]):
         for row in rows:
             a, b = bins_old[q, row], bins_new[q, row]
@@ -91,7 +91,7 @@ def move(bins_old, bins_new, relevant, rows, items, positives):
 
 @compiled
 def precision(items, positives, found):
-    """The sum of the average precisions of the queries that have a positive."""
+    """Sum the average precisions of the queries with a positive."""
     total = 0.0
     for q in range(items.shape[0]):
         if found[q] == 0:

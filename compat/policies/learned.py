@@ -12,7 +12,7 @@ from compat.policies.networks import SetNetwork
 
 
 class LearnedPolicy:
-    """Goes on with the open group of the highest score.
+    """Choose the open group of the highest score.
 
     Args:
         network: trained, or not.

@@ -1,4 +1,4 @@
-"""Networks from a set of groups to a score for each: whatever order the groups come in, each gets the same score."""
+"""Permutation-equivariant networks, from a set of groups to a score for each."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ FARTHEST = 5.0  # standard deviations of the training environments at which an o
 
 
 def deviation(rows: Tensor) -> Tensor:
-    """Of each column of rows (N, D): (D,), 1 where all are equal."""
+    """Return the standard deviation of each column of rows (N, D): (D,), 1 where all are equal."""
     found = rows.std(0, correction=0)
     return torch.where(found > 1e-6, found, 1.0)
 
 
 class SetNetwork(nn.Module):
-    """Encodings of groups, and what is read off them; a child says how they are made.
+    """Encodings of groups with output heads; a child class defines the encoder.
 
-    Before it has learned anything all scores are 0, so the policy is uniform over the open groups.
+    Before training all scores are 0, so the policy is uniform over the open groups.
 
     Args:
         features: F, of each group.
@@ -41,16 +41,16 @@ class SetNetwork(nn.Module):
         self.next_overall = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, overall))
 
     def encode(self, x: Tensor) -> Tensor:
-        """(B, M, F + A) standardised -> (B, M, width)."""
+        """Encode (B, M, F + A) standardised features as (B, M, width)."""
         raise NotImplementedError
 
     def standardise(self, groups: Tensor, overall: Tensor) -> None:
-        """Take means and deviations from observations of the training environments, (N, M, F) and (N, A)."""
+        """Set means and deviations from observations of the training environments, (N, M, F) and (N, A)."""
         for part, columns in ((groups.flatten(0, 1), slice(groups.shape[2])), (overall, slice(groups.shape[2], None))):
             self.mean[columns], self.deviation[columns] = part.mean(0), deviation(part)
 
     def forward(self, groups: Tensor, overall: Tensor) -> Tensor:
-        """Encodings of groups (B, M, F) in a gallery (B, A): (B, M, width)."""
+        """Encode groups (B, M, F) in a gallery (B, A): (B, M, width)."""
         if groups.ndim != 3 or groups.shape[2] + overall.shape[1] != len(self.mean):
             found = f"{tuple(groups.shape)} and {tuple(overall.shape)}"
             raise InputError(f"observation: shapes {found}, expected {len(self.mean)} features together")
@@ -58,15 +58,15 @@ class SetNetwork(nn.Module):
         return self.encode(((x - self.mean) / self.deviation).clamp(-FARTHEST, FARTHEST))
 
     def scores(self, encodings: Tensor) -> Tensor:
-        """A logit of each group, (B, M)."""
+        """Return a logit for each group, (B, M)."""
         return self.score(encodings).squeeze(2)
 
     def value(self, encodings: Tensor) -> Tensor:
-        """The return that is expected, (B, 1)."""
+        """Return the expected return, (B, 1)."""
         return self.worth(encodings.mean(1))
 
     def change(self, encodings: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """How the observation changes by an action (B,), in units that the trainer chooses: (B, M, F) and (B, A)."""
+        """Predict the observation's change by an action (B,), in the trainer's units: (B, M, F) and (B, A)."""
         rows = torch.arange(len(action), device=action.device)
         chosen = encodings[rows, action]
         mark = torch.zeros_like(encodings[..., :1])
@@ -76,13 +76,13 @@ class SetNetwork(nn.Module):
 
 
 class DeepSets(SetNetwork):
-    """Each group by itself, beside the mean and the largest of all of them (arXiv 1703.06114), in some layers.
+    """Encode each group with the mean and the maximum of all groups (arXiv 1703.06114), in several layers.
 
     Args:
         features: see `SetNetwork`.
         overall: see `SetNetwork`.
         width: see `SetNetwork`.
-        layers: how many.
+        layers: number of layers.
     """
 
     def __init__(self, features: int, overall: int, width: int = 32, layers: int = 2) -> None:
@@ -99,13 +99,13 @@ class DeepSets(SetNetwork):
 
 
 class SetTransformer(SetNetwork):
-    """Groups that attend to each other, without positions (arXiv 1810.00825 without its inducing points).
+    """Self-attention between groups, without positions (arXiv 1810.00825 without its inducing points).
 
     Args:
         features: see `SetNetwork`.
         overall: see `SetNetwork`.
         width: see `SetNetwork`.
-        layers: how many.
+        layers: number of layers.
         heads: of each layer.
     """
 
@@ -123,7 +123,7 @@ FAMILIES: dict[str, type[SetNetwork]] = {"deep_sets": DeepSets, "transformer": S
 
 
 def build(family: str, features: int, overall: int, seed: int) -> SetNetwork:
-    """A network of a family with random weights of a seed; nobody else's random numbers are touched.
+    """Build a network of a family with random weights from a seed; global random numbers stay untouched.
 
     Raises:
         InputError: no such family.

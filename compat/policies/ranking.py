@@ -1,4 +1,4 @@
-"""What queries find at a moment of a backfill. Distances are measured once; one more group costs a millisecond."""
+"""Results of queries at a moment of a backfill. Distances are measured once; one more group costs a millisecond."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from compat.engine.exact import distances
 from compat.merge import Merge
 from compat.policies.kernels import assign, count, move, nearest, precision, thresholds
 
-TOP = 10  # items that a query is shown
+TOP = 10  # items shown per query
 AS_THEY_ARE = np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
 
 
 def lines(merge: Merge) -> np.ndarray:
-    """A fitted `compat.merge.ZScore` as x0, y0 and slope of each space, (2, 3)."""
+    """Return a fitted `compat.merge.ZScore` as x0, y0 and slope of each space, (2, 3)."""
     assert merge.scales is not None
     return np.array([(s.x[0], s.y[0], (s.y[1] - s.y[0]) / (s.x[1] - s.x[0])) for s in merge.scales])
 
 
 class ItemRanking:
-    """The distances of all queries to all items in both spaces, and the items in their order.
+    """The distances of all queries to all items in both spaces, and the sorted items.
 
     Memory is 17 bytes for each query and item.
 
     Args:
-        embeddings: the four matrices and groups; labels are not looked at.
+        embeddings: the four matrices and groups; labels are not read.
     """
 
     def __init__(self, embeddings: Embeddings) -> None:
@@ -39,7 +39,7 @@ class ItemRanking:
         self.ignored = (e.query_groups[:, None] == e.gallery_groups).numpy()
 
     def found(self, line: np.ndarray, migrated: np.ndarray) -> np.ndarray:
-        """The nearest items of each query, (Q, `TOP`), -1 where there are no more.
+        """Return the nearest items of each query, (Q, `TOP`), padded with -1.
 
         Args:
             line: see `lines`.
@@ -51,14 +51,14 @@ class ItemRanking:
 
 
 class Tally(NamedTuple):
-    """How many items, and how many positives, lie between the distances of a query's positives, (Q, W) each."""
+    """Counts of items, and of positives, between the distances of a query's positives, (Q, W) each."""
 
     items: np.ndarray
     positives: np.ndarray
 
 
 class Judge:
-    """mAP at any moment of a backfill, as `compat.backfill_curve` has it.
+    """Compute mAP at any moment of a backfill, as `compat.backfill_curve` does.
 
     As in `compat.engine.exact`, an item is put in its bin between the distances of the positives, once for the old and
     once for the new space; a moment is a histogram over these bins.
@@ -85,18 +85,18 @@ class Judge:
             assign(distance, items, ranking.ignored, limits, self.found, line[space], bins)
 
     def start(self) -> Tally:
-        """Nothing is migrated."""
+        """Return the tally before any migration."""
         tally = Tally(*(np.zeros((len(self.found), self.width), np.int32) for _ in range(2)))
         count(self.old, self.relevant, tally.items, tally.positives)
         return tally
 
     def after(self, tally: Tally, rows: np.ndarray) -> Tally:
-        """These items, (N,), are migrated too."""
+        """Return the tally after migrating these items too, (N,)."""
         later = Tally(*(values.copy() for values in tally))
         move(self.old, self.new, self.relevant, rows, later.items, later.positives)
         return later
 
     def mean_ap(self, tally: Tally) -> float:
-        """Over the queries that have a positive; NaN if there is none."""
+        """Compute the mAP over the queries with a positive; NaN without one."""
         queries = int((self.found > 0).sum())
         return precision(tally.items, tally.positives, self.found) / queries if queries else float("nan")

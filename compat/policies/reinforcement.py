@@ -1,4 +1,4 @@
-"""Reinforcement learning of a network over groups by sb3-contrib's MaskablePPO, from whatever it has learned before."""
+"""Reinforcement learning of a network over groups by sb3-contrib's MaskablePPO, from any starting weights."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ except ImportError as error:
 
 
 class ScoresAndValue(BaseFeaturesExtractor):
-    """The scores of the groups, and the value behind them: (B, M + 1).
+    """The scores of the groups, followed by the value: (B, M + 1).
 
     Args:
         observation_space: with `groups` (M, F) and `all` (A,).
-        network: is trained in place.
+        network: trained in place.
     """
 
     def __init__(self, observation_space: Any, network: SetNetwork) -> None:
@@ -41,22 +41,22 @@ class ScoresAndValue(BaseFeaturesExtractor):
 
 
 class Parted(nn.Module):
-    """What `ScoresAndValue` joined."""
+    """Split the output of `ScoresAndValue`."""
 
     def forward(self, both: Tensor) -> tuple[Tensor, Tensor]:
         return self.forward_actor(both), self.forward_critic(both)
 
     def forward_actor(self, both: Tensor) -> Tensor:
-        """The scores, (B, M)."""
+        """Return the scores, (B, M)."""
         return both[:, :-1]
 
     def forward_critic(self, both: Tensor) -> Tensor:
-        """The value, (B, 1)."""
+        """Return the value, (B, 1)."""
         return both[:, -1:]
 
 
 class GroupPolicy(MaskableActorCriticPolicy):
-    """An actor and a critic that are heads of one network over groups; sb3's own layers between are left out."""
+    """An actor and a critic as heads of one network over groups; sb3's own layers between are left out."""
 
     def _build(self, lr_schedule: Any) -> None:
         self.mlp_extractor = Parted()  # type: ignore[assignment]
@@ -73,17 +73,17 @@ def reinforce(
     horizon: int = 32,
     rate: float = 3e-4,
 ) -> SetNetwork:
-    """A copy of a network, trained for so many steps in all environments together.
+    """Train a copy of a network for a number of steps in all environments together.
 
-    Rewards are not discounted, as an episode ends when all is migrated; PPO's other arguments are sb3's, but for larger
-    batches.
+    Rewards are not discounted, as an episode ends with a complete migration; PPO's other arguments are sb3's, except
+    for larger batches.
 
     Args:
-        network: where to start from; it stays as it is.
-        environments: makes of each, with as many groups as the others.
+        network: the start; it is not changed.
+        environments: factories of environments with equal numbers of groups.
         steps: in all of them, rounded up to whole rollouts.
         seed: of actions and episodes.
-        horizon: steps in each environment before the network is updated.
+        horizon: steps in each environment between two updates of the network.
         rate: learning rate of Adam.
     """
     if steps < 1:
@@ -105,7 +105,7 @@ def reinforce(
                 "features_extractor_kwargs": {"network": learned},
             },
         )
-        model.set_logger(Logger(None, []))  # the usual one makes a folder in that of temporary files
+        model.set_logger(Logger(None, []))  # the default one makes a folder among the temporary files
         model.learn(steps)
     vectorised.close()
     learned.eval()

@@ -1,4 +1,4 @@
-"""Episodes that a policy went through, and a data set of them on disk that others can train on."""
+"""Episodes of a policy, and a data set of them on disk for training others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Rollout(NamedTuple):
         seed: of the environment's `reset`.
         groups: (T + 1, groups, features) observations, the last one after the last step.
         overall: (T + 1, features) likewise, of the key `all`.
-        masks: (T + 1, groups) bool, which groups might be chosen.
+        masks: (T + 1, groups) bool, the open groups.
         actions: (T,) int64.
         rewards: (T,) float64.
         order: (G,) int64, the permutation of the gallery.
@@ -42,16 +42,16 @@ class Rollout(NamedTuple):
 
     @property
     def gain(self) -> float:
-        """The sum of the rewards: the relative gain."""
+        """Sum of the rewards: the relative gain."""
         return float(self.rewards.sum())
 
 
 def rollout(env: gymnasium.Env[Any, Any], policy: Policy, seed: int) -> Rollout:
-    """An episode of a policy.
+    """Run an episode of a policy.
 
     Args:
         env: a `BackfillEnv`, wrapped or not.
-        policy: chooses by the observation and by which groups are open.
+        policy: chooses by the observation and by the open groups.
         seed: of the episode.
     """
     backfill = env.unwrapped
@@ -110,10 +110,10 @@ def record(env: gymnasium.Env[Any, Any], policy: Policy, seeds: Sequence[int], p
 
 
 def read(path: str | Path) -> list[Rollout]:
-    """The episodes of a file that `record` wrote.
+    """Read the episodes of a file written by `record`.
 
     Raises:
-        InputError: no such file, or episodes of other features than those of this version.
+        InputError: no such file, or episodes with features of another version.
     """
     with Archive("episodes", path, "an .npz file of recorded episodes") as file:
         arrays = dict(file)

@@ -1,4 +1,4 @@
-"""What policies learn from: an expert's demonstrations, and what one's own actions led to."""
+"""Training samples of policies: an expert's demonstrations, and the effects of own actions."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from compat.files import replace
 
 
 class Demonstrations(NamedTuple):
-    """N states that an expert met, M groups each.
+    """N states met by an expert, M groups each.
 
     Attributes:
-        groups: (N, M, F), what was observed.
+        groups: (N, M, F), observations.
         overall: (N, A), likewise.
         mask: (N, M) bool, the open groups.
         action: (N,), the expert's.
-        gains: (N, M), the gain of mAP for each item by the expert's action, and by others that were tried at this
-            state; NaN of what was not.
-        proxies: (N, M), a figure free of labels of the same trials, likewise.
-        episode: (N,), of which episode each state is.
+        gains: (N, M), the gain of mAP per item by the expert's action, and by the other actions tried at this state;
+            NaN for untried ones.
+        proxies: (N, M), a figure without labels of the same trials, likewise.
+        episode: (N,), number of each state's episode.
     """
 
     groups: Tensor
@@ -38,15 +38,15 @@ class Demonstrations(NamedTuple):
 
 
 class Transitions(NamedTuple):
-    """N steps of one's own, without a reward.
+    """N own steps, without rewards.
 
     Attributes:
-        groups: (N, M, F), what was observed.
+        groups: (N, M, F), observations.
         overall: (N, A), likewise.
-        action: (N,), what was done.
-        next_groups: (N, M, F), what was observed then.
+        action: (N,), the actions.
+        next_groups: (N, M, F), the next observations.
         next_overall: (N, A), likewise.
-        episode: (N,), of which episode each step is.
+        episode: (N,), number of each step's episode.
     """
 
     groups: Tensor
@@ -61,7 +61,7 @@ Samples = TypeVar("Samples", Demonstrations, Transitions)
 
 
 def joined(parts: Sequence[Samples]) -> Samples:
-    """One after the other; their episodes get numbers of their own.
+    """Join samples one after the other, with new numbers for their episodes.
 
     Raises:
         InputError: none.
@@ -77,13 +77,13 @@ def joined(parts: Sequence[Samples]) -> Samples:
 
 
 def of_episodes(samples: Samples, episodes: Sequence[int]) -> Samples:
-    """Only those of some episodes."""
+    """Select the samples of some episodes."""
     kept = torch.isin(samples.episode, torch.as_tensor(list(episodes)))
     return type(samples)(*(column[kept] for column in samples))
 
 
 def some_episodes(demonstrations: Demonstrations, share: float, seed: int) -> Demonstrations:
-    """A share of the episodes, at least one, drawn by a seed: of two shares by one seed the larger has the smaller.
+    """Draw a share of the episodes, at least one, by a seed; a larger share by the same seed includes a smaller one.
 
     Raises:
         InputError: a share outside (0, 1].
@@ -96,11 +96,11 @@ def some_episodes(demonstrations: Demonstrations, share: float, seed: int) -> De
 
 
 def save(samples: Demonstrations | Transitions, path: Path) -> None:
-    """Write them as .safetensors, atomically."""
+    """Write samples as .safetensors, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     replace(path, lambda file: save_file({k: v.contiguous() for k, v in samples._asdict().items()}, str(file)))
 
 
 def load(kind: type[Samples], path: Path) -> Samples:
-    """Read what `save` wrote."""
+    """Read a file written by `save`."""
     return kind(**load_file(str(path)))

@@ -1,4 +1,4 @@
-"""Own alternatives, executed where the expert acted and contrasted with what its action led to (arXiv 2510.08558)."""
+"""Contrast the outcomes of own alternatives with the expert's at the same state (arXiv 2510.08558)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Outcome: TypeAlias = Literal["gains", "proxies"]
 
 
 def alternatives(demonstrations: Demonstrations, count: int, seed: int) -> Tensor:
-    """Some of what was tried beside the expert's actions.
+    """Select some of the actions tried beside the expert's.
 
     Args:
         demonstrations: N states.
-        count: K, as many others as there are at most.
-        seed: of the drawing; with a larger count the same and more are drawn.
+        count: K, largest number of others per state.
+        seed: of the drawing; a larger count draws the same ones and more.
 
     Returns:
         (N, M) bool, without the expert's actions.
@@ -34,20 +34,20 @@ def alternatives(demonstrations: Demonstrations, count: int, seed: int) -> Tenso
 
 
 def regrets(demonstrations: Demonstrations, tried: Tensor, outcome: Outcome) -> Tensor:
-    """How much less each alternative led to than the expert's action, in units of its episode's mean: (N, M).
+    """Compute each alternative's regret against the expert's action, in units of its episode's mean: (N, M).
 
-    The mean is that of the absolute differences of what was tried in the episode; 0 where nothing was.
+    The mean is over the absolute differences of the trials in the episode; 0 without trials.
 
     Args:
         demonstrations: N states.
         tried: (N, M) bool, without the expert's actions.
-        outcome: what is compared: gains of mAP, or figures free of labels.
+        outcome: the compared figure: gains of mAP, or figures without labels.
     """
     found = getattr(demonstrations, outcome)
     own = found.gather(1, demonstrations.action[:, None])
     difference = torch.where(tried, own - found, 0.0)
     if not difference.isfinite().all():
-        raise InputError(f"{outcome}: an alternative without an outcome, expected one of each that is tried")
+        raise InputError(f"{outcome}: an alternative without an outcome, expected one for each alternative")
     episodes = int(demonstrations.episode.max()) + 1
     total = torch.zeros(episodes, dtype=difference.dtype)
     total.index_add_(0, demonstrations.episode, difference.abs().sum(1))
@@ -58,7 +58,7 @@ def regrets(demonstrations: Demonstrations, tried: Tensor, outcome: Outcome) -> 
 
 
 def reflected(demonstrations: Demonstrations, count: int, seed: int, outcome: Outcome) -> Demonstrations:
-    """Demonstrations with the contrast in place of the outcomes, as `SelfReflection` is trained on.
+    """Replace the outcomes of demonstrations by the contrast `SelfReflection` is trained on.
 
     Args:
         demonstrations: N states.
@@ -67,8 +67,8 @@ def reflected(demonstrations: Demonstrations, count: int, seed: int, outcome: Ou
         outcome: see `regrets`.
 
     Returns:
-        The same states; `gains` is minus the regret of each action that was tried, 0 of the expert's, and minus
-        infinity of what was not.
+        The same states; `gains` is minus the regret of each tried action, 0 for the expert's, and minus infinity for
+        untried ones.
     """
     tried = alternatives(demonstrations, count, seed)
     contrast = (-regrets(demonstrations, tried, outcome)).masked_fill(~tried, -torch.inf)
@@ -77,11 +77,11 @@ def reflected(demonstrations: Demonstrations, count: int, seed: int, outcome: Ou
 
 
 def contrast(scores: Tensor, outcomes: Tensor) -> Tensor:
-    """Cross-entropy, among what was tried, from the softmax of the outcomes to that of the scores, less its least.
+    """Compute the cross-entropy, over tried actions, from the softmax of outcomes to the scores', less its minimum.
 
     Args:
         scores: (B, M).
-        outcomes: (B, M), minus infinity where nothing was tried.
+        outcomes: (B, M), minus infinity for untried actions.
     """
     tried = outcomes.isfinite()
     target = outcomes.softmax(1)
@@ -91,10 +91,10 @@ def contrast(scores: Tensor, outcomes: Tensor) -> Tensor:
 
 
 class SelfReflection(Imitation):
-    """SR: imitation, and the scores of one's own alternatives in proportion to what they led to.
+    """SR: imitation, with scores of own alternatives in proportion to their outcomes.
 
-    The paper has a language model write down why the expert's action was better. Here the difference of the outcomes
-    says it: `contrast` is added to the imitation loss.
+    In the paper a language model writes down why the expert's action was better. Here the difference of the outcomes
+    stands for it: `contrast` is added to the imitation loss.
 
     Args:
         network: see `Imitation`.
@@ -108,5 +108,5 @@ class SelfReflection(Imitation):
         self.weight = weight
 
     def imitation(self, scores: Tensor, batch: Demonstrations) -> Tensor:
-        """On demonstrations of `reflected`."""
+        """Compute the loss on demonstrations of `reflected`."""
         return super().imitation(scores, batch) + self.weight * contrast(scores, batch.gains)

@@ -1,4 +1,4 @@
-"""Results: what one is, and the folder that keeps a benchmark's. Imports no torch."""
+"""Results, and the folder of a benchmark's results. Imports no torch."""
 
 from compat.results.experiment import load_experiment, record_name
 from compat.results.folder import (

@@ -1,4 +1,4 @@
-"""experiment.yaml: what a benchmark's results share, once: config, commands, trained_on and records of provenance."""
+"""experiment.yaml: the shared part of a benchmark's results: config, commands, trained_on and records of provenance."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ EXPERIMENT = "experiment.yaml"
 
 
 def record_name(record: Any) -> str:
-    """The name of a record of provenance, by which results refer to it: made from its content."""
+    """Return the name of a record of provenance, made from its content; results refer to it."""
     return hashlib.sha256(json.dumps(rounded(record), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def load_experiment(folder: str | Path) -> dict[str, Any]:
-    """The config, commands, trained_on, and the records of provenance by name; nothing where there is no file.
+    """Read the config, commands, trained_on, and the records of provenance by name; empty without a file.
 
     Raises:
         InputError: it cannot be read.
@@ -50,8 +50,8 @@ def save_experiment(folder: Path, experiment: Mapping[str, Any]) -> None:
     replace(folder / EXPERIMENT, lambda path: path.write_text(text))
 
 
-def joined(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is given, beside the methods, orders, merge rules, commands and records of provenance that are there."""
+def join_experiments(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Join a new experiment with the methods, orders, merge rules, commands and records already there."""
     commands = list(dict.fromkeys([*before.get("commands", []), *given.get("commands", [])]))
     records = {**before.get("provenance", {}), **given.get("provenance", {})}
     found = {**before, **given, **({"commands": commands} if commands else {}), "provenance": records}
@@ -61,7 +61,7 @@ def joined(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
 
 
 def _with_entries(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """A config with the methods, and the entries of each axis of the replay, of an earlier one beside its own."""
+    """Add the methods, and the entries of each replay axis, of an earlier config."""
     methods = {**before.get("methods", {}), **given.get("methods", {})}
     replay = dict(given.get("replay", {}))
     for axis, entries in before.get("replay", {}).items():

@@ -1,9 +1,9 @@
 """The folder of a benchmark's results: results.jsonl, failures.jsonl, experiment.yaml and queries.npz.
 
-One line a result, sorted by labels; the config, what the models were trained on and where things were made once, beside
-it. results.jsonl may have been packed by gzip; whoever writes unpacks it. Whoever writes holds the folder's lock and
-renames each file into place. What lines refer to is written before them and taken away after them, so that a process
-may be killed between any two files.
+One line per result, sorted by labels. The config, the training data of the models and the provenance are stored once,
+beside it. results.jsonl may have been packed by gzip; a writer unpacks it. A writer holds the folder's lock and renames
+each file into place. Referenced records are written before the lines and removed after them, so a process may be
+killed between any two files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from filelock import FileLock
 from compat.errors import InputError
 from compat.files import replace, sweep
 from compat.results import queries
-from compat.results.experiment import EXPERIMENT, joined, load_experiment, save_experiment
+from compat.results.experiment import EXPERIMENT, join_experiments, load_experiment, save_experiment
 from compat.results.lines import failure_of, line_of, packed, read_lines, result_of
 from compat.results.result import Failure, Labels, Result, identity
 
@@ -29,7 +29,7 @@ Record = TypeVar("Record", bound="Result | Failure")
 
 
 class CollectError(InputError):
-    """A folder of results cannot be written, or has a result that may not be replaced; what it has stays."""
+    """A folder of results cannot be written, or has a result not to be replaced; its content stays."""
 
 
 def collect(
@@ -39,15 +39,15 @@ def collect(
     experiment: Mapping[str, Any] | None = None,
     overwrite: bool = True,
 ) -> None:
-    """Put results into a benchmark's folder: each takes the place of the one, or of the failure, with its labels.
+    """Put results into a benchmark's folder: each replaces the result, or the failure, with its labels.
 
     Args:
         folder: results/<benchmark>.
         results: `provenance` has names of records of the experiment or of the folder, see `record_name`.
-        query_areas: for each result each query's area under its curve of average precision (Q,), or None; what paired
-            comparisons of methods are made from.
-        experiment: config, commands, trained_on, and the records of provenance by name; joined to what the folder has.
-        overwrite: whether a result may take the place of one with another key.
+        query_areas: for each result each query's area under its curve of average precision (Q,), or None; used by
+            paired comparisons of methods.
+        experiment: config, commands, trained_on, and the records of provenance by name; joined to the folder's.
+        overwrite: whether a result may replace one with another key.
 
     Raises:
         CollectError: the folder cannot be written, or a result with another key may not be replaced.
@@ -62,7 +62,7 @@ def collect(
             _check_keys(folder, before, results)
         keys = {identity(r.labels): r.key for r in results}
         outdated = [r for r in before if keys.get(identity(r.labels), r.key) != r.key]
-        both = joined(shared, experiment or {})
+        both = join_experiments(shared, experiment or {})
         if both != shared:
             save_experiment(folder, both)
         kept = _replaced(before, results)
@@ -79,7 +79,7 @@ def collect(
 
 
 def collect_failures(folder: str | Path, failures: Sequence[Failure]) -> None:
-    """Note what failed, beside a result with the same labels if there is one: what was computed stays.
+    """Record failures beside any results with the same labels: computed results stay.
 
     Raises:
         CollectError: the folder cannot be written.
@@ -100,14 +100,14 @@ def forget(folder: str | Path, labels: Sequence[Labels]) -> None:
 
 
 def load_results(folder: str | Path, broken: list[str] | None = None) -> list[Result]:
-    """All results: the upgrades in their sequence, in each the rows by their AUC, seeds ascending.
+    """Load all results: the upgrades in their sequence, in each the rows by their AUC, seeds ascending.
 
     Args:
         folder: results/<benchmark>.
-        broken: gets a message for each line that cannot be read, which is left out, in place of an error.
+        broken: receives a message for each unreadable line, which is left out instead of raising.
 
     Raises:
-        InputError: no such folder, no result in it, a line that cannot be read, or results that cannot be compared.
+        InputError: no such folder, no result in it, an unreadable line, or results that cannot be compared.
     """
     folder = Path(folder)
     results = read_lines(folder / RESULTS, result_of, broken)
@@ -132,15 +132,15 @@ def load_results(folder: str | Path, broken: list[str] | None = None) -> list[Re
 
 
 def older_files(folder: Path) -> list[Path]:
-    """Results as versions before 0.1 wrote them, one JSON file each; this version does not read them."""
+    """List results written by versions before 0.1, one JSON file each; this version does not read them."""
     return sorted(path for depth in ("", "*/") for path in folder.glob(f"{depth}*-s[0-9]*.json"))
 
 
 def load_upgrades(folder: str | Path, broken: list[str] | None = None) -> dict[str, list[Result]]:
-    """The results of a benchmark by upgrade, as `load_results` gives them: one, named "", or those of a sequence.
+    """Load a benchmark's results by upgrade, as `load_results` does: one, named "", or those of a sequence.
 
     Raises:
-        InputError: as `load_results`, or a method that one of the upgrades lacks.
+        InputError: as `load_results`, or a method missing from one of the upgrades.
     """
     upgrades: dict[str, list[Result]] = {}
     for result in load_results(folder, broken):
@@ -156,18 +156,18 @@ def load_upgrades(folder: str | Path, broken: list[str] | None = None) -> dict[s
 
 
 def load_keys(folder: str | Path) -> dict[tuple[tuple[str, str], ...], str]:
-    """The key of each result by the identity of its labels; nothing where there is no folder."""
+    """Load the key of each result by the identity of its labels; empty without a folder."""
     return {identity(r.labels): r.key for r in read_lines(Path(folder, RESULTS), result_of, None)}
 
 
 def load_failures(folder: str | Path, broken: list[str] | None = None) -> list[Failure]:
-    """What failed in a benchmark, by labels."""
+    """Load the failures of a benchmark, by labels."""
     return read_lines(Path(folder, FAILURES), failure_of, broken)
 
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock; whatever keeps it from being written is one line."""
+    """Hold a folder's lock; any error on writing is one line."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
@@ -180,7 +180,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 def _check_keys(folder: Path, before: Iterable[Result], given: Iterable[Result]) -> None:
-    """Refuse to replace a result that was made from something else."""
+    """Refuse to replace a result made from different inputs."""
     keys = {identity(r.labels): r.key for r in before}
     for r in given:
         if keys.get(identity(r.labels), r.key) != r.key:
@@ -191,7 +191,7 @@ def _check_keys(folder: Path, before: Iterable[Result], given: Iterable[Result])
 
 
 def _replaced(before: Iterable[Record], given: Iterable[Record]) -> list[Record]:
-    """Sorted by labels, those given in the places of those with their labels."""
+    """Replace records by those with the same labels, sorted by labels."""
     by_labels: dict[Any, Record] = {identity(r.labels): r for r in (*before, *given)}
     return sorted(by_labels.values(), key=lambda r: _place(r.labels))
 
@@ -207,7 +207,7 @@ def _write(path: Path, records: Iterable[Result | Failure]) -> None:
 
 
 def _forget(path: Path, records: Sequence[Record], given: Iterable[Result | Failure]) -> None:
-    """Write a file without the records that have the labels of those given; without any, delete it."""
+    """Write a file without the records with these labels; delete it if none is left."""
     gone = {identity(r.labels) for r in given}
     left = [r for r in records if identity(r.labels) not in gone]
     if left:
@@ -218,7 +218,7 @@ def _forget(path: Path, records: Sequence[Record], given: Iterable[Result | Fail
 
 
 def _check_one_benchmark(folder: Path, results: Sequence[Result]) -> None:
-    """Refuse results of other completion ratios in one upgrade, or of other systems for one seed or one training."""
+    """Refuse results with other completion ratios in one upgrade, or other systems for one seed or one training."""
     firsts: dict[tuple[Any, ...], Result] = {}
     for result in results:
         seed, backbones = ("seed", result.seed), ("backbones", *result.backbones)
@@ -232,5 +232,5 @@ def _check_one_benchmark(folder: Path, results: Sequence[Result]) -> None:
 
 
 def _same(system: dict[str, float], other: dict[str, float]) -> bool:
-    """Whether figures that both have are the same but for the last digits, which depend on how sums were divided."""
+    """Whether the figures of both agree but for the last digits, which depend on the order of sums."""
     return all(isclose(system[k], other[k], rel_tol=1e-8) for k in system.keys() & other.keys())

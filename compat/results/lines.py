@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def rounded(value: Any) -> Any:
-    """JSON values with floats to 9 significant digits."""
+    """Round the floats of JSON values to 9 significant digits."""
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}")
     if isinstance(value, dict):
@@ -30,7 +30,7 @@ def rounded(value: Any) -> Any:
 
 
 def line_of(result: Result | Failure) -> str:
-    """One line: the labels, `key` (a failure: `benchmark`), then the fields; each curve and system is columns."""
+    """Write one line: the labels, `key` (of a failure `benchmark`), then the fields; curves and systems are columns."""
     first = "key" if isinstance(result, Result) else "benchmark"
     content = {**result.labels, first: getattr(result, first)}
     for each in fields(result):
@@ -45,7 +45,7 @@ def line_of(result: Result | Failure) -> str:
 
 
 def result_of(line: str) -> Result:
-    """From `line_of`; columns that this version does not know are left out, and of the curves only mAP must be there.
+    """Read a result from `line_of`; unknown columns are ignored, and of the curves only mAP is required.
 
     Raises:
         ValueError: no JSON object, or a column is missing.
@@ -90,7 +90,7 @@ def _tells(how: Any) -> bool:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value of JSON is of a type, with all that is in it."""
+    """Whether a JSON value is of a type, with everything inside it."""
     inner = get_args(kind)
     if get_origin(kind) is list:
         return isinstance(value, list) and all(_fits(item, inner[0]) for item in value)
@@ -100,7 +100,7 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def failure_of(line: str) -> Failure:
-    """From `line_of`.
+    """Read a failure from `line_of`.
 
     Raises:
         ValueError: no JSON object, or a column is missing.
@@ -112,7 +112,7 @@ def failure_of(line: str) -> Failure:
 
 
 def _split(line: str, first: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The labels, which are what stands before the first field, and the fields."""
+    """Split a record into the labels, which come before the first field, and the fields."""
     content = json.loads(line)
     if not isinstance(content, dict) or first not in content or "method" not in content:
         raise ValueError(f"no column {first!r}")
@@ -124,20 +124,20 @@ def _split(line: str, first: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def packed(path: Path) -> Path:
-    """Where gzip puts a file."""
+    """Return the path of the gzip file."""
     return path.with_name(f"{path.name}.gz")
 
 
 def read_lines(path: Path, parse: Callable[[str], T], broken: list[str] | None) -> list[T]:
-    """What each line of a file says, also of one that gzip has packed since; none where there is no file.
+    """Parse each line of a file, or of its gzip; none without a file.
 
     Args:
         path: of the file.
-        parse: one line.
-        broken: gets a message for each line that cannot be read, in place of an error.
+        parse: parses one line.
+        broken: receives a message for each unreadable line, in place of an error.
 
     Raises:
-        InputError: the file cannot be read, or a line and `broken` is None.
+        InputError: the file cannot be read, or a line cannot and `broken` is None.
     """
     try:
         if path.exists():

@@ -1,7 +1,7 @@
 """Figures of each query, for paired comparisons: queries.npz holds an array for each row of the table, or seed of one.
 
 An entry is named by its labels, label=value joined by commas; seed=0+1+2 is the mean over these seeds. A query's value
-is a byte, in 250ths, 255 for one without a positive.
+is a byte, in 250ths, 255 for a query without a positive.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UNITS, NONE = 250, 255
 
 
 def entry_name(labels: Labels, seeds: Iterable[str]) -> str:
-    """Of an array in the file."""
+    """Return the name of an array in the file."""
     return ",".join(f"{k}={'+'.join(seeds) if k == 'seed' else v}" for k, v in sorted(labels.items()))
 
 
@@ -37,14 +37,14 @@ def _covers(name: str, labels: Labels) -> bool:
 
 
 def encode(values: np.ndarray) -> np.ndarray:
-    """(Q,) areas -> (Q,) bytes. What rounding takes from one query the next one gets, so that the mean stays."""
+    """Encode (Q,) areas as (Q,) bytes; each rounding error is carried to the next query, so the mean stays."""
     none = np.isnan(values)
     units = np.diff(np.round(np.cumsum(np.nan_to_num(values)) * UNITS), prepend=0)
     return np.where(none, NONE, units).astype(np.uint8)
 
 
 def decode(units: np.ndarray) -> np.ndarray:
-    """(Q,) bytes -> (Q,) areas, NaN for a query without a positive."""
+    """Decode (Q,) bytes to (Q,) areas, NaN for a query without a positive."""
     return np.where(units == NONE, np.nan, units / UNITS)
 
 
@@ -63,7 +63,7 @@ def _entries(folder: Path) -> Iterator[Mapping[str, np.ndarray]]:
 
 
 def read(folder: Path) -> dict[str, np.ndarray]:
-    """All entries, encoded; none where there is no file.
+    """Read all entries, encoded; none without a file.
 
     Raises:
         InputError: the file is damaged.
@@ -75,7 +75,7 @@ def read(folder: Path) -> dict[str, np.ndarray]:
 def merge(folder: Path, areas: Iterable[tuple[Labels, np.ndarray | None]]) -> None:
     """Put each query's areas (Q,) of some results into the file; None where a result has none.
 
-    An entry that holds the mean over several seeds goes when one of them gets another value.
+    An entry with the mean over several seeds is removed when one of them gets another value.
     """
     entries = read(folder)
     before = set(entries)
@@ -89,7 +89,7 @@ def merge(folder: Path, areas: Iterable[tuple[Labels, np.ndarray | None]]) -> No
 
 
 def write(folder: Path, entries: Mapping[str, np.ndarray]) -> None:
-    """All entries, encoded, through a temporary file."""
+    """Write all entries, encoded, through a temporary file."""
 
     def save(path: Path) -> None:
         with path.open("wb") as file:
@@ -98,23 +98,8 @@ def write(folder: Path, entries: Mapping[str, np.ndarray]) -> None:
     replace(folder / QUERIES, save)
 
 
-def condense(folder: Path) -> None:
-    """The mean over the seeds of a row in place of an entry for each seed."""
-    rows: dict[str, list[tuple[str, np.ndarray]]] = {}
-    for name, units in read(folder).items():
-        parts = _parts(name)
-        rows.setdefault(entry_name({**parts, "seed": ""}, [""]), []).append((parts["seed"], decode(units)))
-    means = {}
-    for name, entries in rows.items():
-        weights = [seeds.count("+") + 1 for seeds, _ in entries]
-        mean = np.average([values for _, values in entries], axis=0, weights=weights)
-        means[entry_name(_parts(name), [seeds for seeds, _ in entries])] = encode(mean)
-    if means:
-        write(folder, means)
-
-
 def load_query_auc(folder: str | Path, result: Result) -> np.ndarray | None:
-    """Each query's area (Q,) float64, NaN for one without a positive, mean over seeds where only that was kept.
+    """Load each query's area (Q,) float64, NaN without a positive; the mean over seeds if only it was kept.
 
     None where none was saved.
 

@@ -1,4 +1,4 @@
-"""One result: the replay of one method, with the labels that tell it from the others. Imports no torch."""
+"""One result: the replay of one method, with the labels identifying it. Imports no torch."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ class Result:
 
     Attributes:
         benchmark: name of the benchmark.
-        labels: what tells this result from the others of the benchmark: upgrade ("" or, in a sequence, first,
-            second_from_1, ...), method, seed (an integer, of the method's head and of the orders), order, merge.
-        key: of everything that the figures depend on.
-        backbones: of the old and the new model on their own, which training or checkpoint each is; results of which
-            these are equal are of one training. None in results from before this was kept.
+        labels: identify this result in the benchmark: upgrade ("" or, in a sequence, first, second_from_1, ...),
+            method, seed (an integer, of the method's head and of the orders), order, merge.
+        key: digest of everything the figures depend on.
+        backbones: the training or checkpoint of the old and of the new model; results with equal ones are of one
+            training. None in results from before this was kept.
         progress: completion ratios.
         curves: name of a metric -> its value at each ratio. mean_ap is always there; names are those of
             `compat.curve_metrics.CURVE_METRICS` and of `metrics`.
         mean_ap_orders: the mAP list of each order.
-        old: figures of the old system, old queries on old items, by metric. It is the old model on its own: for a
-            second upgrade the middle model's, whatever the first one made of it; for one that starts before the
-            first has ended the oldest model's, which part of the gallery is still embedded with.
+        old: figures of the old system, old queries on old items, by metric: the old model on its own. For a second
+            upgrade it is the plain middle model; for an overlapping second upgrade the oldest model, as part
+            of the gallery still has its embeddings.
         new: figures of the new system, new queries on new items, likewise the new model on its own.
-        queries: queries evaluated.
-        queries_without_positive: queries skipped because no relevant item is in the gallery.
+        queries: number of queries evaluated.
+        queries_without_positive: number of queries skipped for lack of a relevant item in the gallery.
         gallery_items: size of the gallery.
-        encoder_passes_per_query: forward passes of an embedder while the backfilling goes on; of a method that learns
-            on the way their mean, rounded.
+        encoder_passes_per_query: forward passes of an embedder during the backfill; for an online method their mean,
+            rounded.
         bytes_per_item: written for each gallery item until all are new, as float32; twice where old items are
             transformed first; 0 in results from before it was counted.
-        needs: for each axis, such as order and merge, what has to be known for it.
-        starts_at: progress of the upgrade before this one when this one starts; 0 if there is none.
-        seconds: that each stage took when it was computed.
-        training_seconds: of training the model of this upgrade and what the method learned for it; of neither the old
-            model, which is there, nor another upgrade's.
+        needs: for each axis, such as order and merge, its required inputs.
+        starts_at: progress of the previous upgrade at the start of this one; 0 without one.
+        seconds: of each stage, when it was computed.
+        training_seconds: of training the model of this upgrade and the method's head; without the old model, which
+            already exists, and without other upgrades.
         spec: the method's own config.
-        refits: of a method that expects new embeddings on the way, lists of a length: the progress of each refit from
-            which its model served, the mean squared error that it expected of what is left, and the observed one.
-        provenance: names of the records in experiment.yaml that say where and by which code this was made.
-        images_skipped: paths of the images that could not be decoded and were left out.
-        metrics: label and direction of each metric that CURVE_METRICS does not have.
-        transforms_gallery: whether the method writes old items anew first, so that the old gallery is not as it was.
+        refits: for a method predicting new embeddings online, lists of one length: progress of each refit whose model
+            served, its expected mean squared error on the remaining items, and the observed one.
+        provenance: names of the records of machine and code in experiment.yaml.
+        images_skipped: paths of undecodable images, left out.
+        metrics: label and direction of each metric outside CURVE_METRICS.
+        transforms_gallery: whether the method rewrites old items first, so the old gallery changes.
     """
 
     benchmark: str
@@ -91,7 +91,7 @@ class Result:
 
     @property
     def upgrade(self) -> str:
-        """Which upgrade of a sequence; empty where there is one."""
+        """Name of the upgrade in a sequence; empty for a single one."""
         return str(self.labels.get("upgrade", ""))
 
     @property
@@ -106,47 +106,47 @@ class Result:
 
     @property
     def seed(self) -> int:
-        """Of the method's head and of the orders."""
+        """Seed of the method's head and of the orders."""
         return int(self.labels["seed"])
 
     @property
     def order(self) -> str:
-        """Name of the order in which the gallery is backfilled."""
+        """Name of the backfill order."""
         return str(self.labels.get("order", PLAIN["order"]))
 
     @property
     def merge(self) -> str:
-        """Name of the rule by which the two lists are merged."""
+        """Name of the merge rule."""
         return str(self.labels.get("merge", PLAIN["merge"]))
 
     @property
     def name(self) -> str:
-        """The row of a table: the method, with the other labels where they are not the plain ones."""
+        """Name of the table row: the method, with any labels other than the default ones."""
         return row_name(self.labels)
 
     @property
     def budget(self) -> str:
-        """What has to be known for it, beyond the embeddings."""
+        """The inputs required beyond the embeddings."""
         return ", ".join(dict.fromkeys(need for needs in self.needs.values() for need in needs)) or "-"
 
     @property
     def backward_compatible(self) -> bool | None:
         """Whether new queries find more in the old gallery than old ones: M(new, old) > M(old, old) in mAP.
 
-        That is backward compatibility where the method leaves the gallery as it was; of one that transforms it, tables
-        say "forward". None where queries are encoded by both models, at progress 0 at least.
+        This is backward compatibility if the method leaves the gallery unchanged; for one transforming it, tables say
+        "forward". None where both models encode queries, at progress 0 at least.
         """
         both = self.encoder_passes_per_query > 1 or "own pairs" in self.needs.get("method", [])
         return None if both else self.mean_ap[0] > self.old["mean_ap"]
 
     def gain_at(self, progress: float) -> float:
-        """Share of the old-to-new gain in mAP that is reached at a progress, linear between completion ratios."""
+        """Return the share of the old-to-new gain in mAP reached at a progress, linear between completion ratios."""
         value = float(np.interp(progress, self.progress, self.mean_ap))
         return relative_gain(value, self.old["mean_ap"], self.new["mean_ap"])
 
     @property
     def gain_on_final(self) -> float:
-        """The relative gain against the system that the method ends in, such as rho(new), in place of the plain new."""
+        """The relative gain against the method's own final system, such as rho(new), instead of the plain new one."""
         return relative_gain(self.auc, self.old["mean_ap"], self.mean_ap[-1])
 
     @property
@@ -156,36 +156,36 @@ class Result:
 
     @property
     def auc_mean(self) -> float:
-        """The plain mean of the mAP curve's points (FastFill, lambda-orthogonality), whose ends count in full."""
+        """Plain mean of the mAP curve's points (FastFill, lambda-orthogonality), whose ends count in full."""
         return float(np.mean(self.mean_ap))
 
     @property
-    def own_end(self) -> float:
-        """mAP when all is backfilled over that of the new model on its own, which was trained without the method."""
+    def final_over_new(self) -> float:
+        """Final mAP over the mAP of the plain new model, trained without the method."""
         return self.mean_ap[-1] / self.new["mean_ap"] if self.new["mean_ap"] else float("nan")
 
     @property
     def relative_gain(self) -> float:
-        """Share of the old-to-new gain in mAP that the backfilling has on average."""
+        """Mean share of the old-to-new gain in mAP over the backfill."""
         return relative_gain(self.auc, self.old["mean_ap"], self.new["mean_ap"])
 
     @property
-    def drops(self) -> float:
+    def total_drop(self) -> float:
         """Sum of the drops along the mAP curve."""
         return sum_of_drops(self.mean_ap)
 
     def mean(self, metric: str) -> float:
-        """A metric, averaged over progress; NaN where the result has none of it."""
+        """Return a metric averaged over progress; NaN if the result lacks it."""
         return area(self.progress, self.curves[metric]) if metric in self.curves else math.nan
 
     @property
-    def flips(self) -> float:
+    def mean_negative_flips(self) -> float:
         """Negative flip rate, averaged over progress."""
         return self.mean("negative_flip_rate")
 
     @property
     def relative_flips(self) -> float:
-        """The same over the flips of independent errors at rank 1, averaged over progress; see `compat.curve`."""
+        """Negative flip rate over that of independent errors at rank 1, averaged over progress; see `compat.curve`."""
         if not {"negative_flip_rate", "cmc_1"} <= self.curves.keys() or "cmc_1" not in self.old:
             return math.nan
         flips, correct = self.curves["negative_flip_rate"], self.curves["cmc_1"]
@@ -194,14 +194,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Metric:
-    """How a figure of a `Result` is shown: its label, and whether more of it is better."""
+    """How to show a figure of a `Result`: its label, and whether higher is better."""
 
     label: str
     higher_is_better: bool
 
 
 def metrics_of(results: Iterable[Result]) -> dict[str, Metric]:
-    """The metrics that some of these results have, by name: those of CURVE_METRICS first."""
+    """Return the metrics of any of these results, by name: those of CURVE_METRICS first."""
     found = list(results)
     names = {name for result in found for name in result.curves}
     told = {name: Metric(**how) for result in found for name, how in result.metrics.items()}
@@ -211,7 +211,7 @@ def metrics_of(results: Iterable[Result]) -> dict[str, Metric]:
 
 @dataclass(frozen=True)
 class Failure:
-    """A result that could not be made, and why."""
+    """A failed job, and why."""
 
     benchmark: str
     labels: Labels
@@ -219,7 +219,7 @@ class Failure:
 
     @property
     def line(self) -> str:
-        """Of a table's end."""
+        """Line for the end of a table."""
         named = {**self.labels, "seed": f"seed {self.labels['seed']}"}
         method = named.pop("method")
         shown = [str(named[name]) for name in sorted(named, key=lambda name: name == "seed") if named[name]]
@@ -227,12 +227,12 @@ class Failure:
 
 
 def identity(labels: Labels) -> tuple[tuple[str, str], ...]:
-    """Labels as a key of a dictionary: their sequence does not matter, nor whether a seed is a number."""
+    """Make labels a dictionary key: independent of their sequence, and of seeds as numbers or text."""
     return tuple(sorted((name, str(value)) for name, value in labels.items()))
 
 
 def row_name(labels: Labels) -> str:
-    """The method, with the other labels where they are not the plain ones; seed and upgrade have places of their own.
+    """Name the row: the method, with any labels other than the default ones; without seed and upgrade.
 
     Example:
         >>> row_name({"upgrade": "", "method": "rqt", "seed": 0, "order": "random", "merge": "z_score"})
@@ -245,15 +245,15 @@ def row_name(labels: Labels) -> str:
 
 
 def ordinal(number: int) -> str:
-    """How the upgrades of a sequence are counted: first, second, third, 4th."""
+    """Name an upgrade's place in a sequence: first, second, third, 4th."""
     return ORDINALS[number - 1] if number <= len(ORDINALS) else f"{number}th"
 
 
 def upgrade_number(name: str) -> int:
-    """The place of an upgrade in its sequence, from the first word of its name.
+    """Return the place of an upgrade in its sequence, from the first word of its name.
 
     Raises:
-        InputError: it is none of those that `ordinal` gives.
+        InputError: not a name given by `ordinal`.
 
     Example:
         >>> tuple(upgrade_number(name) for name in ("", "first", "third_from_0.5", "4th_from_1"))

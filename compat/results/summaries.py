@@ -1,4 +1,4 @@
-"""What a curve comes to in one figure: the columns of tables, what methods are ranked by, and which way is better."""
+"""Summaries of a curve in one figure: columns of tables and ranks, with their direction."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from compat.results.result import Metric, Result, metrics_of
 
 @dataclass(frozen=True)
 class Summary(Metric):
-    """One figure of a result; NaN where it is undefined or the result has no such curve.
+    """One figure of a result; NaN where it is undefined or the result lacks the curve.
 
     Attributes:
         of: computes it.
-        curve: the metric whose curve it is of.
+        curve: the metric of its curve.
     """
 
     of: Callable[[Result], float]
@@ -31,20 +31,20 @@ SUMMARIES = {
     "gain_at_50": Summary("at 50 %", True, lambda r: r.gain_at(0.5)),
     "mean_ap_at_0": Summary("mAP at 0", True, lambda r: r.mean_ap[0]),
     "mean_ap_at_1": Summary("mAP at 1", True, lambda r: r.mean_ap[-1]),
-    "own_end": Summary("own end over new model", True, lambda r: r.own_end),
-    "flips": Summary("negative flips", False, lambda r: r.flips, "negative_flip_rate"),
+    "own_end": Summary("own end over new model", True, lambda r: r.final_over_new),
+    "flips": Summary("negative flips", False, lambda r: r.mean_negative_flips, "negative_flip_rate"),
     "relative_flips": Summary("relative flips", False, lambda r: r.relative_flips, "negative_flip_rate"),
-    "drops": Summary("sum of drops", False, lambda r: r.drops),
+    "drops": Summary("sum of drops", False, lambda r: r.total_drop),
     "auc_mean": Summary("plain mean of curve", True, lambda r: r.auc_mean),
 }
 
 
 def summaries(results: Iterable[Result]) -> dict[str, Summary]:
-    """Those above, and the area under each curve that the results have beside those that all have."""
+    """Return the standard summaries, and the area under each further curve of these results."""
     further = {name: one for name, one in metrics_of(results).items() if name not in ALWAYS}
     return SUMMARIES | {name: area_of(name, one) for name, one in further.items()}
 
 
 def area_of(name: str, metric: Metric) -> Summary:
-    """The area under a metric's curve."""
+    """Return a function for the area under a metric's curve."""
     return Summary(f"AUC {metric.label}", metric.higher_is_better, lambda r: r.mean(name), name)

@@ -1,4 +1,4 @@
-"""Products taken over from another key: all that differ by code alone, or one from a folder that is named."""
+"""Artifacts taken over from another key: all that differ by code alone, or one from a folder that is named."""
 
 import json
 import sys
@@ -32,7 +32,7 @@ def test_what_differs_by_code_alone_is_taken_over_and_nothing_is_made_again(conf
     made_by_other_code(config.parent / "runs")
     monkeypatch.setattr(sys, "argv", ["adopt", str(config), "--why", "a refactoring"])
     command.main()
-    assert capsys.readouterr().out.splitlines()[-1] == "12 products taken over"
+    assert capsys.readouterr().out.splitlines()[-1] == "12 artifacts taken over"
     assert command.adopt(parse([str(config)], []), "again") == []
     after = run(config)
     assert capsys.readouterr().err == ""  # nothing was made
@@ -49,23 +49,29 @@ def test_another_field_is_not_taken_over(config):
     assert set(taken) == {"train old", "train new", "extract old", "extract new", "order random", "ends old and new"}
 
 
-def test_one_product_is_taken_from_a_folder(config, capsys, monkeypatch):
+def test_one_artifact_is_taken_from_a_folder(config, capsys, monkeypatch):
     run(config, "--only=independent")
     folder = weights_of(config, "train old").parent.rename(config.parent / "elsewhere")
     monkeypatch.setattr(
-        sys, "argv", ["adopt", str(config), "--why", "mine", "--product", "train old", "--from", str(folder)]
+        sys, "argv", ["adopt", str(config), "--why", "mine", "--artifact", "train old", "--from", str(folder)]
     )
     command.main()
-    assert capsys.readouterr().out.splitlines() == ["train old", "1 products taken over"]
+    assert capsys.readouterr().out.splitlines() == ["train old", "1 artifacts taken over"]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--product", "train odl", "--from", "x"], "error: product: 'train odl', did you mean train old?"),
-        (["--product", "order random", "--from", "x", "--seed=[0, 1]"], "error: product: 'order random' stands for 2"),
-        (["--product", "train old"], "error: product: expected --product and --from together, or neither"),
-        (["--product", "train old", "--from", "/nowhere"], "error: adopt: /nowhere, expected the folder of a finished"),
+        (["--artifact", "train odl", "--from", "x"], "error: artifact: 'train odl', did you mean train old?"),
+        (
+            ["--artifact", "order random", "--from", "x", "--seed=[0, 1]"],
+            "error: artifact: 'order random' stands for",
+        ),
+        (["--artifact", "train old"], "error: artifact: expected --artifact and --from together, or neither"),
+        (
+            ["--artifact", "train old", "--from", "/nowhere"],
+            "error: adopt: /nowhere, expected the folder of",
+        ),
     ],
 )
 def test_what_cannot_be_taken_over_is_one_line(config, capsys, monkeypatch, options, message):

@@ -15,7 +15,7 @@ import compat
 from benchmarks.__main__ import COMMANDS, main
 from benchmarks.config.named import FOLDER, is_config, locate, names
 from benchmarks.config.parse import parse
-from benchmarks.page.commands import documented
+from benchmarks.page.commands import read_commands
 from compat.command import called
 from tests import ROOT
 
@@ -152,7 +152,7 @@ def test_commands_in_documents_may_be_of_either_form(tmp_path):
     (tmp_path / "results").mkdir()
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     (tmp_path / "results" / "README.md").write_text("\n".join(commands))
-    found = documented(tmp_path / "results")
+    found = read_commands(tmp_path / "results")
     assert found["digits"] == commands[:3]
     assert (found[""], found["digits_sequence"], found["mine"]) == ([commands[3]], [commands[4]], [commands[5]])
 

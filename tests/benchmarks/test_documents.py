@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.__main__ import COMMANDS
 from benchmarks.page.budget import budget_of
-from benchmarks.page.choose import SITUATIONS, asked_by, choices, rewriting, table
+from benchmarks.page.choose import SITUATIONS, choices, needs_of, rewriting, table
 from benchmarks.page.families import families, rankings
 from benchmarks.page.gather import gather
 from benchmarks.perf.page import browser as chromium
@@ -100,7 +100,7 @@ def test_the_method_to_take_is_the_best_of_those_that_one_can(benchmarks, family
         met = [row.rank.mean for asked, row in told if situation.allows(asked)]
         assert min(met, default=None) == best
     for situation, row in told:
-        assert situation.allows(asked_by(row, anew))
+        assert situation.allows(needs_of(row, anew))
     for (more, row), (less, other) in itertools.permutations(told, 2):
         assert not (more.allows(less) and row is other), (more, less)  # no row says what another says of less
 

@@ -131,20 +131,20 @@ def test_a_file_that_an_argument_names_counts_by_its_content(config, tmp_path):
 
 def test_code_edited_during_a_run_is_not_that_of_the_run(config, mine):
     with_method(config, class_path="mine.Mine")
-    products = [product for job in planned(config) for product in graph(job.curve)]
-    assert all(identity(product) for product in products)
+    artifacts = [artifact for job in planned(config) for artifact in graph(job.curve)]
+    assert all(identity(artifact) for artifact in artifacts)
     text = mine.read_text()
     mine.write_text(text.replace("1.0", "2.0"))
     with pytest.raises(InputError, match=r"class_path: mine was edited just now.*run the command again"):
-        load_code(products)
+        load_code(artifacts)
     mine.write_text(text)
-    load_code(products)
+    load_code(artifacts)
     mine.write_text(text.replace("1.0", "3.0"))
     assert sys.modules["mine"].Mine.factor != 3.0
     mine.write_text("import nothing_of_that_name\n")
     sys.modules.pop("mine")
     with pytest.raises(InputError, match=r"class_path: mine \(ModuleNotFoundError: No module named 'nothing_of_that"):
-        load_code(products)
+        load_code(artifacts)
 
 
 def test_where_images_lie_is_no_identity_also_of_a_dataset_within_another():
@@ -229,7 +229,7 @@ def test_what_a_method_cannot_be_given_is_refused_before_anything_is_trained(con
     ("base", "message"),
     [
         ("mine", r"methods.mine.based_on: 'mine', expected some of"),
-        ("rqt", r"methods.mine.based_on: compat.methods.ReverseQuery, expected a method that trains a new model"),
+        ("rqt", r"methods.mine.based_on: compat.methods.ReverseQuery, expected a method training a new model"),
     ],
 )
 def test_a_method_is_based_on_one_that_trains_a_model(config, base, message):
@@ -276,12 +276,12 @@ class ReplayWithAnAxis(Replay):
 
 @dataclass(frozen=True)
 class ReplayedWithAnAxis(ReplayedCurve):
-    """The field of the product, called like the label."""
+    """The field of the artifact, called like the label."""
 
     noise: Spec = field(kw_only=True)
 
 
-def test_an_axis_is_a_field_of_the_config_and_one_of_the_product(config, mine, monkeypatch):
+def test_an_axis_is_a_field_of_the_config_and_one_of_the_artifact(config, mine, monkeypatch):
     monkeypatch.setattr(planning, "ReplayedCurve", ReplayedWithAnAxis)
     experiment = parse([str(config)], ["--only=rqt"])
     jobs = planning.plan(replace(experiment, replay=ReplayWithAnAxis()), DIGESTS, POINTS)

@@ -81,7 +81,7 @@ def test_what_they_are_based_on_is_checked_like_any_method(own, capsys, monkeypa
     assert "side: none, expected a side model of 4 dimensions, as own_forward needs it" in error
 
 
-def test_they_share_what_served_before_and_change_no_other_product(own):
+def test_they_share_what_served_before_and_change_no_other_artifact(own):
     others = planned(own, "--only=independent,rqt")
     assert keys(planned(own)) > keys(others)
     assert keys(planned(own, "--replay.refit=[0.1]", "--only=independent,rqt")) == keys(others)

@@ -11,7 +11,7 @@ from benchmarks.page import __main__ as page
 from benchmarks.page.budget import KINDS, budget_of, kinds_of
 from benchmarks.page.families import families, rankings
 from benchmarks.page.gather import gather
-from benchmarks.page.papers import described
+from benchmarks.page.papers import describe
 from benchmarks.page.payload import UNIT, payload
 from benchmarks.page.setting import data_set_of, setting_of
 from benchmarks.perf import page as measure
@@ -118,12 +118,12 @@ def test_the_committed_results_are_under_three_megabytes_and_each_method_is_desc
 
 
 def test_what_is_said_of_a_method_is_its_docstring():
-    rqt = described("compat.methods.ReverseQuery")
+    rqt = describe("compat.methods.ReverseQuery")
     assert rqt.papers == ["2301.03767"]
     assert rqt.paragraphs[0] == "psi maps the new model's query into the old space (arXiv 2301.03767)."
     assert not any("Args:" in paragraph or "blocks:" in paragraph for paragraph in rqt.paragraphs)
-    assert described("compat.methods.KernelGallery").paragraphs
-    assert described("nowhere.Method").papers == described("").papers == []
+    assert describe("compat.methods.KernelGallery").paragraphs
+    assert describe("nowhere.Method").papers == describe("").papers == []
 
 
 @pytest.mark.parametrize("need", get_args(Need))
@@ -230,11 +230,11 @@ def test_a_figure_that_is_no_number_is_shown_as_none(run, tmp_path):
 
 def test_bad_input_is_one_line(run, tmp_path):
     refused(run(tmp_path / "none", "-o", tmp_path), "results: ", "none")
-    refused(run(tmp_path, "-o", tmp_path / "site"), "results: none", "results.jsonl")
+    refused(run(tmp_path, "-o", tmp_path / "site"), "results: no readable", "results.jsonl")
     refused(run(tmp_path), "-o")
     (tmp_path / "file").write_text("")
     root = folders(tmp_path / "results")
-    refused(run(root, "-o", tmp_path / "file"), "output: ", "expected a folder that can be written")
+    refused(run(root, "-o", tmp_path / "file"), "output: ", "expected a writable folder")
     (tmp_path / "newer" / "toy").mkdir(parents=True)
     (tmp_path / "newer" / "toy" / "results.jsonl").write_text('{"layout": 9}\n')
     code, _, errors = run(tmp_path / "newer", "-o", tmp_path)

@@ -1,4 +1,4 @@
-"""The plan: jobs from the config alone, what changes which products, parts, generations, and what a config may be."""
+"""The plan: jobs from the config alone, what changes which artifacts, parts, generations, and what a config may be."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def test_each_method_seed_order_and_rule_is_a_job(config):
         "method=independent seed=0 order=random merge=raw",
         "method=independent seed=0 order=density merge=raw",
     ]
-    assert len(keys(jobs)) == len({product for job in jobs for product in graph(job.curve)})
+    assert len(keys(jobs)) == len({artifact for job in jobs for artifact in graph(job.curve)})
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_listing_tells_what_is_done(config, capsys, monkeypatch):
         "replay rqt seed 0: new",
         "learn rqt_mcl_rho: new",
         "replay rqt_mcl_rho seed 0: new",
-        "4 of 12 products would be made",
+        "4 of 12 artifacts would be made",
     ]
 
 

@@ -13,8 +13,8 @@ from benchmarks.policies.settings import Settings, parse
 from benchmarks.policies.sites import Site, half, limited, read_all
 from benchmarks.policies.store import RolloutStore, read
 from benchmarks.policies.summary import StudyResults, interval
-from benchmarks.policies.tables import report, shown
-from benchmarks.tables.document import written
+from benchmarks.policies.tables import format_value, report
+from benchmarks.tables.document import write_tables
 from compat import backfill_curve
 from compat.errors import InputError
 from compat.experience.learners import z_score
@@ -149,10 +149,10 @@ def test_results_are_added_by_several_and_of_one_experiment(tmp_path):
     with pytest.raises(InputError, match="has results with or without beta/same/0/all, expected another file"):
         RolloutStore(path, {"cells": 4, "levels": 2}, {**known, "beta/same/0/all": {"digest": "b"}})
     path.write_text('{"asked": {}, "areas": {"a": {}}}')
-    with pytest.raises(InputError, match=r"output: KeyError.*, expected a file that benchmarks.policies wrote"):
+    with pytest.raises(InputError, match=r"output: KeyError.*, expected a file of benchmarks.policies"):
         StudyResults(read(path))
     path.write_text("{")
-    with pytest.raises(InputError, match=r"expected a file that benchmarks.policies wrote"):
+    with pytest.raises(InputError, match=r"expected a file of benchmarks.policies"):
         read(path)
 
 
@@ -216,10 +216,10 @@ def test_a_document_has_the_tables_of_a_file_of_results(tmp_path):
     found = made_up({"alpha/same/0/all": {"1000": {"random": 0.4, "density": 0.42, "expert": 0.46}}})
     (tmp_path / "all.json").write_text(json.dumps(found.content))
     (tmp_path / "page.md").write_text("A\n<!-- policies: all.json -->\nold\n<!-- end -->\nB\n")
-    text = written(tmp_path / "page.md")
+    text = write_tables(tmp_path / "page.md")
     assert text == f"A\n<!-- policies: all.json -->\n\n{report(found)}\n\n<!-- end -->\nB\n"
 
 
 def test_an_interval_is_shown_with_its_sign_and_no_negative_zero():
-    assert shown(Interval(0.314, -0.001, 0.629)) == "+0.31 [+0.00, +0.63]"
-    assert shown(Interval(-0.314, -1.0, -0.1)) == "-0.31 [-1.00, -0.10]"
+    assert format_value(Interval(0.314, -0.001, 0.629)) == "+0.31 [+0.00, +0.63]"
+    assert format_value(Interval(-0.314, -1.0, -0.1)) == "-0.31 [-1.00, -0.10]"

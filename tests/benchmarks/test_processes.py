@@ -23,13 +23,13 @@ def start(config, *arguments):
 
 
 def made(errors: str) -> list[str]:
-    """The products that a process said it makes, without those that it waited for."""
+    """The artifacts that a process said it makes, without those that it waited for."""
     lines = [line for line in errors.splitlines() if line.startswith("[") and "another process makes it" not in line]
     return [line.split("] ", 1)[1].rsplit(" (", 1)[0] for line in lines]
 
 
 @pytest.mark.slow
-def test_two_processes_on_one_folder_make_each_product_once(config):
+def test_two_processes_on_one_folder_make_each_artifact_once(config):
     processes = [start(config) for _ in range(2)]
     outputs = [process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs

@@ -1,4 +1,4 @@
-"""What is recorded of where a product is made."""
+"""What is recorded of where an artifact is made."""
 
 import subprocess
 

@@ -30,6 +30,7 @@ WRONG = [
     ("--data.image_size=0", "data.image_size: 0, expected at least 1 pixel"),
     ("--seed=-1", "seed: -1, expected 0 to"),
     ("--old.seed=-1", "old.seed: -1, expected 0 to"),
+    ("--heads.sees.images=-1", r"heads.sees.images: -1.0, expected a share in \(0, 1\]"),
     ("--old.sees.classes=2", r"sees.classes: 2.0, expected a share in \(0, 1\]"),
     ("--heads.trainer.max_epochs=-1", "heads.trainer.max_epochs: -1, expected at least 1"),
     ("--old.model.embed_dim=-1", "embed_dim: -1, expected at least 1"),

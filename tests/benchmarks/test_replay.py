@@ -123,7 +123,7 @@ def test_an_order_from_a_file(files, monkeypatch):
         ((), {}, ("query_old",), "query_old: not given, expected --query-old FILE, or --transform"),
         ((), {}, ("gallery_new",), "gallery_new: not given, expected --gallery-new FILE"),
         ((), {"query_old": "none.npy"}, (), "expected an array in .npy or .safetensors"),
-        ((), {"query_old": "query.txt"}, (), "expected a file that ends in .npy or .safetensors"),
+        ((), {"query_old": "query.txt"}, (), "expected a .npy or .safetensors file"),
         ((), {"query_old": "old.safetensors"}, (), "holds gallery, query, expected"),
         ((), {"query_old": "old.safetensors:images"}, (), "query_old: "),
         ((), {"query_old": "query_new.npy"}, (), "query_old: shape (12, 8), expected 6 columns as in gallery_old"),
@@ -137,7 +137,12 @@ def test_an_order_from_a_file(files, monkeypatch):
         (("--name", ""), {}, (), "name: '', expected letters"),
         (("--name", ".hidden"), {}, (), "name: '.hidden', expected letters"),
         (("--order", "none.npy"), {}, (), "order: none.npy (no such file)"),
-        ((), {"query_old": "pickled.npy"}, (), "(no numbers but Python objects, which are not loaded), expected an"),
+        (
+            (),
+            {"query_old": "pickled.npy"},
+            (),
+            "(Python objects, which are not loaded, instead of numbers), expected an",
+        ),
         ((), {"query_old": "raw_pickle.npy"}, (), "(a Python pickle, which is not loaded), expected an array in .npy"),
         ((), {"query_labels": "strings.npy"}, (), "query_labels: strings, expected integers"),
         ((), {"gallery_labels": "negative.npy"}, (), "gallery_labels: -5 in row 3, expected labels of 0 and more"),
@@ -173,7 +178,7 @@ def test_a_folder_that_cannot_be_written_is_one_line_before_anything_is_computed
     assert stop.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: output: {path} (")
-    assert error.endswith("), expected a folder that can be written\n")
+    assert error.endswith("), expected a writable folder\n")
     assert error.count("\n") == 1
 
 

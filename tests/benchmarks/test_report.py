@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmarks.report.document import plain
 from benchmarks.report.inputs import images_of, names_of
-from benchmarks.report.thumbnails import thumbnail
+from benchmarks.report.write import thumbnail
 from compat.errors import InputError
 from tests.helpers.planted_upgrades import CLASSES, save, upgrade
 from tests.helpers.reports import write
@@ -39,7 +39,7 @@ def better(tmp_path_factory):
 def test_an_upgrade_that_helps_is_recommended_with_its_interval(better):
     html, text = better
     assert "**Upgrade: backfill with" in text
-    assert "surely end lower" not in text
+    assert "significantly lower" not in text
     figures = re.search(r"\+(\S+) points \(95 % interval \+(\S+) to \+(\S+) points, 80", text)
     assert figures is not None
     gain, low, high = map(float, figures.groups())
@@ -124,7 +124,7 @@ def test_duplicates_and_zero_vectors_are_warned_of(tmp_path):
 
 def warned(text):
     """What the report says of spaces that cannot be merged."""
-    found = re.findall(r"^- (Merged by distances as .*|Distances of the two spaces do not .*)$", text, re.MULTILINE)
+    found = re.findall(r"^- (Merged by raw distances, .*|Distances of the two spaces do not .*)$", text, re.MULTILINE)
     assert len(found) <= 1
     return found[0] if found else ""
 
@@ -174,7 +174,7 @@ def test_classes_that_lose_for_good_are_counted_beside_an_upgrade(tmp_path):
         arrays[f"{part}_new"][lost] = random.normal(size=(lost.sum(), 16))
     _, text = write(save(tmp_path, arrays), tmp_path / "report.html")
     assert "**Upgrade" in text
-    assert "2 of 8 classes, with 25 % of the queries, surely end lower than they began." in text
+    assert "2 of 8 classes, with 25 % of the queries, end significantly lower than they began." in text
 
 
 def test_times_in_a_table_differ_and_have_one_unit(tmp_path):
@@ -251,7 +251,7 @@ def test_images_of_a_folder_are_those_that_are_not_hidden(tmp_path):
         (tmp_path / name).write_bytes(b"")
     assert images_of("query_images", str(tmp_path), 2) == [tmp_path / "a/c.png", tmp_path / "b.png"]
     (tmp_path / "a/up").symlink_to("..")
-    with pytest.raises(InputError, match=r"query_images: .*/a/up is a link to a folder that contains it"):
+    with pytest.raises(InputError, match=r"query_images: .*/a/up is a link to a folder above it"):
         images_of("query_images", str(tmp_path), 2)
 
 

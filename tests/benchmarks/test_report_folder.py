@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from benchmarks.report.folder import EVERYTHING
+from benchmarks.report.from_results import EVERYTHING
 from tests import ROOT
 from tests.helpers.reports import refused, write
 
@@ -30,7 +30,7 @@ def test_a_folder_of_results_is_reported_on_by_its_trainings(folder, tmp_path):
     assert re.search(r"The new model is better, .* 3 trainings\)", text)
     assert "Who loses" not in text
     assert "**Upgrade: backfill with" in text
-    assert "chosen by the same figures that are shown" in text
+    assert "chosen by the same figures as shown" in text
     assert "bands are" not in html.split("<script>")[0]
 
 
@@ -53,7 +53,7 @@ def test_an_order_that_nobody_could_follow_is_a_ceiling_and_no_way(folder, tmp_p
     assert re.search(r"Orders that need all matrices and labels \((oracle, reverse|reverse, oracle)\) are bounds", text)
     assert "+ oracle" not in text
     (to / "results.jsonl").write_text("\n".join(bounds) + "\n")
-    refused([str(to)], capsys, "all matrices and labels", "expected one that can be followed")
+    refused([str(to)], capsys, "all matrices and labels", "expected a feasible one")
 
 
 def test_a_folder_that_cannot_be_read_is_one_line(folder, tmp_path, capsys):

@@ -49,7 +49,7 @@ def test_arrays_that_are_wrong_are_one_line(files, capsys):
 
 def test_training_rows_that_are_wrong_are_one_line(files, capsys):
     given = {"train_old": np.zeros((5, 16)), "train_new": np.zeros((5, 16))}
-    refused(changed(files, **given), capsys, "train_old: affine", "singular", "expected rows that differ")
+    refused(changed(files, **given), capsys, "train_old: affine", "singular", "expected different rows")
     given["train_new"] = np.where(np.arange(5)[:, None] == 3, np.nan, np.ones((5, 16)))
     refused(changed(files, **given), capsys, "train_new: NaN or infinite values (first in row 3)")
     given["train_new"] = np.ones((5, 16)).astype(str)

@@ -11,7 +11,7 @@ import yaml
 from benchmarks import run as runner
 from benchmarks.artifacts import method_state as learned
 from benchmarks.artifacts import weights
-from benchmarks.artifacts.systems import Built, Method, System, served
+from benchmarks.artifacts.systems import Built, Method, System, serve_system
 from benchmarks.config.parse import parse
 from compat.curve_metrics import CURVE_METRICS
 from compat.methods import SingleModel, Upgrade
@@ -160,7 +160,7 @@ def test_the_system_that_an_upgrade_ends_in_is_another_one_if_its_queries_are(me
     embedder(torch.zeros(1, 3, 12, 12))
     embedder.classify(2)
     old, new = (System(embedder, {"train": torch.rand(4, 3), "gallery": torch.rand(4, 3)}) for _ in range(2))
-    after = served(Built(method(embedder, embedder), old, new, ()))
+    after = serve_system(Built(method(embedder, embedder), old, new, ()))
     assert (after.embedder.classifier is not None) is same
     assert torch.equal(after.rows("gallery"), new.rows("gallery"))
     assert torch.equal(after.rows("query"), new.rows("query")) is same

@@ -7,14 +7,22 @@ from dataclasses import fields
 import pytest
 
 from benchmarks.config.parse import parse
-from benchmarks.config.schema import Experiment, Generation, Heads, Replay, Sees
+from benchmarks.config.schema import Experiment, Generation, Heads, Replay
 from benchmarks.jobs.plan import part_of
 from benchmarks.report.__main__ import main
 from compat.errors import InputError
+from compat.share import Share
 from tests import ROOT
 
 CONFIG = str(ROOT / "configs" / "digits.yaml")
-PARTS = {"": Experiment, "old.": Generation, "side.": Generation, "heads.": Heads, "replay.": Replay, "old.sees.": Sees}
+PARTS = {
+    "": Experiment,
+    "old.": Generation,
+    "side.": Generation,
+    "heads.": Heads,
+    "replay.": Replay,
+    "old.sees.": Share,
+}
 KEYS = [f"{part}{field.name}" for part, kind in PARTS.items() for field in fields(kind)]
 CLASSES = ["data", "old.model", "old.trainer", "heads.trainer", "methods.a", "replay.by.a", "replay.merge.a"]
 KEYS += [f"{key}{part}" for key in CLASSES for part in ("", ".class_path", ".init_args", ".dict_kwargs", ".based_on")]

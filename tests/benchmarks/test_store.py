@@ -1,4 +1,4 @@
-"""Products are made once, never read from a file that has changed, and found by all that they depend on."""
+"""Artifacts are made once, never read from a file that has changed, and found by all that they depend on."""
 
 import json
 import os
@@ -32,12 +32,12 @@ class Value(Artifact):
     name: str = field(default="", compare=False)
 
 
-def make(product, store, folder):
-    CALLS.append(product.label)
-    if product.number < 0:
+def make(artifact, store, folder):
+    CALLS.append(artifact.label)
+    if artifact.number < 0:
         raise ValueError("negative")
-    below = store.get(product.on)["value"] if product.on else torch.zeros(100)
-    return {"value": below + product.number, "count": torch.tensor(len(CALLS))}
+    below = store.get(artifact.on)["value"] if artifact.on else torch.zeros(100)
+    return {"value": below + artifact.number, "count": torch.tensor(len(CALLS))}
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def _calls():
     CALLS.clear()
 
 
-def test_a_product_is_made_once_and_after_what_it_is_made_of(tmp_path):
+def test_an_artifact_is_made_once_and_after_what_it_is_made_of(tmp_path):
     low = Value(1, name="low")
     high = Value(2, low, "high")
     assert ArtifactStore(tmp_path).get(high)["value"].tolist() == [3.0] * 100
@@ -79,7 +79,7 @@ def alter(path):
 
 @pytest.mark.parametrize("harm", [truncate, alter])
 @pytest.mark.parametrize("name", ["tensors.safetensors", "record.json"])
-def test_a_damaged_product_is_made_again(tmp_path, harm, name):
+def test_a_damaged_artifact_is_made_again(tmp_path, harm, name):
     ArtifactStore(tmp_path).get(Value(1))
     (file,) = tmp_path.glob(f"*/{name}")
     harm(file)
@@ -91,7 +91,7 @@ def test_a_damaged_product_is_made_again(tmp_path, harm, name):
 
 
 @pytest.mark.parametrize("pattern", ["*/tensors.safetensors", "*/record.json", "*"])
-def test_a_product_that_was_deleted_is_made_again(tmp_path, pattern):
+def test_an_artifact_that_was_deleted_is_made_again(tmp_path, pattern):
     ArtifactStore(tmp_path).get(Value(1))
     for path in tmp_path.glob(pattern):
         if path.is_dir():
@@ -171,13 +171,13 @@ def test_a_full_disk_is_one_line_and_what_is_finished_stays(tmp_path, monkeypatc
         original(path, write)
 
     monkeypatch.setattr(module, "replace", full)
-    with pytest.raises(StoreError, match=r"No space left on device.*what is finished stays"):
+    with pytest.raises(StoreError, match=r"No space left on device.*finished artifacts stay"):
         ArtifactStore(tmp_path).get(Value(2, Value(1)))
     monkeypatch.undo()
     assert ArtifactStore(tmp_path).get(Value(2, Value(1)))["value"].tolist() == [3.0] * 100
 
 
-def test_a_product_can_be_adopted_from_another_key(tmp_path):
+def test_an_artifact_can_be_adopted_from_another_key(tmp_path):
     store = ArtifactStore(tmp_path)
     store.get(Value(1))
     store.adopt(Value(2), store.folder_of(Value(1)), "the number changes nothing here")
@@ -187,7 +187,7 @@ def test_a_product_can_be_adopted_from_another_key(tmp_path):
     assert record["adopted"] == {"from": store.folder_of(Value(1)).name, "why": "the number changes nothing here"}
     assert record["identity"] == json.loads(json.dumps(identity(Value(2))))
     assert record["made"] == read_record(store.folder_of(Value(1)))["made"]  # type: ignore[index]
-    with pytest.raises(InputError, match=r"adopt: .* expected the folder of a finished product"):
+    with pytest.raises(InputError, match=r"adopt: .* expected the folder of a finished artifact"):
         store.adopt(Value(3), tmp_path / "nothing", "no")
 
 
@@ -221,12 +221,12 @@ def test_damage_that_another_process_has_mended_is_not_mended_again(tmp_path, mo
     original = ArtifactStore._read
     reads: list[object] = []
 
-    def read(self, product):
-        found = original(self, product)
+    def read(self, artifact):
+        found = original(self, artifact)
         if not reads:
             reads.append(found)
             with pytest.warns(UserWarning, match="damaged"):
-                ArtifactStore(tmp_path).get(product)  # another process, between this one's look and its lock
+                ArtifactStore(tmp_path).get(artifact)  # another process, between this one's look and its lock
         return found
 
     monkeypatch.setattr(ArtifactStore, "_read", read)

@@ -203,7 +203,7 @@ DOCUMENTS = ("README.md", *(f"results/{path.name}" for path in sorted((ROOT / "r
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_tables_in_documents_are_what_the_command_writes(name):
-    assert document.written(ROOT / name) == (ROOT / name).read_text()
+    assert document.write_tables(ROOT / name) == (ROOT / name).read_text()
 
 
 def test_every_committed_benchmark_has_a_table():
@@ -242,5 +242,5 @@ def test_the_terminal_gets_six_columns_of_100_characters(tmp_path):
 def test_tables_of_live_migrations_need_their_reports(tmp_path, mark):
     (tmp_path / "other.json").write_text("{}")
     (tmp_path / "document.md").write_text(f"<!-- {mark} -->\n<!-- end -->\n")
-    with pytest.raises(InputError, match=r"(nothing|other).json: .*, expected what benchmarks.perf"):
-        document.written(tmp_path / "document.md")
+    with pytest.raises(InputError, match=r"(nothing|other).json: .*, expected a report of benchmarks.perf"):
+        document.write_tables(tmp_path / "document.md")

@@ -108,10 +108,10 @@ def test_a_trial_that_fails_is_noted_and_not_chosen(config, monkeypatch):
         ("rqt: {hidden: {low: 4}}", [], "space.rqt.hidden: {'low': 4} ('high'), expected choices, or low and high"),
         ("rqt: {hidden: {low: 9, high: 4}}", [], "space.rqt.hidden: "),
         ("rqt: {hidden: {low: 300, high: 400}}", [], "space.rqt.hidden: without"),
-        ("rqt: {mcl: {choices: [joint]}}", [], "space.rqt.mcl: without None, expected it to hold what the method has"),
+        ("rqt: {mcl: {choices: [joint]}}", [], "space.rqt.mcl: without None, expected the method's own value in it"),
         (SPACE, ["--trials=0"], "trials: 0, expected at least 1"),
         ("rqt: [hidden]", [], "space.rqt: ['hidden'], expected argument: range"),
-        ("rqt: {k_neg: {low: 1, high: 9}}", [], "space.rqt.k_neg: without None, expected it to hold"),
+        ("rqt: {k_neg: {low: 1, high: 9}}", [], "space.rqt.k_neg: without None, expected the method's own value"),
     ],
 )
 def test_what_cannot_be_tuned_is_refused(tuned, space, more, message):

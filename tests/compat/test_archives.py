@@ -152,7 +152,7 @@ def test_a_file_is_replaced_and_a_folder_is_left_alone(tmp_path):
 
 def test_a_target_that_cannot_be_written_is_said(tmp_path):
     archive = pack(tmp_path / "x.tar", FILES)
-    with pytest.raises(InputError, match=rf"x.tar: cannot be unpacked into {archive} .*a folder that can be written"):
+    with pytest.raises(InputError, match=rf"x.tar: cannot be unpacked into {archive} .*a writable folder"):
         unpack(archive, archive)
 
 

@@ -93,7 +93,7 @@ def test_arrays_of_all_kinds(tmp_path, array, mapped):
         (pickle.dumps([1]), "a Python pickle"),
         (NPZ, "a zip archive, such as of numpy.savez"),
         (b"PAR1", "a Parquet file"),
-        (saved(lambda file: np.save(file, np.array([{}]), allow_pickle=True)), "no numbers but Python objects"),
+        (saved(lambda file: np.save(file, np.array([{}]), allow_pickle=True)), "Python objects, which are not loaded"),
         (NPY[:-1], "191 bytes after its header, not the 192"),
         (NPY + b"\0", "193 bytes after its header, not the 192"),
         (NPY + NPY, "bytes after its header, not the 192"),

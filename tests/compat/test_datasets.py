@@ -228,7 +228,7 @@ def test_a_damaged_pickle_is_one_line(broken, tmp_path):
         ("train", {"fine_labels": ["a", "b", "c"]}, r"labels <U1 of shape \(3,\)"),
         ("test", {"data": np.zeros((3, 3072))}, r"images float64 of shape \(3, 3072\) in .*/test, expected uint8"),
         ("test", {"data": np.zeros((3, 100), np.uint8)}, r"images uint8 of shape \(3, 100\)"),
-        ("test", {"data": Path("x")}, r"a pickle that calls pathlib\S*.PosixPath, expected CIFAR-100's arrays"),
+        ("test", {"data": Path("x")}, r"a pickle calling pathlib\S*.PosixPath, expected CIFAR-100's arrays"),
     ],
 )
 def test_another_pickle_than_cifar_100_s_is_one_line(part, changes, words, tmp_path):
@@ -255,7 +255,7 @@ def test_arrays_of_every_protocol_are_read(protocol, tmp_path):
 def test_a_pickle_runs_nothing(tmp_path):
     file = write_cifar100(tmp_path) / "cifar-100-python/meta"
     file.write_bytes(b"cbuiltins\nexit\n(I3\ntR.")
-    with pytest.raises(InputError, match=r"a pickle that calls builtins.exit"):
+    with pytest.raises(InputError, match=r"a pickle calling builtins.exit"):
         CIFAR100(str(tmp_path), verify=False)
 
 

@@ -46,7 +46,7 @@ def test_errors_are_drawn_as_expected_and_as_observed(tmp_path, capsys, monkeypa
     assert panel.get_legend_handles_labels()[1] == ["own"]
     code, error = main(capsys, monkeypatch, folder(tmp_path), "--errors", "-o", tmp_path / "e.png", command=plot)
     assert code == 2
-    assert error == "error: errors: no row whose model serves what it expects, expected one such as own_forward"
+    assert error == "error: errors: no row with a world model, expected one such as own_forward"
 
 
 def test_what_is_measured_is_drawn_in_percent_as_the_table_has_it(tmp_path):

@@ -29,14 +29,14 @@ from tests.helpers.toy import RESULT, curved, folder, labelled
 def test_derived_figures_by_hand():
     assert RESULT.auc == pytest.approx(0.35)
     assert RESULT.relative_gain == pytest.approx(0.15 / 0.4)
-    assert RESULT.flips == pytest.approx(0.0625)
+    assert RESULT.mean_negative_flips == pytest.approx(0.0625)
     assert RESULT.auc_mean == pytest.approx(1.1 / 3)
-    assert RESULT.own_end == pytest.approx(1.0)
-    assert curved(mean_ap=[0.2, 0.3, 0.45]).own_end == pytest.approx(0.75)
-    assert math.isnan(replace(RESULT, new={**RESULT.new, "mean_ap": 0.0}).own_end)
+    assert RESULT.final_over_new == pytest.approx(1.0)
+    assert curved(mean_ap=[0.2, 0.3, 0.45]).final_over_new == pytest.approx(0.75)
+    assert math.isnan(replace(RESULT, new={**RESULT.new, "mean_ap": 0.0}).final_over_new)
     between, end = 0.1 / (0.3 * 0.6), 0.05 / (0.3 * 0.3)
     assert RESULT.relative_flips == pytest.approx((between / 2 + (between + end) / 2) / 2)
-    assert curved(mean_ap=[0.5, 0.3, 0.4, 0.2]).drops == pytest.approx(0.4)
+    assert curved(mean_ap=[0.5, 0.3, 0.4, 0.2]).total_drop == pytest.approx(0.4)
 
 
 def test_relative_flips_of_independent_errors_are_one_and_none_where_nothing_flips():
@@ -152,7 +152,8 @@ def test_areas_of_a_row_are_the_mean_over_its_seeds_until_one_is_made_again(tmp_
     areas[:, 7] = np.nan
     seeds = [labelled(seed=seed) for seed in range(3)]
     collect(tmp_path, seeds, list(areas))
-    queries.condense(tmp_path)
+    mean = queries.encode(np.mean([queries.decode(area) for area in queries.read(tmp_path).values()], 0))
+    queries.write(tmp_path, {queries.entry_name(RESULT.labels, ["0", "1", "2"]): mean})
     for result in seeds:
         found = load_query_auc(tmp_path, result)
         assert found is not None

@@ -34,13 +34,13 @@ def planned(config, *arguments) -> list[Job]:
 
 
 def keys(jobs, kind=object) -> set[str]:
-    """Of all their products of a kind."""
-    return {key(product) for job in jobs for product in graph(job.curve) if isinstance(product, kind)}
+    """Of all their artifacts of a kind."""
+    return {key(artifact) for job in jobs for artifact in graph(job.curve) if isinstance(artifact, kind)}
 
 
 def labelled(jobs) -> dict[str, str]:
-    """The key of each of their products by its label."""
-    return {product.label: key(product) for job in jobs for product in graph(job.curve)}
+    """The key of each of their artifacts by its label."""
+    return {artifact.label: key(artifact) for job in jobs for artifact in graph(job.curve)}
 
 
 def figures(result):
@@ -49,7 +49,7 @@ def figures(result):
 
 
 def weights_of(config, label):
-    """The tensors of the product of that label."""
+    """The tensors of the artifact of that label."""
     for record in (config.parent / "runs").glob("*/record.json"):
         if yaml.safe_load(record.read_text())["label"] == label:
             return record.with_name("tensors.safetensors")

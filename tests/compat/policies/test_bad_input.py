@@ -55,7 +55,7 @@ def test_a_gallery_in_which_nothing_is_relevant_has_no_reward_but_goes_on_withou
     env = environment(e, labels=False)
     env.reset(seed=0)
     env.step(0)
-    with pytest.raises(InputError, match="labels: False, expected an environment that may look at them"):
+    with pytest.raises(InputError, match="labels: False, expected an environment with labels"):
         env.gains()
 
 

@@ -1,4 +1,4 @@
-"""Findings from a folder of results: what `benchmarks.run` or `benchmarks.replay` measured, without embeddings."""
+"""Findings from a folder of results by `benchmarks.run` or `benchmarks.replay`, without embeddings."""
 
 from __future__ import annotations
 
@@ -26,16 +26,15 @@ from compat.results import Result, load_query_auc, load_upgrades
 from compat.statistics import Interval, over_seeds
 
 DRAWN = 5  # curves
-EVERYTHING = "all matrices and labels"  # which nobody has beforehand: orders that need it are bounds
+EVERYTHING = "all matrices and labels"  # unknown beforehand: orders needing it are bounds
 LONELY = (
-    "All results are of one training of the models: that the new one is better is then not told from chance. Take "
-    "several "
-    "seeds, or this report on the embeddings themselves (python -m benchmarks.export writes them)."
+    "All results are of one training of the models, so a gain may be chance. Use several seeds, or report on the "
+    "embeddings themselves (python -m benchmarks.export writes them)."
 )
 
 
 class FolderRow(NamedTuple):
-    """A row of the folder: the results of its seeds, its mean curve, and each query's area where it was kept."""
+    """A row of the folder: the results of its seeds, its mean curve, and each query's area if it was kept."""
 
     results: list[Result]
     values: np.ndarray
@@ -44,12 +43,12 @@ class FolderRow(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the row."""
+        """Name of the row."""
         return self.results[0].name
 
     @property
     def bound(self) -> bool:
-        """Whether nobody could follow it, as it needs to know what the backfill is for."""
+        """Whether it is an upper bound only, as it needs the results of the backfill in advance."""
         return any(EVERYTHING in needs for needs in self.results[0].needs.values())
 
 
@@ -57,7 +56,7 @@ def findings(arguments: argparse.Namespace) -> Findings:
     """Read and compare.
 
     Raises:
-        InputError: no results, or some that cannot be read.
+        InputError: no results, or unreadable ones.
     """
     folder = Path(arguments.folder)
     upgrades = load_upgrades(folder)
@@ -66,7 +65,7 @@ def findings(arguments: argparse.Namespace) -> Findings:
     every = [_row(folder, list(group)) for _, group in groupby(results, key=lambda result: result.name)]
     rows, bounds = ([row for row in every if row.bound is bound] for bound in (False, True))
     if not rows:
-        raise InputError(f"folder: every result in {folder} needs {EVERYTHING}, expected one that can be followed")
+        raise InputError(f"folder: every result in {folder} needs {EVERYTHING}, expected a feasible one")
     first = results[0]
     check_size(arguments.gallery_size, first.gallery_items)
     trainings = list({tuple(r.backbones) or r.seed: r for r in results}.values())
@@ -74,7 +73,7 @@ def findings(arguments: argparse.Namespace) -> Findings:
     old, new = (float(np.mean([getattr(r, end)["mean_ap"] for r in trained])) for end in ("old", "new"))
     gains = [r.new["mean_ap"] - r.old["mean_ap"] for r in trained]
     decision = judge(gains, over_seeds(gains), arguments.least_gain) if len(gains) > 1 else None
-    chosen, ways, split = compared(rows, old, NEAR * max(new - old, 0.0), arguments)
+    chosen, ways, split = compare_rows(rows, old, NEAR * max(new - old, 0.0), arguments)
     picked = next((row for row in rows if row.name == ways[chosen].name), None)
     best = picked or max(rows, key=lambda row: row.values.mean())
     place = MigrationSize(arguments.gallery_size or first.gallery_items, 0, 0, arguments.items_per_second)
@@ -92,7 +91,7 @@ def findings(arguments: argparse.Namespace) -> Findings:
         new=new,
         chosen=chosen,
         ways=ways,
-        glossary=[f"{row.name}: {words(row)}" for row in rows],
+        glossary=[f"{row.name}: {describe_row(row)}" for row in rows],
         split=split,
         lines=lines(rows, picked, ceiling(bounds, best), progress, (old, new)),
         alternatives=alternatives(place, best, progress, (old, new)),
@@ -101,21 +100,21 @@ def findings(arguments: argparse.Namespace) -> Findings:
         lowest=lowest(found[1:] or found) if picked else None,
         warnings=[] if decision else [LONELY],
         notes=[
-            "A folder of results has means over queries: who loses, distances and duplicates are told by this report "
-            "on the embeddings themselves, which python -m benchmarks.export writes.",
-            *unfollowed(bounds),
+            "A folder of results has only means over queries. A report on the embeddings themselves (python -m "
+            "benchmarks.export writes them) also shows who loses, distances and duplicates.",
+            *note_bounds(bounds),
         ],
     )
 
 
-def unfollowed(bounds: list[FolderRow]) -> list[str]:
-    """What is said of rows that are no ways, as nobody could follow them."""
+def note_bounds(bounds: list[FolderRow]) -> list[str]:
+    """Note the rows excluded as mere bounds."""
     names = ", ".join(dict.fromkeys(row.results[0].order for row in bounds))
-    return [f"Orders that need {EVERYTHING} ({names}) are bounds that nobody could follow: no ways."] if bounds else []
+    return [f"Orders that need {EVERYTHING} ({names}) are bounds, not feasible ways."] if bounds else []
 
 
 def ceiling(bounds: list[FolderRow], best: FolderRow) -> FolderRow | None:
-    """The highest bound of a row's method, if it is above the row."""
+    """Return the highest bound of a row's method, if it is above the row."""
     first = best.results[0]
     same = [r for r in bounds if (r.results[0].method, r.results[0].merge) == (first.method, first.merge)]
     highest = max(same, key=lambda row: row.values.mean(), default=None)
@@ -138,10 +137,10 @@ def _row(folder: Path, results: list[Result]) -> FolderRow:
     return FolderRow(results, values, np.mean(known, 0) if same else None, effort)
 
 
-def compared(
+def compare_rows(
     rows: list[FolderRow], old: float, near: float, arguments: argparse.Namespace
 ) -> tuple[int, list[Tried], str]:
-    """The recommended row, all rows with the switch, the best first, and how choice and report were kept apart."""
+    """Return the recommended row, all rows and the switch, best first, and how choice and report were separated."""
     switching = Tried(SWITCH, METHODS[SWITCH], Interval(old, old, old), float("nan"), 1, 0.0)
     known = [row.areas for row in rows if row.areas is not None]
     if len({len(areas) for areas in known}) == 1 and len(known) == len(rows):
@@ -155,17 +154,16 @@ def compared(
             for place, row in enumerate(rows)
         ]
         split = (
-            f"The way was chosen on {counted(len(one))} queries, a random half; what is said of ways is of the other "
-            f"{counted(len(other))}."
+            f"The way was chosen on {counted(len(one))} queries, a random half; the figures of all ways are measured "
+            f"on the other {counted(len(other))}."
         )
     else:
         by_seed = [over_seeds([result.auc for result in row.results]) for row in rows]
         tries = [_tried(row, area, float("nan")) for row, area in zip(rows, by_seed, strict=True)]
         chosen = max(range(len(rows)), key=lambda row: by_seed[row].mean)
         split = (
-            "No figures of each query were kept here: the way was chosen by the same figures that are shown, so that "
-            "the "
-            "best one looks a little better than it is. Intervals are over seeds."
+            "The results have no figures of each query: the way was chosen by the same figures as shown, so the best "
+            "one looks slightly better than it is. Intervals are over seeds."
         )
     name = tries[chosen].name if tries[chosen].area.mean > old else SWITCH
     ranked = sorted([switching, *tries], key=lambda way: -way.area.mean)
@@ -173,18 +171,18 @@ def compared(
 
 
 def _tried(row: FolderRow, area: Interval, chosen_by: float) -> Tried:
-    return Tried(row.name, words(row), area, chosen_by, row.effort.passes, float(row.effort.rewrites))
+    return Tried(row.name, describe_row(row), area, chosen_by, row.effort.passes, float(row.effort.rewrites))
 
 
-def words(row: FolderRow) -> str:
-    """What a row is."""
+def describe_row(row: FolderRow) -> str:
+    """Describe a row in words."""
     first = row.results[0]
-    text = METHODS.get(first.method) or described(str(first.spec.get("class_path", "")))
+    text = METHODS.get(first.method) or describe_class(str(first.spec.get("class_path", "")))
     return f"{text} Order: {first.order}; merge rule: {first.merge}; needs: {first.budget}.".strip()
 
 
-def described(class_path: str) -> str:
-    """The first sentence of a class's docstring; nothing where the class is not to be had."""
+def describe_class(class_path: str) -> str:
+    """Return the first sentence of a class's docstring; empty if the class cannot be imported."""
     try:
         found = pkgutil.resolve_name(class_path)
     except ANYTHING:
@@ -200,7 +198,7 @@ def lines(
     progress: np.ndarray,
     ends: tuple[float, float],
 ) -> list[CurveLine]:
-    """The curves of the recommended row and of the best others, of the switch, and of the ceiling."""
+    """Return the curves of the recommended row and of the best others, of the switch, and of the ceiling."""
     best = sorted(rows, key=lambda row: -row.values.mean())
     plain = [row for row in rows if row.name == "independent"]
     shown = list({row.name: row for row in [*([picked] if picked else []), *plain, *best]}.values())
@@ -216,7 +214,7 @@ def lines(
 def alternatives(
     place: MigrationSize, row: FolderRow, progress: np.ndarray, ends: tuple[float, float]
 ) -> list[Alternative]:
-    """The row, the switch, and no upgrade; a folder does not say how wide embeddings are, but what was written."""
+    """Return the row, the switch, and no upgrade; a folder lacks the dimensions, but knows the written bytes."""
     first = row.results[0]
     size = place.items / first.gallery_items
     found = [
@@ -231,7 +229,7 @@ def alternatives(
 def facts(
     folder: Path, results: list[Result], upgrades: dict[str, list[Result]], trained: list[Result]
 ) -> list[tuple[str, str]]:
-    """Terms and what they are."""
+    """Return terms and values."""
     first = results[0]
     found = [
         ("results", str(folder)),

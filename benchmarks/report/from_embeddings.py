@@ -1,10 +1,9 @@
-"""Findings from embeddings of one's own."""
+"""Findings from the user's embeddings."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,10 +13,7 @@ from benchmarks.report import gallery, wording
 from benchmarks.report.findings import CurveLine, Findings, Tried
 from benchmarks.report.inputs import Inputs, check_size, images_of, names_of
 from benchmarks.report.losing import losing, moments_of
-from benchmarks.report.measuring import Measuring
-from benchmarks.report.thumbnails import absent
-from benchmarks.report.trials import Extras, ServedEmbeddings, tried
-from benchmarks.report.warning import signs
+from benchmarks.report.trials import Extras, Measuring, ServedEmbeddings, Trial, try_all
 from benchmarks.report.ways import SWITCH, MethodCurves, glossary
 from compat.decision import Decision, bands, choose, decide, halves, hardly
 from compat.decision.agreement import Agreement, agreement
@@ -34,54 +30,24 @@ FUSED = 300  # queries, and
 POINTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # completion ratios, of the fusion of ranks
 
 
-class Trial(NamedTuple):
-    """All ways on the queries that are evaluated.
-
-    Attributes:
-        e: the four matrices of what is looked at.
-        progress: (T,) completion ratios.
-        rows: (Q,) which of its queries are evaluated.
-        ways: with the values of these queries alone, the first to wait and switch.
-        areas: (C, Q) of each way.
-        halves: places among them to choose on, and to report on.
-    """
-
-    e: Embeddings
-    progress: np.ndarray
-    rows: np.ndarray
-    ways: list[MethodCurves]
-    areas: np.ndarray
-    halves: tuple[np.ndarray, np.ndarray]
-
-    @property
-    def start(self) -> np.ndarray:
-        """(Q,) of the old system."""
-        return self.ways[0].values[:, 0]
-
-    @property
-    def end(self) -> np.ndarray:
-        """(Q,) of the new system."""
-        return self.ways[1].values[:, -1]
-
-
 def findings(given: Inputs, arguments: argparse.Namespace, served: Sequence[ServedEmbeddings] = ()) -> Findings:
     """Measure and compare.
 
     Args:
         given: the arrays.
         arguments: of the command.
-        served: methods that are known already, on all queries and items.
+        served: further methods, with embeddings of all queries and items.
 
     Raises:
         InputError: wrong input.
     """
     check_size(arguments.gallery_size, len(given.arrays["gallery_new"]))
-    seen = gallery.drawn(given, arguments.queries, arguments.items, arguments.seed)
+    seen = gallery.draw_sample(given, arguments.queries, arguments.items, arguments.seed)
     classes = names_of(arguments.class_names)
     pictures = images_of("query_images", arguments.query_images, len(given.arrays["query_new"]))
-    trial = tried_on(given, seen, arguments, served)
+    trial = try_ways(given, seen, arguments, served)
     more = {one.name: one.words for one in served}
-    decision, ends = judged(given, seen, trial, arguments)
+    decision, ends = decide_upgrade(given, seen, trial, arguments)
     one = trial.halves[0]
     near = hardly(trial.start[one], trial.end[one])
     chosen = choose(trial.areas[:, one], [way.effort for way in trial.ways], near)
@@ -95,7 +61,7 @@ def findings(given: Inputs, arguments: argparse.Namespace, served: Sequence[Serv
     ranked = rows_of_ways(trial, more)
     return Findings(
         name=arguments.name,
-        facts=wording.facts(given, seen, trial, arguments),
+        facts=wording.list_facts(given, seen, trial, arguments),
         labelled=given.labelled,
         least=arguments.least_gain,
         decision=decision,
@@ -105,27 +71,27 @@ def findings(given: Inputs, arguments: argparse.Namespace, served: Sequence[Serv
         chosen=[row.name for row in ranked].index(way.name),
         ways=ranked,
         glossary=glossary(trial.ways, more),
-        split=wording.split(trial.halves),
-        lower=wording.lower(trial) if given.labelled else "",
-        measured=wording.measured(seen, trial) if given.labelled else "",
+        split=wording.describe_split(trial.halves),
+        lower=wording.describe_lower_classes(trial) if given.labelled else "",
+        measured=wording.describe_measurement(seen, trial) if given.labelled else "",
         lines=lines_of(trial, chosen, fused),
         alternatives=alternatives(place, trial, way, fused),
         gallery=place,
-        reached=reached_by(trial, way),
+        reached=gain_curve(trial, way),
         lowest=moments.lowest,
         lost=moments.lost,
         **losing(trial, way, moments.lost, shown),
         calibration=spaces,
-        own=wording.own_pairs(trial),
-        proxies=wording.proxies(trial, given.labelled, arguments),
-        agreement=agreed(trial, arguments.least_gain) if given.labelled else None,
-        warnings=[*signs(given, trial, spaces, arguments.distance), *absent(pictures)],
-        notes=wording.notes(seen, trial, given.labelled, arguments.distance),
+        own=wording.describe_own_pairs(trial),
+        proxies=wording.describe_proxies(trial, given.labelled, arguments),
+        agreement=self_agreement(trial, arguments.least_gain) if given.labelled else None,
+        warnings=wording.warnings_for(given, trial, spaces, arguments.distance, pictures),
+        notes=wording.list_notes(seen, trial, given.labelled, arguments.distance),
     )  # fmt: skip
 
 
-def reached_by(trial: Trial, way: MethodCurves) -> list[tuple[float, float]]:
-    """Progress, and the share of the gain there, on the reporting queries; nothing where these gain nothing."""
+def gain_curve(trial: Trial, way: MethodCurves) -> list[tuple[float, float]]:
+    """Return progress, and the share of the gain there, on the reporting queries; empty without a gain."""
     reporting = trial.halves[1]
     old, new = float(trial.start[reporting].mean()), float(trial.end[reporting].mean())
     curve = way.values[reporting].mean(0)
@@ -134,7 +100,7 @@ def reached_by(trial: Trial, way: MethodCurves) -> list[tuple[float, float]]:
 
 
 def place_of(given: Inputs, arguments: argparse.Namespace) -> MigrationSize:
-    """The real gallery."""
+    """Return the size of the real gallery."""
     return MigrationSize(
         arguments.gallery_size or len(given.arrays["gallery_new"]),
         given.arrays["gallery_old"].shape[1],
@@ -143,14 +109,14 @@ def place_of(given: Inputs, arguments: argparse.Namespace) -> MigrationSize:
     )
 
 
-def tried_on(
+def try_ways(
     given: Inputs, seen: RowSample, arguments: argparse.Namespace, served: Sequence[ServedEmbeddings] = ()
 ) -> Trial:
-    """Measure every way on what is looked at."""
+    """Measure every way on the sample."""
     e = gallery.embeddings(given, seen.queries, seen.items, arguments.transform)
     progress = ratios(arguments.progress, len(e.gallery_old))
     measuring = Measuring(e, progress, given.labelled, arguments.distance)
-    found = list(tried(measuring, extras(given, seen, e, arguments)._replace(served=some_of(served, seen))))
+    found = list(try_all(measuring, extras(given, seen, e, arguments)._replace(served=restrict_served(served, seen))))
     rows = np.flatnonzero(np.isfinite(found[0].values[:, 0]))
     if given.labelled:
         gallery.check_evaluated(found[0].values[:, 0])
@@ -161,8 +127,8 @@ def tried_on(
     return Trial(e, progress, rows, ways, areas, halves(len(rows), arguments.seed))
 
 
-def some_of(served: Sequence[ServedEmbeddings], seen: RowSample) -> list[ServedEmbeddings]:
-    """Methods on the queries and items that are looked at alone."""
+def restrict_served(served: Sequence[ServedEmbeddings], seen: RowSample) -> list[ServedEmbeddings]:
+    """Restrict served embeddings to the sampled queries and items."""
     found = []
     for one in served:
         found.append(one._replace(embeddings=one.embeddings.subset(seen.queries, seen.items)))
@@ -170,11 +136,11 @@ def some_of(served: Sequence[ServedEmbeddings], seen: RowSample) -> list[ServedE
 
 
 def extras(given: Inputs, seen: RowSample, e: Embeddings, arguments: argparse.Namespace) -> Extras:
-    """What there is beside the four matrices, of the rows that are looked at."""
+    """Collect the optional inputs beside the four matrices, for the sampled rows."""
     total = len(given.arrays["gallery_new"])
     orders = {}
     if arguments.order != "random":
-        orders["yours"] = among(load_orders(arguments.order, 1, total), seen.items, total)
+        orders["yours"] = restrict_orders(load_orders(arguments.order, 1, total), seen.items, total)
     if "scores" in given.others:
         scores = Scores(arguments.scores).read(total)[seen.items]
         orders["scores"] = np.argsort(-scores, kind="stable")[None]
@@ -189,11 +155,11 @@ def extras(given: Inputs, seen: RowSample, e: Embeddings, arguments: argparse.Na
     return Extras(training, transform, orders, arguments.seeds, both)
 
 
-def among(orders: np.ndarray, items: np.ndarray, total: int) -> np.ndarray:
-    """Orders of the whole gallery (S, G) as orders of some of its items (S, g).
+def restrict_orders(orders: np.ndarray, items: np.ndarray, total: int) -> np.ndarray:
+    """Restrict orders of the whole gallery (S, G) to some of its items (S, g).
 
     Raises:
-        InputError: they are no permutations of the whole gallery.
+        InputError: no permutations of the whole gallery.
     """
     backfill_steps(orders, total, np.array([1.0]))
     place = np.full(total, -1)
@@ -201,10 +167,10 @@ def among(orders: np.ndarray, items: np.ndarray, total: int) -> np.ndarray:
     return np.stack([place[order][place[order] >= 0] for order in orders])
 
 
-def judged(
+def decide_upgrade(
     given: Inputs, seen: RowSample, trial: Trial, arguments: argparse.Namespace
 ) -> tuple[Decision | None, tuple[float, float]]:
-    """The decision about the new model, with the mAP of both systems; None without labels."""
+    """Decide about the new model, and return the mAP of both systems; None without labels."""
     start, end = trial.start, trial.end
     if given.labelled and not (seen.whole and len(seen.queries) == len(given.arrays["query_new"])):
         found = gallery.ends(given, seen, arguments.transform, arguments.distance, arguments.seed)
@@ -216,7 +182,7 @@ def judged(
 
 
 def rows_of_ways(trial: Trial, more: dict[str, str]) -> list[Tried]:
-    """The ways, the best first by the queries that nothing was chosen on."""
+    """Rank the ways by the reporting queries, the best first."""
     choosing, reporting = trial.halves
     found = bands(trial.areas[:, reporting].T)
     rows = [
@@ -234,7 +200,7 @@ def rows_of_ways(trial: Trial, more: dict[str, str]) -> list[Tried]:
 
 
 def lines_of(trial: Trial, chosen: int, fused: np.ndarray | None) -> list[CurveLine]:
-    """The curves of the recommended way, of the plain merge, of the switch, and of the fusion of ranks."""
+    """Return the curves of the recommended way, of the plain merge, of the switch, and of the fusion of ranks."""
     reporting = trial.halves[1]
     found = []
     for place in dict.fromkeys([chosen, 1]):
@@ -249,7 +215,7 @@ def lines_of(trial: Trial, chosen: int, fused: np.ndarray | None) -> list[CurveL
 
 
 def fusion_of(trial: Trial, arguments: argparse.Namespace) -> np.ndarray:
-    """mAP of the fusion of ranks at `POINTS`, less what some of the reporting queries differ from all of them."""
+    """Return the mAP of rank fusion at `POINTS`, measured on some reporting queries and corrected to all of them."""
     reporting = trial.halves[1]
     some = reporting[np.sort(np.random.default_rng(arguments.seed).permutation(len(reporting))[:FUSED])]
     order = np.random.default_rng((0,)).permutation(len(trial.e.gallery_old))
@@ -258,7 +224,7 @@ def fusion_of(trial: Trial, arguments: argparse.Namespace) -> np.ndarray:
 
 
 def alternatives(place: MigrationSize, trial: Trial, way: MethodCurves, fused: np.ndarray | None) -> list[Alternative]:
-    """The recommended way, if it is a backfill, and what else one could do; mAP is that of the reporting queries."""
+    """Return the recommended way, if it is a backfill, and its alternatives, with the mAP of the reporting queries."""
     reporting = trial.halves[1]
     old, new = float(trial.start[reporting].mean()), float(trial.end[reporting].mean())
     found = [switch(place, old, new)]
@@ -276,7 +242,7 @@ def alternatives(place: MigrationSize, trial: Trial, way: MethodCurves, fused: n
     return [*found, nothing(place, old)]
 
 
-def agreed(trial: Trial, least: float) -> Agreement | None:
-    """Of this report with itself."""
+def self_agreement(trial: Trial, least: float) -> Agreement | None:
+    """Measure the agreement of this report with itself."""
     efforts = [way.effort for way in trial.ways]
     return agreement(trial.areas, efforts, (trial.start, trial.end), least) if len(trial.rows) >= 20 else None

@@ -1,4 +1,4 @@
-"""What a run embedded, and how its methods serve it: a report on a benchmark of one's own, from its config."""
+"""Report on the run of a config: its embeddings, as served by its methods."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from benchmarks.artifacts.matrices import matrices
 from benchmarks.artifacts.progress import Progress
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import upgrade
-from benchmarks.artifacts.threads import pixels, settle
+from benchmarks.artifacts.threads import count_pixels, set_threads
 from benchmarks.config.named import locate
 from benchmarks.config.networks import check_networks
 from benchmarks.config.parse import parse
 from benchmarks.jobs.plan import INDEPENDENT, Planner, is_online
 from benchmarks.replay.arguments import ARRAYS
-from benchmarks.report.folder import described
+from benchmarks.report.from_results import describe_class
 from benchmarks.report.inputs import Inputs
 from benchmarks.report.trials import ServedEmbeddings
 from compat.decision import Effort
@@ -24,12 +24,12 @@ from compat.errors import InputError
 
 
 def of_run(arguments: argparse.Namespace) -> tuple[Inputs, list[ServedEmbeddings]]:
-    """The four matrices of a config's first seed, and those of each of its methods; what is missing is made.
+    """Return the four matrices of a config's first seed, and those served by each of its methods.
 
-    Methods that learn on the way are left to the report, which tries its own.
+    Missing artifacts are made. Online methods are left to the report, which tries its own.
 
     Raises:
-        InputError: what a run of the config refuses.
+        InputError: any error of a run of the config.
     """
     if not locate(arguments.folder).is_file():
         raise InputError(f"folder: {arguments.folder} (no such file), expected a config or results/<benchmark>")
@@ -37,7 +37,7 @@ def of_run(arguments: argparse.Namespace) -> tuple[Inputs, list[ServedEmbeddings
     experiment = experiment.at(experiment.seeds[0])
     data = dataset(experiment.data)
     images = ImageSet.of(experiment.data, tuple(data.fingerprint()))
-    settle(pixels(data))
+    set_threads(count_pixels(data))
     check_networks(experiment)
     planner, store = Planner(experiment, images, ()), ArtifactStore(experiment.runs, Progress().begin)
     plain = matrices(store, planner.chain(INDEPENDENT, "independent")[0], images.shown_plainly())
@@ -51,7 +51,7 @@ def of_run(arguments: argparse.Namespace) -> tuple[Inputs, list[ServedEmbeddings
         effort = Effort(method.encoder_passes, rewrites=method.transforms_gallery, training=bool(method.needs))
         served.append(
             ServedEmbeddings(
-                name, effort, matrices(store, upgraded, images.shown_plainly()), described(spec.class_path)
+                name, effort, matrices(store, upgraded, images.shown_plainly()), describe_class(spec.class_path)
             )
         )
     return Inputs({name: getattr(plain, name) for name in ARRAYS}, {}, True), served
