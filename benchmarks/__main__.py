@@ -31,7 +31,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "run": Command("benchmarks.run", "run a benchmark from its YAML file"),
-    "replay": Command("benchmarks.replay.__main__", "measure a backfill with your own embeddings"),
+    "replay": Command("benchmarks.replay", "measure a backfill with your own embeddings"),
     "report": Command("benchmarks.report.__main__", "report whether an upgrade is worth it, as HTML"),
     "page": Command("benchmarks.page.__main__", "write all results of a folder as an HTML page"),
     "table": Command("benchmarks.table", "print results, or write them into documents"),

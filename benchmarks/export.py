@@ -25,8 +25,8 @@ from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.config.named import add_config, layers
 from benchmarks.config.parse import parse
 from benchmarks.config.schema import Experiment
+from benchmarks.embeddings.arguments import ARRAYS
 from benchmarks.jobs.plan import INDEPENDENT, Planner
-from benchmarks.replay.arguments import ARRAYS
 from compat.command import GO_ON, command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace

@@ -47,7 +47,7 @@ def schemas() -> Iterator[Place]:
     import psycopg
 
     import compat.live.postgres.store  # noqa: F401  # here, and not in each child
-    from benchmarks.faults.server import postgres
+    from benchmarks.live.server import postgres
 
     with postgres() as server, psycopg.connect(server.url, autocommit=True) as link:
         link.execute("CREATE EXTENSION vector")

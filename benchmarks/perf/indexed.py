@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.artifacts.record import provenance
-from benchmarks.faults.server import postgres
+from benchmarks.live.server import postgres
 from benchmarks.perf import synthetic
 from benchmarks.perf.apart import CONTEXT, one_thread
 from benchmarks.perf.verbs import done

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.replay.arguments import check_folder
+from benchmarks.embeddings.arguments import check_folder
 from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace

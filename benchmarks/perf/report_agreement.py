@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.replay.arguments import ARRAYS, check_folder
+from benchmarks.embeddings.arguments import ARRAYS, check_folder
 from benchmarks.report import __main__ as command
 from benchmarks.report import gallery
 from benchmarks.report.from_embeddings import try_ways

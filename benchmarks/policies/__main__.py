@@ -19,13 +19,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.embeddings.arguments import check_folder
 from benchmarks.plot import save
 from benchmarks.policies.points import panels
 from benchmarks.policies.settings import Settings, parse
 from benchmarks.policies.store import read
 from benchmarks.policies.summary import StudyResults
 from benchmarks.policies.tables import report
-from benchmarks.replay.arguments import check_folder
 from compat.command import GO_ON, command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace

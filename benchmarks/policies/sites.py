@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from benchmarks.embeddings.arguments import ARRAYS
 from benchmarks.policies.recipes import GallerySetting
 from benchmarks.policies.settings import Settings
-from benchmarks.replay.arguments import ARRAYS
 from compat.embeddings import Embeddings
 from compat.errors import InputError
 from compat.policies import BackfillEnv

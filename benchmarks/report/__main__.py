@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.config.named import is_config
-from benchmarks.replay.arguments import ARRAYS, check_folder, check_seeds
-from benchmarks.replay.arrays import split
+from benchmarks.embeddings.arguments import ARRAYS, check_folder, check_seeds
+from benchmarks.embeddings.arrays import split
 from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 

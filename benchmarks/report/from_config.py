@@ -14,8 +14,8 @@ from benchmarks.artifacts.threads import count_pixels, set_threads
 from benchmarks.config.named import locate
 from benchmarks.config.networks import check_networks
 from benchmarks.config.parse import parse
+from benchmarks.embeddings.arguments import ARRAYS
 from benchmarks.jobs.plan import INDEPENDENT, Planner, is_online
-from benchmarks.replay.arguments import ARRAYS
 from benchmarks.report.from_results import describe_class
 from benchmarks.report.inputs import Inputs
 from benchmarks.report.trials import ServedEmbeddings

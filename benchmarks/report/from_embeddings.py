@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from benchmarks.replay.measure import load_orders, ratios, transformed
+from benchmarks.embeddings.measure import load_orders, ratios, transformed
 from benchmarks.report import gallery, wording
 from benchmarks.report.findings import CurveLine, Findings, Tried
 from benchmarks.report.inputs import Inputs, check_size, images_of, names_of

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from benchmarks.replay.measure import transformed
+from benchmarks.embeddings.measure import transformed
 from benchmarks.report.inputs import Inputs
 from compat.backfill import backfill_curve
 from compat.decision.sample import RowSample, sample

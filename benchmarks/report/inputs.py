@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.replay.arguments import OPTIONAL, given_arrays
-from benchmarks.replay.arrays import load_array
+from benchmarks.embeddings.arguments import OPTIONAL, given_arrays
+from benchmarks.embeddings.arrays import load_array
 from compat.errors import InputError
 
 IDS = ("query_ids_old", "query_ids_new", "gallery_ids_old", "gallery_ids_new")
@@ -21,7 +21,7 @@ class Inputs(NamedTuple):
     """Arrays by name, memory-mapped; labels only if known.
 
     Attributes:
-        arrays: of `benchmarks.replay.ARRAYS`.
+        arrays: of `benchmarks.embeddings.arguments.ARRAYS`.
         others: the arrays of `FILES`.
         labelled: whether labels are known.
     """

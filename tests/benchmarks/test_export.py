@@ -6,8 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmarks import export
-from benchmarks.replay import __main__ as replay
+from benchmarks import export, replay
 from compat import Embeddings
 from compat.models import Classifier
 from compat.results import load_results

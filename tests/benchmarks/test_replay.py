@@ -13,8 +13,8 @@ import torch
 from safetensors.numpy import save_file
 
 import compat.results.folder
-from benchmarks.replay import __main__ as replay
-from benchmarks.replay import measure
+from benchmarks import replay
+from benchmarks.embeddings import measure
 from benchmarks.tables.terminal import narrow
 from compat import Embeddings, backfill_curve, backfill_order
 from compat.results import load_results
@@ -239,7 +239,7 @@ def test_a_cut_off_takes_no_whole_ranking_s_place(files, monkeypatch, capsys):
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--no-such"], ["-o", "x", "--query-new", "none.npy"]])
 def test_help_and_errors_import_no_torch(arguments, tmp_path):
-    code = "import sys\nfrom benchmarks.replay.__main__ import main\n"
+    code = "import sys\nfrom benchmarks.replay import main\n"
     code += "try: main()\nfinally: print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == (0 if "--help" in arguments else 2)

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.config.listing import class_help
 from benchmarks.config.spec import Spec
-from benchmarks.replay.measure import transformed
+from benchmarks.embeddings.measure import transformed
 from compat.errors import InputError
 from compat.importing import resolved
 from compat.live.verbs.arguments import load_models

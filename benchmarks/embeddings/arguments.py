@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.replay.arrays import check_array
+from benchmarks.embeddings.arrays import check_array
 from compat.errors import InputError
 
 ARRAYS = (

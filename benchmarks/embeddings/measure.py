@@ -19,8 +19,8 @@ from torch import Tensor
 
 from benchmarks.artifacts.artifact import checksum
 from benchmarks.artifacts.record import provenance
-from benchmarks.replay.arguments import given_arrays
-from benchmarks.replay.arrays import is_array, load_array, split
+from benchmarks.embeddings.arguments import given_arrays
+from benchmarks.embeddings.arrays import is_array, load_array, split
 from benchmarks.tables.terminal import narrow
 from compat.backfill import Curve, backfill_curve
 from compat.curve_metrics import CURVE_METRICS

@@ -1,0 +1,1 @@
+"""Embeddings of the user: arrays in files, measured."""

@@ -1,0 +1,1 @@
+"""What speed and faults of live stores share: a PostgreSQL server of their own."""

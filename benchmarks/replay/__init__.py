@@ -1,1 +1,0 @@
-"""Replay a backfill from embeddings in files."""
