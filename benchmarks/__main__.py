@@ -23,7 +23,7 @@ from compat.errors import InputError, closest
 
 
 class Command(NamedTuple):
-    """A module with `main` and `parser`, imported when it is called; and what `--help` says of it."""
+    """A module with `main` and `parser`, imported when it is called, and its line in `--help`."""
 
     module: str
     help: str
@@ -81,7 +81,7 @@ def main(given: Sequence[str] | None = None) -> None:
 
 
 def completion(shell: str) -> str:
-    """A script of completions: of commands, options, choices, names of configs, and files for all other values.
+    """Return a completion script: commands, options, choices, names of configs, and files for all other values.
 
     Raises:
         InputError: shtab is not installed.

@@ -20,7 +20,7 @@ from compat.errors import InputError
 if TYPE_CHECKING:
     from compat.data import LabelledImages, RetrievalData, Share
 
-# What is said of each, and its usual folder; `benchmarks.fetch.datasets` has a function of that name.
+# A description of each, and its default folder; `benchmarks.fetch.datasets` has a function of that name.
 DATASETS = {
     "cifar100": ("CIFAR-100: 169 MB, downloaded.", "data"),
     "fashion_mnist": ("Fashion-MNIST: 30 MB, downloaded.", "data"),
@@ -32,7 +32,7 @@ DATASETS = {
 
 
 def check(config: list[str], overrides: list[str], decode: bool) -> None:
-    """Print what a config's models train on and search in; decode every image.
+    """Print the training and search images of a config's models; decode every image.
 
     Args:
         config: files or names, as for `benchmarks.run`.
@@ -70,18 +70,18 @@ def check(config: list[str], overrides: list[str], decode: bool) -> None:
 
 
 def count(images: LabelledImages) -> str:
-    """Of images and classes, in words."""
+    """Describe the numbers of images and classes."""
     return f"{len(images):,} images of {len(images.labels.unique()):,} classes"
 
 
 def seen(data: RetrievalData, sees: Share) -> str:
-    """The images and classes that a model is trained on, in words."""
+    """Describe the images and classes in a model's training data."""
     names = data.class_names(sees)
     return f"{len(data.rows(sees)):,} images of {len(names):,} classes: {names[0]} to {names[-1]}"
 
 
 def prepare(name: str, root: Path) -> None:
-    """Make a dataset ready in `root`, as far as it is not, and say how to go on."""
+    """Prepare a dataset in `root`, as far as needed, and print the next step."""
     from benchmarks.fetch import datasets
 
     try:
@@ -104,7 +104,9 @@ def parser() -> argparse.ArgumentParser:
     described = "Print what a config's models train on and search in, and decode every image."
     command = commands.add_parser("check", help=described, description=described)
     add_config(command)
-    command.add_argument("--no-decode", action="store_true", help="do not decode the images: takes minutes of millions")
+    command.add_argument(
+        "--no-decode", action="store_true", help="skip decoding, which takes minutes for millions of images"
+    )
     return parser
 
 

@@ -137,7 +137,7 @@ def keys_help() -> str:
 
 
 def class_help(arguments: Sequence[str]) -> None:
-    """Show the arguments of a class that `--key.help=module.Class` names, and end; go on if none does.
+    """Show the arguments of the class in `--key.help=module.Class`, and exit; return without such an option.
 
     Raises:
         InputError: no such class.

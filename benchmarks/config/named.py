@@ -1,4 +1,4 @@
-"""Configs by name: a file of one's own, or one of those that the package brings."""
+"""Find configs by path, or by name among the package's own."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ FIRST = "YAML file, or the name of one in the package, such as digits"
 
 @cache
 def names() -> list[str]:
-    """Of the package's configs, such as digits and methods/rqt: those at the top first."""
+    """Return the names of the package's configs, such as digits and methods/rqt, the top level first."""
     found = (path.relative_to(FOLDER).with_suffix("") for path in FOLDER.rglob("*.yaml"))
     return [path.as_posix() for path in sorted(found, key=lambda path: (len(path.parts), path))]
 
 
 def locate(given: str, folder: Path = Path()) -> Path:
-    """The file of a config.
+    """Return the file of a config.
 
     Args:
         given: a path, or a name.
-        folder: that a path is relative to.
+        folder: base of relative paths.
 
     Raises:
         InputError: there is no such file, and no config of that name.
     """
     path = folder / given
-    if os.path.isfile(path) or path.suffix in (".yaml", ".yml"):  # what cannot be read is told by who reads it
+    if os.path.isfile(path) or path.suffix in (".yaml", ".yml"):  # the reader reports unreadable files
         return path
     if given in names():
         return FOLDER / f"{given}.yaml"
@@ -43,7 +43,7 @@ def locate(given: str, folder: Path = Path()) -> Path:
 
 
 def is_config(given: str) -> bool:
-    """Whether a file or a name is meant that is a config's, and no folder."""
+    """Whether a config's file or name is meant, and no folder."""
     return Path(given).suffix in (".yaml", ".yml") or (given in names() and not os.path.isdir(given))
 
 
@@ -54,5 +54,5 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def layers(arguments: argparse.Namespace) -> list[str]:
-    """The configs that were given, each to be laid over those before it."""
+    """Return the given configs, each an overlay of those before it."""
     return [*filter(None, [arguments.first]), *arguments.config]

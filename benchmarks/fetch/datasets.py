@@ -1,4 +1,4 @@
-"""Each public dataset: fetched as far as its terms allow, verified, and unpacked. Imports torch."""
+"""Fetch each public dataset as far as its terms allow, verify and unpack it. Imports torch."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def places365(root: Path) -> str:
 
 
 def imagenet(root: Path) -> str:
-    """ImageNet-1k (ILSVRC 2012): 145 GB of archives that you get by registration."""
+    """ImageNet-1k (ILSVRC 2012): 145 GB of archives, available after registration."""
     archives = {split: Download(name, md5, IMAGENET_URL) for split, (name, md5) in ilsvrc.ARCHIVE_META.items()}
     needed = [archives[split] for split in ("train", "val") if not (root / split).is_dir()]
     meta = root / ilsvrc.META_FILE
@@ -106,8 +106,8 @@ def imagenet(root: Path) -> str:
             os.rename(work / meta.name, meta)
     try:
         _, val_wnids = ilsvrc.load_meta_file(root)
-    except Exception as error:  # what torch.load raises depends on the damage
-        raise InputError(f"{meta}: cannot be read, expected what the development kit gives; delete it") from error
+    except Exception as error:  # torch.load raises different errors, by the damage
+        raise InputError(f"{meta}: cannot be read, expected the development kit's; delete it") from error
 
     if not (train := root / "train").is_dir():
         with scratch(root / ".train") as work:
@@ -133,7 +133,7 @@ def imagenet(root: Path) -> str:
 
 
 def market1501(root: Path) -> str:
-    """Market-1501: about 150 MB, to be got from the authors' page."""
+    """Market-1501: about 150 MB, from the authors' page."""
     folders = [root / Path(MARKET.name).stem / name for name in MARKET_FOLDERS]
     if not all(folder.is_dir() for folder in folders):
         by_hand(root, [MARKET], MARKET_HELP)

@@ -147,7 +147,7 @@ def masked(value: Any) -> Any:
 
 
 def settings(value: Any, name: str = "") -> Iterator[tuple]:
-    """Owner, name and masked value of all that a product or a part of a config sets."""
+    """Owner, name and masked value of all that an artifact or a part of a config sets."""
     if isinstance(value, Spec):
         value = value.content
     if is_dataclass(value):
@@ -170,11 +170,11 @@ def settings(value: Any, name: str = "") -> Iterator[tuple]:
 
 
 def settings_of(path: Path, methods: set[str] = EVERY_METHOD) -> set[tuple]:
-    """All that the products of a config's plan set, numbers aside; of these methods alone."""
+    """All that the artifacts of a config's plan set, numbers aside; of these methods alone."""
     jobs = plan(experiment(arguments_of(path), []), ("train", "query", "gallery"), (0.0, 0.5, 1.0))
     chosen = [job for job in jobs if not methods or dict(job.labels)["method"] in methods]
-    products = {product for job in chosen for product in graph(job.curve)}
-    found = {setting for product in products for setting in settings(product)}
+    artifacts = {artifact for job in chosen for artifact in graph(job.curve)}
+    found = {setting for artifact in artifacts for setting in settings(artifact)}
     return {setting for setting in found if setting[-1] not in ("number", ("number",))}
 
 
