@@ -48,8 +48,8 @@ def printable(name: str) -> str:
     """Make a file's name encodable text: bytes outside UTF-8 become escapes.
 
     Example:
-        >>> printable(os.fsdecode(b"caf\xe9.jpg"))
-        'caf\\xe9.jpg'
+        >>> printable(os.fsdecode(b"caf\\xe9.jpg"))
+        'caf\\\\xe9.jpg'
     """
     return os.fsencode(name).decode(errors="backslashreplace")
 

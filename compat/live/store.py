@@ -297,3 +297,12 @@ def change_journal(store: Store, change: Change) -> Journal:
         except Conflict:
             continue
         return after
+
+
+def __getattr__(name: str) -> Any:
+    """Find `open_store` under its earlier path, too; it imports the adapters, which import this module."""
+    if name == "open_store":
+        from compat.live.open import open_store
+
+        return open_store
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

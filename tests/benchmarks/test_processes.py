@@ -45,10 +45,10 @@ def test_two_processes_on_one_folder_make_each_artifact_once(config):
 
 THREADS = """
 import torch
-from benchmarks.artifacts.threads import settle
+from benchmarks.artifacts.threads import set_threads
 from compat import Embeddings, backfill_curve
 
-asked = settle({pixels})
+asked = set_threads({pixels})
 space, labels = torch.eye(4), torch.tensor([0, 0, 1, 1])
 backfill_curve(Embeddings(space, space, space, space, labels, labels), order=range(4))
 print(asked, torch.get_num_threads())

@@ -9,6 +9,7 @@ import torch
 
 import compat
 from compat.lazy import on_first_use
+from compat.live import store
 
 TRAINING = {"pytorch_lightning", "torchvision", "torchmetrics", "timm", "sklearn", "matplotlib", "pandas"}
 SEEN = """
@@ -78,3 +79,12 @@ def test_another_name_is_refused_as_python_does():
     find, _ = on_first_use("compat", {"missing": "nowhere"})
     with pytest.raises(ModuleNotFoundError, match="nowhere"):
         find("missing")
+
+
+def test_open_store_is_found_under_its_earlier_path():
+    from compat.live.open import open_store
+    from compat.live.store import open_store as earlier
+
+    assert earlier is open_store
+    with pytest.raises(AttributeError, match=r"module 'compat\.live\.store' has no attribute 'nothing'"):
+        _ = store.nothing
