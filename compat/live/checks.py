@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 from compat.errors import InputError
 from compat.live.items import Item, Journal, Report
 from compat.live.store import Conflict, Where
+
+NUL = re.compile(r"(?<!\\)(\\\\)*\\u0000")  # as JSON writes it, not an escaped backslash before u0000
 
 
 def check_fields(where: Where | None, journal: Journal) -> Where:
@@ -29,17 +32,9 @@ def check_fields(where: Where | None, journal: Journal) -> Where:
         found[name] = value.item() if isinstance(value, np.generic) else value
         if not isinstance(found[name], str | int | float | None) or _is_large(found[name]):
             raise InputError(f"where: {name} = {value!r}, expected text, a number below 2^63, true, false or None")
-        if isinstance(value, str) and not _is_text(value):
-            raise InputError(f"where: {name} = {value!r} is not UTF-8, expected text")
+        if isinstance(value, str):
+            check_text("where", value, f" of {name}")
     return found
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_large(value: object) -> bool:
@@ -89,7 +84,7 @@ def check_text(name: str, value: str, where: str = "") -> str:
         The value.
 
     Raises:
-        InputError: another type, such as a number, or text which is not UTF-8.
+        InputError: another type, such as a number, text which is not UTF-8 or has a NUL.
     """
     if not isinstance(value, str):
         raise InputError(f"{name}: {value!r}{where} is {type(value).__name__}, expected text")
@@ -97,6 +92,10 @@ def check_text(name: str, value: str, where: str = "") -> str:
         value.encode()
     except UnicodeEncodeError as error:
         raise InputError(f"{name}: {value!r}{where} is not UTF-8, expected text") from error
+    if "\0" in value:
+        raise InputError(
+            f"{name}: {value!r}{where} has a NUL, expected text that all stores hold"
+        )
     return value
 
 
@@ -148,10 +147,12 @@ def check_meta(id: str, meta: Mapping[str, Any]) -> None:
     """Refuse meta which queries cannot filter by.
 
     Raises:
-        InputError: a value which is not JSON, such as NaN; an id which is not text.
+        InputError: a value which is not JSON, such as NaN, or has a NUL; an id which is not text.
     """
     check_text("id", id)
     try:
-        json.dumps(dict(meta), allow_nan=False)
+        text = json.dumps(dict(meta), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InputError(f"meta: of item {id!r} ({error}), expected JSON values") from error
+    if NUL.search(text):
+        raise InputError(f"meta: of item {id!r} has a NUL, expected JSON that all stores hold")

@@ -100,7 +100,7 @@ def test_filters_hold_on_both_parts(store):
         searcher.search("query 1", 5, {"colour": "red"})
     with pytest.raises(InputError, match="where"):
         searcher.search("query 1", 5, {"red') OR 1=1 --": "red"})
-    with pytest.raises(InputError, match=r"where: red = '\\udc80' is not UTF-8, expected text"):
+    with pytest.raises(InputError, match=r"where: '\\udc80' of red is not UTF-8, expected text"):
         searcher.search("query 1", 5, {"red": "\udc80"})
     with pytest.raises(InputError, match="k: 0"):
         searcher.search("query 1", 0)
