@@ -93,9 +93,7 @@ def check_text(name: str, value: str, where: str = "") -> str:
     except UnicodeEncodeError as error:
         raise InputError(f"{name}: {value!r}{where} is not UTF-8, expected text") from error
     if "\0" in value:
-        raise InputError(
-            f"{name}: {value!r}{where} has a NUL, expected text that all stores hold"
-        )
+        raise InputError(f"{name}: {value!r}{where} has a NUL, expected text that all stores hold")
     return value
 
 
