@@ -221,14 +221,14 @@ def test_a_migration_by_ray_is_the_one_by_a_run(ray, migration, tmp_path):
 
 @pytest.mark.slow
 def test_a_model_that_does_not_fit_is_one_line(ray, migration, tmp_path):
-    with pytest.raises(InputError, match=r"^ray: models.new: .*, expected .*; what is in .* may be applied") as raised:
+    with pytest.raises(InputError, match=r"^ray: models.new: .*, expected .*; the vectors in .* can be") as raised:
         pipeline(tmp_path / "m.parquet", tmp_path / "out", f"{__name__}.others")
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.slow
 def test_a_service_that_is_away_is_one_line(ray, migration, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match=r"^ray: models.new: ConnectionError: 503 no server, .*; what is in"):
+    with pytest.raises(InputError, match=r"^ray: models.new: ConnectionError: 503 no server, .*; the vectors in"):
         pipeline(tmp_path / "m.parquet", tmp_path / "out", f"{__name__}.away", batch=100)
 
 
