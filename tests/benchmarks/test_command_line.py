@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -93,6 +94,7 @@ LOADED = """
 import sys
 from benchmarks.__main__ import COMMANDS, main
 sys.argv = ["/usr/bin/compat-bench"]
+unwanted = set(sys.stdin.read().split())
 for name in ["", *COMMANDS]:
     try:
         main([name, "--help"] if name else ["--help"])
@@ -100,7 +102,7 @@ for name in ["", *COMMANDS]:
         assert not end.code, name
     if not name:
         assert not {"benchmarks.run", "compat.live", "yaml"} & sys.modules.keys()
-    heavy = sys.modules.keys() & set(sys.stdin.read().split())
+    heavy = sys.modules.keys() & unwanted
     assert not heavy, (name, heavy)
 """
 
@@ -110,6 +112,13 @@ def test_help_of_all_commands_imports_nothing_heavy():
     assert (done.returncode, done.stderr) == (0, "")
     for name in COMMANDS:
         assert f"usage: compat-bench {name} " in done.stdout
+
+
+def test_the_help_of_a_run_lists_the_keys_of_a_config_and_nothing_else(call):
+    _, out, _ = call("run", "--help")
+    keys = re.findall(r"^  ([a-z_.]+): ", out.partition("keys of a config")[2], re.MULTILINE)
+    assert {"name", "old.model", "old.sees.classes", "heads.batch_size", "replay.progress"} <= set(keys)
+    assert "Error" not in out
 
 
 def test_a_command_is_called_as_it_was_started(monkeypatch):
