@@ -127,12 +127,15 @@ def flatten(value: Any, path: str = "") -> dict[str, Any]:
 
 def keys_help() -> str:
     """Describe every key of a config, from the docstrings of its dataclasses."""
-    parts = {"": Experiment, "old. (and each generation) ": Generation, "old.sees. ": Share, "heads. ": Heads}
-    texts = ["keys of a config (--key=value overrides one; --data.help=compat.data.ImageFolder shows a class):"]
-    for prefix, kind in {**parts, "replay. ": Replay}.items():
-        arguments = (inspect.getdoc(kind) or "").partition("Args:\n")[2]
+    parts = {"": Experiment, "old.": Generation, "old.sees.": Share, "heads.": Heads, "replay.": Replay}
+    texts = [
+        "keys of a config (--key=value overrides one; --data.help=compat.data.ImageFolder shows a class; old stands for"
+        " any generation):"
+    ]
+    for prefix, kind in parts.items():
+        arguments = (inspect.getdoc(kind) or "").partition("Args:\n")[2].partition("\n\n")[0]
         entries = re.findall(r"^    (\w+): (.*(?:\n      .*)*)", arguments, re.MULTILINE)
-        texts += [f"  {prefix.strip()}{name}: {' '.join(text.split())}" for name, text in entries]
+        texts += [f"  {prefix}{name}: {' '.join(text.split())}" for name, text in entries]
     return "\n".join(texts)
 
 
