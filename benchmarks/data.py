@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.artifacts.source import docstring
 from benchmarks.config.named import add_config, layers
 from benchmarks.config.parse import parse
 from compat.command import command_parser, exit_on_input_error
@@ -20,15 +21,16 @@ from compat.errors import InputError
 if TYPE_CHECKING:
     from compat.data import LabelledImages, RetrievalData, Share
 
-# A description of each, and its default folder; `benchmarks.fetch.datasets` has a function of that name.
+# The default folder of each; its description is the docstring of the function of that name in `FETCHERS`.
 DATASETS = {
-    "cifar100": ("CIFAR-100: 169 MB, downloaded.", "data"),
-    "fashion_mnist": ("Fashion-MNIST: 30 MB, downloaded.", "data"),
-    "omniglot": ("Omniglot: 16 MB, downloaded.", "data"),
-    "imagenet": ("ImageNet-1k (ILSVRC 2012): 145 GB of archives that you get by registration.", "data/imagenet"),
-    "places365": ("Places365-Standard at 256x256: 25 GB, downloaded.", "data/places365"),
-    "market1501": ("Market-1501: about 150 MB, to be got from the authors' page.", "data"),
+    "cifar100": "data",
+    "fashion_mnist": "data",
+    "omniglot": "data",
+    "imagenet": "data/imagenet",
+    "places365": "data/places365",
+    "market1501": "data",
 }
+FETCHERS = "benchmarks.fetch.datasets"
 
 
 def check(config: list[str], overrides: list[str], decode: bool) -> None:
@@ -89,8 +91,7 @@ def prepare(name: str, root: Path) -> None:
         print(getattr(datasets, name)(root))
     except OSError as error:
         raise InputError(f"--root: {error}, expected a readable and writable folder") from error
-    _, usual = DATASETS[name]
-    elsewhere = "" if root == Path(usual) else f" {shlex.quote(f'--data.root={root}')}"
+    elsewhere = "" if root == Path(DATASETS[name]) else f" {shlex.quote(f'--data.root={root}')}"
     print(f"Go on with: compat-bench data check {name}{elsewhere}")
 
 
@@ -98,7 +99,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line of `python -m benchmarks.data`."""
     parser = command_parser("benchmarks.data", __doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (described, usual) in DATASETS.items():
+    for name, usual in DATASETS.items():
+        described = docstring(f"{FETCHERS}.{name}")
         command = commands.add_parser(name, help=described, description=described)
         command.add_argument("--root", default=usual, help="folder of the archives and of the images (%(default)s)")
     described = "Print what a config's models train on and search in, and decode every image."

@@ -115,6 +115,12 @@ def find(path: str) -> Definition | None:
     return next((found for other in everything if (found := find(f"{other}.{name}"))), None)
 
 
+def docstring(path: str) -> str:
+    """Read the docstring of a class or function; empty if there is none."""
+    found = find(path)
+    return (found and ast.get_docstring(found.node)) or ""
+
+
 def lineage(path: str) -> list[Definition]:
     """Return a class and its bases, depth first, as far as their source is known."""
     found = find(path)

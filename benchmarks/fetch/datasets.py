@@ -95,7 +95,7 @@ def places365(root: Path) -> str:
 
 
 def imagenet(root: Path) -> str:
-    """ImageNet-1k (ILSVRC 2012): 145 GB of archives, available after registration."""
+    """ImageNet-1k (ILSVRC 2012): 145 GB of archives that you get by registration."""
     archives = {split: Download(name, md5, IMAGENET_URL) for split, (name, md5) in ilsvrc.ARCHIVE_META.items()}
     needed = [archives[split] for split in ("train", "val") if not (root / split).is_dir()]
     meta = root / ilsvrc.META_FILE
@@ -133,7 +133,7 @@ def imagenet(root: Path) -> str:
 
 
 def market1501(root: Path) -> str:
-    """Market-1501: about 150 MB, from the authors' page."""
+    """Market-1501: about 150 MB, to be got from the authors' page."""
     folders = [root / Path(MARKET.name).stem / name for name in MARKET_FOLDERS]
     if not all(folder.is_dir() for folder in folders):
         by_hand(root, [MARKET], MARKET_HELP)
