@@ -136,10 +136,8 @@ class Searcher:
             )
             asks, merge = [Ask("new", known)], None
         else:
-            asks, merge = (
-                [Ask("old", embed_queries(old_model(self.models, journal), contents, "old", journal.dim))],
-                None,
-            )
+            query_old = embed_queries(old_model(self.models, journal), contents, "old", journal.dim)
+            asks, merge = [Ask("old", query_old)], None
         found = self.store.search(asks, k, where, journal)
         parts = ["new" if ask.column == "new" else "old" for ask in asks]
         return {part: (ask.queries, its) for part, ask, its in zip(parts, asks, found, strict=True)}, merge
