@@ -16,7 +16,9 @@ FOLDER and FILE are relative to the document.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from benchmarks.tables.live import faults, indexed, searching, speed
 from benchmarks.tables.ranks import ranking, table
@@ -27,7 +29,33 @@ from benchmarks.tables.terminal import short
 from compat.errors import InputError
 from compat.files import replace
 
-KINDS = "table|short|ranks|policies|agreement|live|indexed|searching|faults"
+Maker: TypeAlias = Callable[[Path, Sequence[str], "list[str] | None"], str]
+
+
+def _policies(path: Path) -> str:
+    from benchmarks.policies.store import read  # here, as their settings take as long to import as all else
+    from benchmarks.policies.summary import StudyResults
+    from benchmarks.policies.tables import report
+
+    return report(StudyResults(read(path)))
+
+
+def _ranks(folder: Path, words: Sequence[str], broken: list[str] | None) -> str:
+    folders = [folder / word for word in words if "=" not in word]
+    return table(ranking(folders, [word for word in words if "=" in word], broken=broken))
+
+
+KINDS: dict[str, Maker] = {  # of the document's folder, the words of a mark, and messages on unreadable results
+    "table": lambda folder, words, broken: tables(folder / words[0], words[1:], wide, broken),
+    "short": lambda folder, words, broken: tables(folder / words[0], words[1:], short, broken),
+    "ranks": _ranks,
+    "policies": lambda folder, words, _: _policies(folder / words[0]),
+    "agreement": lambda folder, words, _: agreement(folder / words[0]),
+    "live": lambda folder, words, _: speed(folder / words[0]),
+    "indexed": lambda folder, words, _: indexed(folder / words[0]),
+    "searching": lambda folder, words, _: searching(folder / words[0]),
+    "faults": lambda folder, words, _: faults([folder / word for word in words]),
+}
 
 
 def write_tables(document: str | Path, broken: list[str] | None = None) -> str:
@@ -47,38 +75,14 @@ def write_tables(document: str | Path, broken: list[str] | None = None) -> str:
         raise InputError(f"write: {path} ({error.strerror}), expected a Markdown file") from error
 
     def fresh(found: re.Match[str]) -> str:
-        kind, words = found[1], found[2].split()
-        if kind == "ranks":
-            folders = [path.parent / word for word in words if "=" not in word]
-            made = table(ranking(folders, [word for word in words if "=" in word], broken=broken))
-        elif kind == "policies":
-            made = _policies(path.parent / words[0])
-        elif kind == "agreement":
-            made = agreement(path.parent / words[0])
-        elif kind == "live":
-            made = speed(path.parent / words[0])
-        elif kind == "searching":
-            made = searching(path.parent / words[0])
-        elif kind == "indexed":
-            made = indexed(path.parent / words[0])
-        elif kind == "faults":
-            made = faults([path.parent / word for word in words])
-        else:
-            made = tables(path.parent / words[0], words[1:], short if kind == "short" else wide, broken)
-        return f"<!-- {kind}: {found[2]} -->\n\n{made}\n\n<!-- end -->"
+        made = KINDS[found[1]](path.parent, found[2].split(), broken)
+        return f"<!-- {found[1]}: {found[2]} -->\n\n{made}\n\n<!-- end -->"
 
-    pattern = rf"<!-- ({KINDS}): (.*?) -->\n.*?<!-- end -->"
-    if len(re.findall(pattern, text, re.DOTALL)) != len(re.findall(f"<!-- (?:{KINDS}): ", text)):
+    kinds = "|".join(KINDS)
+    pattern = rf"<!-- ({kinds}): (.*?) -->\n.*?<!-- end -->"
+    if len(re.findall(pattern, text, re.DOTALL)) != len(re.findall(f"<!-- (?:{kinds}): ", text)):
         raise InputError(f"write: {path} has a table without an end, expected <!-- end --> after each")
     return re.sub(pattern, fresh, text, flags=re.DOTALL)
-
-
-def _policies(path: Path) -> str:
-    from benchmarks.policies.store import read  # here, as their settings take as long to import as all else
-    from benchmarks.policies.summary import StudyResults
-    from benchmarks.policies.tables import report
-
-    return report(StudyResults(read(path)))
 
 
 def write(document: str | Path, broken: list[str] | None = None) -> None:
