@@ -42,6 +42,11 @@ COMMANDS = {
     "policies": Command("benchmarks.policies.__main__", "train and test policies of what is backfilled first"),
     "live": Command("compat.live.__main__", "migrate a store while it serves"),
 }
+NAMED = "_compat_bench_configs"  # the shell function that completes a config
+PREAMBLE = {
+    "bash": f'{NAMED}() {{\n  compgen -W "NAMES" -- "$1"\n  compgen -f -- "$1"\n}}',
+    "zsh": f"{NAMED}() {{\n  _alternative 'names:config:(NAMES)' 'files:file:_files'\n}}",
+}
 
 
 def parser(kind: Callable[..., Parser] = Parser) -> Parser:
@@ -105,13 +110,6 @@ def completion(shell: str) -> str:
                 named = action.metavar == "CONFIG" or action.dest == "config"
                 action.complete = {"bash": NAMED, "zsh": NAMED} if named else shtab.FILE
     return shtab.complete(whole, shell, preamble=PREAMBLE[shell].replace("NAMES", " ".join(names())))
-
-
-NAMED = "_compat_bench_configs"
-PREAMBLE = {
-    "bash": f'{NAMED}() {{\n  compgen -W "NAMES" -- "$1"\n  compgen -f -- "$1"\n}}',
-    "zsh": f"{NAMED}() {{\n  _alternative 'names:config:(NAMES)' 'files:file:_files'\n}}",
-}
 
 
 if __name__ == "__main__":

@@ -24,6 +24,10 @@ from compat.embeddings import Embeddings
 
 SOME = 200  # queries for proxies
 SMALL = 0.05  # share of queries in losing classes, up to which the verdict does not mention them
+FEW = 200  # queries
+CLASSES = 5
+LOOKED_AT = 1000  # rows, in search of duplicates
+FAR = 0.2  # of a probability from 1/2
 
 
 def list_facts(given: Inputs, seen: RowSample, trial: Trial, arguments: argparse.Namespace) -> list[tuple[str, str]]:
@@ -149,12 +153,6 @@ def list_notes(seen: RowSample, trial: Trial, labelled: bool, distance: str) -> 
             "curves are estimates."
         )
     return found
-
-
-FEW = 200  # queries
-CLASSES = 5
-LOOKED_AT = 1000  # rows, in search of duplicates
-FAR = 0.2  # of a probability from 1/2
 
 
 def warnings_for(given: Inputs, trial: Trial, spaces: Calibration, distance: str, images: Sequence[Path]) -> list[str]:

@@ -22,6 +22,7 @@ from compat.data.files import printable, read_pixels
 from compat.errors import InputError
 from compat.files import replace
 
+HERE = Path(__file__).parent
 EDGE = 72  # pixels of the longer side
 
 
@@ -43,9 +44,6 @@ def thumbnail(path: Path) -> Thumbnail:
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)
     return Thumbnail(name, f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}")
-
-
-HERE = Path(__file__).parent
 
 
 def page(document: Document) -> str:
