@@ -14,6 +14,7 @@ from benchmarks.config.spec import Spec
 from benchmarks.jobs.outcome import result
 from benchmarks.jobs.plan import DISPLAY, Job
 from compat.errors import InputError
+from compat.importing import reason
 from compat.results import (
     Failure,
     collect,
@@ -93,8 +94,7 @@ class ResultCollector:
         """
         if load_keys(self.folder).get(identity(dict(job.labels))) == key(job.curve):
             return
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        collect_failures(self.folder, [Failure(self.name, dict(job.labels), reason)])
+        collect_failures(self.folder, [Failure(self.name, dict(job.labels), reason(error))])
 
 
 def select_job(config: dict[str, Any], job: Job) -> dict[str, Any]:

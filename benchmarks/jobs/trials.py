@@ -20,6 +20,7 @@ from benchmarks.jobs.outcome import figures_of, seconds
 from benchmarks.jobs.plan import Job, plan
 from compat.curve import area
 from compat.errors import InputError, closest
+from compat.importing import reason
 from compat.progress import completion_ratios
 
 ORDERS, STARTUP = 3, 4
@@ -138,7 +139,7 @@ class Tuner:
         try:
             mean_ap = figures_of(self.store.get(curve))["mean_ap"].mean(0).tolist()
         except Exception as error:  # as of a run: the other trials go on
-            return TunedTrial(init_args, None, None, 0.0, " ".join(f"{type(error).__name__}: {error}".split()))
+            return TunedTrial(init_args, None, None, 0.0, reason(error))
         own = [one for one in graph(curve) if one not in made]
         made |= {*own}
         took = sum(seconds(one, self.store) for one in own)

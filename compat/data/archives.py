@@ -16,6 +16,7 @@ from pathlib import Path, PureWindowsPath
 from tqdm.auto import tqdm
 
 from compat.errors import InputError
+from compat.importing import reason
 
 
 def verify(path: Path, md5: str) -> None:
@@ -79,11 +80,11 @@ def unpack(archive: Path, target: Path) -> None:
     except InputError:
         raise
     except Exception as error:  # each reader raises its own for each kind of damage
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        why = reason(error)
         if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
-            message = f"cannot be unpacked into {target} ({reason}), expected a writable folder, with room"
+            message = f"cannot be unpacked into {target} ({why}), expected a writable folder, with room"
         else:
-            message = f"truncated or damaged ({reason}), expected a whole .tar, .tar.gz, .tgz or .zip; get it again"
+            message = f"truncated or damaged ({why}), expected a whole .tar, .tar.gz, .tgz or .zip; get it again"
         raise InputError(f"{archive}: {message}") from error
 
 

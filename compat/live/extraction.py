@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from compat.errors import InputError
+from compat.importing import reason
 from compat.live.items import Work
 from compat.live.models import Embed, WrongModel, embed, passing
 from compat.live.throttle import wait
@@ -119,4 +120,4 @@ def retry(step: Callable[[], T], passes: Callable[[Exception], bool], tries: int
 
 def describe_error(error: BaseException) -> str:
     """Describe an error in one line."""
-    return " ".join((str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}").split())
+    return " ".join(str(error).split()) if isinstance(error, InputError) else reason(error)
