@@ -62,6 +62,16 @@ def check_way(journal: Journal, during: Journal | None) -> None:
         raise Conflict
 
 
+def check_phase(journal: Journal, during: Journal) -> None:
+    """Refuse an item prepared for another migration or another phase.
+
+    Raises:
+        Conflict: the migration or its phase has changed.
+    """
+    if (journal.migration, journal.phase) != (during.migration, during.phase):
+        raise Conflict
+
+
 def check_moment(journal: Journal, during: Journal) -> None:
     """Refuse vectors made for another migration or another fit.
 

@@ -19,6 +19,7 @@ from compat.live.checks import (
     check_item,
     check_meta,
     check_moment,
+    check_phase,
     check_report,
     check_text,
     check_way,
@@ -110,8 +111,7 @@ class MemoryStore:
     def put(self, item: Item, during: Journal) -> None:
         with self.its.lock:
             journal = self.journal()
-            if (journal.migration, journal.phase) != (during.migration, during.phase):
-                raise Conflict
+            check_phase(journal, during)
             check_item(item, journal)
             self._forget(item.id)
             self.its.items[item.id] = item._replace(version=item.version or new_version())

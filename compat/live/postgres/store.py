@@ -11,7 +11,16 @@ import numpy as np
 from psycopg import Cursor
 
 from compat.live import sql
-from compat.live.checks import check_fields, check_item, check_meta, check_moment, check_report, check_text, check_way
+from compat.live.checks import (
+    check_fields,
+    check_item,
+    check_meta,
+    check_moment,
+    check_phase,
+    check_report,
+    check_text,
+    check_way,
+)
 from compat.live.items import (
     Candidates,
     Column,
@@ -127,8 +136,7 @@ class PostgresStore:
     def put(self, item: Item, during: Journal) -> None:
         def step(cursor: Cursor[Any]) -> None:
             journal = self.link.journal
-            if (journal.migration, journal.phase) != (during.migration, during.phase):
-                raise Conflict
+            check_phase(journal, during)
             check_item(item, journal)
             found = cursor.execute(PUT, (item.id, item.content, to_json(dict(item.meta)), item.version)).fetchone()
             row = found[0] if found else None

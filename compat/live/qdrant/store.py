@@ -25,7 +25,16 @@ from typing import Any
 import numpy as np
 
 from compat.errors import InputError
-from compat.live.checks import check_adding, check_fields, check_item, check_meta, check_moment, check_report, check_way
+from compat.live.checks import (
+    check_adding,
+    check_fields,
+    check_item,
+    check_meta,
+    check_moment,
+    check_phase,
+    check_report,
+    check_way,
+)
 from compat.live.items import (
     Candidates,
     Column,
@@ -134,7 +143,7 @@ class QdrantStore:
 
     def put(self, item: Item, during: Journal) -> None:
         state, id = self.journals.state(), point_id(item.id)
-        _check_phase(state, during)
+        check_phase(state.journal, during)
         check_item(item, state.journal)
         there = self.link("retrieve", self.items, [id], ["seq"], **READ)
         point = state.point(item, there[0].payload["seq"] if there else time.time_ns())
@@ -145,7 +154,7 @@ class QdrantStore:
                 raise
             raise Conflict from error
         there = self.link("retrieve", self.items, [id], ["era"], **READ)
-        _check_phase(self.journals.state(), during)
+        check_phase(self.journals.state().journal, during)
         if there and there[0].payload["era"] > state.era:
             raise Conflict
 
@@ -356,8 +365,3 @@ class QdrantStore:
         if self.points.first(lacking):
             raise Conflict
         return state
-
-
-def _check_phase(state: JournalPoint, during: Journal) -> None:
-    if (state.journal.migration, state.journal.phase) != (during.migration, during.phase):
-        raise Conflict

@@ -24,6 +24,7 @@ from compat.live.checks import (
     check_item,
     check_meta,
     check_moment,
+    check_phase,
     check_report,
     check_text,
     check_way,
@@ -171,8 +172,7 @@ class SqliteStore:
     def put(self, item: Item, during: Journal) -> None:
         with self.transaction() as cursor:
             journal = read_journal(cursor)
-            if (journal.migration, journal.phase) != (during.migration, during.phase):
-                raise Conflict
+            check_phase(journal, during)
             check_item(item, journal)
             (row,) = cursor.execute(PUT, (item.id, item.content, dump_json(item.meta), item.version)).fetchone()
             for column, vector in (("old", item.old), ("new", item.new)):
