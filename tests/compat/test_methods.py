@@ -1,7 +1,6 @@
 """How the methods fill the four matrices, what they train and what they leave alone."""
 
 import pytest
-import pytorch_lightning as pl
 import torch
 
 from compat.data import Sample
@@ -10,20 +9,12 @@ from compat.losses import alignment_loss, metric_compatible_loss
 from compat.methods import ReverseQuery, Upgrade
 from compat.needs import Given
 from compat.pairs import CachedEmbeddings, PairData, PairSampler
-from tests.helpers.pairs import IMAGES, LABELS, embedded, embedders
+from tests.helpers.pairs import IMAGES, LABELS, embedded, embedders, quiet_trainer
 
 
 def fitted(method, epochs=4):
     data = PairData(CachedEmbeddings(*embedded()), batch_size=8, seed=0)
-    trainer = pl.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(method, data)
+    quiet_trainer(epochs).fit(method, data)
     return method
 
 

@@ -127,6 +127,16 @@ def opened(url: str) -> Iterator[Callable[[], Store]]:
 
 
 @pytest.fixture
+def migration(tmp_path):
+    """A planned migration whose vectors another engine makes."""
+    from tests.helpers.live_files import made  # skips the test without pyarrow
+
+    its = made(tmp_path)
+    yield its
+    its.store.close()
+
+
+@pytest.fixture
 def store(opened: Callable[[], Store]) -> Store:
     """An empty store."""
     return create(opened())

@@ -24,13 +24,6 @@ pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 pq = pytest.importorskip("pyarrow.parquet")
 
 
-@pytest.fixture
-def migration(tmp_path):
-    its = made(tmp_path)
-    yield its
-    its.store.close()
-
-
 def test_a_manifest_is_what_workers_would_do(migration, tmp_path):
     assert export(migration.store, tmp_path / "m.parquet") == ITEMS
     table = pq.read_table(tmp_path / "m.parquet")

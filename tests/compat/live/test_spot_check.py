@@ -16,13 +16,6 @@ pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 pq = pytest.importorskip("pyarrow.parquet")
 
 
-@pytest.fixture
-def migration(tmp_path):
-    its = made(tmp_path)
-    yield its
-    its.store.close()
-
-
 def changed(path, change):
     """What an engine makes of a manifest, with its vectors (N, D) changed, in a file beside it."""
     table = extracted(path)

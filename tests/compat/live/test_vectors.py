@@ -15,13 +15,6 @@ pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 pq = pytest.importorskip("pyarrow.parquet")
 
 
-@pytest.fixture
-def migration(tmp_path):
-    its = made(tmp_path)
-    yield its
-    its.store.close()
-
-
 BAD = {
     "no version": (lambda t: t.drop_columns(["version"]), "version: no such column in .*, expected id, version, mig"),
     "no vector": (lambda t: t.drop_columns(["vector"]), "vector: no such column"),
