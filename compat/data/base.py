@@ -21,7 +21,7 @@ from compat.data.samplers import IdentityBatches, rows_by_class
 from compat.data.training import TrainingImages
 from compat.data.transforms import Views
 from compat.errors import InputError
-from compat.share import Share
+from compat.share import Share, bounds_of
 
 
 class RetrievalData(pl.LightningDataModule):
@@ -37,9 +37,12 @@ class RetrievalData(pl.LightningDataModule):
         num_workers: loading processes per process; 0 loads in the main process.
         on_error: "raise" stops at the first undecodable image; "skip" decodes all images at every start (slow), leaves
             the undecodable ones out and lists them in the result.
+        gallery_classes: share of the training classes, or a range of them as in `Share`, that queries and gallery are
+            limited to; with models and heads of other classes nothing has seen those searched. Default: all.
 
     Raises:
-        InputError: a batch size below 1 or not divisible by images_per_class, a negative number of workers.
+        InputError: a batch size below 1 or not divisible by images_per_class, a negative number of workers, a share
+            outside (0, 1].
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class RetrievalData(pl.LightningDataModule):
         images_per_class: int | None = None,
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
+        gallery_classes: float | tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -58,6 +62,9 @@ class RetrievalData(pl.LightningDataModule):
             )
         if num_workers < 0:
             raise InputError(f"data.num_workers: {num_workers}, expected at least 0")
+        if gallery_classes is not None:
+            bounds_of(gallery_classes, "data.gallery_classes")
+        self.gallery_classes = gallery_classes
         self.batch_size, self.images_per_class = batch_size, images_per_class
         self.num_workers, self.on_error = num_workers, on_error
         self.skipped: list[str] = []
@@ -103,8 +110,8 @@ class RetrievalData(pl.LightningDataModule):
             if count == 0:
                 raise InputError(f"data.root: class {name!r} has no training image, expected at least one")
         self._train = {False: train, True: train.seen_through(augment)}
-        self._gallery, self._query = gallery, query
         self._class_names = names
+        self._gallery, self._query = self._limited(gallery), None if query is None else self._limited(query)
 
     def _readable(self, images: LabelledImages) -> LabelledImages:
         bad = images.unreadable()
@@ -112,6 +119,16 @@ class RetrievalData(pl.LightningDataModule):
         keep = torch.ones(len(images), dtype=torch.bool)
         keep[bad] = False
         return images.subset(keep.nonzero().flatten()) if bad else images
+
+    def _limited(self, images: LabelledImages) -> LabelledImages:
+        """Return the queries or the gallery of `gallery_classes`."""
+        if self.gallery_classes is None:
+            return images
+        shown = self.classes(Share(self.gallery_classes))
+        keep = (images.labels >= shown.start) & (images.labels < shown.stop)
+        if not keep.any():
+            raise InputError(f"data.gallery_classes: {self.gallery_classes}, expected classes with images to search")
+        return images.subset(keep.nonzero().flatten())
 
     def train_images(self, augment: bool) -> LabelledImages:
         """Return all training images; `augment` for training, plain for extraction."""
@@ -154,13 +171,13 @@ class RetrievalData(pl.LightningDataModule):
         members, chosen = rows_by_class(labels), []
         for label in self.classes(sees):
             of_class = members[label]
-            count = round(sees.images * len(of_class))
-            if count == 0:
+            start, stop = (round(share * len(of_class)) for share in sees.drawn)
+            if start == stop:
                 raise InputError(
                     f"sees.images: {sees.images} of the {len(of_class)} images of class {self._names()[label]!r} is "
                     "none, expected a greater share"
                 )
-            chosen.append(of_class[torch.randperm(len(of_class), generator=random)[:count]])
+            chosen.append(of_class[torch.randperm(len(of_class), generator=random)[start:stop]])
         return torch.cat(chosen).sort().values
 
     def check(self, sees: Share, name: str) -> None:
