@@ -15,7 +15,7 @@ from benchmarks.artifacts.kinds import ReplayedCurve
 from benchmarks.artifacts.matrices import matrices, plain
 from benchmarks.artifacts.measured import FIGURE, build_metrics
 from benchmarks.artifacts.store import ArtifactStore
-from benchmarks.artifacts.systems import Built, upgrade
+from benchmarks.artifacts.systems import Built, rewrites, upgrade
 from compat.backfill import Curve, backfill_curve
 from compat.curve import area
 from compat.embeddings import Embeddings
@@ -51,7 +51,7 @@ def replay(artifact: ReplayedCurve, store: ArtifactStore, folder: Path) -> dict[
         curve = backfill_curve(served, orders, artifact.progress, merge=rule_of(artifact, store, built), **options)
     lists = tensors_of(curve)
     log_curve(folder, curve)
-    written = [served.gallery_new, *([served.gallery_old] if built.method.transforms_gallery else [])]
+    written = [served.gallery_new, *([served.gallery_old] if rewrites(store, artifact.upgrade) else [])]
     return {**lists, "bytes_per_item": torch.tensor(sum(4 * rows.shape[1] for rows in written))}
 
 

@@ -168,7 +168,7 @@ class MethodState(Artifact):
     Attributes:
         method: its config.
         old: the system before the upgrade.
-        new: the new model it is trained on.
+        new: the new model it is trained on, or what another method serves in its place.
         images: the dataset of its training labels; None without training.
         sees: its part of them, the new model's.
         saw: the old model's part, if the method needs the old model's classes.
@@ -179,8 +179,8 @@ class MethodState(Artifact):
     stage: ClassVar[str] = "learn"
     maker: ClassVar[str] = "benchmarks.artifacts.method_state.learn"
     method: Spec
-    old: PlainSystem | ServedSystem
-    new: PlainSystem | OwnSystem
+    old: PlainSystem | ServedSystem | OldEnd
+    new: PlainSystem | OwnSystem | ServedSystem
     images: ImageSet | None
     sees: Share | None
     saw: Share | None
@@ -198,7 +198,7 @@ class Upgraded:
     """
 
     learned: MethodState
-    new: PlainSystem | OwnSystem
+    new: PlainSystem | OwnSystem | ServedSystem
 
 
 @dataclass(frozen=True)
@@ -206,6 +206,13 @@ class ServedSystem:
     """The final system of an upgrade: the new model, with its embeddings as served by the method."""
 
     by: Upgraded
+
+
+@dataclass(frozen=True)
+class OldEnd:
+    """The system before an upgrade, with its embeddings as served by the method at completion ratio 0."""
+
+    of: Upgraded
 
 
 @dataclass(frozen=True)
@@ -228,7 +235,7 @@ class Ordering(Artifact):
     order: Spec
     seeds: tuple[tuple[int, int], ...]
     images: ImageSet
-    old: PlainSystem | ServedSystem | None
+    old: PlainSystem | ServedSystem | OldEnd | None
     upgrade: Upgraded | None
     estimator: Upgraded | None
     progress: tuple[float, ...] | None

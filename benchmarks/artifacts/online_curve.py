@@ -12,7 +12,7 @@ from benchmarks.artifacts.kinds import OnlineCurve
 from benchmarks.artifacts.matrices import matrices
 from benchmarks.artifacts.measured import build_metrics
 from benchmarks.artifacts.store import ArtifactStore
-from benchmarks.artifacts.systems import Method, upgrade
+from benchmarks.artifacts.systems import Method, rewrites, upgrade
 from compat.experience.replay import learning_curve
 
 
@@ -26,7 +26,7 @@ def replay(artifact: OnlineCurve, store: ArtifactStore, folder: Path) -> dict[st
     curve, took = learning_curve(served, built.method, learner, orders, *asked)
     lists = tensors_of(curve)
     log_curve(folder, curve)
-    written = [served.gallery_new, *([served.gallery_old] if built.method.transforms_gallery else [])]
+    written = [served.gallery_new, *([served.gallery_old] if rewrites(store, artifact.upgrade) else [])]
     once = sum(4 * rows.shape[1] for rows in written)
     anew = took.rewritten.sum(1).mean() / len(served.gallery_old)
     return {

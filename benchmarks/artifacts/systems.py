@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from benchmarks.artifacts.images import dataset
-from benchmarks.artifacts.kinds import Extracted, MethodState, OwnSystem, PlainSystem, ServedSystem, Upgraded
+from benchmarks.artifacts.kinds import Extracted, MethodState, OldEnd, OwnSystem, PlainSystem, ServedSystem, Upgraded
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.weights import load_trained
 from compat.errors import InputError
 from compat.methods.single import SingleModel
 from compat.methods.upgrade import Upgrade, through
-from compat.models import Embedder
+from compat.models import Embedder, Precomputed
 
 Method = Callable[[Embedder, Embedder], Upgrade]
 
@@ -67,10 +67,12 @@ def of_split(vectors: dict[str, Tensor], split: str) -> Tensor:
     return vectors.get(split, vectors["gallery"])
 
 
-def load(store: ArtifactStore, system: PlainSystem | OwnSystem | ServedSystem) -> System:
+def load(store: ArtifactStore, system: PlainSystem | OwnSystem | ServedSystem | OldEnd) -> System:
     """Load a system, with its embeddings."""
     if isinstance(system, ServedSystem):
         return serve_system(upgrade(store, system.by))
+    if isinstance(system, OldEnd):
+        return serve_old_end(upgrade(store, system.of))
     side = store.get(system.side) if isinstance(system, PlainSystem) and system.side else None
     return System(network(store, system.vectors).embedder, store.get(system.vectors), side)
 
@@ -116,15 +118,31 @@ def upgrade(store: ArtifactStore, upgraded: Upgraded) -> Built:
 
 def serve_system(built: Built) -> System:
     """Return the final system of an upgrade: the new model, with its embeddings as served by the method."""
+    return served_as(built, built.new, 1)
+
+
+def serve_old_end(built: Built) -> System:
+    """Return the old system as served by a method before anything is backfilled."""
+    return served_as(built, built.old, 0)
+
+
+def served_as(built: Built, system: System, end: Literal[0, 1]) -> System:
+    """Return what becomes of a system at one end of an upgrade, without its classifier if its embeddings change."""
     rows = {}
-    for split in dict.fromkeys([*built.new.vectors, "query"]):
+    for split in dict.fromkeys([*system.vectors, "query"]):
         transform = built.method.query if split == "query" else built.method.gallery
-        rows[split] = through(transform, *built.split(split))[1]
-    same = all(torch.equal(values, of_split(built.new.vectors, split)) for split, values in rows.items())
-    embedder = built.new.embedder
-    return System(
-        embedder if same else drop_classifier(embedder), rows
-    )  # its classifier knows the model's own embeddings
+        rows[split] = through(transform, *built.split(split))[end]
+    if all(torch.equal(values, of_split(system.vectors, split)) for split, values in rows.items()):
+        return System(system.embedder, rows)
+    dim = rows["gallery"].shape[1]
+    same = dim == system.embedder.project.out_features
+    return System(drop_classifier(system.embedder) if same else Precomputed(dim), rows)
+
+
+def rewrites(store: ArtifactStore, upgraded: Upgraded) -> bool:
+    """Whether all old items are rewritten when the backfill starts, by the method or by the one under it."""
+    old = upgraded.learned.old
+    return upgrade(store, upgraded).method.transforms_gallery or (isinstance(old, OldEnd) and rewrites(store, old.of))
 
 
 def drop_classifier(embedder: Embedder) -> Embedder:

@@ -15,6 +15,7 @@ from compat.results import Result
 
 MOST = 2**31  # of integers
 MOST_ORDERS, MOST_RATIOS = 1000, 10_000
+ONLY_PLAIN = ("side-information", "old classifier", "new classifier")  # of the plain models, not of a served space
 ALONE = (("by", "random", "compat.orders.Random"), ("merge", "raw", "compat.merge.Raw"))
 
 
@@ -74,10 +75,13 @@ def check_needs(experiment: Experiment) -> None:
     axes = {"methods": experiment.methods, "replay.by": replay.by, "replay.merge": replay.merge}
     for axis, entries in axes.items():
         for name, spec in entries.items():
-            for depth, one in enumerate(spec.chain):
-                check_one(f"{axis}.{name}{depth * '.based_on'}", one)
+            for place, one in spec.chain.items():
+                check_one(f"{axis}.{name}{place}", one)
             if spec.declared("online", False) and name in experiment.chosen:
                 check_online(experiment, name)
+    for name in experiment.chosen:
+        if any(one.onto for one in experiment.methods[name].chain.values()):
+            check_composed(experiment, name)
 
 
 def check_one(field: str, spec: Spec) -> None:
@@ -90,6 +94,28 @@ def check_one(field: str, spec: Spec) -> None:
         raise InputError(f"{field}: needs 'head training' alone, expected 'training embeddings' with it")
     if base is not None and not spec.declared("online", False) and "new model training" not in base.needs():
         raise InputError(f"{field}.based_on: {base.class_path}, expected a method training a new model")
+    if (onto := spec.onto) is not None:
+        check_onto(field, spec, onto)
+
+
+def check_onto(field: str, spec: Spec, onto: Spec) -> None:
+    """Refuse a method that cannot map between the spaces that another one serves."""
+    if spec.based_on is not None:
+        raise InputError(f"{field}.onto: {onto.class_path} beside based_on, expected one of the two")
+    if spec.declared("online", False) or "new model training" in spec.needs():
+        raise InputError(f"{field}.onto: with {spec.class_path}, expected it with a method on top of two frozen models")
+    if unmet := [need for need in spec.needs() if need in ONLY_PLAIN]:
+        raise InputError(f"{field}.onto: with {spec.class_path}, which needs {unmet[0]!r}, expected one without")
+    if onto.declared("online", False):
+        raise InputError(f"{field}.onto: {onto.class_path}, expected a method trained beforehand")
+
+
+def check_composed(experiment: Experiment, name: str) -> None:
+    """Refuse `onto` where its served spaces are not at hand: in a sequence, and for heads trained through images."""
+    if len(experiment.generations) > 2:
+        raise InputError(f"generations: {len(experiment.generations)} with {name}, which has onto, expected two")
+    if experiment.heads.images:
+        raise InputError(f"heads.images: true with {name}, which has onto, expected false")
 
 
 def check_online(experiment: Experiment, name: str) -> None:
@@ -176,7 +202,7 @@ def check_processes(experiment: Experiment) -> None:
 
 def trains(spec: Spec) -> bool:
     """Whether a method, or one of its base methods, trains a new model of its own."""
-    return any("new model training" in one.needs() for one in spec.chain)
+    return any("new model training" in one.needs() for one in spec.chain.values())
 
 
 def processes(trainer: Spec) -> dict[str, Any]:

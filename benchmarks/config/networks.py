@@ -37,15 +37,15 @@ def check_networks(experiment: Experiment) -> dict[str, dict[str, Any]]:
     for name in experiment.chosen:
         spec = experiment.methods[name]
         side = built["side"].project.out_features if "side" in built else 0
-        for one in spec.chain:
+        for one in spec.chain.values():
             check_side(name, one, side, experiment.heads.images)
         upgrades = list(pairwise(seen))[: 1 if trains(spec) else None]  # then it goes on from a model not there yet
         for number, (before, after) in enumerate(upgrades):
             heads, kinds = heads_share(experiment, data, after), []
-            for depth, one in enumerate(spec.chain):
+            for place, one in spec.chain.items():
                 shown = seen[after] if "new model training" in one.needs() else heads
                 images, known = len(data.rows(shown)), map_classes(data, seen[before], shown)
-                field = f"methods.{name}{depth * '.based_on'}"
+                field = f"methods.{name}{place}"
                 kinds.append(build_each(field, one, built[before], built[after], images, known))
             kind = kinds[0]
             if not number and len(seen) > 2:

@@ -18,7 +18,7 @@ from benchmarks.config.check import check_metric, check_numbers, check_processes
 from benchmarks.config.named import locate
 from benchmarks.config.schema import Experiment, Generation, Heads, Replay
 from benchmarks.config.shapes import check_shapes
-from benchmarks.config.spec import KEYS, Spec
+from benchmarks.config.spec import KEYS, UNDER, Spec
 from compat.errors import InputError, check_name, closest
 from compat.scalars import check_yaml
 from compat.share import Share
@@ -139,8 +139,9 @@ def spec(value: Any, folder: Path = Path()) -> Any:
         return value
     beside = {k: v for k, v in value.items() if k not in KEYS}
     kept = {k: v for k, v in value.items() if k in KEYS}
-    if "based_on" in kept:
-        kept["based_on"] = spec(kept["based_on"], folder)
+    for under in UNDER:
+        if under in kept:
+            kept[under] = spec(kept[under], folder)
     given = kept.get("init_args", {})
     return {**kept, "init_args": {**given, **beside}} if beside and isinstance(given, dict) else kept
 
@@ -192,6 +193,27 @@ def check_keys(merged: dict[str, Any], names: Any) -> None:
             raise InputError(f"data.{argument}: unknown, expected {shares[argument]}")
 
 
+def with_named(method: Any, methods: dict[str, Any], above: tuple[str, ...], place: str = "") -> Any:
+    """Replace the methods that a method names, such as `onto: rho`, by their content.
+
+    Raises:
+        InputError: an unknown name, or that of a method on the way to this one.
+    """
+    if not isinstance(method, dict):
+        return method
+    whole = dict(method)
+    for key in UNDER:
+        other, here = method.get(key), f"{place}.{key}"
+        if isinstance(other, str):
+            if other not in methods or other in above:
+                others = [one for one in methods if one not in above]
+                raise InputError(f"methods.{above[0]}{here}: {other!r}, {closest(other, others)}")
+            whole[key] = with_named(methods[other], methods, (*above, other), here)
+        elif isinstance(other, dict):
+            whole[key] = with_named(other, methods, above, here)
+    return whole
+
+
 def to_experiment(merged: dict[str, Any]) -> Experiment:
     """Convert the mapping to dataclasses; jsonargparse checks the types.
 
@@ -200,14 +222,8 @@ def to_experiment(merged: dict[str, Any]) -> Experiment:
     """
     merged = {key: value for key, value in merged.items() if value is not None}
     methods: dict[str, Any] = merged["methods"] if isinstance(merged.get("methods"), dict) else {}
-    for name, method in methods.items():
-        if isinstance(method, dict) and isinstance(base := method.get("based_on"), str):
-            if base not in methods or base == name:
-                others = [other for other in methods if other != name]
-                raise InputError(f"methods.{name}.based_on: {base!r}, {closest(base, others)}")
-            if isinstance(methods[base], dict) and "based_on" in methods[base]:
-                raise InputError(f"methods.{name}.based_on: {base!r}, expected one without based_on")
-            method["based_on"] = methods[base]
+    if methods:
+        merged["methods"] = {name: with_named(method, methods, (name,)) for name, method in methods.items()}
     parts = [merged.get("side"), *merged["generations"].values()]
     for name, part in merged["generations"].items():
         if part is None:

@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from benchmarks.config.spec import DOTTED, Spec
+from benchmarks.config.spec import DOTTED, UNDER, Spec
 from compat.errors import InputError, closest
 
 WORDS = {NoneType: "null", str: "text", int: "an integer", float: "a number", bool: "true or false"}
@@ -73,10 +73,12 @@ def check_spec(key: str, value: Any, method: bool = True) -> None:
         for part in ("init_args", "dict_kwargs"):
             if part in value and not isinstance(value[part], dict):
                 raise InputError(f"{key}.{part}: {format_value(value[part])}, expected a mapping of arguments")
-        if (base := value.get("based_on", path)) is None or not isinstance(base, (str, dict)):
-            raise InputError(f"{key}.based_on: {format_value(base)}, expected a method, or class_path and init_args")
+        for under in UNDER:
+            if (other := value.get(under, path)) is None or not isinstance(other, (str, dict)):
+                found = format_value(other)
+                raise InputError(f"{key}.{under}: {found}, expected a method, or class_path and init_args")
     for name, inner in value.items():
-        check_spec(f"{key}.{name}", inner, method=name == "based_on" and "class_path" in value)
+        check_spec(f"{key}.{name}", inner, method=name in UNDER and "class_path" in value)
 
 
 def shape_of(kind: Any) -> type:

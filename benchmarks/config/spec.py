@@ -12,7 +12,8 @@ from benchmarks.artifacts import source
 from compat.errors import InputError, closest
 from compat.importing import ANYTHING, reason
 
-KEYS = ("class_path", "init_args", "dict_kwargs", "based_on")
+UNDER = ("based_on", "onto")  # keys of a method that name another one
+KEYS = ("class_path", "init_args", "dict_kwargs", *UNDER)
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
@@ -58,9 +59,23 @@ class Spec:
         return Spec(self.content["based_on"]) if self.content.get("based_on") else None
 
     @property
-    def chain(self) -> list[Spec]:
-        """Return this method, its base method, the base's own, and so on."""
-        return [self, *(self.based_on.chain if self.based_on else [])]
+    def onto(self) -> Spec | None:
+        """The method between whose served spaces this one maps, if they are not the plain models' spaces."""
+        return Spec(self.content["onto"]) if self.content.get("onto") else None
+
+    @property
+    def alone(self) -> Spec:
+        """The method without those it names."""
+        return Spec({key: value for key, value in self.content.items() if key not in UNDER})
+
+    @property
+    def chain(self) -> dict[str, Spec]:
+        """Return this method and all that it names, at any depth, by their place in its config: "", ".onto", ..."""
+        found = {"": self}
+        for key in UNDER:
+            if under := self.content.get(key):
+                found |= {f".{key}{place}": spec for place, spec in Spec(under).chain.items()}
+        return found
 
     def without(self, names: tuple[str, ...]) -> Spec:
         """Return a copy without some of the arguments, also of the classes among its arguments."""
@@ -116,8 +131,7 @@ class Spec:
         one = ArgumentParser(exit_on_error=False)
         one.add_argument("--value", type=kind)
         try:
-            content = {k: v for k, v in self.content.items() if k != "based_on"}
-            return one.instantiate(one.parse_object({"value": content})).value
+            return one.instantiate(one.parse_object({"value": self.alone.content})).value
         except InputError:
             raise
         except ANYTHING as error:  # a constructor may raise anything for bad arguments

@@ -9,7 +9,16 @@ import numpy as np
 
 from benchmarks.artifacts.artifact import Artifact, graph, key
 from benchmarks.artifacts.images import dataset
-from benchmarks.artifacts.kinds import Loaded, MethodState, OnlineCurve, OwnSystem, PlainSystem, Upgraded, Weights
+from benchmarks.artifacts.kinds import (
+    Loaded,
+    MethodState,
+    OnlineCurve,
+    OwnSystem,
+    PlainSystem,
+    ServedSystem,
+    Upgraded,
+    Weights,
+)
 from benchmarks.artifacts.measured import FIGURE
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.config.spec import Spec
@@ -63,7 +72,7 @@ def result(
         encoder_passes_per_query=passes + (passes - 1 if replayed.overlap else 0),
         bytes_per_item=int(curve["bytes_per_item"]),
         needs={
-            "method": [*own, *method.needs()],
+            "method": list(dict.fromkeys([*own, *needs_of(replayed.upgrade)])),
             "order": list(replayed.order.order.needs()),
             "merge": list(replayed.rule.needs()) if replayed.rule else [],
         },
@@ -74,11 +83,23 @@ def result(
         refits=refits,
         provenance=list(records),
         images_skipped=data.skipped,
-        transforms_gallery=bool(Spec(spec).declared("transforms_gallery", False)),
+        transforms_gallery=rewrites(Spec(spec)),
         metrics={name: describe_metric(spec) for name, spec in replayed.metrics if spec is not None},
     )
     areas = curve.get("query_auc")
     return found, None if areas is None else areas.double().numpy(), records
+
+
+def needs_of(upgrade: Upgraded) -> list[str]:
+    """Return what a method needs, and the method under it."""
+    learned = upgrade.learned
+    under = needs_of(learned.new.by) if isinstance(learned.new, ServedSystem) else []
+    return [*learned.method.needs(), *under]
+
+
+def rewrites(spec: Spec) -> bool:
+    """Whether a method rewrites the old gallery when the backfill starts, or the method under it does."""
+    return bool(spec.declared("transforms_gallery", False)) or (spec.onto is not None and rewrites(spec.onto))
 
 
 def figures_of(tensors: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -141,16 +162,19 @@ def training_seconds(upgrade: Upgraded, store: ArtifactStore) -> float:
     total = seconds(upgrade.learned, store)
     learned: MethodState = upgrade.learned
     if isinstance(upgrade.new, OwnSystem) and upgrade.new.vectors.of == learned:
-        needed = "plain new model" in learned.method.needs()
-        return total + (generation_seconds(learned.new, store) if needed else 0.0)
+        plain = learned.new if "plain new model" in learned.method.needs() else None
+        return total + (generation_seconds(plain, store) if isinstance(plain, PlainSystem) else 0.0)
+    if isinstance(learned.new, ServedSystem):
+        return total + training_seconds(learned.new.by, store)
     if isinstance(learned.new, OwnSystem):
         base = learned.new.vectors.of
         assert isinstance(base, MethodState)
         return total + training_seconds(Upgraded(base, learned.new), store)
+    assert isinstance(learned.new, PlainSystem)
     return total + generation_seconds(learned.new, store)
 
 
-def generation_seconds(system: PlainSystem | OwnSystem, store: ArtifactStore) -> float:
+def generation_seconds(system: PlainSystem, store: ArtifactStore) -> float:
     """Return the seconds of training a generation's model; 0 for a checkpoint."""
     weights = system.vectors.of
     return seconds(weights, store) if isinstance(weights, Weights) else 0.0

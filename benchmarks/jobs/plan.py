@@ -15,6 +15,7 @@ from benchmarks.artifacts.kinds import (
     Loaded,
     MethodState,
     Metrics,
+    OldEnd,
     OnlineCurve,
     Ordering,
     Overlap,
@@ -148,14 +149,17 @@ class Planner:
             chain.append(self.upgraded(spec, name, number, old))
         return chain
 
-    def upgraded(self, spec: Spec, name: str, number: int, old: PlainSystem | ServedSystem) -> Upgraded:
+    def upgraded(self, spec: Spec, name: str, number: int, old: PlainSystem | ServedSystem | OldEnd) -> Upgraded:
         """Return one upgrade by a method, to the generation of this number; for an online method its base upgrade."""
-        new: PlainSystem | OwnSystem = self.systems[number]
+        new: PlainSystem | OwnSystem | ServedSystem = self.systems[number]
         base = f"{name}'s {spec.based_on.class_path.rpartition('.')[2]}" if spec.based_on is not None else "independent"
         if is_online(spec):
             return self.upgraded(spec.based_on or INDEPENDENT, base, number, old)
         if spec.based_on is not None:
             new = self.upgraded(spec.based_on, base, number, old).new
+        if spec.onto is not None:
+            under = self.upgraded(spec.onto, f"{name}'s {spec.onto.class_path.rpartition('.')[2]}", number, old)
+            old, new = OldEnd(under), ServedSystem(under)
         learned = self.learned(spec, name, number, old, new)
         if "new model training" in learned.method.needs():
             generation = self.generations[number]
@@ -164,10 +168,15 @@ class Planner:
         return Upgraded(learned, new)
 
     def learned(
-        self, spec: Spec, name: str, number: int, old: PlainSystem | ServedSystem, new: PlainSystem | OwnSystem
+        self,
+        spec: Spec,
+        name: str,
+        number: int,
+        old: PlainSystem | ServedSystem | OldEnd,
+        new: PlainSystem | OwnSystem | ServedSystem,
     ) -> MethodState:
         """Return a method's state, with its needed inputs only."""
-        method = spec.replace(based_on=None) if spec.based_on is not None else spec
+        method = spec.alone
         needs, training = method.needs(), None
         generation, heads = self.generations[number], self.experiment.heads
         sees = generation.sees if heads.sees is None or "new model training" in needs else heads.sees
@@ -220,7 +229,7 @@ class Planner:
     def refit_online(self, plain: ReplayedCurve, spec: Spec) -> OnlineCurve:
         """Return the replay of an online method, on top of its base upgrade."""
         values = {f.name: getattr(plain, f.name) for f in fields(plain)}
-        return OnlineCurve(**values, learner=spec.replace(based_on=None), refit=tuple(self.experiment.replay.refit))
+        return OnlineCurve(**values, learner=spec.alone, refit=tuple(self.experiment.replay.refit))
 
     def ends(self, number: int) -> SystemFigures:
         """Return the figures of an upgrade's old and new system on their own."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from compat.methods.procrustes import Procrustes
     from compat.methods.ract import RACT
     from compat.methods.residual import ResidualMLP
+    from compat.methods.rho import Rho, RhoBoth, RhoOld
     from compat.methods.rqt import ReverseQuery
     from compat.methods.simclr import SimCLR
     from compat.methods.single import SingleModel
@@ -65,6 +66,9 @@ __all__ = [
     "QueryDrift",
     "ResidualMLP",
     "ReverseQuery",
+    "Rho",
+    "RhoBoth",
+    "RhoOld",
     "SimCLR",
     "SingleModel",
     "Slerp",
@@ -98,6 +102,9 @@ PLACES = {
     "RACT": "ract",
     "ResidualMLP": "residual",
     "ReverseQuery": "rqt",
+    "Rho": "rho",
+    "RhoBoth": "rho",
+    "RhoOld": "rho",
     "SimCLR": "simclr",
     "SingleModel": "single",
     "Slerp": "slerp",

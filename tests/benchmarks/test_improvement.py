@@ -11,7 +11,7 @@ import yaml
 
 from benchmarks.artifacts.extracted import embed
 from benchmarks.artifacts.images import dataset
-from benchmarks.artifacts.kinds import ImageSet, OwnSystem, Upgraded
+from benchmarks.artifacts.kinds import ImageSet, OwnSystem, ServedSystem, Upgraded
 from benchmarks.artifacts.matrices import plain
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import Built, System, build, upgrade
@@ -71,6 +71,7 @@ class Digits:
 
     def auc(self, built: Built, upgraded: Upgraded) -> float:
         """The area under the backfill curve."""
+        assert not isinstance(upgraded.new, ServedSystem)
         images = upgraded.new.vectors.images
         embeddings = serve(built.method, plain(built, images))
         return backfill_curve(embeddings, backfill_order(len(embeddings.gallery_old), 0), 5).auc
