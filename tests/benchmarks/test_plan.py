@@ -1,5 +1,6 @@
 """The plan: jobs from the config alone, what changes which artifacts, parts, generations, and what a config may be."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,10 @@ import pytest
 import yaml
 
 from benchmarks.artifacts.artifact import graph, identity, key
-from benchmarks.artifacts.kinds import MethodState, Weights
+from benchmarks.artifacts.kinds import MethodState, OldEnd, ServedSystem, Weights
 from benchmarks.config.listing import reason
 from benchmarks.config.parse import parse
+from benchmarks.config.spec import Spec
 from benchmarks.jobs.plan import part_of, plan, steps, training_seed
 from compat.errors import InputError
 from tests import ROOT
@@ -226,6 +228,50 @@ def test_a_method_may_be_based_on_another_by_name(config):
     )
     with pytest.raises(InputError, match=r"methods.bict.based_on: 'bc', did you mean bct\?"):
         parse([str(config)], ["--methods.bict.based_on=bc"])
+
+
+def test_a_method_maps_onto_what_another_one_serves(config):
+    content = yaml.safe_load(config.read_text())
+    content["methods"] |= {
+        "rho": {"class_path": "compat.methods.Rho", "init_args": {"hidden": 8}},
+        "kernel": {"class_path": "compat.methods.KernelGallery", "onto": "rho"},
+        "own": {"class_path": "compat.experience.OwnForward", "based_on": "kernel"},
+    }
+    config.write_text(yaml.safe_dump(content))
+    jobs = {dict(job.labels)["method"]: job.curve.upgrade for job in planned(config)}
+    kernel, under = jobs["kernel"], jobs["rho"]
+    assert kernel.new == kernel.learned.new == ServedSystem(under)
+    assert kernel.learned.old == OldEnd(under)
+    assert jobs["own"] == kernel
+    assert kernel.learned.method == Spec({"class_path": "compat.methods.KernelGallery"})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("--methods.rqt.onto=rhu", "methods.rqt.onto: 'rhu', did you mean rho?"),
+        ("--methods.rqt.onto=rqt", "methods.rqt.onto: 'rqt', expected some of"),
+        ("--methods.rqt.onto=5", "methods.rqt.onto: 5, expected a method, or class_path and init_args"),
+        ("--methods.rqt={class_path: compat.methods.BCT, onto: rho}", "methods.rqt.onto: with compat.methods.BCT"),
+        ("--methods.rqt={class_path: compat.methods.FastFill, onto: rho}", "which needs 'new classifier'"),
+        ("--methods.rqt={class_path: compat.experience.OwnForward, onto: rho}", "methods.rqt.onto: with compat.exper"),
+        ("--methods.rqt.onto={class_path: compat.experience.OwnForward}", "expected a method trained beforehand"),
+        ("--methods.rqt.onto={class_path: compat.methods.Rho, hidden: 0}", "methods.rqt.onto.init_args.hidden: 0"),
+        ("--heads.images=true", "heads.images: true with rqt, which has onto, expected false"),
+        ("--generations=[old,new,newest]", "generations: 3 with rqt, which has onto, expected two"),
+    ],
+)
+def test_a_method_that_cannot_map_onto_another_is_refused(config, given, message):
+    content = yaml.safe_load(config.read_text())
+    content["methods"]["rho"] = {"class_path": "compat.methods.Rho", "init_args": {"hidden": 8}}
+    content["methods"]["rqt"]["onto"] = "rho"
+    content["newest"] = content["new"]
+    content["generations"] = ["old", "new", "newest"] if "generations" in given else ["old", "new"]
+    if "generations" not in given:
+        del content["newest"]
+    config.write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=re.escape(message)):
+        planned(config, given)
 
 
 def test_every_shipped_config_is_planned(monkeypatch):

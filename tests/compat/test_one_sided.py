@@ -45,6 +45,7 @@ OPTIONS: dict[str, list[dict]] = {
     "NCCL": [SHARP, {"queue": 2, **SHARP}],
     "DMU": [{"hidden": 8, **SHARP}],
     "ForwardContrast": [{"hidden": 8, **SHARP}],
+    **{name: [{"hidden": 8, **SHARP}] for name in ("Rho", "RhoBoth", "RhoOld")},
     "UniBCT": [SHARP, {"prototype_scale": 100.0}],
     "LambdaOrthogonality": [{"hidden": 8, **SHARP}, {"hidden": 8, "bound": None}],
     "DSimplex": [{"weight": weight} for weight in (0.0, 0.9)],

@@ -64,6 +64,10 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "blocks": BLOCKS, "hidden": COUNT, "mcl_weight": NOT_NEGATIVE, "temperature": POSITIVE, "k_neg": COUNT,
         "warmup": WARMUP,
     },
+    **{
+        name: {"blocks": BLOCKS, "hidden": COUNT, "temperature": POSITIVE, "k_neg": COUNT, "warmup": WARMUP}
+        for name in ("Rho", "RhoBoth", "RhoOld")
+    },
     "LambdaOrthogonality": {
         "bound": POSITIVE, "temperature": POSITIVE, "forward": NOT_NEGATIVE, "backward": NOT_NEGATIVE,
         "contrast": NOT_NEGATIVE, "blocks": BLOCKS, "hidden": COUNT, "warmup": WARMUP,
