@@ -192,7 +192,7 @@ def _check(field: str, value: Any) -> None:
     if not isinstance(value, dict):
         return
     for name, item in value.items():
-        _check(f"{field}.{name}" if name not in KEYS else field, item)
+        _check(field if name in ("init_args", "dict_kwargs", "class_path") else f"{field}.{name}", item)
     path = value.get("class_path")
     if path is None:
         return

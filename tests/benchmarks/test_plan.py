@@ -16,7 +16,7 @@ from benchmarks.config.spec import Spec
 from benchmarks.jobs.plan import part_of, plan, steps, training_seed
 from compat.errors import InputError
 from tests import ROOT
-from tests.helpers.running import DIGESTS, POINTS, TINY, by_name, figures, keys, labelled, main, planned, run
+from tests.helpers.running import DIGESTS, POINTS, THIRD, TINY, by_name, figures, keys, labelled, main, planned, run
 
 
 def test_each_method_seed_order_and_rule_is_a_job(config):
@@ -246,32 +246,45 @@ def test_a_method_maps_onto_what_another_one_serves(config):
     assert kernel.learned.method == Spec({"class_path": "compat.methods.KernelGallery"})
 
 
+KERNEL, RHO = ({"class_path": f"compat.methods.{name}"} for name in ("KernelGallery", "Rho"))
+
+
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("method", "message"),
     [
-        ("--methods.rqt.onto=rhu", "methods.rqt.onto: 'rhu', did you mean rho?"),
-        ("--methods.rqt.onto=rqt", "methods.rqt.onto: 'rqt', expected some of"),
-        ("--methods.rqt.onto=5", "methods.rqt.onto: 5, expected a method, or class_path and init_args"),
-        ("--methods.rqt={class_path: compat.methods.BCT, onto: rho}", "methods.rqt.onto: with compat.methods.BCT"),
-        ("--methods.rqt={class_path: compat.methods.FastFill, onto: rho}", "which needs 'new classifier'"),
-        ("--methods.rqt={class_path: compat.experience.OwnForward, onto: rho}", "methods.rqt.onto: with compat.exper"),
-        ("--methods.rqt.onto={class_path: compat.experience.OwnForward}", "expected a method trained beforehand"),
-        ("--methods.rqt.onto={class_path: compat.methods.Rho, hidden: 0}", "methods.rqt.onto.init_args.hidden: 0"),
-        ("--heads.images=true", "heads.images: true with rqt, which has onto, expected false"),
-        ("--generations=[old,new,newest]", "generations: 3 with rqt, which has onto, expected two"),
+        ({**KERNEL, "onto": "rhu"}, "methods.rqt.onto: 'rhu', did you mean rho?"),
+        ({**KERNEL, "onto": "rqt"}, "methods.rqt.onto: 'rqt', expected some of"),
+        ({**KERNEL, "onto": 5}, "methods.rqt.onto: 5, expected a method, or class_path and init_args"),
+        ({**KERNEL, "onto": None}, "methods.rqt.onto: null, expected a method, or class_path and init_args"),
+        ({**KERNEL, "onto": {**RHO, "init_args": {"hiden": 1}}}, "methods.rqt.onto.hiden: not an argument of"),
+        ({"class_path": "compat.methods.BCT", "onto": "rho"}, "methods.rqt.onto: with compat.methods.BCT, expected it"),
+        (
+            {"class_path": "compat.methods.FastFill", "onto": "rho"},
+            "which needs 'new classifier', expected one without",
+        ),
+        ({"class_path": "compat.experience.OwnForward", "onto": "rho"}, "methods.rqt.onto: with compat.experience.Own"),
+        ({**KERNEL, "onto": {"class_path": "compat.experience.OwnForward"}}, "expected a method trained beforehand"),
+        ({**KERNEL, "onto": "rho", "based_on": {"class_path": "compat.methods.BCT"}}, "beside based_on, expected one"),
     ],
 )
-def test_a_method_that_cannot_map_onto_another_is_refused(config, given, message):
+def test_a_method_that_cannot_map_onto_another_is_refused(config, method, message):
     content = yaml.safe_load(config.read_text())
-    content["methods"]["rho"] = {"class_path": "compat.methods.Rho", "init_args": {"hidden": 8}}
-    content["methods"]["rqt"]["onto"] = "rho"
-    content["newest"] = content["new"]
-    content["generations"] = ["old", "new", "newest"] if "generations" in given else ["old", "new"]
-    if "generations" not in given:
-        del content["newest"]
+    content["methods"] = {"rho": RHO, "rqt": method}
     config.write_text(yaml.safe_dump(content))
     with pytest.raises(InputError, match=re.escape(message)):
-        planned(config, given)
+        planned(config)
+
+
+@pytest.mark.parametrize("given", ["--heads.images=true", "third"])
+def test_onto_is_refused_through_images_and_in_a_sequence(config, given):
+    content = yaml.safe_load(config.read_text())
+    content["methods"] = {"rqt": {**KERNEL, "onto": RHO}}
+    config.write_text(yaml.safe_dump(content))
+    message = (
+        "generations: 3 with rqt, which has onto" if given == "third" else "heads.images: true with rqt, which has"
+    )
+    with pytest.raises(InputError, match=message):
+        planned(config, *(THIRD if given == "third" else [given]))
 
 
 def test_every_shipped_config_is_planned(monkeypatch):
