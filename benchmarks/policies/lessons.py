@@ -1,18 +1,16 @@
-"""Training data of policies: demonstrations and own episodes of the training environments, made once."""
+"""Training data of policies: demonstrations in the training environments, made once."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
 
-from benchmarks.policies.recipes import OWN, Fold, GallerySetting
+from benchmarks.policies.recipes import Fold, GallerySetting
 from benchmarks.policies.settings import Settings
 from benchmarks.policies.sites import Site, environment, half, limited
 from compat.policies import BackfillEnv
-from compat.policies.collect import demonstrate, transitions
-from compat.policies.heuristics import RandomPolicy
-from compat.policies.rollouts import read, record
-from compat.policies.samples import Demonstrations, Transitions, joined, load, save
+from compat.policies.collect import demonstrate
+from compat.policies.samples import Demonstrations, joined, load, save
 
 
 class School:
@@ -28,7 +26,6 @@ class School:
         self.sites, self.settings, self.folder = sites, settings, folder
         self.environment = cache(self._environment)  # small, and taken again by every reinforcement
         self.demonstrations = cache(self._demonstrations)
-        self.steps = cache(self._steps)
 
     def places(self, fold: Fold) -> list[GallerySetting]:
         """Return the training galleries of a fold."""
@@ -47,18 +44,5 @@ class School:
             if not path.exists():
                 episodes = range(self.settings.training.episodes)
                 save(demonstrate(self.environment(place), episodes, self.settings.most), path)
-            found.append(load(Demonstrations, path))
-        return joined(found)
-
-    def _steps(self, fold: Fold, alternatives: int) -> Transitions:
-        """Return this many own episodes per demonstrated one; independent of the share of demonstrations."""
-        found = []
-        for place in self.places(fold):
-            path = self.folder / "episodes" / place.name / "own.npz"
-            episodes = self.settings.training.episodes
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                seeds = range(OWN, OWN + self.settings.most * episodes)
-                record(self.environment(place), RandomPolicy(place.backbones), seeds, path)
-            found.append(transitions(read(path)[: alternatives * episodes]))
+            found.append(load(path))
         return joined(found)

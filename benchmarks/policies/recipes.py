@@ -7,15 +7,13 @@ from typing import NamedTuple
 
 from benchmarks.policies.settings import Settings
 
-IMITATORS = ("il", "iwm", "sr", "sr_free")
+IMITATORS = ("il", "iwm", "sr")
 STARTS = ("none", "il", "iwm", "sr")
-EVALUATED = 1000  # seed of the first test episode
-OWN = 100  # of the first own episode; demonstrations begin at 0
+EVALUATED = 1000  # seed of the first test episode; demonstrations begin at 0
 NAMES = {
     "il": "IL",
     "iwm": "IWM",
     "sr": "SR",
-    "sr_free": "SR, contrast without labels",
     "rl_none": "RL",
     "rl_il": "RL from IL",
     "rl_iwm": "RL from IWM",

@@ -41,7 +41,7 @@ class Curves:
     """Variations of the first family.
 
     Args:
-        alternatives: numbers of own alternatives for each state, of own episodes for each demonstrated one.
+        alternatives: numbers of own alternatives for each state.
         shares: of the expert's episodes.
         seeds: of policies.
     """

@@ -11,11 +11,12 @@ from benchmarks.policies.lessons import School
 from benchmarks.policies.recipes import PolicyRecipe
 from compat.files import replace
 from compat.policies import FEATURES, OVERALL
+from compat.policies.collect import own_steps
 from compat.policies.imitation import Imitation, WorldFirst, fit
 from compat.policies.networks import SetNetwork, build
 from compat.policies.reinforcement import reinforce
 from compat.policies.samples import some_episodes
-from compat.policies.self_reflection import Outcome, SelfReflection, reflected
+from compat.policies.self_reflection import SelfReflection
 
 
 def network_of(recipe: PolicyRecipe, school: School) -> SetNetwork:
@@ -53,11 +54,9 @@ def train_by_imitation(recipe: PolicyRecipe, school: School, network: SetNetwork
     if recipe.method == "il":
         return train(Imitation(network), [shown], [training.updates])
     if recipe.method == "iwm":
-        own, first = school.steps(recipe.fold, recipe.alternatives), round(training.world * training.updates)
+        own, first = own_steps(shown, recipe.alternatives), round(training.world * training.updates)
         return train(WorldFirst(network, own), [own, shown], [first, training.updates - first])
-    outcome: Outcome = "gains" if recipe.method == "sr" else "proxies"
-    contrasted = reflected(shown, recipe.alternatives, recipe.seed, outcome)
-    return train(SelfReflection(network), [contrasted], [training.updates])
+    return train(SelfReflection(network, shown, recipe.alternatives), [shown], [training.updates])
 
 
 def train_by_reinforcement(recipe: PolicyRecipe, school: School, network: SetNetwork, folder: Path) -> SetNetwork:

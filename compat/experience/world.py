@@ -1,4 +1,8 @@
-"""World models: predict an item's new embedding, learned from the pairs migrated so far."""
+"""World models: predict an item's new embedding, learned from the pairs migrated so far.
+
+They are explicit, and used while the backfill is served. "Early experience" (arXiv 2510.08558, section 4.2) sets such
+inference-time world models apart from its implicit world modelling, which is `compat.policies.imitation.WorldFirst`.
+"""
 
 from __future__ import annotations
 

@@ -37,14 +37,29 @@ def ridge(new: Tensor, old: Tensor, alpha: float = 1e-3) -> tuple[Tensor, Tensor
     return weight, old.mean(0) - new.mean(0) @ weight
 
 
-def truncated(weight: Tensor, rank: int) -> Tensor:
-    """Return the nearest matrix of a given rank (Eckart and Young)."""
-    u, s, v = torch.linalg.svd(weight, full_matrices=False)
-    return (u[:, :rank] * s[:rank]) @ v[:rank]
+def low_rank(weight: Tensor, new: Tensor, old: Tensor, rank: int) -> Tensor:
+    """Find the matrix of a given rank that minimises what `ridge` minimises: W V V^T (reduced-rank regression).
+
+    V has the leading right singular vectors of the fitted values X W over sqrt(a) W, the penalty's own rows (Mukherjee
+    and Zhu 2011). Their Gram matrix W^T (X^T X + a I) W is W^T X^T Y, as W is a ridge regression's.
+
+    Args:
+        weight: W of `ridge`, (D_new, D_old).
+        new: (N, D_new), that W was fitted to.
+        old: (N, D_old), that W was fitted to.
+        rank: number of columns of V.
+
+    Returns:
+        (D_new, D_old), in float64.
+    """
+    new, old = new.double(), old.double()
+    gram = weight.T @ ((new - new.mean(0)).T @ (old - old.mean(0)))
+    leading = torch.linalg.eigh((gram + gram.T) / 2).eigenvectors[:, -rank:]
+    return weight @ leading @ leading.T
 
 
 class Affine(Upgrade):
-    """psi(z) = z W + b by `ridge`; `rank` truncates W (Drift-Adapter's low-rank affine, rebasis).
+    """psi(z) = z W + b by `ridge`, or by `low_rank` (Drift-Adapter's low-rank affine, arXiv 2509.23471; rebasis).
 
     Least squares shrinks directions that are hard to predict more than others; a common scale does not matter to cosine
     retrieval.
@@ -84,7 +99,7 @@ class Affine(Upgrade):
         """Fit the map to all training pairs; labels are ignored."""
         weight, bias = ridge(pairs.new, pairs.old, self.alpha)
         if self.rank is not None:
-            weight = truncated(weight, self.rank)
+            weight = low_rank(weight, pairs.new, pairs.old, self.rank)
             bias = (pairs.old.double() - pairs.new.double() @ weight).mean(0)
         if self.scale:
             factors = diagonal_scaling(pairs.new.double() @ weight + bias, pairs.old)

@@ -28,7 +28,9 @@ class FastFill(FCT):
 
     Differences: theirs has no bias in W_n; ours is the new model's classifier unchanged. With `normalize` the error is
     2 - 2 cos, 0 to 4, and the cross entropy is of raw h; theirs is a mean over dimensions of raw vectors. The two parts
-    of l are thus weighted differently, and s is the variance of another quantity.
+    of l are thus weighted differently, and s is the variance of another quantity. They train h through augmented
+    images, drawn anew in each epoch; their published gains of 97 % (105 % with side-information) are with it. Here h is
+    trained on cached embeddings of plain images, unless `heads.images` is true.
 
     Args:
         old: the old model, frozen.

@@ -51,7 +51,8 @@ class FCT(Learned):
 
     Without side-information the head gets o twice, as in the authors' code. With it, s is another model's embedding,
     which the old system must have stored beside each item's own. Under cosine retrieval the error is that of unit
-    vectors (`normalize`); theirs is of raw vectors, with L2 retrieval.
+    vectors (`normalize`); theirs is of raw vectors, with L2 retrieval. They train h through augmented images, drawn
+    anew in each epoch; here it is trained on cached embeddings of plain images, unless `heads.images` is true.
 
     Args:
         old: the old model, frozen.

@@ -31,19 +31,24 @@ class NCCL(Joint):
     """Neighbourhood consensus contrastive learning (AAAI 2022, arXiv 2108.03372), following MixBCT's code.
 
     Loss: classification + weight * l(n(z) . n(o)) + logit_weight * l(q(z) . q(o)). l = `neighbourhood_loss`, w_ij = (1
-    + <n(o_i), n(o_j)>) / 2, q the cosines to the new class weights, without gradient for old embeddings.
+    + <n(o_i), n(o_j)>) / 2, q the cosines to the new class weights times `logit_scale`, without gradient for old
+    embeddings.
 
     The paper's equations were not available, and MixBCT's code is not its authors'. That code contrasts with a queue of
     the last 8192 old embeddings; here the queue is the batch's old embeddings and others drawn anew each step, or all
     if there are no more. Its filter of old embeddings of low credibility keeps all of them (the softmax over one class
-    has no entropy) and is unused in its training; we omit it. Its logits have ArcFace's margin and scale, and its
-    classification is ArcFace; ours are plain cosines and the recipe's classification.
+    has no entropy) and is unused in its training; we omit it. Its logits are ArcFace's on both sides, with a margin
+    and a scale of 64, and its classification is ArcFace; ours are cosines without a margin, and the recipe's
+    classification. At `logit_scale` 1 the products of logits are 64 * 64 = 4,096 times smaller than there, and with
+    `logit_weight` 0.01 their term is next to nothing: all figures of this suite are without it in effect. At 64 its
+    softmax is all but hard, and that code clips gradients.
 
     Args:
         old: the old model, frozen.
         new: the architecture of the new model.
         weight: alpha, of the contrast of embeddings.
         logit_weight: beta, of the contrast of logits.
+        logit_scale: of the logits of both sides; 64 in MixBCT's code.
         temperature: of both.
         queue: number of old embeddings to contrast with.
 
@@ -59,14 +64,16 @@ class NCCL(Joint):
         new: Embedder,
         weight: float = 1.0,
         logit_weight: float = 0.01,
+        logit_scale: float = 1.0,
         temperature: float = 1.0,
         queue: int = 8192,
     ) -> None:
         super().__init__(old, new)
         not_negative(weight=weight, logit_weight=logit_weight)
-        positive(temperature=temperature)
+        positive(logit_scale=logit_scale, temperature=temperature)
         at_least_one(queue=queue)
-        self.weights, self.temperature, self.queue = (weight, logit_weight), temperature, queue
+        self.weights, self.logit_scale = (weight, logit_weight), logit_scale
+        self.temperature, self.queue = temperature, queue
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
         super().prepare(recipe, teacher)
@@ -85,7 +92,7 @@ class NCCL(Joint):
         compatible = F.normalize(self.compatible(new), dim=1)
         heads = F.normalize(self.compatible(self.classifier.linear.weight), dim=1)
         same, weights = labels[:, None] == self.labels[shown], (1 + old @ queue.T) / 2
-        logits = (compatible @ heads.T) @ (queue @ heads.detach().T).T
+        logits = self.logit_scale**2 * (compatible @ heads.T) @ (queue @ heads.detach().T).T
         of_embeddings, of_logits = self.weights
         return {
             "classification": self.cross_entropy(self.classifier(new), labels),

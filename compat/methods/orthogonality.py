@@ -36,6 +36,8 @@ def off_orthogonality(weight: Tensor) -> Tensor:
 class LambdaOrthogonality(Learned):
     """Lambda-orthogonality (Ricci et al., arXiv 2509.16664): B maps new, F old embeddings to a common space.
 
+    Their code is public, miccunifi/lambda_orthogonality; this class has not been compared with it line by line.
+
     Loss: forward |F(o) - B(z)|^2 + backward |B(z) - o|^2 + contrast [SupCon(F(o), B(z)) + SupCon(F(o), o)] + the
     penalty on B. B(z) keeps the distances within z as far as B is orthogonal: strictly without `bound`, within lambda
     with it. Queries and new items are B(z), old items F(o). If the dimensions differ, z or o is padded with zeros;

@@ -37,14 +37,15 @@ def slerp(start: Tensor, end: Tensor, alpha: Tensor | float) -> Tensor:
 class Slerp(Upgrade):
     """psi(o, z) = slerp(n(o), n(z) R, alpha) with R = `procrustes` of unit vectors (SLERP).
 
-    "Spherical Interpolation for Backward-Compatible Multimodal Representations",
+    "Spherical Interpolation for Backward-Compatible Multimodal Representations" (Ricci et al., arXiv 2609.39836),
     miccunifi/SLERP_backward_compatibility. The old model embeds each query too: alpha = 0 is distance rank merge, alpha
     = 1 Procrustes.
 
     The authors' code takes the alpha of 0, 0.1, ..., 1 with the largest Recall@1 between images and texts of the
-    support set that R was fitted on. With one modality each image would find itself; here alpha has the largest mAP
-    among held-out training images, with R of the others, and R is then refitted on all. If D_new > D_old they pad with
-    zeros: old items rank alike, and their cosines shrink by the length of the query's first D_old dimensions.
+    support set that R was fitted on, in each direction. With one modality each image would find itself; here alpha has
+    the largest mAP among held-out training images, with R of the others, and R is then refitted on all. If D_new >
+    D_old they pad with zeros: old items rank alike, and their cosines shrink by the length of the query's first D_old
+    dimensions.
 
     Args:
         old: the old model, frozen.

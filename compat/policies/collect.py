@@ -1,39 +1,25 @@
-"""Collect an expert's demonstrations with the outcomes of other actions, and own steps, from environments."""
+"""Collect an expert's demonstrations, with what other actions would have led to at its states."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
 
 from compat.policies.backfill import BackfillEnv
-from compat.policies.features import OVERALL
-from compat.policies.rollouts import Observation, Rollout
-from compat.policies.samples import Demonstrations, Transitions
-
-Proxy: TypeAlias = Callable[[Observation, int, Observation], float]
-SERVED, PROGRESS = (list(OVERALL).index(name) for name in ("served", "progress"))
+from compat.policies.samples import NONE, Demonstrations, Transitions
 
 
-def served_share(before: Observation, action: int, after: Observation) -> float:
-    """Compute an outcome without labels: the gain, per item, in the share of results with a new embedding."""
-    change = after["all"] - before["all"]
-    return float(change[SERVED] / change[PROGRESS])
-
-
-def demonstrate(
-    env: gymnasium.Env[Any, Any], seeds: Sequence[int], trials: int, proxy: Proxy = served_share
-) -> Demonstrations:
+def demonstrate(env: gymnasium.Env[Any, Any], seeds: Sequence[int], trials: int) -> Demonstrations:
     """Run episodes of the greedy expert, and try some other open groups at each of its states.
 
     Args:
         env: a `BackfillEnv` with labels.
         seeds: of the episodes; the first also of the trials.
         trials: number of other actions per state, drawn like an untrained policy's: any of the open groups.
-        proxy: outcome without labels, of an observation, an action and the next observation.
     """
     backfill = env.unwrapped
     assert isinstance(backfill, BackfillEnv)
@@ -42,23 +28,31 @@ def demonstrate(
     for episode, seed in enumerate(seeds):
         observation, _ = env.reset(seed=seed)
         while (mask := backfill.action_masks()).any():
-            here, found = backfill.state(), backfill.gains()
-            best = int(found.argmax())
+            here, best = backfill.state(), int(backfill.gains().argmax())
             others = random.permutation(np.setdiff1d(np.flatnonzero(mask), [best]))[:trials]
-            gains, proxies = (np.full(len(mask), np.nan, np.float32) for _ in range(2))
-            for action in (*others.tolist(), best):
+            tried = np.full(1 + trials, NONE)
+            tried[: 1 + len(others)] = best, *others
+            after = {key: np.zeros((1 + trials, *observation[key].shape), np.float32) for key in ("groups", "all")}
+            for column in reversed(range(1 + len(others))):  # the expert's last, from where the episode goes on
                 backfill.restore(here)
-                after, *_ = env.step(action)
-                gains[action], proxies[action] = found[action], proxy(observation, action, after)
-            rows.append((observation["groups"], observation["all"], mask, best, gains, proxies, episode))
-            observation = after
+                following, *_ = env.step(int(tried[column]))
+                for key, places in after.items():
+                    places[column] = following[key]
+            rows.append(
+                (observation["groups"], observation["all"], mask, tried, after["groups"], after["all"], episode)
+            )
+            observation = following
     return Demonstrations(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
 
 
-def transitions(rollouts: Sequence[Rollout]) -> Transitions:
-    """Return the steps of episodes, without their rewards."""
-    columns = [
-        (one.groups[:-1], one.overall[:-1], one.actions, one.groups[1:], one.overall[1:], np.full(len(one.actions), e))
-        for e, one in enumerate(rollouts)
-    ]
-    return Transitions(*(torch.from_numpy(np.concatenate(column)) for column in zip(*columns, strict=True)))
+def own_steps(demonstrations: Demonstrations, count: int) -> Transitions:
+    """Return the steps of up to `count` other actions at each of the expert's states; more include fewer."""
+    d = demonstrations
+    states, columns = (d.tried[:, 1 : 1 + count] != NONE).nonzero().T
+    return Transitions(
+        d.groups[states],
+        d.overall[states],
+        d.tried[states, 1 + columns],
+        d.next_groups[states, 1 + columns],
+        d.next_overall[states, 1 + columns],
+    )

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from compat.errors import InputError
@@ -42,17 +42,18 @@ class Imitation(LightningModule):
         self.network, self.rate, self.decay = network, rate, decay
         self.heard: list[dict[str, Tensor]] = []  # losses of the epoch
 
-    def imitation(self, scores: Tensor, batch: Demonstrations) -> Tensor:
-        """Compute the loss of the scores of groups (B, M)."""
-        return F.cross_entropy(open_scores(scores, batch.mask), batch.action)
+    def beside(self, encodings: Tensor, batch: Demonstrations) -> dict[str, Tensor]:
+        """Compute the losses added to that of imitation from the encodings of groups (B, M, width), by name."""
+        return {}
 
     def training_step(self, batch: Demonstrations | Transitions, index: int) -> Tensor:
         assert isinstance(batch, Demonstrations)
-        scores = self.network.scores(self.network(batch.groups, batch.overall))
-        loss = self.imitation(scores, batch)
-        right = (open_scores(scores.detach(), batch.mask).argmax(1) == batch.action).float().mean()
-        self.heard.append({"imitation": loss.detach(), "agreement": right})
-        return loss
+        encodings = self.network(batch.groups, batch.overall)
+        scores = open_scores(self.network.scores(encodings), batch.mask)
+        losses = {"imitation": F.cross_entropy(scores, batch.action), **self.beside(encodings, batch)}
+        right = (scores.argmax(1) == batch.action).float().mean()
+        self.heard.append({name: loss.detach() for name, loss in losses.items()} | {"agreement": right})
+        return torch.stack(list(losses.values())).sum()
 
     def on_train_epoch_end(self) -> None:
         """Log the means of the epoch; to log each update costs as much as the update."""
@@ -68,33 +69,48 @@ class Imitation(LightningModule):
         return torch.optim.AdamW(self.parameters(), lr=self.rate, weight_decay=self.decay)
 
 
-class WorldFirst(Imitation):
-    """IWM: predict the next observation from own steps, then imitate the expert.
-
-    The prediction is each feature's change over its standard deviation, so all features count alike. Unlike the paper,
-    own steps are those of whole own episodes, not single steps aside from the expert's.
+class Units(nn.Module):
+    """Changes of observations in standard deviations, so that all features count alike.
 
     Args:
-        network: see `Imitation`.
-        steps: own steps, which give the standard deviations.
-        rate: see `Imitation`.
-        decay: see `Imitation`.
+        groups: (N, M, F), changes which give the deviations.
+        overall: (N, A), likewise.
     """
 
     of_groups: Tensor
     of_all: Tensor
 
+    def __init__(self, groups: Tensor, overall: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("of_groups", deviation(groups.flatten(0, 1)))
+        self.register_buffer("of_all", deviation(overall))
+
+    def error(self, predicted: tuple[Tensor, Tensor], groups: Tensor, overall: Tensor) -> Tensor:
+        """Compute the mean squared error of predictions in these units, a scalar."""
+        return F.mse_loss(predicted[0], groups / self.of_groups) + F.mse_loss(predicted[1], overall / self.of_all)
+
+
+class WorldFirst(Imitation):
+    """IWM: predict the next observation from own steps, then imitate the expert.
+
+    As in the paper (section 4.2), own steps are those of other actions at the expert's states (`own_steps`). The next
+    state's likelihood is replaced by the squared error of the features' changes in `Units`.
+
+    Args:
+        network: see `Imitation`.
+        steps: own steps, which give the units.
+        rate: see `Imitation`.
+        decay: see `Imitation`.
+    """
+
     def __init__(self, network: SetNetwork, steps: Transitions, rate: float = 1e-3, decay: float = 1e-2) -> None:
         super().__init__(network, rate, decay)
-        self.register_buffer("of_groups", deviation((steps.next_groups - steps.groups).flatten(0, 1)))
-        self.register_buffer("of_all", deviation(steps.next_overall - steps.overall))
+        self.units = Units(steps.next_groups - steps.groups, steps.next_overall - steps.overall)
 
     def prediction(self, batch: Transitions) -> Tensor:
-        """Compute the mean squared error of the observation's change, in standard deviations."""
-        groups, overall = self.network.change(self.network(batch.groups, batch.overall), batch.action)
-        true_groups = (batch.next_groups - batch.groups) / self.of_groups
-        true_overall = (batch.next_overall - batch.overall) / self.of_all
-        return F.mse_loss(groups, true_groups) + F.mse_loss(overall, true_overall)
+        """Compute the error of the predicted change of the observation."""
+        predicted = self.network.change(self.network(batch.groups, batch.overall), batch.action)
+        return self.units.error(predicted, batch.next_groups - batch.groups, batch.next_overall - batch.overall)
 
     def training_step(self, batch: Demonstrations | Transitions, index: int) -> Tensor:
         if isinstance(batch, Demonstrations):

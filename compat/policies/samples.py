@@ -1,10 +1,10 @@
-"""Training samples of policies: an expert's demonstrations, and the effects of own actions."""
+"""Training samples of policies: an expert's demonstrations, and what own actions led to."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,28 +13,34 @@ from torch import Tensor
 from compat.errors import InputError
 from compat.files import replace
 
+NONE = -1  # no action
+
 
 class Demonstrations(NamedTuple):
-    """N states met by an expert, M groups each.
+    """N states met by an expert, M groups each, and what K actions led to there.
 
     Attributes:
         groups: (N, M, F), observations.
         overall: (N, A), likewise.
         mask: (N, M) bool, the open groups.
-        action: (N,), the expert's.
-        gains: (N, M), the gain of mAP per item by the expert's action, and by the other actions tried at this state;
-            NaN for untried ones.
-        proxies: (N, M), a figure without labels of the same trials, likewise.
+        tried: (N, K), the expert's action, then others; `NONE` where fewer groups were open.
+        next_groups: (N, K, M, F), the observations after these actions; 0 for none.
+        next_overall: (N, K, A), likewise.
         episode: (N,), number of each state's episode.
     """
 
     groups: Tensor
     overall: Tensor
     mask: Tensor
-    action: Tensor
-    gains: Tensor
-    proxies: Tensor
+    tried: Tensor
+    next_groups: Tensor
+    next_overall: Tensor
     episode: Tensor
+
+    @property
+    def action(self) -> Tensor:
+        """Return the expert's actions, (N,)."""
+        return self.tried[:, 0]
 
 
 class Transitions(NamedTuple):
@@ -46,7 +52,6 @@ class Transitions(NamedTuple):
         action: (N,), the actions.
         next_groups: (N, M, F), the next observations.
         next_overall: (N, A), likewise.
-        episode: (N,), number of each step's episode.
     """
 
     groups: Tensor
@@ -54,14 +59,10 @@ class Transitions(NamedTuple):
     action: Tensor
     next_groups: Tensor
     next_overall: Tensor
-    episode: Tensor
 
 
-Samples = TypeVar("Samples", Demonstrations, Transitions)
-
-
-def joined(parts: Sequence[Samples]) -> Samples:
-    """Join samples one after the other, with new numbers for their episodes.
+def joined(parts: Sequence[Demonstrations]) -> Demonstrations:
+    """Join demonstrations one after the other, with new numbers for their episodes.
 
     Raises:
         InputError: none.
@@ -73,13 +74,13 @@ def joined(parts: Sequence[Samples]) -> Samples:
         own = part.episode.unique(return_inverse=True)[1]
         numbered.append(part._replace(episode=own + first))
         first += int(own.max()) + 1
-    return type(parts[0])(*(torch.cat(columns) for columns in zip(*numbered, strict=True)))
+    return Demonstrations(*(torch.cat(columns) for columns in zip(*numbered, strict=True)))
 
 
-def of_episodes(samples: Samples, episodes: Sequence[int]) -> Samples:
-    """Select the samples of some episodes."""
-    kept = torch.isin(samples.episode, torch.as_tensor(list(episodes)))
-    return type(samples)(*(column[kept] for column in samples))
+def of_episodes(demonstrations: Demonstrations, episodes: Sequence[int]) -> Demonstrations:
+    """Select the states of some episodes."""
+    kept = torch.isin(demonstrations.episode, torch.as_tensor(list(episodes)))
+    return Demonstrations(*(column[kept] for column in demonstrations))
 
 
 def some_episodes(demonstrations: Demonstrations, share: float, seed: int) -> Demonstrations:
@@ -95,12 +96,13 @@ def some_episodes(demonstrations: Demonstrations, share: float, seed: int) -> De
     return of_episodes(demonstrations, drawn[: max(1, round(share * episodes))].tolist())
 
 
-def save(samples: Demonstrations | Transitions, path: Path) -> None:
-    """Write samples as .safetensors, atomically."""
+def save(demonstrations: Demonstrations, path: Path) -> None:
+    """Write demonstrations as .safetensors, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace(path, lambda file: save_file({k: v.contiguous() for k, v in samples._asdict().items()}, str(file)))
+    tensors = {name: column.contiguous() for name, column in demonstrations._asdict().items()}
+    replace(path, lambda file: save_file(tensors, str(file)))
 
 
-def load(kind: type[Samples], path: Path) -> Samples:
+def load(path: Path) -> Demonstrations:
     """Read a file written by `save`."""
-    return kind(**load_file(str(path)))
+    return Demonstrations(**load_file(str(path)))

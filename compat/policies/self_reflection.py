@@ -1,112 +1,72 @@
-"""Contrast the outcomes of own alternatives with the expert's at the same state (arXiv 2510.08558)."""
+"""Reflect on what the expert's action leads to and what own ones would have (arXiv 2510.08558)."""
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from compat.errors import InputError
-from compat.policies.imitation import Imitation, open_scores
+from compat.policies.imitation import Imitation, Units
 from compat.policies.networks import SetNetwork
-from compat.policies.samples import Demonstrations
-
-Outcome: TypeAlias = Literal["gains", "proxies"]
+from compat.policies.samples import NONE, Demonstrations
 
 
-def alternatives(demonstrations: Demonstrations, count: int, seed: int) -> Tensor:
-    """Select some of the actions tried beside the expert's.
+class Differences(NamedTuple):
+    """P pairs of the expert's action and another at the same state.
 
-    Args:
-        demonstrations: N states.
-        count: K, largest number of others per state.
-        seed: of the drawing; a larger count draws the same ones and more.
-
-    Returns:
-        (N, M) bool, without the expert's actions.
+    Attributes:
+        states: (P,), rows of the demonstrations.
+        action: (P,), the other action.
+        groups: (P, M, F), the observation after the expert's action less that after the other.
+        overall: (P, A), likewise.
     """
-    others = demonstrations.proxies.isfinite()
-    others[torch.arange(len(others)), demonstrations.action] = False
-    key = torch.rand(others.shape, generator=torch.Generator().manual_seed(seed)).masked_fill(~others, -1.0)
-    place = key.argsort(dim=1, descending=True).argsort(dim=1)
-    return others & (place < count)
+
+    states: Tensor
+    action: Tensor
+    groups: Tensor
+    overall: Tensor
 
 
-def regrets(demonstrations: Demonstrations, tried: Tensor, outcome: Outcome) -> Tensor:
-    """Compute each alternative's regret against the expert's action, in units of its episode's mean: (N, M).
-
-    The mean is over the absolute differences of the trials in the episode; 0 without trials.
-
-    Args:
-        demonstrations: N states.
-        tried: (N, M) bool, without the expert's actions.
-        outcome: the compared figure: gains of mAP, or figures without labels.
-    """
-    found = getattr(demonstrations, outcome)
-    own = found.gather(1, demonstrations.action[:, None])
-    difference = torch.where(tried, own - found, 0.0)
-    if not difference.isfinite().all():
-        raise InputError(f"{outcome}: an alternative without an outcome, expected one for each alternative")
-    episodes = int(demonstrations.episode.max()) + 1
-    total = torch.zeros(episodes, dtype=difference.dtype)
-    total.index_add_(0, demonstrations.episode, difference.abs().sum(1))
-    count = torch.zeros_like(total).index_add_(0, demonstrations.episode, tried.sum(1).to(total))
-    scale = total / count.clamp(min=1)
-    scale = torch.where(scale > 0, scale, 1.0)
-    return difference / scale[demonstrations.episode][:, None]
-
-
-def reflected(demonstrations: Demonstrations, count: int, seed: int, outcome: Outcome) -> Demonstrations:
-    """Replace the outcomes of demonstrations by the contrast `SelfReflection` is trained on.
-
-    Args:
-        demonstrations: N states.
-        count: K alternatives of each state.
-        seed: of their drawing.
-        outcome: see `regrets`.
-
-    Returns:
-        The same states; `gains` is minus the regret of each tried action, 0 for the expert's, and minus infinity for
-        untried ones.
-    """
-    tried = alternatives(demonstrations, count, seed)
-    contrast = (-regrets(demonstrations, tried, outcome)).masked_fill(~tried, -torch.inf)
-    contrast.scatter_(1, demonstrations.action[:, None], 0.0)
-    return demonstrations._replace(gains=contrast)
-
-
-def contrast(scores: Tensor, outcomes: Tensor) -> Tensor:
-    """Compute the cross-entropy, over tried actions, from the softmax of outcomes to the scores', less its minimum.
-
-    Args:
-        scores: (B, M).
-        outcomes: (B, M), minus infinity for untried actions.
-    """
-    tried = outcomes.isfinite()
-    target = outcomes.softmax(1)
-    log = open_scores(scores, tried).log_softmax(1).masked_fill(~tried, 0.0)
-    own = outcomes.log_softmax(1).masked_fill(~tried, 0.0)
-    return (target * (own - log)).sum(1).mean()
+def differences(demonstrations: Demonstrations, count: int) -> Differences:
+    """Compare the expert's action at each state with up to `count` others; more include fewer."""
+    d = demonstrations
+    states, columns = (d.tried[:, 1 : 1 + count] != NONE).nonzero().T
+    groups, overall = (after[states, 0] - after[states, 1 + columns] for after in (d.next_groups, d.next_overall))
+    return Differences(states, d.tried[states, 1 + columns], groups, overall)
 
 
 class SelfReflection(Imitation):
-    """SR: imitation, with scores of own alternatives in proportion to their outcomes.
+    """SR: imitate the expert, and predict how its next state differs from those of own actions.
 
-    In the paper a language model writes down why the expert's action was better. Here the difference of the outcomes
-    stands for it: `contrast` is added to the imitation loss.
+    In the paper (section 4.3) a language model writes down, from the two next states, why the expert's action was
+    better than another; the policy learns to say this and then the expert's action, without any reward. Here the
+    difference of the next observations stands for the words: `SetNetwork.change` predicts it from the state and the
+    other action, as a squared error in `Units` beside the loss of imitation.
 
     Args:
         network: see `Imitation`.
-        weight: of the contrast.
+        demonstrations: give the units.
+        count: number of own actions per state.
         rate: see `Imitation`.
         decay: see `Imitation`.
     """
 
-    def __init__(self, network: SetNetwork, weight: float = 1.0, rate: float = 1e-3, decay: float = 1e-2) -> None:
+    def __init__(
+        self,
+        network: SetNetwork,
+        demonstrations: Demonstrations,
+        count: int,
+        rate: float = 1e-3,
+        decay: float = 1e-2,
+    ) -> None:
         super().__init__(network, rate, decay)
-        self.weight = weight
+        self.count = count
+        found = differences(demonstrations, count)
+        self.units = Units(found.groups, found.overall)
 
-    def imitation(self, scores: Tensor, batch: Demonstrations) -> Tensor:
-        """Compute the loss on demonstrations of `reflected`."""
-        return super().imitation(scores, batch) + self.weight * contrast(scores, batch.gains)
+    def beside(self, encodings: Tensor, batch: Demonstrations) -> dict[str, Tensor]:
+        found = differences(batch, self.count)
+        if not len(found.states):  # all states are the last of their episodes
+            return {}
+        predicted = self.network.change(encodings[found.states], found.action)
+        return {"reflection": self.units.error(predicted, found.groups, found.overall)}

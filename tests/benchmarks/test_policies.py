@@ -110,7 +110,7 @@ def test_a_learned_order_beats_random_where_an_order_is_worth_something(done):
     folder, _, sites, made = done
     found = StudyResults(read(folder / "all.json"))
     for fold in found.folds:
-        for method in ("il", "iwm", "sr", "sr_free"):
+        for method in ("il", "iwm", "sr"):
             above = found.pairs(fold, found.recipe(fold, "deep_sets", method), lambda _: "random")
             assert len(above) == 4
             assert np.mean(list(above.values())) > 0.5
@@ -187,7 +187,7 @@ def test_a_killed_experiment_goes_on(config, tmp_path, run, monkeypatch):
 
     def counted(*arguments, **options):
         fitted.append(options["folder"])
-        if len(fitted) == 3:
+        if len(fitted) == 2:
             raise KeyboardInterrupt
         return fit(*arguments, **options)
 
@@ -196,7 +196,7 @@ def test_a_killed_experiment_goes_on(config, tmp_path, run, monkeypatch):
         run(*asked, *options)
     code, printed, _ = run(*asked, *options)
     assert code == 0
-    assert len(fitted) == 4 + 1
+    assert len(fitted) == 3 + 1
     assert "Same data set, other classes: points" in printed
     assert "Data set held out" not in printed
     code, _, error = run(*asked, *options, "--cells=3")

@@ -57,6 +57,7 @@ FROM_TEACHER = {"old_space", "labels", "means", "radii", "lowest", "may_mix", "t
         (MixBCT, {"share": 1.0}),
         (LCE, {"transform": True}),
         (NCCL, {"weight": 0.5, "logit_weight": 2.0, "temperature": 0.2}),
+        (NCCL, {"logit_weight": 2.0, "logit_scale": 8.0}),
     ],
 )
 def test_terms_are_those_of_the_formula(kind, options, old_dim, new_dim):

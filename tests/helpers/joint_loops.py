@@ -205,7 +205,8 @@ def expected_terms(method, teacher, z, o, y, rows):
     if kind is NCCL:
         queue, heads = unit(old), unit(cut(weight, dim))
         same, weights = y[:, None] == LABELS, (1 + unit(o) @ queue.T) / 2
-        logits = torch.stack([torch.stack([(heads @ a) @ (heads @ b) for b in queue]) for a in unit(c)])
+        s = method.logit_scale
+        logits = torch.stack([torch.stack([(s * heads @ a) @ (s * heads @ b) for b in queue]) for a in unit(c)])
         pairs = [method.weights[0] * drawn_to(unit(c) @ queue.T, same, weights, method.temperature)]
         pairs += [method.weights[1] * drawn_to(logits, same, weights, method.temperature)]
         return {**plain, "embeddings": pairs[0], "logits": pairs[1]}

@@ -1,4 +1,4 @@
-"""Networks over groups; imitation, alone, after own steps, and with own alternatives contrasted."""
+"""Networks over groups; imitation, alone, after own steps, and with reflection on what own actions lead to."""
 
 import copy
 
@@ -7,33 +7,28 @@ import pytest
 import torch
 
 from compat.errors import InputError
-from compat.policies.collect import demonstrate, transitions
+from compat.policies.collect import demonstrate, own_steps
 from compat.policies.expert import greedy
-from compat.policies.heuristics import RandomPolicy
-from compat.policies.imitation import Imitation, Schedule, WorldFirst, fit
+from compat.policies.imitation import Imitation, Schedule, Units, WorldFirst, fit
 from compat.policies.learned import LearnedPolicy
 from compat.policies.networks import FAMILIES, build
 from compat.policies.rollouts import rollout
-from compat.policies.samples import Demonstrations, Transitions, joined, load, of_episodes, save, some_episodes
-from compat.policies.self_reflection import SelfReflection, alternatives, contrast, reflected, regrets
+from compat.policies.samples import NONE, Demonstrations, Transitions, joined, load, of_episodes, save, some_episodes
+from compat.policies.self_reflection import SelfReflection, differences
 from tests.helpers.pairs import normal
 from tests.helpers.planted_groups import FEATURES, PlantedGroups
 
 GROUPS = 6
 
 
-def proxy(before, action, after):
-    return float(before["groups"][action, 1])
-
-
 @pytest.fixture(scope="module")
 def expert() -> Demonstrations:
-    return demonstrate(PlantedGroups(), range(12), 3, proxy)
+    return demonstrate(PlantedGroups(), range(12), 3)
 
 
 @pytest.fixture(scope="module")
-def steps() -> Transitions:
-    return transitions([rollout(PlantedGroups(), RandomPolicy(seed), seed) for seed in range(12)])
+def steps(expert) -> Transitions:
+    return own_steps(expert, 3)
 
 
 def network(family="deep_sets", seed=0):
@@ -93,13 +88,14 @@ def test_wrong_shapes_and_names_are_refused():
         build("sets", 1, 1, 0)
 
 
-def test_the_expert_takes_the_largest_gain_and_records_what_it_tried(expert):
+def test_the_expert_takes_the_largest_gain_and_others_are_tried_at_its_states(expert):
     assert len(expert.action) == 12 * GROUPS
     assert (expert.mask.sum(1).reshape(12, GROUPS) == torch.arange(GROUPS, 0, -1)).all()
-    tried = expert.gains.isfinite()
-    assert torch.equal(expert.proxies.isfinite(), tried)
-    assert not (tried & ~expert.mask).any()
-    assert torch.equal(tried.sum(1), expert.mask.sum(1).clamp(max=4))
+    assert torch.equal((expert.tried != NONE).sum(1), expert.mask.sum(1).clamp(max=4))
+    for state, mask in zip(expert.tried, expert.mask, strict=True):
+        found = state[state != NONE].tolist()
+        assert len(set(found)) == len(found)
+        assert mask[found].all()
     env = PlantedGroups()
     for episode in range(2):
         env.reset(seed=episode)
@@ -107,22 +103,48 @@ def test_the_expert_takes_the_largest_gain_and_records_what_it_tried(expert):
         rows = expert.episode == episode
         assert expert.action[rows].tolist() == best.tolist()
         assert greedy(env) == best[0]
-        first = tried[rows][0]
-        worth = torch.tensor(env.worth, dtype=torch.float32)
-        torch.testing.assert_close(expert.gains[rows][0][first], (worth / worth.sum())[first])
-        torch.testing.assert_close(expert.proxies[rows][0][first], worth[first])
-        torch.testing.assert_close(expert.groups[rows][0, :, 1], worth)
+        torch.testing.assert_close(expert.groups[rows][0, :, 1], torch.tensor(env.worth, dtype=torch.float32))
+    assert len({tuple(row) for row in expert.tried[::GROUPS, 1:].tolist()}) > 3
 
 
-def test_own_steps_follow_each_other(steps):
-    for episode in range(12):
-        rows = steps.episode == episode
-        torch.testing.assert_close(steps.groups[rows][1:], steps.next_groups[rows][:-1])
-        assert sorted(steps.action[rows].tolist()) == list(range(GROUPS))
-    assert steps.next_overall[rows][-1].tolist() == [1, 0]
+def test_what_an_action_leads_to_is_the_observation_after_it(expert):
+    """The done groups are those before and the tried one; where nothing was tried is nothing."""
+    for state in range(len(expert.action)):
+        for column, action in enumerate(expert.tried[state].tolist()):
+            after, overall = expert.next_groups[state, column], expert.next_overall[state, column]
+            if action == NONE:
+                assert (after == 0).all()
+                assert (overall == 0).all()
+                continue
+            expected = expert.groups[state].clone()
+            expected[action, 2] = 1
+            torch.testing.assert_close(after, expected)
+            torch.testing.assert_close(overall[0], expert.overall[state, 0] + 1 / GROUPS)
+    going_on = expert.episode[1:] == expert.episode[:-1]
+    torch.testing.assert_close(expert.next_groups[:-1, 0][going_on], expert.groups[1:][going_on])
 
 
-def test_samples_are_joined_shared_and_read_back(expert, steps, tmp_path):
+def test_own_steps_are_those_of_others_at_the_expert_s_states_and_fewer_are_among_more(expert):
+    before = 0
+    for count in (1, 2, 3, 8):
+        steps = own_steps(expert, count)
+        expected = [
+            (state, column)
+            for state in range(len(expert.action))
+            for column in range(1, 1 + min(count, 3))
+            if expert.tried[state, column] != NONE
+        ]
+        states, columns = torch.tensor(expected).T
+        assert torch.equal(steps.action, expert.tried[states, columns])
+        assert torch.equal(steps.groups, expert.groups[states])
+        assert torch.equal(steps.next_groups, expert.next_groups[states, columns])
+        assert torch.equal(steps.next_overall, expert.next_overall[states, columns])
+        assert (steps.action != expert.action[states]).all()
+        assert len(states) > before or count == 8
+        before = len(states)
+
+
+def test_samples_are_joined_shared_and_read_back(expert, tmp_path):
     both = joined([expert, of_episodes(expert, [3])])
     assert both.episode.unique().tolist() == list(range(13))
     assert torch.equal(both.groups[-GROUPS:], expert.groups[expert.episode == 3])
@@ -131,66 +153,76 @@ def test_samples_are_joined_shared_and_read_back(expert, steps, tmp_path):
     assert few < more
     assert len(set(some_episodes(expert, 0.01, seed=5).episode.tolist())) == 1
     save(expert, tmp_path / "some" / "expert.safetensors")
-    torch.testing.assert_close(load(Demonstrations, tmp_path / "some" / "expert.safetensors"), expert, equal_nan=True)
-    save(steps, tmp_path / "own.safetensors")
-    torch.testing.assert_close(load(Transitions, tmp_path / "own.safetensors"), steps)
+    torch.testing.assert_close(load(tmp_path / "some" / "expert.safetensors"), expert)
     with pytest.raises(InputError, match=r"share: 0, expected one in \(0, 1\]"):
         some_episodes(expert, 0, seed=0)
     with pytest.raises(InputError, match="samples: none"):
         joined([])
 
 
-def test_alternatives_were_tried_and_fewer_are_among_more(expert):
-    fewer = torch.zeros_like(expert.mask)
-    for count in (0, 1, 2, 4):
-        chosen = alternatives(expert, count, seed=1)
-        assert not (chosen & expert.proxies.isnan()).any()
-        assert not chosen.gather(1, expert.action[:, None]).any()
-        assert torch.equal(chosen.sum(1), (expert.mask.sum(1) - 1).clamp(max=min(count, 3)))
-        assert not (fewer & ~chosen).any()
-        fewer = chosen
-    one = of_episodes(expert, [0])
-    often = torch.stack([alternatives(one, 1, seed=s)[0] for s in range(300)]).sum(0)
-    assert sorted((often > 60).tolist()) == [False] * 3 + [True] * 3
+def test_differences_are_those_of_the_expert_s_next_state_by_a_loop(expert):
+    found = differences(expert, 2)
+    pairs = [(n, k) for n in range(len(expert.action)) for k in (1, 2) if expert.tried[n, k] != NONE]
+    assert len(found.states) == len(pairs)
+    for row, (state, column) in enumerate(pairs):
+        assert (found.states[row], found.action[row]) == (state, expert.tried[state, column])
+        torch.testing.assert_close(found.groups[row], expert.next_groups[state, 0] - expert.next_groups[state, column])
+        expected = torch.zeros(GROUPS)
+        expected[expert.action[state]], expected[found.action[row]] = 1, -1
+        torch.testing.assert_close(found.groups[row, :, 2], expected)
+        torch.testing.assert_close(found.overall[row], torch.zeros(2))
 
 
-def test_regrets_against_a_loop(expert):
-    tried = alternatives(expert, 2, seed=2)
-    rising = torch.arange(1, 1 + len(expert.action))[:, None]
-    for outcome in ("gains", "proxies"):
-        values = getattr(expert, outcome) * rising
-        found = regrets(expert._replace(**{outcome: values}), tried, outcome)
-        for episode in range(12):
-            rows = (expert.episode == episode).nonzero().flatten().tolist()
-            pairs = [(r, m) for r in rows for m in range(GROUPS) if tried[r, m]]
-            differences = [float(values[r, expert.action[r]] - values[r, m]) for r, m in pairs]
-            mean = sum(map(abs, differences)) / len(pairs)
-            for (r, m), difference in zip(pairs, differences, strict=True):
-                assert float(found[r, m]) == pytest.approx(difference / mean, abs=1e-4)
-        assert (found[~tried] == 0).all()
-    with pytest.raises(InputError, match="gains: an alternative without an outcome"):
-        regrets(expert, ~expert.mask, "gains")
+def test_units_are_standard_deviations_by_hand():
+    units = Units(torch.tensor([[[1.0, 5.0], [3.0, 5.0]], [[1.0, 5.0], [3.0, 5.0]]]), torch.tensor([[0.0], [4.0]]))
+    predicted = torch.zeros(1, 2, 2), torch.zeros(1, 1)
+    loss = units.error(predicted, torch.tensor([[[2.0, 0.0], [0.0, 3.0]]]), torch.tensor([[6.0]]))
+    assert loss.item() == pytest.approx((2**2 + 3**2) / 4 + 3**2)
 
 
-def test_the_contrast_by_hand():
-    scores = torch.tensor([[1.0, 0.0, 9.0]], requires_grad=True)
-    nothing = -torch.inf
-    loss = contrast(scores, torch.tensor([[0.0, -1.0, nothing]]))
-    assert loss.item() == pytest.approx(0, abs=1e-6)
-    loss = contrast(scores, torch.tensor([[0.0, 0.0, nothing]]))
-    p = 1 / (1 + np.exp(-1))
-    assert loss.item() == pytest.approx(0.5 * np.log(0.5 / p) + 0.5 * np.log(0.5 / (1 - p)), abs=1e-6)
-    (slope,) = torch.autograd.grad(loss, scores)
-    assert slope[0].tolist() == pytest.approx([p - 0.5, 0.5 - p, 0], abs=1e-6)
-    assert contrast(scores, torch.tensor([[0.0, nothing, nothing]])).item() == 0
+def test_reflection_adds_the_error_of_the_differences_to_the_loss_of_imitation(expert):
+    one = network()
+    one.standardise(expert.groups, expert.overall)
+    with torch.no_grad():
+        one.score.weight.normal_(generator=torch.Generator().manual_seed(0))
+        found = differences(expert, 2)
+        guessed = one.change(one(expert.groups, expert.overall)[found.states], found.action)
+        by_hand = 0.0
+        for guess, true in zip(guessed, (found.groups, found.overall), strict=True):
+            spread = true.flatten(0, -2).numpy().std(0)
+            by_hand += np.square(guess.numpy() - true.numpy() / np.where(spread > 1e-6, spread, 1)).mean()
+        alone, both = (m.training_step(expert, 0) for m in (Imitation(one), SelfReflection(one, expert, 2)))
+    assert both.item() - alone.item() == pytest.approx(by_hand, rel=1e-4)
+    assert by_hand > 0.1
 
 
 def test_without_alternatives_reflection_is_imitation(expert):
-    torch.manual_seed(0)
-    scores, batch = torch.randn(expert.mask.shape), reflected(expert, 0, 0, "gains")
-    assert SelfReflection(network()).imitation(scores, batch) == Imitation(network()).imitation(scores, expert)
-    more = SelfReflection(network()).imitation(scores, reflected(expert, 2, 0, "gains"))
-    assert more > Imitation(network()).imitation(scores, expert)
+    last = expert.mask.sum(1) == 1
+    ends = Demonstrations(*(column[last] for column in expert))
+    module = SelfReflection(network(), expert, 2)
+    assert module.beside(torch.zeros(len(ends.action), GROUPS, 32), ends) == {}
+    assert module.training_step(ends, 0) == Imitation(network()).training_step(ends, 0)
+
+
+def test_reflection_is_learned_without_any_reward(expert, tmp_path):
+    """No reward and no outcome is among the samples."""
+    assert set(Demonstrations._fields) == {
+        "groups", "overall", "mask", "tried", "next_groups", "next_overall", "episode"
+    }  # fmt: skip
+    one = network()
+    one.standardise(expert.groups, expert.overall)
+    module = SelfReflection(one, expert, 3)
+
+    def reflection():
+        return module.beside(one(expert.groups, expert.overall), expert)["reflection"].item()
+
+    before = reflection()
+    trained(module, [expert], [300], tmp_path)
+    assert reflection() < 0.5 * before
+    table = (tmp_path / "metrics.csv").read_text().splitlines()
+    last = dict(zip(table[0].split(","), table[-1].split(","), strict=True))
+    assert float(last["agreement"]) > 0.9
+    assert float(last["reflection"]) < 0.5 * before
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -217,7 +249,7 @@ def test_a_resumed_training_is_the_same_training(kind, expert, steps, tmp_path, 
         return {
             "imitation": lambda: (Imitation(network()), [expert], [20]),
             "world first": lambda: (WorldFirst(network(), steps), [steps, expert], [9, 11]),
-            "reflection": lambda: (SelfReflection(network()), [reflected(expert, 2, 0, "gains")], [20]),
+            "reflection": lambda: (SelfReflection(network(), expert, 2), [expert], [20]),
         }[kind]()
 
     first, stages, updates = module()
