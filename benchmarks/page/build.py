@@ -13,8 +13,10 @@ from benchmarks.page.families import families, rankings
 from benchmarks.page.gather import Benchmark
 from benchmarks.page.papers import describe
 from benchmarks.page.payload import payload
+from benchmarks.tables.harm import NOTE, harm_rows
 from benchmarks.tables.table import LEGEND
 from compat import __version__
+from compat.results import PLAIN
 
 HERE = Path(__file__).parent
 SELECTS = {
@@ -61,6 +63,8 @@ def build(benchmarks: Sequence[Benchmark], documents: str = "") -> str:
         costs=COSTS,
         legend=LEGEND,
         diagrams=[(diagram(name, found), *advice(found, alike[name])) for name, found in ranked.items()],
+        harmed=harm_rows(r for one in benchmarks for r in one.results if r.merge == PLAIN["merge"]),
+        harm_note=NOTE,
         methods=sorted((describe(path) for path in names), key=lambda one: one.name),
         names=names,
         data=payload(benchmarks),

@@ -5,6 +5,7 @@ The lines between a mark and `<!-- end -->` are replaced by the table that the m
     <!-- table: FOLDER [label=value ...] -->            all columns of a benchmark
     <!-- short: FOLDER [label=value ...] -->            its first six
     <!-- ranks: FOLDER FOLDER ... [label=value ...] --> ranks over several benchmarks
+    <!-- harm: FOLDER FOLDER ... [label=value ...] -->  runs below the old system, by method
     <!-- policies: FILE -->                             an experiment on policies
     <!-- agreement: FILE -->                            reports on upgrades
     <!-- live: FILE -->                                 live migrations; also `indexed` and `searching`
@@ -20,6 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from benchmarks.tables.harm import harm_table
 from benchmarks.tables.live import faults, indexed, searching, speed
 from benchmarks.tables.ranks import ranking, table
 from benchmarks.tables.reports import agreement
@@ -40,15 +42,21 @@ def _policies(path: Path) -> str:
     return report(StudyResults(read(path)))
 
 
+def _parted(folder: Path, words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Part the words of a mark into folders and conditions."""
+    return [folder / word for word in words if "=" not in word], [word for word in words if "=" in word]
+
+
 def _ranks(folder: Path, words: Sequence[str], broken: list[str] | None) -> str:
-    folders = [folder / word for word in words if "=" not in word]
-    return table(ranking(folders, [word for word in words if "=" in word], broken=broken))
+    folders, only = _parted(folder, words)
+    return table(ranking(folders, only, broken=broken))
 
 
 KINDS: dict[str, Maker] = {  # of the document's folder, the words of a mark, and messages on unreadable results
     "table": lambda folder, words, broken: tables(folder / words[0], words[1:], wide, broken),
     "short": lambda folder, words, broken: tables(folder / words[0], words[1:], short, broken),
     "ranks": _ranks,
+    "harm": lambda folder, words, broken: harm_table(*_parted(folder, words), broken),
     "policies": lambda folder, words, _: _policies(folder / words[0]),
     "agreement": lambda folder, words, _: agreement(folder / words[0]),
     "live": lambda folder, words, _: speed(folder / words[0]),

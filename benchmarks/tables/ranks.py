@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.tables.compare import upgrades_of
 from benchmarks.tables.table import percent
-from benchmarks.tables.terminal import align
+from benchmarks.tables.terminal import align, markdown
 from compat.errors import InputError
 from compat.ranks import MethodRanking, Ranked, RankedRow, rank
 from compat.results import Result
@@ -58,12 +58,11 @@ def ranking(
 
 def table(found: MethodRanking) -> str:
     """Format as Markdown: best first, in bold; rows not significantly worse are marked ≈; unranked rows come last."""
-    names = ["method", "encoder passes", "needs", *headings(found)]
-    lines = [names, ["---", *["--:"] * (len(names) - 1)]]
+    lines = [["method", "encoder passes", "needs", *headings(found)]]
     for row in (*found.ranked, *found.others):
         name = f"**{row.name}**" if is_best(row, found) else row.name
         lines.append([name, str(row.encoder_passes_per_query), row.needs, *cells(row, found)])
-    return "\n".join([heading(found), "", *(f"| {' | '.join(line)} |" for line in lines)])
+    return "\n".join([heading(found), "", *markdown(lines)])
 
 
 def narrow(found: MethodRanking) -> str:

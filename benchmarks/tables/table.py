@@ -13,7 +13,7 @@ from benchmarks.tables.compare import find_not_separable, upgrades_of
 from benchmarks.tables.effort import UNTUNED, efforts, format_effort
 from compat.errors import InputError
 from compat.results import Failure, Result, load_failures, queries
-from compat.results.summaries import Summary, summaries
+from compat.results.summaries import HEADLINE, Summary, summaries
 from compat.statistics import Interval, over_seeds
 
 VERDICTS = {frozenset([True]): "yes", frozenset([False]): "no", frozenset([None]): "-"}
@@ -116,10 +116,16 @@ def seeds(group: Sequence[Result]) -> str:
 
 
 def systems(results: Sequence[Result]) -> str:
-    """Return the line above a table."""
+    """Return the line above a table: both systems by mAP, and by nDCG@10 and R@1 where they were measured."""
     by_training = {tuple(r.backbones): r for r in results}.values()
-    old, new = (percent([getattr(r, name)["mean_ap"] for r in by_training]) for name in ("old", "new"))
-    return f"mAP of the old system {old} %, of the new one {new} %."
+    parts: list[str] = []
+    for metric, label in HEADLINE.items():
+        if all(metric in figures for r in by_training for figures in (r.old, r.new)):
+            old, new = (percent([getattr(r, name)[metric] for r in by_training]) for name in ("old", "new"))
+            parts.append(
+                f"{label} {old} and {new} %" if parts else f"{label} of the old system {old} %, of the new one {new} %"
+            )
+    return f"{'; '.join(parts)}."
 
 
 def escape(failure: Failure) -> str:

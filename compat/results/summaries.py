@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from compat.curve_metrics import ALWAYS
+from compat.results.harm import deepest_fall
 from compat.results.result import Metric, Result, metrics_of
 
 
@@ -22,9 +23,24 @@ class Summary(Metric):
     curve: str = "mean_ap"
 
 
+HEADLINE = {"mean_ap": "mAP", "ndcg_10": "nDCG@10", "cmc_1": "R@1"}  # beside each other in every table
+
+
+def gain_of(metric: str) -> Summary:
+    """Return the relative gain of a metric's area, as that of mAP."""
+    return Summary(f"gain of {HEADLINE[metric]}", True, lambda r: r.gain(metric), metric)
+
+
+def fall_of(metric: str) -> Summary:
+    """Return a metric's deepest fall below the old system, see `compat.results.harm`."""
+    return Summary(f"{HEADLINE[metric]} below old", False, lambda r: deepest_fall(r, metric), metric)
+
+
 SUMMARIES = {
     "auc": Summary("AUC mAP", True, lambda r: r.auc),
     "relative_gain": Summary("relative gain", True, lambda r: r.relative_gain),
+    "gain_ndcg_10": gain_of("ndcg_10"),
+    "gain_r_1": gain_of("cmc_1"),
     "gain_on_final": Summary("gain on own end", True, lambda r: r.gain_on_final),
     "gain_at_10": Summary("gain at 10 %", True, lambda r: r.gain_at(0.1)),
     "gain_at_25": Summary("at 25 %", True, lambda r: r.gain_at(0.25)),
@@ -34,6 +50,9 @@ SUMMARIES = {
     "own_end": Summary("own end over new model", True, lambda r: r.final_over_new),
     "flips": Summary("negative flips", False, lambda r: r.mean_negative_flips, "negative_flip_rate"),
     "relative_flips": Summary("relative flips", False, lambda r: r.relative_flips, "negative_flip_rate"),
+    "harm": fall_of("mean_ap"),
+    "harm_ndcg_10": fall_of("ndcg_10"),
+    "harm_r_1": fall_of("cmc_1"),
     "drops": Summary("sum of drops", False, lambda r: r.total_drop),
     "auc_mean": Summary("plain mean of curve", True, lambda r: r.auc_mean),
 }

@@ -106,8 +106,10 @@ def test_what_cannot_be_ranked_is_refused():
 
 @pytest.mark.parametrize("metric", list(SUMMARIES))
 def test_every_metric_ranks_what_is_better_first(metric):
-    good = labelled(method="good")
-    bad = labelled(curved(mean_ap=[0.15, 0.1, 0.5], negative_flip_rate=[0.2, 0.3, 0.4]), method="bad")
+    measured = {"old": {**RESULT.old, "ndcg_10": 0.3}, "new": {**RESULT.new, "ndcg_10": 0.7}}
+    good = labelled(replace(curved(ndcg_10=[0.3, 0.4, 0.7]), **measured), method="good")
+    worse = {"mean_ap": [0.15, 0.1, 0.5], "ndcg_10": [0.2, 0.3, 0.6], "cmc_1": [0.2, 0.3, 0.6]}
+    bad = labelled(curved(good, **worse, negative_flip_rate=[0.2, 0.3, 0.4]), method="bad")
     found = rank({"a": [good, bad], "b": [bad, good]}, metric)
     assert [row.name for row in found.ranked] == ["good", "bad"]
 
