@@ -8,8 +8,8 @@
 
 In a document, the lines between `<!-- table: FOLDER [label=value ...] -->` and `<!-- end -->` are replaced by the table
 of a folder; `short` in place of `table` gives six columns. `<!-- ranks: FOLDER FOLDER ... [label=value ...] -->` stands
-for the table of `compat-bench rank`, `harm` in place of `ranks` for that of `--harm`. FOLDER is relative to the
-document.
+for the table of `compat-bench rank`, `harm` in place of `ranks` for that of `--harm`, and `seen` puts folders of one
+data set side by side, the first with heads that see all classes. FOLDER is relative to the document.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from math import isclose, isnan
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables.compare import upgrades_of
+from benchmarks.tables.compare import one_upgrade
 from benchmarks.tables.table import percent
 from benchmarks.tables.terminal import align, markdown
 from compat.errors import InputError
@@ -40,7 +40,7 @@ def ranking(
         broken: receives a message for each unreadable line, in place of an error.
 
     Raises:
-        InputError: two folders of one name, a sequence, or any error of `upgrades_of` and `compat.ranks.rank`.
+        InputError: two folders of one name, or any error of `one_upgrade` and `compat.ranks.rank`.
     """
     conditions = list(only)
     results: dict[str, Sequence[Result]] = {}
@@ -48,11 +48,7 @@ def ranking(
         name = Path(folder).resolve().name
         if name in results:
             raise InputError(f"rank: two folders named {name}, expected a name for each")
-        upgrades = upgrades_of(folder, conditions, broken)
-        if len(upgrades) > 1:
-            which = ", ".join(upgrades)
-            raise InputError(f"rank: {folder} is a sequence, expected --only upgrade= and one of {which}")
-        (results[name],) = upgrades.values()
+        results[name] = one_upgrade("rank", folder, conditions, broken)
     return rank(results, metric)
 
 

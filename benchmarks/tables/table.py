@@ -91,8 +91,8 @@ def table(results: Sequence[Result], folder: str | Path | None = None, failures:
 
 
 def cell(group: Sequence[Result], column: Summary) -> str:
-    """Format a row's figure; "-" where a result lacks the curve."""
-    return percent([column.of(r) for r in group]) if all(column.curve in r.curves for r in group) else "-"
+    """Format a row's figure; "-" where a result lacks what it needs."""
+    return percent([column.of(r) for r in group]) if all(map(column.known, group)) else "-"
 
 
 def compatible(group: Sequence[Result]) -> str:
@@ -176,10 +176,10 @@ def tables(
     return "\n\n".join(texts)
 
 
-def percent(values: list[float]) -> str:
-    """Format the mean over seeds with half its interval, unless it rounds to zero."""
+def percent(values: list[float], digits: int = 2) -> str:
+    """Format the mean over seeds with half its interval, unless it rounds to zero; to some digits after the point."""
     if np.isnan(values).any():  # the relative gain of a new system no better than the old one, a missing curve
         return "undefined"
     mean, low, high = Interval(*(100 * value for value in over_seeds(values)))
     half = (high - low) / 2
-    return f"{mean:.2f} ± {half:.2f}" if half >= 0.005 else f"{mean:.2f}"
+    return f"{mean:.{digits}f} ± {half:.{digits}f}" if half >= 10**-digits / 2 else f"{mean:.{digits}f}"

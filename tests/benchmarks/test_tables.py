@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import plot, table
-from benchmarks.tables import against, compare, document, harm, terminal
+from benchmarks.tables import against, compare, document, harm, seen, terminal
 from benchmarks.tables import table as wide
 from compat.errors import InputError
 from compat.plots.curves import plot_multiples
@@ -237,6 +237,47 @@ def test_the_terminal_gets_six_columns_of_100_characters(tmp_path):
     assert max(map(len, lines)) == 100
     assert len(lines[3].split()) == 6
     assert "62.50 *" in lines[-1]
+
+
+def heads_of(result, starts_and_ends):
+    """A row of rho(old) and rho(new) for each seed, beside the result with this seed."""
+    rows = []
+    for seed, (start, end) in enumerate(starts_and_ends):
+        rows += [labelled(curved(result, mean_ap=[start, end, end]), method="independent_rho", seed=seed)]
+        rows += [labelled(result, seed=seed)]
+    return rows
+
+
+def test_a_gain_between_heads_is_of_the_ends_of_the_row_of_both(tmp_path):
+    flat = curved(mean_ap=[0.5, 0.5, 0.5])
+    collect(tmp_path / "toy", [*heads_of(flat, [(0.4, 0.6), (0.3, 0.7)]), labelled(flat, seed=2)])
+    names, *rows = rows_of(wide.table([r for r in load_results(tmp_path / "toy") if r.seed < 2]))
+    by_name = {row[0]: dict(zip(names, row, strict=True)) for row in rows}
+    assert by_name["rqt"]["gain between heads (%)"] == "50.00"
+    assert by_name["independent_rho"]["gain between heads (%)"].startswith("75.00")
+    names, *rows = rows_of(wide.tables(tmp_path / "toy"))
+    assert {row[0]: row[names.index("gain between heads (%)")] for row in rows}["rqt"] == "-"  # seed 2 has no heads
+    assert "gain between heads" not in wide.table([flat])
+
+
+def test_settings_of_one_data_set_stand_side_by_side(tmp_path):
+    systems = {"old": {**RESULT.old, "ndcg_10": 0.4}, "new": {**RESULT.new, "ndcg_10": 0.8}}
+    measured = replace(curved(mean_ap=[0.5, 0.5, 0.5], ndcg_10=[0.5, 0.5, 0.5]), **systems)
+    collect(tmp_path / "toy", [*heads_of(measured, [(0.4, 0.6)]), labelled(method="alone")])
+    less = [curved(mean_ap=[0.1, 0.4, 0.6], cmc_1=[0.28, 0.5, 0.7]), labelled(method="more")]
+    collect(tmp_path / "toy_open_class", less)
+    (tmp_path / "x.md").write_text("<!-- seen: toy toy_open_class merge=raw -->\n<!-- end -->\n")
+    names, *rows = rows_of(document.write_tables(tmp_path / "x.md"))
+    figures = ("gain of mAP", "gain of nDCG@10", "gain of R@1", "worst fall")
+    assert names == ["method", *(f"{figure}: {setting}" for figure in figures for setting in ("seen", "open class"))]
+    assert rows == [
+        ["independent_rho", "87.5 / 87.5 / 75.0", "-", "25.0", "-", "37.5", "-", "0 / 0 / 0", "-"],
+        ["rqt", "75.0 / 100.0 / 50.0", "43.8 / 43.8 / -", "25.0", "-", "37.5", "48.8", "0 / 0 / 0", "10.00 / - / 2.00"],
+        ["alone", "37.5 / 37.5 / -25.0", "-", "-", "-", "37.5", "-", "0 / - / 0", "-"],
+        ["more", "-", "37.5 / 37.5 / -", "-", "-", "-", "37.5", "-", "0 / - / 0"],
+    ]
+    with pytest.raises(InputError, match="seen: 1 folder, expected two or more"):
+        seen.seen_table([tmp_path / "toy"])
 
 
 def test_harm_counts_the_runs_of_a_method_below_the_old_system_over_folders_and_orders(tmp_path, monkeypatch, capsys):
