@@ -1,4 +1,4 @@
-"""Families: equal benchmarks on several data sets, found by their names, and methods' ranks over each."""
+"""Families: equal benchmarks on several data sets, found by their names, and methods compared over each."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _endings(name: str) -> list[str]:
 
 
 def rankings(benchmarks: Sequence[Benchmark]) -> dict[str, MethodRanking]:
-    """Rank, for each family, the methods on all its data sets, in the default order with the default merge.
+    """Compare, for each family, the methods on all its data sets, in the default order with the default merge.
 
     Families with fewer than three such methods, or with an undefined figure, have none.
     """

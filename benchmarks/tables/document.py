@@ -4,7 +4,7 @@ The lines between a mark and `<!-- end -->` are replaced by the table that the m
 
     <!-- table: FOLDER [label=value ...] -->            all columns of a benchmark
     <!-- short: FOLDER [label=value ...] -->            its first six
-    <!-- ranks: FOLDER FOLDER ... [label=value ...] --> ranks over several benchmarks
+    <!-- ranks: FOLDER FOLDER ... [label=value ...] --> effects over several benchmarks; against=METHOD: to this one
     <!-- harm: FOLDER FOLDER ... [label=value ...] -->  runs below the old system, by method
     <!-- seen: FOLDER FOLDER ... [label=value ...] -->  one data set, with heads that see all and fewer classes
     <!-- policies: FILE -->                             an experiment on policies
@@ -50,8 +50,9 @@ def _parted(folder: Path, words: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 
 def _ranks(folder: Path, words: Sequence[str], broken: list[str] | None) -> str:
-    folders, only = _parted(folder, words)
-    return table(ranking(folders, only, broken=broken))
+    against = [word.removeprefix("against=") for word in words if word.startswith("against=")]
+    folders, only = _parted(folder, [word for word in words if not word.startswith("against=")])
+    return table(ranking(folders, only, broken=broken, against=against[0] if against else None))
 
 
 KINDS: dict[str, Maker] = {  # of the document's folder, the words of a mark, and messages on unreadable results
