@@ -36,13 +36,23 @@ def seen_table(folders: Sequence[str | Path], only: Iterable[str] = (), broken: 
     if len(folders) < 2:
         raise InputError(f"seen: {len(folders)} folder, expected two or more of one data set")
     results = [one_upgrade("seen", folder, conditions, broken) for folder in folders]
+    return "\n".join([NOTE, "", *markdown(seen_rows(settings(folders), results))])
+
+
+def seen_rows(settings: Sequence[str], results: Sequence[Sequence[Result]]) -> list[list[str]]:
+    """Return the columns' names and a row for each method.
+
+    Args:
+        settings: their names.
+        results: of each, of one upgrade, as `load_results` gives them.
+    """
     names = list(dict.fromkeys(r.name for of_folder in results for r in reversed(of_folder)))
-    rows = [["method", *(f"{heading}: {setting}" for heading in FIGURES for setting in settings(folders))]]
+    rows = [["method", *(f"{heading}: {setting}" for heading in FIGURES for setting in settings)]]
     for name in names:
         groups = [[r for r in of_folder if r.name == name] for of_folder in results]
         of_settings = list(zip(groups, results, strict=True))
         rows.append([name, *(of(*one) if one[0] else "-" for of in FIGURES.values() for one in of_settings)])
-    return "\n".join([NOTE, "", *markdown(rows)])
+    return rows
 
 
 def settings(folders: Sequence[str | Path]) -> list[str]:
