@@ -20,6 +20,7 @@ from compat.errors import InputError
 from compat.plots.curves import plot_cost, plot_curves, plot_multiples, plot_sequence
 from compat.plots.errors import plot_errors
 from compat.results import metrics_of
+from compat.results.summaries import HEADLINE
 
 
 def save(figure: Figure, output: str) -> None:
@@ -47,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
         "--metrics",
         nargs="+",
         metavar="METRIC",
-        help="one panel each (default mean_ap cmc_1), such as ndcg_10; only the first for a sequence or with --by",
+        help="one panel each (default mean_ap ndcg_10 cmc_1); only the first for a sequence or with --by",
     )
     parser.add_argument("--only", nargs="+", default=[], metavar="LABEL=VALUE", help="select results: method=rqt,fct")
     parser.add_argument("--by", metavar="LABEL", help="one panel for each order, merge, or value of another label")
@@ -71,7 +72,7 @@ def main(given: Sequence[str] | None = None) -> None:
             if name not in rows:
                 raise InputError(f"highlight: {name!r}, expected some of {', '.join(sorted(rows))}")
         known = list(metrics_of(result for results in upgrades for result in results))
-        metrics = arguments.metrics or [name for name in ("mean_ap", "cmc_1") if name in known]
+        metrics = arguments.metrics or [name for name in HEADLINE if name in known]
         for name in metrics:
             if name not in known:
                 raise InputError(f"metrics: {name!r}, expected some of {', '.join(known)}")

@@ -3,11 +3,13 @@
     compat-bench table results/digits
     compat-bench table results/tiny_imagenet_methods --only order=random merge=raw --wide
     compat-bench table results/tiny_imagenet_methods --compare rqt independent
+    compat-bench table results/digits_tuned results/omniglot_tuned --harm
     compat-bench table --write README.md results/every_method.md
 
 In a document, the lines between `<!-- table: FOLDER [label=value ...] -->` and `<!-- end -->` are replaced by the table
 of a folder; `short` in place of `table` gives six columns. `<!-- ranks: FOLDER FOLDER ... [label=value ...] -->` stands
-for the table of `compat-bench rank`. FOLDER is relative to the document.
+for the table of `compat-bench rank`, `harm` in place of `ranks` for that of `--harm`, and `seen` puts folders of one
+data set side by side, the first with heads that see all classes. FOLDER is relative to the document.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections.abc import Sequence
 
 from benchmarks.tables.compare import compare
 from benchmarks.tables.document import write
+from benchmarks.tables.harm import harm_table
 from benchmarks.tables.table import LEGEND, table, tables
 from benchmarks.tables.terminal import narrow
 from compat.command import command_parser, exit_on_input_error
@@ -30,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", default=[], metavar="LABEL=VALUE", help="select results: order=random")
     parser.add_argument("--wide", action="store_true", help="all columns, as Markdown")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="whether row A beats row B, over queries")
+    parser.add_argument("--harm", action="store_true", help="runs of all folders below the old system, by method")
     parser.add_argument("--write", nargs="+", default=[], metavar="DOCUMENT", help="rewrite the tables of documents")
     return parser
 
@@ -44,6 +48,9 @@ def main(given: Sequence[str] | None = None) -> None:
         for document in arguments.write:
             write(document, broken)
             print(f"The tables of {document} are written")
+        if arguments.harm:
+            print(harm_table(arguments.folders, arguments.only, broken, terminal=not arguments.wide))
+            return
         for folder in arguments.folders:
             if arguments.compare:
                 one, other = arguments.compare

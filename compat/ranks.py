@@ -1,28 +1,26 @@
-"""Rank methods over several data sets. Imports no torch.
+"""Compare methods over several data sets by the sizes of their effects. Imports no torch.
 
 A block is one folder of results and one training of its backbones; seeds of heads and orders are averaged within it.
-Methods are ranked within each block, ranks averaged over a folder's blocks, then over folders with equal weights. An
-interval describes the variation between data sets: `compat.statistics.moderated` over the folders, with a common
-variance of at least that of two equal methods changing places at random. In a simulation of four folders with five
-blocks each and 20 methods, a bootstrap of folders and of blocks within them covered 83 % of the true mean ranks,
-Student's t 93 %, this one 97 %; they separated two equal methods in 15, 5 and 1 % of the cases. With four methods this
-one covers 99 % and separates 2 %, but 94 and 12 % where each folder has one block.
+In each folder a method's figure, and its difference to a reference method in the same blocks, have Student's interval
+over the blocks. Over the folders, which weigh alike, both means have an interval by
+`compat.statistics.hierarchical_bootstrap`: folders, blocks, and queries where the figures of each were saved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from compat.errors import InputError
 from compat.results import Metric, Result
 from compat.results.summaries import Summary, summaries
-from compat.statistics import Interval, critical_difference, friedman, moderated
+from compat.statistics import Interval, hierarchical_bootstrap, over_seeds, percentiles
 
-SWAPPED, SWAPPED_PAIR = 0.25, 1.0  # variance of the ranks of two methods changing places, and of their difference
-Block = dict[str, float]
+QueryAreas: TypeAlias = Callable[[str, Result], "np.ndarray | None"]
+Block: TypeAlias = dict[str, list[Result]]  # of one training: name of a row -> its seeds
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,15 @@ class Ranked(RankedRow):
     """A method present in all folders.
 
     Attributes:
-        ranks: its mean rank in each folder.
-        rank: the mean over folders with its interval, within 1 and the number of methods.
-        equal: whether the paired difference of its ranks to the best row's includes 0.
+        effects: for each folder, the difference of its figure to the reference's, paired by block.
+        mean: of its figure over the folders, with the hierarchical interval.
+        effect: of its difference to the reference over the folders, likewise.
+        equal: whether that interval includes 0.
     """
 
-    ranks: list[float]
-    rank: Interval
+    effects: dict[str, Interval]
+    mean: Interval
+    effect: Interval
     equal: bool
 
 
@@ -62,32 +62,46 @@ class MethodRanking:
     """Methods over several folders.
 
     Attributes:
-        metric: the ranking metric.
-        blocks: for each folder, the number of ranked blocks, which have all the ranked methods.
-        ranked: the methods present in all folders, the best first.
+        metric: the compared figure.
+        blocks: for each folder, the number of compared blocks, which have all the ranked methods.
+        reference: name of the row to which the differences are.
+        fixed: whether the intervals over the folders take these as given.
+        ranked: the methods present in all folders, the best mean first.
         others: the rest, by name.
-        friedman: p of the hypothesis of equal ranks; NaN for two methods.
-        critical_difference: Nemenyi's, of mean ranks, at 5 %, for as many data sets as folders.
     """
 
     metric: Metric
     blocks: dict[str, int]
+    reference: str
+    fixed: bool
     ranked: list[Ranked]
     others: list[RankedRow]
-    friedman: float
-    critical_difference: float
 
 
-def rank(folders: Mapping[str, Sequence[Result]], metric: str = "relative_gain") -> MethodRanking:
-    """Rank the methods present in all folders; ranks depend on this set of methods.
+def _unsaved(folder: str, result: Result) -> None:
+    """Return no query's area."""
+
+
+def rank(
+    folders: Mapping[str, Sequence[Result]],
+    metric: str = "relative_gain",
+    against: str | None = None,
+    fixed: bool = False,
+    query_areas: QueryAreas = _unsaved,
+) -> MethodRanking:
+    """Compare the methods present in all folders with one of them.
 
     Args:
         folders: the results of each, of one upgrade.
         metric: key of `compat.results.summaries.summaries`.
+        against: name of the reference row; the one with the best mean unless given.
+        fixed: whether to take the folders as given, instead of drawing them.
+        query_areas: returns each query's area of a result (Q,), or None where it was not saved; read for auc and
+            relative_gain, whose old and new system stay as they are when queries are drawn.
 
     Raises:
-        InputError: no such metric; fewer than two folders, or common methods; no block with all of these; an undefined
-            figure.
+        InputError: no such metric or reference; fewer than two folders, or common methods; no block with all of these;
+            an undefined figure.
     """
     if len(folders) < 2:
         raise InputError(f"rank: {len(folders)} folder, expected two or more, each of a data set in a setting")
@@ -95,71 +109,101 @@ def rank(folders: Mapping[str, Sequence[Result]], metric: str = "relative_gain")
     if metric not in known:
         raise InputError(f"metric: {metric!r}, expected some of {', '.join(known)}")
     summary = known[metric]
-    blocks = {folder: _blocks(results, summary) for folder, results in folders.items()}
+    blocks = {folder: _blocks(results) for folder, results in folders.items()}
     found = {folder: set().union(*of_folder) for folder, of_folder in blocks.items()}
     common = sorted(set.intersection(*found.values()))
     if len(common) < 2:
         which = ", ".join(common) or "none"
         raise InputError(f"rank: methods in all of {', '.join(folders)}: {which}, expected two or more")
+    if against is not None and against not in common:
+        raise InputError(f"against: {against!r}, expected a method in all folders: {', '.join(common)}")
     complete = {folder: _complete(folder, of_folder, common) for folder, of_folder in blocks.items()}
-    sign = -1 if summary.higher_is_better else 1
-    ranks = np.array([_mean_ranks(sign * values) for values in complete.values()])
-    best, methods = ranks[:, np.argmin(ranks.mean(0))], len(common)
-    spread = float(ranks.var(0, ddof=1).mean())
-    of_pairs = max(2 * spread * methods / (methods - 1), SWAPPED_PAIR)  # ranks of a folder have a given sum
-    rows = {name: _described(name, folders, blocks) for name in sorted(set().union(*found.values()))}
+    values = {folder: _figures(folder, of_folder, common, summary) for folder, of_folder in complete.items()}
+    means = np.mean([of_folder.mean(0) for of_folder in values.values()], axis=0)
+    best_first = np.argsort(-means if summary.higher_is_better else means, kind="stable")
+    reference = int(best_first[0]) if against is None else common.index(against)
+    areas_of = query_areas if metric in ("auc", "relative_gain") else _unsaved
+    nested = []
+    for (folder, of_folder), figures in zip(complete.items(), values.values(), strict=True):
+        rows_of = [[block[name] for name in common] for block in of_folder]
+        nested.append([v + _deviations(folder, r, metric, areas_of) for v, r in zip(figures, rows_of, strict=True)])
+    resampled = hierarchical_bootstrap(nested, fixed=fixed)
+    rows = {name: _described(name, folders, blocks, summary) for name in sorted(set().union(*found.values()))}
     ranked = []
-    for number, name in enumerate(common):
-        of_row = ranks[:, number]
-        mean, low, high = moderated(of_row, max(spread, SWAPPED))
-        interval = Interval(mean, max(low, 1.0), min(high, float(methods)))
-        behind = moderated(of_row - best, of_pairs)
-        ranked.append(Ranked(**vars(rows.pop(name)), ranks=of_row.tolist(), rank=interval, equal=bool(behind.low <= 0)))
-    return MethodRanking(
-        Metric(summary.label, summary.higher_is_better),
-        {folder: len(values) for folder, values in complete.items()},
-        sorted(ranked, key=lambda row: row.rank.mean),
-        list(rows.values()),
-        friedman(ranks),
-        critical_difference(methods, len(folders)),
-    )
+    for place in best_first:
+        effects = {f: over_seeds((v[:, place] - v[:, reference]).tolist()) for f, v in values.items()}
+        effect = percentiles(float(means[place] - means[reference]), resampled[:, place] - resampled[:, reference])
+        mean, equal = percentiles(float(means[place]), resampled[:, place]), effect.low <= 0 <= effect.high
+        ranked.append(Ranked(**vars(rows.pop(common[place])), effects=effects, mean=mean, effect=effect, equal=equal))
+    counted = {folder: len(of_folder) for folder, of_folder in values.items()}
+    shown = Metric(summary.label, summary.higher_is_better)
+    return MethodRanking(shown, counted, common[reference], fixed, ranked, list(rows.values()))
 
 
-def _blocks(results: Sequence[Result], summary: Summary) -> list[Block]:
-    """Average each row over its seeds, for each training of the backbones."""
-    values: dict[tuple[str, ...], dict[str, list[float]]] = {}
+def _blocks(results: Sequence[Result]) -> list[Block]:
+    """Group the results of a folder by the training of the backbones and by row."""
+    blocks: dict[tuple[str, ...], Block] = {}
     for result in results:
-        block = values.setdefault(tuple(result.backbones), {})
-        block.setdefault(result.name, []).append(summary.of(result))
-    return [{name: float(np.mean(seeds)) for name, seeds in block.items()} for block in values.values()]
+        blocks.setdefault(tuple(result.backbones), {}).setdefault(result.name, []).append(result)
+    return list(blocks.values())
 
 
-def _complete(folder: str, blocks: Sequence[Block], names: Sequence[str]) -> np.ndarray:
-    """Return the figures, (B, k), of the blocks with all of these rows.
+def _complete(folder: str, blocks: Sequence[Block], names: Sequence[str]) -> list[Block]:
+    """Return the blocks with all of these rows.
 
     Raises:
-        InputError: no such block, or an undefined figure.
+        InputError: no such block.
     """
-    values = np.array([[block[name] for name in names] for block in blocks if block.keys() >= set(names)])
-    if not len(values):
+    found = [block for block in blocks if block.keys() >= set(names)]
+    if not found:
         missing = min(set(names) - blocks[0].keys())
         raise InputError(f"rank: no training in {folder} has all methods, one lacks {missing}; expected one with all")
+    return found
+
+
+def _figures(folder: str, blocks: Sequence[Block], names: Sequence[str], summary: Summary) -> np.ndarray:
+    """Return the figure of each block and row, (B, M), means over seeds.
+
+    Raises:
+        InputError: an undefined figure.
+    """
+    values = np.array([[np.mean([summary.of(r) for r in block[name]]) for name in names] for block in blocks])
     if not np.isfinite(values).all():
         name = names[int(np.argmin(np.isfinite(values).all(0)))]
         raise InputError(f"rank: the figure of {name} in {folder} is undefined, expected another metric, such as auc")
     return values
 
 
-def _mean_ranks(values: np.ndarray) -> np.ndarray:
-    """Average the ranks within each block over the blocks, (B, k) -> (k,); less is better, ties share their rank."""
-    from scipy.stats import rankdata
+def _deviations(folder: str, rows: Sequence[Sequence[Result]], metric: str, areas_of: QueryAreas) -> np.ndarray:
+    """Return how far each query's figure is from the mean of its row, (Q, M); (1, M) of 0 where one was not saved.
 
-    return np.round(rankdata(values, axis=1).mean(0), 9)
+    Args:
+        folder: its name.
+        rows: the seeds of each of M rows.
+        metric: auc, or relative_gain.
+        areas_of: as `query_areas` of `rank`.
+    """
+    found = [[areas_of(folder, result) for result in row] for row in rows]
+    if any(areas is None for row in found for areas in row):
+        return np.zeros((1, len(rows)))
+    of_rows = []
+    for results, row in zip(rows, found, strict=True):
+        scales = [r.new["mean_ap"] - r.old["mean_ap"] if metric == "relative_gain" else 1.0 for r in results]
+        areas = [of_one / scale for of_one, scale in zip(row, scales, strict=True) if of_one is not None]
+        of_rows.append(np.mean(areas, axis=0))
+    figures = np.array(of_rows).T
+    figures = figures[np.isfinite(figures).all(1)]  # a query without a positive is NaN in all rows
+    return figures - figures.mean(0)
 
 
-def _described(name: str, folders: Mapping[str, Sequence[Result]], blocks: Mapping[str, Sequence[Block]]) -> RankedRow:
-    """Describe a row without its rank."""
+def _described(
+    name: str, folders: Mapping[str, Sequence[Result]], blocks: Mapping[str, Sequence[Block]], summary: Summary
+) -> RankedRow:
+    """Describe a row by itself."""
     first = next(r for results in folders.values() for r in results if r.name == name)
-    found = {folder: [block[name] for block in of_folder if name in block] for folder, of_folder in blocks.items()}
-    values = {folder: of_row for folder, of_row in found.items() if of_row}
+    values = {
+        folder: [float(np.mean([summary.of(r) for r in block[name]])) for block in of_folder if name in block]
+        for folder, of_folder in blocks.items()
+    }
+    values = {folder: of_row for folder, of_row in values.items() if of_row}
     return RankedRow(name, first.encoder_passes_per_query, first.budget, values)

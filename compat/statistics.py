@@ -1,11 +1,14 @@
-"""Intervals over seeds, paired comparisons over queries, ranks over data sets. Imports no torch."""
+"""Intervals over seeds, paired comparisons over queries, means over data sets. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+
+Nested: TypeAlias = "np.ndarray | Sequence[Nested]"  # data sets, in each trainings, in each an array (Q, M)
+CHUNK = 1 << 22  # drawn queries at a time
 
 
 class Interval(NamedTuple):
@@ -56,62 +59,56 @@ def paired_bootstrap(a: np.ndarray, b: np.ndarray, resamples: int = 10_000, seed
     return Interval(float(difference.mean()), float(low), float(high))
 
 
-def moderated(values: np.ndarray, common: float) -> Interval:
-    """Return the mean of a few values and its interval, their variance shrunk half way to a common one.
+def hierarchical_bootstrap(
+    groups: Sequence[Sequence[np.ndarray]], resamples: int = 2000, seed: int = 0, fixed: bool = False
+) -> np.ndarray:
+    """Resample data sets, then trainings within a data set, then queries within a training; return the means of each.
 
-    For a few values close by chance Student's interval is far too narrow, for equal ones it has no width; as the common
-    variance is known well, the degrees of freedom are doubled (Smyth, 2004, who estimates the weights).
-
-    Args:
-        values: two or more.
-        common: mean variance of many similar groups of values.
-    """
-    from scipy.special import stdtrit
-
-    mean, degrees = float(np.mean(values)), len(values) - 1
-    half = float(stdtrit(2 * degrees, 0.975) * ((np.var(values, ddof=1) + common) / 2 / len(values)) ** 0.5)
-    return Interval(mean, mean - half, mean + half)
-
-
-def friedman(ranks: np.ndarray) -> float:
-    """Return p of Friedman's test of equal ranks (chi-square); NaN for fewer than three methods.
+    All columns of a resample share its draws, so that their differences are paired. Data sets weigh alike, and so do
+    the trainings of one. Of n data sets, trainings or queries n - 1 are drawn with replacement, as n of a few would
+    underestimate their variance by a factor (n - 1) / n (McCarthy and Snowden, 1985); of one, it. With four data sets
+    of three trainings a percentile interval of 95 % covers the true mean in 84 to 91 % of simulated cases; if they are
+    fixed, it covers that of these data sets in 92 %.
 
     Args:
-        ranks: (N, k) of k methods on each of N data sets.
+        groups: for each data set, for each of its trainings, (Q, M): a figure of each query by each of M methods;
+            (1, M) where only means over the queries are known.
+        resamples: their number R.
+        seed: of the draws.
+        fixed: whether the data sets are taken as they are, and only trainings and queries are drawn.
+
+    Returns:
+        (R, M).
     """
-    if ranks.shape[1] < 3:
-        return float("nan")
-    if np.all(ranks == ranks[:, :1]):
-        return 1.0
-    from scipy import stats
-
-    return float(stats.friedmanchisquare(*ranks.T).pvalue)
+    return _resampled(groups, resamples, np.random.default_rng(seed), fixed)
 
 
-def critical_difference(methods: int, data_sets: int, alpha: float = 0.05) -> float:
-    """Return Nemenyi's critical difference of two mean ranks, for any pair of the methods (Demsar, JMLR 2006).
+def _resampled(level: Nested, count: int, random: np.random.Generator, fixed: bool = False) -> np.ndarray:
+    """Return (count, M) means of a level whose members, unless fixed, are drawn, each drawn member resampled anew."""
+    if isinstance(level, np.ndarray):
+        return _of_queries(level, count, random)
+    sums = []
+    for slot in range(len(level) if fixed else max(len(level) - 1, 1)):
+        drawn = np.full(count, slot) if fixed else random.integers(len(level), size=count)
+        parts = [_resampled(inner, int((drawn == number).sum()), random) for number, inner in enumerate(level)]
+        back = np.argsort(np.argsort(drawn, kind="stable"))  # the place of each resample among the parts
+        sums.append(np.concatenate(parts)[back])
+    return np.mean(sums, axis=0)
 
-    Args:
-        methods: number of ranked methods.
-        data_sets: number of independent rankings. Trainings on one data set are no independent data sets.
-        alpha: of all pairs together.
-    """
-    from scipy import stats
 
-    quantile = stats.studentized_range.ppf(1 - alpha, methods, np.inf) / 2**0.5
-    return float(quantile * (methods * (methods + 1) / (6 * data_sets)) ** 0.5)
+def _of_queries(figures: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """Return (count, M) means of queries drawn from (Q, M)."""
+    queries, draws = len(figures), max(len(figures) - 1, 1)
+    found = [np.empty((0, figures.shape[1]))]
+    for start in range(0, count, rows := max(CHUNK // queries, 1)):
+        drawn = random.integers(queries, size=(min(rows, count - start), draws))
+        places = (drawn + queries * np.arange(len(drawn))[:, None]).ravel()
+        counts = np.bincount(places, minlength=len(drawn) * queries).reshape(len(drawn), queries)
+        found.append(counts @ figures / draws)
+    return np.concatenate(found)
 
 
-def within(means: Sequence[float], difference: float) -> list[tuple[int, int]]:
-    """Find the longest runs of ascending means spanning less than a difference, as first and last places.
-
-    Example:
-        >>> within([1.0, 2.0, 3.5, 9.0], 2.0)
-        [(0, 1), (1, 2)]
-    """
-    runs: list[tuple[int, int]] = []
-    for first, mean in enumerate(means):
-        last = max(place for place, other in enumerate(means) if other - mean < difference)
-        if last > first and (not runs or last > runs[-1][1]):
-            runs.append((first, last))
-    return runs
+def percentiles(mean: float, resampled: np.ndarray) -> Interval:
+    """Return a mean with the 95 % percentile interval of its resamples (R,)."""
+    low, high = np.percentile(resampled, (2.5, 97.5))
+    return Interval(mean, float(low), float(high))

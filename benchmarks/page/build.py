@@ -9,12 +9,14 @@ from benchmarks.html import render, runtime
 from benchmarks.page.charts import COSTS, specifications
 from benchmarks.page.choose import advice
 from benchmarks.page.diagrams import diagram
-from benchmarks.page.families import families, rankings
+from benchmarks.page.families import families, rankings, unseen
 from benchmarks.page.gather import Benchmark
 from benchmarks.page.papers import describe
 from benchmarks.page.payload import payload
+from benchmarks.tables import harm, seen
 from benchmarks.tables.table import LEGEND
 from compat import __version__
+from compat.results import PLAIN
 
 HERE = Path(__file__).parent
 SELECTS = {
@@ -61,6 +63,13 @@ def build(benchmarks: Sequence[Benchmark], documents: str = "") -> str:
         costs=COSTS,
         legend=LEGEND,
         diagrams=[(diagram(name, found), *advice(found, alike[name])) for name, found in ranked.items()],
+        seen=[
+            (name, seen.seen_rows(seen.settings([one.folder for one in members]), [one.results for one in members]))
+            for name, members in unseen(benchmarks).items()
+        ],
+        seen_note=seen.NOTE,
+        harmed=harm.harm_rows(r for one in benchmarks for r in one.results if r.merge == PLAIN["merge"]),
+        harm_note=harm.NOTE,
         methods=sorted((describe(path) for path in names), key=lambda one: one.name),
         names=names,
         data=payload(benchmarks),

@@ -80,7 +80,7 @@ def rewriting(benchmarks: Sequence[Benchmark]) -> set[str]:
 
 
 def advice(found: MethodRanking, members: Sequence[Benchmark]) -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows of a table: situations, the method for each, its relative gains and its mean rank.
+    """Return columns and rows of a table: situations, the method for each, its relative gains, and their mean.
 
     Args:
         found: methods ranked over a family.

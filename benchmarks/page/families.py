@@ -1,10 +1,11 @@
-"""Families: equal benchmarks on several data sets, found by their names, and methods' ranks over each."""
+"""Groups of benchmarks, found by their names: equal ones on several data sets, and settings of one data set."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from benchmarks.page.gather import Benchmark
+from benchmarks.page.setting import heads_miss_classes
 from compat.errors import InputError
 from compat.ranks import MethodRanking, rank
 from compat.results import PLAIN
@@ -28,6 +29,21 @@ def families(benchmarks: Sequence[Benchmark]) -> dict[str, list[Benchmark]]:
     return dict(sorted(found.items(), key=lambda item: -sum(len(one.rows) for one in item[1])))
 
 
+def unseen(benchmarks: Sequence[Benchmark]) -> dict[str, list[Benchmark]]:
+    """Group benchmarks whose heads miss classes, each with the one of the longest beginning of its name that has all.
+
+    digits_tuned_open_class stands beside digits_tuned.
+    """
+    whole = [one for one in benchmarks if not one.upgrade and not heads_miss_classes(one.experiment["config"])]
+    found: dict[str, list[Benchmark]] = {}
+    for one in benchmarks:
+        bases = [base for base in whole if one.name.startswith(f"{base.name}_") and base.data_set == one.data_set]
+        if bases and not one.upgrade and one not in whole:
+            base = max(bases, key=lambda base: len(base.name))
+            found.setdefault(base.name, [base]).append(one)
+    return found
+
+
 def _endings(name: str) -> list[str]:
     """Return the endings of a name without its first words.
 
@@ -40,7 +56,7 @@ def _endings(name: str) -> list[str]:
 
 
 def rankings(benchmarks: Sequence[Benchmark]) -> dict[str, MethodRanking]:
-    """Rank, for each family, the methods on all its data sets, in the default order with the default merge.
+    """Compare, for each family, the methods on all its data sets, in the default order with the default merge.
 
     Families with fewer than three such methods, or with an undefined figure, have none.
     """

@@ -6,7 +6,7 @@
   const { make } = page;
   const find = (selector, within = document) => within.querySelector(selector);
   const UNIT = 100, FIRST = 150, DRAWN = 6;
-  const AREA = 0, GAIN = 1, SHORT = ["AUC mAP", "relative gain", "gain at 10 %", "at 50 %", "mAP at 1", "negative flips"];
+  const AREA = 0, GAIN = 1, SHORT = ["AUC mAP", "relative gain", "gain of nDCG@10", "gain of R@1", "mAP below old", "nDCG@10 below old", "R@1 below old"];
   const COST = { passes: "encoder passes", bytes: "bytes per item", seconds: "training (s)" };
   const PLAIN = { order: "random", merge: "raw" };
 

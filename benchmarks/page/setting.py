@@ -37,7 +37,20 @@ def setting_of(config: Mapping[str, Any]) -> str:
     parts += _change("", [_backbone(one) for one in generations])
     sees = (config.get("heads") or {}).get("sees") or {}
     parts += [f"heads see {_share(sees[kind])} % of {kind}" for kind in ("classes", "images") if sees.get(kind, 1) != 1]
+    if shown := _gallery_classes(config):
+        parts.append(f"gallery has {_share(shown)} % of classes")
     return ", ".join(parts) or "the same twice"
+
+
+def heads_miss_classes(config: Mapping[str, Any]) -> bool:
+    """Whether heads and new model see other classes than the gallery has, or only some of its classes."""
+    newest = [*config.get("generations", ("old", "new"))][-1]
+    seen = [((config.get(name) or {}).get("sees") or {}).get("classes", 1.0) for name in (newest, "heads")]
+    return any(share not in (1, [0, 1]) for share in seen) or bool(_gallery_classes(config))
+
+
+def _gallery_classes(config: Mapping[str, Any]) -> Any:
+    return ((config.get("data") or {}).get("init_args") or {}).get("gallery_classes")
 
 
 def _change(kind: str, values: Sequence[str], unit: str = "") -> list[str]:

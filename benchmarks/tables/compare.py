@@ -43,10 +43,7 @@ def compare(folder: str | Path, one: str, other: str, only: Iterable[str] = (), 
     Raises:
         InputError: no such row, or no figures of each query.
     """
-    areas, upgrades = {}, upgrades_of(folder, only, broken)
-    if len(upgrades) > 1:
-        raise InputError(f"compare: {folder} is a sequence, expected --only upgrade= and one of {', '.join(upgrades)}")
-    (results,) = upgrades.values()
+    areas, results = {}, one_upgrade("compare", folder, only, broken)
     for name in (one, other):
         group = [r for r in results if r.name == name]
         if not group:
@@ -74,6 +71,26 @@ def upgrades_of(
     chosen = select([r for results in upgrades.values() for r in results], conditions)
     found = {name: [r for r in chosen if r.upgrade == name] for name in upgrades}
     return {name: results for name, results in found.items() if results}
+
+
+def one_upgrade(
+    command: str, folder: str | Path, only: Iterable[str] = (), broken: list[str] | None = None
+) -> list[Result]:
+    """Return the selected results of a folder with one upgrade.
+
+    Args:
+        command: begins the error.
+        folder, only, broken: as of `upgrades_of`.
+
+    Raises:
+        InputError: the folder is a sequence, or any error of `upgrades_of`.
+    """
+    upgrades = upgrades_of(folder, only, broken)
+    if len(upgrades) > 1:
+        which = ", ".join(upgrades)
+        raise InputError(f"{command}: {folder} is a sequence, expected --only upgrade= and one of {which}")
+    (results,) = upgrades.values()
+    return results
 
 
 def select(results: Sequence[Result], only: Iterable[str]) -> list[Result]:

@@ -4,7 +4,9 @@ The lines between a mark and `<!-- end -->` are replaced by the table that the m
 
     <!-- table: FOLDER [label=value ...] -->            all columns of a benchmark
     <!-- short: FOLDER [label=value ...] -->            its first six
-    <!-- ranks: FOLDER FOLDER ... [label=value ...] --> ranks over several benchmarks
+    <!-- ranks: FOLDER FOLDER ... [label=value ...] --> effects over several benchmarks; against=METHOD: to this one
+    <!-- harm: FOLDER FOLDER ... [label=value ...] -->  runs below the old system, by method
+    <!-- seen: FOLDER FOLDER ... [label=value ...] -->  one data set, with heads that see all and fewer classes
     <!-- policies: FILE -->                             an experiment on policies
     <!-- agreement: FILE -->                            reports on upgrades
     <!-- live: FILE -->                                 live migrations; also `indexed` and `searching`
@@ -20,9 +22,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from benchmarks.tables.harm import harm_table
 from benchmarks.tables.live import faults, indexed, searching, speed
 from benchmarks.tables.ranks import ranking, table
 from benchmarks.tables.reports import agreement
+from benchmarks.tables.seen import seen_table
 from benchmarks.tables.table import table as wide
 from benchmarks.tables.table import tables
 from benchmarks.tables.terminal import short
@@ -40,15 +44,23 @@ def _policies(path: Path) -> str:
     return report(StudyResults(read(path)))
 
 
+def _parted(folder: Path, words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Part the words of a mark into folders and conditions."""
+    return [folder / word for word in words if "=" not in word], [word for word in words if "=" in word]
+
+
 def _ranks(folder: Path, words: Sequence[str], broken: list[str] | None) -> str:
-    folders = [folder / word for word in words if "=" not in word]
-    return table(ranking(folders, [word for word in words if "=" in word], broken=broken))
+    against = [word.removeprefix("against=") for word in words if word.startswith("against=")]
+    folders, only = _parted(folder, [word for word in words if not word.startswith("against=")])
+    return table(ranking(folders, only, broken=broken, against=against[0] if against else None))
 
 
 KINDS: dict[str, Maker] = {  # of the document's folder, the words of a mark, and messages on unreadable results
     "table": lambda folder, words, broken: tables(folder / words[0], words[1:], wide, broken),
     "short": lambda folder, words, broken: tables(folder / words[0], words[1:], short, broken),
     "ranks": _ranks,
+    "harm": lambda folder, words, broken: harm_table(*_parted(folder, words), broken),
+    "seen": lambda folder, words, broken: seen_table(*_parted(folder, words), broken),
     "policies": lambda folder, words, _: _policies(folder / words[0]),
     "agreement": lambda folder, words, _: agreement(folder / words[0]),
     "live": lambda folder, words, _: speed(folder / words[0]),

@@ -1,27 +1,28 @@
-"""Format ranks of methods over several folders, as a table and as JSON."""
+"""Format a comparison of methods over several folders, as a table and as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from math import isclose, isnan
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables.compare import upgrades_of
+from benchmarks.tables.compare import one_upgrade
 from benchmarks.tables.table import percent
-from benchmarks.tables.terminal import align
+from benchmarks.tables.terminal import align, markdown
 from compat.errors import InputError
 from compat.ranks import MethodRanking, Ranked, RankedRow, rank
-from compat.results import Result
+from compat.results import Result, load_query_auc
 from compat.results.lines import rounded
+from compat.statistics import Interval
 
 LEGEND = (
-    "A rank is the mean over the folders, which weigh alike, of the mean over the trainings of the backbones in each; "
-    "[ ] is its 95 % interval over the folders, ± half that of a figure over trainings, where there are several. The "
-    "best row is bold, or marked *; ≈: paired over the folders, ranks are not told from its. Methods that a folder "
-    "lacks have no rank. The critical difference (Nemenyi, 5 %) holds for all pairs together. Both are over folders: "
-    "seeds of one data set are no independent data sets, and settings of one data set are not quite either."
+    "In a folder: the mean over the trainings of the backbones ± half its 95 % interval, where there are several, and "
+    "in brackets the difference to the reference, paired by training. Over the folders, which weigh alike: the mean "
+    "and its difference to the reference with intervals by a hierarchical bootstrap of folders (unless fixed), "
+    "trainings, and queries where they were saved. ≈: this interval includes 0. Few folders, and settings of one data "
+    "set, say little of other data sets: read the difference in each folder before the mean. Methods that a folder "
+    "lacks have no mean."
 )
 
 
@@ -30,17 +31,21 @@ def ranking(
     only: Iterable[str] = (),
     metric: str = "relative_gain",
     broken: list[str] | None = None,
+    against: str | None = None,
+    fixed: bool = False,
 ) -> MethodRanking:
-    """Rank the methods of several folders.
+    """Compare the methods of several folders.
 
     Args:
         folders: results/<benchmark> each.
         only: conditions on results, see `benchmarks.tables.compare.select`.
         metric: key of `compat.results.summaries.summaries`.
         broken: receives a message for each unreadable line, in place of an error.
+        against: name of the reference row; the best one unless given.
+        fixed: whether to take the folders as given.
 
     Raises:
-        InputError: two folders of one name, a sequence, or any error of `upgrades_of` and `compat.ranks.rank`.
+        InputError: two folders of one name, or any error of `one_upgrade` and `compat.ranks.rank`.
     """
     conditions = list(only)
     results: dict[str, Sequence[Result]] = {}
@@ -48,64 +53,75 @@ def ranking(
         name = Path(folder).resolve().name
         if name in results:
             raise InputError(f"rank: two folders named {name}, expected a name for each")
-        upgrades = upgrades_of(folder, conditions, broken)
-        if len(upgrades) > 1:
-            which = ", ".join(upgrades)
-            raise InputError(f"rank: {folder} is a sequence, expected --only upgrade= and one of {which}")
-        (results[name],) = upgrades.values()
-    return rank(results, metric)
+        results[name] = one_upgrade("rank", folder, conditions, broken)
+    places = {Path(folder).resolve().name: folder for folder in folders}
+    return rank(results, metric, against, fixed, lambda name, result: load_query_auc(places[name], result))
 
 
 def table(found: MethodRanking) -> str:
-    """Format as Markdown: best first, in bold; rows not significantly worse are marked ≈; unranked rows come last."""
-    names = ["method", "encoder passes", "needs", *headings(found)]
-    lines = [names, ["---", *["--:"] * (len(names) - 1)]]
+    """Format as Markdown: best first, in bold; ≈ marks rows not told from the reference; unranked rows come last."""
+    lines = [["method", "encoder passes", "needs", *headings(found)]]
     for row in (*found.ranked, *found.others):
-        name = f"**{row.name}**" if is_best(row, found) else row.name
+        name = f"**{row.name}**" if row is found.ranked[0] else row.name
         lines.append([name, str(row.encoder_passes_per_query), row.needs, *cells(row, found)])
-    return "\n".join([heading(found), "", *(f"| {' | '.join(line)} |" for line in lines)])
+    return "\n".join([heading(found), "", *markdown(lines)])
 
 
 def narrow(found: MethodRanking) -> str:
     """Format for a terminal, without the column of needed inputs."""
     rows = [["method", *headings(found)]]
     for row in (*found.ranked, *found.others):
-        rows.append([f"{row.name} *" if is_best(row, found) else row.name, *cells(row, found)])
+        rows.append([f"{row.name} *" if row is found.ranked[0] else row.name, *cells(row, found)])
     return "\n".join([heading(found), "", *align(rows)])
 
 
 def heading(found: MethodRanking) -> str:
     """Return the line above a table."""
     folders = ", ".join(f"{folder} ({count})" for folder, count in found.blocks.items())
-    p = "" if isnan(found.friedman) else f"; Friedman's p {found.friedman:.2g}"
     return (
-        f"{len(found.ranked)} methods ranked by {found.metric.label} in {len(found.blocks)} folders (and trainings in "
-        f"each): {folders}. Critical difference of mean ranks {found.critical_difference:.1f}{p}."
+        f"{len(found.ranked)} methods by {found.metric.label} in {len(found.blocks)} folders (and trainings in each): "
+        f"{folders}. In brackets: difference to {found.reference}, paired by training. Intervals over the folders: "
+        f"hierarchical bootstrap, folders {'fixed' if found.fixed else 'drawn'}."
     )
 
 
 def headings(found: MethodRanking) -> list[str]:
-    """Return the headings of the figure in each folder, and of the rank."""
-    return [*(f"{folder} (%)" for folder in found.blocks), "mean rank"]
+    """Return the headings of the figure in each folder, of its mean, and of the mean's difference to the reference."""
+    return [*(f"{folder} (%)" for folder in found.blocks), "mean (%)", f"difference to {found.reference}"]
 
 
 def cells(row: RankedRow, found: MethodRanking) -> list[str]:
-    """Return a row's figure in each folder, and its rank."""
-    figures = [percent(row.values[folder]) if folder in row.values else "-" for folder in found.blocks]
+    """Return a row's figure in each folder, its mean, and the mean's difference to the reference."""
+    figures = {folder: percent(row.values[folder]) for folder in row.values}
     if not isinstance(row, Ranked):
-        return [*figures, "-"]
-    mean, low, high = row.rank
-    mark = " ≈" if row.equal and not is_best(row, found) else ""
-    return [*figures, f"{mean:.1f} [{low:.1f}, {high:.1f}]{mark}"]
+        return [*(figures.get(folder, "-") for folder in found.blocks), "-", "-"]
+    if row.name == found.reference:
+        return [*figures.values(), over_folders(row.mean), "-"]
+    shown = [f"{figures[folder]} ({difference(row.effects[folder])})" for folder in found.blocks]
+    return [*shown, over_folders(row.mean), over_folders(row.effect, "+") + " ≈" * row.equal]
 
 
-def is_best(row: RankedRow, found: MethodRanking) -> bool:
-    """Whether no mean rank is better."""
-    return isinstance(row, Ranked) and isclose(row.rank.mean, found.ranked[0].rank.mean)
+def difference(effect: Interval) -> str:
+    """Format a difference with half its interval over trainings, unless it has none."""
+    half = 50 * (effect.high - effect.low)
+    return f"{100 * effect.mean:+.1f}" + (f" ± {half:.1f}" if half else "")
+
+
+def over_folders(found: Interval, sign: str = "") -> str:
+    """Format a figure with the ends of its interval."""
+    mean, low, high = (f"{100 * value:{sign}.1f}" for value in found)
+    return f"{mean} [{low}, {high}]"
 
 
 def plain(found: MethodRanking) -> dict[str, Any]:
     """Return everything as JSON values, in fractions."""
-    ranked = [{**asdict(row), "rank": row.rank._asdict()} for row in found.ranked]
-    p = None if isnan(found.friedman) else found.friedman
-    return rounded({**asdict(found), "ranked": ranked, "friedman": p})
+    ranked = [
+        {
+            **asdict(row),
+            "effects": {folder: effect._asdict() for folder, effect in row.effects.items()},
+            "mean": row.mean._asdict(),
+            "effect": row.effect._asdict(),
+        }
+        for row in found.ranked
+    ]
+    return rounded({**asdict(found), "ranked": ranked})

@@ -13,7 +13,7 @@ from benchmarks.tables.compare import find_not_separable, upgrades_of
 from benchmarks.tables.effort import UNTUNED, efforts, format_effort
 from compat.errors import InputError
 from compat.results import Failure, Result, load_failures, queries
-from compat.results.summaries import Summary, summaries
+from compat.results.summaries import HEADLINE, Summary, summaries
 from compat.statistics import Interval, over_seeds
 
 VERDICTS = {frozenset([True]): "yes", frozenset([False]): "no", frozenset([None]): "-"}
@@ -91,8 +91,8 @@ def table(results: Sequence[Result], folder: str | Path | None = None, failures:
 
 
 def cell(group: Sequence[Result], column: Summary) -> str:
-    """Format a row's figure; "-" where a result lacks the curve."""
-    return percent([column.of(r) for r in group]) if all(column.curve in r.curves for r in group) else "-"
+    """Format a row's figure; "-" where a result lacks what it needs."""
+    return percent([column.of(r) for r in group]) if all(map(column.known, group)) else "-"
 
 
 def compatible(group: Sequence[Result]) -> str:
@@ -116,10 +116,16 @@ def seeds(group: Sequence[Result]) -> str:
 
 
 def systems(results: Sequence[Result]) -> str:
-    """Return the line above a table."""
+    """Return the line above a table: both systems by mAP, and by nDCG@10 and R@1 where they were measured."""
     by_training = {tuple(r.backbones): r for r in results}.values()
-    old, new = (percent([getattr(r, name)["mean_ap"] for r in by_training]) for name in ("old", "new"))
-    return f"mAP of the old system {old} %, of the new one {new} %."
+    parts: list[str] = []
+    for metric, label in HEADLINE.items():
+        if all(metric in figures for r in by_training for figures in (r.old, r.new)):
+            old, new = (percent([getattr(r, name)[metric] for r in by_training]) for name in ("old", "new"))
+            parts.append(
+                f"{label} {old} and {new} %" if parts else f"{label} of the old system {old} %, of the new one {new} %"
+            )
+    return f"{'; '.join(parts)}."
 
 
 def escape(failure: Failure) -> str:
@@ -170,10 +176,10 @@ def tables(
     return "\n\n".join(texts)
 
 
-def percent(values: list[float]) -> str:
-    """Format the mean over seeds with half its interval, unless it rounds to zero."""
+def percent(values: list[float], digits: int = 2) -> str:
+    """Format the mean over seeds with half its interval, unless it rounds to zero; to some digits after the point."""
     if np.isnan(values).any():  # the relative gain of a new system no better than the old one, a missing curve
         return "undefined"
     mean, low, high = Interval(*(100 * value for value in over_seeds(values)))
     half = (high - low) / 2
-    return f"{mean:.2f} ± {half:.2f}" if half >= 0.005 else f"{mean:.2f}"
+    return f"{mean:.{digits}f} ± {half:.{digits}f}" if half >= 10**-digits / 2 else f"{mean:.{digits}f}"

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.tables.table import escape, percent, rows_of, seeds, systems
+from benchmarks.tables.table import escape, percent, rows_of, systems
 from compat.results import Failure, Result
+from compat.results.summaries import HEADLINE
 
 WIDTH = 100
 LEAST = 24  # of the first column
-NAMES = ("method", "seeds", "AUC mAP (%)", "relative gain (%)", "mAP 0 -> 1 (%)", "training (s)")
+NAMES = ("method", "AUC mAP (%)", "relative gain", *(f"{label} 0 -> 1" for label in HEADLINE.values()))
 
 
 def narrow(results: Sequence[Result], folder: str | Path | None = None, failures: Sequence[Failure] = ()) -> str:
@@ -23,21 +24,31 @@ def narrow(results: Sequence[Result], folder: str | Path | None = None, failures
 
 def short(results: Sequence[Result], folder: str | Path | None = None, failures: Sequence[Failure] = ()) -> str:
     """Format the same columns as Markdown, the best area in bold."""
-    names, *rows = six_columns(results, folder, "**{}**")
-    lines = [names, ["---", *["--:"] * (len(names) - 1)], *rows]
-    return "\n".join([systems(results), "", *(f"| {' | '.join(line)} |" for line in lines), *map(escape, failures)])
+    rows = six_columns(results, folder, "**{}**")
+    return "\n".join([systems(results), "", *markdown(rows), *map(escape, failures)])
 
 
 def six_columns(results: Sequence[Result], folder: str | Path | None, best: str) -> list[Sequence[str]]:
     """Return the names of the columns and a row per method; `best` frames the best area."""
     rows: list[Sequence[str]] = [NAMES]
     for row in rows_of(results, folder):
-        group = row.group
-        ends = " -> ".join(f"{100 * np.mean([r.mean_ap[end] for r in group]):.2f}" for end in (0, -1))
-        gain = percent([r.relative_gain for r in group])
-        seconds = f"{np.mean([r.training_seconds for r in group]):,.0f}"
-        rows.append((group[0].name, seeds(group), row.area(best), gain, ends, seconds))
+        gain = percent([r.relative_gain for r in row.group])
+        rows.append((row.group[0].name, row.area(best), gain, *(ends(row.group, metric) for metric in HEADLINE)))
     return rows
+
+
+def ends(group: Sequence[Result], metric: str) -> str:
+    """Format the means of a metric at progress 0 and 1; "-" where a result lacks the curve."""
+    if any(metric not in r.curves for r in group):
+        return "-"
+    return " -> ".join(f"{100 * np.mean([r.curves[metric][end] for r in group]):.1f}" for end in (0, -1))
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Format a heading and rows as the lines of a Markdown table, all columns but the first aligned right."""
+    names, *others = rows
+    lines = [names, ["---", *["--:"] * (len(names) - 1)], *others]
+    return [f"| {' | '.join(line)} |" for line in lines]
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:

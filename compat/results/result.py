@@ -167,7 +167,7 @@ class Result:
     @property
     def relative_gain(self) -> float:
         """Mean share of the old-to-new gain in mAP over the backfill."""
-        return relative_gain(self.auc, self.old["mean_ap"], self.new["mean_ap"])
+        return self.gain("mean_ap")
 
     @property
     def total_drop(self) -> float:
@@ -177,6 +177,12 @@ class Result:
     def mean(self, metric: str) -> float:
         """Return a metric averaged over progress; NaN if the result lacks it."""
         return area(self.progress, self.curves[metric]) if metric in self.curves else math.nan
+
+    def gain(self, metric: str) -> float:
+        """Return the mean share of the old-to-new gain in a metric over the backfill; NaN if the result lacks it."""
+        if not all(metric in figures for figures in (self.curves, self.old, self.new)):
+            return math.nan
+        return relative_gain(self.mean(metric), self.old[metric], self.new[metric])
 
     @property
     def mean_negative_flips(self) -> float:

@@ -9,11 +9,11 @@ import pytest
 
 from benchmarks.page import __main__ as page
 from benchmarks.page.budget import KINDS, budget_of, kinds_of
-from benchmarks.page.families import families, rankings
+from benchmarks.page.families import families, rankings, unseen
 from benchmarks.page.gather import gather
 from benchmarks.page.papers import describe
 from benchmarks.page.payload import UNIT, payload
-from benchmarks.page.setting import data_set_of, setting_of
+from benchmarks.page.setting import data_set_of, heads_miss_classes, setting_of
 from benchmarks.perf import page as measure
 from benchmarks.tables.table import tables
 from compat.needs import Need
@@ -148,6 +148,8 @@ def test_settings_are_told_from_the_config():
     assert setting_of(config({"images": 0.3}, {})) == "images 30 → 100 %"
     assert setting_of(config({"classes": 0.3}, {"classes": [0.3, 1.0]})) == "classes 30 → 30 to 100 %"
     assert setting_of(config(half, {}, heads={"sees": half})) == "classes 50 → 100 %, heads see 50 % of classes"
+    other = config(half, half, data={"init_args": {"gallery_classes": [0.5, 1.0]}})
+    assert setting_of(other) == "gallery has 50 to 100 % of classes"
     assert setting_of({}) == "the same twice"
     assert data_set_of({"data": {"class_path": "compat.data.Digits", "init_args": {"root": "a/b"}}}) == "Digits"
     assert data_set_of({"data": {"class_path": "compat.data.ImageFolder"}}) == "ImageFolder"
@@ -162,6 +164,16 @@ def test_families_ask_the_same_of_several_data_sets():
     assert [one.name for one in found["tuned"]] == four
     names = [one.name for members in found.values() for one in members]
     assert len(names) == len(set(names))
+
+
+def test_settings_that_miss_classes_stand_beside_the_one_that_sees_all():
+    found = unseen(gather(ROOT / "results", []))
+    names = ["digits_own_pairs", "digits_own_pairs_heads_half", "digits_own_pairs_open_class"]
+    assert [one.name for one in found["digits_own_pairs"]] == names
+    assert [one.name for one in found["omniglot_tuned"]] == ["omniglot_tuned", "omniglot_tuned_open_class"]
+    assert "tiny_imagenet_small_extended_backbone" not in {one.name for some in found.values() for one in some}
+    assert not heads_miss_classes({"generations": ["old", "new"], "old": {"sees": {"classes": 0.5}}})
+    assert heads_miss_classes({"data": {"init_args": {"gallery_classes": [0.5, 1.0]}}})
 
 
 def test_ranks_are_of_the_plain_order_and_merge_rule(tmp_path):

@@ -1,4 +1,4 @@
-"""The command that ranks methods over folders of results, and its tables in documents."""
+"""The command that compares methods over folders of results, and its tables in documents."""
 
 import json
 import subprocess
@@ -48,15 +48,18 @@ def test_the_command_prints_writes_and_draws(folders, tmp_path, run):
     code, printed, _ = run(*folders, "--only", "order=random", "-o", output, "--plot", plot)
     assert code == 0
     lines = printed.splitlines()
-    assert lines[0].startswith("3 methods ranked by relative gain in 2 folders (and trainings in each): a (1), b (1). ")
+    assert lines[0].startswith("3 methods by relative gain in 2 folders (and trainings in each): a (1), b (1). ")
     assert [line.split()[0] for line in lines[4:8]] == ["best", "rqt", "low", "alone"]
     assert lines[4].split()[1:4] == ["*", "75.00", "50.00"]
     found = json.loads(output.read_text())
-    assert [(row["name"], row["rank"]["mean"], row["ranks"]) for row in found["ranked"]] == [
-        ("best", 1, [1, 1]), ("rqt", 2, [2, 2]), ("low", 3, [3, 3])
+    assert [(row["name"], row["mean"]["mean"], row["effects"]["b"]["mean"]) for row in found["ranked"]] == [
+        ("best", 0.625, 0), ("rqt", 0.3125, -0.125), ("low", 0.0875, -0.45)
     ]  # fmt: skip
     assert found["blocks"] == {"a": 1, "b": 1}
     assert plot.stat().st_size > 1000
+    _, printed, _ = run(*folders, "--against", "rqt", "--fixed", "--only", "order=random")
+    assert "difference to rqt" in printed
+    assert "folders fixed" in printed.splitlines()[0]
 
 
 def test_a_document_has_the_table_of_the_command(folders, tmp_path, run):
@@ -68,20 +71,24 @@ def test_a_document_has_the_table_of_the_command(folders, tmp_path, run):
     table = ranks.table(ranks.ranking(folders, ["order=random"]))
     assert table in written
     assert printed.startswith(table)
-    assert "| **best** | 1 | - | 75.00 | 50.00 | 1.0 [1.0, 2.1] |" in table
-    assert table.splitlines()[-1] == "| alone | 1 | - | - | 25.00 | - |"
+    assert "| **best** | 1 | - | 75.00 | 50.00 | 62.5 [50.0, 75.0] | - |" in table
+    assert "| low | 1 | - | 12.50 (-62.5) | 5.00 (-45.0) | " in table
+    assert " [-62.5, -45.0] |\n| alone" in table
+    assert table.splitlines()[-1] == "| alone | 1 | - | - | 25.00 | - | - |"
     assert written.count("mAP of the old system") == 1
     document.write(text)
     assert text.read_text() == written
 
 
-def test_rows_that_are_not_told_from_the_best_are_marked(tmp_path):
+def test_a_mark_may_name_the_reference_and_rows_not_told_from_it_are_marked(tmp_path):
     for name, order in (("a", "xyzuvw"), ("b", "yxzuvw"), ("c", "xyzuvw")):
         results = [curved(mean_ap=[0.5 - place / 20] * 3) for place in range(6)]
         collect(tmp_path / name, [labelled(r, method=method) for r, method in zip(results, order, strict=True)])
-    rows = ranks.table(ranks.ranking([tmp_path / name for name in "abc"])).splitlines()[4:]
+    (tmp_path / "x.md").write_text("<!-- ranks: a b c against=y -->\n<!-- end -->\n")
+    rows = [line for line in document.write_tables(tmp_path / "x.md").splitlines() if line.startswith("| ")][2:]
     assert [row.split(" | ")[0].strip("| ") for row in rows] == ["**x**", "y", "z", "u", "v", "w"]
-    assert [row.endswith("≈ |") for row in rows] == [False, True, False, False, False, False]
+    assert [row.endswith("≈ |") for row in rows] == [True, False, False, False, False, False]
+    assert rows[1].endswith("| - |")
 
 
 def test_wrong_input_is_one_line(folders, tmp_path, run, sequence):
@@ -97,6 +104,7 @@ def test_wrong_input_is_one_line(folders, tmp_path, run, sequence):
         ((a, b, "--only", "method=alone"), "only: method=alone leaves nothing"),
         ((a, b, "--only", "method=rqt"), "rank: methods in all of a, b: rqt, expected two or more"),
         ((a, b, "--metric", "beauty"), "metric: 'beauty', expected some of auc, relative_gain"),
+        ((a, b, "--against", "alone"), "against: 'alone', expected a method in all folders: best, "),
         ((), "the following arguments are required: folder"),
         ((a, b, "-o", tmp_path / "none" / "x.json"), "output: "),
         ((a, b, "--plot", tmp_path / "x.nothing"), "output: "),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import plot, table
-from benchmarks.tables import against, compare, document, terminal
+from benchmarks.tables import against, compare, document, harm, seen, terminal
 from benchmarks.tables import table as wide
 from compat.errors import InputError
 from compat.plots.curves import plot_multiples
@@ -43,7 +43,7 @@ def test_unknown_columns_are_left_out_and_broken_lines_named(tmp_path, monkeypat
         table.main()
     printed = capsys.readouterr()
     assert stop.value.code == 1
-    assert [line.split()[:2] for line in printed.out.splitlines()[4:6]] == [["rqt", "1"], ["best", "1"]]
+    assert [line.split()[:2] for line in printed.out.splitlines()[4:6]] == [["rqt", "35.00"], ["best", "62.50"]]
     errors = printed.err.splitlines()
     assert errors[0] == f"error: {file}:3: no column 'mean_ap', expected a line of JSON with the columns of a result"
     assert errors[1].startswith(f"error: {file}:4: ")
@@ -74,7 +74,7 @@ def rows_of(text: str) -> list[list[str]]:
 
 def test_the_table_has_a_row_for_each_method_and_intervals_over_seeds(tmp_path):
     text = wide.table(load_results(folder(tmp_path)))
-    assert text.startswith("mAP of the old system 20.00 %, of the new one 60.00 %.")
+    assert text.startswith("mAP of the old system 20.00 %, of the new one 60.00 %; R@1 30.00 and 70.00 %.")
     names, *rows = rows_of(text)
     assert names[:4] == ["method", "seeds", "AUC mAP (%)", "relative gain (%)"]
     assert [row[:3] for row in rows] == [["rqt", "2 orders", "36.00 ± 12.71"], ["best", "1", "**62.50**"]]
@@ -163,7 +163,8 @@ def test_a_short_table_has_the_columns_of_the_terminal(tmp_path):
     document.write(text)
     names, *rows = rows_of(text.read_text())
     assert tuple(names) == terminal.NAMES
-    assert [row[2] for row in rows] == ["36.00 ± 12.71", "**62.50**"]
+    assert [row[1] for row in rows] == ["36.00 ± 12.71", "**62.50**"]
+    assert [row[3:] for row in rows] == [["21.0 -> 61.0", "-", "30.0 -> 70.0"], ["50.0 -> 60.0", "-", "30.0 -> 70.0"]]
     assert terminal.short(load_results(benchmark)) in text.read_text()
 
 
@@ -227,12 +228,75 @@ def test_the_upgrades_of_a_sequence_come_in_its_order(sequence, capsys, monkeypa
 
 
 def test_the_terminal_gets_six_columns_of_100_characters(tmp_path):
-    long = labelled(method="a_method_of_the_longest_name_that_anyone_has_ever_given_to_one_and_then_some_more")
+    long = labelled(
+        curved(ndcg_10=[0.3, 0.4, 0.7]),
+        method="a_method_of_the_longest_name_that_anyone_has_ever_given_to_one_and_then_some_more",
+    )
     collect(folder(tmp_path), [curved(long, mean_ap=[0.1, 0.2, 0.3])])
     lines = terminal.narrow(load_results(tmp_path / "toy")).splitlines()
     assert max(map(len, lines)) == 100
     assert len(lines[3].split()) == 6
     assert "62.50 *" in lines[-1]
+
+
+def heads_of(result, starts_and_ends):
+    """A row of rho(old) and rho(new) for each seed, beside the result with this seed."""
+    rows = []
+    for seed, (start, end) in enumerate(starts_and_ends):
+        rows += [labelled(curved(result, mean_ap=[start, end, end]), method="independent_rho", seed=seed)]
+        rows += [labelled(result, seed=seed)]
+    return rows
+
+
+def test_a_gain_between_heads_is_of_the_ends_of_the_row_of_both(tmp_path):
+    flat = curved(mean_ap=[0.5, 0.5, 0.5])
+    collect(tmp_path / "toy", [*heads_of(flat, [(0.4, 0.6), (0.3, 0.7)]), labelled(flat, seed=2)])
+    names, *rows = rows_of(wide.table([r for r in load_results(tmp_path / "toy") if r.seed < 2]))
+    by_name = {row[0]: dict(zip(names, row, strict=True)) for row in rows}
+    assert by_name["rqt"]["gain between heads (%)"] == "50.00"
+    assert by_name["independent_rho"]["gain between heads (%)"].startswith("75.00")
+    names, *rows = rows_of(wide.tables(tmp_path / "toy"))
+    assert {row[0]: row[names.index("gain between heads (%)")] for row in rows}["rqt"] == "-"  # seed 2 has no heads
+    assert "gain between heads" not in wide.table([flat])
+
+
+def test_settings_of_one_data_set_stand_side_by_side(tmp_path):
+    systems = {"old": {**RESULT.old, "ndcg_10": 0.4}, "new": {**RESULT.new, "ndcg_10": 0.8}}
+    measured = replace(curved(mean_ap=[0.5, 0.5, 0.5], ndcg_10=[0.5, 0.5, 0.5]), **systems)
+    collect(tmp_path / "toy", [*heads_of(measured, [(0.4, 0.6)]), labelled(method="alone")])
+    less = [curved(mean_ap=[0.1, 0.4, 0.6], cmc_1=[0.28, 0.5, 0.7]), labelled(method="more")]
+    collect(tmp_path / "toy_open_class", less)
+    (tmp_path / "x.md").write_text("<!-- seen: toy toy_open_class merge=raw -->\n<!-- end -->\n")
+    names, *rows = rows_of(document.write_tables(tmp_path / "x.md"))
+    figures = ("gain of mAP", "gain of nDCG@10", "gain of R@1", "worst fall")
+    assert names == ["method", *(f"{figure}: {setting}" for figure in figures for setting in ("seen", "open class"))]
+    assert rows == [
+        ["independent_rho", "87.5 / 87.5 / 75.0", "-", "25.0", "-", "37.5", "-", "0 / 0 / 0", "-"],
+        ["rqt", "75.0 / 100.0 / 50.0", "43.8 / 43.8 / -", "25.0", "-", "37.5", "48.8", "0 / 0 / 0", "10.00 / - / 2.00"],
+        ["alone", "37.5 / 37.5 / -25.0", "-", "-", "-", "37.5", "-", "0 / - / 0", "-"],
+        ["more", "-", "37.5 / 37.5 / -", "-", "-", "-", "37.5", "-", "0 / - / 0"],
+    ]
+    with pytest.raises(InputError, match="seen: 1 folder, expected two or more"):
+        seen.seen_table([tmp_path / "toy"])
+
+
+def test_harm_counts_the_runs_of_a_method_below_the_old_system_over_folders_and_orders(tmp_path, monkeypatch, capsys):
+    better = replace(curved(ndcg_10=[0.4, 0.5, 0.6]), old={**RESULT.old, "ndcg_10": 0.4})
+    fallen = labelled(curved(better, mean_ap=[0.15, 0.1, 0.6], cmc_1=[0.29, 0.4, 0.7]), seed=1, order="entropy")
+    merged = labelled(curved(mean_ap=[0.0, 0.0, 0.0]), merge="z_score")
+    collect(tmp_path / "a", [better, fallen, merged])
+    collect(tmp_path / "b", [curved(mean_ap=[0.2, 0.16, 0.6]), labelled(method="fct")])
+    rows = [["fct", "0 of 1", "-", "0 of 1"], ["rqt", "2 of 3 (7.00, 10.00)", "0 of 2", "1 of 3 (1.00, 1.00)"]]
+    text = harm.harm_table([tmp_path / "a", tmp_path / "b"])
+    assert text.startswith("Runs below the old system in a (2), b (2). ")
+    assert rows_of(text) == [["method", "mAP", "nDCG@10", "R@1"], *rows]
+    (tmp_path / "x.md").write_text("<!-- harm: a b -->\n<!-- end -->\n\n<!-- harm: a merge=z_score -->\n<!-- end -->\n")
+    written = document.write_tables(tmp_path / "x.md")
+    assert text in written
+    assert "| rqt + z_score | 1 of 1 (20.00, 20.00) | - | 0 of 1 |" in written
+    monkeypatch.setattr(sys, "argv", ["table", str(tmp_path / "a"), str(tmp_path / "b"), "--harm"])
+    table.main()
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[4:]] == ["fct", "rqt"]
 
 
 @pytest.mark.parametrize(

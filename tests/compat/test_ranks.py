@@ -1,8 +1,7 @@
-"""Ranks over data sets, and their diagram."""
+"""Methods compared over data sets, and their plot."""
 
 from dataclasses import replace
 from itertools import pairwise
-from math import erfc, exp, pi, sqrt
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from compat.errors import InputError
 from compat.plots.ranks import plot_ranks
 from compat.ranks import rank
 from compat.results.summaries import SUMMARIES
-from compat.statistics import critical_difference, friedman, moderated, within
+from compat.statistics import over_seeds
 from tests.helpers.toy import RESULT, curved, labelled
 
 
@@ -26,68 +25,75 @@ def folder(**gains):
     return [result(name, gain, f"b{n}") for name, of_method in gains.items() for n, gain in enumerate(of_method)]
 
 
-def slow(folders):
-    """Mean ranks by counting, in the words of the documentation."""
-    names = sorted(set.intersection(*({r.name for r in results} for results in folders.values())))
-    means: dict[str, list[float]] = {name: [] for name in names}
-    for results in folders.values():
-        in_folder: dict[str, list[float]] = {name: [] for name in names}
-        for backbones in {tuple(r.backbones) for r in results}:
-            gains = {}
-            for name in names:
-                gains[name] = np.mean([r.auc for r in results if tuple(r.backbones) == backbones and r.name == name])
-            for name in names:
-                above = sum(other > gains[name] + 1e-12 for other in gains.values())
-                level = sum(abs(other - gains[name]) < 1e-12 for other in gains.values())
-                in_folder[name].append(above + (level + 1) / 2)
-        for name in names:
-            means[name].append(float(np.mean(in_folder[name])))
-    return {name: float(np.mean(ranks)) for name, ranks in means.items()}
-
-
-def test_ranks_are_averaged_over_trainings_then_over_folders():
-    found = rank({"a": folder(x=[0.9, 0.9, 0.1], y=[0.5, 0.5, 0.5]), "b": folder(x=[0.1], y=[0.2])})
-    assert [(row.name, row.ranks, row.rank.mean) for row in found.ranked] == [
-        ("y", [pytest.approx(5 / 3), 1.0], pytest.approx(4 / 3)),
-        ("x", [pytest.approx(4 / 3), 2.0], pytest.approx(5 / 3)),
+def test_figures_are_averaged_over_trainings_then_over_folders():
+    found = rank({"a": folder(x=[0.9, 0.9, 0.1], y=[0.5, 0.6, 0.4]), "b": folder(x=[0.1], y=[0.3])})
+    assert [(row.name, row.mean.mean, row.effect.mean) for row in found.ranked] == [
+        ("y", pytest.approx(0.4), 0.0),
+        ("x", pytest.approx((1.9 / 3 + 0.1) / 2), pytest.approx((0.4 / 3 - 0.2) / 2)),
     ]
-    assert found.blocks == {"a": 3, "b": 1}
-    assert np.isnan(found.friedman)
+    assert (found.blocks, found.reference) == ({"a": 3, "b": 1}, "y")
     assert found.ranked[1].values == {"a": pytest.approx([0.9, 0.9, 0.1]), "b": pytest.approx([0.1])}
 
 
-def test_seeds_of_one_training_are_averaged_before_ranking():
+def test_effects_are_paired_by_training():
+    shifted = {"a": folder(x=[0.9, 0.5, 0.1], y=[0.8, 0.4, 0.0]), "b": folder(x=[0.5, 0.4], y=[0.3, 0.3])}
+    found = rank(shifted)
+    _, y = found.ranked
+    assert y.effects["a"] == pytest.approx((-0.1, -0.1, -0.1))
+    assert y.effects["b"] == pytest.approx(over_seeds([-0.2, -0.1]))
+    assert y.effect.high < 0
+    assert not y.equal
+    backwards = rank(shifted, against="y").ranked[0]
+    assert (backwards.name, backwards.effects["b"].mean) == ("x", pytest.approx(0.15))
+
+
+def test_seeds_of_one_training_are_averaged_first():
     seeds = [result("x", gain, seed=n) for n, gain in enumerate((0.9, 0.1, 0.2))]
     found = rank({"a": [*seeds, result("y", 0.45)], "b": [result("x", 0.3), result("y", 0.3)]})
-    assert {row.name: row.ranks for row in found.ranked} == {"y": [1.0, 1.5], "x": [2.0, 1.5]}
+    assert {row.name: row.effects["a"].mean for row in found.ranked} == pytest.approx({"y": 0.0, "x": -0.05})
     assert found.blocks == {"a": 1, "b": 1}
 
 
-def test_ranks_are_those_of_a_slow_count():
-    random = np.random.default_rng(0)
-    for _ in range(5):
-        folders = {
-            name: folder(**{f"m{n}": np.round(random.random(blocks), 1) for n in range(6)})
-            for name, blocks in (("a", 1), ("b", 3), ("c", 4))
-        }
-        found = rank(folders)
-        assert {row.name: row.rank.mean for row in found.ranked} == pytest.approx(slow(folders))
-        means = [row.rank.mean for row in found.ranked]
-        assert means == sorted(means)
-        assert all(1 <= row.rank.low <= row.rank.mean <= row.rank.high <= 6 for row in found.ranked)
-        assert found.ranked[0].equal
+def test_folders_that_disagree_do_not_tell_two_methods_unless_they_are_fixed():
+    folders = {
+        name: folder(x=[gain, gain + 0.01], y=[0.5, 0.51]) for name, gain in (("a", 0.9), ("b", 0.2), ("c", 0.6))
+    }
+    assert [row.equal for row in rank(folders).ranked] == [True, True]
+    fixed = rank(folders, fixed=True)
+    assert [(row.name, row.equal) for row in fixed.ranked] == [("x", True), ("y", False)]
+    assert fixed.ranked[1].effect == pytest.approx((-0.2 / 3,) * 3)
 
 
-def test_methods_that_a_folder_lacks_have_no_rank_and_a_training_that_lacks_one_is_left_out():
+def test_queries_are_resampled_where_their_figures_were_saved():
+    folders = {name: folder(x=[0.6], y=[0.5]) for name in "ab"}
+    noise = np.random.default_rng(0).normal(size=400)
+    areas = {"x": 0.5 + 0.4 * noise, "y": 0.5 - 0.4 * noise}
+    areas["x"][0] = areas["y"][0] = np.nan
+
+    def saved(of_folder, r):
+        return areas[r.method] if of_folder == "a" else None
+
+    _, y = rank(folders, fixed=True, query_areas=saved).ranked
+    expected = (
+        2 * np.std(noise[1:]) / 399**0.5 / 2
+    )  # of twice the noise, relative to a range of 0.4; one of two folders
+    assert y.effect.mean == pytest.approx(-0.1)
+    assert y.effect.high - y.effect.low == pytest.approx(2 * 1.96 * expected, rel=0.1)
+    assert rank(folders, fixed=True).ranked[1].effect == pytest.approx((-0.1,) * 3)
+    assert rank(folders, "mean_ap_at_0", query_areas=saved).ranked[1].effect.low == pytest.approx(-0.04)
+
+
+def test_methods_that_a_folder_lacks_have_no_mean_and_a_training_that_lacks_one_is_left_out():
     most = folder(x=[0.1, 0.9], y=[0.2, 0.5], alone=[0.9, 0.9])
-    found = rank({"a": [*most, result("x", 0.0, "b9")], "b": folder(x=[0.1], y=[0.2])})
-    assert [row.name for row in found.ranked] == ["y", "x"]
+    found = rank({"a": [*most, result("x", 0.0, "b9")], "b": folder(x=[0.1], y=[0.1])})
+    assert [row.name for row in found.ranked] == ["x", "y"]
+    assert found.ranked[0].effects["a"].mean == 0.0
     assert found.blocks == {"a": 2, "b": 1}
     (other,) = found.others
     assert (other.name, other.values) == ("alone", {"a": pytest.approx([0.9, 0.9])})
 
 
-def test_what_cannot_be_ranked_is_refused():
+def test_what_cannot_be_compared_is_refused():
     one = folder(x=[0.1], y=[0.2])
     apart = [result("x", 0.1, "b0"), result("y", 0.1, "b1")]
     level = [replace(r, new=RESULT.old) for r in one]
@@ -99,81 +105,38 @@ def test_what_cannot_be_ranked_is_refused():
     ):
         with pytest.raises(InputError, match=message):
             rank(folders)
+    with pytest.raises(InputError, match="against: 'z', expected a method in all folders: x, y"):
+        rank({"a": one, "b": one}, against="z")
     with pytest.warns(UserWarning, match="undefined"), pytest.raises(InputError, match="figure of x in b is undefined"):
         rank({"a": one, "b": level})
     assert len(rank({"a": one, "b": level}, "auc").ranked) == 2
 
 
 @pytest.mark.parametrize("metric", list(SUMMARIES))
-def test_every_metric_ranks_what_is_better_first(metric):
-    good = labelled(method="good")
-    bad = labelled(curved(mean_ap=[0.15, 0.1, 0.5], negative_flip_rate=[0.2, 0.3, 0.4]), method="bad")
+def test_every_metric_puts_what_is_better_first(metric):
+    measured = {"old": {**RESULT.old, "ndcg_10": 0.3}, "new": {**RESULT.new, "ndcg_10": 0.7}}
+    good = labelled(replace(curved(ndcg_10=[0.3, 0.4, 0.7]), **measured), method="good")
+    worse = {"mean_ap": [0.15, 0.1, 0.5], "ndcg_10": [0.2, 0.3, 0.6], "cmc_1": [0.2, 0.3, 0.6]}
+    bad = labelled(curved(good, **worse, negative_flip_rate=[0.2, 0.3, 0.4]), method="bad")
     found = rank({"a": [good, bad], "b": [bad, good]}, metric)
     assert [row.name for row in found.ranked] == ["good", "bad"]
 
 
-@pytest.mark.parametrize(("methods", "quantile"), [(2, 1.960), (3, 2.343), (4, 2.569), (5, 2.728), (10, 3.164)])
-def test_nemenyi_has_the_published_quantiles(methods, quantile):
-    for data_sets in (4, 14):
-        found = critical_difference(methods, data_sets)
-        assert found / (methods * (methods + 1) / (6 * data_sets)) ** 0.5 == pytest.approx(quantile, abs=1e-3)
-
-
-def test_friedman_is_its_formula():
-    ranks = np.array([[1, 2, 3, 4], [1, 3, 2, 4], [2, 1, 3, 4], [1, 2, 4, 3.0]])
-    data_sets, methods = ranks.shape
-    chi = 12 * data_sets / (methods * (methods + 1)) * (np.sum(ranks.mean(0) ** 2) - methods * (methods + 1) ** 2 / 4)
-    x = chi / 2  # of chi-square with 3 degrees: erfc(sqrt(x)) + 2 sqrt(x / pi) exp(-x)
-    assert friedman(ranks) == pytest.approx(erfc(sqrt(x)) + 2 * sqrt(x / pi) * exp(-x))
-    assert friedman(np.full((3, 4), 2.5)) == 1.0
-
-
-def test_runs_are_the_longest_within_a_difference():
-    random = np.random.default_rng(0)
-    for _ in range(50):
-        means = np.sort(random.integers(0, 20, 8) / 2).tolist()
-        pairs = {(i, j) for i in range(8) for j in range(i + 1, 8) if means[j] - means[i] < 2}
-        longest = {(i, j) for i, j in pairs if not any(a <= i and j <= b and (a, b) != (i, j) for a, b in pairs)}
-        assert within(means, 2.0) == sorted(longest)
-
-
-def test_few_values_that_agree_by_chance_have_an_interval_nevertheless():
-    mean, low, high = moderated(np.array([2.0, 2.0]), 0.5)
-    assert (mean, high - mean, mean - low) == pytest.approx((2.0, *[4.302653 * (0.25 / 2) ** 0.5] * 2))
-    mean, _, high = moderated(np.array([1.0, 2.0, 3.0]), 1.0)
-    assert high - mean == pytest.approx(2.776445 / 3**0.5)
-
-
-def test_a_few_data_sets_that_agree_tell_the_best():
-    gains = {f"m{n}": [n / 10] for n in range(8)}
-    swapped = {**gains, "m6": gains["m7"], "m7": gains["m6"]}
-    found = rank({"a": folder(**gains), "b": folder(**swapped), "c": folder(**gains), "d": folder(**gains)})
-    assert [row.name for row in found.ranked] == [f"m{n}" for n in range(7, -1, -1)]
-    assert [row.equal for row in found.ranked] == [True, True, *[False] * 6]
-
-
-def test_the_diagram_has_a_row_for_each_method_and_bars_for_what_nemenyi_does_not_tell():
-    gains = {f"m{n:02}": [n / 50] for n in range(40)}
-    found = rank({name: folder(**gains) for name in "abcd"})
+def test_the_plot_has_a_panel_for_each_folder_and_the_mean_and_a_row_for_each_method():
+    gains = {f"m{n:02}": [n / 50, n / 50 + 0.01 * (n % 3)] for n in range(40)}
+    found = rank({name: folder(**gains) for name in "abc"}, against="m05")
     figure = plot_ranks(found)
     figure.draw_without_rendering()
-    (panel,) = figure.axes
-    labels = panel.get_yticklabels()
-    assert [label.get_text() for label in labels] == [f"m{n:02}" for n in range(39, -1, -1)]
+    assert [panel.get_title() for panel in figure.axes] == ["a", "b", "c", "mean"]
+    labels = figure.axes[0].get_yticklabels()
+    assert [label.get_text() for label in labels] == [row.name for row in found.ranked]
     boxes = [label.get_window_extent() for label in labels]
     assert all(lower.y1 <= upper.y0 for upper, lower in pairwise(boxes))
-    means = [float(np.asarray(line.get_xdata())[0]) for line in panel.lines if line.get_marker() == "o"]
-    assert means == [row.rank.mean for row in found.ranked]
-    bars = [tuple(np.asarray(line.get_ydata()).tolist()) for line in panel.lines if line.get_linewidth() == 2.5]
-    runs = within(means, found.critical_difference)
-    assert bars == [(first - 0.25, last + 0.25) for first, last in runs]
-    assert len(runs) > 1
-
-
-def test_full_agreement_is_not_certainty():
-    found = rank({name: folder(x=[0.3], y=[0.2], z=[0.1]) for name in "abc"})
-    half = 2.776445 * (0.25 / 2 / 3) ** 0.5
-    assert [(row.rank.low, row.rank.high) for row in found.ranked] == [
-        pytest.approx(ends) for ends in ((1, 1 + half), (2 - half, 2 + half), (3 - half, 3))
-    ]
-    assert [row.equal for row in found.ranked] == [True, True, False]
+    for panel, figures in (
+        (figure.axes[0], [over_seeds(row.values["a"]) for row in found.ranked]),
+        (figure.axes[3], [row.mean for row in found.ranked]),
+    ):
+        marks = [float(np.asarray(line.get_xdata())[0]) for line in panel.lines if line.get_marker() == "o"]
+        assert marks == pytest.approx([100 * one.mean for one in figures])
+        bars = [np.asarray(line.get_xdata()).tolist() for line in panel.lines if line.get_linewidth() == 1.4]
+        assert bars == [pytest.approx([100 * one.low, 100 * one.high]) for one in figures]

@@ -1,0 +1,92 @@
+"""Put folders of one data set beside each other: heads that see all classes of the gallery, and heads that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from benchmarks.tables.compare import one_upgrade
+from benchmarks.tables.table import percent
+from benchmarks.tables.terminal import markdown
+from compat.errors import InputError
+from compat.results import Result
+from compat.results.harm import harm
+from compat.results.summaries import HEADLINE, SUMMARIES, Summary, between_heads
+
+NOTE = (
+    "Gain of mAP, in percent of three ranges: from the old to the new model / from the old model to the method's own "
+    "end / from rho(old) to rho(new), labelled heads trained alone. Gains of nDCG@10 and R@1: in percent of the range "
+    "from the old to the new model. Worst fall: below the old system in any run, in points, by mAP / nDCG@10 / R@1. ± "
+    "is half the 95 % interval over seeds. -: not measured, or no such row."
+)
+
+
+def seen_table(folders: Sequence[str | Path], only: Iterable[str] = (), broken: list[str] | None = None) -> str:
+    """Format as Markdown: a row for each method, best in the first folder first; each figure's folders side by side.
+
+    Args:
+        folders: results/<benchmark> each, the first with heads that see all classes of the gallery.
+        only: conditions on results, see `benchmarks.tables.compare.select`.
+        broken: receives a message for each unreadable line, in place of an error.
+
+    Raises:
+        InputError: fewer than two folders, or any error of `one_upgrade`.
+    """
+    conditions = list(only)
+    if len(folders) < 2:
+        raise InputError(f"seen: {len(folders)} folder, expected two or more of one data set")
+    results = [one_upgrade("seen", folder, conditions, broken) for folder in folders]
+    return "\n".join([NOTE, "", *markdown(seen_rows(settings(folders), results))])
+
+
+def seen_rows(settings: Sequence[str], results: Sequence[Sequence[Result]]) -> list[list[str]]:
+    """Return the columns' names and a row for each method.
+
+    Args:
+        settings: their names.
+        results: of each, of one upgrade, as `load_results` gives them.
+    """
+    names = list(dict.fromkeys(r.name for of_folder in results for r in reversed(of_folder)))
+    rows = [["method", *(f"{heading}: {setting}" for heading in FIGURES for setting in settings)]]
+    for name in names:
+        groups = [[r for r in of_folder if r.name == name] for of_folder in results]
+        of_settings = list(zip(groups, results, strict=True))
+        rows.append([name, *(of(*one) if one[0] else "-" for of in FIGURES.values() for one in of_settings)])
+    return rows
+
+
+def settings(folders: Sequence[str | Path]) -> list[str]:
+    """Name the settings: the first is seen, each other by what its folder's name adds to that of the first.
+
+    Example:
+        >>> settings(["results/digits_controls", "results/digits_controls_open_class"])
+        ['seen', 'open class']
+    """
+    first, *others = (Path(folder).resolve().name for folder in folders)
+    return ["seen", *(name.removeprefix(first).strip("_").replace("_", " ") for name in others)]
+
+
+def gains(row: Sequence[Result], results: Sequence[Result]) -> str:
+    """Format the relative gain of mAP in three ranges."""
+    ranges = [SUMMARIES["relative_gain"], SUMMARIES["gain_on_final"], *between_heads(results).values()]
+    first, *others = [*(figure(row, column) for column in ranges), "-"][:3]
+    return " / ".join([first, *(text.partition(" ± ")[0] for text in others)])
+
+
+def figure(row: Sequence[Result], column: Summary) -> str:
+    """Format one figure; "-" where a result lacks what it needs."""
+    return percent([column.of(r) for r in row], 1) if all(map(column.known, row)) else "-"
+
+
+def falls(row: Sequence[Result]) -> str:
+    """Format the worst falls of the runs."""
+    found = [harm(row, metric) for metric in HEADLINE]
+    return " / ".join("-" if not one.runs else f"{100 * one.worst:.2f}" if one.below else "0" for one in found)
+
+
+FIGURES: dict[str, Callable[[Sequence[Result], Sequence[Result]], str]] = {  # of a row, and all results of its folder
+    "gain of mAP": gains,
+    "gain of nDCG@10": lambda row, _: figure(row, SUMMARIES["gain_ndcg_10"]),
+    "gain of R@1": lambda row, _: figure(row, SUMMARIES["gain_r_1"]),
+    "worst fall": lambda row, _: falls(row),
+}
