@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from compat.curve import area
 from compat.embeddings import Embeddings
 from compat.engine.exact import distances
 from compat.merge import Merge
+from compat.methods.upgrade import Upgrade, through
 from compat.needs import Given
 from compat.progress import backfill_order
 from compat.sequence import overlapping_curve
@@ -51,8 +53,24 @@ def replay(artifact: ReplayedCurve, store: ArtifactStore, folder: Path) -> dict[
         curve = backfill_curve(served, orders, artifact.progress, merge=rule_of(artifact, store, built), **options)
     lists = tensors_of(curve)
     log_curve(folder, curve)
-    written = [served.gallery_new, *([served.gallery_old] if built.method.transforms_gallery else [])]
-    return {**lists, "bytes_per_item": torch.tensor(sum(4 * rows.shape[1] for rows in written))}
+    written = bytes_written(built, served)
+    total = written["bytes_old"] + written["bytes_new"]
+    return {**lists, **written, "bytes_per_item": total, "map_seconds": torch.tensor(seconds_of_maps(built))}
+
+
+def bytes_written(built: Built, served: Embeddings) -> dict[str, Tensor]:
+    """Return the bytes written for each gallery item, as float32: before its backfill, if transformed, and by it."""
+    old = 4 * served.gallery_old.shape[1] if built.method.transforms_gallery else 0
+    return {"bytes_old": torch.tensor(old), "bytes_new": torch.tensor(4 * served.gallery_new.shape[1])}
+
+
+def seconds_of_maps(built: Built) -> float:
+    """Measure how long the method's maps of all gallery items take; 0 without a map."""
+    if type(built.method).gallery is Upgrade.gallery:
+        return 0.0
+    started = time.perf_counter()
+    through(built.method.gallery, *built.split("gallery"))
+    return time.perf_counter() - started
 
 
 def rule_of(artifact: ReplayedCurve, store: ArtifactStore, built: Built) -> Merge | None:

@@ -16,10 +16,16 @@ class Summary(Metric):
     Attributes:
         of: computes it.
         curve: the metric of its curve.
+        cost: the quantity of the cost it needs, or "".
     """
 
     of: Callable[[Result], float]
     curve: str = "mean_ap"
+    cost: str = ""
+
+    def known(self, result: Result) -> bool:
+        """Whether a result has what the figure is computed from."""
+        return self.curve in result.curves and (not self.cost or result.measured(self.cost))
 
 
 SUMMARIES = {
@@ -39,10 +45,23 @@ SUMMARIES = {
 }
 
 
-def summaries(results: Iterable[Result]) -> dict[str, Summary]:
-    """Return the standard summaries, and the area under each further curve of these results."""
-    further = {name: one for name, one in metrics_of(results).items() if name not in ALWAYS}
-    return SUMMARIES | {name: area_of(name, one) for name, one in further.items()}
+def summaries(results: Iterable[Result], items: int | None = None) -> dict[str, Summary]:
+    """Return the standard summaries, the gain at equal seconds if they were measured, and the area of further curves.
+
+    Args:
+        results: of any benchmarks.
+        items: the size of gallery for which the gain at equal seconds is computed; None: each benchmark's.
+    """
+    found = list(results)
+    further = {name: one for name, one in metrics_of(found).items() if name not in ALWAYS}
+    paid = {"gain_at_equal": gain_at_equal(items)} if any(r.measured("seconds") for r in found) else {}
+    return SUMMARIES | paid | {name: area_of(name, one) for name, one in further.items()}
+
+
+def gain_at_equal(items: int | None) -> Summary:
+    """Return a function for the relative gain within the seconds of a plain backfill."""
+    size = f", {items:,} items" if items else ""
+    return Summary(f"gain at equal seconds{size}", True, lambda r: r.gain_at_equal("seconds", items), cost="seconds")
 
 
 def area_of(name: str, metric: Metric) -> Summary:
