@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
 
 from benchmarks.artifacts.images import dataset
-from benchmarks.artifacts.kinds import ReplayedCurve
+from benchmarks.artifacts.kinds import OldEnd, ReplayedCurve, Upgraded
 from benchmarks.artifacts.matrices import matrices, plain
 from benchmarks.artifacts.measured import FIGURE, build_metrics
 from benchmarks.artifacts.store import ArtifactStore
@@ -21,6 +22,7 @@ from compat.curve import area
 from compat.embeddings import Embeddings
 from compat.engine.exact import distances
 from compat.merge import Merge
+from compat.methods.upgrade import Upgrade, through
 from compat.needs import Given
 from compat.progress import backfill_order
 from compat.sequence import overlapping_curve
@@ -51,8 +53,27 @@ def replay(artifact: ReplayedCurve, store: ArtifactStore, folder: Path) -> dict[
         curve = backfill_curve(served, orders, artifact.progress, merge=rule_of(artifact, store, built), **options)
     lists = tensors_of(curve)
     log_curve(folder, curve)
-    written = [served.gallery_new, *([served.gallery_old] if rewrites(store, artifact.upgrade) else [])]
-    return {**lists, "bytes_per_item": torch.tensor(sum(4 * rows.shape[1] for rows in written))}
+    written = bytes_written(store, artifact.upgrade, served)
+    total = written["bytes_old"] + written["bytes_new"]
+    took = seconds_of_maps(store, artifact.upgrade)
+    return {**lists, **written, "bytes_per_item": total, "map_seconds": torch.tensor(took)}
+
+
+def bytes_written(store: ArtifactStore, upgraded: Upgraded, served: Embeddings) -> dict[str, Tensor]:
+    """Return the bytes written for each gallery item, as float32: before its backfill, if transformed, and by it."""
+    old = 4 * served.gallery_old.shape[1] if rewrites(store, upgraded) else 0
+    return {"bytes_old": torch.tensor(old), "bytes_new": torch.tensor(4 * served.gallery_new.shape[1])}
+
+
+def seconds_of_maps(store: ArtifactStore, upgraded: Upgraded) -> float:
+    """Measure how long a method's maps of all gallery items take, and those of the method under it."""
+    built, old = upgrade(store, upgraded), upgraded.learned.old
+    under = seconds_of_maps(store, old.of) if isinstance(old, OldEnd) else 0.0
+    if type(built.method).gallery is Upgrade.gallery:
+        return under
+    started = time.perf_counter()
+    through(built.method.gallery, *built.split("gallery"))
+    return under + time.perf_counter() - started
 
 
 def rule_of(artifact: ReplayedCurve, store: ArtifactStore, built: Built) -> Merge | None:

@@ -18,7 +18,7 @@ from compat.progress import backfill_order
 
 
 def ends(artifact: SystemFigures, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
-    """Compute the figures of the old and the new system, (2,) each, and which queries the old one answers correctly."""
+    """Compute figures and dimensions of both systems, (2,) each, and which queries the old one answers correctly."""
     data = dataset(artifact.images.whole)
     queries, gallery = data.query_images(), data.gallery_images()
     systems = [load(store, system) for system in (artifact.old, artifact.new)]
@@ -32,5 +32,6 @@ def ends(artifact: SystemFigures, store: ArtifactStore, folder: Path) -> dict[st
     of_a_system = [name for name in curve.figures if measured[name].of_a_system]
     return {
         **{FIGURE + name: torch.from_numpy(curve.mean(name)) for name in of_a_system},
+        "dimensions": torch.tensor([gallery_old.shape[1], gallery_new.shape[1]]),
         "correct": torch.from_numpy(curve.first_rank[:, 0, 0] == 1),
     }

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.artifacts.curve import log_curve, tensors_of
+from benchmarks.artifacts.curve import bytes_written, log_curve, seconds_of_maps, tensors_of
 from benchmarks.artifacts.kinds import OnlineCurve
 from benchmarks.artifacts.matrices import matrices
 from benchmarks.artifacts.measured import build_metrics
 from benchmarks.artifacts.store import ArtifactStore
-from benchmarks.artifacts.systems import Method, rewrites, upgrade
+from benchmarks.artifacts.systems import Method, upgrade
 from compat.experience.replay import learning_curve
 
 
@@ -26,13 +26,16 @@ def replay(artifact: OnlineCurve, store: ArtifactStore, folder: Path) -> dict[st
     curve, took = learning_curve(served, built.method, learner, orders, *asked)
     lists = tensors_of(curve)
     log_curve(folder, curve)
-    written = [served.gallery_new, *([served.gallery_old] if rewrites(store, artifact.upgrade) else [])]
-    once = sum(4 * rows.shape[1] for rows in written)
+    written = bytes_written(store, artifact.upgrade, served)
     anew = took.rewritten.sum(1).mean() / len(served.gallery_old)
     return {
         **lists,
-        "bytes_per_item": torch.tensor(round(once + anew)),
+        **written,
+        "bytes_per_item": torch.tensor(round(float(written["bytes_old"] + written["bytes_new"]) + anew)),
+        "map_seconds": torch.tensor(seconds_of_maps(store, artifact.upgrade)),
+        "refit_rewritten": torch.from_numpy(took.rewritten),
         "refit_seconds": torch.from_numpy(took.seconds),
+        "refit_mapping": torch.from_numpy(took.mapping),
         "refit_passes": torch.from_numpy(took.passes),
         "refit_expected": torch.from_numpy(took.expected),
         "refit_observed": torch.from_numpy(took.observed),

@@ -9,19 +9,11 @@ import numpy as np
 
 from benchmarks.artifacts.artifact import Artifact, graph, key
 from benchmarks.artifacts.images import dataset
-from benchmarks.artifacts.kinds import (
-    Loaded,
-    MethodState,
-    OnlineCurve,
-    OwnSystem,
-    PlainSystem,
-    ServedSystem,
-    Upgraded,
-    Weights,
-)
+from benchmarks.artifacts.kinds import Loaded, OnlineCurve, ServedSystem, Upgraded, Weights
 from benchmarks.artifacts.measured import FIGURE
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.config.spec import Spec
+from benchmarks.jobs.costs import costs, moments_of, seconds, training_seconds
 from benchmarks.jobs.plan import Job
 from compat.curve_metrics import CurveMetric
 from compat.results import Result, record_name
@@ -84,6 +76,7 @@ def result(
         provenance=list(records),
         images_skipped=data.skipped,
         transforms_gallery=rewrites(Spec(spec)),
+        cost=costs(replayed, curve, store),
         metrics={name: describe_metric(spec) for name, spec in replayed.metrics if spec is not None},
     )
     areas = curve.get("query_auc")
@@ -119,11 +112,6 @@ def passes_of(curve: dict[str, Any], replayed: OnlineCurve) -> int:
     return round(float((passes * np.diff([*moments_of(replayed), 1.0])).sum()))
 
 
-def moments_of(replayed: OnlineCurve) -> list[float]:
-    """Return the refit points, with the start."""
-    return list(dict.fromkeys([0.0, *replayed.refit]))
-
-
 def refits_of(curve: dict[str, Any], replayed: OnlineCurve) -> dict[str, list[float]]:
     """Return, where a model's predictions served in every order: progress, expected and observed error."""
     columns = np.stack(
@@ -137,12 +125,6 @@ def refits_of(curve: dict[str, Any], replayed: OnlineCurve) -> dict[str, list[fl
     return dict(zip(("progress", "expected", "observed"), columns[:, served].round(6).tolist(), strict=True))
 
 
-def seconds(artifact: Artifact, store: ArtifactStore) -> float:
-    """Return the seconds an artifact took."""
-    record = store.record(artifact)
-    return float(record["seconds"]) if record else 0.0
-
-
 def by_label(artifact: Artifact, store: ArtifactStore) -> dict[str, float]:
     """Return the seconds of an artifact and its inputs by label; repeated labels are numbered."""
     found, counts = {}, Counter[str]()
@@ -151,33 +133,6 @@ def by_label(artifact: Artifact, store: ArtifactStore) -> dict[str, float]:
         number = counts[one.label]
         found[one.label if number == 1 else f"{one.label} ({number})"] = seconds(one, store)
     return found
-
-
-def training_seconds(upgrade: Upgraded, store: ArtifactStore) -> float:
-    """Return the seconds of training for this upgrade: its final model, and the method.
-
-    The system before the upgrade already exists. A method with a model of its own does not need the plain new one,
-    unless it uses it.
-    """
-    total = seconds(upgrade.learned, store)
-    learned: MethodState = upgrade.learned
-    if isinstance(upgrade.new, OwnSystem) and upgrade.new.vectors.of == learned:
-        plain = learned.new if "plain new model" in learned.method.needs() else None
-        return total + (generation_seconds(plain, store) if isinstance(plain, PlainSystem) else 0.0)
-    if isinstance(learned.new, ServedSystem):
-        return total + training_seconds(learned.new.by, store)
-    if isinstance(learned.new, OwnSystem):
-        base = learned.new.vectors.of
-        assert isinstance(base, MethodState)
-        return total + training_seconds(Upgraded(base, learned.new), store)
-    assert isinstance(learned.new, PlainSystem)
-    return total + generation_seconds(learned.new, store)
-
-
-def generation_seconds(system: PlainSystem, store: ArtifactStore) -> float:
-    """Return the seconds of training a generation's model; 0 for a checkpoint."""
-    weights = system.vectors.of
-    return seconds(weights, store) if isinstance(weights, Weights) else 0.0
 
 
 def provenance(artifact: Artifact, store: ArtifactStore) -> dict[str, dict[str, Any]]:

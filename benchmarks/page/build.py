@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.html import render, runtime
-from benchmarks.page.charts import COSTS, specifications
+from benchmarks.page.charts import AGAINST, COSTS, specifications
 from benchmarks.page.choose import advice
 from benchmarks.page.diagrams import diagram
 from benchmarks.page.families import families, rankings, unseen
@@ -55,12 +55,13 @@ def build(benchmarks: Sequence[Benchmark], documents: str = "") -> str:
     return render(
         HERE / "page.html.j2",
         "Compatible retrieval: results",
-        [HERE.joinpath("page.js").read_text(), runtime()],
+        [HERE.joinpath("spent.js").read_text(), HERE.joinpath("page.js").read_text(), runtime()],
         [HERE.joinpath("page.css").read_text()],
         counts=counts,
         documents=documents,
         selects=SELECTS,
         costs=COSTS,
+        against=AGAINST,
         legend=LEGEND,
         diagrams=[(diagram(name, found), *advice(found, alike[name])) for name, found in ranked.items()],
         seen=[

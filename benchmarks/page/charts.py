@@ -11,6 +11,12 @@ COSTS = {
     "bytes": "bytes written per item",
     "seconds": "training of the new model and of the method (s)",
 }
+AGAINST = {  # the titles of the horizontal axis of curves
+    "": "share of the gallery that is backfilled",
+    "seconds": "seconds spent, in plain backfills",
+    "million": "seconds spent, in plain backfills of 1 million items",
+    "bytes": "bytes written, in plain backfills",
+}
 LABELS = 160  # pixels for the names at the ends of curves
 
 
@@ -49,7 +55,8 @@ def specifications() -> dict[str, Any]:
 def _curves(alt: Any, legend: bool) -> Any:
     """Draw lines in bands with points to hover, dashed levels of both systems, names at the ends unless in a legend.
 
-    Rows have kind: line (series, progress, mean, low, high, spread), level (series, mean) or end (series, place).
+    Rows have kind: line (series, at, progress, mean, low, high, spread), level (series, mean) or end (series, at,
+    place). They stand at the completion ratio, or at what is spent; the script then sets the title.
     """
     base = alt.Chart(alt.NamedData("rows"))
     names = (
@@ -59,7 +66,7 @@ def _curves(alt: Any, legend: bool) -> Any:
     )
     color = alt.Color("series:N", sort=None, legend=names)  # its domain is set by the script, with the rows
     plain = alt.Color("series:N", sort=None, legend=None)
-    x = alt.X("progress:Q", title="share of the gallery that is backfilled", axis=alt.Axis(format="%", tickCount=5))
+    x = alt.X("at:Q", title=AGAINST[""], axis=alt.Axis(format="%", tickCount=5))
     y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False, nice=True))
     lines, levels = base.transform_filter("datum.kind == 'line'"), base.transform_filter("datum.kind == 'level'")
     band = lines.mark_area(opacity=0.16).encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), color=color)
@@ -83,7 +90,7 @@ def _curves(alt: Any, legend: bool) -> Any:
     if not legend:
         ends = base.transform_filter("datum.kind == 'end'")
         end = ends.mark_text(align="left", baseline="middle", dx=10, fontSize=12).encode(
-            alt.X("progress:Q"), alt.Y("place:Q"), text="label:N", color=plain
+            alt.X("at:Q"), alt.Y("place:Q"), text="label:N", color=plain
         )
         layers.append(end)
     return alt.layer(*layers)

@@ -38,7 +38,7 @@
   const plain = (key) => (options[key].includes(PLAIN[key]) ? PLAIN[key] : "");
   const START = {
     q: "", dataSet: "", setting: "", benchmark: data.start, order: plain("order"), merge: plain("merge"), passes: "",
-    without: "", sort: "relative gain", down: "1", wide: "", metric: Object.keys(data.metrics)[0], by: "", cost: "seconds", pick: "", result: "",
+    without: "", sort: "relative gain", down: "1", wide: "", metric: Object.keys(data.metrics)[0], by: "", x: "", cost: "seconds", pick: "", result: "",
   };
   let state = { ...START };
   let limit = FIRST, later, soon;
@@ -49,6 +49,7 @@
     if (known) state = { ...START, ...Object.fromEntries([...given].filter(([key]) => key in START)) };
     for (const key of Object.keys(KEYS)) if (state[key] && !options[key].includes(state[key])) state[key] = "";
     if (!data.metrics[state.metric]) state.metric = START.metric;
+    if (!Object.hasOwn(page.spent.AXES, state.x)) state.x = START.x;
     if (!(state.cost in COST)) state.cost = START.cost;
     if (!["", "order", "merge", "dataSet"].includes(state.by)) state.by = "";
   }
@@ -185,11 +186,10 @@
   function curveRows(parts) {
     const rows = [], order = values(([, series]) => series, parts), most = page.palette().length;
     for (const [panel, series, row] of parts) {
-      const [mean, low = mean, high = mean] = row.curves[state.metric];
-      row.of.progress.forEach((progress, place) => rows.push({
-        kind: "line", panel, series, progress, dash: Math.floor(order.indexOf(series) / most) % 3, mean: mean[place] / UNIT, low: low[place] / UNIT, high: high[place] / UNIT,
-        shown: percent(mean[place]), spread: low === mean ? "one curve" : `${percent(low[place])} to ${percent(high[place])}`,
-      }));
+      for (const { at, progress, values: [mean, low = mean, high = mean] } of page.spent.points(row, state.metric, state.x)) rows.push({
+        kind: "line", panel, series, at, progress, dash: Math.floor(order.indexOf(series) / most) % 3, mean: mean / UNIT, low: low / UNIT, high: high / UNIT,
+        shown: percent(mean), spread: row.curves[state.metric].length < 3 ? "one curve" : `${percent(low)} to ${percent(high)}`,
+      });
     }
     for (const [panel, row] of new Map(parts.map(([name, , one]) => [name, one])))
       for (const system of ["old", "new"]) {
@@ -211,10 +211,10 @@
   const short = (name) => (name.length > 26 ? `${name.slice(0, 25)}…` : name);
 
   function ends(rows, height) {
-    const last = Math.max(...rows.filter((row) => row.kind === "line").map((row) => row.progress));
-    const names = rows.filter((row) => row.kind === "line" && row.progress === last).sort((a, b) => a.mean - b.mean);
+    const last = Math.max(...rows.filter((row) => row.kind === "line").map((row) => row.at));
+    const names = rows.filter((row) => row.kind === "line" && row.at === last).sort((a, b) => a.mean - b.mean);
     const places = apart(names.map((row) => row.mean), rows.flatMap((row) => [row.mean, row.low ?? row.mean, row.high ?? row.mean]), height);
-    return names.map((row, n) => ({ kind: "end", series: row.series, label: short(row.series), progress: last, place: places[n] }));
+    return names.map((row, n) => ({ kind: "end", series: row.series, label: short(row.series), at: last, place: places[n] }));
   }
 
   // the colours of series, in their sequence: the same in the table, in curves and in points
@@ -228,6 +228,7 @@
     const spec = structuredClone(specs[name]);
     (spec.spec || spec).width = width;
     colored(spec, values((row) => row.series, rows.filter((row) => row.kind === "line" || row.picked)));
+    page.spent.name(spec, find(`[name=x] [value="${state.x}"]`).textContent);
     spec.datasets = { rows };
     spec.description = find("figcaption p", figure).textContent;
     return page.draw(find(".drawing", figure), spec);
@@ -240,11 +241,11 @@
 
   function curves(chosen) {
     const figure = find("#curve"), wide = find(".drawing", figure).clientWidth, metric = data.metrics[state.metric];
-    const parts = panels(chosen).filter(([, , row]) => row.curves[state.metric]), rows = curveRows(parts), names = values(([panel]) => panel, parts).sort((a, b) => (b === PLAIN[state.by]) - (a === PLAIN[state.by]) || a.localeCompare(b));
+    const having = panels(chosen).filter(([, , row]) => row.curves[state.metric]), parts = having.filter(([, , row]) => page.spent.known(row, state.x)), rows = curveRows(parts), names = values(([panel]) => panel, parts).sort((a, b) => (b === PLAIN[state.by]) - (a === PLAIN[state.by]) || a.localeCompare(b));
     const better = `${metric.label} in percent, ${metric.higher ? "higher" : "lower"} is better`;
-    find("#curve-description").textContent = !parts.length ? "Nothing to draw." : `${better}; ${state.pick ? "the rows ticked above" : `the first ${chosen.length} rows above: tick others to draw them`}. Lines are means, bands go from the lowest to the highest seed.`;
+    find("#curve-description").textContent = !parts.length ? "Nothing to draw." : `${better}; ${state.pick ? "the rows ticked above" : `the first ${chosen.length} rows above: tick others to draw them`}. Lines are means, bands go from the lowest to the highest seed.${parts.length < having.length ? ` The cost of ${having.length - parts.length} was not measured.` : ""}`;
     table(figure, ["", "method", ...(parts[0] ? parts[0][2].of.progress.map((value) => `${Math.round(100 * value)} %`) : [])],
-      parts.map(([panel, series, row]) => [panel, series, ...row.curves[state.metric][0].map(percent)]));
+      parts.map(([panel, series, row]) => [panel, series, ...row.curves[state.metric][0].map((value, place) => percent(value) + (state.x ? ` at ${Math.round(100 * page.spent.reached(row, state.x)[place])} %` : ""))]));
     if (!parts.length) return find(".drawing", figure).replaceChildren();
     if (names.length === 1 && !state.by)
       return wide > 640 ? draw(figure, "single", [...rows, ...ends(rows, specs.single.height)], wide) : draw(figure, "legend", rows, wide);
@@ -334,7 +335,7 @@
   find("#budget").replaceChildren(...data.budgets.map((kind) => make("label", {}, make("input", { type: "checkbox", name: "budget", value: kind }), make("span", {}, kind))));
 
   function controls() {
-    for (const name of ["q", ...Object.keys(KEYS), "metric", "by", "cost"]) { const control = find(`[name=${name}]`); if (control.value !== state[name]) control.value = state[name]; }
+    for (const name of ["q", ...Object.keys(KEYS), "metric", "by", "x", "cost"]) { const control = find(`[name=${name}]`); if (control.value !== state[name]) control.value = state[name]; }
     for (const box of document.querySelectorAll("[name=budget]")) box.checked = !list(state.without).includes(box.value);
     find("#wide").checked = Boolean(state.wide);
     find("#clear").disabled = !state.pick;

@@ -91,6 +91,7 @@ def _row(number: int, one: Benchmark, row: TableRow, columns: Sequence[Summary])
         "passes": first.encoder_passes_per_query,
         "bytes": first.bytes_per_item,
         "seconds": _mean([r.training_seconds for r in group]),
+        "cost": {name: _cost(group, name) for name in ("seconds", "bytes") if all(r.measured(name) for r in group)},
         "needs": first.needs,
         "budget": budget_of(need for needs in first.needs.values() for need in needs),
         "classPath": str(first.spec.get("class_path", "")),
@@ -103,6 +104,18 @@ def _row(number: int, one: Benchmark, row: TableRow, columns: Sequence[Summary])
 
 def _mean(values: Sequence[float]) -> float:
     return float(f"{np.mean(values):.7g}")
+
+
+def _cost(group: Sequence[Result], quantity: str) -> dict[str, Any]:
+    """Return the cost of a row, a mean over the seeds, each in units of its plain backfill of one item."""
+    found = [r.cost[quantity] for r in group]
+    parts = {
+        "item": [[one.item / one.plain] for one in found],
+        "fixed": [[part / one.plain for part in one.fixed] for one in found],
+        "each": [[part / one.plain for part in one.each] for one in found],
+    }
+    means = {name: [_mean(values) for values in zip(*lists, strict=True)] for name, lists in parts.items()}
+    return {**means, "item": means["item"][0], "at": found[0].at}
 
 
 def _curves(group: Sequence[Result], metric: str) -> list[list[int | None]]:

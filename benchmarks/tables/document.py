@@ -2,7 +2,7 @@
 
 The lines between a mark and `<!-- end -->` are replaced by the table that the mark names:
 
-    <!-- table: FOLDER [label=value ...] -->            all columns of a benchmark
+    <!-- table: FOLDER [label=value ...] -->            all columns of a benchmark; `items=N`: see `summaries`
     <!-- short: FOLDER [label=value ...] -->            its first six
     <!-- ranks: FOLDER FOLDER ... [label=value ...] --> effects over several benchmarks; against=METHOD: to this one
     <!-- harm: FOLDER FOLDER ... [label=value ...] -->  runs below the old system, by method
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -49,6 +50,15 @@ def _parted(folder: Path, words: Sequence[str]) -> tuple[list[Path], list[str]]:
     return [folder / word for word in words if "=" not in word], [word for word in words if "=" in word]
 
 
+def _table(folder: Path, words: Sequence[str], broken: list[str] | None) -> str:
+    first, *conditions = words
+    sizes = [word.removeprefix("items=") for word in conditions if word.startswith("items=")]
+    if sizes and not (sizes[-1].isdecimal() and int(sizes[-1])):
+        raise InputError(f"items: {sizes[-1]}, expected the number of a gallery's items")
+    draw = partial(wide, items=int(sizes[-1]) if sizes else None)
+    return tables(folder / first, [word for word in conditions if not word.startswith("items=")], draw, broken)
+
+
 def _ranks(folder: Path, words: Sequence[str], broken: list[str] | None) -> str:
     against = [word.removeprefix("against=") for word in words if word.startswith("against=")]
     folders, only = _parted(folder, [word for word in words if not word.startswith("against=")])
@@ -56,7 +66,7 @@ def _ranks(folder: Path, words: Sequence[str], broken: list[str] | None) -> str:
 
 
 KINDS: dict[str, Maker] = {  # of the document's folder, the words of a mark, and messages on unreadable results
-    "table": lambda folder, words, broken: tables(folder / words[0], words[1:], wide, broken),
+    "table": _table,
     "short": lambda folder, words, broken: tables(folder / words[0], words[1:], short, broken),
     "ranks": _ranks,
     "harm": lambda folder, words, broken: harm_table(*_parted(folder, words), broken),

@@ -53,16 +53,22 @@ def rows_of(results: Sequence[Result], folder: str | Path | None = None) -> list
     return rows
 
 
-def table(results: Sequence[Result], folder: str | Path | None = None, failures: Sequence[Failure] = ()) -> str:
+def table(
+    results: Sequence[Result],
+    folder: str | Path | None = None,
+    failures: Sequence[Failure] = (),
+    items: int | None = None,
+) -> str:
     """Format as Markdown, in percent, a row per method with its order and merge rule; failures come last.
 
     Args:
         results: of one upgrade, the seeds of a row after each other as `load_results` gives them.
         folder: of the results, with each query's figures; enables the comparison with the best row.
         failures: of the upgrade.
+        items: see `summaries`.
     """
     budget, effort = any(r.needs for r in results), efforts(folder) if folder else {}
-    columns = list(summaries(results).values())
+    columns = list(summaries(results, items).values())
     names = ["method", *(["needs"] if budget else []), "seeds", *(f"{column.label} (%)" for column in columns)]
     names += ["backward compatible", "encoder passes per query", "bytes per item", "training (s)"]
     shown = rows_of(results, folder)

@@ -27,7 +27,8 @@ class Refits:
     """Cost and effect of refits, for each order and refit point, (S, K).
 
     Attributes:
-        seconds: time of learning.
+        seconds: time of learning, with the prediction of items for serving.
+        mapping: time of that prediction alone, for the whole gallery, measured once more; 0 without one.
         passes: encoder passes per query from then on.
         rewritten: bytes written for items not migrated, as float32.
         expected: the learner's estimate of the mean squared error of their predictions, of length 1; NaN if it has
@@ -36,6 +37,7 @@ class Refits:
     """
 
     seconds: np.ndarray
+    mapping: np.ndarray
     passes: np.ndarray
     rewritten: np.ndarray
     expected: np.ndarray
@@ -89,6 +91,7 @@ def learning_curve(
             started = time.perf_counter()
             serving = refit_at(served, learner, known, order, moment)
             took.seconds[s, k] = time.perf_counter() - started
+            took.mapping[s, k] = mapping_seconds(served, serving)
             took.passes[s, k] = serving.passes
             left = len(order) - int(np.floor(moment * len(order)))
             took.rewritten[s, k] = 4 * left * serving.gallery.shape[1] if serving.rewrites else 0
@@ -135,6 +138,15 @@ def refit_at(served: Embeddings, learner: Learner, known: Baseline, order: np.nd
     rows = torch.from_numpy(order[: int(np.floor(moment * len(order)))].copy())
     seen = SeenItems(served.gallery_old.clone(), rows, served.gallery_new[rows])
     return copy.deepcopy(learner).refit(seen, known) if len(rows) else serve_baseline(seen, known)
+
+
+def mapping_seconds(served: Embeddings, serving: Serving) -> float:
+    """Measure the prediction of the whole gallery; 0 if items are searched unchanged."""
+    if serving.item is None:
+        return 0.0
+    started = time.perf_counter()
+    serving.item(served.gallery_old)
+    return time.perf_counter() - started
 
 
 def observed_error(served: Embeddings, serving: Serving, left: np.ndarray) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,10 +17,34 @@ GREY = "0.8"
 Styles = Mapping[str, dict[str, Any]]
 
 
+class Axis(NamedTuple):
+    """A horizontal axis.
+
+    Attributes:
+        label: its name.
+        limit: its end; it starts at 0.
+        lines: the points of a row's line in a metric: x (P,), and the figures of each seed (S, P).
+        plain: where a plain backfill is complete.
+    """
+
+    label: str
+    limit: float
+    lines: Callable[[list[Result], str], tuple[np.ndarray, np.ndarray]]
+    plain: float
+
+
+PROGRESS = Axis(
+    "backfill progress", 1.0, lambda group, metric: (np.array(group[0].progress), curves_of(group, metric)), 1.0
+)
+
+
 def plot_curves(
-    results: Sequence[Result], metrics: Sequence[str] = ("mean_ap", "cmc_1"), highlight: Collection[str] = ()
+    results: Sequence[Result],
+    metrics: Sequence[str] = ("mean_ap", "cmc_1"),
+    highlight: Collection[str] = (),
+    axis: Axis = PROGRESS,
 ) -> Figure:
-    """Plot figures in percent against backfill progress, one panel per metric.
+    """Plot figures in percent against backfill progress, or what is spent, one panel per metric.
 
     A line per method is the mean over its seeds, in a band from the lowest to the highest seed; dashed lines are the
     old and the new system.
@@ -29,12 +53,13 @@ def plot_curves(
         results: of one benchmark, the seeds of a method after each other as `load_results` gives them.
         metrics: names of `compat.results.metrics_of`; results lacking one have no line.
         highlight: names to colour and label, the rest in grey; default: the best few.
+        axis: the horizontal one, see `compat.plots.spent`.
     """
     figure = Figure(figsize=(5.4 * len(metrics), 4.2), layout="constrained")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     styles = styles_of(results, lambda r: r.name, highlight)
     for panel, key in zip(panels, metrics, strict=True):
-        _draw(panel, results, key, lambda r: r.name, styles)
+        _draw(panel, results, key, lambda r: r.name, styles, axis)
         _label_ends(panel)
     figure.suptitle(results[0].benchmark)
     return figure
@@ -56,7 +81,11 @@ def styles_of(results: Sequence[Result], label: Callable[[Result], str], highlig
 
 
 def plot_multiples(
-    results: Sequence[Result], by: str, metric: str = "mean_ap", highlight: Collection[str] = ()
+    results: Sequence[Result],
+    by: str,
+    metric: str = "mean_ap",
+    highlight: Collection[str] = (),
+    axis: Axis = PROGRESS,
 ) -> Figure:
     """Plot curves as `plot_curves`, one panel for each value of a label, such as each order, all on one scale.
 
@@ -65,6 +94,7 @@ def plot_multiples(
         by: a label, such as order or merge; the others name the lines, with the method.
         metric: name of `compat.results.metrics_of`.
         highlight: as of `plot_curves`.
+        axis: likewise.
     """
     values = sorted({str(r.labels[by]) for r in results}, key=lambda value: (value not in PLAIN.values(), value))
 
@@ -78,7 +108,7 @@ def plot_multiples(
     styles = styles_of(results, label, highlight)
     for panel, value in zip(panels, values, strict=False):
         of_value = sorted((r for r in results if str(r.labels[by]) == value), key=lambda r: (label(r), r.seed))
-        _draw(panel, of_value, metric, label, styles)
+        _draw(panel, of_value, metric, label, styles, axis)
         panel.set_title(value)
     for panel in panels[len(values) :]:
         panel.set_axis_off()
@@ -172,7 +202,9 @@ def _draw_upgrade(panel: Any, before: Sequence[Result], upgrade: Sequence[Result
         for results, begin, end in ((before, 0.0, start), (upgrade, start, 1.0)):
             group = [result for result in results if result.name == name and metric in result.curves]
             if group:
-                _line(panel, group, metric, look, (begin, end), label)
+                progress = np.array(group[0].progress)
+                shown = progress <= end + 1e-9
+                _line(panel, begin + progress[shown], curves_of(group, metric)[:, shown], look, label)
                 label = None
     panel.axvline(start, color="0.8", linewidth=1, zorder=0)
     this, that = (ordinal(upgrade[0].number - back) for back in (0, 1))
@@ -201,32 +233,42 @@ def _draw_generations(panel: Any, levels: Mapping[int, float], number: int) -> N
             panel.axhline(100 * levels[generation], linestyle="--", color=str(grey), linewidth=1, label=name)
 
 
-def _draw(panel: Any, results: Sequence[Result], metric: str, label: Callable[[Result], str], styles: Styles) -> None:
+def _draw(
+    panel: Any,
+    results: Sequence[Result],
+    metric: str,
+    label: Callable[[Result], str],
+    styles: Styles,
+    axis: Axis,
+) -> None:
     """Draw a line per label, the mean over its seeds, in a band from the lowest to the highest, and the two levels."""
     shown = [result for result in results if metric in result.curves]
     for name, of_name in groupby(shown, key=label):
-        _line(panel, list(of_name), metric, styles[name], (0.0, 1.0), name)
+        _line(panel, *axis.lines(list(of_name), metric), styles[name], name)
     _levels(panel, shown, metric)
     one = metrics_of(results)[metric]
     better = "higher" if one.higher_is_better else "lower"
-    panel.set(xlabel="backfill progress", ylabel=f"{one.label} (%, {better} is better)", xlim=(0, 1))
+    panel.set(xlabel=axis.label, ylabel=f"{one.label} (%, {better} is better)", xlim=(0, axis.limit))
+    if axis.plain < axis.limit:
+        within = panel.get_xaxis_transform()
+        panel.vlines(axis.plain, 0, 1, transform=within, linestyles=":", colors="0.4", linewidth=1, zorder=1)
+        panel.text(axis.plain, 1.01, "plain backfill", transform=within, ha="center", fontsize=7.5, color="0.4")
     panel.grid(alpha=0.3)
 
 
-def _line(
-    panel: Any, group: list[Result], metric: str, look: dict[str, Any], span: tuple[float, float], label: str | None
-) -> None:
-    """Draw the mean over seeds in its band; `span` is its start on the axis, and its last progress."""
-    begin, end = span
-    progress = np.array(group[0].progress)
-    shown = progress <= end + 1e-9
-    curves = 100 * np.array([result.curves[metric] for result in group])[:, shown]
+def curves_of(group: Sequence[Result], metric: str) -> np.ndarray:
+    """Return the curves of a row's seeds, (S, T)."""
+    return np.array([result.curves[metric] for result in group])
+
+
+def _line(panel: Any, x: np.ndarray, curves: np.ndarray, look: dict[str, Any], label: str | None) -> None:
+    """Draw the mean of curves (S, P) at x (P,), in percent, in its band."""
+    values = 100 * curves
     grey = look["color"] == GREY
     marker = {} if grey else {"marker": "o", "markersize": 3}
-    panel.plot(begin + progress[shown], curves.mean(0), linewidth=1 if grey else 1.5, label=label, **marker, **look)
+    panel.plot(x, values.mean(0), linewidth=1 if grey else 1.5, label=label, **marker, **look)
     if not grey:
-        low, high = curves.min(0), curves.max(0)
-        panel.fill_between(begin + progress[shown], low, high, color=look["color"], alpha=0.2, linewidth=0)
+        panel.fill_between(x, values.min(0), values.max(0), color=look["color"], alpha=0.2, linewidth=0)
 
 
 def _levels(panel: Any, results: Sequence[Result], metric: str) -> None:

@@ -10,13 +10,15 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from compat.cost import Cost
 from compat.curve_metrics import CURVE_METRICS
 from compat.errors import InputError
 from compat.results.result import Failure, Result
 
 DIGITS = 9  # significant ones: with eight or fewer the last printed digit of some figures changes
-OPEN = ("labels", "progress", "curves")  # looked into by themselves
+OPEN = ("labels", "progress", "curves", "cost")  # looked into by themselves
 HINTS = {name: get_origin(kind) if name in OPEN else kind for name, kind in get_type_hints(Result).items()}
+COST = get_type_hints(Cost)
 T = TypeVar("T")
 
 
@@ -39,6 +41,8 @@ def line_of(result: Result | Failure) -> str:
             content |= {f"{each.name}_{figure}": number for figure, number in value.items()}
         elif each.name == "curves":
             content |= value
+        elif each.name == "cost":
+            content["cost"] = {quantity: rounded(vars(cost)) for quantity, cost in value.items()}
         elif each.name not in ("labels", first):
             content[each.name] = value
     return json.dumps(content, separators=(",", ":"))
@@ -80,7 +84,21 @@ def result_of(line: str) -> Result:
     for system in ("old", "new"):
         if "mean_ap" not in known[system]:
             raise ValueError(f"no column '{system}_mean_ap'")
+    known["cost"] = {quantity: _cost(told) for quantity, told in known.get("cost", {}).items()}
     return Result(labels=labels, **known)
+
+
+def _cost(told: Any) -> Cost:
+    """Read the cost of one quantity.
+
+    Raises:
+        ValueError: other fields than those of `Cost`, or of other types; lists of different lengths.
+    """
+    if not (isinstance(told, dict) and told.keys() == COST.keys() and all(_fits(told[k], COST[k]) for k in COST)):
+        raise ValueError(f"column 'cost' is {str(told)[:40]!r}")
+    if not len(told["at"]) == len(told["fixed"]) == len(told["each"]):
+        raise ValueError("column 'cost' has not as many figures as completion ratios")
+    return Cost(**told)
 
 
 def _tells(how: Any) -> bool:

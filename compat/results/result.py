@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from compat.cost import Cost, against_cost, mean_up_to
 from compat.curve import area, relative_flips, relative_gain, sum_of_drops
 from compat.curve_metrics import CURVE_METRICS
 from compat.errors import InputError
@@ -57,6 +58,7 @@ class Result:
         images_skipped: paths of undecodable images, left out.
         metrics: label and direction of each metric outside CURVE_METRICS.
         transforms_gallery: whether the method rewrites old items first, so the old gallery changes.
+        cost: what the backfill spends of "seconds" and of "bytes"; empty where this was not measured.
     """
 
     benchmark: str
@@ -83,6 +85,7 @@ class Result:
     images_skipped: list[str] = field(default_factory=list)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     transforms_gallery: bool = False
+    cost: dict[str, Cost] = field(default_factory=dict)
 
     @property
     def mean_ap(self) -> list[float]:
@@ -168,6 +171,35 @@ class Result:
     def relative_gain(self) -> float:
         """Mean share of the old-to-new gain in mAP over the backfill."""
         return self.gain("mean_ap")
+
+    def against(
+        self, quantity: str, metric: str = "mean_ap", items: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return a curve against what is spent of a quantity of `cost`, in units of a plain backfill.
+
+        Args:
+            quantity: seconds or bytes.
+            metric: its curve; where the old system has no figure, it starts at 0, as flips do.
+            items: size of the gallery; None: the benchmark's.
+        """
+        cost, count = self.cost[quantity], items or self.gallery_items
+        before = self.old.get(metric, 0.0)
+        x, values = against_cost(cost, self.progress, self.curves[metric], before, count)
+        return x / (cost.plain * count), values
+
+    def measured(self, quantity: str) -> bool:
+        """Whether the cost of a plain backfill is known, in seconds or in bytes."""
+        return quantity in self.cost and self.cost[quantity].plain > 0
+
+    def gain_at_equal(self, quantity: str, items: int | None = None) -> float:
+        """Return the relative gain until as much is spent as by a plain backfill; NaN where this was not measured.
+
+        Arguments as in `against`.
+        """
+        if not self.measured(quantity):
+            return math.nan
+        mean = mean_up_to(*self.against(quantity, items=items), 1.0)
+        return relative_gain(mean, self.old["mean_ap"], self.new["mean_ap"])
 
     @property
     def total_drop(self) -> float:

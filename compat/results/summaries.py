@@ -64,14 +64,19 @@ SUMMARIES = {
 }
 
 
-def summaries(results: Iterable[Result]) -> dict[str, Summary]:
-    """Return the standard summaries, the gain between labelled heads, and the area under each further curve.
+def summaries(results: Iterable[Result], items: int | None = None) -> dict[str, Summary]:
+    """Return the standard summaries, and those that any of these results has.
 
-    The last two are those that any of these results has.
+    These are the gain between labelled heads, the gain at equal seconds, and the area under each further curve.
+
+    Args:
+        results: of any benchmarks.
+        items: the size of gallery for which the gain at equal seconds is computed; None: each benchmark's.
     """
     found = list(results)
     further = {name: area_of(name, one) for name, one in metrics_of(found).items() if name not in ALWAYS}
-    return SUMMARIES | between_heads(found) | further
+    paid = {"gain_at_equal": gain_at_equal(items)} if any(r.measured("seconds") for r in found) else {}
+    return SUMMARIES | between_heads(found) | paid | further
 
 
 def between_heads(results: Sequence[Result]) -> dict[str, Summary]:
@@ -81,6 +86,17 @@ def between_heads(results: Sequence[Result]) -> dict[str, Summary]:
         return {}
     found = Summary("gain between heads", True, lambda r: gain_between_heads(r, ends), lambda r: training(r) in ends)
     return {"gain_between_heads": found}
+
+
+def gain_at_equal(items: int | None) -> Summary:
+    """Return a function for the relative gain within the seconds of a plain backfill."""
+    size = f", {items:,} items" if items else ""
+    return Summary(
+        f"gain at equal seconds{size}",
+        True,
+        lambda r: r.gain_at_equal("seconds", items),
+        lambda r: r.measured("seconds"),
+    )
 
 
 def area_of(name: str, metric: Metric) -> Summary:

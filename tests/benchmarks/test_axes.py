@@ -14,7 +14,7 @@ from benchmarks.tables.table import tables
 from compat import Embeddings
 from compat.methods import Upgrade
 from compat.models import Precomputed
-from compat.results import load_failures, load_query_auc, load_results
+from compat.results import load_experiment, load_failures, load_query_auc, load_results
 from compat.system import serve
 from tests.helpers.running import TINY, forget, main
 
@@ -117,7 +117,8 @@ def test_bict_stands_on_the_model_of_bct_and_joint_methods_replace_the_new_train
         "bict": {"class_path": "compat.methods.BiCT", "init_args": {"hidden": 8}, "based_on": bct},
         "bt2": {"class_path": "compat.methods.BT2", "init_args": {"extra": 4}},
     }
-    found = {r.method: r for r in load_results(changed(config, methods=methods))}
+    folder = changed(config, methods=methods)
+    found = {r.method: r for r in load_results(folder)}
     trained = {name: r.seconds[f"learn {name}"] for name, r in found.items()}
     new = found["bt2"].seconds["train new"]
     assert found["bct"].training_seconds == pytest.approx(trained["bct"], abs=0.02)
@@ -126,6 +127,23 @@ def test_bict_stands_on_the_model_of_bct_and_joint_methods_replace_the_new_train
     assert found["bict"].spec == methods["bict"]
     assert found["bict"].mean_ap[-1] == pytest.approx(found["bct"].mean_ap[-1])
     assert (found["bct"].bytes_per_item, found["bict"].bytes_per_item) == (4 * 7, 2 * 4 * 7)
+    cost = {name: r.cost["seconds"] for name, r in found.items()}
+    embedded = {
+        name: cost[name].fixed[0] for name in cost
+    }  # beside what is trained, the old model's embeddings of its images
+    embedded["bct"] -= max(found["bct"].training_seconds - new, 0)  # in place of the plain training
+    embedded["bt2"] -= found["bt2"].training_seconds - new
+    embedded["bict"] -= max(found["bict"].training_seconds - new, 0)
+    images = load_experiment(folder)["trained_on"]["new"]["images"]
+    plain = images * cost["bct"].plain
+    own = next(took for label, took in found["bict"].seconds.items() if label.startswith("extract b"))
+    assert embedded["bct"] > 0
+    assert embedded["bt2"] - embedded["bct"] == pytest.approx(plain)  # by the plain new model
+    by_own = own / found["bict"].seconds["extract new"]
+    assert embedded["bict"] - embedded["bct"] == pytest.approx(plain * by_own)  # by the model below the head
+    assert (cost["bct"].each, cost["bict"].item) == ([0.0], cost["bict"].plain)
+    assert cost["bict"].each[0] > 0  # its map of the old gallery
+    assert [found[name].cost["bytes"].each for name in ("bct", "bict")] == [[0.0], [4.0 * 7]]
 
 
 def test_side_information_comes_from_the_side_model(config, capsys, monkeypatch):

@@ -11,6 +11,7 @@ from benchmarks.artifacts.artifact import key
 from benchmarks.artifacts.kinds import OnlineCurve
 from benchmarks.config.parse import parse
 from benchmarks.jobs.outcome import passes_of, refits_of
+from compat.cost import Cost
 from compat.results import load_failures, load_results
 from tests.helpers.running import THIRD, keys, main, planned
 
@@ -110,3 +111,28 @@ def test_what_they_cannot_do_is_refused(own, capsys, monkeypatch, options, messa
     code, error = main(capsys, monkeypatch, own, *options)
     assert code == 2
     assert message in error
+
+
+def test_what_a_backfill_spends_is_what_was_measured(own):
+    folder, *_ = runner.run(parse([str(own)], []))
+    found = {r.method: r for r in load_results(folder)}
+    plain = found["independent"].cost
+    size = found["independent"].gallery_items
+    assert plain["seconds"].plain > 0
+    for quantity in ("seconds", "bytes"):
+        assert plain[quantity] == Cost(plain[quantity].plain, plain[quantity].plain, [0.0], [0.0], [0.0])
+        assert found["independent"].gain_at_equal(quantity) == pytest.approx(found["independent"].relative_gain)
+    for name, result in found.items():
+        one = result.cost
+        assert one["bytes"].item + sum(one["bytes"].each) == pytest.approx(result.bytes_per_item, abs=0.5)
+        assert one["seconds"].plain == plain["seconds"].plain
+        refits = result.seconds.get(f"refit {name} seed 0", 0.0)
+        each, fixed = one["seconds"].each, one["seconds"].fixed
+        assert size * sum(each) + sum(fixed[1:]) == pytest.approx(refits, abs=0.02)
+        assert one["seconds"].at == ([0.0, 0.3, 0.5] if name in OWN else [0.0])
+    head = found["rqt"].training_seconds - found["independent"].training_seconds
+    for name in ("rqt", "own_forward_rqt"):
+        once = found[name].cost["seconds"].fixed[0]
+        assert once > max(head, 0)  # and the embeddings of its training images
+        assert once == pytest.approx(found["rqt"].cost["seconds"].fixed[0], abs=0.02)
+    assert found["own_forward"].cost["seconds"].fixed[0] < 0.02

@@ -188,7 +188,7 @@ def test_names_are_escaped_wherever_they_stand(run, tmp_path):
     text = (tmp_path / "index.html").read_text()
     for tried in (SCRIPT, IMAGE, "<!--"):
         assert tried not in text
-    assert text.count("<script") == text.count("</script>") == 7  # of the page, none of a name
+    assert text.count("<script") == text.count("</script>") == 8  # of the page, none of a name
 
 
 def wrong(line):

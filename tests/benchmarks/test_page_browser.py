@@ -273,3 +273,24 @@ def test_axe_finds_no_serious_fault(browser, site, scheme, address):
         summary.click()
     assert opened.violations() == []
     opened.context.close()
+
+
+def test_curves_are_drawn_against_what_is_spent(visit):
+    opened = visit("pick=digits_toy:rqt|digits_toy:independent|digits_toy:bct")
+    until(opened, "document.querySelectorAll('#curve tbody tr').length === 3")
+    opened.select_option("[name=x]", "seconds")  # 20 items, 10 s: 4 s at the start, 2 s at half
+    until(opened, "document.querySelectorAll('#curve tbody tr').length === 2")
+    rows = opened.locator("#curve tbody tr").all()
+    cells = [row.locator("td, th").all_text_contents() for row in rows]
+    assert cells[0][1:] == ["rqt", "22.00 at 40 %", "40.05 at 110 %", "60.00 at 160 %"]
+    assert cells[1][1:] == ["independent", "22.00 at 0 %", "30.05 at 50 %", "60.00 at 100 %"]
+    text = "document.querySelector('#curve svg').textContent"
+    until(opened, f"{text}.includes('seconds spent, in plain backfills')")
+    assert "The cost of 1 was not measured." in opened.locator("#curve-description").inner_text()
+    assert "x=seconds" in opened.url
+    opened.select_option("[name=x]", "million")
+    until(opened, f"{text}.includes('1 million items')")
+    assert opened.locator("#curve tbody tr").first.locator("td").all_text_contents()[2] == "40.05 at 70 %"
+    opened.select_option("[name=x]", "bytes")
+    until(opened, f"{text}.includes('bytes written')")
+    assert opened.locator("#curve tbody tr").first.locator("td").all_text_contents()[1] == "22.00 at 100 %"

@@ -67,6 +67,7 @@ def test_own_pairs_win_where_the_spaces_are_related():
         assert took.passes.tolist() == [[2, 1, 1]]
         left = [0, 144, 96] if kind is OwnForward else [0, 0, 0]
         assert took.rewritten.tolist() == [[4 * DIM * items for items in left]]
+        assert ((took.mapping > 0) == (took.rewritten > 0)).all()
 
 
 def test_errors_expected_and_observed_are_of_what_is_left_where_it_is_searched_by_expectations():

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from compat.cost import Cost
 from compat.results import Failure, collect, collect_failures, record_name
 from tests.helpers.toy import curved, labelled
 
@@ -18,6 +19,13 @@ NEEDS = {
     SCRIPT: ["own pairs"],
 }
 LEVELS = {"independent": 0.30, "rqt": 0.40, "kernel": 0.36, "bct": 0.34, SCRIPT: 0.38}
+COSTS = {
+    "plain": {"seconds": Cost(0.5, 0.5, [0.0], [0.0], [0.0]), "bytes": Cost(64.0, 64.0, [0.0], [0.0], [0.0])},
+    "rqt": {
+        "seconds": Cost(0.5, 0.5, [0.0, 0.5], [4.0, 0.0], [0.0, 0.1]),
+        "bytes": Cost(64.0, 64.0, [0.0], [0.0], [64.0]),
+    },
+}
 CLASSES = {
     "independent": "compat.methods.Upgrade",
     "rqt": "compat.methods.ReverseQuery",
@@ -56,6 +64,7 @@ def folders(root: Path) -> Path:
                     bytes_per_item=0 if method == "bct" else 128 * (1 + number),
                     needs={"method": NEEDS[method], "order": [], "merge": ["training distances"] * (merge != "raw")},
                     spec={"class_path": CLASSES[method], "init_args": {"note": SCRIPT}},
+                    cost={} if method == "bct" else COSTS["rqt" if method == "rqt" else "plain"],
                     training_seconds=10.0 * (1 + len(method)),
                     provenance=[record_name(RECORD)],
                 ),
