@@ -104,11 +104,16 @@ def positive_items(by_label, start, stop, groups, query_groups, items, count):
 
 @inlined
 def _lower_bound(thresholds, q, width, x):
-    low, length = U64(0), U64(width)
-    while length > U64(0):  # takes no branch but this one
-        half = (length + U64(1)) >> U64(1)
-        low += half * U64(thresholds[q, low + half - U64(1)] < x)
-        length -= half
+    """Find the first threshold not below x, of one or more; shifts take no branch, which would be taken by chance."""
+    low, size = U64(0), U64(1)
+    bit = U64(0)
+    while size <= width:
+        size <<= U64(1)
+        bit += U64(1)
+    while bit > U64(0):
+        bit -= U64(1)
+        probe = low + (U64(1) << bit)
+        low += U64((thresholds[q, min(probe, width) - U64(1)] < x) & (probe <= width)) << bit
     return low
 
 
@@ -127,7 +132,9 @@ def tables(thresholds, width, error, squared, near, far, table, origin, scale):
         origin, scale: (Q,) out, an item at x is in cell (x - origin) * scale + 2.
     """
     queries, cells = table.shape
-    uncertain = table.dtype.type(1) << table.dtype.type(8 * table.itemsize - 1)
+    one = table.dtype.type(1)
+    uncertain = one << table.dtype.type(8 * table.itemsize - 1)
+    mask = U64(uncertain) - U64(1)
     for q in range(queries):
         n = width[q]
         for k in range(n):
@@ -140,19 +147,18 @@ def tables(thresholds, width, error, squared, near, far, table, origin, scale):
         high = far[q, n - 1] if n else F32(0.0)
         origin[q] = low
         scale[q] = F32(cells - 5) / max(high - low, F32(1e-30))
-        cell = 0
+        table[q] = 0
         for k in range(n):
             first = int((near[q, k] - low) * scale[q] + F32(1.98))
             last = min(int((far[q, k] - low) * scale[q] + F32(2.02)), cells - 2)
-            while cell < first:
-                table[q, cell] = k
-                cell += 1
-            while cell <= last:
-                table[q, cell] = table.dtype.type(k) | uncertain
-                cell += 1
-        while cell < cells:
-            table[q, cell] = n
-            cell += 1
+            for cell in range(first, last + 1):
+                table[q, cell] |= uncertain
+            table[q, last + 1] += one
+        below = U64(0)  # thresholds below a cell
+        for cell in range(U64(cells)):
+            found = U64(table[q, cell])
+            below += found & mask
+            table[q, cell] = below | (found & ~mask)
 
 
 @compiled
@@ -248,6 +254,6 @@ def overwrite(thresholds, width, items, count, distance, by_group, start, stop, 
     """Put positives into the bins of their exact distances, and take ignored items out of every counted bin."""
     for q in range(len(bins)):
         for k in range(count[q]):
-            bins[q, items[q, k]] = _lower_bound(thresholds, q, width[q], distance[q, k])
+            bins[q, items[q, k]] = _lower_bound(thresholds, q, U64(width[q]), distance[q, k])
         for k in range(start[q], stop[q]):
             bins[q, by_group[k]] = width[q]
