@@ -5,7 +5,8 @@
 
 Contenders are timed in turn, round after round, and medians are given; peak memory is that of a process of its own,
 above its embeddings. What takes minutes is timed on a part and multiplied, and marked so: re-ranking costs the same
-at every completion ratio, and the scikit-learn loop the same for every query.
+at every completion ratio, and the scikit-learn loop the same for every query. The file keeps the figures of other
+processors.
 """
 
 from __future__ import annotations
@@ -184,7 +185,7 @@ def _device(device: str) -> str:
 def table(found: dict[str, Any]) -> str:
     """Format the result of `measure` as Markdown."""
     median, memory = found["median_seconds"], found["peak_memory_bytes"]
-    lines = ["| | seconds | peak memory (MiB) |", "| --- | --: | --: |"]
+    lines = [f"### {found['device']}", "", "| | seconds | peak memory (MiB) |", "| --- | --: | --: |"]
     for name, seconds in median.items():
         place = next((key for key in sorted(memory, key=len, reverse=True) if _is_of(name, key)), None)
         space = "" if place is None or memory[place] is None else f"{memory[place] / 2**20:,.0f}"
@@ -206,19 +207,38 @@ def _is_of(name: str, contender: str) -> bool:
     return name == contender or (name.startswith(contender) and "multiplied" not in name)
 
 
+def read(path: Path) -> dict[str, Any]:
+    """Read the figures by processor.
+
+    Raises:
+        InputError: another file.
+    """
+    try:
+        measured = json.loads(path.read_text())
+        if all(device == found["device"] for device, found in measured.items()):
+            return measured
+    except (AttributeError, KeyError, TypeError, ValueError):
+        pass
+    raise InputError(f"output: {path} is not a file of figures by processor, expected one or a new file")
+
+
 def main() -> None:
     """Command line of `python -m benchmarks.perf.speed`."""
     parser = command_parser("benchmarks.perf.speed", __doc__)
     parser.add_argument("--quick", action="store_true", help="small data, within a minute")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("-o", "--output", default="speed.json", help="JSON file of the figures (default speed.json)")
+    parser.add_argument(
+        "-o", "--output", default="speed.json", help="JSON file of the figures by processor (default speed.json)"
+    )
     with exit_on_input_error():
         arguments = parser.parse_args()
         if arguments.device != "cpu" and not torch.cuda.is_available():
             raise InputError(f"device: {arguments.device}, but torch finds no GPU, expected cpu")
-        found = measure(arguments.quick, arguments.device)
         path = Path(arguments.output)
-        replace(path, lambda file: file.write_text(json.dumps(found, indent=1) + "\n"))
+        measured = read(path) if path.exists() else {}
+        found = measure(arguments.quick, arguments.device)
+        measured[found["device"]] = found
+        replace(path, lambda file: file.write_text(json.dumps(measured, indent=1) + "\n"))
         print(table(found))
         print(f"\nThe figures are in {path}")
 

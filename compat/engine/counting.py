@@ -5,32 +5,39 @@ from __future__ import annotations
 import numpy as np
 
 from compat.engine.exact import NO_RANK
-from compat.engine.kernels import compiled, summing
+from compat.engine.kernels import U64, compiled
+
+I32 = np.int32
+AT_ONCE = 8  # completion ratios whose precisions are divided and summed together
 
 
 @compiled
 def _count(bins, q, counts):
     """Count into four arrays in turn, so that no increment waits for the one before it."""
-    items = bins.shape[1]
-    for j in range(0, items - 3, 4):
-        for way in range(4):
-            counts[way, bins[q, j + way]] += np.int32(1)
-    for j in range(items - items % 4, items):
-        counts[0, bins[q, j]] += np.int32(1)
+    items = U64(bins.shape[1])
+    rest = items - items % U64(4)
+    for j in range(U64(0), rest, U64(4)):
+        counts[0, bins[q, j]] += I32(1)
+        counts[1, bins[q, j + U64(1)]] += I32(1)
+        counts[2, bins[q, j + U64(2)]] += I32(1)
+        counts[3, bins[q, j + U64(3)]] += I32(1)
+    for j in range(rest, items):
+        counts[0, bins[q, j]] += I32(1)
 
 
 @compiled
-def _tally(old, new, q, order, start, stop, leaving, arriving):
-    """Count into two arrays in turn, as `_count` does."""
-    for k in range(start, stop - 1, 2):
-        item, other = order[k], order[k + 1]
-        leaving[0, old[q, item]] += np.int32(1)
-        arriving[0, new[q, item]] += np.int32(1)
-        leaving[1, old[q, other]] += np.int32(1)
-        arriving[1, new[q, other]] += np.int32(1)
-    if (stop - start) & 1:
-        leaving[0, old[q, order[stop - 1]]] += np.int32(1)
-        arriving[0, new[q, order[stop - 1]]] += np.int32(1)
+def _tally(old, new, q, order, start, stop, counts):
+    """Move the items order[start : stop] from their old to their new bins, in four arrays in turn as `_count`."""
+    last = stop - (stop - start) % U64(2)
+    for k in range(start, last, U64(2)):
+        item, other = order[k], order[k + U64(1)]
+        counts[0, old[q, item]] -= I32(1)
+        counts[1, new[q, item]] += I32(1)
+        counts[2, old[q, other]] -= I32(1)
+        counts[3, new[q, other]] += I32(1)
+    for k in range(last, stop):
+        counts[0, old[q, order[k]]] -= I32(1)
+        counts[1, new[q, order[k]]] += I32(1)
 
 
 @compiled
@@ -52,18 +59,30 @@ def ranks(bins_old, bins_new, order, ends, widest, out):
                 out[t, q, k] = total
 
 
-@summing
-def _sum_of_precisions(ranks, own, count, among):
-    """Sum the precisions; each rank has items in its lower, positives in its upper half.
+@compiled
+def _rank(counts, positives, ranks, bins):
+    """Write the items (lower half) and positives (upper half) up to each bin into `ranks`."""
+    for k in range(bins):
+        present = I32(counts[0, k] + counts[1, k] + counts[2, k] + counts[3, k])
+        ranks[k] = np.int64(present) + (np.int64(positives[k]) << 32)
+    total = np.int64(0)
+    for k in range(bins):
+        total += ranks[k]
+        ranks[k] = total
 
-    They are gathered into `among`, for wide divisions.
+
+@compiled
+def _sums_of_precisions(among, count, precision, total):
+    """Sum the precisions of `count` positives at each of `AT_ONCE` completion ratios.
+
+    They are divided together, in vector registers; each sum is in the order of the positives, on every processor.
     """
-    for k in range(count):
-        among[k] = ranks[own[k]]
-    total = 0.0
-    for k in range(count):
-        total += np.float64(np.int32(among[k] >> 32)) / np.float64(np.int32(among[k] & 0xFFFFFFFF))
-    return total
+    for k in range(U64(count * AT_ONCE)):
+        precision[k] = np.float64(I32(among[k] >> 32)) / np.float64(I32(among[k] & 0xFFFFFFFF))
+    total[:] = 0
+    for k in range(U64(count)):
+        for t in range(AT_ONCE):
+            total[t] += precision[k * U64(AT_ONCE) + U64(t)]
 
 
 @compiled
@@ -92,21 +111,18 @@ def figures(bins_old, bins_new, order, ends, step, items, count, width, average,
         each: (T, Q, P), or (T, Q, 0) to leave ranks out.
     """
     points, room = len(ends), 2 * items.shape[1] + 1
-    base, positives = np.empty((4, room), np.int32), np.empty(room, np.int32)
-    leaving, arriving = np.empty((2, room), np.int32), np.empty((2, room), np.int32)
-    ranks, among = np.empty(room, np.int64), np.empty(room, np.int64)
+    counts, positives, ranks = np.empty((4, room), np.int32), np.empty(room, np.int32), np.empty(room, np.int64)
+    among, precision = np.ones(AT_ONCE * room, np.int64), np.empty(AT_ONCE * room)
     own, head, following = np.empty(room, np.uint32), np.empty(points + 1, np.int32), np.empty(room, np.int32)
+    total = np.empty(AT_ONCE)
     for q in range(len(bins_old)):
         n, found = width[q], count[q]
         if found == 0:
             average[:, q], first[:, q], each[:, q] = np.nan, 0, NO_RANK
             continue
-        base[:, : n + 1], positives[: n + 1] = 0, 0
-        leaving[:, : n + 1], arriving[:, : n + 1] = 0, 0
+        counts[:, : n + 1], positives[: n + 1] = 0, 0
         head[:] = -1
-        _count(bins_old, q, base)
-        for k in range(n):
-            base[0, k] += base[1, k] + base[2, k] + base[3, k]
+        _count(bins_old, q, counts)
         for k in range(found):
             own[k] = bins_old[q, items[q, k]]
             positives[own[k]] += 1
@@ -114,7 +130,7 @@ def figures(bins_old, bins_new, order, ends, step, items, count, width, average,
             following[k], head[moment] = head[moment], k
         at = 0
         for t in range(points):
-            _tally(bins_old, bins_new, q, order, at, ends[t], leaving, arriving)
+            _tally(bins_old, bins_new, q, order, U64(at), U64(ends[t]), counts)
             at = ends[t]
             k = head[t]
             while k >= 0:
@@ -122,17 +138,15 @@ def figures(bins_old, bins_new, order, ends, step, items, count, width, average,
                 own[k] = bins_new[q, items[q, k]]
                 positives[own[k]] += 1
                 k = following[k]
-            for k in range(n):
-                present = base[0, k] - leaving[0, k] - leaving[1, k] + arriving[0, k] + arriving[1, k]
-                ranks[k] = np.int64(present) + (np.int64(positives[k]) << 32)
-            total = np.int64(0)
-            for k in range(n):
-                total += ranks[k]
-                ranks[k] = total
-            nearest = own[0]
+            _rank(counts, positives, ranks, n)
+            nearest, place = own[0], t % AT_ONCE
             for k in range(found):
                 nearest = min(nearest, own[k])
-            average[t, q] = _sum_of_precisions(ranks, own, found, among) / found
+                among[k * AT_ONCE + place] = ranks[own[k]]
             first[t, q] = (ranks[nearest] & 0xFFFFFFFF) - (ranks[nearest] >> 32) + 1
             if each.shape[2] > 0:
                 _ranks_of_positives(ranks, positives, n, each, t, q)
+            if place == AT_ONCE - 1 or t == points - 1:
+                _sums_of_precisions(among, found, precision, total)
+                for k in range(place + 1):
+                    average[t - place + k, q] = total[k] / found

@@ -14,7 +14,7 @@ from compat.engine import counting, kernels
 from compat.engine.exact import EngineGallery, Figures, Positives, Queries
 
 TILE = 1024  # items of the gallery at a time: their rows stay in a core's cache
-CELLS = (2048, 8192)  # of a query's table of bins: from and to so many, eight for each threshold
+CELLS = (2048, 8192)  # of a query's table of bins: from and to so many, sixteen for each threshold
 
 
 class _Space(NamedTuple):
@@ -174,7 +174,7 @@ class CpuEngine:
             error = np.maximum(error, (query.shape[1] + 32) * 2.0**-24 * size)
         limits = (rows, thresholds.shape[1] + 1)
         near, far = (self.room.array(name, limits, np.float32) for name in ("near", "far"))
-        cells = min(max(CELLS[0], 8 * thresholds.shape[1]), CELLS[1])
+        cells = min(max(CELLS[0], 16 * thresholds.shape[1]), CELLS[1])
         table = self.room.array("table", (rows, cells), kind)
         origin, scale = np.empty(rows, np.float32), np.empty(rows, np.float32)
         kernels.tables(thresholds, width, error, not self.cosine, near, far, table, origin, scale)

@@ -25,20 +25,21 @@ def compiler(**options: Any) -> Callable[[Any], Any]:
 
     def decorate(function: Any) -> Any:
         try:
-            return njit(nogil=True, cache=True, **options)(function)
+            return njit(nogil=True, cache=True, error_model="numpy", **options)(function)
         except RuntimeError:  # neither beside the code nor in the user's home
             warnings.warn(
                 "compiled loops cannot be kept, so each process compiles them anew, expected NUMBA_CACHE_DIR to name a "
                 "folder that can be written",
                 stacklevel=1,
             )
-            return njit(nogil=True, **options)(function)
+            return njit(nogil=True, error_model="numpy", **options)(function)
 
     return decorate
 
 
 compiled = compiler()
-summing = compiler(fastmath={"reassoc", "contract"})  # lets sums run in vector registers
+inlined = compiler(forceinline=True)  # a call with some arrays costs as much as a short loop
+summing = compiler(forceinline=True, fastmath={"reassoc", "contract"})  # lets sums run in vector registers
 
 
 @summing
@@ -65,22 +66,27 @@ def squared_norms(rows, out):
         out[i] = _dot(rows, i, rows, i)
 
 
-@compiled
-def _distance(query, i, gallery, j, query_norm, gallery_norm, cosine):
-    """Compute one distance as `compat.engine.exact.distances`; the norms are inverse ones, for cosine."""
-    if cosine:
-        apart = 1.0 - _dot(query, i, gallery, j) * query_norm[i] * gallery_norm[j]
-        return F32(apart) if apart > 1e-12 else F32(0.0)
-    return F32(math.sqrt(_squared_difference(query, i, gallery, j)))
+@inlined
+def _angle(product, inverse_norm, other):
+    apart = 1.0 - product * inverse_norm * other
+    return F32(apart if apart > 1e-12 else 0.0)
 
 
 @compiled
 def positive_distances(query, gallery, query_norm, gallery_norm, cosine, items, count, out):
-    """Write the distances of each query's positives (Q, P) into `out`, infinite beyond its count."""
+    """Write the distances of each query's positives (Q, P) into `out`, infinite beyond its count.
+
+    They are those of `compat.engine.exact.distances`; the norms are inverse ones, for cosine.
+    """
     for q in range(len(query)):
         for p in range(count[q]):
-            out[q, p] = _distance(query, q, gallery, items[q, p], query_norm, gallery_norm, cosine)
-        out[q, count[q] :] = np.inf
+            item = items[q, p]
+            if cosine:
+                out[q, p] = _angle(_dot(query, q, gallery, item), query_norm[q], gallery_norm[item])
+            else:
+                out[q, p] = F32(math.sqrt(_squared_difference(query, q, gallery, item)))
+        for p in range(count[q], out.shape[1]):
+            out[q, p] = np.inf
 
 
 @compiled
@@ -96,15 +102,18 @@ def positive_items(by_label, start, stop, groups, query_groups, items, count):
         count[q] = n
 
 
-@compiled
+@inlined
 def _lower_bound(thresholds, q, width, x):
-    low, high = 0, width
-    while low < high:
-        middle = (low + high) >> 1
-        if thresholds[q, middle] < x:
-            low = middle + 1
-        else:
-            high = middle
+    """Find the first threshold not below x, of one or more; shifts take no branch, which would be taken by chance."""
+    low, size = U64(0), U64(1)
+    bit = U64(0)
+    while size <= width:
+        size <<= U64(1)
+        bit += U64(1)
+    while bit > U64(0):
+        bit -= U64(1)
+        probe = low + (U64(1) << bit)
+        low += U64((thresholds[q, min(probe, width) - U64(1)] < x) & (probe <= width)) << bit
     return low
 
 
@@ -123,7 +132,9 @@ def tables(thresholds, width, error, squared, near, far, table, origin, scale):
         origin, scale: (Q,) out, an item at x is in cell (x - origin) * scale + 2.
     """
     queries, cells = table.shape
-    uncertain = table.dtype.type(1) << table.dtype.type(8 * table.itemsize - 1)
+    one = table.dtype.type(1)
+    uncertain = one << table.dtype.type(8 * table.itemsize - 1)
+    mask = U64(uncertain) - U64(1)
     for q in range(queries):
         n = width[q]
         for k in range(n):
@@ -136,19 +147,18 @@ def tables(thresholds, width, error, squared, near, far, table, origin, scale):
         high = far[q, n - 1] if n else F32(0.0)
         origin[q] = low
         scale[q] = F32(cells - 5) / max(high - low, F32(1e-30))
-        cell = 0
+        table[q] = 0
         for k in range(n):
             first = int((near[q, k] - low) * scale[q] + F32(1.98))
             last = min(int((far[q, k] - low) * scale[q] + F32(2.02)), cells - 2)
-            while cell < first:
-                table[q, cell] = k
-                cell += 1
-            while cell <= last:
-                table[q, cell] = table.dtype.type(k) | uncertain
-                cell += 1
-        while cell < cells:
-            table[q, cell] = n
-            cell += 1
+            for cell in range(first, last + 1):
+                table[q, cell] |= uncertain
+            table[q, last + 1] += one
+        below = U64(0)  # thresholds below a cell
+        for cell in range(U64(cells)):
+            found = U64(table[q, cell])
+            below += found & mask
+            table[q, cell] = below | (found & ~mask)
 
 
 @compiled
@@ -162,12 +172,13 @@ def _cells(product, q, b, d, constant, factor, scale, last, cell):
 
 @compiled
 def _look_up(table, q, cell, uncertain, bins, first, unsure):
+    first, items = U64(first), U64(len(cell))
+    for j in range(items):
+        bins[q, first + j] = table[q, cell[j]]
     n = U64(0)
-    for j in range(len(cell)):
-        found = table[q, cell[j]]
-        bins[q, first + j] = found
+    for j in range(items):
         unsure[n] = j
-        n += U64(found >= uncertain)
+        n += U64(bins[q, first + j] >= uncertain)
     return n
 
 
@@ -198,7 +209,10 @@ def _settle(query, gallery, query_norm, gallery_norm, cosine, thresholds, width,
         pair = np.int64(left[k])
         q = pair // tile
         item = first + pair - q * tile
-        x = _distance(query, q, gallery, item, query_norm, gallery_norm, cosine)
+        if cosine:
+            x = _angle(_dot(query, q, gallery, item), query_norm[q], gallery_norm[item])
+        else:
+            x = F32(math.sqrt(_squared_difference(query, q, gallery, item)))
         at = U64(bins[q, item])
         while at < U64(width[q]) and thresholds[q, at] < x:
             at += U64(1)
@@ -240,6 +254,6 @@ def overwrite(thresholds, width, items, count, distance, by_group, start, stop, 
     """Put positives into the bins of their exact distances, and take ignored items out of every counted bin."""
     for q in range(len(bins)):
         for k in range(count[q]):
-            bins[q, items[q, k]] = _lower_bound(thresholds, q, width[q], distance[q, k])
+            bins[q, items[q, k]] = _lower_bound(thresholds, q, U64(width[q]), distance[q, k])
         for k in range(start[q], stop[q]):
             bins[q, by_group[k]] = width[q]
