@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from compat.data.base import RetrievalData, Share
     from compat.data.cifar import CIFAR100
     from compat.data.digits import Digits
+    from compat.data.disjoint import DisjointQueries
     from compat.data.fashion import FashionMNIST
     from compat.data.image_folder import ImageFolder
     from compat.data.imagenet import ImageNet
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CIFAR100",
     "Digits",
+    "DisjointQueries",
     "FashionMNIST",
     "ImageFolder",
     "ImageNet",
@@ -39,6 +41,7 @@ PLACES = {
     **dict.fromkeys(("RetrievalData", "Share"), "base"),
     "CIFAR100": "cifar",
     "Digits": "digits",
+    "DisjointQueries": "disjoint",
     "FashionMNIST": "fashion",
     "ImageFolder": "image_folder",
     "ImageNet": "imagenet",

@@ -1,0 +1,57 @@
+"""What is searched and what is learned from: parts without an image, or without a class, in common."""
+
+import pytest
+import torch
+
+from compat.data import Digits, DisjointQueries, Share
+from compat.errors import InputError
+from compat.share import bounds_of
+
+
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    return Digits()
+
+
+def test_each_image_is_either_a_query_or_an_item(digits):
+    data, swapped = DisjointQueries(digits), DisjointQueries(digits, swap=True)
+    query, gallery, whole = data.query_images(), data.gallery_images(), digits.gallery_images()
+    assert torch.equal(torch.cat([query.groups, gallery.groups]).sort().values, whole.groups)
+    counts = whole.labels.bincount()
+    assert torch.equal(query.labels.bincount(), counts // 2)
+    assert torch.equal(gallery.labels.bincount(), (counts + 1) // 2)
+    assert torch.equal(query[3].image, whole[int(query.groups[3])].image)
+    assert data.train_images(augment=False).fingerprint == digits.train_images(augment=False).fingerprint
+    assert swapped.fingerprint()[1:] == data.fingerprint()[:0:-1]
+    with pytest.raises(InputError, match=r"data.data: DisjointQueries has queries of its own, expected a dataset"):
+        DisjointQueries(data)
+
+
+def test_the_classes_searched_may_be_others_than_those_learned():
+    data = Digits(gallery_classes=(0.5, 1.0))
+    assert data.gallery_images().labels.unique().tolist() == [5, 6, 7, 8, 9]
+    assert data.query_images() is data.gallery_images()
+    assert data.train_images(augment=False).labels.unique().tolist() == list(range(10))
+    assert data.fingerprint()[0] == Digits().fingerprint()[0]
+    assert Digits(gallery_classes=0.2).gallery_images().labels.unique().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5, (0.5, 0.2), (0.1,)])
+def test_classes_out_of_range_are_refused(share):
+    with pytest.raises(InputError, match=r"data.gallery_classes: .*, expected a share in \(0, 1\] or a pair of shares"):
+        Digits(gallery_classes=share)
+
+
+def test_two_ranges_of_images_have_none_in_common(digits):
+    labels = digits.train_images(augment=False).labels
+    first, second, whole = (digits.rows(Share(images=images)) for images in ((0, 0.5), (0.5, 1.0), 1.0))
+    assert torch.equal(torch.cat([first, second]).sort().values, whole)
+    assert torch.equal(first, digits.rows(Share(images=0.5)))
+    for part in (first, second):
+        assert (2 * labels[part].bincount() - labels.bincount()).abs().max() <= 1
+    with pytest.raises(InputError, match=r"sees.images: \(0.5, 0.501\) of the \d+ images of class '\d' is none"):
+        digits.rows(Share(images=(0.5, 0.501)))
+
+
+def test_bounds_of_a_share():
+    assert (bounds_of(0.3), bounds_of((0.3, 1))) == ((0.0, 0.3), (0.3, 1))
