@@ -55,18 +55,22 @@ def replay(artifact: ReplayedCurve, store: ArtifactStore, folder: Path) -> dict[
     log_curve(folder, curve)
     written = bytes_written(store, artifact.upgrade, served)
     total = written["bytes_old"] + written["bytes_new"]
-    took = seconds_of_maps(store, artifact.upgrade)
-    return {**lists, **written, "bytes_per_item": total, "map_seconds": torch.tensor(took)}
+    return {
+        **lists,
+        **written,
+        "bytes_per_item": total,
+        "map_seconds": torch.tensor(seconds_of_maps(store, artifact.upgrade)),
+    }
 
 
 def bytes_written(store: ArtifactStore, upgraded: Upgraded, served: Embeddings) -> dict[str, Tensor]:
-    """Return the bytes written for each gallery item, as float32: before its backfill, if transformed, and by it."""
+    """Return the bytes written for each gallery item, as float32: before its backfill, if rewritten, and by it."""
     old = 4 * served.gallery_old.shape[1] if rewrites(store, upgraded) else 0
     return {"bytes_old": torch.tensor(old), "bytes_new": torch.tensor(4 * served.gallery_new.shape[1])}
 
 
 def seconds_of_maps(store: ArtifactStore, upgraded: Upgraded) -> float:
-    """Measure how long a method's maps of all gallery items take, and those of the method under it."""
+    """Measure the maps of all gallery items, by a method and by the one under it; 0 without a map."""
     built, old = upgrade(store, upgraded), upgraded.learned.old
     under = seconds_of_maps(store, old.of) if isinstance(old, OldEnd) else 0.0
     if type(built.method).gallery is Upgrade.gallery:

@@ -12,6 +12,7 @@ from benchmarks.artifacts.images import dataset
 from benchmarks.artifacts.kinds import (
     Extracted,
     MethodState,
+    OldEnd,
     OnlineCurve,
     OwnSystem,
     PlainSystem,
@@ -66,14 +67,21 @@ def seconds_per_image(vectors: Extracted, store: ArtifactStore) -> float:
 
 
 def states(upgrade: Upgraded) -> Iterator[MethodState]:
-    """Yield the states that were learned for an upgrade: the method's, and that of the model below it."""
+    """Yield the states that were learned for an upgrade: the method's, and those of what it stands on."""
     yield upgrade.learned
     new = upgrade.learned.new
     if isinstance(new, ServedSystem):
         yield from states(new.by)
-    if isinstance(new, OwnSystem) and new.vectors.of != upgrade.learned:
+    elif isinstance(new, OwnSystem) and new.vectors.of != upgrade.learned:
         assert isinstance(new.vectors.of, MethodState)
         yield from states(Upgraded(new.vectors.of, new))
+
+
+def model_of(system: PlainSystem | OwnSystem | ServedSystem | OldEnd) -> Extracted:
+    """Return the embeddings by the model of a system, whatever methods map them."""
+    if isinstance(system, ServedSystem):
+        return model_of(system.by.new)
+    return model_of(system.of.learned.old) if isinstance(system, OldEnd) else system.vectors
 
 
 def embedding_seconds(upgrade: Upgraded, store: ArtifactStore) -> float:
@@ -81,13 +89,12 @@ def embedding_seconds(upgrade: Upgraded, store: ArtifactStore) -> float:
     images: dict[Extracted, int] = {}
     for learned in states(upgrade):
         needs = learned.method.needs()
-        old = learned.old.by.new if isinstance(learned.old, ServedSystem) else learned.old
-        pairs, trains = "training embeddings" in needs, "new model training" in needs
-        models = [old] * pairs + [learned.new] * ((pairs and not trains) or "plain new model" in needs)
+        pairs, own = "training embeddings" in needs, "new model training" in needs
+        new = (pairs and not own) or "plain new model" in needs
+        models = [model_of(learned.old)] * pairs + [model_of(learned.new)] * new
         if models and learned.images is not None and learned.sees is not None:
             rows = len(dataset(learned.images.whole).rows(learned.sees))
-            own = [model.vectors for model in models if isinstance(model, (PlainSystem, OwnSystem))]  # not a served one
-            images |= {vectors: max(rows, images.get(vectors, 0)) for vectors in own}
+            images |= {model: max(rows, images.get(model, 0)) for model in models}
     return sum(rows * seconds_per_image(vectors, store) for vectors, rows in images.items())
 
 
@@ -119,10 +126,11 @@ def training_seconds(upgrade: Upgraded, store: ArtifactStore) -> float:
         base = learned.new.vectors.of
         assert isinstance(base, MethodState)
         return total + training_seconds(Upgraded(base, learned.new), store)
+    assert isinstance(learned.new, PlainSystem)
     return total + generation_seconds(learned.new, store)
 
 
-def generation_seconds(system: PlainSystem | OwnSystem, store: ArtifactStore) -> float:
+def generation_seconds(system: PlainSystem, store: ArtifactStore) -> float:
     """Return the seconds of training a generation's model; 0 for a checkpoint."""
     weights = system.vectors.of
     return seconds(weights, store) if isinstance(weights, Weights) else 0.0

@@ -45,3 +45,14 @@ def test_heads_alone_and_methods_onto_them_are_rows_like_any_method_s(config):
     assert found["kernel"].training_seconds == pytest.approx(
         rho.training_seconds + found["kernel"].seconds["learn kernel"], abs=0.02
     )
+
+    embedded = {  # beside what is trained: the training images, once by each model for both methods
+        name: found[name].cost["seconds"].fixed[0] - (found[name].training_seconds - rho.seconds["train new"])
+        for name in ("rho", "kernel", "independent_rho", "both", "back")
+    }
+    assert embedded["rho"] > 0
+    assert list(embedded.values()) == pytest.approx([embedded["rho"]] * 5, abs=0.03)
+    written = {name: found[name].cost["bytes"].each[0] for name in ("rho", "plain", "own")}
+    assert written == {"rho": 0, "plain": 4 * 6, "own": 4 * 7}  # own stands on a map of the old gallery
+    assert found["plain"].cost["seconds"].each[0] > 0  # the map of the method under it
+    assert rho.cost["seconds"].item > rho.cost["seconds"].plain
