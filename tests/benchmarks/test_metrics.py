@@ -99,7 +99,7 @@ def test_methods_are_ranked_by_any_metric_that_all_results_have(tmp_path, capsys
     monkeypatch.setattr(sys, "argv", ["rank", str(tmp_path / "a"), str(tmp_path / "b"), "--metric", "mrr"])
     rank.main()
     printed = capsys.readouterr().out
-    assert "ranked by AUC MRR" in printed
+    assert "2 methods by AUC MRR" in printed
     assert printed.index("good") < printed.index("bad")
 
 
