@@ -10,15 +10,21 @@ from benchmarks.policies.settings import Settings
 IMITATORS = ("il", "iwm", "sr")
 STARTS = ("none", "il", "iwm", "sr")
 EVALUATED = 1000  # seed of the first test episode; demonstrations begin at 0
-NAMES = {
+NAMES = {  # four variants are only in results of before 2026-11-30: on own episodes, by outcomes, by what is served
     "il": "IL",
     "iwm": "IWM",
+    "iwm_episodes": "IWM on own episodes",
     "sr": "SR",
+    "sr_outcomes": "SR by labelled outcomes",
+    "sr_served": "SR by the share served",
     "rl_none": "RL",
     "rl_il": "RL from IL",
     "rl_iwm": "RL from IWM",
+    "rl_iwm_episodes": "RL from IWM on own episodes",
     "rl_sr": "RL from SR",
+    "rl_sr_outcomes": "RL from SR by labelled outcomes",
 }
+IMITATES = [method for method in NAMES if not method.startswith("rl_")]
 
 
 class GallerySetting(NamedTuple):
@@ -71,7 +77,7 @@ class PolicyRecipe(NamedTuple):
     Attributes:
         fold: of the environments.
         family: of its network.
-        method: one of `NAMES`.
+        method: one of `IMITATORS`, or `rl_` and one of `STARTS`.
         alternatives: own ones for each state; 0 for none.
         share: of the expert's episodes.
         seed: of everything random.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.policies.recipes import IMITATORS, NAMES, STARTS, Fold
+from benchmarks.policies.recipes import IMITATES, NAMES, Fold
 from benchmarks.policies.summary import EXPERT, RANDOM, Name, Pairs, StudyResults, interval
 from compat.curve import relative_gain
 from compat.statistics import Interval
@@ -69,12 +69,12 @@ def comparisons(found: StudyResults, some: Sequence[Fold]) -> str:
     """Format the gain of early experience over imitation, and of rewards over their start."""
     rows = []
     for family in found.settings.families:
-        for method in IMITATORS[1:]:
+        for method in IMITATES[1:]:
             rows.append(_row(found, some, (method, "il", family), AIM))
-        for start in STARTS:
-            rows.append(
-                _row(found, some, (f"rl_{start}", RANDOM if start == "none" else start, family), AIM_OF_REWARDS)
-            )
+        for method in NAMES:
+            if method.startswith("rl_"):
+                start = RANDOM if method == "rl_none" else method.removeprefix("rl_")
+                rows.append(_row(found, some, (method, start, family), AIM_OF_REWARDS))
     kept = [row for row in rows if row]
     heading = ["difference", *_heads(some), "reaches its aim"]
     text = (
@@ -107,11 +107,12 @@ def _reached(of_folds: Sequence[Pairs], aim: float) -> str:
 def varied(found: StudyResults, some: Sequence[Fold]) -> str:
     """Format results over the number of alternatives, and over the share of the demonstrations."""
     family, settings = found.settings.first_family, found.settings
-    heads = [NAMES[method] for method in IMITATORS]
+    shown = [m for m in IMITATES if any(found.above_heuristic(fold, _named(found, fold, m, family)) for fold in some)]
+    heads = [NAMES[method] for method in shown]
     rows = []
     for count in [0, *settings.curves.alternatives]:
         row = []
-        for method in IMITATORS:
+        for method in shown:
             pairs = []
             for fold in some:
                 own = found.recipe(fold, family, method, count) if count else found.recipe(fold, family, "il")
@@ -122,7 +123,7 @@ def varied(found: StudyResults, some: Sequence[Fold]) -> str:
     rows = []
     for share in settings.curves.shares:
         row = []
-        for method in IMITATORS:
+        for method in shown:
             names = [found.recipe(fold, family, method, None, share) for fold in some]
             each = zip(some, names, strict=True)
             row.append(_cell([_first(found, found.above_heuristic(fold, name)) for fold, name in each]))
