@@ -18,8 +18,9 @@ from compat.curve_sums import curve_sums, of_all_processes
 from compat.embeddings import Embeddings, warn_of_directions
 from compat.engine.exact import Distance, EngineGallery, Queries
 from compat.engine.replay import Backend
+from compat.engine.samples import Sample, draw
 from compat.errors import InputError
-from compat.merge import Merge
+from compat.merge import Merge, QueryZScore
 from compat.progress import backfill_steps, completion_ratios
 
 
@@ -133,8 +134,8 @@ def backfill_curve(
         metrics: further ones beside mAP, CMC@k and negative flips: names of `compat.curve_metrics.CURVE_METRICS`, or
             metrics by name. All come from the same pass; some read every relevant item's rank, which takes more time.
         distance: "cosine", or "l2" between raw embeddings.
-        merge: a fitted rule to merge the two lists; None: by raw distances. Rules need the whole gallery, in one part,
-            on the CPU.
+        merge: a fitted rule to merge the two lists; None: by raw distances. Rules need the gallery in one part, and all
+            but `QueryZScore` need it whole on the CPU.
         backend: "numba" (compiled, on the CPU), "torch" (on the embeddings' device) or "auto": numba on the CPU, else
             torch. The CPU is used with `torch.get_num_threads()` threads.
         query_chunk: queries at a time; by default as many as take about 256 MiB over all concurrent chunks.
@@ -148,10 +149,10 @@ def backfill_curve(
         The `Curve`.
 
     Raises:
-        InputError: a merge rule for a gallery in parts, in shards or on another device than the CPU; parts with
-            different queries or with shards; an order that is not a permutation; a completion ratio outside [0, 1] or
-            not ascending; no query with a positive; a gallery of 2**31 items or more (ranks are counted in 32 bits);
-            `shard` without torch.distributed; values beyond 1e30 for l2.
+        InputError: a merge rule for a gallery in parts; one other than `QueryZScore` for shards or on another device
+            than the CPU; parts with different queries or with shards; an order that is not a permutation; a completion
+            ratio outside [0, 1] or not ascending; no query with a positive; a gallery of 2**31 items or more (ranks are
+            counted in 32 bits); `shard` without torch.distributed; values beyond 1e30 for l2.
 
     Example:
         >>> space = torch.eye(4)
@@ -165,7 +166,8 @@ def backfill_curve(
         raise InputError(f"embeddings: {len(whole)} parts and shard {shard!r}, expected one, or parts without shard")
     if merge is not None and not merge.changes:
         merge = None
-    if merge is not None and (len(whole) > 1 or shard is not None):
+    rule = merge if isinstance(merge, QueryZScore) else None
+    if merge is not None and (len(whole) > 1 or (shard is not None and rule is None)):
         raise InputError(f"merge: {type(merge).__name__} for a gallery in parts or shards, expected it whole")
     e = whole[0]
     for part in whole[1:]:
@@ -175,6 +177,9 @@ def backfill_curve(
     sizes = _gallery_sizes(whole, shard)
     points = completion_ratios(progress)
     step = backfill_steps(order, sum(sizes), points)
+    samples: list[Sample] = []
+    if rule is not None:
+        samples, merge = draw(rule, order, points, e, sizes if shard == "gallery" else ()), None
     if shard == "gallery":
         step = step[:, sum(sizes[: dist.get_rank()]) :][:, : sizes[dist.get_rank()]]
     if len(top_k) == 0:
@@ -202,7 +207,8 @@ def backfill_curve(
     sums = curve_sums(
         [
             EngineGallery(
-                p.gallery_old, p.gallery_new, p.gallery_labels, p.gallery_groups, its, len(points), distance, merge
+                *(p.gallery_old, p.gallery_new, p.gallery_labels, p.gallery_groups),
+                *(its, len(points), distance, merge, samples),
             )
             for p, its in zip(whole, steps, strict=True)
         ],

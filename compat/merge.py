@@ -1,7 +1,8 @@
 """Merge rules: bring the distances of two spaces to one scale before the lists are merged.
 
 A rule maps each space's distances by an increasing function, so the order within one part of the gallery never changes:
-at progress 0 and 1 the ranking is that of the old and of the new part alone.
+at progress 0 and 1 the ranking is that of the old and of the new part alone. `QueryZScore` has such functions for each
+query, which change as items migrate; the other rules have the same two for a whole curve.
 """
 
 from __future__ import annotations
@@ -41,11 +42,13 @@ class Merge:
     Attributes:
         needs: inputs of `fit`, see `compat.needs`.
         by_rank: merge by ranks instead of distances.
+        by_query: standardise each query's distances by those to a sample of migrated items, see `QueryZScore`.
         scales: of the old and the new space, once fitted; None: raw distances.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     by_rank = False
+    by_query = False
     scales: tuple[Scale, Scale] | None = None
 
     @property
@@ -57,7 +60,7 @@ class Merge:
         """
         if self.scales is None and self.needs:
             raise InputError(f"merge: {type(self).__name__} is not fitted, expected a call of fit")
-        return self.by_rank or self.scales is not None
+        return self.by_rank or self.by_query or self.scales is not None
 
     def fit(self, given: Given) -> None:
         """Fit the scales to pairs of training images.
@@ -144,3 +147,40 @@ class ReciprocalRank(Merge):
     """
 
     by_rank = True
+
+
+class QueryZScore(Merge):
+    """Standardise each query's distances by its distances to a sample of migrated items; no labels, no training.
+
+    The sampled items' embeddings are known in both spaces. A query's old distances are standardised by mean and
+    deviation of its distances to the sample's old embeddings, and its new ones by those to the new embeddings. Items of
+    the query's own group do not count. Distances stay raw below `fewest` migrated items, and for a query whose sample
+    is without spread in a space.
+
+    Each place in the backfill order has a random priority. The sample is the `size` migrated places of lowest priority,
+    so it depends on nothing but the number of migrated items, and few items enter or leave it as that number grows.
+
+    Args:
+        size: number of sampled items.
+        fewest: number of migrated items below which distances stay raw.
+        seed: of the priorities.
+
+    Raises:
+        InputError: `fewest` below 2 or above `size`; a negative seed.
+    """
+
+    by_query = True
+
+    def __init__(self, size: int = 300, fewest: int = 100, seed: int = 0) -> None:
+        if not 2 <= fewest <= size:
+            raise InputError(f"fewest: {fewest}, expected 2 to size = {size}")
+        if seed < 0:
+            raise InputError(f"seed: {seed}, expected at least 0")
+        self.size, self.fewest, self.seed = size, fewest, seed
+
+    def places(self, migrated: int) -> np.ndarray:
+        """Return the sampled places in the backfill order, (N,), when the first `migrated` items of it are migrated."""
+        if migrated < self.fewest:
+            return np.empty(0, np.int64)
+        priority = np.random.default_rng(self.seed).random(migrated)  # the first numbers are those of any longer draw
+        return np.argpartition(priority, min(self.size, migrated) - 1)[: self.size]

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from compat.curve import area
 from compat.embeddings import Embeddings, warn_of_directions
-from compat.engine.exact import Distance
+from compat.engine.exact import Distance, Queries
 from compat.engine.nearest import MEMORY, IndexedSpace
+from compat.engine.samples import Sample, draw, standardised, standards
 from compat.errors import InputError
+from compat.merge import Merge, QueryZScore
 from compat.progress import backfill_steps, completion_ratios
 
 
@@ -59,6 +61,7 @@ def topk_curve(
     k: int = 100,
     top_k: tuple[int, ...] = (1, 5),
     distance: Distance = "cosine",
+    merge: Merge | None = None,
     index: str = "Flat",
     search: str = "",
     recall_queries: int = 1000,
@@ -89,6 +92,7 @@ def topk_curve(
         k: length of the ranked list.
         top_k: the cut-offs of CMC@j, at most k.
         distance: "cosine", or "l2" between the embeddings as they are.
+        merge: `QueryZScore`, or None: by raw distances.
         index: a faiss index_factory string; trained, if needed, on the whole gallery, in each space.
         search: faiss's search-time parameters, such as "nprobe=16" or "efSearch=64".
         recall_queries: number of evenly spaced queries for measuring the recall.
@@ -97,7 +101,7 @@ def topk_curve(
         The `TopkCurve`.
 
     Raises:
-        InputError: several orders or no permutation, a wrong completion ratio, a cut-off beyond k,
+        InputError: several orders or no permutation, a wrong completion ratio, a cut-off beyond k, another merge rule,
             an index unknown to faiss or not trainable on this gallery or with these parameters, no query
             with a positive.
 
@@ -113,7 +117,7 @@ def topk_curve(
     if np.ndim(order) != 1:
         raise InputError(f"order: shape {np.shape(order)}, expected one permutation, ({items},)")
     backfill_steps(order, items, points)
-    _check(k, top_k, distance, recall_queries)
+    _check(k, top_k, distance, recall_queries, merge)
     if distance == "cosine":
         warn_of_directions(e)
     faiss.omp_set_num_threads(torch.get_num_threads())
@@ -134,6 +138,9 @@ def topk_curve(
     sampled = torch.zeros(len(positives), dtype=torch.bool)
     sampled[evaluated[np.linspace(0, len(evaluated) - 1, min(len(evaluated), recall_queries)).astype(int)]] = True
 
+    rule = merge if isinstance(merge, QueryZScore) else None
+    samples = None if rule is None else draw(rule, order, points, e)[0]
+    width = wanted if rule is None else wanted + rule.size
     permutation = torch.from_numpy(np.array(order, dtype=np.int64))
     mean_ap, recall, flips = (np.zeros(len(points)) for _ in range(3))
     correct = torch.zeros(len(positives), dtype=torch.bool)  # at the first ratio
@@ -145,8 +152,9 @@ def topk_curve(
             old.add(permutation[count:])
             new.add(permutation[before:count])
         before = count
-        for rows in evaluated.split(max(1, MEMORY // (128 * wanted))):
-            distances, found = _merged(parts, rows, groups, k, wanted)
+        for rows in evaluated.split(max(1, MEMORY // (128 * width))):
+            scales = None if samples is None else _scales(e, rows, samples, point, distance)
+            distances, found = _merged(parts, rows, groups, k, wanted, scales)
             relevant = (gallery_labels[found] == query_labels[rows, None]) & distances.isfinite()
             precision, first = _figures(distances, relevant)
             mean_ap[point] += float((precision / positives[rows].clamp_max(k)).sum())
@@ -156,7 +164,8 @@ def topk_curve(
             for j in cmc:
                 cmc[j][point] += int(((first > 0) & (first <= j)).sum())
             if flat and (sample := sampled[rows]).any():
-                exact, _ = _merged(flat, rows[sample], groups, k, wanted)
+                own = None if scales is None else scales[sample]
+                exact, _ = _merged(flat, rows[sample], groups, k, wanted, own)
                 known = exact.isfinite()
                 last = exact.where(known, -torch.inf).amax(1, keepdim=True)
                 recall[point] += float(((distances[sample] <= last).sum(1) / known.sum(1)).double().sum())
@@ -173,7 +182,7 @@ def topk_curve(
     )
 
 
-def _check(k: int, top_k: tuple[int, ...], distance: str, recall_queries: int) -> None:
+def _check(k: int, top_k: tuple[int, ...], distance: str, recall_queries: int, merge: Merge | None) -> None:
     for name, value in (("k", k), ("recall_queries", recall_queries), *(("top_k", j) for j in top_k)):
         if value < 1:
             raise InputError(f"{name}: {value}, expected at least 1")
@@ -181,6 +190,8 @@ def _check(k: int, top_k: tuple[int, ...], distance: str, recall_queries: int) -
         raise InputError(f"top_k: {max(top_k)}, expected at most k = {k}")
     if distance not in ("cosine", "l2"):
         raise InputError(f"distance: {distance!r}, expected cosine or l2")
+    if merge is not None and merge.changes and not merge.by_query:
+        raise InputError(f"merge: {type(merge).__name__} of cut-off lists, expected QueryZScore or none")
 
 
 def _occurrences(queries: Tensor, gallery: Tensor) -> Tensor:
@@ -197,12 +208,29 @@ def _pairs(labels: tuple[Tensor, Tensor], groups: tuple[Tensor, Tensor]) -> tupl
     return query, gallery
 
 
+def _scales(e: Embeddings, rows: Tensor, samples: Sample, point: int, distance: Distance) -> Tensor:
+    """Return the scales of these queries (N,) at a completion ratio, (N, 2, 2), see `standards`."""
+    queries = Queries(*(values[rows].cpu() for values in (e.query_old, e.query_new, e.query_labels, e.query_groups)))
+    here = samples.chosen[point]
+    sample = Sample(*(values[here].cpu() for values in samples[:3]), torch.ones(1, int(here.sum()), dtype=torch.bool))
+    return standards([sample], queries, distance)[0, 0]
+
+
 def _merged(
-    parts: list[IndexedSpace], rows: Tensor, groups: tuple[Tensor, Tensor], k: int, wanted: int
+    parts: list[IndexedSpace],
+    rows: Tensor,
+    groups: tuple[Tensor, Tensor],
+    k: int,
+    wanted: int,
+    scales: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Merge the k nearest items to these queries (N,) of both parts: ascending distances, padded with inf, and rows."""
-    lists = [part.search(rows, wanted) for part in parts if len(part.items)]
-    distances, items = (torch.cat(values, 1) for values in zip(*lists, strict=True))
+    """Merge the k nearest items to these queries (N,) of both parts: ascending distances, padded with inf, and rows.
+
+    Distances are standardised by the scales (N, 2, 2), if there are any.
+    """
+    searched = [(space, part.search(rows, wanted)) for space, part in enumerate(parts) if len(part.items)]
+    lists = [d if scales is None else standardised(d, scales[:, space]) for space, (d, _) in searched]
+    distances, items = torch.cat(lists, 1), torch.cat([found for _, (_, found) in searched], 1)
     ignored = groups[1][items] == groups[0][rows, None]
     nearest, at = distances.masked_fill_(ignored, torch.inf).sort(1)
     return nearest[:, :k].contiguous(), items.gather(1, at[:, :k])

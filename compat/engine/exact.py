@@ -12,13 +12,17 @@ Ties are one group, as in scikit-learn's `average_precision_score`: nothing depe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from compat.merge import Merge
+
+if TYPE_CHECKING:
+    from compat.engine.samples import Sample
 
 Distance = Literal["cosine", "l2"]
 NO_RANK = 2**31 - 1
@@ -46,6 +50,7 @@ class EngineGallery:
         points: T, the number of completion ratios.
         distance: "cosine" or "l2".
         merge: puts the distances of the two spaces on one scale; None: raw distances.
+        samples: for each order the items by which a query's distances are standardised; empty: they are not.
     """
 
     old: Tensor
@@ -56,6 +61,7 @@ class EngineGallery:
     points: int
     distance: Distance = "cosine"
     merge: Merge | None = None
+    samples: Sequence[Sample] = ()
 
 
 class Positives(NamedTuple):
@@ -124,8 +130,9 @@ def distances(query: Tensor, gallery: Tensor, distance: Distance = "cosine") -> 
     query, gallery = query.double(), gallery.double()
     if distance == "l2":
         return torch.cdist(query, gallery, compute_mode="donot_use_mm_for_euclid_dist").float()
-    apart = 1 - (query @ gallery.T) * inverse_norms(query)[:, None] * inverse_norms(gallery)
-    return apart.where(apart > 1e-12, 0.0).float()
+    apart = query @ gallery.T  # then in place, as memory is most of the time
+    apart.mul_(inverse_norms(query)[:, None]).mul_(inverse_norms(gallery)).neg_().add_(1)
+    return torch.nn.functional.threshold_(apart, 1e-12, 0.0).float()
 
 
 class ExactChunk(NamedTuple):

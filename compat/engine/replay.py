@@ -15,6 +15,7 @@ from compat.engine.base import Countable, Engine
 from compat.engine.cpu import CpuEngine, squared_norms
 from compat.engine.exact import EngineGallery, Figures, Positives, Queries, TorchEngine, figures, thresholds_of
 from compat.engine.merged import MergeEngine
+from compat.engine.scaled import ScaledCpuEngine, ScaledEngine
 from compat.errors import InputError
 
 Backend = Literal["auto", "numba", "torch"]
@@ -41,6 +42,8 @@ def choose_engine(gallery: EngineGallery, queries: Queries, backend: Backend, sh
         return MergeEngine(gallery)
     if backend == "numba" and device != "cpu":
         raise InputError(f"backend: numba with embeddings on {device}, expected them on the CPU")
+    if gallery.samples:
+        return ScaledEngine(gallery) if backend == "torch" or device != "cpu" or sharded else ScaledCpuEngine(gallery)
     if backend == "torch" or device != "cpu":
         return TorchEngine(gallery)
     beyond = torch.tensor(0)
@@ -96,6 +99,8 @@ def _counted(engines: Sequence[Countable[Any]], queries: Sequence[Queries], shar
     positives = _join([engine.positives(part) for engine, part in zip(engines, measured, strict=True)])
     if sharded:
         positives = _gather(positives, engines[0].gallery.points)
+    if isinstance(scaled := engines[0], ScaledEngine):
+        return scaled.counted(measured[0], positives, of_each, dist.all_reduce)
     thresholds = thresholds_of(positives)
     ranks = torch.stack([e.ranks(part, thresholds) for e, part in zip(engines, measured, strict=True)]).sum(0)
     if sharded:

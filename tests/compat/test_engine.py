@@ -19,7 +19,7 @@ from compat.engine import kernels
 from compat.engine.cpu import CpuEngine
 from compat.engine.exact import EngineGallery, Queries, TorchEngine, distances, thresholds_of
 from compat.errors import InputError
-from compat.merge import ReciprocalRank
+from compat.merge import QueryZScore, ReciprocalRank
 from compat.metrics import BackfillCurve
 from tests.helpers import shards
 from tests.helpers.spaces import BACKENDS, FIELDS, random_embeddings, slow_curve
@@ -171,14 +171,15 @@ def test_more_positives_than_16_bits_count():
     np.testing.assert_allclose(precision, other_precision, rtol=1e-12)
 
 
+@pytest.mark.parametrize("merge", [None, QueryZScore(size=9, fewest=5)])
 @pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
-def test_processes_give_the_same_counts(tmp_path, world):
+def test_processes_give_the_same_counts(tmp_path, world, merge):
     e, order = random_embeddings(7, 23, 61), [backfill_order(61, s) for s in range(2)]
-    whole = backfill_curve(e, order, 7, per_query=True, metrics=CURVE_METRICS)
+    whole = backfill_curve(e, order, 7, per_query=True, metrics=CURVE_METRICS, merge=merge)
     assert whole.average_precision is not None
     assert whole.first_rank is not None
     fields = {name: getattr(e, name).numpy() for name in FIELDS}
-    mp.start_processes(shards.replay, (world, tmp_path, fields, order), world, start_method="spawn")
+    mp.start_processes(shards.replay, (world, tmp_path, fields, order, merge), world, start_method="spawn")
     results = list(tmp_path.glob("*.pt"))
     assert len(results) == 4 * world
     for path in results:

@@ -11,9 +11,17 @@ import torch.distributed as dist
 
 from compat import Embeddings, backfill_curve
 from compat.curve_metrics import CURVE_METRICS
+from compat.merge import Merge
 
 
-def replay(rank: int, world: int, folder: Path, fields: Mapping[str, np.ndarray], orders: Sequence[np.ndarray]) -> None:
+def replay(
+    rank: int,
+    world: int,
+    folder: Path,
+    fields: Mapping[str, np.ndarray],
+    orders: Sequence[np.ndarray],
+    merge: Merge | None = None,
+) -> None:
     """Replay its shard of the queries, and of the gallery, on both engines; save what is found."""
     torch.set_num_threads(1)
     meeting = f"file://{folder}/meeting"
@@ -22,7 +30,7 @@ def replay(rank: int, world: int, folder: Path, fields: Mapping[str, np.ndarray]
         mine = np.array_split(np.arange(len(fields[f"{part}_old"])), world)[rank]
         own: Any = {name: values[mine] if name.startswith(part) else values for name, values in fields.items()}
         for backend in ("numba", "torch"):
-            options: Any = {"shard": shard, "backend": backend, "query_chunk": 5}
+            options: Any = {"shard": shard, "backend": backend, "query_chunk": 5, "merge": merge}
             curve = backfill_curve(Embeddings(**own), orders, 7, per_query=True, metrics=CURVE_METRICS, **options)
             found = [curve.figures, curve.first_rank, curve.average_precision, curve.queries]
             torch.save(found, f"{folder}/{shard}-{backend}-{rank}.pt")
