@@ -182,5 +182,13 @@ class QueryZScore(Merge):
         """Return the sampled places in the backfill order, (N,), when the first `migrated` items of it are migrated."""
         if migrated < self.fewest:
             return np.empty(0, np.int64)
-        priority = np.random.default_rng(self.seed).random(migrated)  # the first numbers are those of any longer draw
-        return np.argpartition(priority, min(self.size, migrated) - 1)[: self.size]
+        return lowest(self.priorities(migrated), self.size)
+
+    def priorities(self, places: int) -> np.ndarray:
+        """Return the priorities of the first places of the backfill order, (N,); they do not depend on N."""
+        return np.random.default_rng(self.seed).random(places)
+
+
+def lowest(values: np.ndarray, count: int) -> np.ndarray:
+    """Return the numbers of the lowest values, at most `count`, in any order."""
+    return np.argpartition(values, count - 1)[:count] if count < len(values) else np.arange(len(values))

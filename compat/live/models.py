@@ -18,7 +18,7 @@ from compat.experience.learners import Learner
 from compat.experience.replay import refit_points
 from compat.live.items import UNDER_WAY, Journal
 from compat.live.outputs import describe_type, to_float32
-from compat.merge import Merge, Raw
+from compat.merge import Merge, QueryZScore, Raw
 from compat.methods.upgrade import Upgrade
 from compat.models import Embedder, Precomputed
 
@@ -93,7 +93,7 @@ class Models:
 
     Raises:
         InputError: a model without a version, or whose `passing` is no tuple of exception types; a merge rule which is
-            not fitted or needs labels; refit points which do not ascend in [0, 1].
+            not fitted, needs labels, or is `QueryZScore` with a learner; refit points which do not ascend in [0, 1].
     """
 
     new: Embed
@@ -117,6 +117,8 @@ class Models:
         if "training labels" in self.merge.needs:
             raise InputError(f"models.merge: {type(self.merge).__name__} needs labels, expected a rule without labels")
         _ = self.merge.changes
+        if self.learner is not None and self.merge.by_query:
+            raise InputError(f"models.merge: {type(self.merge).__name__} with a learner, expected another rule")
         if self.learner is not None:
             refit_points(self.refit)
         for method in (self.upgrade, self.learner):
@@ -128,6 +130,8 @@ class Models:
         """Versions by name which must not change during a migration."""
         scales = [] if self.merge.scales is None else [part for s in self.merge.scales for part in (s.x, s.y)]
         rule = hashlib.sha256(b"".join(part.tobytes() for part in scales)).hexdigest()[:16] if scales else ""
+        if isinstance(self.merge, QueryZScore):
+            rule = f"{self.merge.size} {self.merge.fewest} {self.merge.seed}"
         found = {
             "new": self.new.version,
             "upgrade": "independent" if self.upgrade is None else identity(self.upgrade),

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from compat.engine.exact import Distance, distances
+from compat.engine.samples import standardised
 from compat.errors import InputError
 from compat.live.checks import check_fields
 from compat.live.extraction import describe_error
@@ -96,11 +98,13 @@ class Searcher:
                 self.models.check(journal)
                 self.checked = journal.fingerprint
             try:
-                found, merge = self._search(contents, k, where, journal)
+                found, merge, scales = self._search(contents, k, where, journal)
             except Conflict:
                 continue
             break
-        hits = [merge_hits(found, row, merge, journal.distance, k) for row in range(len(contents))]
+        rows = range(len(contents))
+        each = [None] * len(contents) if scales is None else scales
+        hits = [merge_hits(found, row, merge, journal.distance, k, each[row]) for row in rows]
         self._record(time.perf_counter() - started)
         return hits
 
@@ -113,21 +117,25 @@ class Searcher:
         journal = self.store.journal()
         columns: list[Column] = ["new" if journal.mode == "new" else "old"]
         if journal.mode == "both":
-            columns = [self._plan(journal).column, "new"]
+            columns = [(its := self._plan(journal)).column, "new"]
+            if its.sample is not None:
+                its.sample.update()
         self.store.warm(columns)
         if contents:
             self.search_many(contents)
 
     def _search(
         self, contents: Sequence[str], k: int, where: Where | None, journal: Journal
-    ) -> tuple[dict[str, tuple[np.ndarray, Candidates]], Merge | None]:
-        """Return the queries and candidates of each part, and the merge rule."""
+    ) -> tuple[dict[str, tuple[np.ndarray, Candidates]], Merge | None, Tensor | None]:
+        """Return the queries and candidates of each part, the merge rule, and each query's scales (Q, 2, 2), if any."""
+        scales = None
         if journal.mode == "both":
             its = self._plan(journal)
             with torch.inference_mode():
                 old, new = its.query(*map(torch.from_numpy, self._embed(contents, its.passes, journal)))
             asks = [Ask(its.column, old.numpy()), Ask("new", new.numpy())]
             merge: Merge | None = its.merge if its.merge.changes else None
+            scales = None if its.sample is None else its.sample.scales(old, new)
         elif journal.mode == "new":
             after = new_model(self.models, journal)
             last = after is self.models.old
@@ -140,7 +148,8 @@ class Searcher:
             asks, merge = [Ask("old", query_old)], None
         found = self.store.search(asks, k, where, journal)
         parts = ["new" if ask.column == "new" else "old" for ask in asks]
-        return {part: (ask.queries, its) for part, ask, its in zip(parts, asks, found, strict=True)}, merge
+        lists = {part: (ask.queries, its) for part, ask, its in zip(parts, asks, found, strict=True)}
+        return lists, merge, scales
 
     def _plan(self, journal: Journal) -> ServingPlan:
         if self.plan is None or self.plan[0] != journal.serving_key:
@@ -222,9 +231,17 @@ def embed_queries(model: Embed, contents: Sequence[str], name: str, dim: int) ->
 
 
 def merge_hits(
-    found: Mapping[str, tuple[np.ndarray, Candidates]], row: int, merge: Merge | None, distance: Distance, k: int
+    found: Mapping[str, tuple[np.ndarray, Candidates]],
+    row: int,
+    merge: Merge | None,
+    distance: Distance,
+    k: int,
+    scales: Tensor | None = None,
 ) -> list[Hit]:
-    """Merge a query's lists and return the first k hits; at equal distance the new part comes first, then by id."""
+    """Merge a query's lists and return the first k hits; at equal distance the new part comes first, then by id.
+
+    Distances are standardised by the query's scales (2, 2), if it has any.
+    """
     hits: list[Hit] = []
     for part in ("new", "old"):
         if part not in found:
@@ -234,7 +251,9 @@ def merge_hits(
         if len(at) == 0:
             continue
         apart = distances(torch.from_numpy(queries[row][None]), torch.from_numpy(its.vectors[at]), distance)[0].numpy()
-        if merge is not None and merge.by_rank:
+        if scales is not None:
+            apart = standardised(torch.from_numpy(apart)[None], scales[[int(part == "new")]])[0].numpy()
+        elif merge is not None and merge.by_rank:
             apart = np.searchsorted(np.sort(apart), apart, side="right")
         elif merge is not None and merge.scales is not None:
             apart = merge.scales[part == "new"](apart)

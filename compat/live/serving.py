@@ -15,8 +15,9 @@ from compat.experience.fits import Fit, load
 from compat.experience.seen import SeenItems, Serving, baseline, serve_baseline
 from compat.live.items import Column, Journal, StoredGallery
 from compat.live.models import Embed, Models, embed, passing
+from compat.live.query_sample import QuerySample
 from compat.live.store import Conflict, Store
-from compat.merge import Merge
+from compat.merge import Merge, QueryZScore
 from compat.methods.upgrade import Upgrade, through
 
 
@@ -30,12 +31,14 @@ class ServingPlan:
         passes: models through which a query passes.
         column: column by which the old part is searched.
         merge: merge rule.
+        sample: sample of migrated items, if the rule standardises by one.
     """
 
     query: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     passes: tuple[str, ...]
     column: Column
     merge: Merge
+    sample: QuerySample | None = None
 
 
 def serving_plan(store: Store, models: Models, journal: Journal) -> ServingPlan:
@@ -49,7 +52,10 @@ def serving_plan(store: Store, models: Models, journal: Journal) -> ServingPlan:
     column: Column = "bridge" if journal.bridged else "old"
     if journal.learned == 0:
         passes = ("new",) if upgrade.encoder_passes == 1 else ("old", "new")
-        return ServingPlan(upgrade.query, passes, column, models.merge)
+        rule, sample = models.merge, None
+        if isinstance(rule, QueryZScore):
+            sample = QuerySample(store, rule, lambda old: search_vectors(upgrade, old), journal)
+        return ServingPlan(upgrade.query, passes, column, rule, sample)
     if (fit := load_fit(store, models, journal)) is None:
         if store.journal().serving_key != journal.serving_key:
             raise Conflict

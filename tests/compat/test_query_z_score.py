@@ -155,7 +155,9 @@ def test_an_affine_change_of_the_distances_does_not_matter():
     query[:, -2], gallery[:, -1] = 3**0.5, 3**0.5
     changed = e.replace(query_new=query, gallery_new=gallery)
     order, rule = backfill_order(60, 0), QueryZScore(20, 5)
-    np.testing.assert_array_equal(curve_of(changed, order, 16, rule)[1], curve_of(e, order, 16, rule)[1])
+    theirs, ours = (curve_of(some, order, 16, rule)[1] for some in (changed, e))
+    np.testing.assert_array_equal(theirs[..., 2:], ours[..., 2:])  # before, distances are raw
+    assert (theirs[..., 1] != ours[..., 1]).any()
     same = e.replace(query_old=e.query_new, gallery_old=e.gallery_new)
     ranks = curve_of(same, order, 16, rule)[1]
     assert (ranks == ranks[..., :1]).all()
@@ -170,7 +172,6 @@ def test_the_sample_is_kept_as_items_migrate():
         old, new = set(rule.places(before).tolist()), set(rule.places(after).tolist())
         assert len(old) == len(new) == 300
         assert all(place >= before for place in new - old)
-        assert len(new - old) < after - before or after - before <= 10
     assert set(QueryZScore(300, 100, seed=1).places(5000)) != set(rule.places(5000))
     spread = np.histogram(rule.places(10**5), 10, (0, 10**5))[0]
     assert spread.min() > 10

@@ -64,7 +64,8 @@ def forecast(store: Store, models: Models, journal: Journal, seed: int = 0) -> F
     if wrong := next((id for id, row in new.items() if row.shape != (dim,)), None):
         shape = f"shape {new[wrong].shape} of item {wrong!r}"
         raise InputError(f"models.new: {shape}, expected ({dim},), as when the migration was planned")
-    if len(pairs) >= FEWEST and journal.distance == "cosine" and not models.merge.by_rank:
+    by_distance = not models.merge.by_rank and not models.merge.by_query
+    if len(pairs) >= FEWEST and journal.distance == "cosine" and by_distance:
         old, after = (torch.from_numpy(np.stack(rows)) for rows in zip(*pairs, strict=True))
         found, worse = compare(models, journal, old, after)
     return Forecast(journal.items, (size, peak), seconds * journal.items, found, worse)

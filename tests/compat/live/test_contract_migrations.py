@@ -13,6 +13,7 @@ from compat.errors import InputError
 from compat.experience import OwnForward, learning_curve
 from compat.live import Item, Journal, Migration, Models, Rows, Searcher, Writer
 from compat.live.worker import Worker
+from compat.merge import QueryZScore
 from compat.methods import KernelGallery, Pair, Procrustes, Upgrade
 from compat.models import Precomputed
 from compat.orders import Random
@@ -46,12 +47,12 @@ def method(kind) -> Upgrade:
     return found
 
 
-def models(upgrade: Upgrade, distance="cosine", learner=None) -> Models:
+def models(upgrade: Upgrade, distance="cosine", learner=None, **options) -> Models:
     old, new = (
         torch.cat([getattr(DATA, f"{part}_{side}") for part in ("query", "gallery")]) for side in ("old", "new")
     )
     learns = {} if learner is None else {"learner": learner, "refit": REFIT}
-    return Models(Rows(NAMES, new.numpy()), Rows(NAMES, old.numpy()), upgrade, distance=distance, **learns)
+    return Models(Rows(NAMES, new.numpy()), Rows(NAMES, old.numpy()), upgrade, distance=distance, **learns, **options)
 
 
 def filled(store, distance="cosine"):
@@ -95,6 +96,18 @@ def test_the_live_curve_is_the_replayed_one(opened, kind, distance):
     expected = backfill_curve(serve(upgrade, DATA), backfill_order(ITEMS, SEED), POINTS, distance=distance).mean_ap
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert np.ptp(expected) > 0.01
+
+
+@pytest.mark.parametrize("kind", [Upgrade, KernelGallery])
+def test_so_it_is_where_each_query_has_its_own_scales(opened, kind):
+    upgrade, rule, order = method(kind), QueryZScore(30, fewest=20), backfill_order(ITEMS, SEED)
+    found = live(filled(opened()), models(upgrade, merge=rule))
+    served = serve(upgrade, DATA)
+    expected = backfill_curve(served, order, POINTS, merge=rule).mean_ap
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    raw = backfill_curve(served, order, POINTS).mean_ap
+    np.testing.assert_allclose(expected[[0, 1, 2, -1]], raw[[0, 1, 2, -1]])
+    assert np.abs(expected - raw).max() > 0.005
 
 
 def test_so_it_is_where_a_learner_learns_on_the_way(opened):
