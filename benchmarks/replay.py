@@ -82,6 +82,12 @@ def parser() -> argparse.ArgumentParser:
         help="completion ratios besides 0 and 1, or their number (default 11)",
     )
     parser.add_argument("--distance", choices=["cosine", "l2"], default="cosine")
+    parser.add_argument(
+        "--merge",
+        choices=["raw", "query_z_score"],
+        default="raw",
+        help="by raw distances, or standardised for each query by a sample of migrated items (default raw)",
+    )
     parser.add_argument("--backend", choices=["auto", "numba", "torch"], default="auto")
     parser.add_argument(
         "--shard", choices=["queries", "gallery"], default="queries", help="split of the work under torchrun"

@@ -27,6 +27,7 @@ from compat.curve_metrics import CURVE_METRICS
 from compat.embeddings import Embeddings, finite_matrix
 from compat.errors import InputError
 from compat.importing import ANYTHING, reason, resolved
+from compat.merge import Merge, QueryZScore, Raw
 from compat.progress import backfill_order, completion_ratios
 from compat.results import Result, collect, forget, load_results, record_name
 from compat.topk import topk_curve
@@ -77,7 +78,7 @@ def replay(arguments: Namespace) -> Path:
     points, orders = ratios(arguments.progress, items), load_orders(arguments.order, arguments.seeds, items)
     identity = digest(inputs(arguments, points))
     folder = Path(arguments.output)
-    others = made_from_other_input(folder, arguments.name, identity)
+    others = made_from_other_input(folder, arguments, identity)
     if others and not arguments.overwrite:
         found = f"{others[0].name} (seed {others[0].seed}) in {folder}"
         raise InputError(f"overwrite: {found} was made from other input, expected --overwrite or another --name")
@@ -121,6 +122,8 @@ def inputs(arguments: Namespace, points: np.ndarray) -> dict[str, Any]:
         found[name] = _digest(value) if value and is_array(value) else value
     if arguments.top_k:
         found |= {name: getattr(arguments, name) for name in ("top_k", "index", "search")}
+    if arguments.merge != "raw":
+        found["merge"] = arguments.merge
     return {**found, "distance": arguments.distance, "progress": points.tolist()}
 
 
@@ -134,9 +137,10 @@ def _digest(given: str) -> list[str]:
     return [checksum(path), key]
 
 
-def made_from_other_input(folder: Path, name: str, identity: str) -> list[Result]:
-    """Return the results of this name with other inputs."""
-    same = [r for r in load_results(folder) if r.method == name] if any(folder.glob("*.json*")) else []
+def made_from_other_input(folder: Path, arguments: Namespace, identity: str) -> list[Result]:
+    """Return the results of this name and merge rule with other inputs."""
+    known, row = load_results(folder) if any(folder.glob("*.json*")) else [], (arguments.name, arguments.merge)
+    same = [r for r in known if (r.method, r.merge) == row]
     return [other for other in same if other.spec.get("inputs") != identity]
 
 
@@ -156,6 +160,7 @@ def whole(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, argume
         assert old.first_rank is not None
         correct = old.first_rank[own, 0, 0] == 1
     e = Embeddings(**arrays)
+    options["merge"] = merge_rule(arguments)
     curve = backfill_curve(e, orders, points, correct_before=correct, show_progress=_is_first(), **options)
     return MeasuredCurve(curve, old or curve, [])
 
@@ -180,6 +185,7 @@ def cut_off(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, argu
         arrays = {**arrays, "query_old": transformed(arguments.transform, arrays["query_new"])}
     e, index, search = Embeddings(**arrays), arguments.index or "Flat", arguments.search or ""
     options: dict[str, Any] = {"distance": arguments.distance, "index": index, "search": search}
+    options["merge"] = merge_rule(arguments)
     curves = [topk_curve(e, order, points, k=arguments.top_k, top_k=CUTS, **options) for order in orders]
     figures = {"mean_ap": np.stack([c.mean_ap for c in curves])}
     figures |= {f"cmc_{k}": np.stack([c.cmc[k] for c in curves]) for k in CUTS}
@@ -187,6 +193,11 @@ def cut_off(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, argu
     curve = Curve(points, figures, curves[0].queries, curves[0].queries_without_positive)
     known = {"mean_ap": f"mAP@{arguments.top_k}", "index": index, "search": search}
     return MeasuredCurve(curve, curve, [{**known, "recall": c.recall.tolist()} for c in curves])
+
+
+def merge_rule(arguments: Namespace) -> Merge:
+    """Build the rule named by --merge."""
+    return QueryZScore() if arguments.merge == "query_z_score" else Raw()
 
 
 def transformed(given: str, query_new: Any) -> Tensor:
@@ -227,9 +238,12 @@ def result(
     if not dist.is_initialized():
         spec["shard"] = None
     curves = {name: values[seed].tolist() for name, values in curve.figures.items()}
+    labels = {"method": arguments.name, "seed": seed}
+    if arguments.merge != "raw":
+        labels["merge"] = arguments.merge
     return Result(
         benchmark=Path(arguments.output).absolute().name,
-        labels={"method": arguments.name, "seed": seed},
+        labels=labels,
         key=digest({"inputs": identity, "order": seed}),
         progress=curve.progress.tolist(),
         curves=curves,

@@ -21,7 +21,7 @@ from compat.errors import InputError
 from compat.experience import Learner, OwnBack, OwnCalibration, OwnForward, learning_curve
 from compat.experience.replay import refit_at, refit_points
 from compat.experience.seen import baseline
-from compat.merge import Merge, Quantile, ReciprocalRank, ZScore
+from compat.merge import Merge, Quantile, QueryZScore, ReciprocalRank, ZScore
 from compat.methods import Affine, KernelGallery, Procrustes, Upgrade
 from compat.models import Precomputed
 from compat.needs import Given
@@ -171,6 +171,8 @@ def try_all(measuring: Measuring, extras: Extras) -> Iterator[MethodCurves]:
             if old is None:
                 yield (old := _switch(seen))
             yield _way((method, order, "raw"), effort, seen, order)
+        scaled = measuring.served(served, orders["random"], QueryZScore())
+        yield _way((method, "random", "query_z_score"), effort._replace(rule=True), scaled, "random")
     if extras.both:
         yield from _of_both(measuring, extras, orders)
 
@@ -216,7 +218,7 @@ def serve_matrices(e: Embeddings, extras: Extras) -> Iterator[tuple[str, Effort,
 
 
 def rules(extras: Extras, measuring: Measuring) -> Iterator[tuple[str, Merge]]:
-    """Return all merge rules except the raw one, fitted."""
+    """Return the fitted merge rules for the two plain models in any order."""
     if measuring.labelled:  # by ranks there is no overlap to compute
         yield "reciprocal_rank", ReciprocalRank()
     if extras.training is not None:

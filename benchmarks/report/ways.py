@@ -39,6 +39,7 @@ RULES = {
     "reciprocal_rank": "by the rank in each list",
     "z_score": "by z-scores of distances, fitted on the training pairs",
     "quantile": "by quantiles of distances, fitted on the training pairs",
+    "query_z_score": "by each query's z-scores of distances, from a sample of migrated items kept in both spaces",
 }
 
 

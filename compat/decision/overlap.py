@@ -8,8 +8,9 @@ from torch import Tensor
 
 from compat.decision.ranking import chunk
 from compat.embeddings import Embeddings
-from compat.engine.exact import Distance, distances
-from compat.merge import Merge
+from compat.engine.exact import Distance, Queries, distances
+from compat.engine.samples import draw, standardised, standards
+from compat.merge import Merge, QueryZScore
 from compat.progress import backfill_steps, completion_ratios
 
 NEAREST = 10
@@ -34,12 +35,13 @@ def overlap_curve(
         progress: completion ratios, (T,), or their number.
         k: number of items shown per query.
         distance: of the retrieval.
-        merge: a fitted rule scaling distances; None: raw distances.
+        merge: a fitted rule scaling distances, or `QueryZScore`; None: raw distances.
         truth: (Q, k) the new system's items, if it is another system than at progress 1; see `nearest`.
     """
     e, points = embeddings, completion_ratios(progress)
     step = torch.from_numpy(backfill_steps(order, len(e.gallery_old), points)[0])
     scales = None if merge is None else merge.scales
+    samples = draw(merge, order, points, e) if isinstance(merge, QueryZScore) else None
     shown = np.empty((len(e.query_old), len(points)))
     wanted = nearest(e, k, distance) if truth is None else truth
     for rows in torch.arange(len(shown)).split(chunk(len(step))):
@@ -47,8 +49,13 @@ def overlap_curve(
         if scales is not None:
             old, new = (torch.from_numpy(scale(keys.numpy())) for scale, keys in zip(scales, (old, new), strict=True))
         ignored = e.query_groups[rows, None] == e.gallery_groups
+        queries = Queries(e.query_old[rows], e.query_new[rows], e.query_labels[rows], e.query_groups[rows])
+        pairs = None if samples is None else standards(samples, queries, distance)[0]
         for point in range(len(points)):
-            keys = new.where(step <= point, old).double().masked_fill_(ignored, torch.inf)
+            here = [old, new]
+            if pairs is not None:
+                here = [standardised(apart, pairs[point, :, space]) for space, apart in enumerate(here)]
+            keys = here[1].where(step <= point, here[0]).double().masked_fill_(ignored, torch.inf)
             found = torch.zeros(keys.shape, dtype=torch.bool)
             found.scatter_(1, keys.topk(wanted.shape[1], largest=False).indices, True)
             shown[rows, point] = found.gather(1, wanted[rows]).double().mean(1).numpy()

@@ -17,6 +17,7 @@ from benchmarks import replay
 from benchmarks.embeddings import measure
 from benchmarks.tables.terminal import narrow
 from compat import Embeddings, backfill_curve, backfill_order
+from compat.merge import QueryZScore
 from compat.results import load_results
 from compat.results.lines import rounded
 from compat.topk import topk_curve
@@ -52,6 +53,24 @@ def call(monkeypatch, folder, *options, without=(), **changes):
     monkeypatch.setattr(sys, "argv", ["replay", *given, "-o", str(folder / "results" / "mine"), *options])
     replay.main()
     return load_results(folder / "results" / "mine")
+
+
+@pytest.mark.parametrize("options", [(), ("--top-k", "150"), ("--backend", "torch")])
+def test_a_merge_rule_is_a_row_of_its_own(files, monkeypatch, options):
+    folder, arrays = files
+    random = np.random.default_rng(1)
+    for name in ("gallery_old", "gallery_new", "gallery_labels", "gallery_groups"):
+        arrays[name] = np.concatenate([arrays[name]] * 4)[:150]
+        if name.endswith(("old", "new")):
+            arrays[name] = arrays[name] + random.normal(size=arrays[name].shape).astype(np.float32)
+        np.save(folder / f"{name}.npy", arrays[name])
+    call(monkeypatch, folder, *options)
+    results = call(monkeypatch, folder, "--merge", "query_z_score", *options)
+    assert sorted(result.name for result in results) == ["mine", "mine + query_z_score"]
+    curves = [backfill_curve(Embeddings(**arrays), backfill_order(150, 0), merge=m) for m in (None, QueryZScore())]
+    for curve, result in zip(curves, sorted(results, key=lambda result: result.name), strict=True):
+        np.testing.assert_allclose(result.curves["mean_ap"], curve.mean_ap, atol=1e-9)
+    assert np.abs(curves[0].mean_ap - curves[1].mean_ap).max() > 0.01
 
 
 def test_a_result_for_each_seed_equals_the_function(files, monkeypatch, capsys):

@@ -107,6 +107,7 @@ def test_every_way_that_can_be_had_is_tried(tmp_path):
     for way in (
         "procrustes", "affine + density", "kernel_gallery + clusters", "own_forward + scores", "independent + yours",
         "independent + reciprocal_rank", "independent + z_score", "independent + quantile", "own_forward", "own_back",
+        "independent + query_z_score", "kernel_gallery + query_z_score",
     ):  # fmt: skip
         assert f"| {way} |" in text or f"| {way} (recommended) |" in text, way
     assert "items of the gallery are in the training set too" in text

@@ -12,9 +12,10 @@ from sklearn.metrics import average_precision_score
 
 from compat import Embeddings, backfill_curve, backfill_order
 from compat.curve_metrics import CURVE_METRICS
+from compat.decision.overlap import nearest, overlap_curve
 from compat.engine.exact import distances
 from compat.errors import InputError
-from compat.merge import QueryZScore
+from compat.merge import QueryZScore, ReciprocalRank
 from compat.topk import topk_curve
 from tests.helpers.spaces import BACKENDS, random_embeddings
 
@@ -199,6 +200,19 @@ def test_cut_off_lists_of_the_whole_gallery_equal_the_exact_curve(seed, items, t
         np.testing.assert_array_equal(nearest.cmc[1], exact.cmc[1])
 
 
+@pytest.mark.parametrize("distance", ["cosine", "l2"])
+def test_the_share_of_the_new_system_s_results_is_that_of_these_rankings(distance):
+    e, order, rule = random_embeddings(5, items=40), backfill_order(40, 1), QueryZScore(9, 4)
+    found = overlap_curve(e, order, 5, 6, distance, rule)
+    wanted = nearest(e, 6, distance).numpy()
+    for t, ratio in enumerate(np.linspace(0, 1, 5)):
+        values = np.nan_to_num(slow_values(e, order, ratio, rule, distance), nan=np.inf)
+        shown = np.argsort(values)[:, :6]
+        expected = [np.isin(wanted[q], shown[q]).mean() for q in range(len(shown))]
+        np.testing.assert_allclose(found[:, t], expected)
+    assert not np.array_equal(found, overlap_curve(e, order, 5, 6, distance))
+
+
 def test_wrong_uses_are_one_line():
     e, rule = random_embeddings(0), QueryZScore(8, 4)
     for options, message in (
@@ -208,5 +222,7 @@ def test_wrong_uses_are_one_line():
     ):
         with pytest.raises(InputError, match=f"^{message}$"):
             QueryZScore(**options)
+    with pytest.raises(InputError, match="merge: ReciprocalRank of cut-off lists, expected QueryZScore or none"):
+        topk_curve(e, range(30), merge=ReciprocalRank())
     with pytest.raises(InputError, match="merge: QueryZScore for a gallery in parts or shards, expected it whole"):
         backfill_curve([e, e], range(60), merge=rule)

@@ -12,7 +12,7 @@ from compat.errors import InputError
 from compat.experience import OwnForward
 from compat.live import Images, Journal, Models, Rows
 from compat.live.models import digest
-from compat.merge import Isotonic, ReciprocalRank, ZScore
+from compat.merge import Isotonic, QueryZScore, ReciprocalRank, ZScore
 from compat.methods import ReverseQuery, Upgrade
 from compat.models import Embedder, Precomputed
 from compat.needs import Given
@@ -36,6 +36,18 @@ def test_the_same_models_have_the_same_fingerprint():
     assert models(**options).fingerprint == models(**copy.deepcopy(options)).fingerprint
 
 
+def test_arguments_of_a_rule_are_in_the_fingerprint():
+    rules = [QueryZScore(), QueryZScore(200), QueryZScore(fewest=90), QueryZScore(seed=1)]
+    assert len({models(merge=rule).fingerprint["merge"] for rule in rules}) == len(rules)
+    assert models(merge=QueryZScore()).fingerprint == models(merge=QueryZScore(300, 100, 0)).fingerprint
+
+
+def test_a_learner_has_its_own_rule():
+    learner = OwnForward(Precomputed(OLD), Precomputed(NEW))
+    with pytest.raises(InputError, match=r"^models.merge: QueryZScore with a learner, expected another rule$"):
+        models(merge=QueryZScore(), learner=learner, refit=(0.5,))
+
+
 @pytest.mark.parametrize(
     ("name", "other"),
     [
@@ -45,6 +57,7 @@ def test_the_same_models_have_the_same_fingerprint():
         ("upgrade", {"upgrade": None}),
         ("merge", {"merge": z_score(1.0)}),
         ("merge", {"merge": ReciprocalRank()}),
+        ("merge", {"merge": QueryZScore()}),
         ("distance", {"distance": "l2"}),
     ],
 )
