@@ -1,7 +1,7 @@
 """Compiled loops of the replay under scales of each query and completion ratio; see `compat.engine.scaled`.
 
-In each space the items of a query are sorted into cells by raw distance, once for all ratios. A threshold falls into one
-cell, whose items are compared with it; of the cells before it only the numbers of items in force are added. These
+In each space the items of a query are sorted into cells by raw distance, once for all ratios. A threshold falls into
+one cell, whose items are compared with it; of the cells before it only the numbers of items in force are added. These
 numbers change with the items that migrate alone.
 """
 

@@ -42,7 +42,7 @@ class QuerySample:
         self.current: tuple[int, Sample | None] = (-1, None)
 
     def scales(self, old: Tensor, new: Tensor) -> Tensor | None:
-        """Return the scales of queries for the old and the new part, (Q, 2, 2), see `standards`; None: raw distances."""
+        """Return the queries' scales for the old and the new part, (Q, 2, 2), see `standards`; None: raw distances."""
         if (sample := self.update()) is None:
             return None
         labels = torch.zeros(len(old), dtype=torch.int64)
@@ -63,7 +63,9 @@ class QuerySample:
         places = some[lowest(self.priority[some], self.rule.size)].tolist()
         if self.ids is None:
             stored, wanted = self.store.gallery(old=False), set(self.entering.tolist())
-            self.ids = {place: id for id, place in zip(stored.ids, stored.place.tolist(), strict=True) if place in wanted}
+            self.ids = {
+                place: id for id, place in zip(stored.ids, stored.place.tolist(), strict=True) if place in wanted
+            }
         for place in places:
             if place not in self.known and place in self.ids:
                 item = self.store.get(self.ids[place])

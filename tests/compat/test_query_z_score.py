@@ -26,7 +26,9 @@ def slow_values(e, order, ratio, rule, distance):
     spaces = [distances(e.query_old, e.gallery_old, distance), distances(e.query_new, e.gallery_new, distance)]
     old, new = (apart.double().numpy() for apart in spaces)
     queries, gallery = e.query_groups.numpy(), e.gallery_groups.numpy()
-    sampled = [order[place] for place in np.argsort(np.random.default_rng(rule.seed).random(items)[:count])][: rule.size]
+    sampled = [order[place] for place in np.argsort(np.random.default_rng(rule.seed).random(items)[:count])][
+        : rule.size
+    ]
     found = np.where(np.isin(np.arange(items), order[:count]), new, old)
     for q in range(len(old)):
         own = [item for item in sampled if gallery[item] != queries[q]] if count >= rule.fewest else []

@@ -43,7 +43,7 @@ def rows(sample) -> list[int]:
 def test_it_is_the_replay_s_at_each_ratio(store):
     migration, order = planned(store), backfill_order(ITEMS, SEED)
     kept = sample_of(store)
-    for count in range(0, ITEMS + 1, 3):
+    for count in range(0, ITEMS + 1, 4):
         migration.run(count / ITEMS)
         expected = order[RULE.places(count)].tolist()
         for sample in (kept.update(), sample_of(store).update()):
