@@ -207,8 +207,15 @@ def backfill_curve(
     sums = curve_sums(
         [
             EngineGallery(
-                *(p.gallery_old, p.gallery_new, p.gallery_labels, p.gallery_groups),
-                *(its, len(points), distance, merge, samples),
+                p.gallery_old,
+                p.gallery_new,
+                p.gallery_labels,
+                p.gallery_groups,
+                its,
+                len(points),
+                distance,
+                merge,
+                samples,
             )
             for p, its in zip(whole, steps, strict=True)
         ],

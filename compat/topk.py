@@ -212,7 +212,8 @@ def _scales(e: Embeddings, rows: Tensor, samples: Sample, point: int, distance: 
     """Return the scales of these queries (N,) at a completion ratio, (N, 2, 2), see `standards`."""
     queries = Queries(*(values[rows].cpu() for values in (e.query_old, e.query_new, e.query_labels, e.query_groups)))
     here = samples.chosen[point]
-    sample = Sample(*(values[here].cpu() for values in samples[:3]), torch.ones(1, int(here.sum()), dtype=torch.bool))
+    old, new, groups = (values[here].cpu() for values in samples[:3])
+    sample = Sample(old, new, groups, torch.ones(1, len(old), dtype=torch.bool))
     return standards([sample], queries, distance)[0, 0]
 
 

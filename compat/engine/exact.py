@@ -132,7 +132,7 @@ def distances(query: Tensor, gallery: Tensor, distance: Distance = "cosine") -> 
         return torch.cdist(query, gallery, compute_mode="donot_use_mm_for_euclid_dist").float()
     apart = query @ gallery.T  # then in place, as memory is most of the time
     apart.mul_(inverse_norms(query)[:, None]).mul_(inverse_norms(gallery)).neg_().add_(1)
-    return torch.nn.functional.threshold_(apart, 1e-12, 0.0).float()
+    return torch.nn.functional.threshold(apart, 1e-12, 0.0, inplace=True).float()
 
 
 class ExactChunk(NamedTuple):

@@ -55,7 +55,8 @@ def draw(
         rows = np.unique(np.concatenate(items))
         chosen = torch.from_numpy(np.stack([np.isin(rows, some) for some in items])).to(part.gallery_old.device)
         matrices = (part.gallery_old, part.gallery_new, part.gallery_groups)
-        found.append(Sample(*(_rows(values, rows - first, bool(shards)) for values in matrices), chosen))
+        old, new, groups = (_rows(values, rows - first, bool(shards)) for values in matrices)
+        found.append(Sample(old, new, groups, chosen))
     return found
 
 
