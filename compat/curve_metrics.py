@@ -154,7 +154,7 @@ class MeanAveragePrecisionAtR(CurveMetric):
 
 
 class MeanAveragePrecisionAt(CurveMetric):
-    """mAP@k: the sum of the precisions at the relevant items among the first k, divided by the number of relevant items.
+    """mAP@k: the sum of the precisions at the relevant items among the first k, over the number of relevant items.
 
     As trec_eval's map_cut_k; `compat.topk` divides by k where more items are relevant.
 
@@ -313,6 +313,7 @@ CURVE_METRICS: dict[str, CurveMetric] = {
 }
 ALWAYS = ("mean_ap", "cmc_1", "cmc_5", "negative_flip_rate")  # measured whether or not they are asked for
 USUAL = ("mrr", "r_1", "r_precision", "map_at_r", "ndcg_10", "recall_10")  # unless a config or command names others
+UNDER_JUDGEMENTS = (*USUAL, "mrr_10", "map_10", "lost_10", "judged_10")  # likewise, where judgements replace labels
 
 
 def select_metrics(

@@ -121,7 +121,8 @@ def summed(figures: Figures, metrics: Mapping[str, CurveMetric]) -> Tensor:
     """Sum each metric over the queries that have a positive, (2, M, S, T) in two parts."""
     skipped = figures.relevant == 0
     if bool(skipped.all()):
-        return figures.average_precision.new_zeros((2, len(metrics), *figures.first_rank.shape[:2]), dtype=torch.float64)
+        curves = (len(metrics), *figures.first_rank.shape[:2])
+        return figures.average_precision.new_zeros((2, *curves), dtype=torch.float64)
     parts = split(figures)
     sums = []
     for metric in metrics.values():

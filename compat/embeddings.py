@@ -56,6 +56,7 @@ class Embeddings:
         gallery_labels: Array | None = None,
         query_groups: Array | None = None,
         gallery_groups: Array | None = None,
+        *,
         relevance: Relevance | None = None,
     ) -> None:
         self.query_old, self.gallery_old = _matrices("old", query_old, gallery_old)

@@ -53,7 +53,12 @@ class Relevance:
         if not len(query) == len(item) == len(grade):
             sizes = f"{len(query)} queries, {len(item)} items and {len(grade)} grades"
             raise InputError(f"relevance: {sizes}, expected as many of each")
-        kept = _distinct(query, item, grade, shape[1])
+        try:
+            kept = check_pairs(query, item, grade, shape[1])
+        except OtherGrade as error:
+            one, two = error.first, error.second
+            found = f"{grade[two]} in row {two} for query {query[two]} and item {item[two]}, {grade[one]} in row {one}"
+            raise InputError(f"grades: {found}, expected one grade for a pair") from None
         query, item, grade = query[kept], item[kept], grade[kept]
         check_min_grade(min_grade, grade)
         order = np.lexsort((item, grade, query))
@@ -97,51 +102,53 @@ class Relevance:
 
     def at_least(self, grade: int) -> Relevance:
         """Keep the judgements of this grade and more."""
-        return self if int(self.grades.min()) >= grade else self._kept(self.grades >= grade)
+        kept = self.grades >= grade
+        if bool(kept.all()):
+            return self
+        return self._made(self.queries[kept], self.items[kept], self.grades[kept], self.shape)
 
     def subset(self, queries: Tensor | None = None, items: Tensor | None = None) -> Relevance:
-        """Select queries and items by row numbers (N,), in their order; a row may come once."""
-        query, found = self.queries, self.items
-        rows = (query, found)
-        numbers, kept = [], torch.ones_like(found, dtype=torch.bool)
-        for wanted, of, size in zip((queries, items), rows, self.shape, strict=True):
-            place = torch.arange(size, device=of.device)
-            if wanted is not None:
-                wanted = wanted.to(of.device)
-                if len(wanted.unique()) < len(wanted):
-                    raise InputError("subset: a row given twice, expected rows with judgements once")
-                place = torch.full_like(place, -1)
-                place[wanted] = torch.arange(len(wanted), device=of.device)
-            numbers.append(place[of])
-            kept &= place[of] >= 0
-        sizes = [of if rows is None else len(rows) for rows, of in zip((queries, items), self.shape, strict=True)]
-        return self._kept(kept, *numbers, shape=(sizes[0], sizes[1]))
+        """Select queries and items by row numbers (N,), in their order.
+
+        Raises:
+            InputError: an item's row given twice.
+        """
+        found = self if queries is None else self._of_queries(queries.to(self.items.device))
+        if items is None:
+            return found
+        rows = items.to(self.items.device)
+        if len(rows.unique()) < len(rows):
+            raise InputError("gallery: a row given twice, expected each item once under judgements")
+        place = torch.full((self.shape[1],), -1, device=rows.device)
+        place[rows] = torch.arange(len(rows), device=rows.device)
+        item = place[found.items]
+        kept = item >= 0
+        return self._made(found.queries[kept], item[kept], found.grades[kept], (found.shape[0], len(rows)))
+
+    def _of_queries(self, queries: Tensor) -> Relevance:
+        of, at = self._judgements(queries)
+        return self._made(of, self.items[at], self.grades[at], (len(queries), self.shape[1]))
+
+    def _judgements(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the judgements of these queries (N,): the place of each one's query among them, and its own place."""
+        start, count = self.indptr[queries], self.indptr.diff()[queries]
+        of = torch.arange(len(queries), device=queries.device).repeat_interleave(count)
+        return of, torch.arange(len(of), device=of.device) - (count.cumsum(0) - count - start)[of]
 
     def dense(self, queries: Tensor) -> Tensor:
         """Return the grade of each pair for these queries (N,): (N, G) int64, -1 for a pair without a judgement."""
+        of, at = self._judgements(queries)
         rows = torch.full((len(queries), self.shape[1]), -1, device=self.items.device)
-        start, count = self.indptr[queries], self.indptr.diff()[queries]
-        of = torch.arange(len(queries), device=rows.device).repeat_interleave(count)
-        at = torch.arange(len(of), device=rows.device) - (count.cumsum(0) - count - start)[of]
         rows[of, self.items[at]] = self.grades[at]
         return rows
 
-    def _kept(
-        self,
-        kept: Tensor,
-        query: Tensor | None = None,
-        item: Tensor | None = None,
-        shape: tuple[int, int] | None = None,
-    ) -> Relevance:
-        """Keep some judgements, perhaps with other numbers of queries and items."""
+    def _made(self, query: Tensor, item: Tensor, grade: Tensor, shape: tuple[int, int]) -> Relevance:
+        """Return checked judgements, with other numbers of queries and items."""
         found = copy.copy(self)
-        found.shape = shape or self.shape
-        queries = (self.queries if query is None else query)[kept]
-        items, grades = (self.items if item is None else item)[kept], self.grades[kept]
-        order = torch.from_numpy(np.lexsort([v.cpu().numpy() for v in (items, grades, queries)])).to(items.device)
-        count = queries.bincount(minlength=found.shape[0])
+        order = torch.from_numpy(np.lexsort([v.cpu().numpy() for v in (item, grade, query)])).to(item.device)
+        count = query.bincount(minlength=shape[0])
         found.indptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        found.items, found.grades = items[order], grades[order]
+        found.items, found.grades, found.shape = item[order], grade[order], shape
         return found
 
 
@@ -182,11 +189,17 @@ def _rows(name: str, rows: Any, count: int) -> np.ndarray:
     return found.astype(np.int64)
 
 
-def _distinct(query: np.ndarray, item: np.ndarray, grade: np.ndarray, items: int) -> np.ndarray:
-    """Return the rows of each pair's first judgement.
+def check_pairs(query: np.ndarray, item: np.ndarray, grade: np.ndarray, items: int) -> np.ndarray:
+    """Return the rows of each pair's first judgement, ascending.
+
+    Args:
+        query: (J,) row numbers.
+        item: (J,) likewise.
+        grade: (J,).
+        items: number of items.
 
     Raises:
-        InputError: a pair with two grades.
+        OtherGrade: a pair with two grades.
     """
     pair = query * items + item
     order = np.argsort(pair, kind="stable")
@@ -195,10 +208,14 @@ def _distinct(query: np.ndarray, item: np.ndarray, grade: np.ndarray, items: int
     other = np.flatnonzero(grade[first] != grade[second])
     if len(other):
         at = other[np.argmin(second[other])]
-        one, two = first[at], second[at]
-        pair_of = f"query {query[two]} and item {item[two]}"
-        found = f"grade {grade[two]} in row {two} for {pair_of}, {grade[one]} in row {one}"
-        raise InputError(f"grades: {found}, expected one grade for a pair")
+        raise OtherGrade(int(first[at]), int(second[at]))
     kept = np.ones(len(pair), bool)
-    kept[order[again + 1]] = False
+    kept[second] = False
     return np.flatnonzero(kept)
+
+
+class OtherGrade(ValueError):
+    """A pair judged in two rows with different grades."""
+
+    def __init__(self, first: int, second: int) -> None:
+        self.first, self.second = first, second

@@ -129,8 +129,8 @@ class CpuEngine:
         step = np.full((len(self.step), *items.shape), self.gallery.points)
         present = np.arange(items.shape[1]) < found[:, None]
         step[:, present] = self.step[:, items[present]]
-        arrays = (measured.old, measured.new, step, found)
-        return Positives(*(torch.from_numpy(array) for array in arrays), _tensor(measured.grades))
+        old, new, steps, count = map(torch.from_numpy, (measured.old, measured.new, step, found))
+        return Positives(old, new, steps, count, _tensor(measured.grades))
 
     def ranks(self, measured: CpuChunk, thresholds: Tensor) -> Tensor:
         limits = thresholds.numpy()

@@ -68,10 +68,10 @@ class EngineGallery:
     def judged(self, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """Compare queries (Q,) with every item: which pairs are listed, (Q, G) bool, and their grades, if judged."""
         if self.relevance is None:
+            assert self.labels is not None
             return labels[:, None] == self.labels, None
         grades = self.relevance.dense(labels)
         return grades >= 0, grades
-
 
     def relevant(self, labels: Tensor) -> Tensor:
         """Compare queries (Q,) with every item: which pairs are relevant, (Q, G) bool."""

@@ -10,13 +10,12 @@ from compat.engine.kernels import compiled
 
 
 @compiled
-def _first_of(reach, grades, least, ranks, of_ranks):
-    """Write the first K ranks and their grades, (C, Q, K), from `reach` (C, Q, J) and `grades` (Q, J).
+def _first_of(reach, grades, least, k, ranks, of_ranks):
+    """Write the first ranks up to k and their grades, (C, Q, K), from `reach` (C, Q, J) and `grades` (Q, J).
 
-    An item's rank is at most J - 1 below its reach, so only items with a reach below K + J can be among the first.
+    An item's rank is at most J - 1 below its reach, so only items with a reach below k + J can have one up to k.
     """
     cells, queries, most = reach.shape
-    k = ranks.shape[2]
     at, its = reach[0, 0].copy(), grades[0].copy()
     for c in range(cells):
         for q in range(queries):
@@ -34,7 +33,7 @@ def _first_of(reach, grades, least, ranks, of_ranks):
             behind = 0  # listed items at the distance of this one, ranked after it
             for place in range(n - 1, -1, -1):
                 behind = behind + 1 if place < n - 1 and at[place + 1] == at[place] else 0
-                if place < k:
+                if place < ranks.shape[2]:
                     ranks[c, q, place], of_ranks[c, q, place] = at[place] - behind, its[place]
 
 
@@ -45,10 +44,11 @@ def first_judged(reach: Tensor, grades: Tensor, least: int, k: int) -> tuple[Ten
         reach: (S, T, Q, J), see `compat.engine.exact.Figures`.
         grades: (Q, J).
         least: the lowest grade of a ranked item.
-        k: number of these items to return.
+        k: cut-off.
 
     Returns:
-        Their ranks among all items, ascending, `NO_RANK` after the last, and their grades, 0 there, (S, T, Q, K) each.
+        Ranks among all items, ascending, those beyond k perhaps left out, `NO_RANK` after the last, and grades, 0
+            there, (S, T, Q, K) each, K at most k.
     """
     most = reach.shape[-1]
     shape = (*reach.shape[:-1], min(k, most))
@@ -58,7 +58,7 @@ def first_judged(reach: Tensor, grades: Tensor, least: int, k: int) -> tuple[Ten
     if reach.device.type == "cpu":
         cells = (-1, *shape[2:])
         given = reach.reshape(cells[0], *reach.shape[2:]).contiguous().numpy(), grades.contiguous().numpy()
-        _first_of(*given, least, ranks.view(cells).numpy(), of_ranks.view(cells).numpy())
+        _first_of(*given, least, k, ranks.view(cells).numpy(), of_ranks.view(cells).numpy())
         return ranks, of_ranks
     kept = (grades >= least).expand_as(reach)
     span = int(grades.max()) + 1

@@ -144,10 +144,11 @@ class MergeEngine:
         each, reach = (np.full((*shape, width if asked else 0), NO_RANK, np.int32) for asked in wanted)
         for q, places in enumerate(place.numpy()):
             old, new = (key[q].astype(np.float64) for key in keys)
-            found = (average[q], first[q], each[q], reach[q])
-            merged_figures(old, new, kind[q], places, step, gallery.points, self.merge.by_rank, *found)
+            out = (average[q], first[q], each[q], reach[q])
+            merged_figures(old, new, kind[q], places, step, gallery.points, self.merge.by_rank, *out)
         precision, rank = (torch.from_numpy(values).permute(1, 2, 0) for values in (average, first))
-        more = [torch.from_numpy(v).permute(1, 2, 0, 3) if asked else None for v, asked in zip((each, reach), wanted)]
+        found = zip((each, reach), wanted, strict=True)
+        more = [torch.from_numpy(values).permute(1, 2, 0, 3) if asked else None for values, asked in found]
         grades = None
         if graded is not None:
             grades = torch.full((len(kind), width), -1)

@@ -1,4 +1,4 @@
-"""The relevant items of each query: one index behind labels and judgements, and one comparison of all pairs.
+"""The relevant items of each query: one index behind labels and judgements.
 
 The index is a CSR: of labels with a row for each class of the gallery, which all queries of the class share, of
 judgements with a row for each query. So labels take no more memory than the gallery has items.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from compat.engine.exact import EngineGallery
 from compat.engine.kernels import compiled
@@ -42,6 +41,7 @@ def relevant_index(gallery: EngineGallery) -> RelevantIndex:
         judged = gallery.relevance
         arrays = (values.numpy() for values in (judged.indptr, judged.items, judged.grades))
         return RelevantIndex(np.arange(judged.shape[0]), *arrays)
+    assert gallery.labels is not None
     labels = gallery.labels.numpy()
     items = np.argsort(labels, kind="stable")
     keys, starts = np.unique(labels[items], return_index=True)
@@ -61,10 +61,3 @@ def list_items(of_items, of_grades, start, stop, groups, query_groups, items, gr
                     grades[q, n] = of_grades[k]
                 n += 1
         count[q] = n
-
-
-def grades_of_pairs(gallery: EngineGallery, keys: Tensor) -> Tensor:
-    """Return the grade of each pair of a query (Q,) and an item, (Q, G) int64; -1 for none; by labels 1 or -1."""
-    if gallery.relevance is not None:
-        return gallery.relevance.dense(keys)
-    return (keys[:, None] == gallery.labels) * 2 - 1

@@ -12,8 +12,10 @@ import torch.distributed as dist
 from compat import Embeddings, backfill_curve
 from compat.curve_metrics import CURVE_METRICS
 
+SELECTED = {"query": "queries", "gallery": "items"}
 
-def replay(rank: int, world: int, folder: Path, fields: Mapping[str, np.ndarray], orders: Sequence[np.ndarray]) -> None:
+
+def replay(rank: int, world: int, folder: Path, fields: Mapping[str, Any], orders: Sequence[np.ndarray]) -> None:
     """Replay its shard of the queries, and of the gallery, on both engines; save what is found."""
     torch.set_num_threads(1)
     meeting = f"file://{folder}/meeting"
@@ -21,6 +23,8 @@ def replay(rank: int, world: int, folder: Path, fields: Mapping[str, np.ndarray]
     for shard, part in (("queries", "query"), ("gallery", "gallery")):
         mine = np.array_split(np.arange(len(fields[f"{part}_old"])), world)[rank]
         own: Any = {name: values[mine] if name.startswith(part) else values for name, values in fields.items()}
+        if "relevance" in fields:
+            own["relevance"] = fields["relevance"].subset(**{SELECTED[part]: torch.from_numpy(mine)})
         for backend in ("numba", "torch"):
             options: Any = {"shard": shard, "backend": backend, "query_chunk": 5}
             curve = backfill_curve(Embeddings(**own), orders, 7, per_query=True, metrics=CURVE_METRICS, **options)
