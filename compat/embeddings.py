@@ -46,6 +46,10 @@ class Embeddings:
             beyond 1e150, one of the groups without the other, labels and judgements or neither.
     """
 
+    query_labels: Any = None
+    gallery_labels: Any = None
+    relevance: Relevance | None = None
+
     def __init__(
         self,
         query_old: Array,
@@ -67,9 +71,6 @@ class Embeddings:
                 raise InputError(f"{name}: on {found}, expected {device} as gallery_old")
         _same_rows("query_new", self.query_new, "query_old", self.query_old)
         _same_rows("gallery_new", self.gallery_new, "gallery_old", self.gallery_old)
-        self.query_labels: Any = None
-        self.gallery_labels: Any = None
-        self.relevance = relevance
         if relevance is None:
             labels = [_given(name, value) for name, value in (("query", query_labels), ("gallery", gallery_labels))]
             self.query_labels = _integers("query_labels", labels[0], "query_old", self.query_old)
@@ -109,7 +110,8 @@ class Embeddings:
                 if at is not None and getattr(self, name) is not None:
                     setattr(found, name, getattr(self, name)[at])
             chosen.append(at)
-        found.relevance = None if self.relevance is None else self.relevance.subset(*chosen)
+        if self.relevance is not None:
+            found.relevance = self.relevance.subset(*chosen)
         return found
 
     @property
