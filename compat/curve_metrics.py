@@ -207,8 +207,8 @@ class Judged(CurveMetric):
     def of(self, found: Figures) -> Tensor:
         if found.grades is None:
             return found.first_rank.new_ones(found.first_rank.shape).double()
-        ranks, _ = judged(found, self.lowest_grade, self.k)
-        return (ranks <= self.k).sum(-1).double() / self.k
+        one = found.average_precision.new_ones(found.grades.shape)
+        return sum_of_judged(found, one, self.lowest_grade, [1.0] * self.k) / self.k
 
 
 class NDCG(CurveMetric):
@@ -228,16 +228,17 @@ class NDCG(CurveMetric):
         self.k, self.label = cut_off(k), f"nDCG@{k}"
 
     def of(self, found: Figures) -> Tensor:
+        discount = [1 / math.log2(rank + 1) for rank in range(1, self.k + 1)]
         if found.grades is None:
             assert found.ranks is not None
-            ranks, gain = found.ranks[..., : self.k], found.relevant.new_ones(())
-            best = found.relevant[:, None] > gain.new_tensor(range(self.k))
-        else:
-            ranks, gain = judged(found, self.lowest_grade, self.k)
-            best = found.grades.clamp_min(0).sort(1, descending=True).values[:, : self.k]
-        gained = (gain / (ranks.double() + 1).log2()).where(ranks <= self.k, 0.0)
-        discount = [1 / math.log2(rank + 1) for rank in range(1, best.shape[1] + 1)]
-        return added(gained) / added(best * gained.new_tensor(discount))
+            first = found.ranks[..., : self.k].clamp_max(self.k + 1).long()
+            worth = found.average_precision.new_tensor([0.0, *discount, 0.0])
+            best = found.relevant[:, None] > found.relevant.new_tensor(range(self.k))
+            return added(worth[first]) / added(best * worth[1:-1])
+        gain = found.grades.clamp_min(0).double()
+        best = gain.sort(1, descending=True).values[:, : self.k]
+        gained = sum_of_judged(found, gain, self.lowest_grade, discount)
+        return gained / added(best * gain.new_tensor(discount[: best.shape[1]]))
 
 
 class Recall(CurveMetric):
@@ -269,13 +270,13 @@ def numbers(found: Figures) -> Tensor:
     return found.ranks.new_ones(found.ranks.shape[-1]).cumsum(0)
 
 
-def judged(found: Figures, least: int, k: int) -> tuple[Tensor, Tensor]:
-    """Return the first k ranks of judged items of this grade and more, and their grades, (S, T, Q, K) each."""
-    from compat.engine.graded import first_judged  # imports torch and numba
+def sum_of_judged(found: Figures, gains: Tensor, least: int, discount: list[float]) -> Tensor:
+    """Add up gain times discount of rank 1, 2, ... over the items judged with this grade and more, (S, T, Q)."""
+    from compat.engine.graded import sum_of_first  # imports torch and numba
 
     assert found.reach is not None
     assert found.grades is not None
-    return first_judged(found.reach, found.grades, least, k)
+    return sum_of_first(found.reach, found.grades, gains, least, gains.new_tensor([0.0, *discount]))
 
 
 def added(values: Tensor) -> Tensor:

@@ -100,10 +100,11 @@ def _wanted(
     metrics: Collection[CurveMetric], galleries: Sequence[EngineGallery]
 ) -> tuple[Wanted, Sequence[EngineGallery]]:
     """Return the figures that the metrics read, and the galleries with the judgements they read."""
-    ranks, reach = (any(getattr(metric, name) for metric in metrics) for name in ("needs_ranks", "needs_reach"))
-    judged = [metric.lowest_grade for metric in metrics if metric.lowest_grade is not None]
+    reach = any(metric.needs_reach for metric in metrics)
     if galleries[0].relevance is None:
-        return Wanted(ranks, reach), galleries
+        return Wanted(any(metric.needs_ranks for metric in metrics), reach), galleries
+    judged = [metric.lowest_grade for metric in metrics if metric.lowest_grade is not None]
+    ranks = any(metric.needs_ranks for metric in metrics if metric.lowest_grade is None)
     kept = []
     for gallery in galleries:
         assert gallery.relevance is not None

@@ -121,9 +121,10 @@ class Relevance:
             raise InputError("gallery: a row given twice, expected each item once under judgements")
         place = torch.full((self.shape[1],), -1, device=rows.device)
         place[rows] = torch.arange(len(rows), device=rows.device)
-        item = place[found.items]
-        kept = item >= 0
-        return self._made(found.queries[kept], item[kept], found.grades[kept], (found.shape[0], len(rows)))
+        numbers = (found.queries, place[found.items], found.grades)
+        query, item, grade = (values[place[found.items] >= 0] for values in numbers)
+        order = torch.from_numpy(np.lexsort([values.cpu().numpy() for values in (item, grade, query)])).to(rows.device)
+        return self._made(query[order], item[order], grade[order], (found.shape[0], len(rows)))
 
     def _of_queries(self, queries: Tensor) -> Relevance:
         of, at = self._judgements(queries)
@@ -143,12 +144,10 @@ class Relevance:
         return rows
 
     def _made(self, query: Tensor, item: Tensor, grade: Tensor, shape: tuple[int, int]) -> Relevance:
-        """Return checked judgements, with other numbers of queries and items."""
-        found = copy.copy(self)
-        order = torch.from_numpy(np.lexsort([v.cpu().numpy() for v in (item, grade, query)])).to(item.device)
-        count = query.bincount(minlength=shape[0])
+        """Return checked and sorted judgements, of other numbers of queries and items."""
+        found, count = copy.copy(self), query.bincount(minlength=shape[0])
         found.indptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        found.items, found.grades, found.shape = item[order], grade[order], shape
+        found.items, found.grades, found.shape = item, grade, shape
         return found
 
 

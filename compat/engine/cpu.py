@@ -94,7 +94,6 @@ class CpuEngine:
         self.cosine = gallery.distance == "cosine"
         self.spaces = [self._space(rows) for rows in (gallery.old, gallery.new)]
         self.index, self.groups = relevant_index(gallery), gallery.groups.numpy()
-        self.labels = np.full(len(gallery.old), -1) if gallery.labels is None else gallery.labels.numpy()
         self.by_group = np.argsort(self.groups, kind="stable")
         self.sorted_groups = self.groups[self.by_group]
         self.step = gallery.step.numpy()
@@ -163,9 +162,18 @@ class CpuEngine:
     def bytes_per_query(self, items: int, width: int) -> int:
         return 8 * items + 32 * width + 2**15
 
-    def _labels(self, queries: Queries) -> np.ndarray:
-        """Return the labels by which the screening leaves out positives, (Q,); under judgements none is left out."""
-        return np.zeros(len(queries.labels), np.int64) if self.gallery.relevance is not None else queries.labels.numpy()
+    def _labels(self, measured: CpuChunk) -> tuple[np.ndarray, np.ndarray]:
+        """Return labels of items (G,) and queries (Q,): the screening need not settle the items with a query's label.
+
+        Under judgements a label is the last query of the chunk that lists the item, which is enough for most of them.
+        """
+        if self.gallery.labels is not None:
+            return self.gallery.labels.numpy(), measured.queries.labels.numpy()
+        queries = np.arange(len(measured.items))
+        labels = np.full(len(self.gallery.old), -1)
+        listed = np.arange(measured.items.shape[1]) < measured.found[:, None]
+        labels[measured.items[listed]] = np.broadcast_to(queries[:, None], listed.shape)[listed]
+        return labels, queries
 
     def _space(self, rows: Tensor) -> _Space:
         ones, zeros = np.ones(len(rows), np.float32), np.zeros(len(rows), np.float32)
@@ -184,7 +192,7 @@ class CpuEngine:
     def _bins(self, measured: CpuChunk, thresholds: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return every item's bin for every query, (Q, G), in the old and the new space; until the next chunk."""
         queries, norms = measured.queries, measured.norms
-        rows, items = len(queries.labels), len(self.labels)
+        rows, items = len(queries.labels), len(self.groups)
         kind = np.uint16 if thresholds.shape[1] < 2**15 else np.uint32
         error = np.zeros(rows)
         for space, query, length in zip(self.spaces, queries[:2], norms, strict=True):
@@ -199,11 +207,11 @@ class CpuEngine:
         screening = _Screening(thresholds, width, near, far, table, origin, scale)
         groups = queries.groups.numpy()
         between = np.searchsorted(self.sorted_groups, groups), np.searchsorted(self.sorted_groups, groups, "right")
-        found = []
+        found, labels = [], self._labels(measured)
         both = (("old", "new"), self.spaces, queries[:2], norms, (measured.old, measured.new))
         for name, space, query, norm, exact in zip(*both, strict=True):
             bins = self.room.array(name, (rows, items), kind)
-            self._assign(space, query, norm, self._labels(queries), screening, bins)
+            self._assign(space, query, norm, labels, screening, bins)
             kernels.overwrite(thresholds, width, measured.items, measured.found, exact, self.by_group, *between, bins)
             found.append(bins)
         return found[0], found[1]
@@ -213,7 +221,7 @@ class CpuEngine:
         space: _Space,
         query: Tensor,
         norm: np.ndarray,
-        labels: np.ndarray,
+        labels: tuple[np.ndarray, np.ndarray],
         screening: _Screening,
         bins: np.ndarray,
     ) -> None:
@@ -231,5 +239,5 @@ class CpuEngine:
             torch.mm(single, part, out=torch.from_numpy(product))
             kernels.assign(
                 product, first, query.numpy(), space.rows.numpy(), norm, space.norm, self.cosine, a, space.b[tile], c,
-                space.d[tile], *screening, self.labels, labels, bins, cell, unsure, left,
+                space.d[tile], *screening, *labels, bins, cell, unsure, left,
             )  # fmt: skip

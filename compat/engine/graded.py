@@ -1,4 +1,4 @@
-"""The ranking of judged items by distance and grade, from the number of items at each one's distance or closer."""
+"""Sums over the judged items ranked first, from the number of items at each one's distance or closer."""
 
 from __future__ import annotations
 
@@ -10,61 +10,63 @@ from compat.engine.kernels import compiled
 
 
 @compiled
-def _first_of(reach, grades, least, k, ranks, of_ranks):
-    """Write the first ranks up to k and their grades, (C, Q, K), from `reach` (C, Q, J) and `grades` (Q, J).
+def _add_first(reach, grades, gains, least, discount, out):
+    """Add up gain times discount of the first items, (C, Q) `out`, from `reach` (C, Q, J) and `grades` (Q, J).
 
     An item's rank is at most J - 1 below its reach, so only items with a reach below k + J can have one up to k.
     """
     cells, queries, most = reach.shape
-    at, its = reach[0, 0].copy(), grades[0].copy()
+    k = len(discount) - 1
+    at, its, worth = reach[0, 0].copy(), grades[0].copy(), gains[0].copy()
     for c in range(cells):
         for q in range(queries):
             n = 0
             for j in range(most):
                 x, grade = reach[c, q, j], grades[q, j]
-                if grade < least or x >= k + most:
+                if x >= k + most or grade < least:
                     continue
                 place = n
                 while place > 0 and (at[place - 1] > x or (at[place - 1] == x and its[place - 1] > grade)):
-                    at[place], its[place] = at[place - 1], its[place - 1]
+                    at[place], its[place], worth[place] = at[place - 1], its[place - 1], worth[place - 1]
                     place -= 1
-                at[place], its[place] = x, grade
+                at[place], its[place], worth[place] = x, grade, gains[q, j]
                 n += 1
-            behind = 0  # listed items at the distance of this one, ranked after it
-            for place in range(n - 1, -1, -1):
-                behind = behind + 1 if place < n - 1 and at[place + 1] == at[place] else 0
-                if place < ranks.shape[2]:
-                    ranks[c, q, place], of_ranks[c, q, place] = at[place] - behind, its[place]
+            total, end = 0.0, 0  # the first place at another distance
+            for place in range(n):
+                while end < n and (end <= place or at[end] == at[place]):
+                    end += 1
+                rank = at[place] - (end - 1 - place)
+                if rank > k:
+                    break
+                total += worth[place] * discount[rank]
+            out[c, q] = total
 
 
-def first_judged(reach: Tensor, grades: Tensor, least: int, k: int) -> tuple[Tensor, Tensor]:
-    """Rank the judged items by distance, at one distance by grade, the lowest first and unjudged items before them.
+def sum_of_first(reach: Tensor, grades: Tensor, gains: Tensor, least: int, discount: Tensor) -> Tensor:
+    """Add up gain times discount of rank over judged items, from the first rank on.
+
+    Items are ranked by distance, at one distance by grade, the lowest first, and those without a judgement before them.
 
     Args:
         reach: (S, T, Q, J), see `compat.engine.exact.Figures`.
         grades: (Q, J).
-        least: the lowest grade of a ranked item.
-        k: cut-off.
+        gains: (Q, J) float64, of each item.
+        least: the lowest grade of a counted item.
+        discount: (k + 1,) float64, of the ranks up to k; 0 is none.
 
     Returns:
-        Ranks among all items, ascending, those beyond k perhaps left out, `NO_RANK` after the last, and grades, 0
-            there, (S, T, Q, K) each, K at most k.
+        (S, T, Q) float64.
     """
-    most = reach.shape[-1]
-    shape = (*reach.shape[:-1], min(k, most))
-    ranks, of_ranks = reach.new_full(shape, NO_RANK), grades.new_zeros(shape)
-    if 0 in shape:
-        return ranks, of_ranks
+    total = gains.new_zeros(reach.shape[:3])
+    if 0 in reach.shape:
+        return total
     if reach.device.type == "cpu":
-        cells = (-1, *shape[2:])
-        given = reach.reshape(cells[0], *reach.shape[2:]).contiguous().numpy(), grades.contiguous().numpy()
-        _first_of(*given, least, k, ranks.view(cells).numpy(), of_ranks.view(cells).numpy())
-        return ranks, of_ranks
-    kept = (grades >= least).expand_as(reach)
-    span = int(grades.max()) + 1
-    keys = (reach.long() * span + grades).where(kept, NO_RANK * span).sort(-1).values
-    at, its = keys // span, keys % span
-    behind = torch.searchsorted(at, at, right=True) - 1 - torch.arange(most, device=at.device)
-    known = at < NO_RANK
-    ranks, of_ranks = (at - behind).where(known, NO_RANK).int(), its.where(known, 0)
-    return ranks[..., :k], of_ranks[..., :k]
+        given = [values.contiguous().numpy() for values in (reach.reshape(-1, *reach.shape[2:]), grades, gains)]
+        _add_first(*given, least, discount.numpy(), total.view(-1, reach.shape[2]).numpy())
+        return total
+    most, span = reach.shape[3], int(grades.max()) + 2
+    keys, order = (reach.long() * span + grades).where(grades >= least, NO_RANK * span).sort(-1)
+    at = keys // span
+    rank = at - (torch.searchsorted(at, at, right=True) - 1 - torch.arange(most, device=at.device))
+    worth = gains.expand_as(reach).gather(-1, order) * discount[rank.clamp(0, len(discount) - 1)]
+    return worth.where(rank < len(discount), 0.0).cumsum(-1)[..., -1]
