@@ -122,8 +122,9 @@ def topk_curve(
     positives, is_relevant = _relevant(e, groups)
     evaluated = positives.nonzero()[:, 0]
     if len(evaluated) == 0:
+        field = "query_labels" if e.relevance is None else "relevance"
         raise InputError(
-            f"{'query_labels' if e.relevance is None else 'relevance'}: none of the {len(positives)} queries has a relevant gallery item, expected at least one"
+            f"{field}: none of the {len(positives)} queries has a relevant gallery item, expected one or more"
         )
     wanted = min(k + int(ignored[evaluated].max()), items)
     spaces = (e.query_old, e.gallery_old), (e.query_new, e.gallery_new)
@@ -189,7 +190,7 @@ def _occurrences(queries: Tensor, gallery: Tensor) -> Tensor:
 
 
 def _relevant(e: Embeddings, groups: tuple[Tensor, Tensor]) -> tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]:
-    """Count each query's relevant, not ignored items, (Q,); and return whether items (N, K) are those of queries (N,)."""
+    """Count each query's relevant, not ignored items, (Q,); and tell which of items (N, K) are relevant to queries."""
     if e.relevance is None:
         labels = e.query_labels.cpu(), e.gallery_labels.cpu()
         positives = _occurrences(*labels) - _occurrences(*_pairs(labels, groups))

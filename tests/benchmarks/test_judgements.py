@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import replay
+from benchmarks.report import __main__ as report
 from compat import Embeddings, backfill_curve, backfill_order
 from compat.curve_metrics import UNDER_JUDGEMENTS
 from compat.qrels import read_ids, read_qrels
@@ -49,6 +50,18 @@ def test_a_result_equals_the_function(files, options):
     assert result.curves == {name: rounded(values[0].tolist()) for name, values in curve.figures.items()}
     assert (result.queries, result.queries_without_positive) == (curve.queries, curve.queries_without_positive)
     assert result.queries_without_positive >= 1
+
+
+def test_a_report_says_what_was_judged(files):
+    names = ("query_old", "query_new", "gallery_old", "gallery_new")
+    given = {f"--{name.replace('_', '-')}": str(files / f"{name}.npy") for name in names}
+    given |= {f"--{name.replace('_', '-')}": str(files / name) for name in ("qrels", "query_ids", "gallery_ids")}
+    more = ("--progress", "3", "--queries", "11", "--items", "30", "-o", str(files / "report.html"))
+    report.main([*(part for option in given.items() for part in option), *more])
+    written = (files / "report.md").read_text()
+    assert "judgements: " in written.lower()
+    assert "Of the first ten items, " in written
+    assert "class" not in written.lower()
 
 
 def test_other_judgements_are_other_input(files, capsys):

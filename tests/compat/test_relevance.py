@@ -11,11 +11,14 @@ import torch.multiprocessing as mp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compat import Embeddings, Relevance, backfill_curve, backfill_order
+from compat import Embeddings, Relevance, backfill_curve, backfill_order, topk_curve
 from compat.curve_metrics import CURVE_METRICS, MRR, NDCG, Judged, Lost, MeanAveragePrecisionAt, Precision, Recall
+from compat.decision.calibration import calibration
+from compat.decision.fusion import fused_curve
 from compat.engine.exact import distances
 from compat.errors import InputError
 from compat.merge import Merge, ReciprocalRank
+from compat.orders import Oracle, OrderGiven
 from tests.helpers import shards
 from tests.helpers.spaces import FIELDS, random_embeddings
 
@@ -190,6 +193,30 @@ def test_processes_give_the_same_figures(tmp_path):
         for name, values in figures.items():
             np.testing.assert_allclose(values, whole.figures[name], rtol=1e-13, err_msg=name)
         assert queries == whole.queries
+
+
+def test_the_search_of_a_whole_gallery_equals_the_replay():
+    e, _ = judged(random_embeddings(5), np.random.default_rng(5), min_grade=2)
+    order = backfill_order(30, 0)
+    curve, found = backfill_curve(e, order, RATIOS), topk_curve(e, order, RATIOS, k=30)
+    np.testing.assert_allclose(found.mean_ap, curve.mean_ap, rtol=1e-12)
+    np.testing.assert_array_equal(found.cmc[1], curve.cmc[1])
+    assert (found.queries, found.queries_without_positive) == (curve.queries, curve.queries_without_positive)
+
+
+def test_what_reads_all_relevant_pairs_takes_judgements_made_from_labels_alike():
+    e = random_embeddings(5)
+    rows = {name: getattr(e, name) for name in FIELDS if "labels" not in name}
+    same = Embeddings(**rows, relevance=Relevance.of_labels(e.query_labels, e.gallery_labels))
+    for one, other in zip(fused_curve(e, np.arange(30), 3), fused_curve(same, np.arange(30), 3), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert calibration(e, True) == calibration(same, True)
+    orders = []
+    for of in (e, same):
+        known = {"all matrices and labels": of}
+        given = OrderGiven(Oracle.needs, known, "Oracle", items=30, progress=np.array(RATIOS))
+        orders.append(Oracle().orders(given, [(0,)]))
+    np.testing.assert_array_equal(orders[0], orders[1])
 
 
 def test_a_subset_keeps_its_judgements():
