@@ -93,10 +93,10 @@ class NegativeFlips(CurveMetric):
 
 
 class Lost(CurveMetric):
-    """Lost in the top k: the share of the relevant items among the old system's first k that are not among them now.
+    """Lost in the top k: the share of the relevant items among the old first k that are not among the first k now.
 
-    The negative flips of a list (Yan et al., arXiv 2011.09161, have rank 1 alone). An item is among the first k if at
-    most k items are at its distance or closer. A query without a relevant item among the old first k loses none.
+    The old first k are those at the first completion ratio. An item is among the first k if at most k items are at its
+    distance or closer. A query without a relevant item among the old first k loses none.
 
     Args:
         k: cut-off.
