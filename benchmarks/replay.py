@@ -4,6 +4,7 @@
         --gallery-new g_new.npy --query-labels q_labels.npy --gallery-labels g_labels.npy --seeds 5 -o results/mine
 
 Arrays are .npy files (memory-mapped) or .safetensors files, file.safetensors:name where one holds several tensors.
+In place of labels, --qrels takes judgements with ids, see docs/embeddings.md.
 The old and the new system, the ends of the backfilling, are always measured. With --top-k K the mAP stored is mAP@K,
 and the result's config has the recall of the index. Under torchrun the queries, or with --shard gallery the gallery,
 are divided among the processes.
@@ -18,8 +19,9 @@ from pathlib import Path
 
 from benchmarks.embeddings.arguments import ARRAYS, check_folder, check_seeds, given_arrays
 from benchmarks.embeddings.arrays import check_array, is_array
+from benchmarks.embeddings.judgements import add_judgements
 from compat.command import command_parser, exit_on_input_error
-from compat.curve_metrics import ALWAYS, CURVE_METRICS
+from compat.curve_metrics import ALWAYS, CURVE_METRICS, UNDER_JUDGEMENTS, USUAL
 from compat.errors import InputError, check_name
 
 
@@ -45,7 +47,7 @@ def check_top_k(arguments: argparse.Namespace, given: dict[str, str]) -> None:
     """Raises InputError for options incompatible with a cut-off ranking, or valid only with one."""
     if arguments.top_k is None:
         if arguments.metrics is None:
-            arguments.metrics = [name for name in CURVE_METRICS if name not in ALWAYS]
+            arguments.metrics = list(USUAL if arguments.qrels is None else UNDER_JUDGEMENTS)
         for name in ("index", "search"):
             if (value := getattr(arguments, name)) is not None:
                 raise InputError(f"{name}: {value!r} without --top-k, expected both")
@@ -69,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     for name in ARRAYS:
         note = "integers; items of a query's own group are ignored for it"
         parser.add_argument(f"--{name.replace('_', '-')}", metavar="FILE", help=shapes.get(name, note))
+    add_judgements(parser)
     parser.add_argument(
         "--transform", help="makes query_old from query_new: a file with a matrix (D_new, D_old), or module.function"
     )
@@ -94,7 +97,8 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--top-k", type=int, metavar="K", help="rank only the K nearest items by faiss: mAP@K")
     further = [name for name in CURVE_METRICS if name not in ALWAYS]
-    what = f"beside mAP, CMC and flips, of {', '.join(further)} (default all)"
+    default = f"default {', '.join(USUAL)}; with --qrels {', '.join(UNDER_JUDGEMENTS[len(USUAL) :])} too"
+    what = f"beside mAP, CMC and flips, of {', '.join(further)} ({default})"
     parser.add_argument("--metrics", nargs="+", choices=further, default=None, metavar="METRIC", help=what)
     parser.add_argument("--index", help="faiss index_factory string with --top-k, such as IVF1024,Flat (default Flat)")
     parser.add_argument("--search", help="faiss search parameters with --top-k, such as nprobe=16")

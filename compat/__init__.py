@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from compat.merge import Merge
     from compat.orders import Order
     from compat.progress import backfill_order
+    from compat.relevance import Relevance
     from compat.results import Result, load_results
     from compat.system import serve
     from compat.topk import topk_curve
@@ -24,6 +25,7 @@ __all__ = [
     "Embeddings",
     "Merge",
     "Order",
+    "Relevance",
     "Result",
     "__version__",
     "backfill_curve",
@@ -39,6 +41,7 @@ PLACES = {
     "Embeddings": "embeddings",
     "Merge": "merge",
     "Order": "orders",
+    "Relevance": "relevance",
     "backfill_order": "progress",
     "methods": "methods",
     "serve": "system",

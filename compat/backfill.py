@@ -127,7 +127,7 @@ def backfill_curve(
     `order` numbers the items of all parts one after the other.
 
     Args:
-        embeddings: the four matrices, labels and groups; or a list of them, one per part of the gallery.
+        embeddings: the four matrices, labels or judgements, and groups; or a list of them, one per part of the gallery.
         order: a permutation of the gallery, (G,), or several, (S, G).
         progress: the completion ratios, (T,), ascending, in [0, 1]; or how many, from 0 to 1.
         top_k: the cut-offs of CMC@k.
@@ -171,7 +171,11 @@ def backfill_curve(
         raise InputError(f"merge: {type(merge).__name__} for a gallery in parts or shards, expected it whole")
     e = whole[0]
     for part in whole[1:]:
+        if (part.relevance is None) != (e.relevance is None):
+            raise InputError("relevance: of some parts of the gallery, expected judgements of all parts or of none")
         for name in ("query_new", "query_labels", "query_groups"):
+            if e.relevance is not None and name == "query_labels":
+                continue
             if not torch.equal(getattr(part, name), getattr(e, name)):
                 raise InputError(f"{name}: differs between the parts of the gallery, expected the same queries")
     sizes = _gallery_sizes(whole, shard)
@@ -207,19 +211,20 @@ def backfill_curve(
     sums = curve_sums(
         [
             EngineGallery(
-                p.gallery_old,
-                p.gallery_new,
-                p.gallery_labels,
-                p.gallery_groups,
+                part.gallery_old,
+                part.gallery_new,
+                part.gallery_labels,
+                part.gallery_groups,
                 its,
                 len(points),
                 distance,
                 merge,
                 samples,
+                part.relevance,
             )
-            for p, its in zip(whole, steps, strict=True)
+            for part, its in zip(whole, steps, strict=True)
         ],
-        [Queries(part.query_old, e.query_new, e.query_labels, e.query_groups) for part in whole],
+        [Queries(part.query_old, e.query_new, e.keys, e.query_groups) for part in whole],
         measured,
         before,
         backend=backend,
@@ -231,8 +236,9 @@ def backfill_curve(
     if shard == "queries":
         sums = of_all_processes(sums)
     if sums.queries == 0:
+        field = "query_labels" if e.relevance is None else "relevance"
         raise InputError(
-            f"query_labels: none of the {sums.skipped} queries has a relevant gallery item, expected at least one"
+            f"{field}: none of the {sums.skipped} queries has a relevant gallery item, expected at least one"
         )
     means = (sums.sums / sums.queries).cpu().numpy()
     return Curve(

@@ -1,9 +1,13 @@
 """The metrics of a curve, in one table. Your own metric is a class like the ones below.
 
 Ties: at equal distance an irrelevant item counts as ranked before the relevant ones, so the rank of the j-th relevant
-item is j plus the number of other items at its distance or closer. Average precision alone groups the items of one
-distance, as scikit-learn does. So no figure depends on the order of the gallery's rows, and every backend gives the
-same figures, however queries and gallery are divided. Every relevant item counts alike: grades are 0 and 1.
+item is j plus the number of other items at its distance or closer. Of judged items (`compat.relevance`) at one
+distance the lower grade is ranked first, after those without a judgement. Average precision alone groups the items of
+one distance, as scikit-learn does. So no figure depends on the order of the gallery's rows, and every backend gives
+the same figures, however queries and gallery are divided.
+
+Grades: an item is relevant from the grade `Relevance.min_grade` on, and every relevant item counts alike but in nDCG,
+whose gain is the grade. An item without a judgement is irrelevant. By labels every relevant item has the grade 1.
 """
 
 from __future__ import annotations
@@ -27,12 +31,17 @@ class CurveMetric:
         label: its name in tables and plots.
         higher_is_better: the direction.
         needs_ranks: whether `of` reads `Figures.ranks`, which take memory and time.
+        needs_reach: whether `of` reads `Figures.reach`, likewise.
+        lowest_grade: of the judged items whose `Figures.reach` and `grades` it reads under judgements; None: it reads
+            neither.
         of_a_system: whether one system alone has it; the flips compare two.
     """
 
     label = ""
     higher_is_better = True
     needs_ranks = False
+    needs_reach = False
+    lowest_grade: int | None = None
     of_a_system = True
 
     def of(self, found: Figures) -> Tensor:
@@ -83,13 +92,44 @@ class NegativeFlips(CurveMetric):
         return found.correct_before & (found.first_rank != 1)
 
 
-class MRR(CurveMetric):
-    """MRR: 1 / the rank of the first relevant item."""
+class Lost(CurveMetric):
+    """Lost in the top k: the share of the relevant items among the old first k that are not among the first k now.
 
-    label = "MRR"
+    The old first k are those at the first completion ratio. An item is among the first k if at most k items are at its
+    distance or closer. A query without a relevant item among the old first k loses none.
+
+    Args:
+        k: cut-off.
+    """
+
+    higher_is_better = False
+    needs_reach = True
+    of_a_system = False
+
+    def __init__(self, k: int = 10) -> None:
+        self.k, self.label = cut_off(k), f"lost in the top {k}"
 
     def of(self, found: Figures) -> Tensor:
-        return 1 / found.first_rank.double()
+        assert found.reach is not None
+        assert found.reach_before is not None
+        shown = found.reach_before <= self.k
+        lost = (shown & (found.reach > self.k)).sum(-1)
+        return lost.double() / shown.sum(-1).clamp_min(1)
+
+
+class MRR(CurveMetric):
+    """MRR: 1 / the rank of the first relevant item; MRR@k: 0 if that rank is beyond k (MS MARCO's, with k = 10).
+
+    Args:
+        k: cut-off; default: none.
+    """
+
+    def __init__(self, k: int | None = None) -> None:
+        self.k, self.label = None if k is None else cut_off(k), "MRR" if k is None else f"MRR@{k}"
+
+    def of(self, found: Figures) -> Tensor:
+        inverse = 1 / found.first_rank.double()
+        return inverse if self.k is None else inverse.where(found.first_rank <= self.k, 0.0)
 
 
 class RPrecision(CurveMetric):
@@ -110,11 +150,13 @@ class MeanAveragePrecisionAtR(CurveMetric):
 
     def of(self, found: Figures) -> Tensor:
         precision = numbers(found) / found.ranks.double()  # type: ignore[union-attr]
-        return precision.where(within(found, found.relevant[:, None]), 0.0).sum(-1) / found.relevant
+        return added(precision.where(within(found, found.relevant[:, None]), 0.0)) / found.relevant
 
 
-class NDCG(CurveMetric):
-    """nDCG@k: the sum of 1 / log2(rank + 1) over the relevant items among the first k, over its largest possible value.
+class MeanAveragePrecisionAt(CurveMetric):
+    """mAP@k: the sum of the precisions at the relevant items among the first k, over the number of relevant items.
+
+    As trec_eval's map_cut_k; `compat.topk` divides by k where more items are relevant.
 
     Args:
         k: cut-off.
@@ -123,15 +165,80 @@ class NDCG(CurveMetric):
     needs_ranks = True
 
     def __init__(self, k: int = 10) -> None:
-        self.k, self.label = cut_off(k), f"nDCG@{k}"
+        self.k, self.label = cut_off(k), f"mAP@{k}"
 
     def of(self, found: Figures) -> Tensor:
         first = found._replace(ranks=found.ranks[..., : self.k])  # type: ignore[index]
-        gain = (1 / (first.ranks.double() + 1).log2()).where(within(first, self.k), 0.0)  # type: ignore[union-attr]
-        best = [0.0]
-        for rank in range(1, self.k + 1):
-            best.append(best[-1] + 1 / math.log2(rank + 1))
-        return gain.sum(-1) / gain.new_tensor(best)[found.relevant.clamp_max(self.k)]
+        precision = numbers(first) / first.ranks.double()  # type: ignore[union-attr]
+        return added(precision.where(within(first, self.k), 0.0)) / found.relevant
+
+
+class Precision(CurveMetric):
+    """P@k: the share of relevant items among the first k, of k (trec_eval's P_k).
+
+    Args:
+        k: cut-off.
+    """
+
+    needs_ranks = True
+
+    def __init__(self, k: int = 10) -> None:
+        self.k, self.label = cut_off(k), f"P@{k}"
+
+    def of(self, found: Figures) -> Tensor:
+        first = found._replace(ranks=found.ranks[..., : self.k])  # type: ignore[index]
+        return within(first, self.k).sum(-1).double() / self.k
+
+
+class Judged(CurveMetric):
+    """Judged@k: the share of items with a judgement, be it 0, among the first k; by labels 1, as all are known.
+
+    Where it is low, the other figures say little of the items found: each one without a judgement counts as irrelevant.
+
+    Args:
+        k: cut-off.
+    """
+
+    lowest_grade = 0
+
+    def __init__(self, k: int = 10) -> None:
+        self.k, self.label = cut_off(k), f"judged@{k}"
+
+    def of(self, found: Figures) -> Tensor:
+        if found.grades is None:
+            return found.first_rank.new_ones(found.first_rank.shape).double()
+        one = found.average_precision.new_ones(found.grades.shape)
+        return sum_of_judged(found, one, self.lowest_grade, [1.0] * self.k) / self.k
+
+
+class NDCG(CurveMetric):
+    """nDCG@k: the sum of gain / log2(rank + 1) over the relevant items among the first k, over its largest value.
+
+    The gain is the grade, by labels 1 (trec_eval's ndcg_cut; Jarvelin and Kekalainen, ACM TOIS 2002). All grades of 1
+    and more count, whatever the lowest grade of a relevant item is.
+
+    Args:
+        k: cut-off.
+    """
+
+    needs_ranks = True
+    lowest_grade = 1
+
+    def __init__(self, k: int = 10) -> None:
+        self.k, self.label = cut_off(k), f"nDCG@{k}"
+
+    def of(self, found: Figures) -> Tensor:
+        discount = [1 / math.log2(rank + 1) for rank in range(1, self.k + 1)]
+        if found.grades is None:
+            assert found.ranks is not None
+            first = found.ranks[..., : self.k].clamp_max(self.k + 1).long()
+            worth = found.average_precision.new_tensor([0.0, *discount, 0.0])
+            best = found.relevant[:, None] > found.relevant.new_tensor(range(self.k))
+            return added(worth[first]) / added(best * worth[1:-1])
+        gain = found.grades.clamp_min(0).double()
+        best = gain.sort(1, descending=True).values[:, : self.k]
+        gained = sum_of_judged(found, gain, self.lowest_grade, discount)
+        return gained / added(best * gain.new_tensor(discount[: best.shape[1]]))
 
 
 class Recall(CurveMetric):
@@ -163,6 +270,20 @@ def numbers(found: Figures) -> Tensor:
     return found.ranks.new_ones(found.ranks.shape[-1]).cumsum(0)
 
 
+def sum_of_judged(found: Figures, gains: Tensor, least: int, discount: list[float]) -> Tensor:
+    """Add up gain times discount of rank 1, 2, ... over the items judged with this grade and more, (S, T, Q)."""
+    from compat.engine.graded import sum_of_first  # imports torch and numba
+
+    assert found.reach is not None
+    assert found.grades is not None
+    return sum_of_first(found.reach, found.grades, gains, least, gains.new_tensor([0.0, *discount]))
+
+
+def added(values: Tensor) -> Tensor:
+    """Add up the last axis from left to right, so that zeros at its end change no digit."""
+    return values.cumsum(-1)[..., -1] if values.shape[-1] else values.sum(-1)
+
+
 def cut_off(k: int) -> int:
     """Return a cut-off.
 
@@ -185,8 +306,15 @@ CURVE_METRICS: dict[str, CurveMetric] = {
     "map_at_r": MeanAveragePrecisionAtR(),
     "ndcg_10": NDCG(10),
     "recall_10": Recall(10),
+    "mrr_10": MRR(10),
+    "map_10": MeanAveragePrecisionAt(10),
+    "precision_10": Precision(10),
+    "lost_10": Lost(10),
+    "judged_10": Judged(10),
 }
 ALWAYS = ("mean_ap", "cmc_1", "cmc_5", "negative_flip_rate")  # measured whether or not they are asked for
+USUAL = ("mrr", "r_1", "r_precision", "map_at_r", "ndcg_10", "recall_10")  # unless a config or command names others
+UNDER_JUDGEMENTS = (*USUAL, "mrr_10", "map_10", "lost_10", "judged_10")  # likewise, where judgements replace labels
 
 
 def select_metrics(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from compat.curve_metrics import CurveMetric
-from compat.engine.exact import EngineGallery, Figures, Queries
+from compat.engine.exact import NO_RANK, EngineGallery, Figures, Queries, Wanted
 from compat.engine.replay import Backend, choose_engine, replay
 from compat.errors import InputError
 
@@ -66,27 +67,49 @@ def curve_sums(
         InputError: a merge rule for a gallery in several parts.
     """
     check_parts(galleries)
+    wanted, galleries = _wanted(metrics.values(), galleries)
     engines = [choose_engine(*part, backend, gallery_sharded) for part in zip(galleries, queries, strict=True)]
     count, curves = len(queries[0].labels), (len(galleries[0].step), galleries[0].points)
-    sums = queries[0].new.new_zeros((len(metrics), *curves), dtype=torch.float64)
+    sums = queries[0].new.new_zeros((2, len(metrics), *curves), dtype=torch.float64)
     found, skipped, kept = 0, 0, []
     if per_query:
         kept = [sums.new_full((count, *curves), torch.nan), sums.new_zeros((count, *curves), dtype=torch.int64)]
 
+    min_grade = galleries[0].min_grade
+
     def summary(rows: Tensor, figures: Figures) -> tuple[Figures, Tensor]:
         before = figures.first_rank[0, 0] == 1 if correct_before is None else correct_before[rows]
-        return figures._replace(ranks=None), summed(figures._replace(correct_before=before), metrics)
+        reach = None if figures.reach is None else figures.reach[0, 0]
+        if reach is not None and figures.grades is not None:
+            reach = reach.where(figures.grades >= min_grade, NO_RANK)
+        given = figures._replace(correct_before=before, reach_before=reach)
+        return figures._replace(ranks=None, reach=None), summed(given, metrics)
 
-    ranks = any(metric.needs_ranks for metric in metrics.values())
     with tqdm(total=count, desc="Replaying", disable=None if show_progress else True, leave=False) as bar:
-        for rows, (figures, part) in replay(engines, queries, query_chunk, gallery_sharded, ranks, summary):
+        for rows, (figures, part) in replay(engines, queries, query_chunk, gallery_sharded, wanted, summary):
             sums += part
             evaluated = int((figures.relevant > 0).sum())
             found, skipped = found + evaluated, skipped + len(rows) - evaluated
             for whole, values in zip(kept, figures[:2], strict=False):
                 whole[rows] = values.permute(2, 0, 1)
             bar.update(len(rows))
-    return CurveSums(sums, found, skipped, *kept)
+    return CurveSums(sums.sum(0), found, skipped, *kept)
+
+
+def _wanted(
+    metrics: Collection[CurveMetric], galleries: Sequence[EngineGallery]
+) -> tuple[Wanted, Sequence[EngineGallery]]:
+    """Return the figures that the metrics read, and the galleries with the judgements they read."""
+    reach = any(metric.needs_reach for metric in metrics)
+    if galleries[0].relevance is None:
+        return Wanted(any(metric.needs_ranks for metric in metrics), reach), galleries
+    judged = [metric.lowest_grade for metric in metrics if metric.lowest_grade is not None]
+    ranks = any(metric.needs_ranks for metric in metrics if metric.lowest_grade is None)
+    kept = []
+    for gallery in galleries:
+        assert gallery.relevance is not None
+        kept.append(replace(gallery, relevance=gallery.relevance.at_least(min([gallery.min_grade, *judged]))))
+    return Wanted(ranks, reach or bool(judged)), kept
 
 
 def check_parts(galleries: Sequence[EngineGallery]) -> None:
@@ -96,25 +119,44 @@ def check_parts(galleries: Sequence[EngineGallery]) -> None:
 
 
 def summed(figures: Figures, metrics: Mapping[str, CurveMetric]) -> Tensor:
-    """Sum each metric over the queries that have a positive, (M, S, T)."""
+    """Sum each metric over the queries that have a positive, (2, M, S, T) in two parts."""
     skipped = figures.relevant == 0
     if bool(skipped.all()):
-        return figures.average_precision.new_zeros((len(metrics), *figures.first_rank.shape[:2]), dtype=torch.float64)
+        curves = (len(metrics), *figures.first_rank.shape[:2])
+        return figures.average_precision.new_zeros((2, *curves), dtype=torch.float64)
     parts = split(figures)
     sums = []
     for metric in metrics.values():
-        values = torch.cat([metric.of(part) for part in parts], 2) if metric.needs_ranks else metric.of(figures)
-        sums.append(values.double().clone().masked_fill_(skipped, 0.0).sum(2))
-    return torch.stack(sums)
+        reads = metric.needs_ranks or metric.needs_reach or metric.lowest_grade is not None
+        values = torch.cat([metric.of(part) for part in parts], 2) if reads else metric.of(figures)
+        sums.append(sum_in_parts(values.double().clone().masked_fill_(skipped, 0.0)))
+    return torch.stack(sums, 1)
+
+
+def sum_in_parts(values: Tensor) -> Tensor:
+    """Sum values between 0 and 1 over the last axis in two parts, whose sum has the same digits in any order.
+
+    Values are split at 26 bits: the sum of the upper parts is exact, and that of the lower ones so small that its
+    rounding is lost.
+
+    Args:
+        values: (..., Q) float64.
+
+    Returns:
+        (2, ...).
+    """
+    upper = (values * 2**26).round_() * 2.0**-26
+    return torch.stack([upper.sum(-1), (values - upper).sum(-1)])
 
 
 def split(figures: Figures) -> list[Figures]:
     """Split figures by query into parts whose ranks stay in the processor's cache."""
-    if figures.ranks is None:
+    widest = figures.reach if figures.ranks is None else figures.ranks
+    if widest is None:
         return [figures]
-    of_query = figures.ranks[:, :, :1].numel()
+    of_query = widest[:, :, :1].numel()
     rows = max(1, CACHED // max(of_query, 1))
-    axes = (2, 2, 0, 2, 0)  # of the queries
+    axes = (2, 2, 0, 2, 0, 2, 0, 0)  # of the queries
     fields = [
         [None] * -(-len(figures.relevant) // rows) if field is None else field.split(rows, axis)
         for field, axis in zip(figures, axes, strict=True)

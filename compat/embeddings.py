@@ -1,4 +1,4 @@
-"""The input of the evaluation: four matrices, with labels and groups."""
+"""The input of the evaluation: four matrices, with labels or judgements, and groups."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from torch import Tensor
 
 from compat.arrays import warn_of_packed_bits
 from compat.errors import InputError
+from compat.relevance import Relevance
 
 Array: TypeAlias = Tensor | np.ndarray | Sequence[Any]
 CONE = 5e-6  # the sine of an angle at which 1 - cos has five digits left
 
 
 class Embeddings:
-    """The input of the evaluation, for any method: four matrices, with labels and groups.
+    """The input of the evaluation, for any method: four matrices, with labels or judgements, and groups.
 
     `query_old` is the query as compared with items before their backfill (`gallery_old`), `query_new` as
     compared with items after it (`gallery_new`). A gallery item with the query's group is ignored for that
@@ -35,13 +36,19 @@ class Embeddings:
         gallery_labels: (G,) likewise.
         query_groups: (Q,) integers; default: no group.
         gallery_groups: (G,) integers; default: no group.
+        relevance: judgements of queries and items, in place of both labels.
 
-    Attributes: the same names, as tensors; arrays are not copied, so they may be memory-mapped.
+    Attributes: the same names, as tensors, None for labels under judgements; arrays are not copied, so they may be
+        memory-mapped.
 
     Raises:
         InputError: wrong shapes, different row counts, dimensions or devices, negative labels, values NaN, infinite or
-            beyond 1e150, one of the groups without the other.
+            beyond 1e150, one of the groups without the other, labels and judgements or neither.
     """
+
+    query_labels: Any = None
+    gallery_labels: Any = None
+    relevance: Relevance | None = None
 
     def __init__(
         self,
@@ -49,10 +56,12 @@ class Embeddings:
         query_new: Array,
         gallery_old: Array,
         gallery_new: Array,
-        query_labels: Array,
-        gallery_labels: Array,
+        query_labels: Array | None = None,
+        gallery_labels: Array | None = None,
         query_groups: Array | None = None,
         gallery_groups: Array | None = None,
+        *,
+        relevance: Relevance | None = None,
     ) -> None:
         self.query_old, self.gallery_old = _matrices("old", query_old, gallery_old)
         self.query_new, self.gallery_new = _matrices("new", query_new, gallery_new)
@@ -62,11 +71,16 @@ class Embeddings:
                 raise InputError(f"{name}: on {found}, expected {device} as gallery_old")
         _same_rows("query_new", self.query_new, "query_old", self.query_old)
         _same_rows("gallery_new", self.gallery_new, "gallery_old", self.gallery_old)
-        self.query_labels = _integers("query_labels", query_labels, "query_old", self.query_old)
-        self.gallery_labels = _integers("gallery_labels", gallery_labels, "gallery_old", self.gallery_old)
+        if relevance is None:
+            labels = [_given(name, value) for name, value in (("query", query_labels), ("gallery", gallery_labels))]
+            self.query_labels = _integers("query_labels", labels[0], "query_old", self.query_old)
+            self.gallery_labels = _integers("gallery_labels", labels[1], "gallery_old", self.gallery_old)
+        else:
+            _check_relevance(relevance, query_labels, gallery_labels, (len(self.query_old), len(self.gallery_old)))
+            self.relevance = relevance.to(device)
         if query_groups is None and gallery_groups is None:
-            self.query_groups = torch.full_like(self.query_labels, 0)
-            self.gallery_groups = torch.full_like(self.gallery_labels, 1)
+            self.query_groups = torch.zeros(len(self.query_old), dtype=torch.int64, device=device)
+            self.gallery_groups = torch.ones(len(self.gallery_old), dtype=torch.int64, device=device)
         elif query_groups is None or gallery_groups is None:
             missing = "query_groups" if query_groups is None else "gallery_groups"
             raise InputError(f"{missing}: none, expected the groups of both queries and gallery or of neither")
@@ -89,13 +103,31 @@ class Embeddings:
             >>> Embeddings(space, space, space, space, labels, labels).subset(items=[3, 0]).gallery_labels.tolist()
             [1, 0]
         """
-        found = copy.copy(self)
+        found, chosen = copy.copy(self), []
         for part, rows in (("query", queries), ("gallery", items)):
-            if rows is not None:
-                at = _rows(part, rows, getattr(self, f"{part}_old"))
-                for name in (f"{part}_old", f"{part}_new", f"{part}_labels", f"{part}_groups"):
+            at = None if rows is None else _rows(part, rows, getattr(self, f"{part}_old"))
+            for name in (f"{part}_old", f"{part}_new", f"{part}_labels", f"{part}_groups"):
+                if at is not None and getattr(self, name) is not None:
                     setattr(found, name, getattr(self, name)[at])
+            chosen.append(at)
+        if self.relevance is not None:
+            found.relevance = self.relevance.subset(*chosen)
         return found
+
+    @property
+    def keys(self) -> Tensor:
+        """(Q,) what the engine knows each query's relevant items by: its label, or its row in the judgements."""
+        if self.relevance is None:
+            return self.query_labels
+        return torch.arange(len(self.query_old), device=self.query_old.device)
+
+    def relevant(self, queries: Tensor, items: Tensor | None = None) -> Tensor:
+        """Compare some queries (N,) with all or some items (M,): which pairs are relevant, (N, M) bool."""
+        if self.relevance is None:
+            labels = self.gallery_labels if items is None else self.gallery_labels[items]
+            return self.query_labels[queries, None] == labels
+        found = self.relevance.dense(queries) >= self.relevance.min_grade
+        return found if items is None else found[:, items]
 
     def replace(self, **changes: Array) -> Embeddings:
         """Replace matrices, labels or groups by name; all are checked again.
@@ -107,6 +139,25 @@ class Embeddings:
             if name not in vars(self):
                 raise InputError(f"replace: {name!r}, expected some of {', '.join(vars(self))}")
         return Embeddings(**{**vars(self), **changes})
+
+
+def _given(part: str, labels: Array | None) -> Array:
+    """Return labels, or raise InputError for none."""
+    if labels is None:
+        raise InputError(f"{part}_labels: none, expected the labels of queries and gallery, or relevance")
+    return labels
+
+
+def _check_relevance(relevance: Relevance, query_labels: Any, gallery_labels: Any, shape: tuple[int, int]) -> None:
+    """Raises InputError for labels beside judgements, and judgements of other numbers of queries and items."""
+    for name, labels in (("query_labels", query_labels), ("gallery_labels", gallery_labels)):
+        if labels is not None:
+            raise InputError(f"{name}: given beside relevance, expected labels or judgements")
+    if not isinstance(relevance, Relevance):
+        raise InputError(f"relevance: {type(relevance).__name__}, expected a compat.Relevance")
+    if relevance.shape != shape:
+        found = f"{relevance.shape[0]} queries and {relevance.shape[1]} items"
+        raise InputError(f"relevance: of {found}, expected {shape[0]} and {shape[1]}")
 
 
 def _rows(part: str, rows: Array, of: Tensor) -> Tensor:

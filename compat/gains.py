@@ -90,7 +90,7 @@ def backfill_gains(queries: Queries, gallery: EngineGallery, backfilled: np.ndar
         rows = Queries(*chunk)
         old = distances(rows.old, gallery.old, gallery.distance).numpy()
         new = distances(rows.new, gallery.new, gallery.distance).numpy()
-        relevant = (rows.labels[:, None] == gallery.labels).numpy()
+        relevant = gallery.relevant(rows.labels).numpy()
         ignored = (rows.groups[:, None] == gallery.groups).numpy()
         add_gains(old, new, backfilled, relevant, ignored, gains)
     return gains

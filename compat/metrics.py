@@ -69,7 +69,7 @@ class BackfillCurve(Metric):
         Args:
             query_old: (Q, D_old), compared with items before their backfill; one for each part of the gallery.
             query_new: (Q, D_new), compared with items after it.
-            query_labels: (Q,).
+            query_labels: (Q,); of a gallery with judgements, the queries' rows in them.
             query_groups: (Q,); gallery items of the query's group are ignored.
             correct_before: (Q,) bool, queries the old system answers correctly at rank 1, the reference of the negative
                 flips; default: at the first completion ratio.

@@ -252,11 +252,10 @@ class Oracle(Order):
 
     def orders(self, given: OrderGiven, seeds: Sequence[Seed]) -> np.ndarray:
         e, items = given["all matrices and labels"], given.items
-        queries = Queries(e.query_old, e.query_new, e.query_labels, e.query_groups)
+        queries = Queries(e.query_old, e.query_new, e.keys, e.query_groups)
         steps = torch.zeros(1, items, dtype=torch.int64)
-        gallery = EngineGallery(
-            e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups, steps, 1, given.distance
-        )
+        rows = (e.gallery_old, e.gallery_new, e.gallery_labels, e.gallery_groups)
+        gallery = EngineGallery(*rows, steps, 1, given.distance, relevance=e.relevance)
         backfilled, order = np.zeros(items, bool), np.empty(0, np.int64)
         for end in (int(p * items) for p in [*given.progress, 1.0]):
             if end > len(order):

@@ -46,7 +46,7 @@ def overlapping_curve(
         InputError: orders that are no permutations of the gallery, unequal numbers of orders, a start outside [0, 1],
             different galleries in `reached` and `stale`; any error of `backfill_curve`.
     """
-    for name in ("gallery_new", "gallery_labels", "gallery_groups"):
+    for name in ("gallery_new", "gallery_groups", *(("gallery_labels",) if stale.relevance is None else ())):
         if not torch.equal(getattr(stale, name), getattr(reached, name)):
             raise InputError(f"{name}: differs between stale and reached, expected the same gallery")
     items = len(stale.gallery_old)

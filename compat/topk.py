@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +86,7 @@ def topk_curve(
     Embeddings are read on the CPU. Indexes move to the GPUs if faiss has any and supports them there.
 
     Args:
-        embeddings: the four matrices, labels and groups.
+        embeddings: the four matrices, labels or judgements, and groups; grades below `min_grade` count as none.
         order: a permutation of the gallery, (G,).
         progress: the completion ratios, (T,), ascending, in [0, 1]; or their number, from 0 to 1.
         k: length of the ranked list.
@@ -121,15 +121,14 @@ def topk_curve(
     if distance == "cosine":
         warn_of_directions(e)
     faiss.omp_set_num_threads(torch.get_num_threads())
-    query_labels, gallery_labels = e.query_labels.cpu(), e.gallery_labels.cpu()
     groups = e.query_groups.cpu(), e.gallery_groups.cpu()
     ignored = _occurrences(*groups)
-    positives = _occurrences(query_labels, gallery_labels)
-    positives -= _occurrences(*_pairs((query_labels, gallery_labels), groups))
+    positives, is_relevant = _relevant(e, groups)
     evaluated = positives.nonzero()[:, 0]
     if len(evaluated) == 0:
+        field = "query_labels" if e.relevance is None else "relevance"
         raise InputError(
-            f"query_labels: none of the {len(positives)} queries has a relevant gallery item, expected at least one"
+            f"{field}: none of the {len(positives)} queries has a relevant gallery item, expected one or more"
         )
     wanted = min(k + int(ignored[evaluated].max()), items)
     spaces = (e.query_old, e.gallery_old), (e.query_new, e.gallery_new)
@@ -155,7 +154,7 @@ def topk_curve(
         for rows in evaluated.split(max(1, MEMORY // (128 * width))):
             scales = None if samples is None else _scales(e, rows, samples, point, distance)
             distances, found = _merged(parts, rows, groups, k, wanted, scales)
-            relevant = (gallery_labels[found] == query_labels[rows, None]) & distances.isfinite()
+            relevant = is_relevant(rows, found) & distances.isfinite()
             precision, first = _figures(distances, relevant)
             mean_ap[point] += float((precision / positives[rows].clamp_max(k)).sum())
             if point == 0:
@@ -199,6 +198,23 @@ def _occurrences(queries: Tensor, gallery: Tensor) -> Tensor:
     values, counts = gallery.unique(return_counts=True)
     at = torch.searchsorted(values, queries).clamp_max(len(values) - 1)
     return counts[at].where(values[at] == queries, 0)
+
+
+def _relevant(e: Embeddings, groups: tuple[Tensor, Tensor]) -> tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]:
+    """Count each query's relevant, not ignored items, (Q,); and tell which of items (N, K) are relevant to queries."""
+    if e.relevance is None:
+        labels = e.query_labels.cpu(), e.gallery_labels.cpu()
+        positives = _occurrences(*labels) - _occurrences(*_pairs(labels, groups))
+        return positives, lambda rows, items: labels[1][items] == labels[0][rows, None]
+    judged = e.relevance.to("cpu").at_least(e.relevance.min_grade)
+    kept = groups[0][judged.queries] != groups[1][judged.items]
+    pairs = (judged.queries * judged.shape[1] + judged.items).sort().values
+
+    def known(rows: Tensor, items: Tensor) -> Tensor:
+        wanted = rows[:, None] * judged.shape[1] + items
+        return pairs[torch.searchsorted(pairs, wanted).clamp_max(len(pairs) - 1)] == wanted
+
+    return judged.queries[kept].bincount(minlength=judged.shape[0]), known
 
 
 def _pairs(labels: tuple[Tensor, Tensor], groups: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from benchmarks.config.spec import Spec
-from compat.curve_metrics import ALWAYS, CURVE_METRICS
+from compat.curve_metrics import USUAL
 from compat.share import Share
 
 
@@ -65,7 +65,7 @@ class Replay:
             method is replayed in each order under each rule.
         metrics: further ones beside mAP, CMC@1, CMC@5 and negative flips: a list of names of
             `compat.curve_metrics.CURVE_METRICS`, or name -> class_path and init_args of a `CurveMetric` (null: the one
-            of CURVE_METRICS); default: all of CURVE_METRICS.
+            of CURVE_METRICS); default: `compat.curve_metrics.USUAL`.
         refit: shares of the gallery at which online methods (`compat.experience`) are refitted.
     """
 
@@ -74,7 +74,7 @@ class Replay:
     distance: Literal["cosine", "l2"] = "cosine"
     by: dict[str, Spec] = field(default_factory=lambda: {"random": RANDOM}, metadata={"label": "order"})
     merge: dict[str, Spec] = field(default_factory=lambda: {"raw": RAW}, metadata={"label": "merge"})
-    metrics: dict[str, Spec | None] = field(default_factory=lambda: {m: None for m in CURVE_METRICS if m not in ALWAYS})
+    metrics: dict[str, Spec | None] = field(default_factory=lambda: dict.fromkeys(USUAL))
     refit: list[float] = field(default_factory=lambda: REFIT)
 
 

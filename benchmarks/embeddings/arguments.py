@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.embeddings.arrays import check_array
+from benchmarks.embeddings.judgements import LABELS, check_judgements
 from compat.errors import InputError
 
 ARRAYS = (
@@ -19,18 +20,19 @@ MOST_SEEDS = 1000
 
 
 def given_arrays(arguments: argparse.Namespace, optional: Collection[str] = OPTIONAL) -> dict[str, str]:
-    """Return the files of the arrays, by name.
+    """Return the files of the arrays, by name; with judgements, labels are not among them.
 
     Args:
         arguments: of the command.
         optional: arrays not required.
 
     Raises:
-        InputError: a required array is not given, or its file is missing.
+        InputError: a required array is not given, or its file is missing; wrong options for judgements.
     """
     given = {name: value for name in ARRAYS if (value := getattr(arguments, name)) is not None}
+    unneeded = (*optional, *LABELS) if check_judgements(arguments) else optional
     for name in ARRAYS:
-        if name not in given and name not in optional:
+        if name not in given and name not in unneeded:
             raise InputError(f"{name}: not given, expected --{name.replace('_', '-')} FILE")
     if "query_old" not in given and arguments.transform is None:
         raise InputError("query_old: not given, expected --query-old FILE, or --transform to make it from query_new")

@@ -21,6 +21,7 @@ from benchmarks.artifacts.artifact import checksum
 from benchmarks.artifacts.record import provenance
 from benchmarks.embeddings.arguments import given_arrays
 from benchmarks.embeddings.arrays import is_array, load_array, split
+from benchmarks.embeddings.judgements import FILES, load_judgements
 from benchmarks.tables.terminal import narrow
 from compat.backfill import Curve, backfill_curve
 from compat.curve_metrics import CURVE_METRICS
@@ -75,6 +76,8 @@ def replay(arguments: Namespace) -> Path:
     """
     arrays = {name: load_array(name, file) for name, file in given_arrays(arguments).items()}
     items = len(arrays["gallery_old"])
+    if arguments.qrels is not None:
+        arrays["relevance"] = load_judgements(arguments, len(arrays["query_new"]), items)
     points, orders = ratios(arguments.progress, items), load_orders(arguments.order, arguments.seeds, items)
     identity = digest(inputs(arguments, points))
     folder = Path(arguments.output)
@@ -120,6 +123,8 @@ def inputs(arguments: Namespace, points: np.ndarray) -> dict[str, Any]:
     for name in ("order", "transform"):
         value = getattr(arguments, name)
         found[name] = _digest(value) if value and is_array(value) else value
+    if arguments.qrels is not None:
+        found |= {name: _digest(getattr(arguments, name)) for name in FILES} | {"min_grade": arguments.min_grade or 1}
     if arguments.top_k:
         found |= {name: getattr(arguments, name) for name in ("top_k", "index", "search")}
     if arguments.merge != "raw":
@@ -176,6 +181,9 @@ def sharded(arrays: dict[str, Any], shard: str | None) -> tuple[dict[str, Any], 
         cut = slice(*(len(arrays[name]) * r // world for r in (rank, rank + 1)))
         mine[name] = arrays[name][cut]
         own = cut if part == "query" else own
+    if "relevance" in arrays:
+        rows = torch.arange(len(arrays[f"{part}_new"]))[cut]
+        mine["relevance"] = arrays["relevance"].subset(**{"queries" if part == "query" else "items": rows})
     return mine, own
 
 
@@ -235,6 +243,8 @@ def result(
     curve, settings = measured.curve, ("order", "seeds", "distance", "transform", "shard", "backend")
     ranking = {"ranking": measured.ranking[seed]} if measured.ranking else {}
     spec = {"inputs": identity, **given_arrays(arguments), **{name: getattr(arguments, name) for name in settings}}
+    if arguments.qrels is not None:
+        spec |= {name: getattr(arguments, name) for name in FILES} | {"min_grade": arguments.min_grade or 1}
     if not dist.is_initialized():
         spec["shard"] = None
     curves = {name: values[seed].tolist() for name, values in curve.figures.items()}

@@ -59,7 +59,8 @@ def read(path: Path) -> Site:
     if missing:
         raise InputError(f"{path}: no {missing[0]}, expected a file of benchmarks.export")
     place = GallerySetting(named["data"], named["setting"], int(named["backbones"]))
-    e = Embeddings(**{name: tensors[name] for name in ARRAYS if name in tensors})
+    given: dict[str, Any] = {name: tensors[name] for name in ARRAYS if name in tensors}
+    e = Embeddings(**given)
     return Site(place, e, tensors.get("gallery_entropy"), digest, e.gallery_labels.unique())
 
 

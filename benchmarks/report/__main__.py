@@ -21,6 +21,7 @@ from pathlib import Path
 from benchmarks.config.named import is_config
 from benchmarks.embeddings.arguments import ARRAYS, check_folder, check_seeds
 from benchmarks.embeddings.arrays import split
+from benchmarks.embeddings.judgements import add_judgements
 from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 
@@ -54,6 +55,7 @@ def own(group: argparse._ArgumentGroup) -> None:
     """Add the options for the user's embeddings."""
     for name in ARRAYS:
         group.add_argument(f"--{name.replace('_', '-')}", metavar="FILE")
+    add_judgements(group)
     group.add_argument("--transform", help="an additional way: makes query_old from query_new; see benchmarks.replay")
     group.add_argument("--order", default="random", help="an additional order: a file with a permutation (G,)")
     group.add_argument(

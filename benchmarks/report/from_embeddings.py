@@ -72,7 +72,7 @@ def findings(given: Inputs, arguments: argparse.Namespace, served: Sequence[Serv
         ways=ranked,
         glossary=glossary(trial.ways, more),
         split=wording.describe_split(trial.halves),
-        lower=wording.describe_lower_classes(trial) if given.labelled else "",
+        lower=wording.describe_lower_classes(trial) if given.labelled and given.relevance is None else "",
         measured=wording.describe_measurement(seen, trial) if given.labelled else "",
         lines=lines_of(trial, chosen, fused),
         alternatives=alternatives(place, trial, way, fused),
@@ -119,7 +119,7 @@ def try_ways(
     found = list(try_all(measuring, extras(given, seen, e, arguments)._replace(served=restrict_served(served, seen))))
     rows = np.flatnonzero(np.isfinite(found[0].values[:, 0]))
     if given.labelled:
-        gallery.check_evaluated(found[0].values[:, 0])
+        gallery.check_evaluated(found[0].values[:, 0], "query_labels" if given.relevance is None else "qrels")
     ways = [
         MethodCurves(w.method, w.order, w.rule, w.effort, w.values[rows], w.correct[rows], w.rewritten) for w in found
     ]

@@ -10,7 +10,7 @@ import torch
 from benchmarks.embeddings.measure import transformed
 from benchmarks.report.inputs import Inputs
 from compat.backfill import backfill_curve
-from compat.decision.sample import RowSample, sample
+from compat.decision.sample import RowSample, draw, sample
 from compat.embeddings import Embeddings
 from compat.engine.exact import Distance
 from compat.errors import InputError
@@ -35,6 +35,13 @@ class EndPrecision(NamedTuple):
 def draw_sample(given: Inputs, queries: int, items: int, seed: int) -> RowSample:
     """Draw the rows of the sample."""
     counts = len(given.arrays["query_new"]), len(given.arrays["gallery_new"])
+    if (judged := given.relevance) is not None:
+        found = judged.at_least(judged.min_grade)
+
+        def relevant(some: np.ndarray) -> np.ndarray:
+            return np.isin(np.arange(counts[1]), found.subset(torch.from_numpy(some)).items.numpy())
+
+        return draw(counts, relevant, queries, items, seed)
     if given.labelled:
         of_queries, of_items = (np.asarray(given.arrays[name]) for name in ("query_labels", "gallery_labels"))
     else:
@@ -52,6 +59,9 @@ def embeddings(given: Inputs, queries: np.ndarray, items: np.ndarray | None, tra
     }
     if "query_old" not in arrays and transform is not None:
         arrays["query_old"] = transformed(transform, arrays["query_new"])
+    if given.relevance is not None:
+        chosen = (torch.from_numpy(queries), None if items is None else torch.from_numpy(items))
+        return Embeddings(**arrays, relevance=given.relevance.subset(*chosen))
     if not given.labelled:
         count = len(queries)
         arrays["query_labels"] = np.arange(count)
@@ -83,7 +93,7 @@ def ends(given: Inputs, seen: RowSample, transform: str | None, distance: Distan
     return EndPrecision(rows, curve.average_precision[:, 0, 0], curve.average_precision[:, 0, 1], True)
 
 
-def check_evaluated(old: np.ndarray) -> None:
+def check_evaluated(old: np.ndarray, field: str) -> None:
     """Raises InputError for fewer than two queries with a positive, which cannot be halved."""
     if (found := int(np.isfinite(old).sum())) < 2:
-        raise InputError(f"query_labels: {found} queries with a relevant item, expected two or more")
+        raise InputError(f"{field}: {found} queries with a relevant item, expected two or more")

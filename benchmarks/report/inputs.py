@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.embeddings.arguments import OPTIONAL, given_arrays
 from benchmarks.embeddings.arrays import load_array
+from benchmarks.embeddings.judgements import LABELS, check_judgements, load_judgements
 from compat.errors import InputError
 
+if TYPE_CHECKING:
+    from compat.relevance import Relevance
+
 IDS = ("query_ids_old", "query_ids_new", "gallery_ids_old", "gallery_ids_new")
-LABELS = ("query_labels", "gallery_labels")
 FILES = ("train_old", "train_new", "scores", *IDS)
 
 
 class Inputs(NamedTuple):
-    """Arrays by name, memory-mapped; labels only if known.
+    """Arrays by name, memory-mapped; labels only if known, judgements only if given.
 
     Attributes:
         arrays: of `benchmarks.embeddings.arguments.ARRAYS`.
         others: the arrays of `FILES`.
-        labelled: whether labels are known.
+        labelled: whether labels or judgements are known.
+        relevance: the judgements, of all queries and items.
     """
 
     arrays: dict[str, Any]
     others: dict[str, Any]
     labelled: bool
+    relevance: Relevance | None = None
 
 
 def load(arguments: argparse.Namespace) -> Inputs:
@@ -47,6 +52,9 @@ def load(arguments: argparse.Namespace) -> Inputs:
     others |= training(others, arrays)
     if labelled:
         check_labels(arrays)
+    if check_judgements(arguments):
+        counts = len(arrays["query_new"]), len(arrays["gallery_new"])
+        return Inputs(arrays, others, True, load_judgements(arguments, *counts))
     return Inputs(arrays, others, labelled)
 
 

@@ -13,6 +13,7 @@ from benchmarks.report.inputs import Inputs
 from benchmarks.report.numbers import between, counted, percent, points
 from benchmarks.report.trials import Trial
 from benchmarks.report.ways import MethodCurves
+from compat.backfill import backfill_curve
 from compat.data.files import printable
 from compat.decision import bands
 from compat.decision.calibration import Calibration
@@ -21,6 +22,7 @@ from compat.decision.overlap import NEAREST, overlap_curve
 from compat.decision.sample import RowSample
 from compat.decision.signs import close_rows, equal_rows, zero_rows
 from compat.embeddings import Embeddings
+from compat.engine.exact import Distance
 
 SOME = 200  # queries for proxies
 SMALL = 0.05  # share of queries in losing classes, up to which the verdict does not mention them
@@ -42,7 +44,10 @@ def list_facts(given: Inputs, seen: RowSample, trial: Trial, arguments: argparse
         ("numbers in an embedding", f"{dims[0]} old, {dims[1]} new"),
         ("distance", {"cosine": "cosine", "l2": "Euclidean (l2)"}[arguments.distance]),
     ]
-    if given.labelled:
+    if (judged := given.relevance) is not None:
+        grades = f"{counted(len(judged.items))}, grades up to {int(judged.grades.max())}"
+        found.append(("judgements", f"{grades}; relevant from {judged.min_grade}"))
+    elif given.labelled:
         found.append(("classes of the queries", counted(len(trial.e.query_labels[trial.rows].unique()))))
     if "train_old" in given.others:
         found.append(("training pairs", counted(len(given.others["train_old"]))))
@@ -155,10 +160,12 @@ def list_notes(seen: RowSample, trial: Trial, labelled: bool, distance: str) -> 
     return found
 
 
-def warnings_for(given: Inputs, trial: Trial, spaces: Calibration, distance: str, images: Sequence[Path]) -> list[str]:
+def warnings_for(
+    given: Inputs, trial: Trial, spaces: Calibration, distance: Distance, images: Sequence[Path]
+) -> list[str]:
     """Return all warnings, those of the data first."""
     return [
-        *warn_of_size(given, trial),
+        *warn_of_size(given, trial, distance),
         *warn_of_zero_vectors(trial.e, distance),
         *warn_of_duplicates(trial.e),
         *warn_of_leaks(given, trial.e),
@@ -167,7 +174,7 @@ def warnings_for(given: Inputs, trial: Trial, spaces: Calibration, distance: str
     ]
 
 
-def warn_of_size(given: Inputs, trial: Trial) -> list[str]:
+def warn_of_size(given: Inputs, trial: Trial, distance: Distance) -> list[str]:
     """Warn of few queries or classes, queries without a relevant item, no labels."""
     found = []
     if not given.labelled:
@@ -180,9 +187,22 @@ def warn_of_size(given: Inputs, trial: Trial) -> list[str]:
         found.append(f"There are {count} queries; below {FEW}, intervals are wide and the choice is rough.")
     if given.labelled and count < all_queries:
         found.append(f"{all_queries - count} of {all_queries} queries have no relevant item and are skipped.")
-    if given.labelled and (classes := len(trial.e.query_labels[trial.rows].unique())) < CLASSES:
+    if given.relevance is not None:
+        found.extend(warn_of_gaps(trial, distance))
+    elif given.labelled and (classes := len(trial.e.query_labels[trial.rows].unique())) < CLASSES:
         found.append(f"The queries are of only {classes} classes: other classes may behave differently.")
     return found
+
+
+def warn_of_gaps(trial: Trial, distance: Distance) -> list[str]:
+    """Say which share of the items found first has a judgement under either system."""
+    order = np.arange(len(trial.e.gallery_old))
+    curve = backfill_curve(trial.e, order, [0.0, 1.0], metrics=["judged_10"], distance=distance)
+    shares = curve.mean("judged_10")
+    return [
+        f"Of the first ten items, {percent(float(shares[0]), 0)} have a judgement under the old model and "
+        f"{percent(float(shares[1]), 0)} under the new one; those without count as irrelevant, also where they are not."
+    ]
 
 
 def warn_of_zero_vectors(e: Embeddings, distance: str) -> list[str]:

@@ -61,8 +61,8 @@ def calibration(embeddings: Embeddings, labelled: bool, distance: Distance = "co
     """Compare the distances of the two spaces, on up to `PAIRS` queries and items.
 
     Args:
-        embeddings: the four matrices, labels and groups.
-        labelled: whether the labels are known.
+        embeddings: the four matrices, labels or judgements, and groups.
+        labelled: whether the labels or judgements are known.
         distance: of the retrieval.
         seed: of the sampled rows.
     """
@@ -90,7 +90,7 @@ def spaces(e: Embeddings, labelled: bool, distance: Distance, seed: int) -> tupl
         torch.from_numpy(np.sort(random.permutation(len(rows))[:PAIRS])) for rows in (e.query_old, e.gallery_old)
     )
     kept = e.query_groups[queries, None] != e.gallery_groups[items]
-    relevant = (e.query_labels[queries, None] == e.gallery_labels[items]) & kept
+    relevant = e.relevant(queries, items) & kept
     if not labelled:
         relevant = torch.zeros_like(relevant)
     found = []

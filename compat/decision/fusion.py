@@ -22,7 +22,7 @@ def fused_curve(
     one); the old index has all items, at the end too. So progress 0 is the old system, and 1 the fusion of both.
 
     Args:
-        embeddings: the four matrices, labels and groups.
+        embeddings: the four matrices, labels or judgements, and groups.
         order: a permutation of the gallery, (G,).
         progress: completion ratios, (T,), or how many.
         distance: of both indexes.
@@ -37,7 +37,7 @@ def fused_curve(
     first = torch.empty(queries, len(points), dtype=torch.int64)
     for rows in torch.arange(queries).split(chunk(len(step))):
         ignored = e.query_groups[rows, None] == e.gallery_groups
-        relevant = (e.query_labels[rows, None] == e.gallery_labels) & ~ignored
+        relevant = e.relevant(rows) & ~ignored
         old, new = (
             distances(query[rows], gallery, distance).double().masked_fill_(ignored, torch.inf)
             for query, gallery in ((e.query_old, e.gallery_old), (e.query_new, e.gallery_new))

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from torch import Tensor
 
-from compat.engine.exact import EngineGallery, Figures, Positives, Queries
+from compat.engine.exact import NOTHING_MORE, EngineGallery, Figures, Positives, Queries, Wanted
 
 Measured = TypeVar("Measured")
 
@@ -22,8 +22,8 @@ class Engine(Protocol):
     gallery: EngineGallery
     threaded: bool
 
-    def figures(self, queries: Queries, ranks: bool = False) -> Figures:
-        """Compute the figures of these queries, (S, T, Q), for a whole gallery; optionally the positives' ranks."""
+    def figures(self, queries: Queries, wanted: Wanted = NOTHING_MORE) -> Figures:
+        """Compute the figures of these queries, (S, T, Q), for a whole gallery."""
 
     def bytes_per_query(self, items: int, width: int) -> int:
         """Return the memory per query for this many items and thresholds, without its ranks."""
@@ -39,7 +39,7 @@ class Countable(Engine, Protocol[Measured]):
         """Compute the input of both steps for these queries."""
 
     def positives(self, measured: Measured) -> Positives:
-        """Return the distances of each query's relevant items in this gallery."""
+        """Return the distances of each query's relevant or judged items in this gallery."""
 
     def ranks(self, measured: Measured, thresholds: Tensor) -> Tensor:
         """Count the ranked items of this gallery at each threshold or closer.

@@ -97,18 +97,22 @@ def _ranks_of_positives(ranks, positives, bins, each, t, q):
 
 
 @compiled
-def figures(bins_old, bins_new, order, ends, step, items, count, width, average, first, each):
+def figures(bins_old, bins_new, order, ends, step, items, low, count, width, average, first, each, reach):
     """Compute average precision, first rank and each positive's rank for one order, (T, Q) `average` and `first`.
+
+    A query's listed items from the place `low` to `count` are its positives; those before are judged too low.
 
     Args:
         bins_old, bins_new: (Q, G).
         order: (N,) items in the order of their backfill.
         ends: (T,) number of items backfilled at each completion ratio.
         step: (G,) the first completion ratio after an item's backfill.
-        items: (Q, P) the positives.
-        count: (Q,) number of positives.
+        items: (Q, P) the listed items.
+        low: (Q,) place of the first positive.
+        count: (Q,) number of listed items.
         width: (Q,) thresholds.
         each: (T, Q, P), or (T, Q, 0) to leave ranks out.
+        reach: (T, Q, P), the number of items at each listed one's distance or closer, or (T, Q, 0).
     """
     points, room = len(ends), 2 * items.shape[1] + 1
     counts, positives, ranks = np.empty((4, room), np.int32), np.empty(room, np.int32), np.empty(room, np.int64)
@@ -116,16 +120,16 @@ def figures(bins_old, bins_new, order, ends, step, items, count, width, average,
     own, head, following = np.empty(room, np.uint32), np.empty(points + 1, np.int32), np.empty(room, np.int32)
     total = np.empty(AT_ONCE)
     for q in range(len(bins_old)):
-        n, found = width[q], count[q]
-        if found == 0:
-            average[:, q], first[:, q], each[:, q] = np.nan, 0, NO_RANK
+        n, lowest, found = width[q], low[q], count[q]
+        if lowest == found:
+            average[:, q], first[:, q], each[:, q], reach[:, q] = np.nan, 0, NO_RANK, NO_RANK
             continue
         counts[:, : n + 1], positives[: n + 1] = 0, 0
         head[:] = -1
         _count(bins_old, q, counts)
         for k in range(found):
             own[k] = bins_old[q, items[q, k]]
-            positives[own[k]] += 1
+            positives[own[k]] += k >= lowest
             moment = step[items[q, k]]
             following[k], head[moment] = head[moment], k
         at = 0
@@ -134,19 +138,23 @@ def figures(bins_old, bins_new, order, ends, step, items, count, width, average,
             at = ends[t]
             k = head[t]
             while k >= 0:
-                positives[own[k]] -= 1
+                positives[own[k]] -= k >= lowest
                 own[k] = bins_new[q, items[q, k]]
-                positives[own[k]] += 1
+                positives[own[k]] += k >= lowest
                 k = following[k]
             _rank(counts, positives, ranks, n)
-            nearest, place = own[0], t % AT_ONCE
-            for k in range(found):
+            nearest, place = own[lowest], t % AT_ONCE
+            for k in range(lowest, found):
                 nearest = min(nearest, own[k])
-                among[k * AT_ONCE + place] = ranks[own[k]]
+                among[(k - lowest) * AT_ONCE + place] = ranks[own[k]]
             first[t, q] = (ranks[nearest] & 0xFFFFFFFF) - (ranks[nearest] >> 32) + 1
             if each.shape[2] > 0:
                 _ranks_of_positives(ranks, positives, n, each, t, q)
+            if reach.shape[2] > 0:
+                for k in range(found):
+                    reach[t, q, k] = ranks[own[k]] & 0xFFFFFFFF
+                reach[t, q, found:] = NO_RANK
             if place == AT_ONCE - 1 or t == points - 1:
-                _sums_of_precisions(among, found, precision, total)
+                _sums_of_precisions(among, found - lowest, precision, total)
                 for k in range(place + 1):
-                    average[t - place + k, q] = total[k] / found
+                    average[t - place + k, q] = total[k] / (found - lowest)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from compat.engine import counting, kernels
-from compat.engine.exact import EngineGallery, Figures, Positives, Queries
+from compat.engine.exact import NOTHING_MORE, EngineGallery, Figures, Positives, Queries, Wanted
+from compat.engine.relevant import list_items, relevant_index
 
 TILE = 1024  # items of the gallery at a time: their rows stay in a core's cache
 CELLS = (2048, 8192)  # of a query's table of bins: from and to so many, sixteen for each threshold
@@ -28,11 +29,12 @@ class _Space(NamedTuple):
 
 
 class CpuChunk(NamedTuple):
-    """A chunk of queries, the positives of each in this gallery, and the queries' norms in both spaces."""
+    """A chunk of queries, the listed items of each in this gallery, and the queries' norms in both spaces."""
 
     queries: Queries
     items: np.ndarray
     found: np.ndarray
+    grades: np.ndarray | None
     norms: list[np.ndarray]
     old: np.ndarray
     new: np.ndarray
@@ -71,6 +73,10 @@ def squared_norms(rows: Tensor) -> np.ndarray:
     return out
 
 
+def _tensor(values: np.ndarray | None) -> Tensor | None:
+    return None if values is None else torch.from_numpy(values)
+
+
 class CpuEngine:
     """The replay of one gallery on the CPU, compiled with numba: `compat.engine.base.Countable`.
 
@@ -87,9 +93,9 @@ class CpuEngine:
         self.gallery, self.room = gallery, _Room()
         self.cosine = gallery.distance == "cosine"
         self.spaces = [self._space(rows) for rows in (gallery.old, gallery.new)]
-        self.labels, self.groups = gallery.labels.numpy(), gallery.groups.numpy()
-        self.by_label, self.by_group = (np.argsort(v, kind="stable") for v in (self.labels, self.groups))
-        self.sorted_labels, self.sorted_groups = self.labels[self.by_label], self.groups[self.by_group]
+        self.index, self.groups = relevant_index(gallery), gallery.groups.numpy()
+        self.by_group = np.argsort(self.groups, kind="stable")
+        self.sorted_groups = self.groups[self.by_group]
         self.step = gallery.step.numpy()
         orders = np.argsort(self.step, axis=1, kind="stable")
         self.orders = [
@@ -103,25 +109,27 @@ class CpuEngine:
         ]
 
     def measure(self, queries: Queries) -> CpuChunk:
-        labels = queries.labels.numpy()
-        start, stop = (np.searchsorted(self.sorted_labels, labels, side=side) for side in ("left", "right"))
-        widest = int((stop - start).max()) if len(labels) else 0
-        items, count = np.zeros((len(labels), widest), np.int64), np.empty(len(labels), np.int64)
-        kernels.positive_items(self.by_label, start, stop, self.groups, queries.groups.numpy(), items, count)
+        start, stop = self.index.spans(queries.labels.numpy())
+        widest = int((stop - start).max()) if len(start) else 0
+        items, count = np.zeros((len(start), widest), np.int64), np.empty(len(start), np.int64)
+        grades = np.full((len(start), widest if len(self.index.grades) else 0), -1)
+        groups = (self.groups, queries.groups.numpy())
+        list_items(self.index.items, self.index.grades, start, stop, *groups, items, grades, count)
         norms = [self._norms(rows) for rows in queries[:2]]
         distance = np.empty((2, *items.shape), np.float32)
         for space, rows, norm, out in zip(self.spaces, queries[:2], norms, distance, strict=True):
             given = (rows.numpy(), space.rows.numpy(), norm, space.norm, self.cosine)
             kernels.positive_distances(*given, items, count, out)
-        return CpuChunk(queries, items, count, norms, *distance)
+        judged = None if self.gallery.relevance is None else grades
+        return CpuChunk(queries, items, count, judged, norms, *distance)
 
     def positives(self, measured: CpuChunk) -> Positives:
         items, found = measured.items, measured.found
         step = np.full((len(self.step), *items.shape), self.gallery.points)
         present = np.arange(items.shape[1]) < found[:, None]
         step[:, present] = self.step[:, items[present]]
-        arrays = (measured.old, measured.new, step, found)
-        return Positives(*(torch.from_numpy(array) for array in arrays))
+        old, new, steps, count = map(torch.from_numpy, (measured.old, measured.new, step, found))
+        return Positives(old, new, steps, count, _tensor(measured.grades))
 
     def ranks(self, measured: CpuChunk, thresholds: Tensor) -> Tensor:
         limits = thresholds.numpy()
@@ -131,23 +139,41 @@ class CpuEngine:
             counting.ranks(*bins, order, ends, limits.shape[1], each)
         return torch.from_numpy(out)
 
-    def figures(self, queries: Queries, ranks: bool = False) -> Figures:
+    def figures(self, queries: Queries, wanted: Wanted = NOTHING_MORE) -> Figures:
         """Compute `compat.engine.exact.figures` without keeping a table of ranks."""
         measured = self.measure(queries)
         thresholds = np.sort(np.concatenate([measured.old, measured.new], 1), 1)
-        width = 2 * measured.found
+        width, low = 2 * measured.found, np.zeros_like(measured.found)
+        if measured.grades is not None:
+            low = ((measured.grades >= 0) & (measured.grades < self.gallery.min_grade)).sum(1)
         bins = self._bins(measured, thresholds, width)
         shape = (len(self.orders), self.gallery.points, len(width))
         average, first = np.empty(shape), np.empty(shape, np.int64)
-        each = self.room.array("ranks", (*shape, measured.items.shape[1] if ranks else 0), np.int32)
-        for number, (order, ends) in enumerate(zip(self.orders, self.ends, strict=True)):
-            found = (measured.items, measured.found, width, average[number], first[number], each[number])
-            counting.figures(*bins, order, ends, self.step[number], *found)
-        precision, rank, relevant = (torch.from_numpy(array) for array in (average, first, measured.found))
-        return Figures(precision, rank, relevant, torch.from_numpy(each) if ranks else None)
+        listed = measured.items.shape[1]
+        each = self.room.array("ranks", (*shape, listed if wanted.ranks else 0), np.int32)
+        reach = self.room.array("reach", (*shape, listed if wanted.reach else 0), np.int32)
+        for s, (order, ends) in enumerate(zip(self.orders, self.ends, strict=True)):
+            found = (measured.items, low, measured.found, width, average[s], first[s], each[s], reach[s])
+            counting.figures(*bins, order, ends, self.step[s], *found)
+        precision, rank, relevant = (torch.from_numpy(array) for array in (average, first, measured.found - low))
+        more = [torch.from_numpy(v) if asked else None for v, asked in zip((each, reach), wanted, strict=True)]
+        return Figures(precision, rank, relevant, more[0], None, more[1], _tensor(measured.grades))
 
     def bytes_per_query(self, items: int, width: int) -> int:
         return 8 * items + 32 * width + 2**15
+
+    def _labels(self, measured: CpuChunk) -> tuple[np.ndarray, np.ndarray]:
+        """Return labels of items (G,) and queries (Q,): the screening need not settle the items with a query's label.
+
+        Under judgements a label is the last query of the chunk that lists the item, which is enough for most of them.
+        """
+        if self.gallery.labels is not None:
+            return self.gallery.labels.numpy(), measured.queries.labels.numpy()
+        queries = np.arange(len(measured.items))
+        labels = np.full(len(self.gallery.old), -1)
+        listed = np.arange(measured.items.shape[1]) < measured.found[:, None]
+        labels[measured.items[listed]] = np.broadcast_to(queries[:, None], listed.shape)[listed]
+        return labels, queries
 
     def _space(self, rows: Tensor) -> _Space:
         ones, zeros = np.ones(len(rows), np.float32), np.zeros(len(rows), np.float32)
@@ -166,7 +192,7 @@ class CpuEngine:
     def _bins(self, measured: CpuChunk, thresholds: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return every item's bin for every query, (Q, G), in the old and the new space; until the next chunk."""
         queries, norms = measured.queries, measured.norms
-        rows, items = len(queries.labels), len(self.labels)
+        rows, items = len(queries.labels), len(self.groups)
         kind = np.uint16 if thresholds.shape[1] < 2**15 else np.uint32
         error = np.zeros(rows)
         for space, query, length in zip(self.spaces, queries[:2], norms, strict=True):
@@ -181,11 +207,11 @@ class CpuEngine:
         screening = _Screening(thresholds, width, near, far, table, origin, scale)
         groups = queries.groups.numpy()
         between = np.searchsorted(self.sorted_groups, groups), np.searchsorted(self.sorted_groups, groups, "right")
-        found = []
+        found, labels = [], self._labels(measured)
         both = (("old", "new"), self.spaces, queries[:2], norms, (measured.old, measured.new))
         for name, space, query, norm, exact in zip(*both, strict=True):
             bins = self.room.array(name, (rows, items), kind)
-            self._assign(space, query, norm, queries.labels.numpy(), screening, bins)
+            self._assign(space, query, norm, labels, screening, bins)
             kernels.overwrite(thresholds, width, measured.items, measured.found, exact, self.by_group, *between, bins)
             found.append(bins)
         return found[0], found[1]
@@ -195,7 +221,7 @@ class CpuEngine:
         space: _Space,
         query: Tensor,
         norm: np.ndarray,
-        labels: np.ndarray,
+        labels: tuple[np.ndarray, np.ndarray],
         screening: _Screening,
         bins: np.ndarray,
     ) -> None:
@@ -213,5 +239,5 @@ class CpuEngine:
             torch.mm(single, part, out=torch.from_numpy(product))
             kernels.assign(
                 product, first, query.numpy(), space.rows.numpy(), norm, space.norm, self.cosine, a, space.b[tile], c,
-                space.d[tile], *screening, self.labels, labels, bins, cell, unsure, left,
+                space.d[tile], *screening, *labels, bins, cell, unsure, left,
             )  # fmt: skip

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from compat.merge import Merge
+from compat.relevance import Relevance
 
 if TYPE_CHECKING:
     from compat.engine.samples import Sample
@@ -29,7 +30,7 @@ NO_RANK = 2**31 - 1
 
 
 class Queries(NamedTuple):
-    """A chunk of queries: (Q, D_old), (Q, D_new), (Q,), (Q,)."""
+    """A chunk of queries: (Q, D_old), (Q, D_new), (Q,), (Q,); under judgements their row numbers are the labels."""
 
     old: Tensor
     new: Tensor
@@ -44,40 +45,62 @@ class EngineGallery:
     Attributes:
         old: (G, D_old).
         new: (G, D_new).
-        labels: (G,) int64.
+        labels: (G,) int64; not read under judgements.
         groups: (G,) int64; items of a query's group are not ranked for it.
         step: (S, G) int64, for each order the first completion ratio after an item's backfill; T for never.
         points: T, the number of completion ratios.
         distance: "cosine" or "l2".
         merge: puts the distances of the two spaces on one scale; None: raw distances.
         samples: for each order the items by which a query's distances are standardised; empty: they are not.
+        relevance: judgements in place of labels.
     """
 
     old: Tensor
     new: Tensor
-    labels: Tensor
+    labels: Tensor | None
     groups: Tensor
     step: Tensor
     points: int
     distance: Distance = "cosine"
     merge: Merge | None = None
     samples: Sequence[Sample] = ()
+    relevance: Relevance | None = None
+
+    @property
+    def min_grade(self) -> int:
+        """The lowest grade of a relevant item; by labels all have 1."""
+        return 1 if self.relevance is None else self.relevance.min_grade
+
+    def judged(self, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Compare queries (Q,) with every item: which pairs are listed, (Q, G) bool, and their grades, if judged."""
+        if self.relevance is None:
+            assert self.labels is not None
+            return labels[:, None] == self.labels, None
+        grades = self.relevance.dense(labels)
+        return grades >= 0, grades
+
+    def relevant(self, labels: Tensor) -> Tensor:
+        """Compare queries (Q,) with every item: which pairs are relevant, (Q, G) bool."""
+        listed, grades = self.judged(labels)
+        return listed if grades is None else grades >= self.min_grade
 
 
 class Positives(NamedTuple):
-    """Each query's relevant items, padded to P of them.
+    """Each query's relevant items, or all its judged ones, padded to P of them.
 
     Attributes:
         old: (Q, P) float32 distances before backfill; infinite for padding.
         new: (Q, P) float32 distances after it, likewise.
         step: (S, Q, P) int64, first completion ratio after each one's backfill; T for padding.
-        found: (Q,) int64, number of positives.
+        found: (Q,) int64, number of these items.
+        grades: (Q, P) int64, -1 for padding; None by labels.
     """
 
     old: Tensor
     new: Tensor
     step: Tensor
     found: Tensor
+    grades: Tensor | None = None
 
 
 class Figures(NamedTuple):
@@ -91,6 +114,10 @@ class Figures(NamedTuple):
         ranks: (S, T, Q, P) int32, ascending, of each positive: its number among them + the number of non-relevant
             items at its distance or closer; `NO_RANK` where a query has fewer than P. None unless asked for.
         correct_before: (Q,) bool, whether the old system is right at rank 1; the engine leaves it None.
+        reach: (S, T, Q, J) int32, for each relevant or judged item, in an order that never changes, the number of items
+            at its distance or closer; `NO_RANK` for padding. None unless asked for.
+        grades: (Q, J) int64 of these items, -1 for padding; None by labels.
+        reach_before: (Q, J), of the relevant ones in the old system, `NO_RANK` for others; the engine leaves it None.
     """
 
     average_precision: Tensor
@@ -98,6 +125,19 @@ class Figures(NamedTuple):
     relevant: Tensor
     ranks: Tensor | None = None
     correct_before: Tensor | None = None
+    reach: Tensor | None = None
+    grades: Tensor | None = None
+    reach_before: Tensor | None = None
+
+
+class Wanted(NamedTuple):
+    """The figures to compute beside average precision and first rank: `Figures.ranks`, and `reach`."""
+
+    ranks: bool = False
+    reach: bool = False
+
+
+NOTHING_MORE = Wanted()
 
 
 def norms(rows: Tensor) -> Tensor:
@@ -136,12 +176,13 @@ def distances(query: Tensor, gallery: Tensor, distance: Distance = "cosine") -> 
 
 
 class ExactChunk(NamedTuple):
-    """The distances of a chunk of queries (Q, G) to every item of this gallery, and which pairs are relevant."""
+    """The distances of a chunk of queries (Q, G) to every item of this gallery, and which pairs are listed."""
 
     old: Tensor
     new: Tensor
-    relevant: Tensor
+    listed: Tensor
     ignored: Tensor
+    grades: Tensor | None
 
 
 class TorchEngine:
@@ -161,12 +202,13 @@ class TorchEngine:
         old = distances(queries.old, gallery.old, gallery.distance)
         new = distances(queries.new, gallery.new, gallery.distance)
         ignored = queries.groups[:, None] == gallery.groups
-        return ExactChunk(old, new, (queries.labels[:, None] == gallery.labels) & ~ignored, ignored)
+        listed, grades = gallery.judged(queries.labels)
+        return ExactChunk(old, new, listed & ~ignored, ignored, grades)
 
     def positives(self, measured: ExactChunk) -> Positives:
-        old, new, relevant, _ = measured
-        rows, columns = relevant.nonzero(as_tuple=True)
-        count = relevant.sum(1)
+        old, new, listed, _, graded = measured
+        rows, columns = listed.nonzero(as_tuple=True)
+        count = listed.sum(1)
         width = int(count.max()) if len(count) else 0
         slot = torch.arange(len(rows), device=old.device) - (count.cumsum(0) - count)[rows]
         places = (len(old), width)
@@ -175,7 +217,11 @@ class TorchEngine:
         orders = self.gallery.step
         step = torch.full((len(orders), *places), self.gallery.points, device=old.device)
         step[:, rows, slot] = orders[:, columns]
-        return Positives(distance[0], distance[1], step, count)
+        grades = None
+        if graded is not None:
+            grades = torch.full(places, -1, device=old.device)
+            grades[rows, slot] = graded[rows, columns]
+        return Positives(distance[0], distance[1], step, count, grades)
 
     def ranks(self, measured: ExactChunk, thresholds: Tensor) -> Tensor:
         width, points = thresholds.shape[1], self.gallery.points
@@ -184,11 +230,11 @@ class TorchEngine:
         every = [_histogram(old, new, step.expand_as(ignored), width, points) for step in self.gallery.step]
         return torch.stack(every).cumsum(3)
 
-    def figures(self, queries: Queries, ranks: bool = False) -> Figures:
+    def figures(self, queries: Queries, wanted: Wanted = NOTHING_MORE) -> Figures:
         measured = self.measure(queries)
         positives = self.positives(measured)
         thresholds = thresholds_of(positives)
-        return figures(self.ranks(measured, thresholds), positives, thresholds, ranks)
+        return figures(self.ranks(measured, thresholds), positives, thresholds, wanted, self.gallery.min_grade)
 
     def bytes_per_query(self, items: int, width: int) -> int:
         return 64 * items
@@ -199,42 +245,52 @@ def thresholds_of(positives: Positives) -> Tensor:
     return torch.cat([positives.old, positives.new], 1).sort(1).values
 
 
-def figures(ranks: Tensor, positives: Positives, thresholds: Tensor, of_each: bool = False) -> Figures:
+def figures(
+    ranks: Tensor, positives: Positives, thresholds: Tensor, wanted: Wanted = NOTHING_MORE, min_grade: int = 1
+) -> Figures:
     """Compute average precision and first rank from the ranks at the thresholds.
 
     Args:
         ranks: (S, T, Q, W) int64, as `Countable.ranks` gives them, summed over gallery shards.
         positives: of the whole gallery.
         thresholds: (Q, W).
-        of_each: give the rank of each positive too.
+        wanted: further figures.
+        min_grade: the lowest grade of a relevant item.
 
     Returns:
         `Figures` with (S, T, Q) each.
     """
     orders, points, queries, width = ranks.shape
-    count = positives.found
+    present = torch.isfinite(positives.old)
+    relevant = present if positives.grades is None else positives.grades >= min_grade
+    count = relevant.sum(1)
     if width == 0:
         nothing = torch.zeros(orders, points, queries, device=ranks.device)
-        return Figures(nothing.double() / 0, nothing.long(), count, nothing.int()[..., None][..., :0])
-    present = torch.isfinite(positives.old)
+        none = nothing.int()[..., None][..., :0]
+        return Figures(nothing.double() / 0, nothing.long(), count, none, reach=none, grades=positives.grades)
     old, new = (torch.searchsorted(thresholds, d).masked_fill_(~present, width) for d in positives[:2])
-    average, first, each = [], [], []
+    old_own, new_own = (bins.masked_fill(~relevant, width) for bins in (old, new))
+    average, first, each, reach = [], [], [], []
     for rank, step in zip(ranks, positives.step, strict=True):
-        among = _histogram(old, new, step, width, points).cumsum(2)
+        among = _histogram(old_own, new_own, step, width, points).cumsum(2)
         moment = torch.arange(points, device=ranks.device)[:, None, None]
-        own = torch.where(step > moment, old, new)
+        own = torch.where(step > moment, old_own, new_own)
         at = own.clamp_max(width - 1)
-        ratio = (among.gather(2, at).double() / rank.gather(2, at)).where(present, 0)
+        ratio = (among.gather(2, at).double() / rank.gather(2, at)).where(relevant, 0)
         average.append(ratio.sum(2) / count)
         nearest = own.amin(2, keepdim=True).clamp_max(width - 1)
         ahead = rank.gather(2, nearest) - among.gather(2, nearest)
         first.append((ahead.squeeze(2) + 1).where(count > 0, 0))
-        if of_each:
+        if wanted.ranks:
             sorted_at = own.sort(2).values.clamp_max(width - 1)
             number = torch.arange(1, own.shape[2] + 1, device=ranks.device)
             place = rank.gather(2, sorted_at) - among.gather(2, sorted_at) + number
             each.append(place.where(number <= count[:, None], NO_RANK).int())
-    return Figures(torch.stack(average), torch.stack(first), count, torch.stack(each) if of_each else None)
+        if wanted.reach:
+            at = torch.where(step > moment, old, new).clamp_max(width - 1)
+            reach.append(rank.gather(2, at).where(present, NO_RANK).int())
+    more = (torch.stack(values) if values else None for values in (each, reach))
+    return Figures(torch.stack(average), torch.stack(first), count, next(more), None, next(more), positives.grades)
 
 
 def _histogram(bin_old: Tensor, bin_new: Tensor, step: Tensor, width: int, points: int) -> Tensor:

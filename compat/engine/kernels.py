@@ -89,19 +89,6 @@ def positive_distances(query, gallery, query_norm, gallery_norm, cosine, items, 
             out[q, p] = np.inf
 
 
-@compiled
-def positive_items(by_label, start, stop, groups, query_groups, items, count):
-    """List each query's relevant, not ignored items: by_label[start : stop] without those of its group."""
-    for q in range(len(start)):
-        n = 0
-        for k in range(start[q], stop[q]):
-            item = by_label[k]
-            if groups[item] != query_groups[q]:
-                items[q, n] = item
-                n += 1
-        count[q] = n
-
-
 @inlined
 def _lower_bound(thresholds, q, width, x):
     """Find the first threshold not below x, of one or more; shifts take no branch, which would be taken by chance."""

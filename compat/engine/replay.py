@@ -13,7 +13,16 @@ from torch import Tensor
 
 from compat.engine.base import Countable, Engine
 from compat.engine.cpu import CpuEngine, squared_norms
-from compat.engine.exact import EngineGallery, Figures, Positives, Queries, TorchEngine, figures, thresholds_of
+from compat.engine.exact import (
+    EngineGallery,
+    Figures,
+    Positives,
+    Queries,
+    TorchEngine,
+    Wanted,
+    figures,
+    thresholds_of,
+)
 from compat.engine.merged import MergeEngine
 from compat.engine.scaled import ScaledCpuEngine, ScaledEngine
 from compat.errors import InputError
@@ -61,7 +70,7 @@ def replay(
     queries: Sequence[Queries],
     chunk: int | None,
     sharded: bool,
-    ranks: bool,
+    wanted: Wanted,
     summary: Callable[[Tensor, Figures], Summary],
 ) -> Iterator[tuple[Tensor, Summary]]:
     """Compute the figures of all queries, a chunk at a time, and summarise each chunk.
@@ -71,7 +80,7 @@ def replay(
         queries: all of them, for each part.
         chunk: queries at a time; by default as many as fit into about 256 MiB.
         sharded: whether the gallery is spread over the processes of torch.distributed, each with all queries.
-        ranks: whether figures have the rank of each positive.
+        wanted: further figures.
         summary: function of row numbers (N,) and their figures, (S, T, N); called in several threads.
 
     Yields:
@@ -80,32 +89,32 @@ def replay(
     rows = queries[0].labels.argsort(stable=True)  # those of a label share their positives' rows in the cache
     threaded = all(engine.threaded for engine in engines) and not sharded
     threads = torch.get_num_threads() if threaded else 1
-    chunks = rows.split(chunk or _chunk(engines, threads, sharded, ranks))
+    chunks = rows.split(chunk or _chunk(engines, threads, sharded, wanted))
 
     def summary_of(some: Tensor) -> Summary:
         compared = [Queries(*(values[some] for values in part)) for part in queries]
         if len(engines) == 1 and not sharded:
-            return summary(some, engines[0].figures(compared[0], ranks))
-        return summary(some, _counted(cast(Sequence[Countable[Any]], engines), compared, sharded, ranks))
+            return summary(some, engines[0].figures(compared[0], wanted))
+        return summary(some, _counted(cast(Sequence[Countable[Any]], engines), compared, sharded, wanted))
 
     yield from (
         _in_threads(summary_of, chunks, threads) if threaded else zip(chunks, map(summary_of, chunks), strict=True)
     )
 
 
-def _counted(engines: Sequence[Countable[Any]], queries: Sequence[Queries], sharded: bool, of_each: bool) -> Figures:
+def _counted(engines: Sequence[Countable[Any]], queries: Sequence[Queries], sharded: bool, wanted: Wanted) -> Figures:
     """Compute figures from the counts of all parts of the gallery, in every process."""
     measured = [engine.measure(part) for engine, part in zip(engines, queries, strict=True)]
     positives = _join([engine.positives(part) for engine, part in zip(engines, measured, strict=True)])
     if sharded:
         positives = _gather(positives, engines[0].gallery.points)
     if isinstance(scaled := engines[0], ScaledEngine):
-        return scaled.counted(measured[0], positives, of_each, dist.all_reduce)
+        return scaled.counted(measured[0], positives, wanted, dist.all_reduce)
     thresholds = thresholds_of(positives)
     ranks = torch.stack([e.ranks(part, thresholds) for e, part in zip(engines, measured, strict=True)]).sum(0)
     if sharded:
         dist.all_reduce(ranks)
-    return figures(ranks, positives, thresholds, of_each)
+    return figures(ranks, positives, thresholds, wanted, engines[0].gallery.min_grade)
 
 
 def _in_threads(
@@ -130,12 +139,11 @@ def _one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _chunk(engines: Sequence[Engine], threads: int, sharded: bool, ranks: bool) -> int:
+def _chunk(engines: Sequence[Engine], threads: int, sharded: bool, wanted: Wanted) -> int:
     """Return the queries at a time; the same in every process, as all meet in each chunk."""
     gallery = engines[0].gallery
-    labels = torch.cat([engine.gallery.labels for engine in engines])
-    items = torch.tensor(len(labels), device=labels.device)
-    positives = labels.unique(return_counts=True)[1].max()
+    items = torch.tensor(sum(len(engine.gallery.old) for engine in engines), device=gallery.old.device)
+    positives = _most_listed([engine.gallery for engine in engines]).to(items.device)
     if sharded:
         dist.all_reduce(items, dist.ReduceOp.MAX)
         dist.all_reduce(positives)
@@ -143,16 +151,24 @@ def _chunk(engines: Sequence[Engine], threads: int, sharded: bool, ranks: bool) 
     need = max(engine.bytes_per_query(int(items), width) for engine in engines)
     if sharded or len(engines) > 1 or not engines[0].threaded:
         need += 24 * orders * (gallery.points + 1) * width
-    if ranks:  # and a metric's results
-        need += 16 * orders * gallery.points * width
+    if any(wanted):  # and a metric's results
+        need += 16 * sum(wanted) * orders * gallery.points * width
     fitting = max(1, MEMORY // threads // need)
     return min(CHUNK, fitting) if all(engine.threaded for engine in engines) else fitting
 
 
+def _most_listed(parts: Sequence[EngineGallery]) -> Tensor:
+    """Return about the largest number of relevant or judged items of a query in a gallery, or in this shard of it."""
+    if parts[0].relevance is not None:
+        return torch.tensor(sum(part.relevance.widest for part in parts if part.relevance is not None))
+    return torch.cat([part.labels for part in parts if part.labels is not None]).unique(return_counts=True)[1].max()
+
+
 def _join(parts: Sequence[Positives]) -> Positives:
     """Join the positives of all parts of the gallery, side by side."""
-    old, new, step, found = zip(*parts, strict=True)
-    return Positives(torch.cat(old, 1), torch.cat(new, 1), torch.cat(step, 2), torch.stack(found).sum(0))
+    old, new, step, found, grades = zip(*parts, strict=True)
+    beside = None if grades[0] is None else torch.cat(grades, 1)
+    return Positives(torch.cat(old, 1), torch.cat(new, 1), torch.cat(step, 2), torch.stack(found).sum(0), beside)
 
 
 def _gather(positives: Positives, points: int) -> Positives:
@@ -163,7 +179,11 @@ def _gather(positives: Positives, points: int) -> Positives:
     dist.all_reduce(count)
     padding = (0, int(width) - positives.old.shape[1])
     old, new = (_side_by_side(torch.nn.functional.pad(d, padding, value=torch.inf)) for d in positives[:2])
-    return Positives(old, new, _side_by_side(torch.nn.functional.pad(positives.step, padding, value=points)), count)
+    step = _side_by_side(torch.nn.functional.pad(positives.step, padding, value=points))
+    if positives.grades is None:
+        return Positives(old, new, step, count)
+    grades = _side_by_side(torch.nn.functional.pad(positives.grades, padding, value=-1))
+    return Positives(old, new, step, count, grades)
 
 
 def _side_by_side(part: Tensor) -> Tensor:

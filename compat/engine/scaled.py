@@ -16,12 +16,14 @@ from torch import Tensor
 
 from compat.engine.exact import (
     NO_RANK,
+    NOTHING_MORE,
     EngineGallery,
     ExactChunk,
     Figures,
     Positives,
     Queries,
     TorchEngine,
+    Wanted,
     figures,
     thresholds_of,
 )
@@ -55,15 +57,15 @@ class ScaledEngine:
     def positives(self, measured: ScaledChunk) -> Positives:
         return self.exact.positives(measured.exact)
 
-    def figures(self, queries: Queries, ranks: bool = False) -> Figures:
+    def figures(self, queries: Queries, wanted: Wanted = NOTHING_MORE) -> Figures:
         measured = self.measure(queries)
-        return self.counted(measured, self.positives(measured), ranks)
+        return self.counted(measured, self.positives(measured), wanted)
 
     def counted(
         self,
         measured: ScaledChunk,
         positives: Positives,
-        of_each: bool,
+        wanted: Wanted,
         add: Callable[[Tensor], object] | None = None,
     ) -> Figures:
         """Compute the figures at each completion ratio as those of a replay with this ratio alone.
@@ -71,7 +73,7 @@ class ScaledEngine:
         Args:
             measured: the distances in this gallery.
             positives: of the whole gallery.
-            of_each: give the rank of each positive too.
+            wanted: further figures.
             add: adds the counts of the other shards to a tensor.
         """
         exact, orders = measured.exact, []
@@ -86,12 +88,13 @@ class ScaledEngine:
                     standardised(positives.new, new),
                     (positives.step[s : s + 1] > t).long(),
                     positives.found,
+                    positives.grades,
                 )
                 thresholds = thresholds_of(relevant)
                 counts = moment.ranks(items, thresholds)
                 if add is not None:
                     add(counts)
-                points.append(figures(counts, relevant, thresholds, of_each))
+                points.append(figures(counts, relevant, thresholds, wanted, self.gallery.min_grade))
             orders.append(_joined(points, 1))
         return _joined(orders, 0)
 
@@ -101,13 +104,14 @@ class ScaledEngine:
 
 def _joined(parts: list[Figures], axis: int) -> Figures:
     """Join the figures of completion ratios (axis 1) or orders (axis 0)."""
-    average, first, relevant, ranks, _ = zip(*parts, strict=True)
-    each = torch.cat(ranks, axis) if ranks[0] is not None else None
-    return Figures(torch.cat(average, axis), torch.cat(first, axis), relevant[0], each)
+    average, first, relevant, *more = zip(*parts, strict=True)
+    ranks, _, reach, grades, _ = more
+    each, reached = (None if values[0] is None else torch.cat(values, axis) for values in (ranks, reach))
+    return Figures(torch.cat(average, axis), torch.cat(first, axis), relevant[0], each, None, reached, grades[0])
 
 
 class ScaledCpuEngine(ScaledEngine):
-    """The same, compiled for the CPU.
+    """The same, compiled for the CPU; what counts judged items one by one is left to torch.
 
     Args:
         gallery: whole, with samples, on the CPU.
@@ -122,15 +126,18 @@ class ScaledCpuEngine(ScaledEngine):
         moments = np.arange(gallery.points)
         self.ends = np.stack([np.searchsorted(np.sort(step), moments, side="right") for step in self.step])
 
-    def figures(self, queries: Queries, ranks: bool = False) -> Figures:
-        (old, new, relevant, ignored), scales = self.measure(queries)
+    def figures(self, queries: Queries, wanted: Wanted = NOTHING_MORE) -> Figures:
+        if wanted.reach:
+            return super().figures(queries, wanted)
+        (old, new, listed, ignored, grades), scales = self.measure(queries)
+        relevant = listed if grades is None else listed & (grades >= self.gallery.min_grade)
         kind = relevant.to(torch.int8).masked_fill_(ignored, IGNORED).numpy()
         count = relevant.sum(1)
         shape = scales.shape[:3]
         average, first = np.empty(shape), np.empty(shape, np.int64)
-        each = np.full((*shape, int(count.max()) if ranks else 0), NO_RANK, np.int32)
+        each = np.full((*shape, int(count.max()) if wanted.ranks else 0), NO_RANK, np.int32)
         bounds = np.stack([(rows.amin(1), rows.amax(1)) for rows in (old, new)])
         given = (old.numpy(), new.numpy(), bounds, kind, self.orders, self.ends, self.step, scales.numpy())
         scaled_figures(*given, average, first, each)
-        of_each = torch.from_numpy(each) if ranks else None
+        of_each = torch.from_numpy(each) if wanted.ranks else None
         return Figures(torch.from_numpy(average), torch.from_numpy(first), count, of_each)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from compat.embeddings import Embeddings
 from compat.engine.exact import distances
@@ -65,12 +66,12 @@ class Judge:
 
     Args:
         ranking: of the same embeddings.
-        embeddings: with labels.
+        embeddings: with labels or judgements.
         line: see `lines`.
     """
 
     def __init__(self, ranking: ItemRanking, embeddings: Embeddings, line: np.ndarray) -> None:
-        same = (embeddings.query_labels[:, None] == embeddings.gallery_labels).numpy()
+        same = embeddings.relevant(torch.arange(len(embeddings.query_old))).numpy()
         self.relevant = same & ~ranking.ignored
         self.found = self.relevant.sum(1)
         width = 2 * int(self.found.max(initial=0)) + 1

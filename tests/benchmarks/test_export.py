@@ -1,6 +1,7 @@
 """The matrices of a run in one file, as the replay and the environment take them."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ def test_the_replay_of_what_is_exported_has_the_ends_of_the_run(config, monkeypa
     replay.main()
     (replayed,) = load_results(path.parent / "replayed")
     assert (replayed.old, replayed.new) == (result.old, result.new)
-    tensors = load_file(path)
+    tensors: dict[str, Any] = load_file(path)
     entropy = tensors.pop("gallery_entropy")
     assert len(entropy) == len(Embeddings(**tensors).gallery_old)
     assert 0 < float(entropy.min()) < float(entropy.max()) < math.log(12)

@@ -13,12 +13,14 @@ from compat import Embeddings, backfill_curve
 from compat.curve_metrics import CURVE_METRICS
 from compat.merge import Merge
 
+SELECTED = {"query": "queries", "gallery": "items"}
+
 
 def replay(
     rank: int,
     world: int,
     folder: Path,
-    fields: Mapping[str, np.ndarray],
+    fields: Mapping[str, Any],
     orders: Sequence[np.ndarray],
     merge: Merge | None = None,
 ) -> None:
@@ -29,6 +31,8 @@ def replay(
     for shard, part in (("queries", "query"), ("gallery", "gallery")):
         mine = np.array_split(np.arange(len(fields[f"{part}_old"])), world)[rank]
         own: Any = {name: values[mine] if name.startswith(part) else values for name, values in fields.items()}
+        if "relevance" in fields:
+            own["relevance"] = fields["relevance"].subset(**{SELECTED[part]: torch.from_numpy(mine)})
         for backend in ("numba", "torch"):
             options: Any = {"shard": shard, "backend": backend, "query_chunk": 5, "merge": merge}
             curve = backfill_curve(Embeddings(**own), orders, 7, per_query=True, metrics=CURVE_METRICS, **options)
