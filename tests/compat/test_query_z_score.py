@@ -16,6 +16,7 @@ from compat.decision.overlap import nearest, overlap_curve
 from compat.engine.exact import distances
 from compat.errors import InputError
 from compat.merge import QueryZScore, ReciprocalRank
+from compat.relevance import Relevance
 from compat.topk import topk_curve
 from tests.helpers.spaces import BACKENDS, random_embeddings
 
@@ -228,3 +229,18 @@ def test_wrong_uses_are_one_line():
         topk_curve(e, range(30), merge=ReciprocalRank())
     with pytest.raises(InputError, match="merge: QueryZScore for a gallery in parts or shards, expected it whole"):
         backfill_curve([e, e], range(60), merge=rule)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_judgements_made_from_labels_are_standardised_as_labels_are(backend):
+    e, order = random_embeddings(5, 30, 300), backfill_order(300, 0)
+    rule = QueryZScore(50, 20)
+    relevance = Relevance.of_labels(e.query_labels, e.gallery_labels)
+    matrices = (e.query_old, e.query_new, e.gallery_old, e.gallery_new)
+    judged = Embeddings(*matrices, query_groups=e.query_groups, gallery_groups=e.gallery_groups, relevance=relevance)
+    one, other = (
+        backfill_curve(given, order, 7, merge=rule, metrics=["ndcg_10", "map_10"], backend=backend)
+        for given in (e, judged)
+    )
+    for name, values in one.figures.items():
+        np.testing.assert_allclose(values, other.figures[name], rtol=1e-12)
