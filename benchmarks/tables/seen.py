@@ -9,20 +9,24 @@ from benchmarks.tables.compare import one_upgrade
 from benchmarks.tables.table import percent
 from benchmarks.tables.terminal import markdown
 from compat.errors import InputError
-from compat.results import Result
+from compat.results import PLAIN, Result
 from compat.results.harm import harm
 from compat.results.summaries import HEADLINE, SUMMARIES, Summary, between_heads
 
 NOTE = (
     "Gain of mAP, in percent of three ranges: from the old to the new model / from the old model to the method's own "
-    "end / from rho(old) to rho(new), labelled heads trained alone. Gains of nDCG@10 and R@1: in percent of the range "
-    "from the old to the new model. Worst fall: below the old system in any run, in points, by mAP / nDCG@10 / R@1. ± "
-    "is half the 95 % interval over seeds. -: not measured, or no such row."
+    "end / from rho(old) to rho(new), labelled heads trained alone. By query z: the first of the three with distances "
+    "standardised by each query's own sample (`QueryZScore`). Gains of nDCG@10 and R@1: in percent of the range from "
+    "the old to the new model; undefined where the new model is no better. Worst fall: below the old system in any "
+    "run, in points, by mAP / nDCG@10 / R@1. ± is half the 95 % interval over seeds. -: not measured, or no such row."
 )
+QUERY_Z = "query_z_score"
 
 
 def seen_table(folders: Sequence[str | Path], only: Iterable[str] = (), broken: list[str] | None = None) -> str:
-    """Format as Markdown: a row for each method, best in the first folder first; each figure's folders side by side.
+    """Format as two Markdown tables, of mAP and of what users see first; each figure's folders side by side.
+
+    A row for each method, best in the first folder first.
 
     Args:
         folders: results/<benchmark> each, the first with heads that see all classes of the gallery.
@@ -36,23 +40,42 @@ def seen_table(folders: Sequence[str | Path], only: Iterable[str] = (), broken: 
     if len(folders) < 2:
         raise InputError(f"seen: {len(folders)} folder, expected two or more of one data set")
     results = [one_upgrade("seen", folder, conditions, broken) for folder in folders]
-    return "\n".join([NOTE, "", *markdown(seen_rows(settings(folders), results))])
+    named = settings(folders)
+    both = (markdown(seen_rows(named, results, headings)) for headings in (MEAN_AP, FIRST))
+    return "\n".join([NOTE, "", *next(both), "", *next(both)])
 
 
-def seen_rows(settings: Sequence[str], results: Sequence[Sequence[Result]]) -> list[list[str]]:
-    """Return the columns' names and a row for each method.
+def seen_rows(
+    settings: Sequence[str], results: Sequence[Sequence[Result]], headings: Sequence[str] = ()
+) -> list[list[str]]:
+    """Return the columns' names and a row for each method; figures by `QUERY_Z` stand in the row of raw distances.
 
     Args:
         settings: their names.
         results: of each, of one upgrade, as `load_results` gives them.
+        headings: of FIGURES; default: all.
     """
-    names = list(dict.fromkeys(r.name for of_folder in results for r in reversed(of_folder)))
-    rows = [["method", *(f"{heading}: {setting}" for heading in FIGURES for setting in settings)]]
+    shown = [[r for r in of_folder if not standardised(r, of_folder)] for of_folder in results]
+    names = list(dict.fromkeys(r.name for of_folder in shown for r in reversed(of_folder)))
+    chosen = {heading: FIGURES[heading] for heading in headings or FIGURES}
+    rows = [["method", *(f"{heading}: {setting}" for heading in chosen for setting in settings)]]
     for name in names:
-        groups = [[r for r in of_folder if r.name == name] for of_folder in results]
+        groups = [[r for r in of_folder if r.name == name] for of_folder in shown]
         of_settings = list(zip(groups, results, strict=True))
-        rows.append([name, *(of(*one) if one[0] else "-" for of in FIGURES.values() for one in of_settings)])
+        rows.append([name, *(of(*one) if one[0] else "-" for of in chosen.values() for one in of_settings)])
     return rows
+
+
+def standardised(result: Result, results: Sequence[Result]) -> bool:
+    """Whether a result is the figure by `QUERY_Z` of another row, that of raw distances."""
+    return result.merge == QUERY_Z and any(r.merge == PLAIN["merge"] and r.method == result.method for r in results)
+
+
+def by_query_z(row: Sequence[Result], results: Sequence[Result]) -> str:
+    """Format the relative gain of mAP of the same method by `QUERY_Z`."""
+    method, order = row[0].method, row[0].order
+    found = [r for r in results if (r.method, r.order, r.merge) == (method, order, QUERY_Z)]
+    return figure(found, SUMMARIES["relative_gain"]) if found else "-"
 
 
 def settings(folders: Sequence[str | Path]) -> list[str]:
@@ -86,7 +109,9 @@ def falls(row: Sequence[Result]) -> str:
 
 FIGURES: dict[str, Callable[[Sequence[Result], Sequence[Result]], str]] = {  # of a row, and all results of its folder
     "gain of mAP": gains,
+    "by query z": by_query_z,
     "gain of nDCG@10": lambda row, _: figure(row, SUMMARIES["gain_ndcg_10"]),
     "gain of R@1": lambda row, _: figure(row, SUMMARIES["gain_r_1"]),
     "worst fall": lambda row, _: falls(row),
 }
+MEAN_AP, FIRST = list(FIGURES)[:2], list(FIGURES)[2:]

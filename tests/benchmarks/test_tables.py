@@ -263,19 +263,32 @@ def test_a_gain_between_heads_is_of_the_ends_of_the_row_of_both(tmp_path):
 def test_settings_of_one_data_set_stand_side_by_side(tmp_path):
     systems = {"old": {**RESULT.old, "ndcg_10": 0.4}, "new": {**RESULT.new, "ndcg_10": 0.8}}
     measured = replace(curved(mean_ap=[0.5, 0.5, 0.5], ndcg_10=[0.5, 0.5, 0.5]), **systems)
-    collect(tmp_path / "toy", [*heads_of(measured, [(0.4, 0.6)]), labelled(method="alone")])
+    collect(
+        tmp_path / "toy",
+        [
+            *heads_of(measured, [(0.4, 0.6)]),
+            labelled(method="alone"),
+            labelled(curved(mean_ap=[0.6, 0.6, 0.6]), merge="query_z_score"),
+            labelled(method="standardised", merge="query_z_score"),
+        ],
+    )
     less = [curved(mean_ap=[0.1, 0.4, 0.6], cmc_1=[0.28, 0.5, 0.7]), labelled(method="more")]
     collect(tmp_path / "toy_open_class", less)
-    (tmp_path / "x.md").write_text("<!-- seen: toy toy_open_class merge=raw -->\n<!-- end -->\n")
-    names, *rows = rows_of(document.write_tables(tmp_path / "x.md"))
-    figures = ("gain of mAP", "gain of nDCG@10", "gain of R@1", "worst fall")
-    assert names == ["method", *(f"{figure}: {setting}" for figure in figures for setting in ("seen", "open class"))]
-    assert rows == [
-        ["independent_rho", "87.5 / 87.5 / 75.0", "-", "25.0", "-", "37.5", "-", "0 / 0 / 0", "-"],
-        ["rqt", "75.0 / 100.0 / 50.0", "43.8 / 43.8 / -", "25.0", "-", "37.5", "48.8", "0 / 0 / 0", "10.00 / - / 2.00"],
-        ["alone", "37.5 / 37.5 / -25.0", "-", "-", "-", "37.5", "-", "0 / - / 0", "-"],
-        ["more", "-", "37.5 / 37.5 / -", "-", "-", "-", "37.5", "-", "0 / - / 0"],
-    ]
+    (tmp_path / "x.md").write_text("<!-- seen: toy toy_open_class -->\n<!-- end -->\n")
+    text = document.write_tables(tmp_path / "x.md")
+    upper, lower = (rows_of(part) for part in text.partition("| method | gain of nDCG@10")[::2])
+    settings = ("seen", "open class")
+    assert upper[0] == ["method", *(f"{figure}: {one}" for figure in ("gain of mAP", "by query z") for one in settings)]
+    names = ["independent_rho", "rqt", "standardised + query_z_score", "alone", "more"]
+    assert [row[0] for row in upper[1:]] == names
+    rows = {row[0]: row[1:] for row in upper[1:]}
+    assert rows["independent_rho"] == ["87.5 / 87.5 / 75.0", "-", "-", "-"]
+    assert rows["rqt"] == ["75.0 / 100.0 / 50.0", "43.8 / 43.8 / -", "100.0", "-"]
+    assert rows["alone"] == ["37.5 / 37.5 / -25.0", "-", "-", "-"]
+    assert rows["more"] == ["-", "37.5 / 37.5 / -", "-", "-"]
+    top = {row[0]: row[1:] for row in lower}
+    assert top["rqt"] == ["25.0", "-", "37.5", "48.8", "0 / 0 / 0", "10.00 / - / 2.00"]
+    assert top["alone"] == ["-", "-", "37.5", "-", "0 / - / 0", "-"]
     with pytest.raises(InputError, match="seen: 1 folder, expected two or more"):
         seen.seen_table([tmp_path / "toy"])
 
