@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -20,22 +22,21 @@ class DisjointQueries(RetrievalData):
 
     Args:
         data: the dataset; its own loading options count.
-        swap: exchange the halves.
+        queries: "other": one half queries the other; "same": the searched half queries itself, the control.
 
     Raises:
         InputError: a dataset with queries of its own; a class with a single image to search.
     """
 
-    def __init__(self, data: RetrievalData, swap: bool = False) -> None:
+    def __init__(self, data: RetrievalData, queries: Literal["other", "same"] = "other") -> None:
         super().__init__(data.batch_size, data.images_per_class, data.num_workers, data.on_error)
         if data.query_images() is not data.gallery_images():
             raise InputError(f"data.data: {type(data).__name__} has queries of its own, expected a dataset without")
         images = data.gallery_images()
         first, second = halves(images)
-        query, gallery = (second, first) if swap else (first, second)
         train, augment = data.train_images(augment=False), data.train_images(augment=True).transform
         names = data.class_names(Share())
-        self.hold(train, images.subset(gallery), augment, images.subset(query), names)
+        self.hold(train, images.subset(second), augment, images.subset(first) if queries == "other" else None, names)
         self.skipped = data.skipped
 
 
