@@ -1,5 +1,7 @@
 """Judgements with ids on the command line of `benchmarks.replay`."""
 
+import re
+
 import numpy as np
 import pyarrow
 import pyarrow.parquet
@@ -55,6 +57,18 @@ def test_a_result_equals_the_function(files, options):
     assert result.curves == {name: rounded(values[0].tolist()) for name, values in curve.figures.items()}
     assert (result.queries, result.queries_without_positive) == (curve.queries, curve.queries_without_positive)
     assert result.queries_without_positive >= 1
+
+
+def test_the_printed_table_has_the_share_of_judged_items(files, capsys):
+    (result,) = call(files)
+    names, _, row = capsys.readouterr().out.splitlines()[2:5]
+    assert [name.strip() for name in re.split("  +", names)][3:] == [
+        "mAP 0 -> 1",
+        "nDCG@10 0 -> 1",
+        "R@1 0 -> 1",
+        "judged@10",
+    ]
+    assert row.endswith(" -> ".join(f"{100 * result.curves['judged_10'][end]:.0f}" for end in (0, -1)))
 
 
 def test_a_report_says_what_was_judged(files):
