@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+import torch
 
 from benchmarks import replay
 from benchmarks.report import __main__ as report
@@ -78,6 +79,16 @@ def test_a_report_says_what_was_judged(files):
     assert "judgements: " in written.lower()
     assert "Of the first ten items, " in written
     assert "class" not in written.lower()
+
+
+def test_with_a_transform_losses_are_those_of_the_old_system(files):
+    np.save(files / "matrix.npy", np.random.default_rng(1).normal(size=(8, 6)))
+    (result,) = call(files, "--transform", str(files / "matrix.npy"))
+    e = embeddings(files)
+    made = e.replace(query_old=(e.query_new.double() @ torch.from_numpy(np.load(files / "matrix.npy"))).float())
+    curve = backfill_curve(made, backfill_order(40, 0), metrics=["lost_10"], before=e)
+    assert result.curves["lost_10"] == rounded(curve.figures["lost_10"][0].tolist())
+    assert result.curves["lost_10"][0] > 0
 
 
 def test_other_judgements_are_other_input(files, capsys):
