@@ -15,6 +15,7 @@ from compat.curve_metrics import UNDER_JUDGEMENTS
 from compat.qrels import read_ids, read_qrels
 from compat.results import load_results
 from compat.results.lines import rounded
+from compat.results.summaries import HEADLINE
 
 
 @pytest.fixture
@@ -73,12 +74,18 @@ def test_the_printed_table_has_the_share_of_judged_items(files, capsys):
 
 
 def test_a_report_says_what_was_judged(files):
-    more = ("--progress", "3", "--queries", "11", "--items", "30", "-o", str(files / "report.html"))
+    more = ("--progress", "3", "--queries", "12", "--items", "40", "-o", str(files / "report.html"))
     report.main([*given_files(files), *more])
     written = (files / "report.md").read_text()
     assert "judgements: " in written.lower()
     assert "Of the first ten items, " in written
     assert "class" not in written.lower()
+    table = written[written.index("|  | mAP | nDCG@10 | R@1 | judged@10 |") :].split("\n\n")[0].splitlines()
+    assert (table[2].split(" | ")[0], table[-1].split(" | ")[0]) == ("| old system", "| new system")
+    e = embeddings(files)
+    curve = backfill_curve(e, range(40), [0.0, 1.0], metrics=["ndcg_10", "judged_10"])
+    ends = [[f"{100 * curve.mean(name)[end]:.1f} %" for name in HEADLINE | {"judged_10": ""}] for end in (0, 1)]
+    assert [row.strip("| ").split(" | ")[1:] for row in (table[2], table[-1])] == ends
 
 
 def test_with_a_transform_losses_are_those_of_the_old_system(files):
