@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from compat.curve import area
 from compat.curve_metrics import CurveMetric, select_metrics
-from compat.curve_sums import curve_sums, of_all_processes
+from compat.curve_sums import OldSystem, curve_sums, of_all_processes
 from compat.embeddings import Embeddings, warn_of_directions
 from compat.engine.exact import Distance, EngineGallery, Queries
 from compat.engine.replay import Backend
@@ -98,6 +98,7 @@ def backfill_curve(
     query_chunk: int | None = None,
     shard: Literal["queries", "gallery"] | None = None,
     correct_before: Any = None,
+    before: Embeddings | Sequence[Embeddings] | None = None,
     per_query: bool = False,
     show_progress: bool = False,
 ) -> Curve:
@@ -141,7 +142,10 @@ def backfill_curve(
         query_chunk: queries at a time; by default as many as take about 256 MiB over all concurrent chunks.
         shard: the matrices that each process of torch.distributed has a part of; None if this process has everything.
         correct_before: (Q,) bool, the queries the old system answers correctly at rank 1, the reference of the negative
-            flips; by default those correct at the first completion ratio.
+            flips; by default those of `before`.
+        before: the old system, if it is another than at the first completion ratio, as with a transform: its
+            `query_old` and `gallery_old` are the reference of negative flips and losses. In parts or shards as
+            `embeddings`.
         per_query: keep each query's average precision and first rank, (Q, S, T).
         show_progress: draw a progress bar.
 
@@ -150,9 +154,10 @@ def backfill_curve(
 
     Raises:
         InputError: a merge rule for a gallery in parts; one other than `QueryZScore` for shards or on another device
-            than the CPU; parts with different queries or with shards; an order that is not a permutation; a completion
-            ratio outside [0, 1] or not ascending; no query with a positive; a gallery of 2**31 items or more (ranks are
-            counted in 32 bits); `shard` without torch.distributed; values beyond 1e30 for l2.
+            than the CPU; parts with different queries or with shards; an old system of another size; an order that is
+            not a permutation; a completion ratio outside [0, 1] or not ascending; no query with a positive; a gallery
+            of 2**31 items or more (ranks are counted in 32 bits); `shard` without torch.distributed; values beyond
+            1e30 for l2.
 
     Example:
         >>> space = torch.eye(4)
@@ -204,9 +209,10 @@ def backfill_curve(
         warn_of_directions(*whole)
     measured = select_metrics(metrics, top_k)
     device = e.gallery_old.device
-    before = None if correct_before is None else torch.as_tensor(correct_before, dtype=torch.bool, device=device)
-    if before is not None and before.shape != (len(e.query_old),):
-        raise InputError(f"correct_before: shape {tuple(before.shape)}, expected ({len(e.query_old)},)")
+    correct = None if correct_before is None else torch.as_tensor(correct_before, dtype=torch.bool, device=device)
+    if correct is not None and correct.shape != (len(e.query_old),):
+        raise InputError(f"correct_before: shape {tuple(correct.shape)}, expected ({len(e.query_old)},)")
+    old = None if before is None else _old_system(before, whole, distance)
     steps = torch.from_numpy(step).to(device).split([len(part.gallery_old) for part in whole], dim=1)
     sums = curve_sums(
         [
@@ -226,7 +232,8 @@ def backfill_curve(
         ],
         [Queries(part.query_old, e.query_new, e.keys, e.query_groups) for part in whole],
         measured,
-        before,
+        correct,
+        old,
         backend=backend,
         query_chunk=query_chunk,
         gallery_sharded=shard == "gallery",
@@ -249,6 +256,26 @@ def backfill_curve(
         average_precision=None if sums.average_precision is None else sums.average_precision.cpu().numpy(),
         first_rank=None if sums.first_rank is None else sums.first_rank.cpu().numpy(),
     )
+
+
+def _old_system(
+    before: Embeddings | Sequence[Embeddings], whole: Sequence[Embeddings], distance: Distance
+) -> OldSystem:
+    """Return the old system on its own, where no item is ever backfilled.
+
+    Raises:
+        InputError: other queries or items than in the parts of the gallery.
+    """
+    parts = [before] if isinstance(before, Embeddings) else list(before)
+    sizes, wanted = ([(len(e.query_old), len(e.gallery_old)) for e in some] for some in (parts, whole))
+    if sizes != wanted:
+        raise InputError(f"before: (queries, items) {sizes}, expected {wanted} as in the embeddings")
+    galleries = []
+    for e in parts:
+        never = torch.ones(1, len(e.gallery_old), dtype=torch.int64, device=e.gallery_old.device)
+        old = (e.gallery_old, e.gallery_old, e.gallery_labels, e.gallery_groups)
+        galleries.append(EngineGallery(*old, never, 1, distance, relevance=e.relevance))
+    return OldSystem(galleries, [Queries(e.query_old, e.query_old, e.keys, e.query_groups) for e in parts])
 
 
 def _gallery_sizes(parts: Sequence[Embeddings], shard: str | None) -> list[int]:

@@ -95,7 +95,8 @@ class NegativeFlips(CurveMetric):
 class Lost(CurveMetric):
     """Lost in the top k: the share of the relevant items among the old first k that are not among the first k now.
 
-    The old first k are those at the first completion ratio. An item is among the first k if at most k items are at its
+    The old first k are those of the old system alone, as of the negative flips, where `before` names it, and else those
+    at the first completion ratio. An item is among the first k if at most k items are at its
     distance or closer. A query without a relevant item among the old first k loses none.
 
     Args:

@@ -12,11 +12,19 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from compat.curve_metrics import CurveMetric
+from compat.engine.base import Engine
 from compat.engine.exact import NO_RANK, EngineGallery, Figures, Queries, Wanted
-from compat.engine.replay import Backend, choose_engine, replay
+from compat.engine.replay import Backend, choose_engine, figures_of, replay
 from compat.errors import InputError
 
 CACHED = 2**15  # ranks at a time
+
+
+class OldSystem(NamedTuple):
+    """The old system alone, the reference of negative flips and losses: its gallery, and each part's queries."""
+
+    galleries: Sequence[EngineGallery]
+    queries: Sequence[Queries]
 
 
 class CurveSums(NamedTuple):
@@ -42,6 +50,7 @@ def curve_sums(
     queries: Sequence[Queries],
     metrics: Mapping[str, CurveMetric],
     correct_before: Tensor | None = None,
+    before: OldSystem | None = None,
     *,
     backend: Backend = "auto",
     query_chunk: int | None = None,
@@ -56,7 +65,8 @@ def curve_sums(
         queries: the same queries as each part compares them with its old items.
         metrics: by name.
         correct_before: (Q,) bool, queries the old system answers correctly at rank 1, the reference of the negative
-            flips; default: those correct at the first completion ratio.
+            flips; default: those of `before`.
+        before: the old system, in as many parts; default: the first completion ratio.
         backend: "numba" (on the CPU), "torch" (on any device) or "auto".
         query_chunk: queries at a time; by default as many as take about 256 MiB.
         gallery_sharded: each process of torch.distributed has a shard of the gallery and all queries.
@@ -69,6 +79,11 @@ def curve_sums(
     check_parts(galleries)
     wanted, galleries = _wanted(metrics.values(), galleries)
     engines = [choose_engine(*part, backend, gallery_sharded) for part in zip(galleries, queries, strict=True)]
+    lost = any(metric.needs_reach for metric in metrics.values())
+    alone: list[Engine] = []
+    if before is not None and (lost or correct_before is None):
+        parts = zip(_wanted(metrics.values(), before.galleries)[1], before.queries, strict=True)
+        alone = [choose_engine(*part, backend, gallery_sharded) for part in parts]
     count, curves = len(queries[0].labels), (len(galleries[0].step), galleries[0].points)
     sums = queries[0].new.new_zeros((2, len(metrics), *curves), dtype=torch.float64)
     found, skipped, kept = 0, 0, []
@@ -78,11 +93,14 @@ def curve_sums(
     min_grade = galleries[0].min_grade
 
     def summary(rows: Tensor, figures: Figures) -> tuple[Figures, Tensor]:
-        before = figures.first_rank[0, 0] == 1 if correct_before is None else correct_before[rows]
-        reach = None if figures.reach is None else figures.reach[0, 0]
+        old = figures
+        if before is not None and alone:
+            old = figures_of(rows, alone, before.queries, gallery_sharded, Wanted(reach=wanted.reach))
+        correct = old.first_rank[0, 0] == 1 if correct_before is None else correct_before[rows]
+        reach = None if old.reach is None else old.reach[0, 0]
         if reach is not None and figures.grades is not None:
             reach = reach.where(figures.grades >= min_grade, NO_RANK)
-        given = figures._replace(correct_before=before, reach_before=reach)
+        given = figures._replace(correct_before=correct, reach_before=reach)
         return figures._replace(ranks=None, reach=None), summed(given, metrics)
 
     with tqdm(total=count, desc="Replaying", disable=None if show_progress else True, leave=False) as bar:

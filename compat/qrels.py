@@ -14,6 +14,7 @@ from compat.errors import InputError
 from compat.relevance import MOST, OtherGrade, Relevance, check_min_grade, check_pairs
 
 EXPECTED = "judgements: query, item and grade, or query, 0, item and grade, in text or .parquet"
+SHOWN = 60  # characters of a cell in an error
 IDS = "ids, one a line of text, or in .npy or .parquet"
 NAMES = {
     "query": ("query-id", "query", "qid", "topic"),
@@ -59,11 +60,12 @@ def read_qrels(
     rows = _of_parquet(field, path) if str(path).endswith(".parquet") else _of_text(field, path)
     found: list[tuple[int, int, int, int]] = []
     for judgement in rows:
+        grade = _grade(field, judgement)  # first: a header with other names has none
         at = [
             _place(field, judgement.row, kind, id, known)
             for kind, id, known in zip(("query", "item"), judgement[1:3], places, strict=True)
         ]
-        found.append((judgement.row, *at, _grade(field, judgement)))  # type: ignore[arg-type]
+        found.append((judgement.row, *at, grade))  # type: ignore[arg-type]
     if not found:
         raise InputError(f"{field}: {path} has no judgement, expected at least one")
     row, query, item, grade = np.array(found, np.int64).T
@@ -103,7 +105,7 @@ def read_ids(field: str, path: str | Path, rows: int | None = None) -> list[str]
         if not id:
             raise InputError(f"{field}: no id in row {row} of {path}, expected one")
         if id in known:
-            raise InputError(f"{field}: {id!r} in row {row} of {path} as in row {known[id]}, expected each id once")
+            raise InputError(f"{field}: {_cut(id)} in row {row} of {path} as in row {known[id]}, expected each id once")
         known[id] = row
     return ids
 
@@ -111,8 +113,9 @@ def read_ids(field: str, path: str | Path, rows: int | None = None) -> list[str]
 def _place(field: str, row: int, kind: str, id: str, known: dict[str, int]) -> int:
     """Return the row number of an id."""
     if id not in known:
-        such = next(iter(known), "none")
-        raise InputError(f"{field}: {kind} {id!r} in row {row} is unknown, expected one of the {kind} ids, as {such!r}")
+        such = _cut(next(iter(known), "none"))
+        expected = f"one of the {kind} ids, as {such}"
+        raise InputError(f"{field}: {kind} {_cut(id)} in row {row} is unknown, expected {expected}")
     return known[id]
 
 
@@ -123,15 +126,25 @@ def _grade(field: str, judgement: Judgement) -> int:
     except ValueError:
         value = math.nan
     if not (0 <= value <= MOST and value.is_integer()):
-        found = f"grade {judgement.grade!r} in row {judgement.row}"
-        raise InputError(f"{field}: {found}, expected a whole number of 0 or more")
+        found = f"grade {_cut(judgement.grade)} in row {judgement.row}"
+        header = " or a header of query-id, corpus-id and score" if judgement.row == 1 and math.isnan(value) else ""
+        raise InputError(f"{field}: {found}, expected a whole number of 0 or more{header}")
     return int(value)
+
+
+def _cut(cell: str) -> str:
+    """Quote a cell, only the start of a long one."""
+    return repr(cell if len(cell) <= SHOWN else f"{cell[:SHOWN]}…")
 
 
 def _lines(field: str, path: str | Path, expected: str) -> list[str]:
     """Return the lines of a text file in UTF-8, without blank ones at the end."""
     with readable(field, path, expected):
-        lines = Path(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+        try:
+            text = Path(path).read_bytes().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValueError("no text in UTF-8") from error
+        lines = text.replace("\r\n", "\n").split("\n")
     while lines and not lines[-1].strip():
         lines.pop()
     return lines
@@ -147,7 +160,7 @@ def _of_text(field: str, path: str | Path) -> Iterator[Judgement]:
         if len(cells) not in (3, 4):
             cells = line.split()
         if len(cells) not in (3, 4) or (columns and len(cells) != columns):
-            expected = f"{columns} as in row {first}" if columns else "3 or 4"
+            expected = f"{columns} as in row {first}" if columns else "3 or 4, between tabs or spaces"
             raise InputError(f"{field}: {len(cells)} columns in row {row} of {path}, expected {expected}")
         if order is None:
             columns, first = len(cells), row

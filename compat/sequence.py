@@ -21,6 +21,7 @@ def overlapping_curve(
     first_orders: Sequence[np.ndarray],
     second_orders: Sequence[np.ndarray],
     progress: Any = 11,
+    before: Embeddings | None = None,
     **options: Any,
 ) -> Curve:
     """Replay the second of two upgrades, starting when the first one is at `start`.
@@ -37,6 +38,7 @@ def overlapping_curve(
         first_orders: S permutations of the gallery (G,): the backfill orders of the first upgrade.
         second_orders: S permutations likewise, of the second one.
         progress: of the second upgrade; see `backfill_curve`.
+        before: the old system, of the whole gallery; see `backfill_curve`.
         options: of `backfill_curve`.
 
     Returns:
@@ -59,5 +61,6 @@ def overlapping_curve(
         rows = [np.flatnonzero(~reached_now), np.flatnonzero(reached_now)]
         parts = [e.subset(items=of) for e, of in zip((stale, reached), rows, strict=True) if len(of)]
         place = np.argsort(np.concatenate(rows))  # of an item among the items of both parts
-        curves.append(backfill_curve(parts, place[np.asarray(second)], progress, **options))
+        old = None if before is None else [before.subset(items=of) for of in rows if len(of)]
+        curves.append(backfill_curve(parts, place[np.asarray(second)], progress, before=old, **options))
     return joined(curves, 0)

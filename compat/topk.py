@@ -226,7 +226,7 @@ def _pairs(labels: tuple[Tensor, Tensor], groups: tuple[Tensor, Tensor]) -> tupl
 
 def _scales(e: Embeddings, rows: Tensor, samples: Sample, point: int, distance: Distance) -> Tensor:
     """Return the scales of these queries (N,) at a completion ratio, (N, 2, 2), see `standards`."""
-    queries = Queries(*(values[rows].cpu() for values in (e.query_old, e.query_new, e.query_labels, e.query_groups)))
+    queries = Queries(*(values[rows].cpu() for values in (e.query_old, e.query_new, e.keys, e.query_groups)))
     here = samples.chosen[point]
     old, new, groups = (values[here].cpu() for values in samples[:3])
     sample = Sample(old, new, groups, torch.ones(1, len(old), dtype=torch.bool))

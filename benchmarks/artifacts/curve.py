@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ import torch
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
 
+from benchmarks.artifacts.ends import old_system
 from benchmarks.artifacts.images import dataset
-from benchmarks.artifacts.kinds import OldEnd, ReplayedCurve, Upgraded
+from benchmarks.artifacts.kinds import OldEnd, OnlineCurve, ReplayedCurve, Upgraded
 from benchmarks.artifacts.matrices import matrices, plain
 from benchmarks.artifacts.measured import FIGURE, build_metrics
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.systems import Built, rewrites, upgrade
 from compat.backfill import Curve, backfill_curve
 from compat.curve import area
+from compat.curve_metrics import CurveMetric
 from compat.embeddings import Embeddings
 from compat.engine.exact import distances
 from compat.merge import Merge
@@ -36,10 +39,12 @@ def replay(artifact: ReplayedCurve, store: ArtifactStore, folder: Path) -> dict[
     built = upgrade(store, artifact.upgrade)
     served = matrices(store, artifact.upgrade, artifact.images)
     orders = store.get(artifact.order)["order"].numpy()
+    metrics = build_metrics(artifact.metrics)
     options: dict[str, Any] = {
         "distance": artifact.distance,
-        "metrics": build_metrics(artifact.metrics),
+        "metrics": metrics,
         "correct_before": store.get(artifact.before)["correct"],
+        "before": lost_from(artifact, store, metrics),
         "per_query": True,
     }
     if artifact.overlap:
@@ -61,6 +66,14 @@ def replay(artifact: ReplayedCurve, store: ArtifactStore, folder: Path) -> dict[
         "bytes_per_item": total,
         "map_seconds": torch.tensor(seconds_of_maps(store, artifact.upgrade)),
     }
+
+
+def lost_from(
+    artifact: ReplayedCurve | OnlineCurve, store: ArtifactStore, metrics: Mapping[str, CurveMetric]
+) -> Embeddings | None:
+    """Return the old system, if a metric asks which items it has lost."""
+    asked = any(metric.needs_reach for metric in metrics.values())
+    return old_system(artifact.before, store) if asked else None
 
 
 def bytes_written(store: ArtifactStore, upgraded: Upgraded, served: Embeddings) -> dict[str, Tensor]:

@@ -17,6 +17,15 @@ from compat.embeddings import Embeddings
 from compat.progress import backfill_order
 
 
+def old_system(artifact: SystemFigures, store: ArtifactStore) -> Embeddings:
+    """Return the old system's own embeddings, in both spaces."""
+    data, system = dataset(artifact.images.whole), load(store, artifact.old)
+    queries, gallery = data.query_images(), data.gallery_images()
+    rows = system.rows("query"), system.rows("gallery")
+    matrices = (rows[0], rows[0], rows[1], rows[1])
+    return Embeddings(*matrices, queries.labels, gallery.labels, queries.groups, gallery.groups)
+
+
 def ends(artifact: SystemFigures, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """Compute figures and dimensions of both systems, (2,) each, and which queries the old one answers correctly."""
     data = dataset(artifact.images.whole)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.artifacts.curve import bytes_written, log_curve, seconds_of_maps, tensors_of
+from benchmarks.artifacts.curve import bytes_written, log_curve, lost_from, seconds_of_maps, tensors_of
 from benchmarks.artifacts.kinds import OnlineCurve
 from benchmarks.artifacts.matrices import matrices
 from benchmarks.artifacts.measured import build_metrics
@@ -22,7 +22,8 @@ def replay(artifact: OnlineCurve, store: ArtifactStore, folder: Path) -> dict[st
     learner = artifact.learner.build(Method)(built.method.old, built.method.new)
     orders = list(store.get(artifact.order)["order"].numpy())
     correct = store.get(artifact.before)["correct"]
-    asked = (artifact.refit, artifact.progress, correct, build_metrics(artifact.metrics))
+    metrics = build_metrics(artifact.metrics)
+    asked = (artifact.refit, artifact.progress, correct, metrics, lost_from(artifact, store, metrics))
     curve, took = learning_curve(served, built.method, learner, orders, *asked)
     lists = tensors_of(curve)
     log_curve(folder, curve)

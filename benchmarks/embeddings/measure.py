@@ -152,39 +152,36 @@ def made_from_other_input(folder: Path, arguments: Namespace, identity: str) -> 
 def whole(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, arguments: Namespace) -> MeasuredCurve:
     """Replay whole rankings; every process has its rows of the queries or of the gallery."""
     shard = arguments.shard if dist.is_initialized() else None
-    arrays, own = sharded(arrays, shard)
+    arrays = sharded(arrays, shard)
     options: dict[str, Any] = {name: getattr(arguments, name) for name in ("distance", "backend", "metrics")}
     options["shard"] = shard
-    before, correct = arrays.get("query_old"), None
+    before = arrays.get("query_old")
     if arguments.transform is not None:
         arrays = {**arrays, "query_old": transformed(arguments.transform, arrays["query_new"])}
-    old = None
+    old, alone = None, None
     if before is not None and arguments.transform is not None:
         alone = Embeddings(**{**arrays, "query_old": before})
-        old = backfill_curve(alone, orders[0], [0.0], per_query=True, **options)
-        assert old.first_rank is not None
-        correct = old.first_rank[own, 0, 0] == 1
+        old = backfill_curve(alone, orders[0], [0.0], **options)
     e = Embeddings(**arrays)
     options["merge"] = merge_rule(arguments)
-    curve = backfill_curve(e, orders, points, correct_before=correct, show_progress=_is_first(), **options)
+    curve = backfill_curve(e, orders, points, before=alone, show_progress=_is_first(), **options)
     return MeasuredCurve(curve, old or curve, [])
 
 
-def sharded(arrays: dict[str, Any], shard: str | None) -> tuple[dict[str, Any], slice]:
-    """Return the arrays with this process's rows of the divided part, and the numbers of its queries."""
+def sharded(arrays: dict[str, Any], shard: str | None) -> dict[str, Any]:
+    """Return the arrays with this process's rows of the divided part."""
     if shard is None:
-        return arrays, slice(None)
-    part, own = ("query", "gallery")[shard == "gallery"], slice(None)
+        return arrays
+    part = ("query", "gallery")[shard == "gallery"]
     rank, world = dist.get_rank(), dist.get_world_size()
     mine = dict(arrays)
     for name in [name for name in arrays if name.startswith(part)]:
         cut = slice(*(len(arrays[name]) * r // world for r in (rank, rank + 1)))
         mine[name] = arrays[name][cut]
-        own = cut if part == "query" else own
     if "relevance" in arrays:
         rows = torch.arange(len(arrays[f"{part}_new"]))[cut]
         mine["relevance"] = arrays["relevance"].subset(**{"queries" if part == "query" else "items": rows})
-    return mine, own
+    return mine
 
 
 def cut_off(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, arguments: Namespace) -> MeasuredCurve:

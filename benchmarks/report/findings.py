@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -46,6 +47,13 @@ class Tried(NamedTuple):
     rewritten: float
 
 
+class NamedFigures(NamedTuple):
+    """A system or a way, and its figures by the names of their metrics."""
+
+    name: str
+    figures: Mapping[str, float]
+
+
 class Loss(NamedTuple):
     """A query or a class with a lower precision, with its name, and images if given."""
 
@@ -74,6 +82,7 @@ class Findings:
         lines: curves to draw, the recommended way first.
         alternatives: to the backfill.
         gallery: the real one.
+        others: both systems and all ways by other metrics than mAP, as means over all queries.
         measured: data behind the curves, if other than behind the verdict, in a sentence.
         lower: classes ending lower than they began, in a sentence, where it matters.
         reached: progress and the share of the gain reached there.
@@ -104,6 +113,7 @@ class Findings:
     lines: list[CurveLine]
     alternatives: list[Alternative]
     gallery: MigrationSize
+    others: list[NamedFigures] = field(default_factory=list)
     measured: str = ""
     lower: str = ""
     reached: list[tuple[float, float]] = field(default_factory=list)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from benchmarks.embeddings.measure import load_orders, ratios, transformed
 from benchmarks.report import gallery, wording
-from benchmarks.report.findings import CurveLine, Findings, Tried
+from benchmarks.report.findings import CurveLine, Findings, NamedFigures, Tried
 from benchmarks.report.inputs import Inputs, check_size, images_of, names_of
 from benchmarks.report.losing import losing, moments_of
 from benchmarks.report.trials import Extras, Measuring, ServedEmbeddings, Trial, try_all
 from benchmarks.report.ways import SWITCH, MethodCurves, glossary
+from compat.curve import area
 from compat.decision import Decision, bands, choose, decide, halves, hardly
 from compat.decision.agreement import Agreement, agreement
 from compat.decision.calendar import Alternative, MigrationSize, backfill, fusion, nothing, switch
@@ -73,6 +75,7 @@ def findings(given: Inputs, arguments: argparse.Namespace, served: Sequence[Serv
         glossary=glossary(trial.ways, more),
         split=wording.describe_split(trial.halves),
         lower=wording.describe_lower_classes(trial) if given.labelled and given.relevance is None else "",
+        others=other_figures(trial, ranked),
         measured=wording.describe_measurement(seen, trial) if given.labelled else "",
         lines=lines_of(trial, chosen, fused),
         alternatives=alternatives(place, trial, way, fused),
@@ -120,9 +123,7 @@ def try_ways(
     rows = np.flatnonzero(np.isfinite(found[0].values[:, 0]))
     if given.labelled:
         gallery.check_evaluated(found[0].values[:, 0], "query_labels" if given.relevance is None else "qrels")
-    ways = [
-        MethodCurves(w.method, w.order, w.rule, w.effort, w.values[rows], w.correct[rows], w.rewritten) for w in found
-    ]
+    ways = [replace(way, values=way.values[rows], correct=way.correct[rows]) for way in found]
     areas = np.stack([way.areas(progress) for way in ways])
     return Trial(e, progress, rows, ways, areas, halves(len(rows), arguments.seed))
 
@@ -197,6 +198,19 @@ def rows_of_ways(trial: Trial, more: dict[str, str]) -> list[Tried]:
         for c, way in enumerate(trial.ways)
     ]
     return sorted(rows, key=lambda row: -row.area.mean)
+
+
+def other_figures(trial: Trial, ranked: Sequence[Tried]) -> list[NamedFigures]:
+    """Return both systems' figures, and the mean over the backfill of each way's, over all evaluated queries."""
+    if not trial.ways[0].figures:
+        return []
+    areas = {way.name: {name: area(trial.progress, curve) for name, curve in way.figures.items()} for way in trial.ways}
+    old, new = trial.ways[0].figures, trial.ways[1].figures
+    return [
+        NamedFigures("old system", {name: float(curve[0]) for name, curve in old.items()}),
+        *(NamedFigures(way.name, areas[way.name]) for way in ranked if way.name != SWITCH),
+        NamedFigures("new system", {name: float(curve[-1]) for name, curve in new.items()}),
+    ]
 
 
 def lines_of(trial: Trial, chosen: int, fused: np.ndarray | None) -> list[CurveLine]:

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.report.findings import CurveLine, Findings, Tried
+from benchmarks.report.findings import CurveLine, Findings, NamedFigures, Tried
 from benchmarks.report.inputs import check_size
 from benchmarks.report.numbers import counted
 from benchmarks.report.ways import METHODS, SWITCH
+from compat.curve import area
 from compat.decision import Effort, bands, choose, halves
 from compat.decision.calendar import Alternative, MigrationSize, backfill, nothing, switch
 from compat.decision.calibration import gain_reached
@@ -93,6 +94,7 @@ def findings(arguments: argparse.Namespace) -> Findings:
         ways=ways,
         glossary=[f"{row.name}: {describe_row(row)}" for row in rows],
         split=split,
+        others=other_figures(rows, trained, ways),
         lines=lines(rows, picked, ceiling(bounds, best), progress, (old, new)),
         alternatives=alternatives(place, best, progress, (old, new)),
         gallery=place,
@@ -105,6 +107,22 @@ def findings(arguments: argparse.Namespace) -> Findings:
             *note_bounds(bounds),
         ],
     )
+
+
+def other_figures(rows: list[FolderRow], trained: list[Result], ways: list[Tried]) -> list[NamedFigures]:
+    """Return both systems' figures, and the mean over the backfill of each row's, over all queries."""
+
+    def system(end: str) -> dict[str, float]:
+        of_each = [getattr(result, end) for result in trained]
+        return {name: float(np.mean([of[name] for of in of_each])) for name in of_each[0]}
+
+    def means(row: FolderRow) -> dict[str, float]:
+        known = set.intersection(*(set(result.curves) for result in row.results))
+        return {name: float(np.mean([area(r.progress, r.curves[name]) for r in row.results])) for name in known}
+
+    by_name = {row.name: means(row) for row in rows}
+    of_ways = [NamedFigures(way.name, by_name[way.name]) for way in ways if way.name in by_name]
+    return [NamedFigures("old system", system("old")), *of_ways, NamedFigures("new system", system("new"))]
 
 
 def note_bounds(bounds: list[FolderRow]) -> list[str]:

@@ -12,6 +12,7 @@ from benchmarks.report.numbers import between, counted, duration, percent, point
 from benchmarks.report.ways import SWITCH
 from compat.decision.calendar import Alternative
 from compat.decision.gain import MOST
+from compat.results.summaries import HEADLINE
 
 MAP = "mAP (mean average precision) measures how high the relevant items rank: 100 % if all of them come first."
 
@@ -234,7 +235,20 @@ def ways(f: Findings) -> list[Block]:
                 str(way.passes), f"{1 + way.rewritten:.1f} times",
             ]
         )  # fmt: skip
-    return [Text(f.split), DocumentTable("All measured ways", columns, rows), Bullets(f.glossary)]
+    return [Text(f.split), DocumentTable("All measured ways", columns, rows), *others(f), Bullets(f.glossary)]
+
+
+def others(f: Findings) -> list[Block]:
+    """Tabulate both systems and the ways by mAP, nDCG@10 and R@1, and beside judgements by judged@10."""
+    known = {name for row in f.others for name in row.figures}
+    shown = {name: label for name, label in (HEADLINE | {"judged_10": "judged@10"}).items() if name in known}
+    if len(shown) < 2:
+        return []
+    rows = [
+        [row.name, *(percent(row.figures[name]) if name in row.figures else "-" for name in shown)] for row in f.others
+    ]
+    about = "By other figures, over all queries; those of a way are means over the backfill."
+    return [Text(about), DocumentTable("Both systems and all ways by other figures", ["", *shown.values()], rows)]
 
 
 def own(f: Findings) -> list[Block]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,12 +40,14 @@ class QueryCurves(NamedTuple):
         correct: share of the orders with a correct first item; all 0 without labels.
         passes: encoder passes per query, after most of the refits.
         rewritten: additional writes per item.
+        figures: name of a metric -> (T,) mean over the queries and orders; empty without labels.
     """
 
     values: np.ndarray
     correct: np.ndarray
     passes: int = 2
     rewritten: float = 0.0
+    figures: Mapping[str, np.ndarray] = {}
 
 
 class Measuring:
@@ -60,19 +62,22 @@ class Measuring:
 
     def __init__(self, plain: Embeddings, progress: np.ndarray, labelled: bool, distance: Distance) -> None:
         self.plain, self.progress, self.labelled, self.distance = plain, progress, labelled, distance
+        self.metrics = ["ndcg_10"] if plain.relevance is None else ["ndcg_10", "judged_10"]
         self.truth: Tensor | None = None if labelled else nearest(plain, distance=distance)
 
     def served(self, e: Embeddings, orders: np.ndarray, merge: Merge | None = None) -> QueryCurves:
         """Measure four fixed matrices, as a mean over orders (S, G)."""
         if self.labelled:
-            return _of(backfill_curve(e, orders, self.progress, distance=self.distance, merge=merge, per_query=True))
+            options = {"distance": self.distance, "merge": merge, "metrics": self.metrics}
+            return _of(backfill_curve(e, orders, self.progress, per_query=True, **options))
         shown = [self._overlap(e, order, self.progress, merge) for order in orders]
         return QueryCurves(np.mean(shown, 0), np.zeros_like(shown[0]))
 
     def learned(self, learner: Learner, upgrade: Upgrade, orders: np.ndarray) -> QueryCurves:
         """Measure an online method, on top of the two plain systems."""
         if self.labelled:
-            curve, took = learning_curve(self.plain, upgrade, learner, list(orders), REFIT, self.progress)
+            given = (self.plain, upgrade, learner, list(orders), REFIT, self.progress)
+            curve, took = learning_curve(*given, metrics=self.metrics)
             written = took.rewritten.sum(1).mean() / (4 * self.plain.gallery_new.numel())
             return _of(curve)._replace(passes=int(np.median(took.passes[:, 1:])), rewritten=float(written))
         found = [self._learned(learner, upgrade, order) for order in orders]
@@ -102,7 +107,8 @@ class Measuring:
 def _of(curve: Curve) -> QueryCurves:
     assert curve.average_precision is not None
     assert curve.first_rank is not None
-    return QueryCurves(curve.average_precision.mean(1), (curve.first_rank == 1).mean(1))
+    figures = {name: curve.mean(name) for name in curve.figures}
+    return QueryCurves(curve.average_precision.mean(1), (curve.first_rank == 1).mean(1), figures=figures)
 
 
 PAIRS = 1000  # of training rows, whose distances to each other a rule is fitted on
@@ -236,13 +242,14 @@ def rules(extras: Extras, measuring: Measuring) -> Iterator[tuple[str, Merge]]:
 def _way(names: tuple[str, str, str], effort: Effort, seen: QueryCurves, order: str) -> MethodCurves:
     effort = effort._replace(order=order != "random")
     rewritten = seen.rewritten or float(effort.rewrites)
-    return MethodCurves(*names, effort, seen.values, seen.correct, rewritten)
+    return MethodCurves(*names, effort, seen.values, seen.correct, rewritten, seen.figures)
 
 
 def _switch(seen: QueryCurves) -> MethodCurves:
     values = np.repeat(seen.values[:, :1], seen.values.shape[1], 1)
     correct = np.repeat(seen.correct[:, :1], seen.correct.shape[1], 1)
-    return MethodCurves(SWITCH, "", "", Effort(), values, correct)
+    figures = {name: np.repeat(curve[:1], len(curve)) for name, curve in seen.figures.items()}
+    return MethodCurves(SWITCH, "", "", Effort(), values, correct, figures=figures)
 
 
 class Trial(NamedTuple):

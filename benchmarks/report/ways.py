@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -56,6 +56,7 @@ class MethodCurves:
             the share of the new system's results.
         correct: (Q, T) share of the orders in which the query is answered correctly at rank 1.
         rewritten: mean number of additional writes per item.
+        figures: name of a metric -> (T,) mean over all evaluated queries; empty without labels.
     """
 
     method: str
@@ -65,6 +66,7 @@ class MethodCurves:
     values: np.ndarray
     correct: np.ndarray
     rewritten: float = 0.0
+    figures: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

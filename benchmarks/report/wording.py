@@ -13,7 +13,6 @@ from benchmarks.report.inputs import Inputs
 from benchmarks.report.numbers import between, counted, percent, points
 from benchmarks.report.trials import Trial
 from benchmarks.report.ways import MethodCurves
-from compat.backfill import backfill_curve
 from compat.data.files import printable
 from compat.decision import bands
 from compat.decision.calibration import Calibration
@@ -165,7 +164,7 @@ def warnings_for(
 ) -> list[str]:
     """Return all warnings, those of the data first."""
     return [
-        *warn_of_size(given, trial, distance),
+        *warn_of_size(given, trial),
         *warn_of_zero_vectors(trial.e, distance),
         *warn_of_duplicates(trial.e),
         *warn_of_leaks(given, trial.e),
@@ -174,7 +173,7 @@ def warnings_for(
     ]
 
 
-def warn_of_size(given: Inputs, trial: Trial, distance: Distance) -> list[str]:
+def warn_of_size(given: Inputs, trial: Trial) -> list[str]:
     """Warn of few queries or classes, queries without a relevant item, no labels."""
     found = []
     if not given.labelled:
@@ -188,17 +187,15 @@ def warn_of_size(given: Inputs, trial: Trial, distance: Distance) -> list[str]:
     if given.labelled and count < all_queries:
         found.append(f"{all_queries - count} of {all_queries} queries have no relevant item and are skipped.")
     if given.relevance is not None:
-        found.extend(warn_of_gaps(trial, distance))
+        found.extend(warn_of_gaps(trial))
     elif given.labelled and (classes := len(trial.e.query_labels[trial.rows].unique())) < CLASSES:
         found.append(f"The queries are of only {classes} classes: other classes may behave differently.")
     return found
 
 
-def warn_of_gaps(trial: Trial, distance: Distance) -> list[str]:
+def warn_of_gaps(trial: Trial) -> list[str]:
     """Say which share of the items found first has a judgement under either system."""
-    order = np.arange(len(trial.e.gallery_old))
-    curve = backfill_curve(trial.e, order, [0.0, 1.0], metrics=["judged_10"], distance=distance)
-    shares = curve.mean("judged_10")
+    shares = [trial.ways[way].figures["judged_10"][end] for way, end in ((0, 0), (1, -1))]
     return [
         f"Of the first ten items, {percent(float(shares[0]), 0)} have a judgement under the old model and "
         f"{percent(float(shares[1]), 0)} under the new one; those without count as irrelevant, also where they are not."

@@ -8,22 +8,30 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.tables.table import escape, percent, rows_of, systems
+from compat.curve_metrics import CURVE_METRICS
 from compat.results import Failure, Result
 from compat.results.summaries import HEADLINE
 
 WIDTH = 100
-LEAST = 24  # of the first column
+LEAST = 14  # of the first column
 NAMES = ("method", "AUC mAP (%)", "relative gain", *(f"{label} 0 -> 1" for label in HEADLINE.values()))
+JUDGED = "judged_10"  # a further column in the terminal, where judgements replace labels
 
 
 def narrow(results: Sequence[Result], folder: str | Path | None = None, failures: Sequence[Failure] = ()) -> str:
-    """Format six columns, at most 100 characters wide; * is the best area. Arguments as in `table.table`."""
+    """Format six columns, and judged@10 beside judgements, at most 100 characters wide; * is the best area.
+
+    Arguments as in `table.table`.
+    """
     rows = six_columns(results, folder, "{} *")
+    if any(JUDGED in r.curves for r in results):
+        shares = [ends(row.group, JUDGED, 0) for row in rows_of(results, folder)]
+        rows = [(*row, cell) for row, cell in zip(rows, [CURVE_METRICS[JUDGED].label, *shares], strict=True)]
     return "\n".join([systems(results), "", *align(rows), *(failure.line for failure in failures)])
 
 
 def short(results: Sequence[Result], folder: str | Path | None = None, failures: Sequence[Failure] = ()) -> str:
-    """Format the same columns as Markdown, the best area in bold."""
+    """Format the six columns as Markdown, the best area in bold."""
     rows = six_columns(results, folder, "**{}**")
     return "\n".join([systems(results), "", *markdown(rows), *map(escape, failures)])
 
@@ -37,11 +45,11 @@ def six_columns(results: Sequence[Result], folder: str | Path | None, best: str)
     return rows
 
 
-def ends(group: Sequence[Result], metric: str) -> str:
-    """Format the means of a metric at progress 0 and 1; "-" where a result lacks the curve."""
+def ends(group: Sequence[Result], metric: str, digits: int = 1) -> str:
+    """Format the means of a metric in percent at progress 0 and 1; "-" where a result lacks the curve."""
     if any(metric not in r.curves for r in group):
         return "-"
-    return " -> ".join(f"{100 * np.mean([r.curves[metric][end] for r in group]):.1f}" for end in (0, -1))
+    return " -> ".join(f"{100 * np.mean([r.curves[metric][end] for r in group]):.{digits}f}" for end in (0, -1))
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -49,7 +49,7 @@ def overlap_curve(
         if scales is not None:
             old, new = (torch.from_numpy(scale(keys.numpy())) for scale, keys in zip(scales, (old, new), strict=True))
         ignored = e.query_groups[rows, None] == e.gallery_groups
-        queries = Queries(e.query_old[rows], e.query_new[rows], e.query_labels[rows], e.query_groups[rows])
+        queries = Queries(e.query_old[rows], e.query_new[rows], e.keys[rows], e.query_groups[rows])
         pairs = None if samples is None else standards(samples, queries, distance)[0]
         for point in range(len(points)):
             here = [old, new]

@@ -115,6 +115,8 @@ class CpuEngine:
         grades = np.full((len(start), widest if len(self.index.grades) else 0), -1)
         groups = (self.groups, queries.groups.numpy())
         list_items(self.index.items, self.index.grades, start, stop, *groups, items, grades, count)
+        listed = int(count.max()) if len(count) else 0  # fewer where groups leave some out
+        items, grades = (np.ascontiguousarray(values[:, :listed]) for values in (items, grades))
         norms = [self._norms(rows) for rows in queries[:2]]
         distance = np.empty((2, *items.shape), np.float32)
         for space, rows, norm, out in zip(self.spaces, queries[:2], norms, distance, strict=True):

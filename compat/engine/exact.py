@@ -85,6 +85,16 @@ class EngineGallery:
         return listed if grades is None else grades >= self.min_grade
 
 
+def listed_pairs(listed: Tensor, grades: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the rows and columns of the listed pairs (Q, G): each query's by grade, if judged, then by item."""
+    rows, columns = listed.nonzero(as_tuple=True)
+    if grades is None:
+        return rows, columns
+    graded = grades[rows, columns].argsort(stable=True)
+    order = graded[rows[graded].argsort(stable=True)]
+    return rows[order], columns[order]
+
+
 class Positives(NamedTuple):
     """Each query's relevant items, or all its judged ones, padded to P of them.
 
@@ -114,8 +124,8 @@ class Figures(NamedTuple):
         ranks: (S, T, Q, P) int32, ascending, of each positive: its number among them + the number of non-relevant
             items at its distance or closer; `NO_RANK` where a query has fewer than P. None unless asked for.
         correct_before: (Q,) bool, whether the old system is right at rank 1; the engine leaves it None.
-        reach: (S, T, Q, J) int32, for each relevant or judged item, in an order that never changes, the number of items
-            at its distance or closer; `NO_RANK` for padding. None unless asked for.
+        reach: (S, T, Q, J) int32, for each relevant or judged item, by grade, then by item, the number of items at its
+            distance or closer; `NO_RANK` for padding. None unless asked for.
         grades: (Q, J) int64 of these items, -1 for padding; None by labels.
         reach_before: (Q, J), of the relevant ones in the old system, `NO_RANK` for others; the engine leaves it None.
     """
@@ -207,7 +217,7 @@ class TorchEngine:
 
     def positives(self, measured: ExactChunk) -> Positives:
         old, new, listed, _, graded = measured
-        rows, columns = listed.nonzero(as_tuple=True)
+        rows, columns = listed_pairs(listed, graded)
         count = listed.sum(1)
         width = int(count.max()) if len(count) else 0
         slot = torch.arange(len(rows), device=old.device) - (count.cumsum(0) - count)[rows]

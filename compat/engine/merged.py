@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from compat.engine.exact import NO_RANK, NOTHING_MORE, EngineGallery, Figures, Queries, Wanted, distances
+from compat.engine.exact import NO_RANK, NOTHING_MORE, EngineGallery, Figures, Queries, Wanted, distances, listed_pairs
 from compat.engine.kernels import compiled
 
 IGNORED, LISTED = 2, 3  # kinds of items beside others (0) and positives (1)
@@ -139,8 +139,10 @@ class MergeEngine:
         kind = (listed * LISTED).where(~relevant, 1).masked_fill_(ignored, IGNORED).to(torch.int8).numpy()
         shape = (len(queries.labels), len(step), gallery.points)
         average, first = np.empty(shape), np.empty(shape, np.int64)
-        place = (listed.cumsum(1) - 1).where(listed, -1)
-        width = int(listed.sum(1).max()) if len(listed) else 0
+        rows, items = listed_pairs(listed, graded)
+        count, place = listed.sum(1), torch.full(listed.shape, -1)
+        place[rows, items] = torch.arange(len(rows)) - (count.cumsum(0) - count)[rows]
+        width = int(count.max()) if len(listed) else 0
         each, reach = (np.full((*shape, width if asked else 0), NO_RANK, np.int32) for asked in wanted)
         for q, places in enumerate(place.numpy()):
             old, new = (key[q].astype(np.float64) for key in keys)
@@ -152,7 +154,6 @@ class MergeEngine:
         grades = None
         if graded is not None:
             grades = torch.full((len(kind), width), -1)
-            rows, items = listed.nonzero(as_tuple=True)
             grades[rows, place[rows, items]] = graded[rows, items]
         return Figures(precision, rank, relevant.sum(1), more[0], None, more[1], grades)
 

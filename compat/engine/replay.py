@@ -92,14 +92,21 @@ def replay(
     chunks = rows.split(chunk or _chunk(engines, threads, sharded, wanted))
 
     def summary_of(some: Tensor) -> Summary:
-        compared = [Queries(*(values[some] for values in part)) for part in queries]
-        if len(engines) == 1 and not sharded:
-            return summary(some, engines[0].figures(compared[0], wanted))
-        return summary(some, _counted(cast(Sequence[Countable[Any]], engines), compared, sharded, wanted))
+        return summary(some, figures_of(some, engines, queries, sharded, wanted))
 
     yield from (
         _in_threads(summary_of, chunks, threads) if threaded else zip(chunks, map(summary_of, chunks), strict=True)
     )
+
+
+def figures_of(
+    rows: Tensor, engines: Sequence[Engine], queries: Sequence[Queries], sharded: bool, wanted: Wanted
+) -> Figures:
+    """Compute the figures of some queries (N,). Arguments as in `replay`."""
+    compared = [Queries(*(values[rows] for values in part)) for part in queries]
+    if len(engines) == 1 and not sharded:
+        return engines[0].figures(compared[0], wanted)
+    return _counted(cast(Sequence[Countable[Any]], engines), compared, sharded, wanted)
 
 
 def _counted(engines: Sequence[Countable[Any]], queries: Sequence[Queries], sharded: bool, wanted: Wanted) -> Figures:

@@ -53,6 +53,7 @@ def learning_curve(
     progress: Any = 11,
     correct_before: Any = None,
     metrics: Iterable[str] | Mapping[str, CurveMetric] = (),
+    before: Embeddings | None = None,
 ) -> tuple[Curve, Refits]:
     """Replay a backfill with a learner refitted at some completion ratios to the pairs migrated so far.
 
@@ -69,6 +70,7 @@ def learning_curve(
         progress: completion ratios, see `backfill_curve`.
         correct_before: see `backfill_curve`.
         metrics: see `backfill_curve`.
+        before: see `backfill_curve`; default: what is served without the learner.
 
     Returns:
         The `Curve` with per-query figures, and the cost of refits.
@@ -83,6 +85,7 @@ def learning_curve(
         start = backfill_curve(served, orders[0], points[:1], per_query=True)
         assert start.first_rank is not None
         correct_before = start.first_rank[:, 0, 0] == 1
+    before = served if before is None else before
     took = Refits(*(np.zeros((len(orders), len(moments))) for _ in fields(Refits)))
     curves, failures = [], []
     for s, order in enumerate(orders):
@@ -101,9 +104,8 @@ def learning_curve(
             )
             failures += [serving.failure] if serving.failure else []
             if len(some := points[(moment <= points) & (points < until)]):
-                parts.append(
-                    curve_between(served, serving, order, some, correct_before=correct_before, metrics=metrics)
-                )
+                given = {"correct_before": correct_before, "before": before, "metrics": metrics}
+                parts.append(curve_between(served, serving, order, some, **given))
         curves.append(joined(parts, 1))
     if failures:
         warnings.warn(f"{failures[0]}; the baseline keeps serving", stacklevel=2)

@@ -156,6 +156,52 @@ def test_with_labels_everything_is_judged():
     assert curve.mean("judged_10").tolist() == [1.0] * 3
 
 
+def shown(e, order, ratio, k, min_grade):
+    """The relevant items among the first k of each query, an item at a distance shared beyond the k-th is not."""
+    backfilled = torch.zeros(len(order), dtype=torch.bool)
+    backfilled[torch.tensor(order[: math.floor(ratio * len(order))].copy())] = True
+    old, new = (distances(*space, "cosine") for space in ((e.query_old, e.gallery_old), (e.query_new, e.gallery_new)))
+    merged = new.where(backfilled, old).masked_fill(e.query_groups[:, None] == e.gallery_groups, torch.inf)
+    relevant = e.relevant(torch.arange(len(merged))) & merged.isfinite()
+    reach = (merged[:, None] <= merged[:, :, None]).sum(2)
+    return relevant, relevant & (reach <= k)
+
+
+@pytest.mark.parametrize("options", [{"backend": "numba"}, {"backend": "torch", "query_chunk": 5}, {"merge": "plain"}])
+@pytest.mark.parametrize("by_labels", [False, True])
+@pytest.mark.parametrize("tied", [False, True])
+def test_losses_are_those_of_the_old_system_itself(options, by_labels, tied):
+    e = random_embeddings(11, 40, 60, tied)
+    e = e if by_labels else judged(e, np.random.default_rng(1), min_grade=2)[0]
+    served, order = e.replace(query_old=e.query_old.flip(1)), backfill_order(60, 3)
+    options = {**options, "merge": Plain()} if "merge" in options else options
+    curve = backfill_curve(served, order, RATIOS, metrics={"lost": Lost(3)}, before=e, **options)
+    relevant, before = shown(e, order, 0.0, 3, 2)
+    evaluated = relevant.any(1)
+    for point, ratio in enumerate(RATIOS):
+        now = shown(served, order, ratio, 3, 2)[1]
+        lost = (before & ~now).sum(1) / before.sum(1).clamp_min(1)
+        np.testing.assert_allclose(curve.mean("lost")[point], lost[evaluated].double().mean(), rtol=1e-6)
+    assert curve.mean("lost")[0] > 0
+    assert backfill_curve(e, order, RATIOS, metrics={"lost": Lost(3)}, before=e, **options).mean("lost")[0] == 0
+    alone = backfill_curve(e, order, [0.0], per_query=True, **options)
+    flips = backfill_curve(served, order, RATIOS, correct_before=alone.first_rank[:, 0, 0] == 1, **options)
+    assert curve.negative_flip_rate.tolist() == flips.negative_flip_rate.tolist()
+
+
+def test_losses_in_a_gallery_in_parts_equal_those_of_the_whole():
+    e, _ = judged(random_embeddings(5), np.random.default_rng(5), min_grade=2)
+    served, rows = e.replace(query_old=e.query_old.flip(1)), torch.arange(30)
+    options = {"metrics": {"lost": Lost(3)}}
+    expected = backfill_curve(served, rows, RATIOS, before=e, **options)
+    parts, before = ([whole.subset(items=some) for some in (rows[:11], rows[11:])] for whole in (served, e))
+    found = backfill_curve(parts, rows, RATIOS, before=before, **options)
+    for name, values in expected.figures.items():
+        np.testing.assert_array_equal(found.figures[name], values, err_msg=name)
+    with pytest.raises(InputError, match=r"before: \(queries, items\) \[\(12, 30\)\], expected \[\(12, 11\), "):
+        backfill_curve(parts, rows, RATIOS, before=e, **options)
+
+
 def test_merge_rules_by_rank_take_judgements():
     e, _ = judged(random_embeddings(5), np.random.default_rng(5))
     raw = backfill_curve(e, range(30), RATIOS, metrics=METRICS)
