@@ -68,8 +68,10 @@ class Measuring:
     def served(self, e: Embeddings, orders: np.ndarray, merge: Merge | None = None) -> QueryCurves:
         """Measure four fixed matrices, as a mean over orders (S, G)."""
         if self.labelled:
-            options = {"distance": self.distance, "merge": merge, "metrics": self.metrics}
-            return _of(backfill_curve(e, orders, self.progress, per_query=True, **options))
+            curve = backfill_curve(
+                e, orders, self.progress, distance=self.distance, merge=merge, metrics=self.metrics, per_query=True
+            )
+            return _of(curve)
         shown = [self._overlap(e, order, self.progress, merge) for order in orders]
         return QueryCurves(np.mean(shown, 0), np.zeros_like(shown[0]))
 

@@ -185,6 +185,7 @@ def test_losses_are_those_of_the_old_system_itself(options, by_labels, tied):
     assert curve.mean("lost")[0] > 0
     assert backfill_curve(e, order, RATIOS, metrics={"lost": Lost(3)}, before=e, **options).mean("lost")[0] == 0
     alone = backfill_curve(e, order, [0.0], per_query=True, **options)
+    assert alone.first_rank is not None
     flips = backfill_curve(served, order, RATIOS, correct_before=alone.first_rank[:, 0, 0] == 1, **options)
     assert curve.negative_flip_rate.tolist() == flips.negative_flip_rate.tolist()
 
@@ -192,7 +193,7 @@ def test_losses_are_those_of_the_old_system_itself(options, by_labels, tied):
 def test_losses_in_a_gallery_in_parts_equal_those_of_the_whole():
     e, _ = judged(random_embeddings(5), np.random.default_rng(5), min_grade=2)
     served, rows = e.replace(query_old=e.query_old.flip(1)), torch.arange(30)
-    options = {"metrics": {"lost": Lost(3)}}
+    options: Any = {"metrics": {"lost": Lost(3)}}
     expected = backfill_curve(served, rows, RATIOS, before=e, **options)
     parts, before = ([whole.subset(items=some) for some in (rows[:11], rows[11:])] for whole in (served, e))
     found = backfill_curve(parts, rows, RATIOS, before=before, **options)
