@@ -16,9 +16,9 @@ from compat.curve import area
 from compat.curve_metrics import CurveMetric, select_metrics
 from compat.curve_sums import OldSystem, curve_sums, of_all_processes
 from compat.embeddings import Embeddings, warn_of_directions
-from compat.engine.exact import Distance, EngineGallery, Queries
+from compat.engine.exact import Distance, EngineGallery, KeptSample, Queries
 from compat.engine.replay import Backend
-from compat.engine.samples import Sample, draw
+from compat.engine.samples import draw
 from compat.errors import InputError
 from compat.merge import Merge, QueryZScore
 from compat.progress import backfill_steps, completion_ratios
@@ -186,7 +186,7 @@ def backfill_curve(
     sizes = _gallery_sizes(whole, shard)
     points = completion_ratios(progress)
     step = backfill_steps(order, sum(sizes), points)
-    samples: list[Sample] = []
+    samples: list[KeptSample] = []
     if rule is not None:
         samples, merge = draw(rule, order, points, e, sizes if shard == "gallery" else ()), None
     if shard == "gallery":

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from compat.curve import area
 from compat.embeddings import Embeddings, warn_of_directions
-from compat.engine.exact import Distance, Queries
+from compat.engine.exact import Distance, KeptSample, Queries
 from compat.engine.nearest import MEMORY, IndexedSpace
-from compat.engine.samples import Sample, draw, standardised, standards
+from compat.engine.samples import draw, standardised, standards
 from compat.errors import InputError
 from compat.merge import Merge, QueryZScore
 from compat.progress import backfill_steps, completion_ratios
@@ -224,12 +224,12 @@ def _pairs(labels: tuple[Tensor, Tensor], groups: tuple[Tensor, Tensor]) -> tupl
     return query, gallery
 
 
-def _scales(e: Embeddings, rows: Tensor, samples: Sample, point: int, distance: Distance) -> Tensor:
+def _scales(e: Embeddings, rows: Tensor, samples: KeptSample, point: int, distance: Distance) -> Tensor:
     """Return the scales of these queries (N,) at a completion ratio, (N, 2, 2), see `standards`."""
     queries = Queries(*(values[rows].cpu() for values in (e.query_old, e.query_new, e.keys, e.query_groups)))
     here = samples.chosen[point]
     old, new, groups = (values[here].cpu() for values in samples[:3])
-    sample = Sample(old, new, groups, torch.ones(1, len(old), dtype=torch.bool))
+    sample = KeptSample(old, new, groups, torch.ones(1, len(old), dtype=torch.bool))
     return standards([sample], queries, distance)[0, 0]
 
 

@@ -6,6 +6,7 @@ The lines between a mark and `<!-- end -->` are replaced by the table that the m
     <!-- short: FOLDER [label=value ...] -->            its first six
     <!-- ranks: FOLDER FOLDER ... [label=value ...] --> effects over several benchmarks; against=METHOD: to this one
     <!-- harm: FOLDER FOLDER ... [label=value ...] -->  runs below the old system, by method
+    <!-- gains: FOLDER FOLDER ... [label=value ...] -->  the same in short
     <!-- seen: FOLDER FOLDER ... [label=value ...] -->  one data set, with heads that see all and fewer classes
     <!-- policies: FILE -->                             an experiment on policies
     <!-- agreement: FILE -->                            reports on upgrades
@@ -27,7 +28,7 @@ from benchmarks.tables.harm import harm_table
 from benchmarks.tables.live import faults, indexed, searching, speed
 from benchmarks.tables.ranks import ranking, table
 from benchmarks.tables.reports import agreement
-from benchmarks.tables.seen import seen_table
+from benchmarks.tables.seen import gains_table, seen_table
 from benchmarks.tables.table import table as wide
 from benchmarks.tables.table import tables
 from benchmarks.tables.terminal import short
@@ -71,6 +72,7 @@ KINDS: dict[str, Maker] = {  # of the document's folder, the words of a mark, an
     "ranks": _ranks,
     "harm": lambda folder, words, broken: harm_table(*_parted(folder, words), broken),
     "seen": lambda folder, words, broken: seen_table(*_parted(folder, words), broken),
+    "gains": lambda folder, words, broken: gains_table(*_parted(folder, words), broken),
     "policies": lambda folder, words, _: _policies(folder / words[0]),
     "agreement": lambda folder, words, _: agreement(folder / words[0]),
     "live": lambda folder, words, _: speed(folder / words[0]),

@@ -21,6 +21,7 @@ NOTE = (
     "run, in points, by mAP / nDCG@10 / R@1. ± is half the 95 % interval over seeds. -: not measured, or no such row."
 )
 QUERY_Z = "query_z_score"
+GAINS = ("relative_gain", "gain_ndcg_10", "gain_r_1")
 
 
 def seen_table(folders: Sequence[str | Path], only: Iterable[str] = (), broken: list[str] | None = None) -> str:
@@ -43,6 +44,21 @@ def seen_table(folders: Sequence[str | Path], only: Iterable[str] = (), broken: 
     named = settings(folders)
     both = (markdown(seen_rows(named, results, headings)) for headings in (MEAN_AP, FIRST))
     return "\n".join([NOTE, "", *next(both), "", *next(both)])
+
+
+def gains_table(folders: Sequence[str | Path], only: Iterable[str] = (), broken: list[str] | None = None) -> str:
+    """Format the gains of mAP, nDCG@10 and R@1 as Markdown, a column for each folder; arguments as of `seen_table`."""
+    conditions = list(only)
+    results = [one_upgrade("gains", folder, conditions, broken) for folder in folders]
+    rows = [["method", *settings(folders)]]
+    for name in dict.fromkeys(r.name for of_folder in results for r in reversed(of_folder)):
+        groups = [[r for r in of_folder if r.name == name] for of_folder in results]
+        rows.append([name, *(" / ".join(_bare(row, gain) for gain in GAINS) if row else "-" for row in groups)])
+    return "\n".join(["Relative gain (%) of mAP / nDCG@10 / R@1, mean over trainings.", "", *markdown(rows)])
+
+
+def _bare(row: Sequence[Result], gain: str) -> str:
+    return figure(row, SUMMARIES[gain]).partition(" ± ")[0]
 
 
 def seen_rows(

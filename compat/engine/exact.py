@@ -14,16 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from compat.merge import Merge
 from compat.relevance import Relevance
-
-if TYPE_CHECKING:
-    from compat.engine.samples import Sample
 
 Distance = Literal["cosine", "l2"]
 NO_RANK = 2**31 - 1
@@ -36,6 +33,22 @@ class Queries(NamedTuple):
     new: Tensor
     labels: Tensor
     groups: Tensor
+
+
+class KeptSample(NamedTuple):
+    """The items sampled along one order, and at which completion ratios each of them is in the sample.
+
+    Attributes:
+        old: (U, D_old) their embeddings before the backfill.
+        new: (U, D_new) after it.
+        groups: (U,) int64.
+        chosen: (T, U) bool.
+    """
+
+    old: Tensor
+    new: Tensor
+    groups: Tensor
+    chosen: Tensor
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,7 @@ class EngineGallery:
     points: int
     distance: Distance = "cosine"
     merge: Merge | None = None
-    samples: Sequence[Sample] = ()
+    samples: Sequence[KeptSample] = ()
     relevance: Relevance | None = None
 
     @property

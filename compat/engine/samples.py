@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,31 +11,15 @@ import torch.distributed as dist
 from torch import Tensor
 
 from compat.embeddings import Embeddings
-from compat.engine.exact import Distance, Queries, distances
+from compat.engine.exact import Distance, KeptSample, Queries, distances
 from compat.merge import QueryZScore
 
 FLAT = 1e-6  # deviation over mean below which distances differ by rounding
 
 
-class Sample(NamedTuple):
-    """The items sampled along one order, and at which completion ratios each of them is in the sample.
-
-    Attributes:
-        old: (U, D_old) their embeddings before the backfill.
-        new: (U, D_new) after it.
-        groups: (U,) int64.
-        chosen: (T, U) bool.
-    """
-
-    old: Tensor
-    new: Tensor
-    groups: Tensor
-    chosen: Tensor
-
-
 def draw(
     rule: QueryZScore, order: Any, progress: np.ndarray, part: Embeddings, shards: Sequence[int] = ()
-) -> list[Sample]:
+) -> list[KeptSample]:
     """Draw the samples of each order, in every process the same.
 
     Args:
@@ -56,7 +40,7 @@ def draw(
         chosen = torch.from_numpy(np.stack([np.isin(rows, some) for some in items])).to(part.gallery_old.device)
         matrices = (part.gallery_old, part.gallery_new, part.gallery_groups)
         old, new, groups = (_rows(values, rows - first, bool(shards)) for values in matrices)
-        found.append(Sample(old, new, groups, chosen))
+        found.append(KeptSample(old, new, groups, chosen))
     return found
 
 
@@ -71,7 +55,7 @@ def _rows(values: Tensor, rows: np.ndarray, sharded: bool) -> Tensor:
     return found
 
 
-def standards(samples: Sequence[Sample], queries: Queries, distance: Distance) -> Tensor:
+def standards(samples: Sequence[KeptSample], queries: Queries, distance: Distance) -> Tensor:
     """Compute mean and inverse deviation of each query's distances to the samples, (S, T, Q, 2, 2) float64.
 
     The last dimensions are the space, old or new, and mean or inverse: a distance d becomes (d - mean) * inverse.

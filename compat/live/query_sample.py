@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compat.engine.exact import Queries
-from compat.engine.samples import Sample, standards
+from compat.engine.exact import KeptSample, Queries
+from compat.engine.samples import standards
 from compat.live.items import Journal, Work
 from compat.live.store import Store
 from compat.merge import QueryZScore, lowest
@@ -39,7 +39,7 @@ class QuerySample:
         self.entering = entering(self.priority, rule.size)
         self.ids: dict[int, str] | None = None
         self.known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self.current: tuple[int, Sample | None] = (-1, None)
+        self.current: tuple[int, KeptSample | None] = (-1, None)
 
     def scales(self, old: Tensor, new: Tensor) -> Tensor | None:
         """Return the queries' scales for the old and the new part, (Q, 2, 2), see `standards`; None: raw distances."""
@@ -48,7 +48,7 @@ class QuerySample:
         labels = torch.zeros(len(old), dtype=torch.int64)
         return standards([sample], Queries(old, new, labels, labels), self.journal.distance)[0, 0]
 
-    def update(self) -> Sample | None:
+    def update(self) -> KeptSample | None:
         """Read the items which have entered the sample since, and return it; None: too few are migrated."""
         pending = self.store.pending(1, FIRST)
         migrated = pending[0].place if pending else self.journal.items
@@ -56,7 +56,7 @@ class QuerySample:
             self.current = migrated, self._read(migrated)
         return self.current[1]
 
-    def _read(self, migrated: int) -> Sample | None:
+    def _read(self, migrated: int) -> KeptSample | None:
         if migrated < self.rule.fewest:
             return None
         some = self.entering[: np.searchsorted(self.entering, migrated)]
@@ -76,7 +76,9 @@ class QuerySample:
             return None
         old, new = (np.stack(rows) for rows in zip(*pairs, strict=True))
         groups = torch.ones(len(pairs), dtype=torch.int64)  # no query's
-        return Sample(self.searched(old), torch.from_numpy(new), groups, torch.ones(1, len(pairs), dtype=torch.bool))
+        return KeptSample(
+            self.searched(old), torch.from_numpy(new), groups, torch.ones(1, len(pairs), dtype=torch.bool)
+        )
 
 
 def entering(priority: np.ndarray, size: int) -> np.ndarray:

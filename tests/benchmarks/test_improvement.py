@@ -71,8 +71,10 @@ class Digits:
 
     def auc(self, built: Built, upgraded: Upgraded) -> float:
         """The area under the backfill curve."""
-        assert not isinstance(upgraded.new, ServedSystem)
-        images = upgraded.new.vectors.images
+        new = upgraded.new
+        while isinstance(new, ServedSystem):
+            new = new.by.new
+        images = new.vectors.images
         embeddings = serve(built.method, plain(built, images))
         return backfill_curve(embeddings, backfill_order(len(embeddings.gallery_old), 0), 5).auc
 

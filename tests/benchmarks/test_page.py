@@ -97,12 +97,12 @@ def test_each_result_names_its_making(tmp_path):
     assert "compat.data.Digits" in benchmark["config"]
 
 
-def test_the_committed_results_are_under_three_megabytes_and_each_method_is_described(run, tmp_path):
+def test_the_committed_results_are_under_four_megabytes_and_each_method_is_described(run, tmp_path):
     code, printed, errors = run(ROOT / "results", "-o", tmp_path / "site")
     assert (code, errors) == (0, "")
     path = tmp_path / "site" / "index.html"
     assert str(path) in printed
-    assert path.stat().st_size < 3_000_000
+    assert path.stat().st_size < 4_000_000
     found = data_in(path)
     committed = {p.parent.name for p in (ROOT / "results").glob("*/results.jsonl*")}
     assert {one["folder"] for one in found["benchmarks"]} == committed

@@ -90,6 +90,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     "Quantile": {"knots": KNOTS},
 }  # fmt: skip
 LATER = {("SingleModel", "warmup"), ("SimCLR", "warmup")}  # by the benchmark, and by a training's schedule
+LATER |= {("QueryZScore", name) for name in ("size", "fewest", "seed")}  # together, see test_query_z_score.py
 FAMILIES = ((methods, (Upgrade, SingleModel)), (orders, orders.Order), (merge, merge.Merge))
 KINDS = {
     name: kind
