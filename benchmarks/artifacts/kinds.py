@@ -235,7 +235,7 @@ class Ordering(Artifact):
     order: Spec
     seeds: tuple[tuple[int, int], ...]
     images: ImageSet
-    old: PlainSystem | ServedSystem | OldEnd | None
+    old: PlainSystem | ServedSystem | None
     upgrade: Upgraded | None
     estimator: Upgraded | None
     progress: tuple[float, ...] | None

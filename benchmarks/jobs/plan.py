@@ -251,17 +251,18 @@ class Planner:
         needs = set(order.needs())
         looks = needs & {"served old gallery", "all matrices and labels"}
         everything = "all matrices and labels" in needs
-        estimator = None
+        old, estimator = upgrade.learned.old, None
+        while isinstance(old, OldEnd):
+            old = old.of.learned.old  # with its classifier, whatever is on top of it
         if "uncertainty" in needs:
             estimator = upgrade
             if not upgrade.learned.method.declared("estimates", False):
-                old = upgrade.learned.old
                 estimator = self.upgraded(self.fastfill(), "fastfill", number + 1, old)
         return Ordering(
             order,
             seeds,
             self.images.shown_plainly(),
-            upgrade.learned.old if needs & {"old gallery", "old classifier"} else None,
+            old if needs & {"old gallery", "old classifier"} else None,
             upgrade if looks else None,
             estimator,
             self.progress if everything else None,
