@@ -200,6 +200,13 @@ class Upgraded:
     learned: MethodState
     new: PlainSystem | OwnSystem | ServedSystem
 
+    @property
+    def transforms_gallery(self) -> bool:
+        """Whether all old items are rewritten when the backfill starts, by the method or by the one under it."""
+        old = self.learned.old
+        own = bool(self.learned.method.declared("transforms_gallery", False))
+        return own or (isinstance(old, OldEnd) and old.of.transforms_gallery)
+
 
 @dataclass(frozen=True)
 class ServedSystem:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.artifacts.curve import bytes_written, log_curve, lost_from, seconds_of_maps, tensors_of
+from benchmarks.artifacts.curve import bytes_written, log_curve, lost_from, map_seconds, tensors_of
 from benchmarks.artifacts.kinds import OnlineCurve
 from benchmarks.artifacts.matrices import matrices
 from benchmarks.artifacts.measured import build_metrics
@@ -27,13 +27,13 @@ def replay(artifact: OnlineCurve, store: ArtifactStore, folder: Path) -> dict[st
     curve, took = learning_curve(served, built.method, learner, orders, *asked)
     lists = tensors_of(curve)
     log_curve(folder, curve)
-    written = bytes_written(store, artifact.upgrade, served)
+    written = bytes_written(artifact.upgrade, served)
     anew = took.rewritten.sum(1).mean() / len(served.gallery_old)
     return {
         **lists,
         **written,
         "bytes_per_item": torch.tensor(round(float(written["bytes_old"] + written["bytes_new"]) + anew)),
-        "map_seconds": torch.tensor(seconds_of_maps(store, artifact.upgrade)),
+        "map_seconds": torch.tensor(map_seconds(store, artifact.upgrade)),
         "refit_rewritten": torch.from_numpy(took.rewritten),
         "refit_seconds": torch.from_numpy(took.seconds),
         "refit_mapping": torch.from_numpy(took.mapping),

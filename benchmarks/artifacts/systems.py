@@ -139,12 +139,6 @@ def served_as(built: Built, system: System, end: Literal[0, 1]) -> System:
     return System(drop_classifier(system.embedder) if same else Precomputed(dim), rows)
 
 
-def rewrites(store: ArtifactStore, upgraded: Upgraded) -> bool:
-    """Whether all old items are rewritten when the backfill starts, by the method or by the one under it."""
-    old = upgraded.learned.old
-    return upgrade(store, upgraded).method.transforms_gallery or (isinstance(old, OldEnd) and rewrites(store, old.of))
-
-
 def drop_classifier(embedder: Embedder) -> Embedder:
     """Return the same embedder without its classifier."""
     embedder = copy.copy(embedder)

@@ -75,7 +75,7 @@ def result(
         refits=refits,
         provenance=list(records),
         images_skipped=data.skipped,
-        transforms_gallery=rewrites(Spec(spec)),
+        transforms_gallery=replayed.upgrade.transforms_gallery and not isinstance(replayed, OnlineCurve),
         cost=costs(replayed, curve, store),
         metrics={name: describe_metric(spec) for name, spec in replayed.metrics if spec is not None},
     )
@@ -88,11 +88,6 @@ def needs_of(upgrade: Upgraded) -> list[str]:
     learned = upgrade.learned
     under = needs_of(learned.new.by) if isinstance(learned.new, ServedSystem) else []
     return [*learned.method.needs(), *under]
-
-
-def rewrites(spec: Spec) -> bool:
-    """Whether a method rewrites the old gallery when the backfill starts, or the method under it does."""
-    return bool(spec.declared("transforms_gallery", False)) or (spec.onto is not None and rewrites(spec.onto))
 
 
 def figures_of(tensors: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from benchmarks.tables.compare import one_upgrade
 from benchmarks.tables.table import percent
@@ -21,6 +22,7 @@ NOTE = (
     "run, in points, by mAP / nDCG@10 / R@1. ± is half the 95 % interval over seeds. -: not measured, or no such row."
 )
 QUERY_Z = "query_z_score"
+Format: TypeAlias = Callable[[Sequence[Result], Sequence[Result]], str]  # of a row, and all results of its folder
 GAINS = ("relative_gain", "gain_ndcg_10", "gain_r_1")
 
 
@@ -42,7 +44,7 @@ def seen_table(folders: Sequence[str | Path], only: Iterable[str] = (), broken: 
         raise InputError(f"seen: {len(folders)} folder, expected two or more of one data set")
     results = [one_upgrade("seen", folder, conditions, broken) for folder in folders]
     named = settings(folders)
-    both = (markdown(seen_rows(named, results, headings)) for headings in (MEAN_AP, FIRST))
+    both = (markdown(seen_rows(named, results, figures)) for figures in (MEAN_AP, FIRST))
     return "\n".join([NOTE, "", *next(both), "", *next(both)])
 
 
@@ -50,30 +52,23 @@ def gains_table(folders: Sequence[str | Path], only: Iterable[str] = (), broken:
     """Format the gains of mAP, nDCG@10 and R@1 as Markdown, a column for each folder; arguments as of `seen_table`."""
     conditions = list(only)
     results = [one_upgrade("gains", folder, conditions, broken) for folder in folders]
-    rows = [["method", *settings(folders)]]
-    for name in dict.fromkeys(r.name for of_folder in results for r in reversed(of_folder)):
-        groups = [[r for r in of_folder if r.name == name] for of_folder in results]
-        rows.append([name, *(" / ".join(_bare(row, gain) for gain in GAINS) if row else "-" for row in groups)])
-    return "\n".join(["Relative gain (%) of mAP / nDCG@10 / R@1, mean over trainings.", "", *markdown(rows)])
-
-
-def _bare(row: Sequence[Result], gain: str) -> str:
-    return figure(row, SUMMARIES[gain]).partition(" ± ")[0]
+    note = "Relative gain (%), mean over trainings."
+    return "\n".join([note, "", *markdown(seen_rows(settings(folders), results, SHORT))])
 
 
 def seen_rows(
-    settings: Sequence[str], results: Sequence[Sequence[Result]], headings: Sequence[str] = ()
+    settings: Sequence[str], results: Sequence[Sequence[Result]], figures: Mapping[str, Format] | None = None
 ) -> list[list[str]]:
     """Return the columns' names and a row for each method; figures by `QUERY_Z` stand in the row of raw distances.
 
     Args:
         settings: their names.
         results: of each, of one upgrade, as `load_results` gives them.
-        headings: of FIGURES; default: all.
+        figures: of each row by heading; default: `MEAN_AP` and `FIRST`.
     """
     shown = [[r for r in of_folder if not standardised(r, of_folder)] for of_folder in results]
     names = list(dict.fromkeys(r.name for of_folder in shown for r in reversed(of_folder)))
-    chosen = {heading: FIGURES[heading] for heading in headings or FIGURES}
+    chosen = MEAN_AP | FIRST if figures is None else figures
     rows = [["method", *(f"{heading}: {setting}" for heading in chosen for setting in settings)]]
     for name in names:
         groups = [[r for r in of_folder if r.name == name] for of_folder in shown]
@@ -109,12 +104,17 @@ def gains(row: Sequence[Result], results: Sequence[Result]) -> str:
     """Format the relative gain of mAP in three ranges."""
     ranges = [SUMMARIES["relative_gain"], SUMMARIES["gain_on_final"], *between_heads(results).values()]
     first, *others = [*(figure(row, column) for column in ranges), "-"][:3]
-    return " / ".join([first, *(text.partition(" ± ")[0] for text in others)])
+    return " / ".join([first, *map(bare, others)])
 
 
 def figure(row: Sequence[Result], column: Summary) -> str:
     """Format one figure; "-" where a result lacks what it needs."""
     return percent([column.of(r) for r in row], 1) if all(map(column.known, row)) else "-"
+
+
+def bare(text: str) -> str:
+    """Leave out the interval of a figure."""
+    return text.partition(" ± ")[0]
 
 
 def falls(row: Sequence[Result]) -> str:
@@ -123,11 +123,12 @@ def falls(row: Sequence[Result]) -> str:
     return " / ".join("-" if not one.runs else f"{100 * one.worst:.2f}" if one.below else "0" for one in found)
 
 
-FIGURES: dict[str, Callable[[Sequence[Result], Sequence[Result]], str]] = {  # of a row, and all results of its folder
-    "gain of mAP": gains,
-    "by query z": by_query_z,
+MEAN_AP: dict[str, Format] = {"gain of mAP": gains, "by query z": by_query_z}
+FIRST: dict[str, Format] = {  # what users see first
     "gain of nDCG@10": lambda row, _: figure(row, SUMMARIES["gain_ndcg_10"]),
     "gain of R@1": lambda row, _: figure(row, SUMMARIES["gain_r_1"]),
     "worst fall": lambda row, _: falls(row),
 }
-MEAN_AP, FIRST = list(FIGURES)[:2], list(FIGURES)[2:]
+SHORT: dict[str, Format] = {
+    "mAP / nDCG@10 / R@1": lambda row, _: " / ".join(bare(figure(row, SUMMARIES[gain])) for gain in GAINS)
+}
