@@ -7,9 +7,9 @@ from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor
 
 from compat.batch import Pair
-from compat.errors import InputError, at_least_one, not_negative, positive
+from compat.errors import at_least_one, not_negative, positive
 from compat.losses import alignment_loss, metric_compatible_loss
-from compat.methods.learned import Learned
+from compat.methods.learned import Learned, check_negatives
 from compat.methods.upgrade import Fit
 from compat.models import Embedder, ResidualHead, head
 from compat.needs import Given
@@ -61,8 +61,7 @@ class ForwardContrast(Learned):
         self.mcl_weight, self.temperature, self.k_neg = mcl_weight, temperature, k_neg
 
     def learn(self, given: Given, fit: Fit) -> None:
-        if (given["training labels"] == given["training labels"][:1]).all():
-            raise InputError("data: training images of a single class, expected at least 2, as mcl needs negatives")
+        check_negatives(given, "mcl")
         super().learn(given, fit)
 
     def query(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:

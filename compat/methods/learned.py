@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from compat.data.images import Sample
 
 
+def check_negatives(given: Given, what: str) -> None:
+    """Refuse training labels of a single class, for a loss that needs negatives.
+
+    Raises:
+        InputError: there is one class.
+    """
+    labels = given["training labels"]
+    if (labels == labels[:1]).all():
+        raise InputError(f"data: training images of a single class, expected at least 2, as {what} needs negatives")
+
+
 class Learned(Trained):
     """Heads trained with warm-up and cosine, one encoder pass; batch norm is frozen in the second half (FCT).
 

@@ -11,9 +11,9 @@ from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor
 
 from compat.batch import Pair
-from compat.errors import InputError, at_least_one, positive
+from compat.errors import at_least_one, positive
 from compat.losses import metric_compatible_loss
-from compat.methods.learned import Learned
+from compat.methods.learned import Learned, check_negatives
 from compat.methods.upgrade import Fit
 from compat.models import Embedder, ResidualHead
 from compat.needs import Given
@@ -63,8 +63,7 @@ class Rho(Learned):
         self.rho = ResidualHead(self.new.project.out_features, blocks, hidden)
 
     def learn(self, given: Given, fit: Fit) -> None:
-        if (given["training labels"] == given["training labels"][:1]).all():
-            raise InputError("data: training images of a single class, expected at least 2, as rho needs negatives")
+        check_negatives(given, "rho")
         super().learn(given, fit)
 
     def query(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:

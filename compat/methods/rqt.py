@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from compat.batch import Pair
 from compat.errors import InputError, at_least_one, not_negative, positive
 from compat.losses import Mode, Reduction, alignment_loss, metric_compatible_loss
-from compat.methods.learned import Learned
+from compat.methods.learned import Learned, check_negatives
 from compat.methods.upgrade import Fit
 from compat.models import Embedder, ResidualHead, head
 from compat.needs import Given
@@ -76,8 +76,8 @@ class ReverseQuery(Learned):
         self.k_pos, self.k_neg, self.self_positive = k_pos, k_neg, self_positive
 
     def learn(self, given: Given, fit: Fit) -> None:
-        if self.mcl is not None and (given["training labels"] == given["training labels"][:1]).all():
-            raise InputError("data: training images of a single class, expected at least 2, as mcl needs negatives")
+        if self.mcl is not None:
+            check_negatives(given, "mcl")
         super().learn(given, fit)
 
     def query(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
