@@ -117,10 +117,9 @@ def test_a_gallery_that_is_transformed_goes_forward_through_the_first_and_then_t
     assert torch.equal(found.query_old, newest)
 
 
-@pytest.mark.parametrize(("page", "heading"), [("README.md", "## The four matrices"), ("docs/embeddings.md", "## In")])
-def test_the_examples_run_and_find_a_planted_rotation(page, heading):
+def test_the_examples_run_and_find_a_planted_rotation():
     """The new space is the old one turned: mapped back, queries find in the old gallery what old queries find."""
-    section = (ROOT / page).read_text().split(heading)[1].split("\n## ")[0]
+    section = (ROOT / "docs/embeddings.md").read_text().split("## In")[1].split("\n## ")[0]
     blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     assert "serve(" in blocks[-1]
     labels = np.arange(60) % 6
