@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +90,7 @@ def read_pair(folder: Path, most_queries: int | None = None) -> Pair:
     return Pair(folder.resolve().name, plain, *pairs, train[0] is None, own, digest)
 
 
-def _training(plain: Embeddings, given: list[np.ndarray | None]) -> tuple[Tensor, Tensor]:
+def _training(plain: Embeddings, given: list[Any]) -> tuple[Tensor, Tensor]:
     """Return pairs to learn from: the given ones, or some of the gallery."""
     if (given[0] is None) != (given[1] is None):
         raise InputError("train_old.npy, train_new.npy: one of them alone, expected both or neither")
