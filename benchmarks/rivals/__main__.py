@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.embeddings.arguments import check_folder
-from benchmarks.rivals.tools import TOOLS, Tool, chosen
+from benchmarks.rivals.tools import Tool, chosen, names
 from compat.command import Parser, command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
@@ -27,7 +27,7 @@ def parser() -> Parser:
     """The command line of `python -m benchmarks.rivals`."""
     parser = command_parser("benchmarks.rivals", __doc__)
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="matrices of a pair of models")
-    what = f"tools to run again (default all: {', '.join(tool.name for tool in TOOLS)}); rows of the others are kept"
+    what = f"tools to run again (default all: {', '.join(names())}); rows of the others are kept"
     parser.add_argument("--only", nargs="+", default=[], metavar="TOOL", help=what)
     parser.add_argument("--queries", type=int, metavar="N", help="use at most N queries, drawn with a fixed seed")
     parser.add_argument("--limit", type=float, default=600.0, help="seconds of a tool on a pair (default 600)")
@@ -46,8 +46,8 @@ def main(given: Sequence[str] | None = None) -> None:
             if (value := getattr(arguments, name)) is not None and value <= 0:
                 raise InputError(f"{name}: {value:g}, expected more than 0")
         folders = [Path(folder) for folder in arguments.folders]
-        names = [folder.resolve().name for folder in folders]
-        if twice := [name for name in names if names.count(name) > 1]:
+        called = [folder.resolve().name for folder in folders]
+        if twice := [name for name in called if called.count(name) > 1]:
             raise InputError(f"folder: two named {twice[0]}, expected different names, as results are named by them")
         check_folder(Path(arguments.output))
         from benchmarks.rivals.pair import read_pair  # imports torch: after all other checks
@@ -85,7 +85,7 @@ def measure(pair: Any, tools: Sequence[Tool], file: Path, environments: Path, li
         for row in measuring.rows(tool, drive(tool, pair, environments, limit)):
             rows.append(as_json(row))
             yield f"{pair.name}: {tool.name} {row.way}: {row.failure or 'measured'}"
-        rows.sort(key=lambda row: [known.name for known in TOOLS].index(row["tool"]))
+        rows.sort(key=lambda row: names().index(row["tool"]))
         file.parent.mkdir(parents=True, exist_ok=True)
         write(file, {**about, "rows": rows})
 

@@ -81,7 +81,7 @@ def drive(tool: Tool, pair: Pair, environments: Path, limit: float) -> Driven:
             found = read_ways(made)
         except (OSError, ValueError, KeyError, TypeError) as error:
             return Driven(failure=failure or f"wrote no result: {error}")
-        return Driven(found.version, found.ways, failure)
+        return Driven(found.version, found.ways, failure or ("" if found.ways else "wrote no result"))
 
 
 def write_matrices(pair: Pair, folder: Path) -> None:

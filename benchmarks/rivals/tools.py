@@ -113,14 +113,18 @@ TOOLS = (
 )
 
 
-def chosen(names: list[str]) -> list[Tool]:
+def names() -> list[str]:
+    """Return the names of all tools, in the order of tables."""
+    return [tool.name for tool in TOOLS]
+
+
+def chosen(wanted: list[str]) -> list[Tool]:
     """Return the tools of these names; of none, all.
 
     Raises:
         InputError: an unknown name.
     """
-    known = {tool.name: tool for tool in TOOLS}
-    for name in names:
-        if name not in known:
-            raise InputError(f"only: {name!r}, {closest(name, list(known))}")
-    return [tool for tool in TOOLS if not names or tool.name in names]
+    for name in wanted:
+        if name not in names():
+            raise InputError(f"only: {name!r}, {closest(name, names())}")
+    return [tool for tool in TOOLS if not wanted or tool.name in wanted]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.rivals.results import METRIC, Measured, load, ranked
-from benchmarks.rivals.tools import OURS, TOOLS, Tool
+from benchmarks.rivals.tools import OURS, Tool, chosen
 from benchmarks.tables.terminal import markdown
 from compat.curve_metrics import CURVE_METRICS
 from compat.errors import InputError
@@ -91,7 +91,7 @@ def middle(values: Sequence[float]) -> float:
 
 def first_rows(pairs: Sequence[Sequence[Measured]]) -> str:
     """Say for each pair what stands first, why, and what the best of the other side is."""
-    causes = {tool.name: tool.cause for tool in TOOLS}
+    causes = {tool.name: tool.cause for tool in chosen([])}
     lines = []
     for rows in pairs:
         order = ranked(rows)
@@ -114,7 +114,7 @@ def said(row: Measured) -> str:
 def tool_table(pairs: Sequence[Sequence[Measured]]) -> str:
     """Format versions, licences, needs and writes of the tools, with what came of them."""
     cells: list[Sequence[str]] = [("tool", "version", "licence", "needs", "writes during a migration", "measured on")]
-    for tool in TOOLS:
+    for tool in chosen([]):
         rows = [row for of_pair in pairs for row in of_pair if row.tool == tool.name]
         versions = sorted({row.row["version"] for row in rows if row.row["version"]}) or [pinned(tool)]
         done = len({row.about["pair"] for row in rows if row.rules})
