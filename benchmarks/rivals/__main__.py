@@ -63,9 +63,9 @@ def measure(pair: Any, tools: Sequence[Tool], file: Path, environments: Path, li
     """Measure tools on a pair, write the results after each, and yield a line for each row."""
     from benchmarks.artifacts.record import provenance
     from benchmarks.rivals.drive import drive
-    from benchmarks.rivals.measure import ORDERS, POINTS, Measuring, as_json
+    from benchmarks.rivals.measure import ORDERS, POINTS, Comparison, as_json
 
-    measuring = Measuring(pair)
+    comparison = Comparison(pair)
     about = {
         "pair": pair.name,
         "digest": pair.digest,
@@ -77,12 +77,12 @@ def measure(pair: Any, tools: Sequence[Tool], file: Path, environments: Path, li
         "judged": pair.plain.relevance is not None,
         "orders": ORDERS,
         "progress": POINTS.round(6).tolist(),
-        "systems": measuring.systems,
+        "systems": comparison.systems,
         "provenance": provenance(),
     }
     rows = kept(file, about, {tool.name for tool in tools})
     for tool in tools:
-        for row in measuring.rows(tool, drive(tool, pair, environments, limit)):
+        for row in comparison.rows(tool, drive(tool, pair, environments, limit)):
             rows.append(as_json(row))
             yield f"{pair.name}: {tool.name} {row.way}: {row.failure or 'measured'}"
         rows.sort(key=lambda row: names().index(row["tool"]))

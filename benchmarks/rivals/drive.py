@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rivals.environment import NotInstalledError, environment, last_line
-from benchmarks.rivals.pair import Pair
+from benchmarks.rivals.pair import ModelPair
 from benchmarks.rivals.tools import Tool
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ class Driven:
     failure: str = ""
 
 
-def drive(tool: Tool, pair: Pair, environments: Path, limit: float) -> Driven:
+def drive(tool: Tool, pair: ModelPair, environments: Path, limit: float) -> Driven:
     """Run a tool on a pair of models; what goes wrong with it is told, not raised.
 
     Args:
@@ -84,7 +84,7 @@ def drive(tool: Tool, pair: Pair, environments: Path, limit: float) -> Driven:
         return Driven(found.version, found.ways, failure or ("" if found.ways else "wrote no result"))
 
 
-def write_matrices(pair: Pair, folder: Path) -> None:
+def write_matrices(pair: ModelPair, folder: Path) -> None:
     """Write what a driver reads."""
     for name in MATRICES:
         np.save(folder / f"{name}.npy", getattr(pair.plain, name).numpy())

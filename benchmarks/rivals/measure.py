@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.report.trials import REFIT
 from benchmarks.rivals.drive import Driven, Way
 from benchmarks.rivals.lists import list_figures
-from benchmarks.rivals.pair import Pair
+from benchmarks.rivals.pair import ModelPair
 from benchmarks.rivals.tools import OURS, Tool
 from compat.backfill import Curve, backfill_curve
 from compat.embeddings import Embeddings
@@ -56,7 +56,7 @@ class Row:
     failure: str = ""
 
 
-class Measuring:
+class Comparison:
     """Measure ways on one pair of models.
 
     Attributes:
@@ -66,7 +66,7 @@ class Measuring:
         systems: "old" and "new" -> name of a figure -> the plain system's.
     """
 
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, pair: ModelPair) -> None:
         self.pair = pair
         self.orders = np.stack([backfill_order(len(pair.plain.gallery_old), seed) for seed in range(ORDERS)])
         ends = backfill_curve(pair.plain, self.orders[0], [0.0, 1.0], metrics=["ndcg_10"], per_query=True)

@@ -33,7 +33,7 @@ OWN_PAIRS = 500
 
 
 @dataclass(frozen=True)
-class Pair:
+class ModelPair:
     """A pair of models on one data set; rows are of length 1.
 
     Attributes:
@@ -54,7 +54,7 @@ class Pair:
     digest: str
 
 
-def read_pair(folder: Path, most_queries: int | None = None) -> Pair:
+def read_pair(folder: Path, most_queries: int | None = None) -> ModelPair:
     """Read a folder.
 
     Args:
@@ -87,7 +87,7 @@ def read_pair(folder: Path, most_queries: int | None = None) -> Pair:
         plain = plain.subset(queries=np.sort(rows))
     pairs = _training(plain, train)
     digest = hashlib.sha256("".join(checksum(file) for file in sorted(files)).encode()).hexdigest()[:16]
-    return Pair(folder.resolve().name, plain, *pairs, train[0] is None, own, digest)
+    return ModelPair(folder.resolve().name, plain, *pairs, train[0] is None, own, digest)
 
 
 def _training(plain: Embeddings, given: list[Any]) -> tuple[Tensor, Tensor]:

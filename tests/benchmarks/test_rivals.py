@@ -13,7 +13,7 @@ from benchmarks.rivals import environment, tools
 from benchmarks.rivals.__main__ import main
 from benchmarks.rivals.drive import drive
 from benchmarks.rivals.lists import list_figures
-from benchmarks.rivals.measure import POINTS, Measuring
+from benchmarks.rivals.measure import POINTS, Comparison
 from benchmarks.rivals.pair import read_pair
 from benchmarks.rivals.tools import DRIVERS, OURS, Tool
 from benchmarks.tables.document import write_tables
@@ -67,15 +67,15 @@ def tool(tmp_path, name, script, **given):
 
 def test_a_map_is_replayed_by_both_rules_and_lists_as_they_are(folder, tmp_path):
     pair = read_pair(folder)
-    measuring = Measuring(pair)
-    (row,) = measuring.rows(tool(tmp_path, "a", SAME), drive(tool(tmp_path, "a", SAME), pair, tmp_path, LIMIT))
+    comparison = Comparison(pair)
+    (row,) = comparison.rows(tool(tmp_path, "a", SAME), drive(tool(tmp_path, "a", SAME), pair, tmp_path, LIMIT))
     orders = [backfill_order(60, seed) for seed in range(3)]
     curve = backfill_curve(pair.plain, orders, POINTS, metrics=["ndcg_10"])
     assert (row.way, row.fit, row.passes, row.failure) == ("same", 0.5, "1", "")
     assert set(row.curves) == {"raw", "query_z_score"}
     assert row.curves["raw"]["ndcg_10"] == pytest.approx(curve.mean("ndcg_10"), abs=1e-6)
     assert row.memory_mib > 0
-    (listed,) = measuring.rows(tool(tmp_path, "b", LISTS), drive(tool(tmp_path, "b", LISTS), pair, tmp_path, LIMIT))
+    (listed,) = comparison.rows(tool(tmp_path, "b", LISTS), drive(tool(tmp_path, "b", LISTS), pair, tmp_path, LIMIT))
     assert listed.curves["lists"]["ndcg_10"] == pytest.approx([curve.mean("ndcg_10")[0]] * 11, abs=1e-6)
     assert listed.curves["lists"]["negative_flip_rate"] == [0] * 11
 
@@ -103,7 +103,7 @@ def test_ways_written_before_a_crash_count(folder, tmp_path):
 def test_wrong_matrices_are_a_row(folder, tmp_path):
     pair = read_pair(folder)
     wrong = tool(tmp_path, "wrong", SAME.replace("query=given.query_old", "query=given.query_old[:, :3]"))
-    (row,) = Measuring(pair).rows(wrong, drive(wrong, pair, tmp_path, LIMIT))
+    (row,) = Comparison(pair).rows(wrong, drive(wrong, pair, tmp_path, LIMIT))
     assert row.failure.startswith("wrong result: query_old: shape (15, 3)")
 
 
@@ -303,7 +303,7 @@ def test_tables_of_a_pair_and_of_tools(tmp_path, three):
     results(tmp_path / "r", {"works": {"low": {"raw": 0.15}}, "crashes": {"": {}}})
     text = rivals(tmp_path / "r")
     assert "nDCG@10 20.0 -> 60.0 %, 1,000 queries, 5 items, 3 training pairs, 3 random orders." in text
-    assert "| *works* low | 15.0 | 15.0 | 15.0 | 15.0 | -12 | - | -5.0 | 15.0 | 1.0 | 2.00 | 1 | - |" in text
+    assert "| *works* low | 15.0 | 15.0 | 15.0 | 15.0 | -13 | - | -5.0 | 15.0 | 1.0 | 2.00 | 1 | - |" in text
     assert "\n- *crashes*: crashed: broken" in text
     table = rivals(tmp_path / "r", "tools")
     assert "| works | 1 | MIT | nothing | none | 1 of 1 pairs |" in table
@@ -326,7 +326,7 @@ def test_our_driver_maps_as_the_methods_do(folder, tmp_path):
     (ours,) = tools.chosen([OURS])
     driven = drive(ours, pair, tmp_path, LIMIT)
     assert driven.failure == ""
-    rows = {row.way: row for row in Measuring(pair).rows(ours, driven)}
+    rows = {row.way: row for row in Comparison(pair).rows(ours, driven)}
     assert list(rows) == ["independent", "own_forward", "procrustes", "kernel_gallery"]
     method = Procrustes(Precomputed(8), Precomputed(12))
     method.solve(Pair(pair.train_old, pair.train_new, torch.zeros(60, dtype=torch.int64)))
