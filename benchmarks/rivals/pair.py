@@ -1,9 +1,10 @@
 """A pair of models: matrices, what is relevant, and pairs to learn from, read from a folder.
 
-The files are named as the options of `compat-bench replay` and `report`: `query_old.npy`, `query_new.npy`,
-`gallery_old.npy`, `gallery_new.npy`; `query_labels.npy` and `gallery_labels.npy`, or `qrels.tsv`, `query_ids.txt` and
-`gallery_ids.txt`; where there are any, `query_groups.npy` and `gallery_groups.npy`, and `train_old.npy` and
-`train_new.npy`. Without training pairs 500 items of the gallery, drawn with a fixed seed, take their place.
+Folders that `python -m benchmarks.real` makes are such, and those with files named as the options of `compat-bench
+replay`: `query_old.npy`, `query_new.npy`, `gallery_old.npy`, `gallery_new.npy`; `query_labels.npy` and
+`gallery_labels.npy`, or `qrels.tsv`, `query_ids.txt` and `gallery_ids.txt`; where there are any, `query_groups.npy` and
+`gallery_groups.npy`, and training pairs, `train_old.npy` and `train_new.npy` (`train_rows.npy`: their rows in the
+gallery). Without training pairs 500 items of the gallery, drawn with a fixed seed, take their place.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from compat.qrels import read_ids, read_qrels
 MATRICES = ("query_old", "query_new", "gallery_old", "gallery_new")
 LABELS = ("query_labels", "gallery_labels")
 GROUPS = ("query_groups", "gallery_groups")
-TRAINING = ("train_old", "train_new")
+TRAINING, ROWS = ("train_old", "train_new"), "train_rows.npy"
 QRELS, IDS = "qrels.tsv", ("query_ids.txt", "gallery_ids.txt")
 OWN_PAIRS = 500
 
@@ -87,7 +88,8 @@ def read_pair(folder: Path, most_queries: int | None = None) -> ModelPair:
         plain = plain.subset(queries=np.sort(rows))
     pairs = _training(plain, train)
     digest = hashlib.sha256("".join(checksum(file) for file in sorted(files)).encode()).hexdigest()[:16]
-    return ModelPair(folder.resolve().name, plain, *pairs, train[0] is None, own, digest)
+    inside = train[0] is None or (folder / ROWS).is_file()
+    return ModelPair(folder.resolve().name, plain, *pairs, inside, own, digest)
 
 
 def _training(plain: Embeddings, given: list[Any]) -> tuple[Tensor, Tensor]:

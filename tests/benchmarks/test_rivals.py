@@ -250,6 +250,8 @@ def test_judgements_and_training_pairs_are_read(folder):
     assert pair.plain.relevance.grades.tolist() == [1, 3]
     assert (len(pair.train_old), pair.own_pairs, pair.queries_are_items) == (10, False, False)
     assert torch.allclose(pair.train_new.norm(dim=1), torch.ones(10))
+    np.save(folder / "train_rows.npy", np.arange(10))
+    assert read_pair(folder).own_pairs
     np.save(folder / "train_new.npy", np.ones((9, 12)))
     with pytest.raises(InputError, match="expected as many rows"):
         read_pair(folder)
