@@ -25,7 +25,7 @@ from compat.errors import InputError
 from compat.methods import Pair, Procrustes
 from compat.models import Precomputed
 
-LIMIT = 60.0
+LIMIT = 600.0
 HEAD = f"import sys; sys.path.insert(0, {str(DRIVERS)!r})\nfrom contract import *\n"
 SAME = (
     HEAD + "given, ways = start('numpy')\nways.add('same', 0.5, single(len, given.query_new), query=given.query_old)\n"
