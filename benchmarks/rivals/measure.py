@@ -125,7 +125,7 @@ class Comparison:
         models = Precomputed(plain.gallery_old.shape[1]), Precomputed(plain.gallery_new.shape[1])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a learner without a fit serves as before
-            given = (plain, Upgrade(*models), OwnForward(*models), self.orders[:1], REFIT, POINTS)
+            given = (plain, Upgrade(*models), OwnForward(*models), list(self.orders[:1]), REFIT, POINTS)
             curve, took = learning_curve(*given, metrics=["ndcg_10"])
         fit, passes = float(took.seconds.sum()), f"{took.passes[:, 1:].mean():.1f}"
         yield Row(OURS, "own_forward", version, {"raw": _figures(curve)}, fit, passes=passes)

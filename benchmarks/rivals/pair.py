@@ -74,18 +74,16 @@ def read_pair(folder: Path, most_queries: int | None = None) -> ModelPair:
     train = [arrays.pop(name, None) for name in TRAINING]
     relevance = None
     if (folder / QRELS).is_file():
-        ids = [
-            read_ids(name.removesuffix(".txt"), folder / name, len(rows))
-            for name, rows in zip(IDS, (found["query_new"], found["gallery_new"]), strict=True)
-        ]
-        relevance = read_qrels(folder / QRELS, *ids)
+        rows = len(found["query_new"]), len(found["gallery_new"])
+        queries, items = (read_ids(name[:-4], folder / name, count) for name, count in zip(IDS, rows, strict=True))
+        relevance = read_qrels(folder / QRELS, queries, items)
         files += [folder / name for name in (QRELS, *IDS)]
         arrays = {name: arrays[name] for name in GROUPS if name in arrays}
     plain = Embeddings(**found, **arrays, relevance=relevance)
     own = bool(torch.isin(plain.query_groups, plain.gallery_groups).any())
     if most_queries is not None and len(plain.query_old) > most_queries:
-        rows = np.random.default_rng(0).permutation(len(plain.query_old))[:most_queries]
-        plain = plain.subset(queries=np.sort(rows))
+        some = np.random.default_rng(0).permutation(len(plain.query_old))[:most_queries]
+        plain = plain.subset(queries=np.sort(some))
     pairs = _training(plain, train)
     digest = hashlib.sha256("".join(checksum(file) for file in sorted(files)).encode()).hexdigest()[:16]
     inside = train[0] is None or (folder / ROWS).is_file()

@@ -4,8 +4,10 @@ import json
 import sys
 import zipfile
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ import torch
 
 from benchmarks.rivals import environment, tools
 from benchmarks.rivals.__main__ import main
-from benchmarks.rivals.drive import drive
+from benchmarks.rivals.drive import drive, write_matrices
 from benchmarks.rivals.lists import list_figures
 from benchmarks.rivals.measure import POINTS, Comparison
 from benchmarks.rivals.pair import read_pair
@@ -76,7 +78,7 @@ def test_a_map_is_replayed_by_both_rules_and_lists_as_they_are(folder, tmp_path)
     assert (row.way, row.fit, row.passes, row.failure) == ("same", 0.5, "1", "")
     assert set(row.curves) == {"raw", "query_z_score"}
     assert row.curves["raw"]["ndcg_10"] == pytest.approx(curve.mean("ndcg_10"), abs=1e-6)
-    assert row.memory_mib > 0
+    assert row.memory_mib is not None and row.memory_mib > 0
     (listed,) = comparison.rows(tool(tmp_path, "b", LISTS), drive(tool(tmp_path, "b", LISTS), pair, tmp_path, LIMIT))
     assert listed.curves["lists"]["ndcg_10"] == pytest.approx([curve.mean("ndcg_10")[0]] * 11, abs=1e-6)
     assert listed.curves["lists"]["negative_flip_rate"] == [0] * 11
@@ -247,6 +249,7 @@ def test_judgements_and_training_pairs_are_read(folder):
     for time in ("old", "new"):
         np.save(folder / f"train_{time}.npy", np.load(folder / f"gallery_{time}.npy")[:10])
     pair = read_pair(folder)
+    assert pair.plain.relevance is not None
     assert pair.plain.relevance.grades.tolist() == [1, 3]
     assert (len(pair.train_old), pair.own_pairs, pair.queries_are_items) == (10, False, False)
     assert torch.allclose(pair.train_new.norm(dim=1), torch.ones(10))
@@ -262,13 +265,14 @@ def test_figures_of_whole_lists_are_those_of_the_engine(seed):
     random = np.random.default_rng(seed)
     found, labels = matrices(random, queries=20, items=20)
     groups = {f"{part}_groups": np.arange(20) for part in ("query", "gallery")} if seed % 2 else {}
-    given = dict(zip(("query_labels", "gallery_labels"), labels, strict=True))
+    given: dict[str, Any] = dict(zip(("query_labels", "gallery_labels"), labels, strict=True))
     if seed >= 3:
         pairs = random.permutation(400)[:60]
         grades = np.append(random.integers(0, 4, 59), 3)
         given = {"relevance": Relevance(pairs // 20, pairs % 20, grades, shape=(20, 20), min_grade=2)}
     e = Embeddings(**found, **given, **groups)
     curve = backfill_curve(e, range(20), [0.0, 1.0], metrics=["ndcg_10"], per_query=True)
+    assert curve.first_rank is not None
     lists = np.argsort(-_unit(e.query_new) @ _unit(e.gallery_new).T, axis=1)
     lists = np.pad(lists, ((0, 0), (0, 3)), constant_values=-1)
     figures = list_figures(lists, e, curve.first_rank[:, 0, 0] == 1)
@@ -363,10 +367,7 @@ def test_our_driver_maps_as_the_methods_do(folder, tmp_path):
 def test_zeros_are_appended_for_tools_of_equal_dimensions(folder, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(DRIVERS))
     sys.modules.pop("contract", None)
-    import contract
-
-    from benchmarks.rivals.drive import write_matrices
-
+    contract = import_module("contract")
     write_matrices(read_pair(folder), tmp_path)
     given = contract.Matrices(tmp_path)
     padded = given.padded()
