@@ -265,7 +265,7 @@ def test_judgements_and_training_pairs_are_read(folder):
 def test_figures_of_whole_lists_are_those_of_the_engine(seed):
     random = np.random.default_rng(seed)
     found, labels = matrices(random, queries=20, items=20)
-    groups = {f"{part}_groups": np.arange(20) for part in ("query", "gallery")} if seed % 2 else {}
+    groups: dict[str, Any] = {f"{part}_groups": np.arange(20) for part in ("query", "gallery")} if seed % 2 else {}
     given: dict[str, Any] = dict(zip(("query_labels", "gallery_labels"), labels, strict=True))
     if seed >= 3:
         pairs = random.permutation(400)[:60]
