@@ -54,10 +54,11 @@ def pair_table(rows: Sequence[Measured]) -> str:
 
 
 def costs(row: Measured) -> tuple[str, str, str, str]:
-    """Format the seconds to fit, milliseconds and encodings a query, and memory."""
-    memory = row.row["memory_mib"]
-    shown = "-" if memory is None else f"{memory:,}"
-    return f"{row.row['fit']:.1f}", f"{1000 * row.row['query']:.2f}", row.row["passes"], shown
+    """Format the seconds to fit, milliseconds and encodings a query, and memory; "-" without an own process."""
+    fit, query, memory = (row.row[name] for name in ("fit", "query", "memory_mib"))
+    if memory is None:
+        return "-", "-", row.row["passes"], "-"
+    return f"{fit:.1f}", f"{1000 * query:.2f}", row.row["passes"], f"{memory:,}"
 
 
 def short_table(pairs: Sequence[Sequence[Measured]]) -> str:
@@ -72,8 +73,10 @@ def short_table(pairs: Sequence[Sequence[Measured]]) -> str:
         starts = middle([row.curve(rules[0])[0] / row.system("new") for row in group])
         worst = [min(row.worst(rule) for row in group) for rule in rules]
         less = "" if len(group) == len(pairs) else f" ({len(group)} of {len(pairs)} pairs)"
-        seconds = middle([row.row["query"] for row in group])
-        cells = (joined(gains), percent(starts), joined(worst, 1), f"{1000 * seconds:.2f}")
+        each = (
+            "-" if group[0].row["memory_mib"] is None else f"{1000 * middle([row.row['query'] for row in group]):.2f}"
+        )
+        cells = (joined(gains), percent(starts), joined(worst, 1), each)
         passes = max(row.row["passes"] for row in group)
         found.append((max(gains), (f"{name}{less}", *cells, passes)))
     found.sort(key=lambda one: -one[0])

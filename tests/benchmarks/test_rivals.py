@@ -285,7 +285,7 @@ def _unit(rows):
     return (rows / rows.norm(dim=1, keepdim=True)).numpy()
 
 
-def results(folder, gains):
+def results(folder, gains, memory=1200):
     """A file of results: tool -> way -> rule -> the level of a flat curve, of an old system at 0.2 and a new at 0.6."""
     folder.mkdir()
     rows = [
@@ -299,7 +299,7 @@ def results(folder, gains):
             "fit": 1.0,
             "query": 0.002,
             "passes": "1",
-            "memory_mib": None,
+            "memory_mib": memory,
             "failure": "" if of else "crashed: broken",
         }
         for tool, ways in gains.items()
@@ -333,11 +333,17 @@ def test_tables_of_a_pair_and_of_tools(tmp_path, three):
     results(tmp_path / "r", {"works": {"low": {"raw": 0.15}}, "crashes": {"": {}}})
     text = rivals(tmp_path / "r")
     assert "nDCG@10 20.0 -> 60.0 %, 1,000 queries, 5 items, 3 training pairs, 3 random orders." in text
-    assert "| *works* low | 15.0 | 15.0 | 15.0 | 15.0 | -13 | - | -5.0 | 15.0 | 1.0 | 2.00 | 1 | - |" in text
+    assert "| *works* low | 15.0 | 15.0 | 15.0 | 15.0 | -13 | - | -5.0 | 15.0 | 1.0 | 2.00 | 1 | 1,200 |" in text
     assert "\n- *crashes*: crashed: broken" in text
     table = rivals(tmp_path / "r", "tools")
     assert "| works | 1 | MIT | nothing | none | 1 of 1 pairs |" in table
     assert "| crashes | 1 |  |  |  | 0 of 1 pairs; crashed: broken |" in table
+
+
+def test_a_row_without_a_process_of_its_own_has_no_cost(tmp_path):
+    results(tmp_path / "r", {OURS: {"independent": {"raw": 0.4}}}, memory=None)
+    assert "| - | - | 1 | - |" in rivals(tmp_path / "r")
+    assert "| independent | 50 | 67 | 0.0 | - | 1 |" in rivals(tmp_path / "r", "short")
 
 
 def test_wrong_results_and_views(tmp_path):
