@@ -91,9 +91,10 @@ def measure(pair: Any, tools: Sequence[Tool], file: Path, environments: Path, li
 
 
 def write(file: Path, found: dict[str, Any]) -> None:
-    """Write results as JSON."""
-    text = json.dumps(found, indent=1)
-    replace(file, lambda path: path.write_text(f"{text}\n"))
+    """Write results as JSON, a line for each row."""
+    rows = ",\n".join(map(json.dumps, found["rows"]))
+    about = "".join(f"{json.dumps(name)}: {json.dumps(value)},\n" for name, value in found.items() if name != "rows")
+    replace(file, lambda path: path.write_text(f'{{{about}"rows": [\n{rows}\n]}}\n'))
 
 
 def kept(file: Path, about: dict[str, Any], again: set[str]) -> list[dict[str, Any]]:

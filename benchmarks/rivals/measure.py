@@ -24,7 +24,7 @@ from compat.progress import backfill_order
 
 ORDERS = 3
 POINTS = np.linspace(0, 1, 11)
-FIGURES = ("ndcg_10", "mean_ap", "cmc_1", "negative_flip_rate")
+FIGURES = ("ndcg_10", "mean_ap", "negative_flip_rate")
 RULES: dict[str, Merge | None] = {"raw": None, "query_z_score": QueryZScore()}
 
 
@@ -137,7 +137,7 @@ def _figures(curve: Curve) -> dict[str, list[float]]:
 
 def rounded(value: float) -> float:
     """Return a figure with the digits that are kept."""
-    return round(float(value), 6)
+    return round(float(value), 5)
 
 
 def as_json(row: Row) -> dict[str, Any]:
