@@ -102,7 +102,8 @@ def kept(file: Path, about: dict[str, Any], again: set[str]) -> list[dict[str, A
     try:
         before = json.loads(file.read_text())
         same = all(before[name] == about[name] for name in ("digest", "queries", "orders", "progress"))
-        return [row for row in before["rows"] if row["tool"] not in again] if same else []
+        others = set(names()) - again
+        return [row for row in before["rows"] if row["tool"] in others] if same else []
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
