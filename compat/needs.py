@@ -11,6 +11,7 @@ from compat.errors import InputError
 Need = Literal[
     "training embeddings",
     "training labels",
+    "labels if known",
     "head training",
     "new model training",
     "plain new model",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def available(artifact: MethodState, built: Built) -> dict[str, Any]:
     def pairs() -> Pair:
         old, new = (matrix[rows] for matrix in built.split("train"))
         own = "new model training" in built.needs  # then `plain new model` has them
-        return Pair(old, new[:0] if own else new, labels() if "training labels" in built.needs else rows[:0])
+        return Pair(old, new[:0] if own else new, labels() if shows_labels(built.needs) else rows[:0])
 
     def known() -> Tensor:
         assert artifact.saw is not None
@@ -61,10 +61,15 @@ def available(artifact: MethodState, built: Built) -> dict[str, Any]:
     }
 
 
+def shows_labels(needs: Collection[str]) -> bool:
+    """Whether a method's batches hold pairs of a class, with labels; a benchmark always knows them."""
+    return not {"training labels", "labels if known"}.isdisjoint(needs)
+
+
 def fitting(artifact: MethodState, given: Given, folder: Path) -> Callable[[pl.LightningModule], None]:
     """Return a function training the method by gradient, under its recipe, on its part of the images.
 
-    A head without need of labels gets none (-1), and its batches in random order.
+    A head that declares no labels gets none (-1), and its batches in random order.
     """
 
     def train(module: pl.LightningModule) -> None:
@@ -77,7 +82,7 @@ def fitting(artifact: MethodState, given: Given, folder: Path) -> Callable[[pl.L
         if training.model is not None:
             items: pl.LightningDataModule = data.training(sees, training.seed)
         else:
-            pairs, labelled = given["training embeddings"], "training labels" in given
+            pairs, labelled = given["training embeddings"], shows_labels(given.needs)
             labels = pairs.label if labelled else torch.full((len(pairs.old),), -1)
             shown: Any = CachedEmbeddings(pairs.old, pairs.new, labels)
             if training.augmented:

@@ -65,6 +65,7 @@ class FCT(Learned):
     """
 
     transforms_gallery = True
+    needs: ClassVar[tuple[str, ...]] = ("training embeddings", "labels if known", "head training")
     needs_with: ClassVar[dict[str, str]] = {"side": "side-information"}
 
     def __init__(

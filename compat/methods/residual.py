@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.cli import OptimizerCallable
@@ -30,6 +32,8 @@ class ResidualMLP(Learned):
         warmup: share of the steps in which the learning rate rises, before its cosine.
         optimizer: from parameters to an optimizer.
     """
+
+    needs: ClassVar[tuple[str, ...]] = ("training embeddings", "labels if known", "head training")
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ from compat.needs import Given
 class ReverseQuery(Learned):
     """psi maps the new model's query into the old space (arXiv 2301.03767).
 
-    Loss: L_RQT + mcl_weight * L_MCL, the second only if `mcl` names a mode. With `rho`, the new embedding becomes
+    Loss: L_RQT + mcl_weight * L_MCL, the second only if `mcl` names a mode; the first needs no label. With `rho`, the new embedding becomes
     rho(phi_new(x)) for queries, for backfilled items and as psi's input. Without it only psi learns, and the new space
     is unchanged.
 
@@ -43,6 +45,9 @@ class ReverseQuery(Learned):
         InputError: mode "new_only" without rho, as nothing would learn from it; a number out of range; in `learn`: a
             contrastive loss on training images of a single class.
     """
+
+    needs: ClassVar[tuple[str, ...]] = ("training embeddings", "labels if known", "head training")
+    needs_with: ClassVar[dict[str, str]] = {"mcl": "training labels"}
 
     def __init__(
         self,

@@ -50,7 +50,7 @@ class Slerp(Upgrade):
     Args:
         old: the old model, frozen.
         new: the new model, frozen.
-        alpha: 0 to 1; none: chosen.
+        alpha: 0 to 1; none: chosen, which needs labels.
         held_out: share of the training pairs on which alpha is chosen.
 
     Raises:
@@ -73,7 +73,8 @@ class Slerp(Upgrade):
         self.register_buffer("alpha", torch.tensor(0.5 if alpha is None else alpha))
 
     def learn(self, given: Given, fit: Fit) -> None:
-        self.solve(given["training embeddings"]._replace(label=given["training labels"]))
+        pairs = given["training embeddings"]
+        self.solve(pairs._replace(label=given["training labels"]) if self.choose else pairs)
 
     def solve(self, pairs: Pair) -> None:
         """Choose alpha unless given, and fit the rotation to all training pairs."""

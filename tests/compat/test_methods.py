@@ -93,7 +93,7 @@ def test_a_contrast_needs_two_classes_and_an_alignment_does_not():
     fits: list[object] = []
     for mcl in (None, "joint"):
         method = ReverseQuery(*embedders(), hidden=8, mcl=mcl)
-        given = Given(ReverseQuery.needs, values, "ReverseQuery")
+        given = Given([*ReverseQuery.needs, *(["training labels"] if mcl else [])], values, "ReverseQuery")
         if mcl is None:
             method.learn(given, fits.append)
         else:

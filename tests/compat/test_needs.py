@@ -138,13 +138,16 @@ def test_an_argument_brings_its_need_with_it():
     assert "side-information" in Spec({"class_path": "compat.methods.FCT", "init_args": {"side": 3}}).needs()
     assert "side-information" not in Spec({"class_path": "compat.methods.FCT", "init_args": {"side": 0}}).needs()
     assert "side-information" not in Spec({"class_path": "compat.methods.BiCT"}).needs()
+    assert "training labels" in Spec({"class_path": "compat.methods.ReverseQuery", "init_args": {"mcl": "joint"}}).needs()
+    assert "training labels" not in Spec({"class_path": "compat.methods.ReverseQuery"}).needs()
 
 
 @pytest.mark.parametrize("kind", METHODS, ids=lambda kind: kind.__name__)
 def test_a_method_learns_with_exactly_what_it_declares(kind):
     asked, fits = learned(kind, kind.needs)
     assert fits == len({"head training", "new model training"} & set(kind.needs))
-    by_fit = {"training embeddings", "training labels", "head training"} if "head training" in kind.needs else set()
+    by_fit = {"training embeddings", "training labels", "labels if known", "head training"}
+    by_fit = by_fit if "head training" in kind.needs else set()
     in_models = {"old classifier", "new classifier"}
     assert asked | by_fit == set(kind.needs) - in_models | by_fit
 
@@ -171,6 +174,19 @@ def test_closed_forms_look_at_no_labels():
         without.solve(Pair(pairs.old, pairs.new, LABELS[:0]))
         for name, values in with_labels.heads().items():
             assert torch.equal(values, without.heads()[name]), name
+
+
+@pytest.mark.parametrize("kind", [methods.FCT, methods.ResidualMLP, methods.ReverseQuery])
+def test_a_head_whose_loss_reads_no_label_learns_without_one(kind):
+    pairs, losses = embedded(), []
+    for labels in (LABELS, torch.full_like(LABELS, -1)):
+        torch.manual_seed(0)
+        head = made(kind, kind.needs)
+        head.learn(
+            Given(kind.needs, {"training embeddings": pairs._replace(label=labels)}, kind.__name__),
+            lambda module: losses.append(sum(module.terms(pairs._replace(label=labels)).values())),  # noqa: B023
+        )
+    assert torch.equal(*losses)
 
 
 def test_only_a_method_that_says_so_says_how_uncertain_it_is():
