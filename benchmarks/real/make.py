@@ -58,7 +58,7 @@ def embedded(data: str, model: str, collection: Collection, work: Path) -> tuple
     asked = {"inputs": hashlib.sha256(json.dumps(inputs).encode()).hexdigest(), "packages": MODELS[model].packages}
     found: dict[str, Any] = json.loads(known.read_text()) if known.is_file() else {}
     if {name: found.get(name) for name in asked} != json.loads(json.dumps(asked)):
-        spent = embed(install(work / MODELS[model].family, MODELS[model].family), model, inputs, file)
+        spent = embed(install(work, MODELS[model].family), model, inputs, file)
         found = {**asked, "spent": spent._asdict()}
         replace(known, lambda path: path.write_text(json.dumps(found)))
     ends = np.cumsum([len(collection.queries), len(collection.gallery)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 
@@ -109,3 +110,10 @@ PAIRS = [
         "tiny_imagenet lite0 lite2",
     )
 ]
+
+
+def elsewhere(name: str, there: Collection[str]) -> str | None:
+    """Return the first upgrade by the same models on another data set that is there: where other pairs come from."""
+    data, _, models = name.partition("-")
+    found = (pair.name for pair in PAIRS if pair.data != data and pair.name.partition("-")[2] == models)
+    return next((one for one in found if one in there), None)

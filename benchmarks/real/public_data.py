@@ -14,6 +14,7 @@ import numpy as np
 
 from compat.errors import InputError
 
+LARGEST = 2000  # items of a collection, its first ones
 OWN_PAIRS = 500  # items of a judged gallery, embedded by both models, that serve as training pairs
 Judgement = tuple[str, str, int]
 
@@ -125,7 +126,7 @@ def cisi(folder: Path) -> Collection:
 
 
 def beir(name: str) -> Callable[[Path], Collection]:
-    """Return a reader of a collection in BEIR's layout."""
+    """Return a reader of a collection in BEIR's layout: its first `LARGEST` documents, and the queries judged on them."""
 
     def read(folder: Path) -> Collection:
         here = folder / "datasets" / name
@@ -133,9 +134,10 @@ def beir(name: str) -> Callable[[Path], Collection]:
             {row["_id"]: f"{row.get('title') or ''} {row['text']}".strip() for row in map(json.loads, lines)}
             for lines in ((here / f"{part}.jsonl").open() for part in ("corpus", "queries"))
         )
+        documents = dict(list(documents.items())[:LARGEST])
         with (here / "qrels" / "test.tsv").open(newline="") as file:
             rows = list(csv.reader(file, delimiter="\t"))[1:]
-        judged = [(query, item, int(grade)) for query, item, grade in rows]
+        judged = [(query, item, int(grade)) for query, item, grade in rows if item in documents]
         asked = {name: text for name, text in asked.items() if name in {query for query, _, _ in judged}}
         return Collection(
             list(asked.values()), list(documents.values()), ids=(list(asked), list(documents)), judgements=judged

@@ -13,6 +13,8 @@ The lines between a mark and `<!-- end -->` are replaced by the table that the m
     <!-- live: FILE -->                                 live migrations; also `indexed` and `searching`
     <!-- faults: FILE FILE ... -->                      faults in live migrations
     <!-- rivals: FOLDER [view=pairs|short|first|tools] --> public tools beside this project's methods
+    <!-- real: FILE -->                                 real models, by method; `real_pairs`: the pairs;
+                                                        `real_gains: FILE METRIC`: by method and pair
 
 FOLDER and FILE are relative to the document.
 """
@@ -25,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+from benchmarks.tables import real
 from benchmarks.tables.harm import harm_table
 from benchmarks.tables.live import faults, indexed, searching, speed
 from benchmarks.tables.ranks import ranking, table
@@ -86,6 +89,9 @@ KINDS: dict[str, Maker] = {  # of the document's folder, the words of a mark, an
     "indexed": lambda folder, words, _: indexed(folder / words[0]),
     "searching": lambda folder, words, _: searching(folder / words[0]),
     "rivals": _rivals,
+    "real": lambda folder, words, _: real.summary_table(folder / words[0]),
+    "real_pairs": lambda folder, words, _: real.pairs_table(folder / words[0]),
+    "real_gains": lambda folder, words, _: real.gains_table(folder / words[0], words[1]),
     "faults": lambda folder, words, _: faults([folder / word for word in words]),
 }
 

@@ -1,0 +1,110 @@
+"""Replay upgrades by every method that learns without labels: a line of figures for each method and merge rule."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+
+from benchmarks.artifacts.systems import Method
+from benchmarks.artifacts.training import fit
+from benchmarks.config.spec import Spec
+from benchmarks.real.matrices import Matrices
+from compat.backfill import Curve, backfill_curve
+from compat.batch import Pair
+from compat.decision.domain import share_outside
+from compat.embeddings import Embeddings
+from compat.experience import learning_curve
+from compat.merge import QueryZScore, Raw
+from compat.methods import Upgrade
+from compat.models import Precomputed
+from compat.needs import Given
+from compat.pairs import CachedEmbeddings, PairData
+from compat.progress import backfill_order
+from compat.system import serve
+
+METRICS = ("ndcg_10",)
+KEPT = ("mean_ap", "ndcg_10", "cmc_1", "negative_flip_rate")
+MERGES = {"raw": Raw, "query_z_score": QueryZScore}
+HEADS = Spec({"class_path": "pytorch_lightning.Trainer", "init_args": {"max_epochs": 30}})
+BATCH = 256
+REFIT = (0.05, 0.1, 0.2, 0.4, 0.6)
+
+
+def replay_all(
+    upgrade: Matrices, specs: Mapping[str, Spec], orders: int, elsewhere: Matrices | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield a line for each method and merge rule.
+
+    Args:
+        upgrade: the matrices.
+        specs: the methods by name. An online method has one line: it chooses its merge rule.
+        orders: number of random orders.
+        elsewhere: another data set embedded by the same two models: gives the pairs of further lines of each method
+            that learns from pairs.
+    """
+    drawn = np.stack([backfill_order(len(upgrade.plain.gallery_old), seed) for seed in range(orders)])
+    for name, spec in specs.items():
+        if spec.declared("online", False):
+            yield line(upgrade, name, "own", *online(upgrade, spec, drawn))
+            continue
+        for pairs_of in (upgrade, elsewhere) if elsewhere is not None and spec.needs() else (upgrade,):
+            started = time.process_time()
+            method = learned(spec, upgrade.plain, pairs_of.pairs)
+            served, seconds = serve(method, upgrade.plain), time.process_time() - started
+            extra = {} if pairs_of is upgrade else {"pairs_of": pairs_of.name, "outside": outside(upgrade, pairs_of)}
+            for merge, rule in MERGES.items():
+                curve = backfill_curve(served, drawn, metrics=METRICS, merge=rule(), before=upgrade.plain)
+                yield {**line(upgrade, name, merge, curve, seconds, method.encoder_passes), **extra}
+
+
+def outside(upgrade: Matrices, pairs_of: Matrices) -> float:
+    """Return the share of the pairs that lie outside the gallery, in the old space."""
+    return round(share_outside(pairs_of.pairs.old, upgrade.plain.gallery_old), 3)
+
+
+def learned(spec: Spec, plain: Embeddings, pairs: Pair) -> Upgrade:
+    """Build a method and let it learn from pairs without labels."""
+    pl.seed_everything(0, verbose=False)
+    method: Upgrade = spec.build(Method)(Precomputed(plain.query_old.shape[1]), Precomputed(plain.query_new.shape[1]))
+
+    def train(module: pl.LightningModule) -> None:
+        with TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Lightning's, of few batches
+            data = PairData(CachedEmbeddings(*pairs), BATCH, 0, labelled=False)
+            fit(module, HEADS, 0, Path(folder), data)
+
+    method.learn(Given(spec.needs(), {"training embeddings": pairs}, type(method).__name__), train)
+    return method.eval()
+
+
+def online(upgrade: Matrices, spec: Spec, drawn: np.ndarray) -> tuple[Curve, float, int]:
+    """Replay a method that learns on the way, in the first order; return its curve, seconds of refits and passes."""
+    dims = [Precomputed(rows.shape[1]) for rows in (upgrade.plain.query_old, upgrade.plain.query_new)]
+    learner = spec.build(Method)(*dims)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        curve, took = learning_curve(
+            upgrade.plain, Upgrade(*dims), learner, list(drawn[:1]), REFIT, metrics=METRICS  # type: ignore[arg-type]
+        )
+    return curve, float(took.seconds.sum()), round(float(took.passes.mean()))
+
+
+def line(upgrade: Matrices, method: str, merge: str, curve: Curve, seconds: float, passes: int) -> dict[str, Any]:
+    """Return the figures of one replay, in percent, means over its orders."""
+    return {
+        "pair": upgrade.name,
+        "method": method,
+        "merge": merge,
+        "orders": len(curve.figures["mean_ap"]),
+        "queries": curve.queries,
+        "passes": passes,
+        "fit_seconds": round(seconds, 2),
+        **{name: [round(100 * float(value), 2) for value in curve.mean(name)] for name in KEPT},
+    }
