@@ -1,1 +1,1 @@
-"""Upgrades of real pretrained models on public data: matrices for `compat-bench replay`, and the rows of all methods."""
+"""Upgrades of real pretrained models on public data: matrices for `compat-bench replay`, and their rows."""

@@ -1,7 +1,7 @@
 """Upgrades of real pretrained models on public data: the matrices, and a line of figures for each method.
 
-    python -m benchmarks.real make cranfield-use-minilm --sources clones -o runs/real
-    python -m benchmarks.real rows runs/real/cranfield-use-minilm -o results/real_models
+python -m benchmarks.real make cranfield-use-minilm --sources clones -o runs/real
+python -m benchmarks.real rows runs/real/cranfield-use-minilm -o results/real_models
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from benchmarks.real.pairs import PAIRS, elsewhere
 from compat.command import command_parser, exit_on_input_error
@@ -32,7 +34,8 @@ def parser() -> argparse.ArgumentParser:
     rows = commands.add_parser("rows", help="replay upgrades by methods without labels")
     rows.add_argument("pairs", nargs="+", metavar="FOLDER", help="folders that `make` wrote")
     rows.add_argument("--methods", default="methods/label_free", help="a file of them (default methods/label_free)")
-    rows.add_argument("--orders", type=int, default=3, help="random orders (default 3; online methods take one)")
+    rows.add_argument("--orders", type=int, default=2, help="random orders (default 2; online methods take one)")
+    rows.add_argument("--queries", type=int, default=300, help="at most so many, drawn at random (default 300)")
     rows.add_argument("-o", "--output", required=True, help="results/NAME: gets NAME.json and NAME.jsonl.gz")
     return parser
 
@@ -58,7 +61,7 @@ def rows(arguments: argparse.Namespace) -> None:
 
     specs = {name: Spec(spec) for name, spec in read_methods(arguments.methods, Path()).items()}
     for folder in map(Path, arguments.pairs):
-        upgrade = load(folder)
+        upgrade = load(folder, arguments.queries)
         other = elsewhere(folder.name, [one.name for one in folder.parent.iterdir() if (one / RECORD).is_file()])
         found = list(replay_all(upgrade, specs, arguments.orders, load(folder.parent / other) if other else None))
         record = json.loads((folder / RECORD).read_text())
@@ -70,14 +73,15 @@ def rows(arguments: argparse.Namespace) -> None:
 def save(target: Path, name: str, record: dict[str, Any], found: list[dict[str, Any]]) -> None:
     """Put the lines and the record of one upgrade into both files."""
     records, lines = target.with_suffix(".json"), target.with_suffix(".jsonl.gz")
-    before = json.loads(records.read_text()) if records.is_file() else {}
-    kept = [line for line in read_lines(lines) if line["pair"] != name] if lines.is_file() else []
-    both = {**before, name: record}
-    order = [one for one in NAMES if one in both] + sorted(both.keys() - NAMES.keys())
-    text = "".join(f"{json.dumps(line)}\n" for one in order for line in [*kept, *found] if line["pair"] == one)
-    records.parent.mkdir(parents=True, exist_ok=True)
-    replace(lines, lambda path: path.write_bytes(gzip.compress(text.encode(), mtime=0)))
-    replace(records, lambda path: path.write_text(json.dumps({one: both[one] for one in order}, indent=1) + "\n"))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_name(f".{target.name}.lock")):
+        before = json.loads(records.read_text()) if records.is_file() else {}
+        kept = [line for line in read_lines(lines) if line["pair"] != name] if lines.is_file() else []
+        both = {**before, name: record}
+        order = [one for one in NAMES if one in both] + sorted(both.keys() - NAMES.keys())
+        text = "".join(f"{json.dumps(line)}\n" for one in order for line in [*kept, *found] if line["pair"] == one)
+        replace(lines, lambda path: path.write_bytes(gzip.compress(text.encode(), mtime=0)))
+        replace(records, lambda path: path.write_text(json.dumps({one: both[one] for one in order}, indent=1) + "\n"))
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:

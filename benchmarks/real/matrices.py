@@ -35,15 +35,21 @@ class Matrices(NamedTuple):
         return self.plain.relevance is not None
 
 
-def load(folder: Path) -> Matrices:
+def load(folder: Path, queries: int | None = None) -> Matrices:
     """Read the matrices, and the labels or judgements, of an upgrade.
+
+    Args:
+        folder: of the upgrade.
+        queries: take at most so many, drawn at random.
 
     Raises:
         InputError: a missing or wrong file.
     """
     if not folder.is_dir():
         raise InputError(f"pairs: {folder} (no such folder), expected one that `make` wrote")
-    arrays = {f"{part}_{system}": rows(folder, part, system) for part in ("query", "gallery") for system in ("old", "new")}
+    arrays = {
+        f"{part}_{system}": rows(folder, part, system) for part in ("query", "gallery") for system in ("old", "new")
+    }
     if (qrels := folder / "qrels.tsv").is_file():
         sizes = {"query": len(arrays["query_old"]), "gallery": len(arrays["gallery_old"])}
         ids = [read_ids(f"{part}_ids", folder / f"{part}_ids.txt", size) for part, size in sizes.items()]
@@ -51,6 +57,8 @@ def load(folder: Path) -> Matrices:
     else:
         labels = [_read(folder, f"{part}_labels") for part in ("query", "gallery")]
         plain = Embeddings(**arrays, query_labels=labels[0], gallery_labels=labels[1])
+    if queries is not None and queries < len(plain.query_old):
+        plain = plain.subset(np.sort(np.random.default_rng(0).permutation(len(plain.query_old))[:queries]))
     old, new = (rows(folder, "train", system) for system in ("old", "new"))
     return Matrices(folder.name, plain, Pair(old, new, torch.full((len(old),), -1)))
 

@@ -53,7 +53,7 @@ class Collection:
     gallery: list[str]
     training: list[str] = field(default_factory=list)
     labels: tuple[list[int], list[int], list[int]] | None = None
-    ids: tuple[list[str], list[str]] = ((), ())  # type: ignore[assignment]
+    ids: tuple[list[str], list[str]] = field(default_factory=lambda: ([], []))
     judgements: list[Judgement] = field(default_factory=list)
 
     def own_rows(self) -> np.ndarray:
@@ -74,7 +74,7 @@ def by_class(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 def classified(
     train: dict[str, list[str]], test: dict[str, list[str]], items: int, pairs: int, queries: int
 ) -> Collection:
-    """Take a class's first inputs of `train` for the gallery, the next ones for training, the first of `test` as queries.
+    """Take a class's first inputs of `train` as items, the next ones for training, the first of `test` as queries.
 
     Raises:
         InputError: both parts have different classes.
@@ -113,7 +113,9 @@ def cranfield(folder: Path) -> Collection:
     rows = [line.split()[:3] for line in (folder / "cranqrel").read_text().splitlines() if line.strip()]
     judged = [(query, item, 5 - int(code)) for query, item, code in rows if 1 <= int(code) <= 4]
     query_ids = [str(place + 1) for place in range(len(asked))]
-    return Collection(list(asked.values()), list(documents.values()), ids=(query_ids, list(documents)), judgements=judged)
+    return Collection(
+        list(asked.values()), list(documents.values()), ids=(query_ids, list(documents)), judgements=judged
+    )
 
 
 def cisi(folder: Path) -> Collection:
@@ -122,11 +124,13 @@ def cisi(folder: Path) -> Collection:
     rows = [line.split()[:2] for line in (folder / "CISI.REL").read_text().splitlines() if line.strip()]
     asked = {name: text for name, text in asked.items() if name in {query for query, _ in rows}}
     judged = [(query, item, 1) for query, item in rows]
-    return Collection(list(asked.values()), list(documents.values()), ids=(list(asked), list(documents)), judgements=judged)
+    return Collection(
+        list(asked.values()), list(documents.values()), ids=(list(asked), list(documents)), judgements=judged
+    )
 
 
 def beir(name: str) -> Callable[[Path], Collection]:
-    """Return a reader of a collection in BEIR's layout: its first `LARGEST` documents, and the queries judged on them."""
+    """Return a reader of a collection in BEIR's layout: its first documents, and the queries judged on them."""
 
     def read(folder: Path) -> Collection:
         here = folder / "datasets" / name

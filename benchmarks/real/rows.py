@@ -34,6 +34,7 @@ KEPT = ("mean_ap", "ndcg_10", "cmc_1", "negative_flip_rate")
 MERGES = {"raw": Raw, "query_z_score": QueryZScore}
 HEADS = Spec({"class_path": "pytorch_lightning.Trainer", "init_args": {"max_epochs": 30}})
 BATCH = 256
+PROGRESS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 REFIT = (0.05, 0.1, 0.2, 0.4, 0.6)
 
 
@@ -46,27 +47,32 @@ def replay_all(
         upgrade: the matrices.
         specs: the methods by name. An online method has one line: it chooses its merge rule.
         orders: number of random orders.
-        elsewhere: another data set embedded by the same two models: gives the pairs of further lines of each method
-            that learns from pairs.
+        elsewhere: another data set embedded by the same two models: each method in closed form has one more line, by
+            raw distances, with the pairs of that data set.
     """
     drawn = np.stack([backfill_order(len(upgrade.plain.gallery_old), seed) for seed in range(orders)])
     for name, spec in specs.items():
         if spec.declared("online", False):
             yield line(upgrade, name, "own", *online(upgrade, spec, drawn))
             continue
-        for pairs_of in (upgrade, elsewhere) if elsewhere is not None and spec.needs() else (upgrade,):
-            started = time.process_time()
-            method = learned(spec, upgrade.plain, pairs_of.pairs)
-            served, seconds = serve(method, upgrade.plain), time.process_time() - started
-            extra = {} if pairs_of is upgrade else {"pairs_of": pairs_of.name, "outside": outside(upgrade, pairs_of)}
-            for merge, rule in MERGES.items():
-                curve = backfill_curve(served, drawn, metrics=METRICS, merge=rule(), before=upgrade.plain)
-                yield {**line(upgrade, name, merge, curve, seconds, method.encoder_passes), **extra}
+        yield from under_each_rule(upgrade, name, spec, drawn, upgrade.pairs, tuple(MERGES))
+        if elsewhere is not None and spec.needs() and "head training" not in spec.needs():
+            share = share_outside(elsewhere.pairs.old, upgrade.plain.gallery_old)
+            for one in under_each_rule(upgrade, name, spec, drawn, elsewhere.pairs, ("raw",)):
+                yield {**one, "pairs_of": elsewhere.name, "outside": round(share, 3)}
 
 
-def outside(upgrade: Matrices, pairs_of: Matrices) -> float:
-    """Return the share of the pairs that lie outside the gallery, in the old space."""
-    return round(share_outside(pairs_of.pairs.old, upgrade.plain.gallery_old), 3)
+def under_each_rule(
+    upgrade: Matrices, name: str, spec: Spec, drawn: np.ndarray, pairs: Pair, rules: tuple[str, ...]
+) -> Iterator[dict[str, Any]]:
+    """Let a method learn from pairs, once, and yield a line for each merge rule."""
+    started = time.process_time()
+    method = learned(spec, upgrade.plain, pairs)
+    served, seconds = serve(method, upgrade.plain), time.process_time() - started
+    for merge in rules:
+        options = {"metrics": METRICS, "merge": MERGES[merge](), "before": upgrade.plain}
+        curve = backfill_curve(served, drawn, PROGRESS, **options)  # type: ignore[arg-type]
+        yield line(upgrade, name, merge, curve, seconds, method.encoder_passes)
 
 
 def learned(spec: Spec, plain: Embeddings, pairs: Pair) -> Upgrade:
@@ -91,7 +97,13 @@ def online(upgrade: Matrices, spec: Spec, drawn: np.ndarray) -> tuple[Curve, flo
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         curve, took = learning_curve(
-            upgrade.plain, Upgrade(*dims), learner, list(drawn[:1]), REFIT, metrics=METRICS  # type: ignore[arg-type]
+            upgrade.plain,
+            Upgrade(*dims),
+            learner,
+            list(drawn[:1]),
+            REFIT,
+            PROGRESS,
+            metrics=METRICS,  # type: ignore[arg-type]
         )
     return curve, float(took.seconds.sum()), round(float(took.passes.mean()))
 
@@ -106,5 +118,6 @@ def line(upgrade: Matrices, method: str, merge: str, curve: Curve, seconds: floa
         "queries": curve.queries,
         "passes": passes,
         "fit_seconds": round(seconds, 2),
+        "progress": list(PROGRESS),
         **{name: [round(100 * float(value), 2) for value in curve.mean(name)] for name in KEPT},
     }

@@ -10,8 +10,6 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from benchmarks.tables.live import markdown
 from compat.curve import area, relative_gain
 from compat.errors import InputError
@@ -21,12 +19,13 @@ ROUNDING = 0.01  # points
 
 
 class Row(NamedTuple):
-    """The figures of one method on one pair under one rule, in percent; `values` run over evenly spaced ratios."""
+    """The figures of one method on one pair under one rule, in percent; `values` run over `progress`."""
 
     pair: str
     method: str
     merge: str
     pairs_of: str
+    progress: list[float]
     values: list[float]
     old: float
     new: float
@@ -36,7 +35,7 @@ class Row(NamedTuple):
         """The relative gain (%); NaN where both systems are hardly apart."""
         if self.new - self.old < LEAST:
             return math.nan
-        return 100 * relative_gain(area(np.linspace(0, 1, len(self.values)), self.values), self.old, self.new)
+        return 100 * relative_gain(area(self.progress, self.values), self.old, self.new)
 
     @property
     def fall(self) -> float:
@@ -77,6 +76,7 @@ def read_rows(path: Path) -> list[Row]:
             line["method"],
             line["merge"],
             line.get("pairs_of", ""),
+            line["progress"],
             line[pairs[line["pair"]]["metric"]],
             *ends[line["pair"]],
         )
@@ -108,7 +108,7 @@ def pairs_table(path: Path) -> str:
 
 
 def gains_table(path: Path, metric: str) -> str:
-    """A row for each method and a column for each pair with this metric: gain raw / by query, (deepest fall of both)."""
+    """A row for each method, a column for each pair of a metric: gain raw / by query (falls below the old system)."""
     found, records = read_rows(path), read_pairs(path)
     names = [name for name, record in records.items() if record["metric"] == metric]
     methods = list(dict.fromkeys(row.method for row in found))
@@ -135,7 +135,9 @@ def cell(rows: Sequence[Row | None]) -> str:
 def summary_table(path: Path) -> str:
     """A row for each method: mean gain over all pairs, and how often and how far it falls below the old system."""
     found = read_rows(path)
-    rows = [("method", "pairs", "gain raw", "gain by query", "by query better", "below raw", "below by query", "deepest")]
+    rows = [
+        ("method", "pairs", "gain raw", "gain by query", "by query better", "below raw", "below by query", "deepest")
+    ]
     methods = list(dict.fromkeys(row.method for row in found))
     for elsewhere in (False, True):
         for method in methods:

@@ -35,9 +35,9 @@ def check_negatives(given: Given, what: str) -> None:
 class Learned(Trained):
     """Heads trained with warm-up and cosine, one encoder pass; batch norm is frozen in the second half (FCT).
 
-    A method returns its losses by name from `terms`; their sum is minimised. A head whose losses ignore labels declares
-    "labels if known" in place of "training labels": where there are labels its batches hold pairs of one class, as those
-    of all heads; elsewhere each label is -1, and batches are in random order.
+    A method returns its losses by name from `terms`; their sum is minimised. Batches hold pairs of one class. A head
+    whose losses ignore labels declares "labels if known" in place of "training labels": without labels each is -1, and
+    its batches are in random order.
 
     Args:
         old: the old model, frozen.

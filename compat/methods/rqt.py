@@ -20,9 +20,9 @@ from compat.needs import Given
 class ReverseQuery(Learned):
     """psi maps the new model's query into the old space (arXiv 2301.03767).
 
-    Loss: L_RQT + mcl_weight * L_MCL, the second only if `mcl` names a mode; the first needs no label. With `rho`, the new embedding becomes
-    rho(phi_new(x)) for queries, for backfilled items and as psi's input. Without it only psi learns, and the new space
-    is unchanged.
+    Loss: L_RQT + mcl_weight * L_MCL, the second only if `mcl` names a mode; the first needs no label. With `rho`, the
+    new embedding becomes rho(phi_new(x)) for queries, for backfilled items and as psi's input. Without it only psi
+    learns, and the new space is unchanged.
 
     Args:
         old: the old model, frozen.

@@ -138,7 +138,9 @@ def test_an_argument_brings_its_need_with_it():
     assert "side-information" in Spec({"class_path": "compat.methods.FCT", "init_args": {"side": 3}}).needs()
     assert "side-information" not in Spec({"class_path": "compat.methods.FCT", "init_args": {"side": 0}}).needs()
     assert "side-information" not in Spec({"class_path": "compat.methods.BiCT"}).needs()
-    assert "training labels" in Spec({"class_path": "compat.methods.ReverseQuery", "init_args": {"mcl": "joint"}}).needs()
+    assert (
+        "training labels" in Spec({"class_path": "compat.methods.ReverseQuery", "init_args": {"mcl": "joint"}}).needs()
+    )
     assert "training labels" not in Spec({"class_path": "compat.methods.ReverseQuery"}).needs()
 
 
