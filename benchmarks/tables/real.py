@@ -15,7 +15,7 @@ from compat.curve import area, relative_gain
 from compat.errors import InputError
 
 LEAST = 1.0  # points between both systems, below which a gain tells nothing
-ROUNDING = 0.01  # points
+ROUNDING = 0.05  # points, below which a fall is none
 
 
 class Row(NamedTuple):

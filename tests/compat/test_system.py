@@ -1,6 +1,7 @@
 """From the plain four matrices to those that a method serves."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,20 +118,40 @@ def test_a_gallery_that_is_transformed_goes_forward_through_the_first_and_then_t
     assert torch.equal(found.query_old, newest)
 
 
-def test_the_examples_run_and_find_a_planted_rotation():
-    """The new space is the old one turned: mapped back, queries find in the old gallery what old queries find."""
-    section = (ROOT / "docs/embeddings.md").read_text().split("## In")[1].split("\n## ")[0]
-    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    assert "serve(" in blocks[-1]
+def examples(section: str) -> list[str]:
+    """The code of a section of docs/embeddings.md."""
+    text = (ROOT / "docs/embeddings.md").read_text().split(f"## {section}")[1].split("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def planted_rotation() -> dict[str, Any]:
+    """The names that the examples use; the new space is the old one turned."""
     labels = np.arange(60) % 6
     old = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32) + 3 * np.eye(6, dtype=np.float32)[labels]
     new = old @ rotation(3).numpy()
-    scope = {
+    return {
         **{"query_old": old[:12], "query_new": new[:12], "gallery_old": old[12:36], "gallery_new": new[12:36]},
         **{"query_labels": labels[:12], "gallery_labels": labels[12:36]},
         **{"train_old": torch.tensor(old[36:]), "train_new": torch.tensor(new[36:])},
         **{"train_labels": torch.tensor(labels[36:]), "old_dim": 6, "new_dim": 6},
     }
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's
+def test_the_example_of_a_head_without_labels_runs_and_finds_more_than_by_chance():
+    scope = planted_rotation()
+    exec("".join([*examples("In Python"), *examples("A head without labels")]), scope)
+    assert not scope["head"].training
+    untrained = serve(FCT(Precomputed(6), Precomputed(6), hidden=512).eval(), scope["embeddings"])
+    order = backfill_order(24, seed=0)
+    assert scope["curve"].mean_ap[0] > backfill_curve(untrained, order).mean_ap[0] + 0.1
+
+
+def test_the_examples_run_and_find_a_planted_rotation():
+    """The new space is the old one turned: mapped back, queries find in the old gallery what old queries find."""
+    blocks = examples("In Python")
+    assert "serve(" in blocks[-1]
+    scope = planted_rotation()
     exec("".join(blocks), scope)
     order = backfill_order(24, seed=0)
     own = backfill_curve(scope["embeddings"], order).mean_ap[0]
