@@ -47,16 +47,15 @@ def load(folder: Path, queries: int | None = None) -> Matrices:
     """
     if not folder.is_dir():
         raise InputError(f"pairs: {folder} (no such folder), expected one that `make` wrote")
-    arrays = {
-        f"{part}_{system}": rows(folder, part, system) for part in ("query", "gallery") for system in ("old", "new")
-    }
+    arrays = [rows(folder, part, system) for part in ("query", "gallery") for system in ("old", "new")]
     if (qrels := folder / "qrels.tsv").is_file():
-        sizes = {"query": len(arrays["query_old"]), "gallery": len(arrays["gallery_old"])}
-        ids = [read_ids(f"{part}_ids", folder / f"{part}_ids.txt", size) for part, size in sizes.items()]
-        plain = Embeddings(**arrays, relevance=read_qrels(qrels, *ids))
+        query_ids, item_ids = (
+            read_ids(f"{part}_ids", folder / f"{part}_ids.txt", len(of))
+            for part, of in (("query", arrays[0]), ("gallery", arrays[2]))
+        )
+        plain = Embeddings(*arrays, relevance=read_qrels(qrels, query_ids, item_ids))
     else:
-        labels = [_read(folder, f"{part}_labels") for part in ("query", "gallery")]
-        plain = Embeddings(**arrays, query_labels=labels[0], gallery_labels=labels[1])
+        plain = Embeddings(*arrays, *(_read(folder, f"{part}_labels") for part in ("query", "gallery")))
     if queries is not None and queries < len(plain.query_old):
         plain = plain.subset(np.sort(np.random.default_rng(0).permutation(len(plain.query_old))[:queries]))
     old, new = (rows(folder, "train", system) for system in ("old", "new"))

@@ -87,9 +87,8 @@ def classified(
         rows = [(value, number) for number, name in enumerate(names) for value in of[name][start:stop]]
         return [value for value, _ in rows], [number for _, number in rows]
 
-    parts = [part(test, 0, queries), part(train, 0, items), part(train, items, items + pairs)]
-    inputs, labels = zip(*parts, strict=True)
-    return Collection(*inputs, labels=labels)
+    asked, gallery, training = part(test, 0, queries), part(train, 0, items), part(train, items, items + pairs)
+    return Collection(asked[0], gallery[0], training[0], labels=(asked[1], gallery[1], training[1]))
 
 
 def smart(text: str, fields: str) -> dict[str, str]:
