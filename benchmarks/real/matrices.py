@@ -49,10 +49,8 @@ def load(folder: Path, queries: int | None = None) -> Matrices:
         raise InputError(f"pairs: {folder} (no such folder), expected one that `make` wrote")
     arrays = [rows(folder, part, system) for part in ("query", "gallery") for system in ("old", "new")]
     if (qrels := folder / "qrels.tsv").is_file():
-        query_ids, item_ids = (
-            read_ids(f"{part}_ids", folder / f"{part}_ids.txt", len(of))
-            for part, of in (("query", arrays[0]), ("gallery", arrays[2]))
-        )
+        query_ids = read_ids("query_ids", folder / "query_ids.txt", len(arrays[0]))
+        item_ids = read_ids("gallery_ids", folder / "gallery_ids.txt", len(arrays[2]))
         plain = Embeddings(*arrays, relevance=read_qrels(qrels, query_ids, item_ids))
     else:
         plain = Embeddings(*arrays, *(_read(folder, f"{part}_labels") for part in ("query", "gallery")))

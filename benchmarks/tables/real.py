@@ -135,7 +135,7 @@ def cell(rows: Sequence[Row | None]) -> str:
 def summary_table(path: Path) -> str:
     """A row for each method: mean gain over all pairs, and how often and how far it falls below the old system."""
     found = read_rows(path)
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("method", "pairs", "gain raw", "gain by query", "by query better", "below raw", "below by query", "deepest")
     ]
     methods = list(dict.fromkeys(row.method for row in found))
