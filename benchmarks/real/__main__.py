@@ -52,7 +52,7 @@ def make(arguments: argparse.Namespace) -> None:
 
 
 def rows(arguments: argparse.Namespace) -> None:
-    """Replay some upgrades, and put their lines and records in place of those of the same names."""
+    """Replay some upgrades, and put their lines in place of those of the same upgrade, method and merge rule."""
     from benchmarks.config.parse import read_methods
     from benchmarks.config.spec import Spec
     from benchmarks.real.make import RECORD
@@ -76,12 +76,18 @@ def save(target: Path, name: str, record: dict[str, Any], found: list[dict[str, 
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f".{target.name}.lock")):
         before = json.loads(records.read_text()) if records.is_file() else {}
-        kept = [line for line in read_lines(lines) if line["pair"] != name] if lines.is_file() else []
+        kept = {identity(line): line for line in (read_lines(lines) if lines.is_file() else [])}
+        kept |= {identity(line): line for line in found}
         both = {**before, name: record}
         order = [one for one in NAMES if one in both] + sorted(both.keys() - NAMES.keys())
-        text = "".join(f"{json.dumps(line)}\n" for one in order for line in [*kept, *found] if line["pair"] == one)
+        text = "".join(f"{json.dumps(line)}\n" for one in order for line in kept.values() if line["pair"] == one)
         replace(lines, lambda path: path.write_bytes(gzip.compress(text.encode(), mtime=0)))
         replace(records, lambda path: path.write_text(json.dumps({one: both[one] for one in order}, indent=1) + "\n"))
+
+
+def identity(line: dict[str, Any]) -> tuple[str, str, str, bool]:
+    """Return what a line is of: upgrade, method, merge rule, and whether its pairs are of another data set."""
+    return line["pair"], line["method"], line["merge"], "pairs_of" in line
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from benchmarks.config.spec import Spec
 from benchmarks.real.matrices import Matrices
 from compat.backfill import Curve, backfill_curve
 from compat.batch import Pair
-from compat.decision.domain import share_outside
+from compat.decision.domain import share_uncovered
 from compat.embeddings import Embeddings
 from compat.experience import learning_curve
 from compat.merge import QueryZScore, Raw
@@ -57,9 +57,9 @@ def replay_all(
             continue
         yield from under_each_rule(upgrade, name, spec, drawn, upgrade.pairs, tuple(MERGES))
         if elsewhere is not None and spec.needs() and "head training" not in spec.needs():
-            share = share_outside(elsewhere.pairs.old, upgrade.plain.gallery_old)
+            share = share_uncovered(elsewhere.pairs.new, upgrade.plain.gallery_new)
             for one in under_each_rule(upgrade, name, spec, drawn, elsewhere.pairs, ("raw",)):
-                yield {**one, "pairs_of": elsewhere.name, "outside": round(share, 3)}
+                yield {**one, "pairs_of": elsewhere.name, "uncovered": round(share, 3)}
 
 
 def under_each_rule(

@@ -16,7 +16,7 @@ from benchmarks.report.ways import MethodCurves
 from compat.data.files import printable
 from compat.decision import bands
 from compat.decision.calibration import Calibration
-from compat.decision.domain import share_outside
+from compat.decision.domain import share_uncovered
 from compat.decision.losers import lower_classes
 from compat.decision.overlap import NEAREST, overlap_curve
 from compat.decision.sample import RowSample
@@ -28,7 +28,7 @@ SOME = 200  # queries for proxies
 SMALL = 0.05  # share of queries in losing classes, up to which the verdict does not mention them
 FEW = 200  # queries
 CLASSES = 5
-OUTSIDE = 0.9  # share of training pairs outside the gallery; half of them with other classes of one domain
+UNCOVERED = 0.7  # share of the gallery without a training pair near; a half with other classes of one domain
 LOOKED_AT = 1000  # rows, in search of duplicates
 FAR = 0.2  # of a probability from 1/2
 
@@ -248,14 +248,14 @@ def warn_of_leaks(given: Inputs, e: Embeddings) -> list[str]:
 
 def warn_of_other_domain(given: Inputs, e: Embeddings) -> list[str]:
     """Warn of training pairs that are no sample of what the gallery holds."""
-    if "train_old" not in given.others:
+    if "train_new" not in given.others:
         return []
-    share = share_outside(given.others["train_old"].float(), e.gallery_old)
-    if share < OUTSIDE:
+    share = share_uncovered(given.others["train_new"], e.gallery_new)
+    if share < UNCOVERED:
         return []
     return [
-        f"{percent(share, 0)} of the training pairs are farther from the gallery than 95 % of its items are from each "
-        "other: pairs of another domain ruin every transform. Embed some items of the gallery by both models instead."
+        f"{percent(share, 0)} of the gallery have no training pair near: the pairs are of another domain, and "
+        "such pairs ruin every transform. Embed some items of the gallery by both models instead."
     ]
 
 

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import median
 from typing import Any, NamedTuple
 
 from benchmarks.tables.live import markdown
@@ -56,16 +56,23 @@ def read_pairs(path: Path) -> dict[str, dict[str, Any]]:
         raise InputError(f"{path}: {error}, expected records of benchmarks.real") from error
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read the lines beside the records.
+
+    Raises:
+        InputError: no such file, or another.
+    """
+    lines = path.with_suffix(".jsonl.gz")
+    try:
+        with gzip.open(lines, "rt") as file:
+            return [json.loads(line) for line in file]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{lines}: {error}, expected lines of benchmarks.real") from error
+
+
 def read_rows(path: Path) -> list[Row]:
     """Read the lines beside the records, by each pair's metric."""
-    pairs = read_pairs(path)
-    lines_of = path.with_suffix(".jsonl.gz")
-    try:
-        with gzip.open(lines_of, "rt") as file:
-            lines = [json.loads(line) for line in file]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{lines_of}: {error}, expected lines of benchmarks.real") from error
-    ends = {}
+    pairs, lines, ends = read_pairs(path), read_lines(path), {}
     for line in lines:
         if (line["method"], line["merge"]) == ("independent", "raw"):
             values = line[pairs[line["pair"]]["metric"]]
@@ -87,7 +94,8 @@ def read_rows(path: Path) -> list[Row]:
 def pairs_table(path: Path) -> str:
     """One row for each pair: its data, models, the two systems and what the embeddings took."""
     ends = {row.pair: row for row in read_rows(path)}
-    head = ("upgrade", "queries", "items", "dimensions", "metric", "old %", "new %", "CPU s", "MiB")
+    others = {line["pair"]: line for line in read_lines(path) if "pairs_of" in line}
+    head = ("upgrade", "queries", "items", "dimensions", "metric", "old %", "new %", "CPU s", "MiB", "other pairs of")
     rows = [head]
     for name, record in read_pairs(path).items():
         models = [record["models"][system] for system in ("old", "new")]
@@ -102,6 +110,7 @@ def pairs_table(path: Path) -> str:
                 f"{ends[name].new:.1f}",
                 " + ".join(f"{model['cpu_seconds']:.0f}" for model in models),
                 " and ".join(f"{model['mebibytes']:,.0f}" for model in models),
+                f"{others[name]['pairs_of']} ({100 * others[name]['uncovered']:.0f} %)" if name in others else "-",
             )
         )
     return markdown(rows)
@@ -133,7 +142,7 @@ def cell(rows: Sequence[Row | None]) -> str:
 
 
 def summary_table(path: Path) -> str:
-    """A row for each method: mean gain over all pairs, and how often and how far it falls below the old system."""
+    """A row for each method: median gain over all pairs, and how often and how far it falls below the old system."""
     found = read_rows(path)
     rows: list[tuple[str, ...]] = [
         ("method", "pairs", "gain raw", "gain by query", "by query better", "below raw", "below by query", "deepest")
@@ -152,8 +161,8 @@ def summary_table(path: Path) -> str:
                 (
                     f"{method}, other pairs" if elsewhere else method,
                     str(len(of_rule[0])),
-                    f"{mean(gains[0]):.0f}",
-                    f"{mean(gains[1]):.0f}" if gains[1] else "",
+                    f"{median(gains[0]):.0f}",
+                    f"{median(gains[1]):.0f}" if gains[1] else "",
                     f"{better} of {len(gains[1])}" if gains[1] else "",
                     *below,
                     f"{max(row.fall for row in mine):.1f}",

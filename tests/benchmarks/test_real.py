@@ -245,7 +245,7 @@ def test_rows_of_all_methods_are_written_and_tabled(tmp_path, planted, clones, c
         ("own_procrustes", "own", ""),
     ]
     assert [line["pair"] for line in lines[:1]] == ["cranfield-use-minilm"]
-    assert all(0 <= line["outside"] <= 1 for line in lines if "pairs_of" in line)
+    assert all(0 <= line["uncovered"] <= 1 for line in lines if "pairs_of" in line)
     before = (tmp_path / "real.jsonl.gz").read_bytes()
     records = tables.read_pairs(tmp_path / "real.json")
     assert [record["metric"] for record in records.values()] == ["ndcg_10", "mean_ap"]
