@@ -11,7 +11,7 @@ import yaml
 from benchmarks.artifacts.artifact import graph, identity, key
 from benchmarks.artifacts.kinds import MethodState, OldEnd, ServedSystem, Weights
 from benchmarks.config.listing import reason
-from benchmarks.config.parse import parse
+from benchmarks.config.parse import parse, read_methods
 from benchmarks.config.spec import Spec
 from benchmarks.jobs.plan import part_of, plan, steps, training_seed
 from compat.errors import InputError
@@ -290,9 +290,15 @@ def test_onto_is_refused_through_images_and_in_a_sequence(config, given):
 def test_every_shipped_config_is_planned(monkeypatch):
     monkeypatch.chdir(ROOT)
     every, own = (yaml.safe_load(Path(f"configs/methods/{name}.yaml").read_text()) for name in ("all", "own"))
-    shipped = {path.stem for path in Path("configs/methods").glob("*.yaml")} - {"all", "own", "compared"}
-    compared = yaml.safe_load(Path("configs/methods/compared.yaml").read_text())
+    lists = {"all", "own", "compared", "label_free"}
+    shipped = {path.stem for path in Path("configs/methods").glob("*.yaml")} - lists
+    compared, free = (
+        yaml.safe_load(Path(f"configs/methods/{name}.yaml").read_text()) for name in ("compared", "label_free")
+    )
     assert compared.items() < every.items()
+    assert free.keys() < every.keys() | own.keys()
+    for name, spec in read_methods("configs/methods/label_free.yaml", Path()).items():
+        assert "training labels" not in Spec(spec).needs() or spec["init_args"] == {"alpha": 0.5}, name
     assert every | own == {name: f"{name}.yaml" for name in [*every, *own]}
     assert every.keys() | own.keys() == shipped
     learning = parse(["configs/digits.yaml"], ["--methods=configs/methods/own.yaml"])
