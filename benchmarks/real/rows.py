@@ -71,7 +71,7 @@ def under_each_rule(
     served, seconds = serve(method, upgrade.plain), time.process_time() - started
     for merge in rules:
         options = {"metrics": METRICS, "merge": MERGES[merge](), "before": upgrade.plain}
-        curve = backfill_curve(served, drawn, PROGRESS, **options)  # type: ignore[arg-type]
+        curve = backfill_curve(served, drawn, PROGRESS, **options)
         yield line(upgrade, name, merge, curve, seconds, method.encoder_passes)
 
 
@@ -104,7 +104,7 @@ def online(upgrade: Matrices, spec: Spec, drawn: np.ndarray) -> tuple[Curve, flo
             list(drawn[:1]),
             REFIT,
             PROGRESS,
-            metrics=METRICS,  # type: ignore[arg-type]
+            metrics=METRICS,
         )
     return curve, time.process_time() - started, round(float(took.passes.mean()))
 

@@ -127,7 +127,7 @@ def test_rows_are_put_back_in_the_order_of_the_inputs_at_length_one():
     values = np.array([[3.0, 4.0], [0.0, 2.0], [1.0, 0.0], [0.0, 0.0]])
     given = ((rows, values[rows]) for rows in encoders.batches(lengths, size=3))
     found = encoders.embed(["t"] * 4, given)
-    np.testing.assert_allclose(found, [[0.6, 0.8], [0, 1], [1, 0], [0, 0]], atol=1e-6)
+    np.testing.assert_allclose(found, np.array([[0.6, 0.8], [0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]), atol=1e-6)
     assert list(encoders.batches(lengths, size=3)) == [[3, 1, 0], [2]]
 
 
