@@ -87,7 +87,6 @@ PAIRS = [
         "cranfield glove minilm",
         "cranfield use minilm",
         "cranfield paraphrase minilm",
-        "cranfield minilm_int8 minilm",
         "clinc glove use",
         "clinc use minilm",
         "clinc minilm_int8 minilm",
