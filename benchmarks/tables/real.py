@@ -24,6 +24,7 @@ class Row(NamedTuple):
     pair: str
     method: str
     merge: str
+    cpu_seconds: float
     pairs_of: str
     progress: list[float]
     values: list[float]
@@ -82,6 +83,7 @@ def read_rows(path: Path) -> list[Row]:
             line["pair"],
             line["method"],
             line["merge"],
+            line["cpu_seconds"],
             line.get("pairs_of", ""),
             line["progress"],
             line[pairs[line["pair"]]["metric"]],
@@ -142,11 +144,10 @@ def cell(rows: Sequence[Row | None]) -> str:
 
 
 def summary_table(path: Path) -> str:
-    """A row for each method: median gain over all pairs, and how often and how far it falls below the old system."""
+    """A row for each method: median gain over all pairs, and how often and how far it falls below the old."""
     found = read_rows(path)
-    rows: list[tuple[str, ...]] = [
-        ("method", "pairs", "gain raw", "gain by query", "by query better", "below raw", "below by query", "deepest")
-    ]
+    head = ("method", "upgrades", "gain raw", "gain by query", "by query better", "below raw", "below by query")
+    rows: list[tuple[str, ...]] = [(*head, "deepest fall", "CPU s")]
     methods = list(dict.fromkeys(row.method for row in found))
     for elsewhere in (False, True):
         for method in methods:
@@ -166,6 +167,7 @@ def summary_table(path: Path) -> str:
                     f"{better} of {len(gains[1])}" if gains[1] else "",
                     *below,
                     f"{max(row.fall for row in mine):.1f}",
+                    f"{max(row.cpu_seconds for row in mine):.1f}",
                 )
             )
     return markdown(rows)
