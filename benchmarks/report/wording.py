@@ -28,6 +28,9 @@ SMALL = 0.05  # share of queries in losing classes, up to which the verdict does
 FEW = 200  # queries
 CLASSES = 5
 LOOKED_AT = 1000  # rows, in search of duplicates
+PRODUCTS = (
+    10**11
+)  # multiplications in search of training rows, some seconds; more rows are looked at where they suffice
 FAR = 0.2  # of a probability from 1/2
 
 
@@ -229,17 +232,20 @@ def warn_of_duplicates(e: Embeddings) -> list[str]:
 
 
 def warn_of_leaks(given: Inputs, e: Embeddings) -> list[str]:
-    """Warn of training rows in the gallery."""
-    if "train_old" not in given.others:
+    """Warn of training rows in the gallery; looks at a random part of a large gallery."""
+    others = given.others.get("train_old", given.trained_on)
+    if others is None:
         return []
-    rows = e.gallery_old[torch.from_numpy(np.random.default_rng(0).permutation(len(e.gallery_old))[:LOOKED_AT].copy())]
-    others = given.others["train_old"].to(rows.dtype)
-    count = max(close_rows(rows, others), equal_rows(rows.numpy(), others.numpy()))
+    most = max(LOOKED_AT, PRODUCTS // others.numel())
+    rows = e.gallery_old[torch.from_numpy(np.random.default_rng(0).permutation(len(e.gallery_old))[:most].copy())]
+    others = others.to(rows.dtype)
+    close = sum(close_rows(part, others) for part in rows.split(LOOKED_AT))
+    count = max(close, equal_rows(rows.numpy(), others.numpy()))
     if count == 0:
         return []
     return [
-        f"{count} of {len(rows)} items of the gallery are in the training set too, by their old embedding: trained "
-        "methods may look better here than on unseen items."
+        f"{counted(count)} of {counted(len(rows))} items of the gallery are in the training set too, by their old "
+        "embedding: trained methods may look better here than on unseen items."
     ]
 
 

@@ -1,16 +1,21 @@
 """Frozen backbones: features extracted once, a projection trained on them, the backbone as it was."""
 
-import pytest
-import torch
-from safetensors.torch import load_file
+import shutil
 
-from benchmarks.artifacts.kinds import Extracted, Features, Projected, Weights
+import pytest
+import timm
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
 from benchmarks.artifacts.images import dataset
+from benchmarks.artifacts.kinds import Extracted, Features, Projected, Weights
 from benchmarks.artifacts.projected import build_frozen
 from benchmarks.artifacts.weights import load_trained
 from benchmarks.config.parse import parse
 from compat.errors import InputError
-from tests.helpers.running import keys, planned, run, weights_of
+from tests.helpers.reports import write
+from tests.helpers.running import keys, main, planned, run, weights_of
 
 FROZEN = ("--old.frozen=true", "--new.frozen=true", "--only=independent")
 
@@ -30,8 +35,7 @@ def test_a_model_that_is_not_frozen_keeps_its_artifacts(config):
 
 def test_the_backbone_stays_and_the_projection_learns(config):
     result = run(config, *FROZEN)["independent-s0"]
-    experiment = parse([str(config)], [*FROZEN])
-    spec = experiment.new.model if hasattr(experiment, "new") else experiment.generations["new"].model
+    spec = parse([str(config)], [*FROZEN]).generations["new"].model
     trained = load_file(weights_of(config, "train new"))
     before = build_frozen(spec).embedder.backbone.state_dict()
     assert {name.removeprefix("backbone.") for name in trained if name.startswith("backbone.")} == before.keys()
@@ -63,3 +67,29 @@ def test_the_embeddings_are_those_of_the_whole_model(config):
 def test_what_a_frozen_backbone_excludes_is_refused(config, arguments, words):
     with pytest.raises(InputError, match=words):
         parse([str(config)], ["--old.frozen=true", "--new.frozen=true", *arguments])
+
+
+@pytest.mark.parametrize("weights", ["missing", "another width"])
+def test_weights_that_do_not_fit_are_one_line_before_any_training(config, tmp_path, monkeypatch, capsys, weights):
+    file = tmp_path / "w.safetensors"
+    if weights != "missing":
+        state = timm.create_model("test_efficientnet").state_dict()
+        save_file({**state, "conv_stem.weight": state["conv_stem.weight"][:1].contiguous()}, file)
+    backbone = {
+        "class_path": "compat.backbones.timm_from_file",
+        "init_args": {"model_name": "test_efficientnet", "weights": str(file)},
+    }
+    content = yaml.safe_load(config.read_text())
+    content["new"]["model"]["backbone"] = backbone
+    config.write_text(yaml.safe_dump(content))
+    code, line = main(capsys, monkeypatch, config)
+    assert code == 2
+    assert line.startswith(f"error: new.model.weights: {'no file ' if weights == 'missing' else ''}{file}"), line
+    assert not list(tmp_path.glob("runs/train-*"))
+
+
+def test_a_report_on_a_config_finds_images_of_the_training_set_in_the_gallery(config, image_root, tmp_path):
+    for number in (0, 3):
+        shutil.copy(image_root / f"train/{number}/{number}_1.png", image_root / f"val/{number}/{number}_0.png")
+    _, text = write([str(config), *FROZEN, "--only=independent"], tmp_path / "report.html")
+    assert "2 of 36 items of the gallery are in the training set too, by their old embedding" in text
