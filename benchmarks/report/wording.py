@@ -232,19 +232,20 @@ def warn_of_duplicates(e: Embeddings) -> list[str]:
 
 
 def warn_of_leaks(given: Inputs, e: Embeddings) -> list[str]:
-    """Warn of training rows in the gallery; looks at a random part of a large gallery."""
+    """Warn of training rows in the gallery: equal ones in all of it, close ones in a random part of a large one."""
     others = given.others.get("train_old", given.trained_on)
     if others is None:
         return []
+    gallery, others = e.gallery_old, others.to(e.gallery_old.dtype)
     most = max(LOOKED_AT, PRODUCTS // others.numel())
-    rows = e.gallery_old[torch.from_numpy(np.random.default_rng(0).permutation(len(e.gallery_old))[:most].copy())]
-    others = others.to(rows.dtype)
+    rows = gallery[torch.from_numpy(np.random.default_rng(0).permutation(len(gallery))[:most].copy())]
     close = sum(close_rows(part, others) for part in rows.split(LOOKED_AT))
-    count = max(close, equal_rows(rows.numpy(), others.numpy()))
+    equal = equal_rows(gallery.numpy(), others.numpy())
+    count, total = max((close, len(rows)), (equal, len(gallery)), key=lambda found: found[0] / found[1])
     if count == 0:
         return []
     return [
-        f"{counted(count)} of {counted(len(rows))} items of the gallery are in the training set too, by their old "
+        f"{counted(count)} of {counted(total)} items of the gallery are in the training set too, by their old "
         "embedding: trained methods may look better here than on unseen items."
     ]
 

@@ -58,8 +58,9 @@ def test_market_is_evaluated_as_the_field_does(tmp_path, seed):
     curve = backfill_curve(Embeddings(q_old, q_new, g_old, g_new, *labels), order, PROGRESS, per_query=True)
 
     def shot(name):
-        identity, camera = SHOT.match(name).groups()
-        return int(identity), int(camera)
+        found = SHOT.match(name)
+        assert found is not None
+        return int(found[1]), int(found[2])
 
     asked = [shot(str(path).split("/")[1]) for path in queries.images]
     everything = [torch.stack([rows[name] for name in files]) for rows in (old, new)]
@@ -82,7 +83,7 @@ def test_market_is_evaluated_as_the_field_does(tmp_path, seed):
 
 
 def test_distractors_count_against_a_query_and_junk_does_not(tmp_path):
-    """Three distractors before the only hit: AP 1/4. The archive's junk is nearer and changes nothing."""
+    """Three distractors before the only hit: AP 1/4; the archive's junk is no item at all."""
     write_market1501(tmp_path)
     data = Market1501(str(tmp_path), height=8, width=4, verify=False)
     gallery = data.gallery_images()
