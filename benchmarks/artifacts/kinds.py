@@ -74,6 +74,37 @@ class Weights(Artifact):
 
 
 @dataclass(frozen=True)
+class Features(Artifact):
+    """A frozen backbone's features of a dataset: train, gallery and query (left out where the queries are the gallery).
+
+    Attributes:
+        model: the embedder's config, of which the backbone alone.
+        images: the dataset.
+        name: of the generation.
+        options: the Trainer; its devices are used.
+    """
+
+    stage: ClassVar[str] = "features"
+    maker: ClassVar[str] = "benchmarks.artifacts.projected.features"
+    model: Spec
+    images: ImageSet
+    name: str = field(compare=False)
+    options: Spec = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Projected(Weights):
+    """Weights from training one generation's projection and classifier on its frozen backbone's features.
+
+    Attributes:
+        features: of the images.
+    """
+
+    maker: ClassVar[str] = "benchmarks.artifacts.projected.train"
+    features: Features
+
+
+@dataclass(frozen=True)
 class Loaded(Artifact):
     """Weights from a checkpoint.
 
@@ -115,6 +146,7 @@ class Extracted(Artifact):
     def maker(self) -> str:  # type: ignore[override]
         """Separate makers: only the embeddings of a method's own model depend on the code of methods."""
         module = "own_extracted" if isinstance(self.of, MethodState) else "extracted"
+        module = "projected" if isinstance(self.of, Projected) else module
         return f"benchmarks.artifacts.{module}.extract"
 
 

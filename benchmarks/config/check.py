@@ -55,6 +55,7 @@ def check_numbers(experiment: Experiment) -> None:
     check_axes(experiment)
     check_needs(experiment)
     check_epochs(experiment, generations)
+    check_frozen(experiment, generations)
 
 
 def check_metric(name: str, of_the_table: bool) -> None:
@@ -170,6 +171,20 @@ def check_epochs(experiment: Experiment, generations: dict[str, Generation]) -> 
         epochs = trainer.init_args.get("max_epochs")
         if not isinstance(epochs, int) or not 1 <= epochs < MOST:
             raise InputError(f"{name}.trainer.max_epochs: {epochs}, expected at least 1 and below {MOST}")
+
+
+def check_frozen(experiment: Experiment, generations: dict[str, Generation]) -> None:
+    """Refuse a frozen backbone beside weights of the whole model, several processes, or a method that trains it."""
+    for name, generation in generations.items():
+        if not generation.frozen:
+            continue
+        if generation.checkpoint:
+            raise InputError(f"{name}.frozen: true with a checkpoint, expected one of the two")
+        if (devices := processes(generation.trainer)["devices"]) != 1:
+            raise InputError(f"{name}.trainer.devices: {devices}, expected 1 with a frozen backbone")
+        for method in experiment.chosen if name in list(experiment.generations)[1:] else ():
+            if trains(experiment.methods[method]):
+                raise InputError(f"{name}.frozen: true with {method}, which trains a new model, expected false")
 
 
 def check_processes(experiment: Experiment) -> None:

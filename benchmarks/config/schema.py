@@ -21,6 +21,9 @@ class Generation:
         seed: of the weights, the order of the images and their augmentation; null: trained once for each seed of the
             experiment, with this seed.
         checkpoint: weights to use instead of training (.safetensors, .ckpt or .pt).
+        frozen: keep the backbone as it is built, so with pretrained weights, its normalisation's statistics included.
+            Only the projection and the classifier are trained, on features that are extracted once, of images without
+            augmentation.
     """
 
     model: Spec
@@ -28,6 +31,7 @@ class Generation:
     sees: Share = field(default_factory=Share)
     seed: int | None = 0
     checkpoint: str | None = None
+    frozen: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from benchmarks.artifacts.kinds import (
     OnlineCurve,
     OwnSystem,
     PlainSystem,
+    Projected,
     ReplayedCurve,
     ServedSystem,
     Upgraded,
@@ -63,7 +64,8 @@ def costs(replayed: ReplayedCurve, curve: dict[str, Any], store: ArtifactStore) 
 
 def seconds_per_image(vectors: Extracted, store: ArtifactStore) -> float:
     """Return the seconds in which a model embedded one image, from all splits."""
-    return seconds(vectors, store) / sum(map(len, dataset(vectors.images.whole).splits().values()))
+    features = seconds(vectors.of.features, store) if isinstance(vectors.of, Projected) else 0.0
+    return (features + seconds(vectors, store)) / sum(map(len, dataset(vectors.images.whole).splits().values()))
 
 
 def states(upgrade: Upgraded) -> Iterator[MethodState]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from benchmarks.artifacts.artifact import Artifact, checksum
 from benchmarks.artifacts.kinds import (
     Extracted,
+    Features,
     ImageSet,
     Loaded,
     MethodState,
@@ -21,6 +22,7 @@ from benchmarks.artifacts.kinds import (
     Overlap,
     OwnSystem,
     PlainSystem,
+    Projected,
     ReplayedCurve,
     ServedSystem,
     SystemFigures,
@@ -139,6 +141,10 @@ class Planner:
             images = self.images.to_train_on()
             trainer, threads = options.without(DISPLAY), read_setting()
             weights = Weights(model, trainer, seed, generation.sees, images, threads, name, options)
+            if generation.frozen:
+                backbone = model.replace(init_args={"backbone": model.init_args["backbone"]})
+                seen = Features(backbone, self.images.shown_plainly(), name, options)
+                weights = Projected(model, trainer, seed, generation.sees, images, threads, name, options, seen)
         return PlainSystem(Extracted(model, weights, self.images.shown_plainly(), name, options), side)
 
     def chain(self, spec: Spec, name: str) -> list[Upgraded]:

@@ -54,4 +54,5 @@ def of_run(arguments: argparse.Namespace) -> tuple[Inputs, list[ServedEmbeddings
                 name, effort, matrices(store, upgraded, images.shown_plainly()), describe_class(spec.class_path)
             )
         )
-    return Inputs({name: getattr(plain, name) for name in ARRAYS}, {}, True), served
+    trained_on = store.get(planner.systems[0].vectors)["train"]
+    return Inputs({name: getattr(plain, name) for name in ARRAYS}, {}, True, trained_on=trained_on), served

@@ -28,12 +28,14 @@ class Inputs(NamedTuple):
         others: the arrays of `FILES`.
         labelled: whether labels or judgements are known.
         relevance: the judgements, of all queries and items.
+        trained_on: old embeddings of the training images, where they are known beside `others`.
     """
 
     arrays: dict[str, Any]
     others: dict[str, Any]
     labelled: bool
     relevance: Relevance | None = None
+    trained_on: Any = None
 
 
 def load(arguments: argparse.Namespace) -> Inputs:

@@ -30,6 +30,9 @@ FEW = 200  # queries
 CLASSES = 5
 UNCOVERED = 0.7  # share of the gallery without a training pair near; a half with other classes of one domain
 LOOKED_AT = 1000  # rows, in search of duplicates
+PRODUCTS = (
+    10**11
+)  # multiplications in search of training rows, some seconds; more rows are looked at where they suffice
 FAR = 0.2  # of a probability from 1/2
 
 
@@ -232,17 +235,21 @@ def warn_of_duplicates(e: Embeddings) -> list[str]:
 
 
 def warn_of_leaks(given: Inputs, e: Embeddings) -> list[str]:
-    """Warn of training rows in the gallery."""
-    if "train_old" not in given.others:
+    """Warn of training rows in the gallery: equal ones in all of it, close ones in a random part of a large one."""
+    others = given.others.get("train_old", given.trained_on)
+    if others is None:
         return []
-    rows = e.gallery_old[torch.from_numpy(np.random.default_rng(0).permutation(len(e.gallery_old))[:LOOKED_AT].copy())]
-    others = given.others["train_old"].to(rows.dtype)
-    count = max(close_rows(rows, others), equal_rows(rows.numpy(), others.numpy()))
+    gallery, others = e.gallery_old, others.to(e.gallery_old.dtype)
+    most = max(LOOKED_AT, PRODUCTS // others.numel())
+    rows = gallery[torch.from_numpy(np.random.default_rng(0).permutation(len(gallery))[:most].copy())]
+    close = sum(close_rows(part, others) for part in rows.split(LOOKED_AT))
+    equal = equal_rows(gallery.numpy(), others.numpy())
+    count, total = max((close, len(rows)), (equal, len(gallery)), key=lambda found: found[0] / found[1])
     if count == 0:
         return []
     return [
-        f"{count} of {len(rows)} items of the gallery are in the training set too, by their old embedding: trained "
-        "methods may look better here than on unseen items."
+        f"{counted(count)} of {counted(total)} items of the gallery are in the training set too, by their old "
+        "embedding: trained methods may look better here than on unseen items."
     ]
 
 

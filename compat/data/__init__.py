@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from compat.data.digits import Digits
     from compat.data.disjoint import DisjointQueries
     from compat.data.fashion import FashionMNIST
+    from compat.data.fewer import FewerTraining
     from compat.data.image_folder import ImageFolder
     from compat.data.imagenet import ImageNet
     from compat.data.images import LabelledImages, Sample
@@ -26,6 +27,7 @@ __all__ = [
     "Digits",
     "DisjointQueries",
     "FashionMNIST",
+    "FewerTraining",
     "ImageFolder",
     "ImageNet",
     "LabelledImages",
@@ -43,6 +45,7 @@ PLACES = {
     "Digits": "digits",
     "DisjointQueries": "disjoint",
     "FashionMNIST": "fashion",
+    "FewerTraining": "fewer",
     "ImageFolder": "image_folder",
     "ImageNet": "imagenet",
     **dict.fromkeys(("LabelledImages", "Sample"), "images"),

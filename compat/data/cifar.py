@@ -115,7 +115,8 @@ def _unpacked(folder: Path, verify: bool, how: str) -> list[CifarSplit]:
         file = Path(folder, ARCHIVE, name)
         file.stat()
         if verify and not check_integrity(file, checksum):
-            raise InputError(f"data.root: {file} has another checksum than {checksum}, expected {how}")
+            hint = "verify: false takes the files as found, with their rows in any order"
+            raise InputError(f"data.root: {file} has another checksum than {checksum}, expected {how} ({hint})")
     classes = list(_content(Path(folder, ARCHIVE, "meta"))["fine_label_names"])
     return [_images(Path(folder, ARCHIVE, name), classes) for name in ("train", "test")]
 

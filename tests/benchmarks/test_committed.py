@@ -27,6 +27,7 @@ FOLDERS = sorted(p.parent for p in (ROOT / "results").glob("*/results.jsonl*") i
 
 CONTRASTIVE = ("rqt_mcl", "rqt_mcl_old", "rqt_mcl_rho", "rqt_mcl_rho_new", "rqt_mcl_rho_old", "rqt_mcl_rho_independent")
 RETUNED = {  # since these results were made; results/tiny_imagenet_methods.md says so
+    *(f"{name}.frozen: None -> False" for name in ("old", "new", "middle", "newest", "side")),  # was not there
     f"replay.refit: None -> {REFIT}",  # of methods that were not there
     f"replay.refit: [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9] -> {REFIT}",  # or are not in these folders
     *(f"methods.{name}.init_args.temperature: 0.4 -> 0.2" for name in CONTRASTIVE),

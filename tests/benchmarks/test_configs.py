@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 from benchmarks import run as runner
@@ -44,7 +46,7 @@ METHODS = sorted((ROOT / "configs" / "methods").glob("*.yaml"))
 AXES = sorted((ROOT / "configs" / "axes").glob("*.yaml"))
 OTHERS = [path for name in ("tuning", "policies") for path in (ROOT / "configs").glob(f"{name}*.yaml")]
 CONFIGS = sorted({*(ROOT / "configs").rglob("*.yaml")} - {*METHODS, *AXES, *OTHERS})
-PRETRAINED = "model.backbone.init_args.pretrained"
+BACKBONE = "model.backbone.init_args"
 
 
 def arguments_of(path: Path) -> list[str]:
@@ -62,21 +64,25 @@ def experiment(arguments: list[str], overrides: list[str]) -> Experiment:
     return parse(own.config, given)
 
 
-def offline(arguments: list[str]) -> list[str]:
-    """What keeps a config from downloading weights."""
-    generations = experiment(arguments, []).generations
-    return [
-        f"--{name}.{PRETRAINED}=false"
-        for name, generation in generations.items()
-        if "pretrained" in generation.model.init_args["backbone"]["init_args"]
-    ]
+def offline(arguments: list[str], folder: Path) -> list[str]:
+    """What keeps a config from downloading weights; of those from files, new ones in a folder."""
+    overrides = []
+    for name, generation in experiment(arguments, []).generations.items():
+        given = generation.model.init_args["backbone"]["init_args"]
+        if "pretrained" in given:
+            overrides.append(f"--{name}.{BACKBONE}.pretrained=false")
+        if "weights" in given:
+            file = folder / f"{given['model_name']}.safetensors"
+            save_file(timm.create_model(given["model_name"]).state_dict(), file)
+            overrides.append(f"--{name}.{BACKBONE}.weights={file}")
+    return overrides
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_the_header_s_command_parses_and_every_part_can_be_built(path, monkeypatch):
+def test_the_header_s_command_parses_and_every_part_can_be_built(path, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     arguments = arguments_of(path)
-    found = experiment(arguments, offline(arguments))
+    found = experiment(arguments, offline(arguments, tmp_path))
     models = {name: generation.model.build(SingleModel) for name, generation in found.generations.items()}
     for model in models.values():
         model.embedder.eval()(torch.zeros(1, 3, 64, 64))
@@ -113,6 +119,8 @@ EXECUTED: dict[str, set[str]] = {  # by default, with these of its methods
         "rho_old",
         "kernel_gallery_rho_both",
     },
+    "cifar100_frozen": {"independent", "kernel_gallery"},
+    "miniplaces_frozen": {"independent"},
     "digits_bigger": {"independent", "rqt"},
     "settings/own_pairs": EVERY_METHOD,
     "settings/backbones": {"independent", "rqt"},
@@ -214,7 +222,8 @@ def test_it_runs_end_to_end_on_small_images(path, methods, tmp_path, monkeypatch
     monkeypatch.setattr("compat.data.digits.load_digits", few_digits)
     arguments = arguments_of(path)
     config = experiment(arguments, [])
-    kind = config.data.class_path.rsplit(".", 1)[1]
+    inner = config.data.init_args.get("data")  # of a dataset around another one
+    kind = (inner or config.data.content)["class_path"].rsplit(".", 1)[1]
     if kind in WRITE:
         write, overrides = WRITE[kind]
         write(tmp_path / "data")
@@ -229,6 +238,9 @@ def test_it_runs_end_to_end_on_small_images(path, methods, tmp_path, monkeypatch
         overrides.append(f"--data.root={tmp_path / 'data'}")
     if "--data.batch_size=8" not in overrides:
         overrides.append("--data.batch_size=16")
+    overrides.append("--data.num_workers=0")
+    if inner:
+        overrides = [override.replace("--data.", "--data.data.") for override in overrides]
     for part in [*config.generations, *(["side"] if config.side else []), "heads"]:
         overrides += [f"--{part}.trainer.max_epochs=1", f"--{part}.trainer.enable_progress_bar=false"]
         overrides.append(f"--{part}.trainer.accelerator=cpu")
@@ -236,13 +248,12 @@ def test_it_runs_end_to_end_on_small_images(path, methods, tmp_path, monkeypatch
         for taken in {"hidden", "centres"} & {*(arguments_of_class(spec.class_path) or [])}:
             overrides.append(f"--methods.{name}.init_args.{taken}=8")
     overrides += [
-        "--data.num_workers=0",
         "--heads.batch_size=16",
         "--seed=0",
         "--replay.orders=2",
         "--replay.progress=3",
     ]
-    overrides += [f"--runs={tmp_path / 'runs'}", f"--results={tmp_path / 'results'}", *offline(arguments)]
+    overrides += [f"--runs={tmp_path / 'runs'}", f"--results={tmp_path / 'results'}", *offline(arguments, tmp_path)]
     if methods:
         overrides.append(f"--only={','.join(methods)}")
     methods = methods or set(config.methods)

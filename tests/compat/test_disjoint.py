@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from compat.data import Digits, DisjointQueries, Share
+from compat.data import Digits, DisjointQueries, FewerTraining, Share
 from compat.errors import InputError
 from compat.share import bounds_of
 
@@ -56,3 +56,22 @@ def test_two_ranges_of_images_have_none_in_common(digits):
 
 def test_bounds_of_a_share():
     assert (bounds_of(0.3), bounds_of((0.3, 1))) == ((0.0, 0.3), (0.3, 1))
+
+
+def test_fewer_training_images_leave_what_is_searched(digits):
+    few = FewerTraining(digits, train_per_class=7)
+    train, whole = few.train_images(augment=False), digits.train_images(augment=False)
+    assert train.labels.bincount().tolist() == [7] * 10
+    assert train.groups.tolist() == list(range(70))
+    assert {image.tobytes() for image in train.images} <= {image.tobytes() for image in whole.images}
+    assert few.gallery_images() is digits.gallery_images()
+    assert few.query_images() is few.gallery_images()
+    assert few.fingerprint()[1:] == digits.fingerprint()[1:]
+    assert few.fingerprint() == FewerTraining(digits, train_per_class=7).fingerprint()
+    assert few.class_names(Share(0.5)) == digits.class_names(Share(0.5))
+    everything = FewerTraining(digits, train_per_class=10_000)
+    assert everything.fingerprint() == digits.fingerprint()
+    apart = FewerTraining(DisjointQueries(digits), train_per_class=7)
+    assert torch.equal(apart.query_images().groups, DisjointQueries(digits).query_images().groups)
+    with pytest.raises(InputError, match=r"^data.train_per_class: 1, expected at least 2$"):
+        FewerTraining(digits, train_per_class=1)
