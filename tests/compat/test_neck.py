@@ -1,4 +1,4 @@
-"""What pretrained backbones need: a batch-normalisation neck between the two losses, and a learning rate of their own."""
+"""What pretrained backbones need: a normalisation between the two losses, and a learning rate of their own."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -54,8 +54,7 @@ def test_with_a_final_norm_triplets_compare_what_goes_into_it(final_norm, normal
 
 @pytest.mark.parametrize("final_norm", [False, True])
 def test_joint_methods_have_the_same_neck(final_norm):
-    method, teacher = prepared(BCT, final_norm=final_norm)
-    method = quiet(method)
+    method = quiet(prepared(BCT, final_norm=final_norm)[0])
     with torch.no_grad():
         plain = float(method.training_step(BATCH, 0))
         method.recipe = method.recipe._replace(triplet_margin=0.3)
