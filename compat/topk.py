@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ from compat.errors import InputError
 from compat.merge import Merge, QueryZScore
 from compat.progress import backfill_steps, completion_ratios
 
+DISCOUNT = 1 / torch.arange(2, 12, dtype=torch.float64).log2()  # of the ranks 1 to 10
+
 
 @dataclass(frozen=True)
 class TopkCurve:
@@ -28,6 +30,7 @@ class TopkCurve:
     Attributes:
         progress: (T,) completion ratios.
         mean_ap: (T,) mAP@k.
+        ndcg: (T,) nDCG@10, of the first k where k is fewer.
         cmc: j -> (T,) CMC@j.
         negative_flip_rate: (T,) share of queries correct at rank 1 at the first ratio and wrong at this one.
         recall: (T,) recall of a flat index's k nearest items; 1 for "Flat".
@@ -39,6 +42,7 @@ class TopkCurve:
 
     progress: np.ndarray
     mean_ap: np.ndarray
+    ndcg: np.ndarray
     cmc: Mapping[int, np.ndarray]
     negative_flip_rate: np.ndarray
     recall: np.ndarray
@@ -123,7 +127,8 @@ def topk_curve(
     faiss.omp_set_num_threads(torch.get_num_threads())
     groups = e.query_groups.cpu(), e.gallery_groups.cpu()
     ignored = _occurrences(*groups)
-    positives, is_relevant = _relevant(e, groups)
+    judged = _Judged(e, groups)
+    positives = judged.positives
     evaluated = positives.nonzero()[:, 0]
     if len(evaluated) == 0:
         field = "query_labels" if e.relevance is None else "relevance"
@@ -141,7 +146,7 @@ def topk_curve(
     samples = None if rule is None else draw(rule, order, points, e)[0]
     width = wanted if rule is None else wanted + rule.size
     permutation = torch.from_numpy(np.array(order, dtype=np.int64))
-    mean_ap, recall, flips = (np.zeros(len(points)) for _ in range(3))
+    mean_ap, ndcg, recall, flips = (np.zeros(len(points)) for _ in range(4))
     correct = torch.zeros(len(positives), dtype=torch.bool)  # at the first ratio
     cmc = {j: np.zeros(len(points)) for j in top_k}
     before = 0
@@ -154,8 +159,9 @@ def topk_curve(
         for rows in evaluated.split(max(1, MEMORY // (128 * width))):
             scales = None if samples is None else _scales(e, rows, samples, point, distance)
             distances, found = _merged(parts, rows, groups, k, wanted, scales)
-            relevant = is_relevant(rows, found) & distances.isfinite()
-            precision, first = _figures(distances, relevant)
+            grades = judged.grades(rows, found).where(distances.isfinite(), 0)
+            precision, first = _figures(distances, grades >= judged.min_grade)
+            ndcg[point] += float((_gained(distances, grades) / judged.best[rows]).sum())
             mean_ap[point] += float((precision / positives[rows].clamp_max(k)).sum())
             if point == 0:
                 correct[rows] = first == 1
@@ -171,6 +177,7 @@ def topk_curve(
     return TopkCurve(
         progress=points,
         mean_ap=mean_ap / len(evaluated),
+        ndcg=ndcg / len(evaluated),
         cmc={j: hits / len(evaluated) for j, hits in cmc.items()},
         negative_flip_rate=flips / len(evaluated),
         recall=recall / int(sampled.sum()) if flat else np.ones(len(points)),
@@ -200,21 +207,48 @@ def _occurrences(queries: Tensor, gallery: Tensor) -> Tensor:
     return counts[at].where(values[at] == queries, 0)
 
 
-def _relevant(e: Embeddings, groups: tuple[Tensor, Tensor]) -> tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]:
-    """Count each query's relevant, not ignored items, (Q,); and tell which of items (N, K) are relevant to queries."""
-    if e.relevance is None:
-        labels = e.query_labels.cpu(), e.gallery_labels.cpu()
-        positives = _occurrences(*labels) - _occurrences(*_pairs(labels, groups))
-        return positives, lambda rows, items: labels[1][items] == labels[0][rows, None]
-    judged = e.relevance.to("cpu").at_least(e.relevance.min_grade)
-    kept = groups[0][judged.queries] != groups[1][judged.items]
-    pairs = (judged.queries * judged.shape[1] + judged.items).sort().values
+class _Judged:
+    """The grades of pairs of queries and items, by labels 1; those of ignored items do not count.
 
-    def known(rows: Tensor, items: Tensor) -> Tensor:
-        wanted = rows[:, None] * judged.shape[1] + items
-        return pairs[torch.searchsorted(pairs, wanted).clamp_max(len(pairs) - 1)] == wanted
+    Attributes:
+        min_grade: the lowest grade of a relevant item.
+        positives: (Q,) number of each query's relevant items.
+        best: (Q,) float64, the largest sum of gain times discount over `DISCOUNT`'s ranks.
+    """
 
-    return judged.queries[kept].bincount(minlength=judged.shape[0]), known
+    def __init__(self, e: Embeddings, groups: tuple[Tensor, Tensor]) -> None:
+        self.labels, self.min_grade = (e.query_labels.cpu(), e.gallery_labels.cpu()) if e.relevance is None else None, 1
+        if self.labels is not None:
+            self.positives = _occurrences(*self.labels) - _occurrences(*_pairs(self.labels, groups))
+            self.best = torch.cat([DISCOUNT.new_zeros(1), DISCOUNT.cumsum(0)])[self.positives.clamp_max(len(DISCOUNT))]
+            return
+        assert e.relevance is not None
+        judged = e.relevance.to("cpu").at_least(1)
+        self.items, self.min_grade = judged.shape[1], judged.min_grade
+        self.pairs, order = (judged.queries * self.items + judged.items).sort()
+        self.grade = judged.grades[order]
+        kept = groups[0][judged.queries] != groups[1][judged.items]
+        relevant = judged.queries[kept & (judged.grades >= self.min_grade)]
+        self.positives = relevant.bincount(minlength=judged.shape[0])
+        self.best = _best(judged.queries[kept], judged.grades[kept], judged.shape[0])
+
+    def grades(self, rows: Tensor, items: Tensor) -> Tensor:
+        """Return the grades of items (N, K) for queries (N,), 0 without one."""
+        if self.labels is not None:
+            return (self.labels[1][items] == self.labels[0][rows, None]).long()
+        wanted = rows[:, None] * self.items + items
+        at = torch.searchsorted(self.pairs, wanted).clamp_max(len(self.pairs) - 1)
+        return self.grade[at].where(self.pairs[at] == wanted, 0)
+
+
+def _best(queries: Tensor, grades: Tensor, count: int) -> Tensor:
+    """Return the largest sum of gain times discount of each of `count` queries, (Q,), from all its pairs."""
+    order = grades.argsort(descending=True)
+    order = order[queries[order].argsort(stable=True)]
+    queries, grades = queries[order], grades[order]
+    number = torch.arange(len(queries)) - torch.searchsorted(queries, queries)
+    worth = grades * torch.cat([DISCOUNT, DISCOUNT.new_zeros(1)])[number.clamp_max(len(DISCOUNT))]
+    return DISCOUNT.new_zeros(count).index_add(0, queries, worth)
 
 
 def _pairs(labels: tuple[Tensor, Tensor], groups: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -251,6 +285,14 @@ def _merged(
     ignored = groups[1][items] == groups[0][rows, None]
     nearest, at = distances.masked_fill_(ignored, torch.inf).sort(1)
     return nearest[:, :k].contiguous(), items.gather(1, at[:, :k])
+
+
+def _gained(distances: Tensor, grades: Tensor) -> Tensor:
+    """Sum gain times discount over the first items of ascending lists (N, k); ties are by grade, the lowest first."""
+    grades, order = grades.sort(dim=1, stable=True)
+    order = distances.gather(1, order).argsort(dim=1, stable=True)
+    first = grades.gather(1, order[:, : len(DISCOUNT)])
+    return (first * DISCOUNT[: first.shape[1]]).sum(1)
 
 
 def _figures(distances: Tensor, relevant: Tensor) -> tuple[Tensor, Tensor]:

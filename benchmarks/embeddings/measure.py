@@ -192,7 +192,7 @@ def cut_off(arrays: dict[str, Any], orders: np.ndarray, points: np.ndarray, argu
     options: dict[str, Any] = {"distance": arguments.distance, "index": index, "search": search}
     options["merge"] = merge_rule(arguments)
     curves = [topk_curve(e, order, points, k=arguments.top_k, top_k=CUTS, **options) for order in orders]
-    figures = {"mean_ap": np.stack([c.mean_ap for c in curves])}
+    figures = {"mean_ap": np.stack([c.mean_ap for c in curves]), "ndcg_10": np.stack([c.ndcg for c in curves])}
     figures |= {f"cmc_{k}": np.stack([c.cmc[k] for c in curves]) for k in CUTS}
     figures["negative_flip_rate"] = np.stack([c.negative_flip_rate for c in curves])
     curve = Curve(points, figures, curves[0].queries, curves[0].queries_without_positive)

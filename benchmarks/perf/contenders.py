@@ -12,7 +12,9 @@ from torch import Tensor
 
 from compat.backfill import backfill_curve
 from compat.embeddings import Embeddings
+from compat.merge import Merge
 from compat.progress import backfill_order
+from compat.relevance import Relevance
 
 CHUNK = 2500
 ENGINE, LIMIT, LOOP = "engine", "matrix products alone", "scikit-learn loop"
@@ -37,10 +39,16 @@ def make(queries: int, items: int, dimension: int, classes: int, device: str = "
     return Embeddings(query_old, query_new, gallery_old, gallery_new, labels[0], labels[1])
 
 
-def engine(e: Embeddings, points: int = 101, orders: int = 1) -> np.ndarray:
+def judged(e: Embeddings) -> Embeddings:
+    """Replace labels by judgements of the same pairs."""
+    rows = e.query_old, e.query_new, e.gallery_old, e.gallery_new
+    return Embeddings(*rows, relevance=Relevance.of_labels(e.query_labels, e.gallery_labels))
+
+
+def engine(e: Embeddings, points: int = 101, orders: int = 1, merge: Merge | None = None) -> np.ndarray:
     """Run this project's replay: (T,) mAP."""
     items = len(e.gallery_old)
-    return backfill_curve(e, [backfill_order(items, seed) for seed in range(orders)], points).mean_ap
+    return backfill_curve(e, [backfill_order(items, seed) for seed in range(orders)], points, merge=merge).mean_ap
 
 
 def products(e: Embeddings) -> None:

@@ -34,6 +34,7 @@ from benchmarks.perf.contenders import (
     LOOP,
     NAIVE,
     engine,
+    judged,
     loop,
     make,
     products,
@@ -42,6 +43,7 @@ from benchmarks.perf.contenders import (
 from compat.command import command_parser, exit_on_input_error
 from compat.errors import InputError
 from compat.files import replace
+from compat.merge import QueryZScore
 
 ROUNDS = 5
 
@@ -93,7 +95,8 @@ def measure(quick: bool, device: str) -> dict[str, Any]:
     """Measure all figures."""
     side, loops, rounds = (2000, 50, 3) if quick else (10_000, 100, ROUNDS)
     size = (side, side, 128, 100)
-    e = make(*size, device)
+    e, few = make(*size, device), make(side, side, 128, side // 20, device)
+    marked = judged(few)
     print(f"{side} queries x {side} items x 128, 100 classes, on {_device(device)}")
     timed = in_turn(
         {
@@ -101,6 +104,10 @@ def measure(quick: bool, device: str) -> dict[str, Any]:
             "engine, 101 points": lambda: engine(e, 101),
             "engine, 11 points, 5 orders": lambda: engine(e, 11, 5),
             "engine, 101 points, 5 orders": lambda: engine(e, 101, 5),
+            "engine, 11 points, QueryZScore": lambda: engine(e, 11, merge=QueryZScore()),
+            "engine, 101 points, QueryZScore": lambda: engine(e, 101, merge=QueryZScore()),
+            "engine, 101 points, 20 items of each label": lambda: engine(few),
+            "engine, 101 points, 20 judged items a query": lambda: engine(marked),
             LIMIT: lambda: products(e),
             f"{LOOP}, {loops} queries": lambda: loop(e, 0.5, loops),
         },
@@ -149,6 +156,12 @@ def between(median: dict[str, float]) -> dict[str, float]:
     }
     for points, seconds in engines.items():
         ratios[f"5 orders / 1 order, {points} points"] = median[f"engine, {points} points, 5 orders"] / seconds
+        standardised = median[f"engine, {points} points, QueryZScore"]
+        ratios[f"QueryZScore / raw distances, {points} points"] = standardised / seconds
+    judgements, labels = (
+        median[f"engine, 101 points, 20 {of}"] for of in ("judged items a query", "items of each label")
+    )
+    ratios["judgements / labels, 20 items"] = judgements / labels
     for name, way in {"re-ranking": NAIVE, "re-ranking in chunks": CHUNKED, "scikit-learn loop": LOOP}.items():
         for points, seconds in engines.items():
             ratios[f"{name} / engine, {points} points"] = median[f"{way}, {points} points (multiplied)"] / seconds

@@ -12,6 +12,7 @@ The lines between a mark and `<!-- end -->` are replaced by the table that the m
     <!-- agreement: FILE -->                            reports on upgrades
     <!-- live: FILE -->                                 live migrations; also `indexed` and `searching`
     <!-- faults: FILE FILE ... -->                      faults in live migrations
+    <!-- rivals: FOLDER [view=pairs|short|first|tools] --> public tools beside this project's methods
 
 FOLDER and FILE are relative to the document.
 """
@@ -28,6 +29,7 @@ from benchmarks.tables.harm import harm_table
 from benchmarks.tables.live import faults, indexed, searching, speed
 from benchmarks.tables.ranks import ranking, table
 from benchmarks.tables.reports import agreement
+from benchmarks.tables.rivals import rivals
 from benchmarks.tables.seen import gains_table, seen_table
 from benchmarks.tables.table import table as wide
 from benchmarks.tables.table import tables
@@ -66,6 +68,11 @@ def _ranks(folder: Path, words: Sequence[str], broken: list[str] | None) -> str:
     return table(ranking(folders, only, broken=broken, against=against[0] if against else None))
 
 
+def _rivals(folder: Path, words: Sequence[str], broken: list[str] | None) -> str:
+    views = [word.removeprefix("view=") for word in words[1:] if word.startswith("view=")]
+    return rivals(folder / words[0], *views[:1])
+
+
 KINDS: dict[str, Maker] = {  # of the document's folder, the words of a mark, and messages on unreadable results
     "table": _table,
     "short": lambda folder, words, broken: tables(folder / words[0], words[1:], short, broken),
@@ -78,6 +85,7 @@ KINDS: dict[str, Maker] = {  # of the document's folder, the words of a mark, an
     "live": lambda folder, words, _: speed(folder / words[0]),
     "indexed": lambda folder, words, _: indexed(folder / words[0]),
     "searching": lambda folder, words, _: searching(folder / words[0]),
+    "rivals": _rivals,
     "faults": lambda folder, words, _: faults([folder / word for word in words]),
 }
 

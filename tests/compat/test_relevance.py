@@ -245,7 +245,8 @@ def test_processes_give_the_same_figures(tmp_path):
 def test_the_search_of_a_whole_gallery_equals_the_replay():
     e, _ = judged(random_embeddings(5), np.random.default_rng(5), min_grade=2)
     order = backfill_order(30, 0)
-    curve, found = backfill_curve(e, order, RATIOS), topk_curve(e, order, RATIOS, k=30)
+    curve, found = backfill_curve(e, order, RATIOS, metrics=("ndcg_10",)), topk_curve(e, order, RATIOS, k=30)
+    np.testing.assert_allclose(found.ndcg, curve.figures["ndcg_10"][0], rtol=1e-12)
     np.testing.assert_allclose(found.mean_ap, curve.mean_ap, rtol=1e-12)
     np.testing.assert_array_equal(found.cmc[1], curve.cmc[1])
     assert (found.queries, found.queries_without_positive) == (curve.queries, curve.queries_without_positive)

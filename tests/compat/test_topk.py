@@ -54,9 +54,10 @@ cases = {
 def test_of_the_whole_gallery_equals_the_exact_curve(seed, items, grouped, distance, tied, more):
     e = random_embeddings(seed, items=items, tied=tied, classes=3, grouped=grouped)
     order = backfill_order(items, seed)
-    exact = backfill_curve(e, order, 6, distance=distance)
+    exact = backfill_curve(e, order, 6, distance=distance, metrics=("ndcg_10",))
     found = topk_curve(e, order, 6, k=items + more, distance=distance)
     np.testing.assert_allclose(found.mean_ap, exact.mean_ap, atol=1e-12)
+    np.testing.assert_allclose(found.ndcg, exact.figures["ndcg_10"][0], atol=1e-12)
     for j, values in exact.cmc.items():
         np.testing.assert_array_equal(found.cmc[j], values)
     np.testing.assert_array_equal(found.negative_flip_rate, exact.negative_flip_rate)
