@@ -2,18 +2,20 @@
 
 from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from compat.data import Sample
 from compat.methods import BCT, SingleModel
 from compat.optim import warmup_cosine, with_rate
 from tests.helpers.backbones import TinyConv
 from tests.helpers.joint_loops import entropy, mean, prepared, unit
 from tests.helpers.pairs import IMAGES, LABELS
 
-BATCH = SimpleNamespace(image=IMAGES, label=LABELS, group=torch.arange(len(LABELS)))
+BATCH = Sample(IMAGES, LABELS, torch.arange(len(LABELS)))
 
 
 def triplets(rows, labels, margin):
@@ -73,6 +75,7 @@ def test_a_backbone_learns_at_its_own_rate(rate):
     optimizer.step()
     for name, parameter in network.named_parameters():
         step = 0.5 * (rate if name.startswith("backbone") else 1)
+        assert parameter.grad is not None
         torch.testing.assert_close(parameter.detach(), before[name] - step * parameter.grad)
     assert sum(len(group["params"]) for group in optimizer.param_groups) == 4
 
@@ -80,7 +83,8 @@ def test_a_backbone_learns_at_its_own_rate(rate):
 def test_the_schedule_keeps_the_ratio_of_the_rates():
     network = nn.ModuleDict({"backbone": nn.Linear(3, 2), "head": nn.Linear(2, 2)})
     optimizer = with_rate(partial(torch.optim.SGD, lr=0.5), network.parameters(), network["backbone"], 0.1)
-    schedule = warmup_cosine(optimizer, 10, 0.3)["lr_scheduler"]["scheduler"]
+    configured: Any = warmup_cosine(optimizer, 10, 0.3)
+    schedule = configured["lr_scheduler"]["scheduler"]
     seen = []
     for _ in range(9):
         head, backbone = (group["lr"] for group in optimizer.param_groups)
@@ -98,7 +102,8 @@ def test_models_and_joint_methods_hand_the_rate_on(rate):
     model.classify(4)
     method, _ = prepared(BCT)
     method.recipe = method.recipe._replace(backbone_rate=rate, optimizer=model.optimizer)
-    for module, embedder in ((model, model.embedder), (method, method.new)):
+    modules: list[Any] = [(model, model.embedder), (method, method.new)]
+    for module, embedder in modules:
         module.trainer = SimpleNamespace(estimated_stepping_batches=20)
         groups = module.configure_optimizers()["optimizer"].param_groups
         peaks = {id(parameter): group["max_lr"] for group in groups for parameter in group["params"]}
