@@ -127,14 +127,24 @@ class Embedder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed images (B, 3, H, W), (B, D)."""
+        return self.for_losses(images)[0]
+
+    def for_losses(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed images (B, 3, H, W) for losses on classes, and for losses on distances: (B, D) each.
+
+        The second is the first, or with a `final_norm` what goes into it: then the norm is a batch-normalisation neck
+        (BNNeck, arXiv 1903.07071).
+        """
         features = self.backbone(images.contiguous(memory_format=torch.channels_last))
         if features.ndim != 2:
             raise InputError(
                 f"backbone: {type(self.backbone).__name__} returns shape {tuple(features.shape)} for images of shape "
                 f"{tuple(images.shape)}, expected (batch, features)"
             )
-        embeddings = self.norm(self.project(features))
-        return F.normalize(embeddings, dim=1) if self.normalize else embeddings
+        projected = self.project(features)
+        embeddings = self.norm(projected)
+        embeddings = F.normalize(embeddings, dim=1) if self.normalize else embeddings
+        return embeddings, projected if self.final_norm else embeddings
 
 
 class Precomputed(Embedder):

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from compat.errors import InputError
+
+
+def with_rate(
+    optimizer: OptimizerCallable, parameters: Iterable[nn.Parameter], part: nn.Module, rate: float
+) -> Optimizer:
+    """Build an optimizer with another learning rate for a part of the parameters, such as a pretrained backbone's.
+
+    Args:
+        optimizer: from parameters to an optimizer.
+        parameters: all of them.
+        part: the module whose parameters among them learn at `rate` times the rate of the others.
+        rate: 1 is one rate for all.
+    """
+    if rate == 1:
+        return optimizer(parameters)
+    everything, inside = list(parameters), set(part.parameters())
+    built = optimizer([{"params": [p for p in everything if (p in inside) is its]} for its in (False, True)])
+    built.param_groups[1]["lr"] *= rate
+    return built
 
 
 def warmup_cosine(optimizer: Optimizer, steps: int, warmup: float) -> OptimizerLRScheduler:

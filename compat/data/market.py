@@ -27,6 +27,7 @@ class Market1501(RetrievalData):
     query's camera are ignored for it. Completion ratios count the remaining 15,913 images. Training identities
     are numbered in ascending order, so the first half are the lowest ids (LCE trains its old model on half of them).
     mAP is non-interpolated as everywhere here; the authors' Matlab code computes a trapezoidal mAP, a little lower.
+    Training images are padded by 10 pixels at a height of 256, in proportion at others, and cropped (arXiv 1903.07071).
 
     Args:
         root: the folder holding `Market-1501-v15.09.15`.
@@ -72,7 +73,7 @@ class Market1501(RetrievalData):
                 },
             )
         resize, to_tensor = v2.Resize((height, width), antialias=True), NormalizedTensor(IMAGENET_MEAN, IMAGENET_STD)
-        crop = [v2.RandomHorizontalFlip(), v2.Pad(10), v2.RandomCrop((height, width))]
+        crop = [v2.RandomHorizontalFlip(), v2.Pad(round(10 * height / 256)), v2.RandomCrop((height, width))]
         plain = v2.Compose([resize, to_tensor])
 
         def images(shots: list[Shot], labels: list[int]) -> LabelledImages:

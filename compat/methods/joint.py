@@ -17,7 +17,7 @@ from compat.methods.trained import Trained
 from compat.methods.upgrade import Fit, needed, resized
 from compat.models import Classifier, Embedder, load_embedder
 from compat.needs import Given
-from compat.optim import warmup_cosine
+from compat.optim import warmup_cosine, with_rate
 
 if TYPE_CHECKING:
     from compat.data.images import Sample
@@ -52,6 +52,7 @@ class Recipe(NamedTuple):
     label_smoothing: float
     triplet_margin: float | None
     warmup: float
+    backbone_rate: float
     optimizer: OptimizerCallable
 
 
@@ -119,7 +120,9 @@ class Joint(Trained):
 
     def prepare(self, recipe: SingleModel, teacher: Teacher) -> None:
         """Take over the plain new model's recipe, and what the losses need of the teacher; called before a training."""
-        self.recipe = Recipe(recipe.label_smoothing, recipe.triplet_margin, recipe.warmup, recipe.optimizer)
+        self.recipe = Recipe(
+            recipe.label_smoothing, recipe.triplet_margin, recipe.warmup, recipe.backbone_rate, recipe.optimizer
+        )
         self.new.classify(len(teacher.known))
         self.train()
         self.register_buffer("old_space", teacher.old, persistent=False)
@@ -146,11 +149,11 @@ class Joint(Trained):
         raise NotImplementedError
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
-        new = self.new(batch.image)
+        new, compared = self.new.for_losses(batch.image)
         with torch.autocast(new.device.type, enabled=False):
             terms = self.terms(new.float(), self.old_space[batch.group], batch.label, batch.group)
             if self.recipe.triplet_margin is not None:
-                terms["triplet"] = batch_hard_triplet_loss(new, batch.label, self.recipe.triplet_margin)
+                terms["triplet"] = batch_hard_triplet_loss(compared, batch.label, self.recipe.triplet_margin)
         loss = torch.stack(list(terms.values())).sum()
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, sync_dist=True)
         figures = {f"train/{name}": value for name, value in terms.items()}
@@ -160,7 +163,8 @@ class Joint(Trained):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         steps = int(self.trainer.estimated_stepping_batches)
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return warmup_cosine(self.recipe.optimizer(learning), steps, self.recipe.warmup)
+        optimizer = with_rate(self.recipe.optimizer, learning, self.new.backbone, self.recipe.backbone_rate)
+        return warmup_cosine(optimizer, steps, self.recipe.warmup)
 
     def heads(self) -> dict[str, Tensor]:
         return {key: value for key, value in self.state_dict().items() if not key.startswith("old.")}

@@ -11,10 +11,10 @@ from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from compat.errors import InputError, not_negative
+from compat.errors import InputError, not_negative, positive
 from compat.losses import batch_hard_triplet_loss
 from compat.models import Embedder, vertices_for
-from compat.optim import warmup_cosine
+from compat.optim import warmup_cosine, with_rate
 
 if TYPE_CHECKING:
     from compat.data.images import Sample
@@ -25,7 +25,9 @@ class SingleModel(LightningModule):
     """Trains an embedder with cross entropy on a linear classifier.
 
     `triplet_margin` adds the batch-hard triplet loss of the embeddings, as in person re-identification; the data's
-    `images_per_class` then gives every image of a batch positives.
+    `images_per_class` then gives every image of a batch positives. With `final_norm` too, the triplets compare the
+    embeddings before the normalisation and the classifier those after it: BNNeck (arXiv 1903.07071), with a learned
+    shift instead of a learned scale.
 
     With `normalize`, the embedding and the class weights are unit vectors and the logits are `scale` times their cosine
     (openBCT's "normed softmax"); otherwise plain softmax, as in FCT, BT-2 and openBCT.
@@ -43,6 +45,8 @@ class SingleModel(LightningModule):
         final_norm: end the embedder in batch normalisation, see `Embedder`.
         simplex: train on a fixed simplex of embed_dim + 1 vertices.
         warmup: share of the steps in which the learning rate rises, before its cosine.
+        backbone_rate: learning rate of the backbone, as a multiple of that of projection and classifier; below 1 for
+            pretrained weights.
         optimizer: from parameters to an optimizer; its learning rate is the peak.
 
     Attributes:
@@ -62,16 +66,18 @@ class SingleModel(LightningModule):
         final_norm: bool = False,
         simplex: bool = False,
         warmup: float = 0.2,
+        backbone_rate: float = 1.0,
         optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=5e-4),
     ) -> None:
         super().__init__()
         if label_smoothing is not None and not 0 <= label_smoothing <= 1:
             raise InputError(f"label_smoothing: {label_smoothing}, expected 0 to 1")
         not_negative(triplet_margin=triplet_margin)
+        positive(backbone_rate=backbone_rate)
         self.embedder = Embedder(backbone, embed_dim, normalize, scale, final_norm)
         self.simplex = simplex
         self.label_smoothing, self.triplet_margin = label_smoothing or 0.0, triplet_margin
-        self.warmup = warmup
+        self.warmup, self.backbone_rate = warmup, backbone_rate
         self.optimizer = optimizer
 
     def setup(self, stage: str) -> None:
@@ -111,12 +117,12 @@ class SingleModel(LightningModule):
         self.embedder.train()
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
-        embeddings = self.embedder(batch.image)
+        embeddings, compared = self.embedder.for_losses(batch.image)
         assert self.embedder.classifier is not None
         logits = self.embedder.classifier(embeddings)
         loss = F.cross_entropy(logits, batch.label, label_smoothing=self.label_smoothing)
         if self.triplet_margin is not None:
-            triplet = batch_hard_triplet_loss(embeddings, batch.label, self.triplet_margin)
+            triplet = batch_hard_triplet_loss(compared, batch.label, self.triplet_margin)
             self.log("train/triplet", triplet, on_step=False, on_epoch=True, sync_dist=True)
             loss = loss + triplet
         accuracy = (logits.argmax(1) == batch.label).float().mean()
@@ -130,4 +136,5 @@ class SingleModel(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         steps = int(self.trainer.estimated_stepping_batches)
-        return warmup_cosine(self.optimizer(self.parameters()), steps, self.warmup)
+        optimizer = with_rate(self.optimizer, self.parameters(), self.embedder.backbone, self.backbone_rate)
+        return warmup_cosine(optimizer, steps, self.warmup)

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from compat import Embeddings, backfill_curve
 from compat.data import (
@@ -33,6 +34,16 @@ def test_market_drops_junk_and_keeps_distractors(market):
     assert market.class_names(Share()) == ["2", "7", "10", "11"]
     assert market.class_names(Share(0.5)) == ["2", "7"]
     assert gallery[0].image.shape == market.train_images(augment=True)[0].image.shape == (3, 32, 16)
+
+
+@pytest.mark.parametrize(("height", "pixels"), [(256, 10), (128, 5), (32, 1)])
+def test_training_images_are_padded_in_proportion_to_their_height(height, pixels, tmp_path):
+    write_market1501(tmp_path)
+    data = Market1501(str(tmp_path), height=height, width=height // 2, erase=0, verify=False)
+    augment, white = data.train_images(augment=True).transform, Image.new("RGB", (height // 2, height), "white")
+    torch.manual_seed(0)
+    bands = [int((augment(white)[0] < 0).all(1).sum()) for _ in range(60)]  # black rows above or below
+    assert (min(bands), max(bands)) == (0, pixels)
 
 
 def test_market_ignores_a_query_s_own_camera_for_its_own_identity_only(market):

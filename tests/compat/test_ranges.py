@@ -34,7 +34,13 @@ WRONG: dict[str, list[float]] = {
 }
 FORWARD = {"side": NOT_NEGATIVE, "hidden": COUNT, "warmup": WARMUP}
 KERNEL = {"centres": COUNT, "gamma": POSITIVE}
-MODEL = {"embed_dim": COUNT, "scale": POSITIVE, "label_smoothing": PART, "triplet_margin": NOT_NEGATIVE}
+MODEL = {
+    "embed_dim": COUNT,
+    "scale": POSITIVE,
+    "label_smoothing": PART,
+    "triplet_margin": NOT_NEGATIVE,
+    "backbone_rate": POSITIVE,
+}
 ARGUMENTS: dict[str, dict[str, str]] = {
     "ReverseQuery": {
         "blocks": BLOCKS, "hidden": COUNT, "mcl_weight": NOT_NEGATIVE, "temperature": POSITIVE, "k_pos": COUNT,
