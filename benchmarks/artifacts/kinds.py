@@ -74,7 +74,7 @@ class Weights(Artifact):
 
 
 @dataclass(frozen=True)
-class Features(Artifact):
+class FrozenFeatures(Artifact):
     """A frozen backbone's features of a dataset: train, gallery and query (left out where the queries are the gallery).
 
     Attributes:
@@ -101,7 +101,7 @@ class Projected(Weights):
     """
 
     maker: ClassVar[str] = "benchmarks.artifacts.projected.train"
-    features: Features
+    features: FrozenFeatures
 
 
 @dataclass(frozen=True)

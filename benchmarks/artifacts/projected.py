@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from benchmarks.artifacts.extracted import embed
 from benchmarks.artifacts.images import dataset
-from benchmarks.artifacts.kinds import Extracted, Features, Projected
+from benchmarks.artifacts.kinds import Extracted, FrozenFeatures, Projected
 from benchmarks.artifacts.store import ArtifactStore
 from benchmarks.artifacts.training import fit
 from benchmarks.artifacts.weights import load_trained
@@ -50,7 +50,7 @@ def build_frozen(model: Spec) -> SingleModel:
     return module.eval()
 
 
-def features(artifact: Features, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
+def features(artifact: FrozenFeatures, store: ArtifactStore, folder: Path) -> dict[str, Tensor]:
     """Return the backbone's features of every split, (N, F)."""
     model = build_frozen(artifact.model)
     model.materialize(dataset(artifact.images.whole).gallery_images()[0].image)

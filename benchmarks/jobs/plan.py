@@ -11,7 +11,7 @@ from typing import NamedTuple
 from benchmarks.artifacts.artifact import Artifact, checksum
 from benchmarks.artifacts.kinds import (
     Extracted,
-    Features,
+    FrozenFeatures,
     ImageSet,
     Loaded,
     MethodState,
@@ -143,7 +143,7 @@ class Planner:
             weights = Weights(model, trainer, seed, generation.sees, images, threads, name, options)
             if generation.frozen:
                 backbone = model.replace(init_args={"backbone": model.init_args["backbone"]})
-                seen = Features(backbone, self.images.shown_plainly(), name, options)
+                seen = FrozenFeatures(backbone, self.images.shown_plainly(), name, options)
                 weights = Projected(model, trainer, seed, generation.sees, images, threads, name, options, seen)
         return PlainSystem(Extracted(model, weights, self.images.shown_plainly(), name, options), side)
 

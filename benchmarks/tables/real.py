@@ -18,7 +18,7 @@ LEAST = 1.0  # points between both systems, below which a gain tells nothing
 ROUNDING = 0.05  # points, below which a fall is none
 
 
-class Row(NamedTuple):
+class UpgradeRow(NamedTuple):
     """The figures of one method on one pair under one rule, in percent; `values` run over `progress`."""
 
     pair: str
@@ -71,7 +71,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"{lines}: {error}, expected lines of benchmarks.real") from error
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[UpgradeRow]:
     """Read the lines beside the records, by each pair's metric."""
     pairs, lines, ends = read_pairs(path), read_lines(path), {}
     for line in lines:
@@ -79,7 +79,7 @@ def read_rows(path: Path) -> list[Row]:
             values = line[pairs[line["pair"]]["metric"]]
             ends[line["pair"]] = (values[0], values[-1])
     return [
-        Row(
+        UpgradeRow(
             line["pair"],
             line["method"],
             line["merge"],
@@ -133,7 +133,7 @@ def gains_table(path: Path, metric: str) -> str:
 RULES = ("own", "raw", "query_z_score")
 
 
-def cell(rows: Sequence[Row | None]) -> str:
+def cell(rows: Sequence[UpgradeRow | None]) -> str:
     """Format gains, and in brackets the falls below the old system if there are any."""
     there = [row for row in rows if row is not None]
     if not there:

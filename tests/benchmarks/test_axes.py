@@ -71,7 +71,7 @@ def test_each_order_and_each_rule_starts_and_ends_in_the_same_systems(config):
     assert needs["uncertainty"] == ["uncertainty"]
     assert needs["isotonic"] == ["training distances", "training labels"]
     assert needs["random"] == needs["raw"] == []
-    assert "| rqt + oracle + zscore | training embeddings, training labels, head training, all matrices" in tables(
+    assert "| rqt + oracle + zscore | training embeddings, labels if known, head training, all matrices" in tables(
         folder
     )
 

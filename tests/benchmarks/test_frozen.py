@@ -10,7 +10,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from benchmarks.artifacts.images import dataset
-from benchmarks.artifacts.kinds import Extracted, Features, Projected, Weights
+from benchmarks.artifacts.kinds import Extracted, FrozenFeatures, Projected, Weights
 from benchmarks.artifacts.projected import build_frozen
 from benchmarks.artifacts.weights import load_trained
 from benchmarks.config.parse import parse
@@ -26,7 +26,7 @@ FROZEN = ("--old.frozen=true", "--new.frozen=true", "--only=independent")
 def test_features_are_extracted_once_for_all_seeds_and_trainings(config):
     jobs = planned(config, "--seed=[0, 1]", "--old.seed=null", "--new.seed=null", *FROZEN)
     assert len(keys(jobs, Projected)) == 4
-    assert len(keys(jobs, Features)) == 1  # both models have this backbone
+    assert len(keys(jobs, FrozenFeatures)) == 1  # both models have this backbone
     assert len(keys(jobs, Extracted)) == 4
 
 

@@ -264,7 +264,7 @@ def test_rows_of_all_methods_are_written_and_tabled(tmp_path, planted, clones, c
 
 
 def test_a_gain_is_not_given_where_both_systems_are_hardly_apart_and_a_fall_is_the_deepest():
-    row = tables.Row("p", "m", "raw", 1.0, "", [0.0, 0.5, 1.0], [20.0, 10.0, 40.0], 20.0, 40.0)
+    row = tables.UpgradeRow("p", "m", "raw", 1.0, "", [0.0, 0.5, 1.0], [20.0, 10.0, 40.0], 20.0, 40.0)
     assert row.gain == pytest.approx(100 * (20.0 - 20.0) / 20)
     assert row.fall == 10.0
     assert np.isnan(row._replace(new=20.5).gain)

@@ -376,7 +376,7 @@ def test_zeros_are_appended_for_tools_of_equal_dimensions(folder, tmp_path, monk
     sys.modules.pop("contract", None)
     contract = import_module("contract")
     write_matrices(read_pair(folder), tmp_path)
-    given = contract.Matrices(tmp_path)
+    given = contract.GivenMatrices(tmp_path)
     padded = given.padded()
     assert padded.query_old.shape == padded.query_new.shape == (15, 12)
     assert np.array_equal(padded.gallery_old @ padded.gallery_old.T, given.gallery_old @ given.gallery_old.T)

@@ -23,7 +23,7 @@ SINGLE = 200  # queries by which the time of a single one is measured
 NAMES = ("train_old", "train_new", "query_old", "query_new", "gallery_old", "gallery_new")
 
 
-class Matrices:
+class GivenMatrices:
     """The matrices of a pair of models.
 
     Attributes:
@@ -44,10 +44,10 @@ class Matrices:
             setattr(self, name, np.load(folder / f"{name}.npy"))
         self.own = int(json.loads((folder / "pair.json").read_text())["queries_are_items"])
 
-    def padded(self) -> Matrices:
+    def padded(self) -> GivenMatrices:
         """Return them with zeros appended, so that both models have the larger dimension."""
         width = max(self.train_old.shape[1], self.train_new.shape[1])
-        found = Matrices.__new__(Matrices)
+        found = GivenMatrices.__new__(GivenMatrices)
         found.own = self.own
         for name in NAMES:
             rows = getattr(self, name)
@@ -92,9 +92,9 @@ def largest_memory() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def start(package: str) -> tuple[Matrices, Ways]:
+def start(package: str) -> tuple[GivenMatrices, Ways]:
     """Read INPUT, and return what writes to OUTPUT."""
-    return Matrices(Path(sys.argv[1])), Ways(package, Path(sys.argv[2]))
+    return GivenMatrices(Path(sys.argv[1])), Ways(package, Path(sys.argv[2]))
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, float]:

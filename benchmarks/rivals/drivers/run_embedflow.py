@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from contract import Matrices, single, start
+from contract import GivenMatrices, single, start
 from embedflow import migrate
 from embedflow.indexes import FaissIndex
 from embedflow.migration.facade import MigrationSession
@@ -37,7 +37,7 @@ class Table(EmbeddingModel):
         pass
 
 
-def session(given: Matrices, depth: int, **options: int) -> MigrationSession:
+def session(given: GivenMatrices, depth: int, **options: int) -> MigrationSession:
     """Open a session over the old index with an empty cache."""
     folder = Path(tempfile.mkdtemp(dir="."))
     ids = [str(row) for row in range(len(given.gallery_old))]

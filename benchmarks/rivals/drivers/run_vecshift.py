@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import psycopg
-from contract import Matrices, start, timed
+from contract import GivenMatrices, start, timed
 from vecshift.cli import app
 
 DEPTH = 100
@@ -66,7 +66,7 @@ def write(connection: psycopg.Connection) -> None:
         raise AssertionError("a changed item keeps its new embedding")
 
 
-def fill(connection: psycopg.Connection, given: Matrices) -> None:
+def fill(connection: psycopg.Connection, given: GivenMatrices) -> None:
     """Make an application's table of items with old embeddings."""
     connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     width = given.gallery_old.shape[1]
