@@ -15,7 +15,7 @@ from benchmarks.page.gather import Benchmark
 from benchmarks.tables.effort import format_effort
 from benchmarks.tables.table import TableRow, cell, compatible, percent, seeds, systems
 from compat.results import Result, metrics_of
-from compat.results.summaries import Summary, summaries
+from compat.results.summaries import HEADLINE, Summary, summaries
 
 UNIT = 1e4  # of the whole numbers of a curve: hundredths of a percent, as tables have them
 
@@ -23,12 +23,12 @@ UNIT = 1e4  # of the whole numbers of a curve: hundredths of a percent, as table
 def payload(benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
     """Return the input of `page.js`: columns, metrics, benchmarks, rows, budgets, and the first benchmark to show.
 
-    It is the largest one of the largest family.
+    It is the largest one in a family, of those with all headline metrics if there are any.
     """
     found = families(benchmarks)
     family = {one.name: name for name, members in found.items() for one in members}
-    first = next(iter(found.values()), benchmarks)
-    start = max(first, key=lambda one: len(one.rows))
+    grouped = [one for members in found.values() for one in members] or benchmarks
+    start = max(grouped, key=lambda one: (HEADLINE.keys() <= one.results[0].curves.keys(), len(one.rows)))
     results = [result for one in benchmarks for result in one.results]
     columns = list(summaries(results).values())
     return {

@@ -18,7 +18,7 @@ from benchmarks.perf import page as measure
 from benchmarks.tables.table import tables
 from compat.needs import Need
 from compat.results import collect, load_results
-from compat.results.summaries import SUMMARIES
+from compat.results.summaries import HEADLINE, SUMMARIES
 from tests import ROOT
 from tests.helpers.planted_pages import COMMENT, IMAGE, SCRIPT, folders
 from tests.helpers.running import refused
@@ -108,6 +108,9 @@ def test_the_committed_results_are_under_four_megabytes_and_each_method_is_descr
     assert {one["folder"] for one in found["benchmarks"]} == committed
     results = sum(len(load_results(ROOT / "results" / name)) for name in committed)
     assert sum(len(row["results"]) for row in found["rows"]) == results
+    [first] = [one["folder"] for one in found["benchmarks"] if one["name"] == found["start"]]
+    metrics = load_results(ROOT / "results" / first)[0].curves.keys()
+    assert HEADLINE.keys() <= metrics  # what is seen first has all three
     text = path.read_text()
     for row in found["rows"]:
         assert f'id="method-{row["classPath"]}"' in text
