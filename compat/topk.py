@@ -217,12 +217,13 @@ class _Judged:
     """
 
     def __init__(self, e: Embeddings, groups: tuple[Tensor, Tensor]) -> None:
-        self.labels, self.min_grade = (e.query_labels.cpu(), e.gallery_labels.cpu()) if e.relevance is None else None, 1
-        if self.labels is not None:
+        self.labels: tuple[Tensor, Tensor] | None = None
+        self.min_grade = 1
+        if e.relevance is None:
+            self.labels = e.query_labels.cpu(), e.gallery_labels.cpu()
             self.positives = _occurrences(*self.labels) - _occurrences(*_pairs(self.labels, groups))
             self.best = torch.cat([DISCOUNT.new_zeros(1), DISCOUNT.cumsum(0)])[self.positives.clamp_max(len(DISCOUNT))]
             return
-        assert e.relevance is not None
         judged = e.relevance.to("cpu").at_least(1)
         self.items, self.min_grade = judged.shape[1], judged.min_grade
         self.pairs, order = (judged.queries * self.items + judged.items).sort()

@@ -14,6 +14,9 @@ from compat.batch import Pair
 from compat.embeddings import Embeddings
 from compat.errors import InputError
 from compat.qrels import read_ids, read_qrels
+from compat.relevance import Relevance
+
+QRELS, IDS = "qrels.tsv", ("query_ids.txt", "gallery_ids.txt")
 
 
 class Matrices(NamedTuple):
@@ -48,16 +51,32 @@ def load(folder: Path, queries: int | None = None) -> Matrices:
     if not folder.is_dir():
         raise InputError(f"pairs: {folder} (no such folder), expected one that `make` wrote")
     arrays = [rows(folder, part, system) for part in ("query", "gallery") for system in ("old", "new")]
-    if (qrels := folder / "qrels.tsv").is_file():
-        query_ids = read_ids("query_ids", folder / "query_ids.txt", len(arrays[0]))
-        item_ids = read_ids("gallery_ids", folder / "gallery_ids.txt", len(arrays[2]))
-        plain = Embeddings(*arrays, relevance=read_qrels(qrels, query_ids, item_ids))
-    else:
-        plain = Embeddings(*arrays, *(_read(folder, f"{part}_labels") for part in ("query", "gallery")))
-    if queries is not None and queries < len(plain.query_old):
-        plain = plain.subset(np.sort(np.random.default_rng(0).permutation(len(plain.query_old))[:queries]))
+    relevance = read_relevance(folder, len(arrays[0]), len(arrays[2]))
+    labels = [] if relevance is not None else [_read(folder, f"{part}_labels") for part in ("query", "gallery")]
+    plain = fewer_queries(Embeddings(*arrays, *labels, relevance=relevance), queries)
     old, new = (rows(folder, "train", system) for system in ("old", "new"))
     return Matrices(folder.name, plain, Pair(old, new, torch.full((len(old),), -1)))
+
+
+def read_relevance(folder: Path, queries: int, items: int) -> Relevance | None:
+    """Read the judgements of an upgrade; None without any.
+
+    Raises:
+        InputError: a missing or wrong file.
+    """
+    if not (folder / QRELS).is_file():
+        return None
+    counts = queries, items
+    query_ids, item_ids = (read_ids(name[:-4], folder / name, count) for name, count in zip(IDS, counts, strict=True))
+    return read_qrels(folder / QRELS, query_ids, item_ids)
+
+
+def fewer_queries(plain: Embeddings, most: int | None) -> Embeddings:
+    """Draw at most so many queries, with a fixed seed."""
+    count = len(plain.query_old)
+    if most is None or count <= most:
+        return plain
+    return plain.subset(queries=np.sort(np.random.default_rng(0).permutation(count)[:most]))
 
 
 def rows(folder: Path, part: str, system: str) -> Tensor:

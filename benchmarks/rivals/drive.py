@@ -17,12 +17,11 @@ import numpy as np
 
 from benchmarks.live.server import postgres
 from benchmarks.rivals.environment import NotInstalledError, environment, last_line
-from benchmarks.rivals.pair import ModelPair
+from benchmarks.rivals.pair import MATRICES, ModelPair
 from benchmarks.rivals.tools import Tool
 from compat.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-MATRICES = ("query_old", "query_new", "gallery_old", "gallery_new")
 
 
 @dataclass(frozen=True)

@@ -21,15 +21,14 @@ from torch.nn.functional import normalize
 
 from benchmarks.artifacts.artifact import checksum
 from benchmarks.embeddings.arrays import load_array
+from benchmarks.real.matrices import IDS, QRELS, fewer_queries, read_relevance
 from compat.embeddings import Embeddings, finite_matrix
 from compat.errors import InputError
-from compat.qrels import read_ids, read_qrels
 
 MATRICES = ("query_old", "query_new", "gallery_old", "gallery_new")
 LABELS = ("query_labels", "gallery_labels")
 GROUPS = ("query_groups", "gallery_groups")
 TRAINING, ROWS = ("train_old", "train_new"), "train_rows.npy"
-QRELS, IDS = "qrels.tsv", ("query_ids.txt", "gallery_ids.txt")
 OWN_PAIRS = 500
 
 
@@ -72,18 +71,13 @@ def read_pair(folder: Path, most_queries: int | None = None) -> ModelPair:
     found = {name: normalize(finite_matrix(name, arrays.pop(name)).float(), dim=1) for name in MATRICES}
     files = [folder / f"{name}.npy" for name in names]
     train = [arrays.pop(name, None) for name in TRAINING]
-    relevance = None
-    if (folder / QRELS).is_file():
-        rows = len(found["query_new"]), len(found["gallery_new"])
-        queries, items = (read_ids(name[:-4], folder / name, count) for name, count in zip(IDS, rows, strict=True))
-        relevance = read_qrels(folder / QRELS, queries, items)
+    relevance = read_relevance(folder, len(found["query_new"]), len(found["gallery_new"]))
+    if relevance is not None:
         files += [folder / name for name in (QRELS, *IDS)]
         arrays = {name: arrays[name] for name in GROUPS if name in arrays}
     plain = Embeddings(**found, **arrays, relevance=relevance)
     own = bool(torch.isin(plain.query_groups, plain.gallery_groups).any())
-    if most_queries is not None and len(plain.query_old) > most_queries:
-        some = np.random.default_rng(0).permutation(len(plain.query_old))[:most_queries]
-        plain = plain.subset(queries=np.sort(some))
+    plain = fewer_queries(plain, most_queries)
     pairs = _training(plain, train)
     digest = hashlib.sha256("".join(checksum(file) for file in sorted(files)).encode()).hexdigest()[:16]
     inside = train[0] is None or (folder / ROWS).is_file()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rivals.tools import OURS
-from compat.curve import area
+from compat.curve import area, relative_gain
 from compat.errors import InputError
 from compat.results.harm import ROUNDING
 
@@ -64,7 +64,9 @@ class Measured:
     def gain(self, rule: str, metric: str = METRIC) -> float:
         """Return the relative gain; NaN where the new system is no better, or the curve is missing."""
         old, new = self.system("old", metric), self.system("new", metric)
-        return (area(self.about["progress"], self.curve(rule, metric)) - old) / (new - old) if new > old else math.nan
+        if new <= old:
+            return math.nan
+        return relative_gain(area(self.about["progress"], self.curve(rule, metric)), old, new)
 
     def worst(self, rule: str) -> float:
         """Return the lowest point minus the old system's; 0 where it is never below."""

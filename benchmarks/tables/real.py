@@ -15,6 +15,7 @@ from compat.curve import area, relative_gain
 from compat.errors import InputError
 
 LEAST = 1.0  # points between both systems, below which a gain tells nothing
+RULES = ("own", "raw", "query_z_score")  # of a cell, in this order
 ROUNDING = 0.05  # points, below which a fall is none
 
 
@@ -128,9 +129,6 @@ def gains_table(path: Path, metric: str) -> str:
     for method in methods:
         rows.append((method, *(cell([cells.get((method, name, merge)) for merge in RULES]) for name in names)))
     return markdown(rows)
-
-
-RULES = ("own", "raw", "query_z_score")
 
 
 def cell(rows: Sequence[UpgradeRow | None]) -> str:
